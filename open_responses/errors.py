@@ -1,0 +1,117 @@
+"""The one error tree: what went wrong, which HTTP status it is, and whether another try can help.
+
+    OpenResponsesError
+    ├── InvalidRequest            400  the client must change the request
+    │   ├── PreviousResponseNotFound  400
+    │   ├── ContextLengthExceeded 400
+    │   └── RequestTooLarge       413
+    ├── NotFound                  404
+    │   └── ModelNotFound         404
+    ├── Conflict                  409
+    ├── ServerError               500
+    │   └── Unavailable           503  a part of ours is away; retryable
+    └── ProviderError             500  type `model_error`
+        ├── ProviderRejected           the provider refused the request; final
+        ├── ProviderAuthentication     the provider refused the key; final
+        ├── ProviderRateLimited   429  type `too_many_requests`; retryable
+        ├── ProviderUnavailable        5xx, refused connection; retryable
+        ├── ProviderTimeout            nothing came in time; retryable
+        └── ProviderStreamBroken       the stream ended or broke in the middle; retryable
+
+Codes, statuses and types: ERR-1 of the specification, 2026-04-24.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OpenResponsesError(Exception):
+    """Root of everything that we raise on purpose.
+
+    `message` is written for the client: what is wrong and what to do. `param` names the request field
+    (`input[2].content`), `retry_after` is in seconds.
+    """
+
+    code: ClassVar[str] = "server_error"
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.error_code = code or self.code
+        self.retry_after = retry_after
+
+
+class InvalidRequest(OpenResponsesError):
+    code, status, type = "invalid_request", 400, "invalid_request"
+
+
+class PreviousResponseNotFound(InvalidRequest):
+    code = "previous_response_not_found"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class RequestTooLarge(InvalidRequest):
+    code, status = "request_too_large", 413
+
+
+class NotFound(OpenResponsesError):
+    code, status, type = "not_found", 404, "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class Conflict(OpenResponsesError):
+    code, status, type = "conflict", 409, "invalid_request"
+
+
+class ServerError(OpenResponsesError):
+    pass
+
+
+class Unavailable(ServerError):
+    code, status, retryable = "unavailable", 503, True
+
+
+class ProviderError(OpenResponsesError):
+    code, status, type = "provider_error", 500, "model_error"
+
+
+class ProviderRejected(ProviderError):
+    code = "provider_rejected_request"
+
+
+class ProviderAuthentication(ProviderError):
+    code = "provider_authentication"
+
+
+class ProviderRateLimited(ProviderError):
+    code, status, type, retryable = "rate_limit_exceeded", 429, "too_many_requests", True
+
+
+class ProviderUnavailable(ProviderError):
+    code, retryable = "provider_unavailable", True
+
+
+class ProviderTimeout(ProviderError):
+    code, retryable = "provider_timeout", True
+
+
+class ProviderStreamBroken(ProviderError):
+    code, retryable = "provider_stream_broken", True

@@ -1,0 +1,24 @@
+-- Appends events to one response's log: fenced, exactly once, and published.
+-- KEYS: log, state.  ARGV: fence, sequence number of the first event, TTL in seconds, channel, field and value to set in
+-- the state ('' for none), events ...
+-- Returns {code, length of the log, cancelled}. Codes: 0 appended, 1 fenced (a newer try owns the log), 2 gap (the log
+-- is shorter than the writer thinks: it was flushed; nothing was written).
+local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled')
+local cancelled = state[2] and 1 or 0
+local length = redis.call('XLEN', KEYS[1])
+local fence, newest = tonumber(ARGV[1]), tonumber(state[1] or '-1')
+if fence < newest then return {1, length, cancelled} end
+local first = tonumber(ARGV[2])
+if length < first then return {2, length, cancelled} end
+if fence > newest then
+  redis.call('HSET', KEYS[2], 'fence', ARGV[1])
+  redis.call('EXPIRE', KEYS[2], ARGV[3])
+end
+-- What is there already came from this writer, whose reply got lost: skip it.
+for i = 7 + length - first, #ARGV do
+  redis.call('XADD', KEYS[1], (first + i - 6) .. '-0', 'e', ARGV[i])
+  redis.call('PUBLISH', ARGV[4], ARGV[i])
+end
+if length == 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[5], ARGV[6]) end
+return {0, redis.call('XLEN', KEYS[1]), cancelled}

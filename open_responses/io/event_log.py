@@ -1,0 +1,284 @@
+"""The writing side of the event log: one appender a process, one writer a stream.
+
+What this prevents: a round trip to Redis per delta (5,000 a second at most), a zombie worker that writes into a stream
+which another has taken over, and a client that sees an event twice or not at all because a reply got lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+import orjson
+import structlog
+
+from open_responses.fold import Fold
+from open_responses.io import keys
+from open_responses.io.redis import Redis, RedisDown, RedisError, ResponseError, script
+from open_responses.json_types import JsonObject
+from open_responses.trace import Trace, replay
+
+log = structlog.get_logger(__name__)
+
+_MERGEABLE = {"response.output_text.delta", "response.function_call_arguments.delta", "response.reasoning.delta"}
+_RETRY_SECONDS = 0.1
+_BATCH = 200  # events in one script call; bounds how long a restored log blocks Redis
+_MAX_ATTEMPTS = 1 << 20
+
+
+def fence(epoch: int, attempt: int) -> int:
+    """Order of the tries at one response: the workflow's epoch, then Temporal's attempt."""
+    return epoch * _MAX_ATTEMPTS + attempt
+
+
+class Fenced(Exception):
+    """A newer try owns the log. Stop writing, and stop the provider."""
+
+
+class Writer:
+    """One stream's way into the log. `write` never waits; `flush` does.
+
+    The fold and the trace follow what was written, so that a log which Redis lost can be written again.
+    """
+
+    def __init__(
+        self, appender: Appender, response_id: str, *, fence: int, initial: JsonObject, base: int = 0, fold: Fold
+    ) -> None:
+        self.response_id = response_id
+        self.fence = fence
+        self.fold = fold
+        self.trace = Trace()
+        self.cancelled = asyncio.Event()
+        self.fenced = asyncio.Event()
+        self.pending: list[JsonObject] = []
+        self.pending_record: tuple[str, bytes] | None = None
+        self.initial = initial
+        self.base = base
+        self.in_flight = False
+        self._appender = appender
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._acknowledged = base
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence number of the next event."""
+        return self.base + self.trace.length + len(self.pending)
+
+    def adopt(self, event: JsonObject) -> None:
+        """Take an event that is in the log already into the fold and the trace."""
+        self.fold.apply(event)
+        self.trace.record(event)
+        self._acknowledged = self.base + self.trace.length
+
+    def write(self, events: list[JsonObject]) -> None:
+        """Hand events over, without sequence numbers. Raises Fenced once the log is known to be another's.
+
+        While an append is under way, a delta joins its unsent neighbour: so a slow Redis costs events, not pace.
+        """
+        if self.fenced.is_set():
+            raise Fenced
+        for event in events:
+            last = self.pending[-1] if self.pending and self.in_flight else None
+            if last is not None and _continues(last, event):
+                last["delta"] += event["delta"]
+            else:
+                self.pending.append(event)
+        if self.pending:
+            self._idle.clear()
+            self._appender.wake(self)
+
+    def record_turn(self, turn: int, record: bytes) -> None:
+        """Write the result of the turn together with its last events: both are there, or neither."""
+        self.pending_record = (f"turn:{turn}", record)
+        self._idle.clear()
+        self._appender.wake(self)
+
+    async def flush(self) -> None:
+        """Wait until Redis has all that was written. Raises Fenced."""
+        await self._idle.wait()
+        if self.fenced.is_set():
+            raise Fenced
+
+    def take(self) -> Batch:
+        """What the next call to Redis carries."""
+        events = self.pending[:_BATCH]
+        del self.pending[:_BATCH]
+        first = self.base + self.trace.length
+        for event in events:
+            self.trace.record(event)
+        record = self.pending_record if not self.pending else None
+        if record is not None:
+            self.pending_record = None
+        return Batch(first, [encode(event, first + i) for i, event in enumerate(events)], record)
+
+    def rebuilt(self, length: int) -> list[bytes]:
+        """The events from sequence number `length` up to what was acknowledged: what the log has lost."""
+        events = replay(self.trace.ops, self.fold.snapshot(), self.initial, first_sequence=self.base)
+        return [
+            encode(event, event.pop("sequence_number"))
+            for event in events
+            if length <= event["sequence_number"] < self._acknowledged
+        ]
+
+    def acknowledge(self, batch: Batch) -> None:
+        self._acknowledged = max(self._acknowledged, batch.first + len(batch.events))
+        if not self.pending and self.pending_record is None:
+            self._idle.set()
+
+    def refuse(self) -> None:
+        self.fenced.set()
+        self.pending.clear()
+        self._idle.set()
+
+
+@dataclass(slots=True)
+class Batch:
+    """Consecutive events of one stream, encoded, from sequence number `first` on."""
+
+    first: int
+    events: list[bytes]
+    record: tuple[str, bytes] | None
+
+
+def _continues(last: JsonObject, event: JsonObject) -> bool:
+    return (
+        event["type"] in _MERGEABLE
+        and last["type"] == event["type"]
+        and last["item_id"] == event["item_id"]
+        and last.get("content_index") == event.get("content_index")
+        and not event.get("logprobs")
+        and not last.get("logprobs")
+    )
+
+
+def encode(event: JsonObject, sequence: int) -> bytes:
+    """One event as the log and the client have it. `type` and `sequence_number` come first: readers rely on it."""
+    return orjson.dumps({"type": event["type"], "sequence_number": sequence, **event})
+
+
+class Appender:
+    """Collects what all streams of this process have, and sends it in one pipeline: at once when idle."""
+
+    def __init__(self, redis: Redis, *, ttl_seconds: int) -> None:
+        self._redis = redis
+        self._ttl = str(ttl_seconds)
+        self._dirty: dict[Writer, None] = {}
+        self._wake = asyncio.Event()
+        self._source = script("append")
+        self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+        self._commands: list[tuple[bytes | str | int, ...]] = []
+
+    def wake(self, writer: Writer) -> None:
+        self._dirty[writer] = None
+        self._wake.set()
+
+    def command(self, *parts: bytes | str | int) -> None:
+        """Send a command of somebody else's along, in order, with the next pipeline."""
+        self._commands.append(parts)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Append until cancelled. An outage of Redis delays and loses nothing."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            writers, self._dirty = list(self._dirty), {}
+            commands, self._commands = self._commands, []
+            batches = [(writer, writer.take()) for writer in writers if not writer.fenced.is_set()]
+            await self._deliver(batches, commands)
+            for writer in writers:
+                if writer.pending or writer.pending_record is not None:
+                    self.wake(writer)
+
+    async def _deliver(
+        self, batches: list[tuple[Writer, Batch]], commands: list[tuple[bytes | str | int, ...]]
+    ) -> None:
+        for writer, _ in batches:
+            writer.in_flight = True
+        warned = False
+        while batches or commands:
+            try:
+                batches = await self._send(batches, commands)
+                commands = []
+            except RedisDown as error:
+                if not warned:
+                    warned = True
+                    log.warning("redis_down", reason=str(error), streams=len(batches))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _send(
+        self, batches: list[tuple[Writer, Batch]], commands: list[tuple[bytes | str | int, ...]]
+    ) -> list[tuple[Writer, Batch]]:
+        """One pipeline. Returns what has to be sent again: streams whose log was found shorter than it should be."""
+        pipe = self._redis.pipeline(transaction=False)
+        for parts in commands:
+            pipe.execute_command(*parts)
+        for writer, batch in batches:
+            self._call(pipe, writer, batch.first, batch.events, batch.record)
+        replies = (await pipe.execute(raise_on_error=False))[len(commands) :]
+        again: list[tuple[Writer, Batch]] = []
+        for (writer, batch), reply in zip(batches, replies, strict=True):
+            if isinstance(reply, RedisError):
+                await self._recover(reply)
+                again.append((writer, batch))
+            elif reply[0] == 2:
+                log.warning("log_restored", response_id=writer.response_id, length=reply[1], expected=batch.first)
+                await self._restore(writer, reply[1])
+                again.append((writer, batch))
+            else:
+                self._settle(writer, batch, refused=reply[0] == 1, cancelled=bool(reply[2]))
+        return again
+
+    def _settle(self, writer: Writer, batch: Batch, *, refused: bool, cancelled: bool) -> None:
+        writer.in_flight = False
+        if cancelled:
+            writer.cancelled.set()
+        if refused:
+            writer.refuse()
+        else:
+            writer.acknowledge(batch)
+
+    async def _recover(self, error: RedisError) -> None:
+        """Scripts vanish with a restart or SCRIPT FLUSH; anything else counts as an outage and is tried again."""
+        if isinstance(error, ResponseError) and str(error).startswith("NOSCRIPT"):
+            await self._redis.script_load(self._source)
+        elif isinstance(error, RedisDown):
+            raise error
+        else:
+            log.error("append_refused", reason=str(error))
+            raise ConnectionError(str(error)) from error
+
+    async def _restore(self, writer: Writer, length: int) -> None:
+        events = writer.rebuilt(length)
+        if length < writer.base or not events:
+            # Older turns are rebuilt by whoever holds the workflow's state.
+            raise ConnectionError(f"log of {writer.response_id} lost before this turn")
+        for start in range(0, len(events), _BATCH):
+            pipe = self._redis.pipeline(transaction=False)
+            self._call(pipe, writer, length + start, events[start : start + _BATCH], None)
+            await pipe.execute()
+
+    def _call(
+        self,
+        pipe: Redis,
+        writer: Writer,
+        first: int,
+        events: list[bytes],
+        record: tuple[str, bytes] | None,
+    ) -> None:
+        response_id = writer.response_id
+        pipe.execute_command(
+            "EVALSHA",
+            self._sha,
+            2,
+            keys.log(response_id),
+            keys.state(response_id),
+            writer.fence,
+            first,
+            self._ttl,
+            keys.channel(response_id),
+            *(record or ("", "")),
+            *events,
+        )

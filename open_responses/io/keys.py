@@ -1,0 +1,38 @@
+"""Every Redis key, in one place. Each has a time to live, or belongs to a worker that renews it.
+
+A response's keys share a hash tag, so that one script may touch them all on a cluster.
+"""
+
+from __future__ import annotations
+
+LEASES = "or:leases"
+"""Sorted set: worker id -> when it last renewed, in milliseconds of Redis' clock."""
+OPEN = "or:open"
+"""Sorted set: id of each response that has started and not ended -> when it started, in Unix seconds."""
+CONTROL = "or:control"
+"""Channel to all workers: `cancel <response id>`, `expired <worker id>`."""
+
+
+def log(response_id: str) -> str:
+    """Stream: the event with sequence number N has the entry id `{N+1}-0` (Redis has no entry 0-0)."""
+    return f"or:{{{response_id}}}:log"
+
+
+def state(response_id: str) -> str:
+    """Hash: `fence`, `cancelled`, and `turn:{n}` with the result of each turn whose events are all in the log."""
+    return f"or:{{{response_id}}}:state"
+
+
+def record(response_id: str) -> str:
+    """Hash: `start` (request), `ancestors` (ids, oldest first), and after the end `response`, `trace`."""
+    return f"or:{{{response_id}}}:record"
+
+
+def channel(response_id: str) -> str:
+    """Channel that carries each event as it is appended."""
+    return f"or:{{{response_id}}}:events"
+
+
+def running(worker_id: str) -> str:
+    """Hash: the activities that this worker runs, token -> response id."""
+    return f"or:worker:{worker_id}:running"

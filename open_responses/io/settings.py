@@ -1,0 +1,87 @@
+"""Settings: the environment for deployment, one TOML file for what is routed where."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from open_responses.config import Config, ProviderConfig, RouteConfig
+
+DEFAULT_CONFIG = "open_responses.toml"
+LOCAL_MODEL = "smollm2"
+_DAY = 24 * 3600.0
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used. Its text is one line: file, key, reason."""
+
+
+class Settings(BaseSettings):
+    """`OPEN_RESPONSES_*`, and `REDIS_URL`. Temporal's own variables are read by its SDK."""
+
+    model_config = SettingsConfigDict(env_prefix="OPEN_RESPONSES_", extra="ignore")
+
+    config_path: str = Field(default=DEFAULT_CONFIG, validation_alias="OPEN_RESPONSES_CONFIG")
+    redis_url: str = Field(default="redis://127.0.0.1:6380/0", validation_alias="REDIS_URL")
+    local_model_url: str | None = None
+    worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    worker_metrics_port: int = 0
+    temporal_ui_url: str = "http://127.0.0.1:8233"
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    response_ttl_seconds: int = 30 * 24 * 3600
+    log_ttl_seconds: int = 3600
+    """How long the event log outlives its response; afterwards a replay is rebuilt from the stored trace."""
+    retry_window_seconds: float = 120.0
+    background_retry_window_seconds: float = _DAY
+    max_concurrent_samples: int = 1000
+    lease_seconds: float = 1.0
+    keepalive_seconds: float = 15.0
+
+    @cached_property
+    def config(self) -> Config:
+        """The TOML file, with the local model's route behind its own routes."""
+        config = load_config(self.config_path)
+        if self.local_model_url is None or config.providers:
+            return config
+        local = ProviderConfig(name="local", adapter="openai-chat", base_url=self.local_model_url)
+        route = RouteConfig(model=LOCAL_MODEL, provider="local", context_window=2048)
+        return config.model_copy(update={"providers": (local,), "routes": (route,)})
+
+
+def load_settings() -> Settings:
+    """The environment's settings. Raises ConfigError, in one line."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise ConfigError(f"environment: {_first(error)}") from None
+    _ = settings.config
+    return settings
+
+
+def load_config(path: str) -> Config:
+    """The configuration file; an empty configuration when the default one is not there. Raises ConfigError."""
+    file = Path(path)
+    if not file.exists():
+        if path == DEFAULT_CONFIG:
+            return Config()
+        raise ConfigError(f"{path}: no such file (OPEN_RESPONSES_CONFIG names it)")
+    try:
+        return Config.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not readable as TOML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    reason = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {reason}" if where else reason

@@ -1,0 +1,122 @@
+"""The response store: request, output and final response, in Redis, for as long as it lasts.
+
+Temporal is the truth. What is missing here is rebuilt from there by whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from open_responses.io import keys
+from open_responses.io.redis import Redis
+from open_responses.json_types import JsonObject
+from open_responses.payloads import FinishedResponse, StartResponse
+from open_responses.trace import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One response. `response` is the final resource, encoded, or None while it runs."""
+
+    start: StartResponse
+    ancestors: tuple[str, ...]
+    response: bytes | None
+
+    @property
+    def output(self) -> list[JsonObject]:
+        if self.response is None:
+            return []
+        output: list[JsonObject] = orjson.loads(self.response)["output"]
+        return output
+
+
+class ResponseStore:
+    """Reads and writes records. Raises `RedisDown` during an outage."""
+
+    def __init__(self, redis: Redis, *, ttl_seconds: int, log_ttl_seconds: int) -> None:
+        self._redis = redis
+        self._ttl = ttl_seconds
+        self._log_ttl = log_ttl_seconds
+
+    async def begin(self, start: StartResponse, ancestors: Sequence[str]) -> None:
+        """Keep the request. Written before the workflow starts, so that its first sample finds its context."""
+        key = keys.record(start.response_id)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hset(key, mapping={"start": _encode(start), "ancestors": ",".join(ancestors)})
+        pipe.expire(key, self._ttl)
+        pipe.zadd(keys.OPEN, {start.response_id: start.created_at})
+        pipe.expire(keys.OPEN, self._ttl)
+        await pipe.execute()
+
+    async def load(self, response_ids: Sequence[str]) -> list[Record | None]:
+        """The records, in order, None for each that is not there. One round trip."""
+        pipe = self._redis.pipeline(transaction=False)
+        for response_id in response_ids:
+            pipe.hmget(keys.record(response_id), "start", "ancestors", "response")
+        return [_decode(*reply) for reply in await pipe.execute()]
+
+    async def finish(self, start: StartResponse, response: bytes, trace: list[Op]) -> None:
+        """Keep the final response; one that is not to be stored is forgotten, but for what a live reader still needs."""
+        response_id = start.response_id
+        key = keys.record(response_id)
+        pipe = self._redis.pipeline(transaction=False)
+        if start.request.store is False:
+            pipe.delete(key)
+        else:
+            pipe.hset(key, mapping={"start": _encode(start), "response": response, "trace": orjson.dumps(trace)})
+            pipe.expire(key, self._ttl)
+        pipe.zrem(keys.OPEN, response_id)
+        await pipe.execute()
+
+    async def age_log(self, start: StartResponse) -> None:
+        """After the terminal event: the log has served. A replay is rebuilt from the record from then on."""
+        ttl = 60 if start.request.store is False else self._log_ttl
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.expire(keys.log(start.response_id), ttl)
+        pipe.expire(keys.state(start.response_id), ttl)
+        await pipe.execute()
+
+    async def restore(self, start: StartResponse, ancestors: Sequence[str], finished: FinishedResponse | None) -> None:
+        """Put back what Redis lost and Temporal still has."""
+        mapping: dict[str, bytes | str] = {"start": _encode(start), "ancestors": ",".join(ancestors)}
+        if finished is not None:
+            mapping |= {"response": orjson.dumps(finished.response), "trace": orjson.dumps(finished.trace)}
+        key = keys.record(start.response_id)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.execute_command("HSET", key, *[part for pair in mapping.items() for part in pair])
+        pipe.expire(key, self._ttl)
+        await pipe.execute()
+
+    async def trace(self, response_id: str) -> list[Op] | None:
+        """How the finished response was cut into events."""
+        raw = await self._redis.execute_command("HGET", keys.record(response_id), "trace")
+        ops: list[Op] | None = None if raw is None else orjson.loads(raw)
+        return ops
+
+    async def delete(self, response_id: str) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.delete(keys.record(response_id), keys.log(response_id), keys.state(response_id))
+        pipe.zrem(keys.OPEN, response_id)
+        await pipe.execute()
+
+    async def request_cancel(self, response_id: str) -> None:
+        """The fast way to a running sample: a flag that its next append sees, and a word to a silent one."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hset(keys.state(response_id), "cancelled", "1")
+        pipe.expire(keys.state(response_id), self._ttl)
+        pipe.publish(keys.CONTROL, f"cancel {response_id}")
+        await pipe.execute()
+
+
+def _encode(start: StartResponse) -> bytes:
+    return start.model_dump_json(exclude_unset=True).encode()
+
+
+def _decode(start: bytes | None, ancestors: bytes | None, response: bytes | None) -> Record | None:
+    if start is None:
+        return None
+    chain = tuple((ancestors or b"").decode().split(",")) if ancestors else ()
+    return Record(StartResponse.model_validate_json(start), chain, response)

@@ -1,0 +1,62 @@
+"""One way to reach Temporal: address and TLS from the SDK's own environment variables, pydantic payloads, zstd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import zstandard
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, PayloadCodec
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+import dataclasses
+
+MODEL = SearchAttributeKey.for_keyword("OpenResponsesModel")
+PROVIDER = SearchAttributeKey.for_keyword("OpenResponsesProvider")
+TENANT = SearchAttributeKey.for_keyword("OpenResponsesTenant")
+STATUS = SearchAttributeKey.for_keyword("OpenResponsesStatus")
+PREVIOUS = SearchAttributeKey.for_keyword("OpenResponsesPrevious")
+
+_ENCODING = b"binary/zstd"
+# Below this the frame costs more than it saves, and the UI shows small payloads without a codec endpoint.
+_COMPRESS_FROM_BYTES = 2048
+
+
+class ZstdCodec(PayloadCodec):
+    """Compresses payloads: history is bounded by bytes, and transcripts shrink about fourfold."""
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return [self._compress(payload) for payload in payloads]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return [self._decompress(payload) for payload in payloads]
+
+    @staticmethod
+    def _compress(payload: Payload) -> Payload:
+        if payload.ByteSize() < _COMPRESS_FROM_BYTES:
+            return payload
+        data = zstandard.ZstdCompressor(level=3).compress(payload.SerializeToString())
+        return Payload(metadata={"encoding": _ENCODING}, data=data)
+
+    @staticmethod
+    def _decompress(payload: Payload) -> Payload:
+        if payload.metadata.get("encoding") != _ENCODING:
+            return payload
+        return Payload.FromString(zstandard.ZstdDecompressor().decompress(payload.data))
+
+
+DATA_CONVERTER: DataConverter = dataclasses.replace(pydantic_data_converter, payload_codec=ZstdCodec())
+
+
+async def connect(*, metrics_port: int = 0, lazy: bool = False) -> Client:
+    """A client for `TEMPORAL_ADDRESS` (127.0.0.1:7233 by default) and the rest of Temporal's variables."""
+    profile = ClientConfig.load_client_connect_config()
+    profile.setdefault("target_host", "127.0.0.1:7233")
+    runtime = None
+    if metrics_port:
+        runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")))
+    return await Client.connect(**profile, data_converter=DATA_CONVERTER, lazy=lazy, runtime=runtime)

@@ -1,0 +1,279 @@
+"""From bytes to one clear complaint: reads a JSON body, and turns what pydantic found into an `InvalidRequest`.
+
+Pydantic speaks to programmers: an error in a union lists every branch, and its paths carry names of our classes. Here
+the first error alone is reported (ERR-1), with a path that the client knows (`input[0].content[1].text`) and a
+sentence that says what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError, ValidationInfo, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError, from_json
+
+from open_responses.errors import InvalidRequest
+from open_responses.json_types import JsonObject
+
+Path: TypeAlias = tuple[int | str, ...]
+
+# What every JSON library that the body passes through can carry: orjson stops at 64 bits.
+SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
+SHOWN_CHARACTERS = 60
+
+CHECK_NAMES = {"refuse_unknown_names": True}
+
+
+class Settings(BaseModel):
+    """An object of the request with a closed list of fields: a typo must not pass in silence.
+
+    Names are checked only when a client's body is read (`context=CHECK_NAMES`), not when a stored request is loaded: a
+    worker of the previous version has to read a request that a newer API wrote.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, serialize_by_alias=True)
+
+    # name -> why. What OpenAI's API has and we do not: harmless to ignore, or not; and what other APIs call it.
+    IGNORED: ClassVar[Mapping[str, str]] = {}
+    UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
+    CALLED_HERE: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_are_known(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, dict) and info.context is CHECK_NAMES:
+            known = [field.alias or name for name, field in cls.model_fields.items()]
+            for name, content in value.items():
+                if name in known or name in cls.IGNORED:
+                    continue
+                if name not in cls.UNSUPPORTED:
+                    raise _unknown_name(name, known, cls.CALLED_HERE)
+                if content is not None:
+                    raise fault("unsupported_parameter", f"is not supported here: {cls.UNSUPPORTED[name]}", field=name)
+        return value
+
+
+def fault(code: str, complaint: str, *, field: str | None = None) -> PydanticCustomError:
+    """A complaint that is already written: "'<path>' <complaint>." `field` is relative to where it is raised."""
+    return PydanticCustomError("fault", "{complaint}", {"code": code, "complaint": complaint, "field": field})
+
+
+class Hint(dict[str, Any]):
+    """What an error message about a union needs to know. Hashable, since `typing` hashes annotations in a union."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return id(self)
+
+
+def either(expected: str, **tags: type) -> Discriminator:
+    """A union by JSON type, as in `either("a string or an array", text=str, parts=list)`; each tag is `<name>`."""
+
+    def tag(value: Any) -> str | None:
+        return next((f"<{name}>" for name, kind in tags.items() if isinstance(value, kind)), None)
+
+    return Discriminator(tag, "wrong_type", "{expected}", Hint(expected=expected))
+
+
+def by_type(what: str, *allowed: str) -> Discriminator:
+    """A union by the member `type`; the tag of each branch is `<type>`."""
+
+    def tag(value: Any) -> str | None:
+        kind = member(value, "type")
+        return f"<{kind}>" if isinstance(kind, str) else None
+
+    return Discriminator(tag, "no_variant", "{what}", Hint(what=what, allowed=allowed))
+
+
+def member(value: Any, name: str) -> Any:
+    """`value.name` of an object that may still be JSON."""
+    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+
+
+def read_json_object(raw: bytes) -> JsonObject:
+    """The body as an object. Strict UTF-8 (a lone surrogate is refused), at most 200 levels deep.
+
+    Raises `InvalidRequest` (`invalid_json`, or `invalid_value` for a number that cannot be carried on).
+    """
+    try:
+        body = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"The request's body is not valid JSON: {_json_reason(str(error))}.", code="invalid_json"
+        ) from None
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"The request's body must be a JSON object, not {kind_of(body)}.", code="invalid_json")
+    _refuse_extreme_numbers(body)
+    return body
+
+
+def complaint_of(error: ValidationError) -> InvalidRequest:
+    """The first of pydantic's errors, as the client should read it."""
+    first = error.errors(include_url=False)[0]
+    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and part[:1] == "<" and part[-1:] == ">"))
+    code, field, complaint = _explain(first)
+    param = format_path((*path, field) if field else path)
+    if code == "missing_required_parameter" and not complaint:
+        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code=code)
+    return InvalidRequest(f"'{param}' {complaint}." if param else f"{complaint}.", param=param or None, code=code)
+
+
+def format_path(path: Iterable[int | str]) -> str:
+    """`("input", 0, "content")` -> `input[0].content`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{shorten(part)}" if text else shorten(part)
+    return text
+
+
+def one_of(allowed: Iterable[str]) -> str:
+    """`'a', 'b' or 'c'`."""
+    *rest, last = (f"'{value}'" for value in allowed)
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def kind_of(value: object) -> str:
+    """What a value is called in JSON."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a number with a fraction"
+        case str():
+            return "a string"
+        case list() | tuple():
+            return "an array"
+        case _:
+            return "an object"
+
+
+_EXPECTED_TYPES = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "a boolean (true or false)",
+    "list_type": "an array",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+
+
+def _explain(error: ErrorDetails) -> tuple[str, str, str]:
+    """(code, field below the error's place, complaint)."""
+    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    if kind == "fault":
+        return context["code"], context["field"], context["complaint"]
+    if kind == "missing":
+        return "missing_required_parameter", "", ""
+    if kind == "no_variant":
+        return _explain_variant(value, context)
+    if kind == "wrong_type":
+        return _wrong_type(context["expected"], value)
+    if kind == "int_type" and isinstance(value, float):
+        return "invalid_type", "", "must be an integer, without a fraction"
+    if kind in _EXPECTED_TYPES:
+        return _wrong_type(_EXPECTED_TYPES[kind], value)
+    if kind == "literal_error":
+        return _not_allowed(value, context["expected"])
+    return "invalid_value", "", _explain_bounds(kind, context, error["msg"])
+
+
+_OF_MESSAGES = ("role", "content")
+
+
+def _explain_variant(value: object, context: Mapping[str, Any]) -> tuple[str, str, str]:
+    if not isinstance(value, dict):
+        return _wrong_type(context["what"], value)
+    field, allowed = "type", context["allowed"]
+    is_message = value.get("type") == "message" or (
+        value.get("type") is None and not value.keys().isdisjoint(_OF_MESSAGES)
+    )
+    if "roles" in context and is_message:
+        field, allowed = "role", context["roles"]
+    if value.get(field) is None:
+        return "missing_required_parameter", field, ""
+    code, _, complaint = _not_allowed(value[field], one_of(allowed))
+    return code, field, complaint
+
+
+def _wrong_type(expected: str, value: object) -> tuple[str, str, str]:
+    return "invalid_type", "", f"must be {expected}, but is {kind_of(value)}"
+
+
+def _not_allowed(value: object, allowed: str) -> tuple[str, str, str]:
+    if not isinstance(value, str):
+        return _wrong_type(allowed, value)
+    return "invalid_value", "", f"must be {allowed}, but is '{shorten(value)}'"
+
+
+def _explain_bounds(kind: str, context: Mapping[str, Any], fallback: str) -> str:
+    match kind:
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "string_too_long":
+            return f"must be at most {context['max_length']} characters long"
+        case "string_too_short" | "too_short":
+            return "must not be empty"
+        case "too_long":
+            return f"must have at most {context['max_length']} entries"
+        case "string_pattern_mismatch":
+            return f"must match the pattern {context['pattern']}"
+        case _:
+            return f"is not valid: {fallback}"
+
+
+def _unknown_name(name: str, known: Collection[str], called_here: Mapping[str, str]) -> PydanticCustomError:
+    nearest = difflib.get_close_matches(name[:SHOWN_CHARACTERS], known, n=1)
+    if name in called_here:
+        hint = f"; here it is called '{called_here[name]}'"
+    elif nearest:
+        hint = f"; perhaps '{nearest[0]}' was meant"
+    else:
+        hint = f"; known are {one_of(sorted(known))}"
+    return fault("unknown_parameter", f"is not a known parameter{hint}", field=name)
+
+
+def _json_reason(reason: str) -> str:
+    if "hex escape" in reason:
+        return f"a \\u escape is broken or half of a surrogate pair ({reason})"
+    if "recursion limit" in reason:
+        return f"it is nested too deeply ({reason})"
+    return reason
+
+
+def _refuse_extreme_numbers(body: JsonObject) -> None:
+    """Numbers that a JSON library down the line cannot write again: they would fail much later, as a server error."""
+    path = _path_of_extreme_number(body)
+    if path is not None:
+        param = format_path(path)
+        raise InvalidRequest(f"'{param}' is a number too large to be carried on.", param=param, code="invalid_value")
+
+
+def _path_of_extreme_number(value: Any) -> Path | None:
+    """Looks at every value of the body, so it counts microseconds; the reader has bounded the depth."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return None
+    if kind is dict or kind is list:
+        for name, child in value.items() if kind is dict else enumerate(value):
+            if type(child) is not str and (below := _path_of_extreme_number(child)) is not None:
+                return (name, *below)
+        return None
+    is_extreme = not math.isfinite(value) if kind is float else not SMALLEST_INTEGER <= value <= LARGEST_INTEGER
+    return () if is_extreme else None

@@ -1,0 +1,80 @@
+"""The specification's own schema as the judge of what we send. Read from a path, since it is not part of the project."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+SLUG = "open_responses:"
+SPEC_PATH = Path(
+    os.environ.get("OPEN_RESPONSES_SPEC")
+    or Path(__file__).resolve().parents[1] / ".." / "shared" / "spec" / "openapi-2026-04-24.json"
+)
+
+needs_spec = pytest.mark.skipif(
+    not SPEC_PATH.is_file(),
+    reason=f"the specification's schema is not at {SPEC_PATH}; name it by OPEN_RESPONSES_SPEC",
+)
+
+
+@cache
+def document() -> dict[str, Any]:
+    if not SPEC_PATH.is_file():
+        pytest.skip(f"the specification's schema is not at {SPEC_PATH}; name it by OPEN_RESPONSES_SPEC")
+    loaded: dict[str, Any] = json.loads(SPEC_PATH.read_text(encoding="utf-8"))
+    return loaded
+
+
+@cache
+def validator_for(schema_name: str) -> Draft202012Validator:
+    """A compiled validator of `#/components/schemas/<schema_name>`."""
+    if schema_name not in document()["components"]["schemas"]:
+        raise KeyError(f"the specification has no schema {schema_name!r}")
+    return Draft202012Validator({"$ref": f"urn:spec#/components/schemas/{schema_name}"}, registry=_registry())
+
+
+@cache
+def _registry() -> Registry[Any]:
+    resource = Resource.from_contents(document(), default_specification=DRAFT202012)
+    return Registry[Any]().with_resource("urn:spec", resource)
+
+
+@cache
+def event_schemas() -> dict[str, str]:
+    """Event type -> name of its schema."""
+    return {
+        schema["properties"]["type"]["enum"][0]: name
+        for name, schema in document()["components"]["schemas"].items()
+        if name.endswith("StreamingEvent")
+    }
+
+
+def validate(schema_name: str, value: object) -> None:
+    """Fails with the place in `value` that the schema refuses, branches of unions included."""
+    error = next(validator_for(schema_name).iter_errors(value), None)
+    if error is None:
+        return
+    causes = "\n".join(f"  {cause.json_path}: {cause.message[:200]}" for cause in error.context or ())
+    raise AssertionError(f"not a valid {schema_name}, at {error.json_path}: {error.message[:500]}\n{causes}")
+
+
+def validate_response(resource: object) -> None:
+    validate("ResponseResource", resource)
+
+
+def validate_event(event: dict[str, Any]) -> None:
+    """By its `type`. An unknown type must be an extension of ours, with a type and a sequence number (EXT-1)."""
+    kind = event.get("type")
+    if isinstance(kind, str) and kind.startswith(SLUG):
+        assert isinstance(event.get("sequence_number"), int), f"an extension event without sequence_number: {event}"
+        return
+    assert kind in event_schemas(), f"the specification has no event {kind!r}, and it does not carry {SLUG!r}"
+    validate(event_schemas()[kind], event)

@@ -1,0 +1,520 @@
+"""What a body may say, and what each wrong one is told (HTTP-1, HTTP-3, ERR-1, REQ-1 to REQ-14)."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from open_responses.errors import InvalidRequest
+from open_responses.items import UserMessage
+from open_responses.requests import (
+    IGNORED_PARAMETERS,
+    UNSUPPORTED_PARAMETERS,
+    CreateResponse,
+    JsonSchemaFormat,
+    parse_create_response,
+)
+from open_responses.tools import HOSTED_TOOL_TYPES, AllowedTools, FunctionChoice
+from tests.spec import document, needs_spec
+
+GONE = object()
+WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+ALLOW_WEATHER = {"type": "allowed_tools", "tools": [{"type": "function", "name": "get_weather"}]}
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    whole = {"model": "smollm2", "input": "hi", **changes}
+    return {name: value for name, value in whole.items() if value is not GONE}
+
+
+def parse(**changes: Any) -> CreateResponse:
+    return parse_create_response(json.dumps(body(**changes)).encode())
+
+
+def refusal(raw: bytes) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_create_response(raw)
+    return caught.value
+
+
+def item(value: Any) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": "first"}, value]}
+
+
+def part(value: Any, role: str = "user") -> dict[str, Any]:
+    good = {"type": "output_text" if role == "assistant" else "input_text", "text": "a"}
+    return item({"type": "message", "role": role, "content": [good, value]})
+
+
+def tool(**changes: Any) -> dict[str, Any]:
+    changed = {name: value for name, value in {**WEATHER, **changes}.items() if value is not GONE}
+    return {"tools": [WEATHER | {"name": "first"}, changed]}
+
+
+def schema_format(**changes: Any) -> dict[str, Any]:
+    whole = {"type": "json_schema", "name": "answer", "schema": {"type": "object"}, **changes}
+    return {"text": {"format": {name: value for name, value in whole.items() if value is not GONE}}}
+
+
+MISSING, TYPE, VALUE = "missing_required_parameter", "invalid_type", "invalid_value"
+UNKNOWN, UNSUPPORTED, TOOL = "unknown_parameter", "unsupported_parameter", "unsupported_tool"
+
+# (changes to a good body, code, param)
+BAD_BODIES: list[tuple[dict[str, Any], str, str]] = [
+    # model and input
+    ({"model": GONE}, MISSING, "model"),
+    ({"model": None}, MISSING, "model"),
+    ({"model": ""}, VALUE, "model"),
+    ({"model": "  "}, VALUE, "model"),
+    ({"model": "a\u0000b"}, VALUE, "model"),
+    ({"model": "m" * 257}, VALUE, "model"),
+    ({"model": 7}, TYPE, "model"),
+    ({"model": ["smollm2"]}, TYPE, "model"),
+    ({"input": GONE}, MISSING, "input"),
+    ({"input": None}, MISSING, "input"),
+    ({"input": []}, VALUE, "input"),
+    ({"input": 5}, TYPE, "input"),
+    ({"input": True}, TYPE, "input"),
+    ({"input": {"role": "user", "content": "hi"}}, TYPE, "input"),
+    ({"input": "x" * 10_485_761}, VALUE, "input"),
+    ({"input": [{"role": "user", "content": "x"}] * 10_001}, VALUE, "input"),
+    # names
+    ({"temprature": 1}, UNKNOWN, "temprature"),
+    ({"inputs": "hi", "input": GONE}, UNKNOWN, "inputs"),
+    ({"messages": []}, UNKNOWN, "messages"),
+    ({"": 1}, UNKNOWN, ""),
+    ({"n": None}, UNKNOWN, "n"),
+    ({"conversation": "conv_1"}, UNSUPPORTED, "conversation"),
+    ({"prompt": {"id": "pmpt_1"}}, UNSUPPORTED, "prompt"),
+    ({"moderation": {"model": "omni"}}, UNSUPPORTED, "moderation"),
+    ({"context_management": [{"type": "compaction"}]}, UNSUPPORTED, "context_management"),
+    ({"access_programs": {"cyber": "standard"}}, UNSUPPORTED, "access_programs"),
+    ({"prompt_cache_options": {"prewarm": True}}, UNSUPPORTED, "prompt_cache_options.prewarm"),
+    # items
+    (item("hi"), TYPE, "input[1]"),
+    (item(None), TYPE, "input[1]"),
+    (item({}), MISSING, "input[1].type"),
+    (item({"content": "hi"}), MISSING, "input[1].role"),
+    (item({"type": "message", "content": "hi"}), MISSING, "input[1].role"),
+    (item({"role": "user"}), MISSING, "input[1].content"),
+    (item({"role": "user", "content": None}), TYPE, "input[1].content"),
+    (item({"role": "user", "content": {"type": "input_text", "text": "hi"}}), TYPE, "input[1].content"),
+    (item({"role": "tool", "content": "hi"}), VALUE, "input[1].role"),
+    (item({"role": 1, "content": "hi"}), TYPE, "input[1].role"),
+    (item({"role": ["user"], "content": "hi"}), TYPE, "input[1].role"),
+    (item({"type": "mesage", "role": "user", "content": "hi"}), VALUE, "input[1].type"),
+    (item({"type": 3}), TYPE, "input[1].type"),
+    (item({"type": "compaction_trigger"}), VALUE, "input[1].type"),
+    (item({"type": "message", "role": "user", "content": "hi", "id": 5}), TYPE, "input[1].id"),
+    (item({"role": "assistant", "content": "hi", "phase": "draft"}), VALUE, "input[1].phase"),
+    # content parts
+    (part("hi"), TYPE, "input[1].content[1]"),
+    (part({"text": "hi"}), MISSING, "input[1].content[1].type"),
+    (part({"type": "input_text"}), MISSING, "input[1].content[1].text"),
+    (part({"type": "input_text", "text": 1}), TYPE, "input[1].content[1].text"),
+    (part({"type": "text", "text": "hi"}), VALUE, "input[1].content[1].type"),
+    (part({"type": "output_text", "text": "hi"}), VALUE, "input[1].content[1].type"),
+    (part({"type": "input_video", "video_url": "x"}), VALUE, "input[1].content[1].type"),
+    (part({"type": "input_text", "text": "hi"}, role="assistant"), VALUE, "input[1].content[1].type"),
+    (part({"type": "refusal"}, role="assistant"), MISSING, "input[1].content[1].refusal"),
+    (part({"type": "input_image", "image_url": "x"}, role="system"), VALUE, "input[1].content[1].type"),
+    (part({"type": "input_image"}), MISSING, "input[1].content[1].image_url"),
+    (part({"type": "input_image", "image_url": "x", "detail": "huge"}), VALUE, "input[1].content[1].detail"),
+    (part({"type": "input_file"}), MISSING, "input[1].content[1].file_data"),
+    (
+        part({"type": "output_text", "text": "", "annotations": [{}]}, role="assistant"),
+        MISSING,
+        "input[1].content[1].annotations[0].type",
+    ),
+    (
+        part({"type": "output_text", "text": "", "annotations": [{"type": "url_citation"}]}, role="assistant"),
+        MISSING,
+        "input[1].content[1].annotations[0].url",
+    ),
+    # calls, outputs, reasoning, references
+    (item({"type": "function_call", "name": "f", "arguments": "{}"}), MISSING, "input[1].call_id"),
+    (item({"type": "function_call", "call_id": "", "name": "f", "arguments": "{}"}), VALUE, "input[1].call_id"),
+    (item({"type": "function_call", "call_id": "c" * 65, "name": "f", "arguments": ""}), VALUE, "input[1].call_id"),
+    (item({"type": "function_call", "call_id": "c", "name": "a b", "arguments": "{}"}), VALUE, "input[1].name"),
+    (item({"type": "function_call", "call_id": "c", "name": "f", "arguments": {}}), TYPE, "input[1].arguments"),
+    (
+        item({"type": "function_call", "call_id": "c", "name": "f", "arguments": "", "status": "done"}),
+        VALUE,
+        "input[1].status",
+    ),
+    (item({"type": "function_call_output", "call_id": "c"}), MISSING, "input[1].output"),
+    (item({"type": "function_call_output", "call_id": "c", "output": {"a": 1}}), TYPE, "input[1].output"),
+    (
+        item({"type": "function_call_output", "call_id": "c", "output": [{"type": "input_video"}]}),
+        MISSING,
+        "input[1].output[0].video_url",
+    ),
+    (item({"type": "reasoning"}), MISSING, "input[1].summary"),
+    (item({"type": "reasoning", "summary": [{"type": "text", "text": ""}]}), VALUE, "input[1].summary[0].type"),
+    (item({"type": "compaction"}), MISSING, "input[1].encrypted_content"),
+    (item({"type": "item_reference"}), MISSING, "input[1].id"),
+    (item({"type": "item_reference", "id": ""}), VALUE, "input[1].id"),
+    # tools
+    ({"tools": {}}, TYPE, "tools"),
+    ({"tools": ["get_weather"]}, TYPE, "tools[0]"),
+    ({"tools": [WEATHER] * 513}, VALUE, "tools"),
+    (tool(type=GONE), MISSING, "tools[1].type"),
+    (tool(type="functon"), VALUE, "tools[1].type"),
+    (tool(type=1), TYPE, "tools[1].type"),
+    (tool(type="web_search"), TOOL, "tools[1].type"),
+    (tool(type="open_responses:hosted_tools"), TOOL, "tools[1].type"),
+    (tool(name=GONE), MISSING, "tools[1].name"),
+    (tool(name="get weather"), VALUE, "tools[1].name"),
+    (tool(name="a" * 65), VALUE, "tools[1].name"),
+    (tool(name="a\n"), VALUE, "tools[1].name"),
+    (tool(name="first"), VALUE, "tools[1].name"),
+    (tool(parameters="{}"), TYPE, "tools[1].parameters"),
+    (tool(parameters={"type": "string"}), VALUE, "tools[1].parameters.type"),
+    (tool(parameters={"properties": []}), TYPE, "tools[1].parameters.properties"),
+    (tool(parameters={"required": "city"}), TYPE, "tools[1].parameters.required"),
+    (tool(strict="yes"), TYPE, "tools[1].strict"),
+    (tool(params={}), UNKNOWN, "tools[1].params"),
+    (tool(name=GONE, function={"name": "x"}), UNSUPPORTED, "tools[1].function"),
+    # tool_choice
+    ({"tool_choice": "any"}, VALUE, "tool_choice"),
+    ({"tool_choice": 1}, TYPE, "tool_choice"),
+    ({"tool_choice": {"name": "x"}}, MISSING, "tool_choice.type"),
+    ({"tool_choice": {"type": "mcp", "server_label": "x"}}, TOOL, "tool_choice.type"),
+    ({"tool_choice": {"type": "nothing"}}, VALUE, "tool_choice.type"),
+    ({"tool_choice": "required"}, VALUE, "tool_choice"),
+    ({"tool_choice": "required", "tools": []}, VALUE, "tool_choice"),
+    ({"tool_choice": {"type": "function", "name": "get_weather"}}, VALUE, "tool_choice.name"),
+    ({"tool_choice": {"type": "function"}, "tools": [WEATHER]}, MISSING, "tool_choice.name"),
+    ({"tool_choice": {"type": "function", "name": "other"}, "tools": [WEATHER]}, VALUE, "tool_choice.name"),
+    ({"tool_choice": ALLOW_WEATHER}, VALUE, "tool_choice.tools[0].name"),
+    ({"tool_choice": {**ALLOW_WEATHER, "tools": []}, "tools": [WEATHER]}, VALUE, "tool_choice.tools"),
+    ({"tool_choice": {**ALLOW_WEATHER, "mode": "some"}, "tools": [WEATHER]}, VALUE, "tool_choice.mode"),
+    ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": "mcp"}]}}, TOOL, "tool_choice.tools[0].type"),
+    # numbers
+    ({"temperature": "0.5"}, TYPE, "temperature"),
+    ({"temperature": True}, TYPE, "temperature"),
+    ({"temperature": 2.1}, VALUE, "temperature"),
+    ({"temperature": -0.1}, VALUE, "temperature"),
+    ({"top_p": 1.5}, VALUE, "top_p"),
+    ({"presence_penalty": -2.5}, VALUE, "presence_penalty"),
+    ({"frequency_penalty": 3}, VALUE, "frequency_penalty"),
+    ({"top_logprobs": 21}, VALUE, "top_logprobs"),
+    ({"top_logprobs": -1}, VALUE, "top_logprobs"),
+    ({"max_output_tokens": 15}, VALUE, "max_output_tokens"),
+    ({"max_output_tokens": 16.5}, TYPE, "max_output_tokens"),
+    ({"max_output_tokens": True}, TYPE, "max_output_tokens"),
+    ({"max_output_tokens": 10**30}, VALUE, "max_output_tokens"),
+    ({"max_tool_calls": 0}, VALUE, "max_tool_calls"),
+    (tool(parameters={"properties": {"n": {"maximum": 10**25}}}), VALUE, "tools[1].parameters.properties.n.maximum"),
+    # switches
+    ({"stream": 1}, TYPE, "stream"),
+    ({"stream": "true"}, TYPE, "stream"),
+    ({"store": "no"}, TYPE, "store"),
+    ({"background": 0}, TYPE, "background"),
+    ({"parallel_tool_calls": "false"}, TYPE, "parallel_tool_calls"),
+    ({"background": True, "store": False}, VALUE, "background"),
+    ({"stream_options": {"include_obfuscation": True}}, VALUE, "stream_options"),
+    ({"stream_options": {}, "stream": False}, VALUE, "stream_options"),
+    ({"stream_options": {"include_obfuscation": 1}, "stream": True}, TYPE, "stream_options.include_obfuscation"),
+    ({"stream_options": {"include_usage": True}, "stream": True}, UNKNOWN, "stream_options.include_usage"),
+    # the other settings
+    ({"truncation": "on"}, VALUE, "truncation"),
+    ({"truncation": True}, TYPE, "truncation"),
+    ({"service_tier": "gold"}, VALUE, "service_tier"),
+    ({"include": ["file_search_call.results"]}, VALUE, "include[0]"),
+    ({"include": "reasoning.encrypted_content"}, TYPE, "include"),
+    ({"instructions": ["be brief"]}, TYPE, "instructions"),
+    ({"previous_response_id": 5}, TYPE, "previous_response_id"),
+    ({"safety_identifier": "s" * 65}, VALUE, "safety_identifier"),
+    ({"prompt_cache_key": "k" * 65}, VALUE, "prompt_cache_key"),
+    ({"metadata": []}, TYPE, "metadata"),
+    ({"metadata": {str(n): "v" for n in range(17)}}, VALUE, "metadata"),
+    ({"metadata": {"k" * 65: "v"}}, VALUE, "metadata." + "k" * 60 + "…"),
+    ({"metadata": {"k": "v" * 513}}, VALUE, "metadata.k"),
+    ({"metadata": {"k": 1}}, TYPE, "metadata.k"),
+    ({"reasoning": "high"}, TYPE, "reasoning"),
+    ({"reasoning": {"effort": "extreme"}}, VALUE, "reasoning.effort"),
+    ({"reasoning": {"summary": "long"}}, VALUE, "reasoning.summary"),
+    ({"reasoning": {"efort": "low"}}, UNKNOWN, "reasoning.efort"),
+    ({"reasoning": {"mode": "pro"}}, UNSUPPORTED, "reasoning.mode"),
+    ({"text": "json"}, TYPE, "text"),
+    ({"text": {"verbosity": "chatty"}}, VALUE, "text.verbosity"),
+    ({"text": {"formats": {}}}, UNKNOWN, "text.formats"),
+    ({"text": {"format": "json_object"}}, TYPE, "text.format"),
+    ({"text": {"format": {}}}, MISSING, "text.format.type"),
+    ({"text": {"format": {"type": "xml"}}}, VALUE, "text.format.type"),
+    (schema_format(name=GONE), MISSING, "text.format.name"),
+    (schema_format(name="an answer"), VALUE, "text.format.name"),
+    (schema_format(schema=GONE), MISSING, "text.format.schema"),
+    (schema_format(schema="{}"), TYPE, "text.format.schema"),
+    (schema_format(schema=None), TYPE, "text.format.schema"),
+    (schema_format(strict=1), TYPE, "text.format.strict"),
+    (schema_format(schema_={}), UNKNOWN, "text.format.schema_"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "param"), BAD_BODIES, ids=[f"{param}-{n}" for n, (_, _, param) in enumerate(BAD_BODIES)]
+)
+def test_a_wrong_body_is_told_the_code_and_the_place(changes: dict[str, Any], code: str, param: str) -> None:
+    error = refusal(json.dumps(body(**changes)).encode())
+    assert (error.error_code, error.param) == (code, param)
+    assert (error.status, error.type) == (400, "invalid_request")
+    assert param in error.message
+    assert len(error.message) < 1000
+    for jargon in ("pydantic", "validation error", "discriminator", "Input should", "<", "union"):
+        assert jargon not in error.message
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"hello",
+        b"[]",
+        b'"hi"',
+        b"null",
+        b"{} {}",
+        b"{'model': 'm'}",
+        b'{"model":"m","input":"hi",}',
+        b'{"model":"m","input":"\xff"}',
+        b'{"model":"m","input":"hi","temperature":NaN}',
+        b'{"model":"m","input":"hi","temperature":-Infinity}',
+        b'{"model":"m","input":"\\ud800"}',
+        b'{"model":"m","input":"hi","metadata":{"\\udfff":"x"}}',
+        b'{"model":"m","input":"\\udc00\\ud800"}',
+        b'{"model":"m","input":"\xed\xa0\x80"}',
+        b'{"model":"m","input":"hi","max_output_tokens":' + b"9" * 100_000 + b"}",
+        b"[" * 100_000,
+        b'{"input":' * 100_000,
+        b'{"model":"m","input":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    ],
+    ids=lambda raw: raw[:40].decode("latin-1"),
+)
+def test_what_is_not_a_json_object_is_refused_as_such(raw: bytes) -> None:
+    error = refusal(raw)
+    assert (error.error_code, error.status) == ("invalid_json", 400)
+    assert error.message.startswith("The request's body")
+
+
+def test_a_number_too_large_for_a_float_is_refused() -> None:
+    error = refusal(b'{"model":"m","input":[{"type":"open_responses:x","score":1e999}]}')
+    assert (error.error_code, error.param) == ("invalid_value", "input[0].score")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"temprature": 1}, "perhaps 'temperature' was meant"),
+        ({"messages": []}, "here it is called 'input'"),
+        ({"max_tokens": 100}, "here it is called 'max_output_tokens'"),
+        ({"response_format": {"type": "json_object"}}, "here it is called 'text.format'"),
+        ({"reasoning": {"efort": "low"}}, "perhaps 'effort' was meant"),
+        ({"truncation": "on"}, "must be 'auto' or 'disabled', but is 'on'"),
+        ({"include": ["x"]}, "must be 'reasoning.encrypted_content' or 'message.output_text.logprobs', but is 'x'"),
+        ({"max_output_tokens": 1}, "must be at least 16"),
+        ({"temperature": "hot"}, "must be a number, but is a string"),
+        ({"max_output_tokens": 16.5}, "must be an integer, without a fraction"),
+        ({"tools": [{"type": "mcp"}]}, "'mcp'"),
+        ({"conversation": "c"}, "previous_response_id"),
+        (part({"type": "text", "text": ""}), "must be 'input_text', 'input_image' or 'input_file', but is 'text'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_message_says_what_is_allowed(changes: dict[str, Any], expected: str) -> None:
+    assert expected in refusal(json.dumps(body(**changes)).encode()).message
+
+
+def test_a_long_wrong_value_is_not_repeated_whole() -> None:
+    error = refusal(json.dumps(body(truncation="x" * 100_000)).encode())
+    assert len(error.message) < 200
+
+
+@pytest.mark.parametrize("name", sorted(HOSTED_TOOL_TYPES))
+def test_each_hosted_tool_of_openai_is_refused_by_its_name(name: str) -> None:
+    error = refusal(json.dumps(body(tools=[{"type": name}])).encode())
+    assert error.error_code == "unsupported_tool"
+    assert f"'{name}'" in error.message
+
+
+@pytest.mark.parametrize("name", sorted(IGNORED_PARAMETERS))
+def test_a_parameter_that_is_harmless_to_ignore_is_ignored(name: str) -> None:
+    request = parse(**{name: "anything"})
+    assert request.model_fields_set == {"model", "input"}
+
+
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED_PARAMETERS))
+def test_null_for_an_unsupported_parameter_means_not_set(name: str) -> None:
+    assert parse(**{name: None}).model == "smollm2"
+
+
+NULLABLE = sorted(set(CreateResponse.model_fields) - {"model", "input"})
+
+
+@pytest.mark.parametrize("name", NULLABLE)
+def test_null_means_not_set(name: str) -> None:
+    assert getattr(parse(**{name: None}), name) is None
+
+
+def test_null_switches_take_their_defaults() -> None:
+    request = parse(stream=None, store=None, background=None)
+    assert (request.is_streamed, request.is_stored, request.is_background) == (False, True, False)
+
+
+FULL: dict[str, Any] = {
+    "model": "smollm2",
+    "input": [{"role": "user", "content": [{"type": "input_text", "text": "hi\u0000 😀"}]}],
+    "instructions": "Be brief.",
+    "previous_response_id": "resp_1",
+    "include": ["reasoning.encrypted_content"],
+    "tools": [{**WEATHER, "description": None, "strict": True}],
+    "tool_choice": {**ALLOW_WEATHER, "mode": "required"},
+    "metadata": {"k" * 64: "v" * 512},
+    "text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "object"}}, "verbosity": "low"},
+    "temperature": 0.5,
+    "top_p": 0.25,
+    "presence_penalty": -2.0,
+    "frequency_penalty": 2.0,
+    "parallel_tool_calls": False,
+    "stream": True,
+    "stream_options": {"include_obfuscation": False},
+    "background": True,
+    "max_output_tokens": 16,
+    "max_tool_calls": 1,
+    "reasoning": {"effort": "high", "summary": "auto"},
+    "safety_identifier": "s" * 64,
+    "prompt_cache_key": "k" * 64,
+    "truncation": "auto",
+    "store": True,
+    "service_tier": "flex",
+    "top_logprobs": 20,
+}
+
+
+@needs_spec
+def test_every_field_of_the_specification_is_known() -> None:
+    properties = document()["components"]["schemas"]["CreateResponseBody"]["properties"]
+    assert set(properties) == set(FULL) == set(CreateResponse.model_fields)
+
+
+def test_a_full_request_is_kept_as_it_was_sent() -> None:
+    request = parse_create_response(json.dumps(FULL).encode())
+    assert json.loads(request.model_dump_json(exclude_unset=True)) == FULL
+
+
+def test_a_stored_request_is_read_back_the_same() -> None:
+    request = parse_create_response(json.dumps(FULL).encode())
+    again = CreateResponse.model_validate_json(request.model_dump_json(exclude_unset=True))
+    assert again == request
+    assert again.model_fields_set == request.model_fields_set
+
+
+def test_only_what_was_sent_is_stored() -> None:
+    assert json.loads(parse().model_dump_json(exclude_unset=True)) == {"model": "smollm2", "input": "hi"}
+
+
+def test_a_stored_request_of_a_newer_version_is_still_read() -> None:
+    stored = {"model": "smollm2", "input": "hi", "from_the_future": 1, "reasoning": {"effort": "low", "depth": 3}}
+    request = CreateResponse.model_validate_json(json.dumps(stored))
+    assert request.reasoning is not None
+    assert request.reasoning.effort == "low"
+
+
+def test_an_integer_is_fine_for_a_number() -> None:
+    assert parse(temperature=1).temperature == 1.0
+
+
+def test_a_string_input_is_one_user_message() -> None:
+    assert parse(input="hello").input_items() == [UserMessage(type="message", role="user", content="hello")]
+
+
+def test_a_second_key_of_the_same_name_wins() -> None:
+    assert parse_create_response(b'{"model":"a","model":"b","input":"hi"}').model == "b"
+
+
+def test_the_wire_name_schema_is_read_and_written() -> None:
+    request = parse(**schema_format(schema={"type": "object"}))
+    assert request.text is not None
+    assert isinstance(request.text.format, JsonSchemaFormat)
+    assert request.text.format.schema_ == {"type": "object"}
+    assert '"schema":{' in request.model_dump_json(exclude_unset=True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ("none", str),
+        ("auto", str),
+        ("required", str),
+        ({"type": "function", "name": "get_weather"}, FunctionChoice),
+        (ALLOW_WEATHER, AllowedTools),
+        ({**ALLOW_WEATHER, "mode": "required"}, AllowedTools),
+    ],
+    ids=str,
+)
+def test_each_form_of_tool_choice_is_read(choice: object, kind: type) -> None:
+    assert isinstance(parse(tools=[WEATHER], tool_choice=choice).tool_choice, kind)
+
+
+@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}, {"$defs": {}, "properties": {"a": {}}}], ids=str)
+def test_a_tool_takes_a_schema_or_none(parameters: object) -> None:
+    assert parse(tools=[{**WEATHER, "parameters": parameters}]).tools
+
+
+def test_a_schema_nested_to_the_reader_s_limit_can_be_written_again() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(190):
+        deep = {"a": deep}
+    request = parse(**schema_format(schema=deep))
+    assert CreateResponse.model_validate_json(request.model_dump_json(exclude_unset=True)) == request
+
+
+def test_the_first_of_several_errors_is_reported_every_time() -> None:
+    wrong = json.dumps(body(model=1, temperature="x", tools=[{}], stream=1)).encode()
+    assert {refusal(wrong).param for _ in range(5)} == {"model"}
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    # Surrogates too: json.dumps writes them as the escapes that have to be refused.
+    | st.text(st.characters(), max_size=8) | st.sampled_from(["message", "function", "user", "input_text", "auto"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["type", "role", "content", "text", "name", "tools", "format", "schema", "id", "summary"])
+        | st.text(max_size=4),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, child in children for place in _places(child, (*path, key)))]
+
+
+@settings(max_examples=400, deadline=None)
+@given(place=st.sampled_from(_places(FULL)[1:]), value=JSON_VALUES)
+def test_any_change_to_a_request_gives_a_request_or_a_clear_refusal(place: tuple[Any, ...], value: Any) -> None:
+    changed = copy.deepcopy(FULL)
+    parent: Any = changed
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = value
+    try:
+        request = parse_create_response(json.dumps(changed).encode())
+    except InvalidRequest as error:
+        assert error.status == 400
+        assert error.message.endswith(".")
+        error.message.encode()
+    else:
+        stored = request.model_dump_json(exclude_unset=True)
+        assert CreateResponse.model_validate_json(stored) == request
