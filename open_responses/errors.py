@@ -5,6 +5,7 @@
     │   ├── PreviousResponseNotFound  400
     │   ├── ContextLengthExceeded 400
     │   └── RequestTooLarge       413
+    ├── Unauthorized              401
     ├── NotFound                  404
     │   └── ModelNotFound         404
     ├── Conflict                  409
@@ -69,6 +70,10 @@ class RequestTooLarge(InvalidRequest):
     code, status = "request_too_large", 413
 
 
+class Unauthorized(OpenResponsesError):
+    code, status, type = "invalid_api_key", 401, "invalid_request"
+
+
 class NotFound(OpenResponsesError):
     code, status, type = "not_found", 404, "not_found"
 
@@ -115,3 +120,14 @@ class ProviderTimeout(ProviderError):
 
 class ProviderStreamBroken(ProviderError):
     code, retryable = "provider_stream_broken", True
+
+
+def type_of(code: str) -> str:
+    """The specification's error type for one of our codes, in the `error` event of a failed response (ERR-1)."""
+    pending: list[type[OpenResponsesError]] = [OpenResponsesError]
+    while pending:
+        error = pending.pop(0)
+        if error.code == code:
+            return error.type
+        pending += error.__subclasses__()
+    return ProviderError.type

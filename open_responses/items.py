@@ -297,7 +297,9 @@ def _item_tag(value: Any) -> str | None:
         return "<item_reference>" if kind is None and role is None and member(value, "id") is not None else None
     if not isinstance(kind, str):
         return None
-    return "<opaque>" if kind in OPAQUE_TYPES or kind.startswith(SLUG) else f"<{kind}>"
+    if kind in OPAQUE_TYPES or kind.startswith(SLUG):
+        return "<opaque>"
+    return f"<{kind}>" if kind in _TYPED else None
 
 
 InputItem: TypeAlias = Annotated[

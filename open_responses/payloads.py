@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
+from open_responses.deltas import Usage
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse
+from open_responses.response import FinalStatus, ResponseStatus, finished_response, initial_response
 from open_responses.trace import Op
 
 TASK_QUEUE = "open-responses"
 WORKFLOW = "ResponseWorkflow"
 SAMPLE = "sample"
 FINISH = "finish"
-
-ResponseStatus = Literal["queued", "in_progress", "completed", "failed", "incomplete", "cancelled"]
 
 
 class Payload(BaseModel):
@@ -38,6 +38,18 @@ class StartResponse(Payload):
     provider: str
     upstream_model: str
     retry_window: float = Field(description="Seconds without progress after which a sample gives up.")
+
+    @field_serializer("request")
+    def _as_sent(self, request: CreateResponse) -> JsonObject:
+        # What was not set stays not set: it is shorter, and the difference counts.
+        return request.model_dump(mode="json", exclude_unset=True)
+
+    def initial(self) -> JsonObject:
+        """The response resource before anything came."""
+        status: Literal["queued", "in_progress"] = "queued" if self.request.is_background else "in_progress"
+        return initial_response(
+            self.request, response_id=self.response_id, created_at=self.created_at, status=status
+        )
 
 
 class SampleInput(Payload):
@@ -95,27 +107,41 @@ class SampleResult(Payload):
     reason: str | None = None
 
 
+class Ending(Payload):
+    """How a response ends. `error_*` belong to `failed`, `incomplete_reason` to `incomplete`."""
+
+    status: FinalStatus
+    incomplete_reason: str | None = None
+    error_code: str = "server_error"
+    error_message: str = ""
+
+
 class FinishInput(Payload):
-    """Ends the response: store, then announce. `next_sequence` is None when only the log knows where the stream stands."""
+    """Ends the response: store, then announce.
+
+    `next_sequence` is None when a sample was cut off and only the log knows where the stream stands.
+    """
 
     start: StartResponse
     epoch: int
-    status: Literal["completed", "failed", "incomplete", "cancelled"]
+    ending: Ending
     output: list[JsonObject]
     trace: list[Op]
     next_sequence: int | None
-    usage: TurnUsage | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-    error_type: str = "server_error"
-    incomplete_reason: str | None = None
+    usage: TurnUsage | None
+    ended_at: int
+
+
+class FinishResult(Payload):
+    """What only the log knew: the items of a sample that was cut off, and the trace to the end."""
+
+    items: list[JsonObject] = []
+    trace: list[Op] = []
 
 
 class FinishedResponse(Payload):
     """The result of the workflow: all that `GET`, a replay of the stream, and a later turn need."""
 
-    tenant: str
-    store: bool
     response: JsonObject
     trace: list[Op]
 
@@ -130,3 +156,17 @@ class Progress(Payload):
     turn: int
 
 
+def final_resource(start: StartResponse, ending: Ending, output: list[JsonObject], usage: TurnUsage | None, ended_at: int) -> JsonObject:
+    """The response as it is stored: the same, whether the workflow or the activity builds it."""
+    total = None
+    if usage is not None:
+        total = Usage(usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    return finished_response(
+        start.initial(),
+        status=ending.status,
+        output=output,
+        completed_at=ended_at,
+        usage=total,
+        error=(ending.error_code, ending.error_message) if ending.status == "failed" else None,
+        incomplete_reason=ending.incomplete_reason if ending.status == "incomplete" else None,
+    )

@@ -115,11 +115,14 @@ class AllowedTools(Settings):
 ToolChoiceMode: TypeAlias = Literal["none", "auto", "required"]
 
 
+_CHOICES = ("function", "allowed_tools")
+
+
 def _choice_tag(value: Any) -> str | None:
     if isinstance(value, str):
         return "<mode>"
     kind = member(value, "type")
-    return f"<{kind}>" if isinstance(kind, str) else None
+    return f"<{kind}>" if kind in _CHOICES else None
 
 
 ToolChoice: TypeAlias = Annotated[
@@ -130,7 +133,7 @@ ToolChoice: TypeAlias = Annotated[
         _choice_tag,
         "no_variant",
         "{what}",
-        Hint(what="'none', 'auto', 'required' or an object", allowed=("function", "allowed_tools")),
+        Hint(what="'none', 'auto', 'required' or an object", allowed=_CHOICES),
     ),
     BeforeValidator(_refuse_hosted),
 ]

@@ -79,6 +79,11 @@ class Trace:
             self.ops.append(["d", index, part, [len(event["delta"])]])
 
 
+def count_events(ops: Iterable[Op]) -> int:
+    """How many events a trace stands for."""
+    return sum(len(op[3]) if op[0] == "d" else 1 for op in ops)
+
+
 def _part_number(event: JsonObject, key: str) -> int:
     """Which part of its item an event speaks of; summaries count downwards from -1."""
     if not key:

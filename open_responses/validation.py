@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError, ValidationInfo, model_validator
@@ -113,11 +114,11 @@ def complaint_of(error: ValidationError) -> InvalidRequest:
     """The first of pydantic's errors, as the client should read it."""
     first = error.errors(include_url=False)[0]
     path = tuple(part for part in first["loc"] if not (isinstance(part, str) and part[:1] == "<" and part[-1:] == ">"))
-    code, field, complaint = _explain(first)
-    param = format_path((*path, field) if field else path)
-    if code == "missing_required_parameter" and not complaint:
-        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code=code)
-    return InvalidRequest(f"'{param}' {complaint}." if param else f"{complaint}.", param=param or None, code=code)
+    complaint = _complain(first)
+    param = format_path(path if complaint.field is None else (*path, complaint.field))
+    if complaint.code == "missing_required_parameter" and not complaint.text:
+        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code=complaint.code)
+    return InvalidRequest(f"'{param}' {complaint.text}.", param=param, code=complaint.code)
 
 
 def format_path(path: Iterable[int | str]) -> str:
@@ -160,6 +161,9 @@ def kind_of(value: object) -> str:
             return "an object"
 
 
+# An item without a type that has one of these was meant as a message.
+_OF_MESSAGES = ("role", "content")
+
 _EXPECTED_TYPES = {
     "string_type": "a string",
     "int_type": "an integer",
@@ -172,30 +176,35 @@ _EXPECTED_TYPES = {
 }
 
 
-def _explain(error: ErrorDetails) -> tuple[str, str, str]:
-    """(code, field below the error's place, complaint)."""
+@dataclass(frozen=True, slots=True)
+class _Complaint:
+    """`text` follows the parameter's name; `field` is where the trouble is, below the place that pydantic names."""
+
+    code: str
+    text: str
+    field: str | None = None
+
+
+def _complain(error: ErrorDetails) -> _Complaint:
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "fault":
-        return context["code"], context["field"], context["complaint"]
+        return _Complaint(context["code"], context["complaint"], context["field"])
     if kind == "missing":
-        return "missing_required_parameter", "", ""
+        return _Complaint("missing_required_parameter", "")
     if kind == "no_variant":
-        return _explain_variant(value, context)
+        return _no_variant(value, context)
     if kind == "wrong_type":
         return _wrong_type(context["expected"], value)
     if kind == "int_type" and isinstance(value, float):
-        return "invalid_type", "", "must be an integer, without a fraction"
+        return _Complaint("invalid_type", "must be an integer, without a fraction")
     if kind in _EXPECTED_TYPES:
         return _wrong_type(_EXPECTED_TYPES[kind], value)
     if kind == "literal_error":
         return _not_allowed(value, context["expected"])
-    return "invalid_value", "", _explain_bounds(kind, context, error["msg"])
+    return _Complaint("invalid_value", _out_of_bounds(kind, context, error["msg"]))
 
 
-_OF_MESSAGES = ("role", "content")
-
-
-def _explain_variant(value: object, context: Mapping[str, Any]) -> tuple[str, str, str]:
+def _no_variant(value: object, context: Mapping[str, Any]) -> _Complaint:
     if not isinstance(value, dict):
         return _wrong_type(context["what"], value)
     field, allowed = "type", context["allowed"]
@@ -205,22 +214,21 @@ def _explain_variant(value: object, context: Mapping[str, Any]) -> tuple[str, st
     if "roles" in context and is_message:
         field, allowed = "role", context["roles"]
     if value.get(field) is None:
-        return "missing_required_parameter", field, ""
-    code, _, complaint = _not_allowed(value[field], one_of(allowed))
-    return code, field, complaint
+        return _Complaint("missing_required_parameter", "", field)
+    return replace(_not_allowed(value[field], one_of(allowed)), field=field)
 
 
-def _wrong_type(expected: str, value: object) -> tuple[str, str, str]:
-    return "invalid_type", "", f"must be {expected}, but is {kind_of(value)}"
+def _wrong_type(expected: str, value: object) -> _Complaint:
+    return _Complaint("invalid_type", f"must be {expected}, but is {kind_of(value)}")
 
 
-def _not_allowed(value: object, allowed: str) -> tuple[str, str, str]:
+def _not_allowed(value: object, allowed: str) -> _Complaint:
     if not isinstance(value, str):
         return _wrong_type(allowed, value)
-    return "invalid_value", "", f"must be {allowed}, but is '{shorten(value)}'"
+    return _Complaint("invalid_value", f"must be {allowed}, but is '{shorten(value)}'")
 
 
-def _explain_bounds(kind: str, context: Mapping[str, Any], fallback: str) -> str:
+def _out_of_bounds(kind: str, context: Mapping[str, Any], fallback: str) -> str:
     match kind:
         case "greater_than_equal":
             return f"must be at least {context['ge']}"
@@ -250,6 +258,8 @@ def _unknown_name(name: str, known: Collection[str], called_here: Mapping[str, s
 
 
 def _json_reason(reason: str) -> str:
+    if reason.endswith("at line 1 column 0"):
+        return "it is empty"
     if "hex escape" in reason:
         return f"a \\u escape is broken or half of a surrogate pair ({reason})"
     if "recursion limit" in reason:

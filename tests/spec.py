@@ -1,4 +1,4 @@
-"""The specification's own schema as the judge of what we send. Read from a path, since it is not part of the project."""
+"""The specification's own schema, the judge of what we send. Read from a path: it is not part of the project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
@@ -44,7 +44,8 @@ def validator_for(schema_name: str) -> Draft202012Validator:
 @cache
 def _registry() -> Registry[Any]:
     resource = Resource.from_contents(document(), default_specification=DRAFT202012)
-    return Registry[Any]().with_resource("urn:spec", resource)
+    registry: Registry[Any] = Registry().with_resource("urn:spec", resource)
+    return registry
 
 
 @cache

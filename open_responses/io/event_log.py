@@ -17,7 +17,7 @@ from open_responses.fold import Fold
 from open_responses.io import keys
 from open_responses.io.redis import Redis, RedisDown, RedisError, ResponseError, script
 from open_responses.json_types import JsonObject
-from open_responses.trace import Trace, replay
+from open_responses.trace import Op, Trace, count_events, replay
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +71,18 @@ class Writer:
         self.fold.apply(event)
         self.trace.record(event)
         self._acknowledged = self.base + self.trace.length
+
+    def recall(self, ops: list[Op]) -> None:
+        """Stand behind events that a finished turn recorded; the log has them, or gets them again."""
+        self.trace.ops = list(ops)
+        self.trace.length = count_events(ops)
+        self._acknowledged = self.base + self.trace.length
+
+    def settle(self) -> None:
+        """The turn is over. What Redis has not got yet is in the trace, for whoever writes next."""
+        for event in self.pending:
+            self.trace.record(event)
+        self.pending.clear()
 
     def write(self, events: list[JsonObject]) -> None:
         """Hand events over, without sequence numbers. Raises Fenced once the log is known to be another's.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from datetime import timedelta
 
 import zstandard
 from temporalio.api.common.v1 import Payload
@@ -11,15 +13,20 @@ from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 
-import dataclasses
+__all__ = ["DATA_CONVERTER", "WorkflowAlreadyStartedError", "connect", "is_away"]
 
 MODEL = SearchAttributeKey.for_keyword("OpenResponsesModel")
 PROVIDER = SearchAttributeKey.for_keyword("OpenResponsesProvider")
 TENANT = SearchAttributeKey.for_keyword("OpenResponsesTenant")
 STATUS = SearchAttributeKey.for_keyword("OpenResponsesStatus")
 PREVIOUS = SearchAttributeKey.for_keyword("OpenResponsesPrevious")
+
+# How long a workflow task of a dead worker is waited for; no task of ours takes a tenth of it.
+WORKFLOW_TASK_TIMEOUT = timedelta(seconds=3)
 
 _ENCODING = b"binary/zstd"
 # Below this the frame costs more than it saves, and the UI shows small payloads without a codec endpoint.
@@ -59,4 +66,15 @@ async def connect(*, metrics_port: int = 0, lazy: bool = False) -> Client:
     runtime = None
     if metrics_port:
         runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")))
-    return await Client.connect(**profile, data_converter=DATA_CONVERTER, lazy=lazy, runtime=runtime)
+    return await Client.connect(**profile, data_converter=DATA_CONVERTER, lazy=lazy, runtime=runtime, grpc_compression=GrpcCompression.NONE)
+
+
+def is_away(error: RPCError) -> bool:
+    """Whether Temporal could not be reached, as opposed to having refused."""
+    return error.status in (
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.UNKNOWN,
+    )

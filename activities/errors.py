@@ -1,0 +1,24 @@
+"""From our error tree to Temporal's retry posture: the one place that decides whether another try can help."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.exceptions import ApplicationError
+
+from open_responses.errors import OpenResponsesError
+
+
+def to_application_error(error: OpenResponsesError, *, seconds_left: float) -> ApplicationError:
+    """The failure's `type` is our code.
+
+    Retried while the window lasts; a `Retry-After` beyond it is final at once, since waiting for it would be in vain.
+    """
+    delay = error.retry_after
+    retryable = error.retryable and seconds_left > (delay or 0)
+    return ApplicationError(
+        error.message,
+        type=error.error_code,
+        non_retryable=not retryable,
+        next_retry_delay=timedelta(seconds=delay) if retryable and delay is not None else None,
+    )

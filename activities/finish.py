@@ -1,0 +1,74 @@
+"""The end of a response: store it, then append the terminal event. In this order, so that nobody hears of an answer
+that cannot be fetched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+from temporalio import activity
+
+from activities.takeover import read_log
+from open_responses.assembler import Assembler
+from open_responses.fold import TERMINAL_EVENTS, Fold
+from open_responses.io.event_log import Appender, Fenced, Writer, fence
+from open_responses.io.redis import Redis
+from open_responses.io.store import ResponseStore
+from open_responses.payloads import FINISH, FinishInput, FinishResult, final_resource
+from open_responses.replay import opening_events, terminal_events
+from open_responses.trace import count_events
+
+
+@dataclass(frozen=True, slots=True)
+class FinishActivity:
+    """The activity, with what it works on. Safe to run twice: the log refuses a second terminal event."""
+
+    redis: Redis
+    store: ResponseStore
+    appender: Appender
+    log_ttl_seconds: int
+
+    @activity.defn(name=FINISH)
+    async def finish(self, call: FinishInput) -> FinishResult:
+        """Returns what only the log knew. Raises RedisDown's family during an outage: the workflow tries again."""
+        writer, result = await self._open(call)
+        output = [*call.output, *result.items]
+        response = final_resource(call.start, call.ending, output, call.usage, call.ended_at)
+        await self.store.finish(call.start, orjson.dumps(response), [*call.trace, *result.trace])
+        writer.write(terminal_events(response))
+        await writer.flush()
+        await self.store.age_log(call.start)
+        return result
+
+    async def _open(self, call: FinishInput) -> tuple[Writer, FinishResult]:
+        """The writer behind the last event, and what a sample that was cut off left in the log."""
+        if call.next_sequence is not None:
+            return self._writer(call, Fold(call.output)), FinishResult()
+        first = count_events(call.trace)
+        refused, _, _, events = await read_log(
+            self.redis, call.start.response_id, self._fence(call), first, ttl=self.log_ttl_seconds
+        )
+        if refused:
+            raise Fenced
+        writer = self._writer(call, Fold(call.output))
+        for event in events:
+            if event["type"] not in TERMINAL_EVENTS and event["type"] != "error":
+                writer.adopt(event)
+        if not events and first == 0:
+            writer.write(opening_events(call.start.initial()))
+        writer.write(Assembler(writer.fold).abandon())
+        await writer.flush()
+        return writer, FinishResult(
+            items=writer.fold.output[len(call.output) :], trace=writer.trace.ops[len(call.trace) :]
+        )
+
+    def _writer(self, call: FinishInput, fold: Fold) -> Writer:
+        writer = Writer(
+            self.appender, call.start.response_id, fence=self._fence(call), initial=call.start.initial(), fold=fold
+        )
+        writer.recall(call.trace)
+        return writer
+
+    @staticmethod
+    def _fence(call: FinishInput) -> int:
+        return fence(call.epoch, 0)

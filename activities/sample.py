@@ -1,0 +1,257 @@
+"""One turn of the model: context, provider, assembler, log.
+
+What this prevents: a sample that dies or is doubled and leaves a gap or a repeat in the stream. Every try first takes
+the log over, so that what it reads there is final, and goes on from exactly that point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import orjson
+import structlog
+from temporalio import activity
+
+from activities.context import Context, load_context, without_partials
+from activities.errors import to_application_error
+from activities.running import RunningSamples, Stop
+from activities.takeover import Takeover, take_over
+from open_responses.assembler import Assembler
+from open_responses.contracts import Provider, SampleCall
+from open_responses.deltas import Finish, TextDelta
+from open_responses.errors import OpenResponsesError, ProviderStreamBroken, ServerError
+from open_responses.io.event_log import Appender, Fenced, Writer, fence
+from open_responses.io.leases import Lease, Running
+from open_responses.io.records import Records
+from open_responses.io.redis import Redis
+from open_responses.items import INPUT_ITEMS
+from open_responses.json_types import JsonObject
+from open_responses.payloads import SAMPLE, SampleInput, SampleResult, TurnUsage
+from open_responses.replay import opening_events
+
+log = structlog.get_logger(__name__)
+
+_HEARTBEAT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class SampleActivity:
+    """The activity, with what it works on."""
+
+    redis: Redis
+    records: Records
+    appender: Appender
+    lease: Lease
+    running: RunningSamples
+    providers: Mapping[str, Provider]
+    log_ttl_seconds: int
+
+    @activity.defn(name=SAMPLE)
+    async def sample(self, call: SampleInput) -> SampleResult:
+        """Run the turn to its end, or say how it ended. Raises ApplicationError for what Temporal is to retry or not."""
+        info = activity.info()
+        named = Running(info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
+        self.lease.began(named)
+        stop = self.running.enter(call.response_id)
+        beats = asyncio.create_task(_beat())
+        try:
+            return await self._until_stopped(Try(self, call, info.attempt), stop)
+        finally:
+            beats.cancel()
+            self.running.leave(call.response_id, stop)
+            self.lease.ended(named)
+
+    async def _until_stopped(self, this: Try, stop: asyncio.Future[Stop]) -> SampleResult:
+        """Race the turn against being told to stop; either way the provider's connection is closed."""
+        turn = asyncio.create_task(this.run())
+        try:
+            await asyncio.wait({turn, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if turn.done():
+                return turn.result()
+        finally:
+            if not turn.done():
+                turn.cancel()
+                with contextlib.suppress(asyncio.CancelledError, OpenResponsesError, Fenced):
+                    await turn
+        if this.writer is not None:
+            with contextlib.suppress(TimeoutError, Fenced):
+                await asyncio.wait_for(this.writer.flush(), 1.0)
+        return SampleResult(outcome=stop.result(), reason=stop.result())
+
+
+class Try:
+    """One try at one turn."""
+
+    def __init__(self, activity: SampleActivity, call: SampleInput, attempt: int) -> None:
+        self._with = activity
+        self._call = call
+        self._attempt = attempt
+        self._began = time.monotonic()
+        self._progress = 0
+        self._spent = 0
+        self.writer: Writer | None = None
+
+    async def run(self) -> SampleResult:
+        try:
+            return await self._run()
+        except Fenced:
+            return SampleResult(outcome="fenced", reason="another worker took over")
+        except OpenResponsesError as error:
+            return await self._broken(error)
+
+    async def _run(self) -> SampleResult:
+        call = self._call
+        context, taken = await asyncio.gather(
+            load_context(self._with.records, call.response_id),
+            take_over(self._with.redis, call, self._fence, self._attempt, ttl=self._with.log_ttl_seconds),
+        )
+        assembler, writer = self._open(context, taken)
+        if taken.cancelled:
+            return SampleResult(outcome="cancelled")
+        if taken.turn_record is not None:
+            return self._result(writer, orjson.loads(taken.turn_record))
+        prefix = self._begin(context, assembler, writer, taken)
+        finish = await self._stream(context, assembler, writer, prefix)
+        return await self._close(assembler, writer, finish)
+
+    @property
+    def _fence(self) -> int:
+        return fence(self._call.epoch, self._attempt)
+
+    def _open(self, context: Context, taken: Takeover) -> tuple[Assembler, Writer]:
+        assembler = Assembler(taken.fold)
+        self.writer = writer = Writer(
+            self._with.appender,
+            self._call.response_id,
+            fence=self._fence,
+            initial=context.start.initial(),
+            base=self._call.first_sequence,
+            fold=taken.fold,
+        )
+        for event in taken.events:
+            writer.adopt(event)
+        return assembler, writer
+
+    def _begin(self, context: Context, assembler: Assembler, writer: Writer, taken: Takeover) -> str | None:
+        """Open the stream, or say what becomes of the half answer in the log. Returns the text to go on from."""
+        call = self._call
+        if not taken.events and call.turn == 1:
+            writer.write(opening_events(context.start.initial()))
+            return None
+        if not taken.fold.output[call.first_output_index :]:
+            return None
+        prefix = assembler.unfinished_text()
+        continues = prefix is not None and (not prefix or self._provider.resume != "none")
+        action = "continued" if continues else "restarted"
+        writer.write([_attempt_event(call, self._attempt, action)])
+        if not continues:
+            writer.write(assembler.abandon())
+            return None
+        # One delta is about one token: what is left of the budget can only be estimated after a crash.
+        self._spent = sum(1 for event in taken.events if event["type"] == "response.output_text.delta")
+        return prefix or None
+
+    @property
+    def _provider(self) -> Provider:
+        provider = self._with.providers.get(self._call.provider)
+        if provider is None:
+            raise ServerError(f"provider {self._call.provider!r} is not configured on this worker")
+        return provider
+
+    async def _stream(self, context: Context, assembler: Assembler, writer: Writer, prefix: str | None) -> Finish:
+        left = self._call.max_output_tokens
+        if left is not None and self._spent >= left:
+            return Finish("length")
+        output = without_partials([i for i in assembler.fold.snapshot() if i.get("status") != "in_progress"])
+        call = SampleCall(
+            model=self._call.upstream_model,
+            items=[*context.items, *INPUT_ITEMS.validate_python([i for i in output if i.get("status") != "incomplete"])],
+            request=context.start.request,
+            max_output_tokens=None if left is None else left - self._spent,
+            prefix=prefix,
+        )
+        deltas = self._provider.sample(call)
+        async with contextlib.aclosing(_closable(deltas)) as stream:
+            async for delta in stream:
+                if isinstance(delta, Finish):
+                    return delta
+                self._progress += 1
+                writer.write(assembler.feed(delta))
+                if writer.cancelled.is_set():
+                    self._with.running.cancel(self._call.response_id)
+        raise ProviderStreamBroken("the provider's stream ended without saying why")
+
+    async def _close(self, assembler: Assembler, writer: Writer, finish: Finish) -> SampleResult:
+        if len(assembler.fold.output) == self._call.first_output_index:
+            writer.write(assembler.feed(TextDelta("")))
+        writer.write(assembler.close("incomplete" if finish.reason in ("length", "content_filter") else "completed"))
+        usage = finish.usage
+        spent = min(self._spent, usage.input_tokens)
+        ended: JsonObject = {
+            "finish_reason": finish.reason,
+            "usage": TurnUsage(
+                input_tokens=usage.input_tokens - spent,
+                output_tokens=usage.output_tokens + spent,
+                cached_tokens=usage.cached_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                estimated=usage.estimated,
+            ).model_dump(),
+        }
+        writer.record_turn(self._call.turn, orjson.dumps(ended))
+        with contextlib.suppress(TimeoutError):
+            # Redis may be away. The result is safe in Temporal, and whoever finishes writes the log again.
+            await asyncio.wait_for(writer.flush(), 30.0)
+        return self._result(writer, ended)
+
+    def _result(self, writer: Writer, ended: JsonObject) -> SampleResult:
+        writer.settle()
+        return SampleResult(
+            outcome="done",
+            items=writer.fold.output[self._call.first_output_index :],
+            trace=writer.trace.ops,
+            next_sequence=writer.next_sequence,
+            finish_reason=ended["finish_reason"],
+            usage=TurnUsage.model_validate(ended["usage"]),
+        )
+
+    async def _broken(self, error: OpenResponsesError) -> SampleResult:
+        """A stream that broke after some progress goes on at once; without any, Temporal waits and tries again."""
+        log.warning("sample_failed", response_id=self._call.response_id, code=error.error_code, progress=self._progress)
+        if self.writer is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.writer.flush(), 30.0)
+        if error.retryable and self._progress:
+            return SampleResult(outcome="broken", reason=error.message)
+        waited = time.time() - activity.info().scheduled_time.timestamp()
+        raise to_application_error(error, seconds_left=self._call.retry_window - waited) from error
+
+
+def _attempt_event(call: SampleInput, attempt: int, action: str) -> JsonObject:
+    return {
+        "type": "open_responses:attempt",
+        "turn": call.turn,
+        "attempt": call.epoch + attempt - 1,
+        "reason": call.lost or "retried",
+        "action": action,
+    }
+
+
+async def _closable(deltas: AsyncIterator[object]) -> AsyncIterator[object]:
+    """An adapter's iterator need not be a generator; what it holds open is closed when we are."""
+    try:
+        async for delta in deltas:
+            yield delta
+    finally:
+        close = getattr(deltas, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _beat() -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_HEARTBEAT_SECONDS)

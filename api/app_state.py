@@ -1,0 +1,31 @@
+"""What the handlers work with: one of each per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+from temporalio.client import Client
+
+from open_responses.io.log_reader import LogHub
+from open_responses.io.records import Records
+from open_responses.io.redis import Redis
+from open_responses.io.settings import Settings
+from open_responses.io.store import ResponseStore
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """The composition of the API's process."""
+
+    settings: Settings
+    redis: Redis
+    temporal: Client
+    store: ResponseStore
+    records: Records
+    hub: LogHub
+
+
+def state_of(request: Request) -> AppState:
+    state: AppState = request.app.state.open_responses
+    return state

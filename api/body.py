@@ -1,0 +1,26 @@
+"""Reading a request's body, up to a limit."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from open_responses.errors import RequestTooLarge
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises RequestTooLarge as soon as it is known to be, and reads no further."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The body is larger than {limit} bytes.")

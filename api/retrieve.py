@@ -1,0 +1,227 @@
+"""`/v1/responses/{id}` and what hangs below it: fetch, replay, cancel, delete, list the input."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.app_state import AppState, state_of
+from api.auth import tenant_of
+from api.create import cancel
+from api.lookup import owned_record
+from api.stream import EventStream, Follower
+from open_responses.errors import InvalidRequest, NotFound
+from open_responses.fold import Fold
+from open_responses.io.log_reader import read_log
+from open_responses.io.redis import RedisDown
+from open_responses.io.store import Record
+from open_responses.json_types import JsonObject
+from open_responses.response import started_response
+from open_responses.trace import count_events
+
+router = APIRouter(prefix="/v1/responses/{response_id}")
+
+_CANCEL_PATIENCE_SECONDS = 15.0
+
+
+@router.get("")
+async def get_response(request: Request, response_id: str) -> Response | EventStream:
+    """The response as it stands; with `stream=true` its events after `starting_after`, replayed and then live."""
+    state = state_of(request)
+    record = await owned_record(state, tenant_of(request), response_id)
+    after = _starting_after(request)
+    if _flag(request, "stream"):
+        return EventStream(await _replay(state, record, after), keepalive_seconds=state.settings.keepalive_seconds)
+    if after is not None:
+        raise InvalidRequest("starting_after goes with stream=true.", param="starting_after")
+    return _json(await _as_it_stands(state, record))
+
+
+@router.post("/cancel")
+async def cancel_response(request: Request, response_id: str) -> Response:
+    """Stop a response and return it. One that has ended already is returned unchanged."""
+    state, tenant = state_of(request), tenant_of(request)
+    record = await owned_record(state, tenant, response_id)
+    if record.response is None:
+        await cancel(state, response_id)
+        deadline = time.monotonic() + _CANCEL_PATIENCE_SECONDS
+        while record.response is None and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+            record = await owned_record(state, tenant, response_id)
+    return _json(await _as_it_stands(state, record))
+
+
+@router.delete("")
+async def delete_response(request: Request, response_id: str) -> Response:
+    """Forget a response: Redis and Temporal's history. One that runs is stopped first."""
+    state = state_of(request)
+    record = await owned_record(state, tenant_of(request), response_id)
+    if record.response is None:
+        await cancel(state, response_id)
+        await _ended(state, response_id)
+    with contextlib.suppress(RPCError):
+        await state.temporal.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(
+                namespace=state.temporal.namespace, workflow_execution=WorkflowExecution(workflow_id=response_id)
+            )
+        )
+    await _forgotten(state, response_id)
+    await state.store.delete(response_id)
+    return _json({"id": response_id, "object": "response", "deleted": True})
+
+
+@router.get("/input_items")
+async def list_input_items(request: Request, response_id: str) -> Response:
+    """The request's input as items, newest first unless `order=asc`."""
+    record = await owned_record(state_of(request), tenant_of(request), response_id)
+    query = request.query_params
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise InvalidRequest("order is 'asc' or 'desc'.", param="order")
+    items = _input_items(record)
+    if order == "desc":
+        items.reverse()
+    items = _between(items, query.get("after"), query.get("before"))
+    limit = _limit(query.get("limit"))
+    page = items[:limit]
+    return _json(
+        {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(items) > limit,
+        }
+    )
+
+
+async def _as_it_stands(state: AppState, record: Record) -> bytes | JsonObject:
+    """The final response, or what the log amounts to so far."""
+    if record.response is not None:
+        return record.response
+    initial, fold = record.start.initial(), Fold()
+    with contextlib.suppress(*RedisDown):
+        while page := await read_log(state.redis, record.start.response_id, fold.next_sequence):
+            for event in page:
+                fold.apply(orjson.loads(event))
+    if fold.terminal is not None and fold.response is not None:
+        return fold.response
+    return {**(started_response(initial) if fold.next_sequence else initial), "output": fold.snapshot()}
+
+
+async def _replay(state: AppState, record: Record, after: int | None) -> AsyncIterator[bytes | None]:
+    """Raises InvalidRequest when `after` is past the end of a response that has ended."""
+    start, first = record.start, 0 if after is None else after + 1
+    follower = Follower(state, start, first)
+    if record.response is None:
+        return _live(state, follower, start.response_id)
+    trace = await state.store.trace(start.response_id) or []
+    response: JsonObject = orjson.loads(record.response)
+    total = count_events(trace) + (2 if response["status"] == "failed" else 1)
+    if first >= total:
+        raise InvalidRequest(
+            f"starting_after is {after}, but the last event of this response is {total - 1}.", param="starting_after"
+        )
+    return _listed(follower.replayed(response, trace))
+
+
+async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncIterator[bytes | None]:
+    async with state.hub.listen(response_id) as queue:
+        async for event in follower.events(queue):
+            yield event
+
+
+async def _listed(events: list[bytes]) -> AsyncIterator[bytes | None]:
+    for event in events:
+        yield event
+
+
+async def _ended(state: AppState, response_id: str) -> None:
+    """Wait for the workflow's end; one that will not end is terminated with its deletion."""
+    deadline = time.monotonic() + _CANCEL_PATIENCE_SECONDS
+    while time.monotonic() < deadline and await state.records.finished(response_id) is None:
+        await asyncio.sleep(0.05)
+
+
+async def _forgotten(state: AppState, response_id: str) -> None:
+    """Temporal deletes in the background; until it has, a look-up would bring the response back."""
+    deadline = time.monotonic() + _CANCEL_PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            await state.temporal.get_workflow_handle(response_id).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return
+        await asyncio.sleep(0.05)
+
+
+def _input_items(record: Record) -> list[JsonObject]:
+    """Items with ids and statuses; those that came without get ids that stay the same at every call."""
+    given = record.start.request.model_dump(mode="json", exclude_unset=True)["input"]
+    if isinstance(given, str):
+        given = [{"type": "message", "role": "user", "content": given}]
+    return [_listed_item(record.start.response_id, index, item) for index, item in enumerate(given)]
+
+
+def _listed_item(response_id: str, index: int, item: JsonObject) -> JsonObject:
+    kind = item.get("type", "message")
+    prefix = {"message": "msg_", "function_call": "fc_", "function_call_output": "fco_", "reasoning": "rs_"}.get(
+        kind, "item_"
+    )
+    digest = hashlib.sha256(f"{response_id}/{index}".encode()).hexdigest()[:48]
+    listed = {**item, "type": kind, "id": item.get("id") or prefix + digest}
+    if kind == "message":
+        listed["status"] = item.get("status") or "completed"
+        if isinstance(item["content"], str):
+            part = "output_text" if item["role"] == "assistant" else "input_text"
+            extra: JsonObject = {"annotations": [], "logprobs": []} if part == "output_text" else {}
+            listed["content"] = [{"type": part, "text": item["content"], **extra}]
+    return listed
+
+
+def _between(items: list[JsonObject], after: str | None, before: str | None) -> list[JsonObject]:
+    ids = [item["id"] for item in items]
+    for name, cursor in (("after", after), ("before", before)):
+        if cursor is not None and cursor not in ids:
+            raise NotFound(f"{name} names no input item of this response.", param=name)
+    first = ids.index(after) + 1 if after is not None else 0
+    last = ids.index(before) if before is not None else len(items)
+    return items[first:last]
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return 20
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 100:
+        raise InvalidRequest("limit is a whole number from 1 to 100.", param="limit")
+    return int(text)
+
+
+def _starting_after(request: Request) -> int | None:
+    text = request.query_params.get("starting_after")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise InvalidRequest("starting_after is the sequence number of an event: 0, 1, 2, …", param="starting_after")
+    return int(text)
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise InvalidRequest(f"{name} is true or false.", param=name)
+    return text in ("true", "1")
+
+
+def _json(body: bytes | JsonObject) -> Response:
+    return Response(body if isinstance(body, bytes) else orjson.dumps(body), media_type="application/json")

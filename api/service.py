@@ -1,0 +1,72 @@
+"""What is not about one response: models, and whether the server is well."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.service import RPCError
+
+from api.app_state import AppState, state_of
+from api.auth import tenant_of
+from open_responses.io.redis import RedisDown
+from open_responses.payloads import TASK_QUEUE
+
+router = APIRouter()
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> JSONResponse:
+    """The routes' models. Patterns are left out: they are not names that one could ask for."""
+    tenant_of(request)
+    config = state_of(request).settings.config
+    models = [
+        {"id": route.model, "object": "model", "created": 0, "owned_by": route.provider}
+        for route in config.routes
+        if not set(route.model) & set("*?[")
+    ]
+    return JSONResponse({"object": "list", "data": models})
+
+
+@router.get("/healthz")
+async def healthz() -> JSONResponse:
+    """This process is alive."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """Temporal and Redis answer, and at least one worker polls; 503 with what is missing."""
+    state = state_of(request)
+    checks = {"temporal": _workers(state), "redis": _redis(state)}
+    problems = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
+    missing = {name: problem for name, problem in problems.items() if problem}
+    if missing:
+        return JSONResponse({"status": "not ready", "missing": missing}, status_code=503)
+    return JSONResponse({"status": "ready"})
+
+
+async def _workers(state: AppState) -> str | None:
+    for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
+        query = DescribeTaskQueueRequest(
+            namespace=state.temporal.namespace, task_queue=TaskQueue(name=TASK_QUEUE), task_queue_type=kind
+        )
+        try:
+            answer = await state.temporal.workflow_service.describe_task_queue(query, retry=False)
+        except (RPCError, RuntimeError) as error:
+            return f"Temporal does not answer: {error}"
+        if not answer.pollers:
+            return "no worker polls"
+    return None
+
+
+async def _redis(state: AppState) -> str | None:
+    try:
+        await state.redis.execute_command("PING")
+    except RedisDown as error:
+        return f"Redis does not answer: {error}"
+    return None

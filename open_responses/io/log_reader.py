@@ -1,0 +1,98 @@
+"""The reading side of the event log: one pub/sub connection a process, however many clients listen.
+
+What this prevents: a blocking connection per client, and a gap when a message is lost. Publishing is only a hint that is fast;
+a reader that sees a hole, or hears nothing for a while, reads the log itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+
+from open_responses.fold import TERMINAL_EVENTS
+from open_responses.io import keys
+from open_responses.io.redis import Redis, RedisDown
+
+log = structlog.get_logger(__name__)
+
+_PAGE = 500
+_TERMINAL = {name.encode() for name in TERMINAL_EVENTS}
+
+
+def peek(event: bytes) -> tuple[bytes, int]:
+    """Type and sequence number of an encoded event, without parsing it: both come first, the writer sees to that."""
+    end = event.index(b'"', 9)
+    start = end + 20
+    return event[9:end], int(event[start : event.index(b",", start)])
+
+
+def is_terminal(event: bytes) -> bool:
+    return event[9 : event.index(b'"', 9)] in _TERMINAL
+
+
+class LogHub:
+    """Fans events out to this process's readers."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._queues: dict[bytes, set[asyncio.Queue[bytes]]] = {}
+        self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
+        self._lock = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Pass messages on until cancelled. After an outage the subscriptions are made again."""
+        while True:
+            if not self._queues:
+                await asyncio.sleep(0.02)
+                continue
+            try:
+                message = await self._pubsub.get_message(timeout=30)
+            except (RedisDown, RuntimeError):
+                await asyncio.sleep(0.1)
+                await self._resubscribe()
+                continue
+            if message is not None:
+                for queue in self._queues.get(message["channel"], ()):
+                    queue.put_nowait(message["data"])
+
+    async def _resubscribe(self) -> None:
+        async with self._lock:
+            with contextlib.suppress(*RedisDown):
+                await self._pubsub.aclose()
+            self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            with contextlib.suppress(*RedisDown):
+                if self._queues:
+                    await self._pubsub.subscribe(*self._queues)
+
+    @contextlib.asynccontextmanager
+    async def listen(self, response_id: str) -> AsyncIterator[asyncio.Queue[bytes]]:
+        """A queue of this response's events from now on."""
+        channel = keys.channel(response_id).encode()
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        first = channel not in self._queues
+        self._queues.setdefault(channel, set()).add(queue)
+        try:
+            if first:
+                await self._subscribe(channel)
+            yield queue
+        finally:
+            listeners = self._queues[channel]
+            listeners.discard(queue)
+            if not listeners:
+                del self._queues[channel]
+                with contextlib.suppress(*RedisDown, RuntimeError):
+                    await self._pubsub.unsubscribe(channel)
+
+    async def _subscribe(self, channel: bytes) -> None:
+        async with self._lock:
+            with contextlib.suppress(*RedisDown):
+                await self._pubsub.subscribe(channel)
+
+
+async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[bytes]:
+    """A page of events from this sequence number on. Raises RedisDown."""
+    entries = await redis.xrange(keys.log(response_id), min=f"{next_sequence + 1}-0", count=_PAGE)
+    return [fields[b"e"] for _, fields in entries]

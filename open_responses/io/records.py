@@ -1,0 +1,91 @@
+"""Responses by id: from Redis, and from Temporal where Redis has lost or never had them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+import structlog
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from open_responses.io.redis import RedisDown
+from open_responses.io.store import Record, ResponseStore
+from open_responses.payloads import WORKFLOW, FinishedResponse, StartResponse
+
+log = structlog.get_logger(__name__)
+
+_RUNNING = WorkflowExecutionStatus.RUNNING
+
+
+class Records:
+    """Loads records, and puts back into Redis what had to be fetched from Temporal."""
+
+    def __init__(self, store: ResponseStore, temporal: Client) -> None:
+        self.store = store
+        self._temporal = temporal
+
+    async def load(self, response_id: str) -> Record | None:
+        return (await self.load_all([response_id]))[0]
+
+    async def load_all(self, response_ids: Sequence[str]) -> list[Record | None]:
+        """In order; None for an id that neither knows."""
+        if not response_ids:
+            return []
+        try:
+            found = await self.store.load(response_ids)
+        except RedisDown:
+            found = [None] * len(response_ids)
+        return [
+            record or await self._from_temporal(response_id)
+            for response_id, record in zip(response_ids, found, strict=True)
+        ]
+
+    async def finished(self, response_id: str) -> FinishedResponse | None:
+        """The result of the closed workflow, or None while it runs or when there is none."""
+        handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
+        try:
+            description = await handle.describe()
+            if description.status != WorkflowExecutionStatus.COMPLETED:
+                return None
+            return await handle.result()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+
+    async def _from_temporal(self, response_id: str) -> Record | None:
+        start = await self._request(response_id)
+        if start is None:
+            return None
+        finished = await self.finished(response_id)
+        if finished is not None and not start.request.is_stored:
+            return None
+        ancestors = await self._ancestors(start)
+        try:
+            await self.store.restore(start, ancestors, finished)
+        except RedisDown:
+            log.info("record_not_restored", response_id=response_id)
+        return Record(start, ancestors, None if finished is None else orjson.dumps(finished.response))
+
+    async def _request(self, response_id: str) -> StartResponse | None:
+        """The start payload: the first event of the history."""
+        handle = self._temporal.get_workflow_handle(response_id)
+        try:
+            async for event in handle.fetch_history_events(page_size=1):
+                started = event.workflow_execution_started_event_attributes
+                if started.workflow_type.name != WORKFLOW:
+                    return None
+                (start,) = await self._temporal.data_converter.decode(started.input.payloads, [StartResponse])
+                return start if isinstance(start, StartResponse) else None
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+        return None
+
+    async def _ancestors(self, start: StartResponse) -> tuple[str, ...]:
+        previous = start.request.previous_response_id
+        if previous is None:
+            return ()
+        record = await self.load(previous)
+        return (*record.ancestors, previous) if record else (previous,)

@@ -1,0 +1,120 @@
+"""The worker: runs the workflows and the activities. The composition root; nobody imports it.
+
+    TEMPORAL_ADDRESS=… REDIS_URL=… python worker.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+import workflows
+from activities.finish import FinishActivity
+from activities.handover import Handover, listen
+from activities.providers.http import open_http_client
+from activities.providers.registry import build_providers
+from activities.running import RunningSamples
+from activities.sample import SampleActivity
+from open_responses.io.event_log import Appender
+from open_responses.io.leases import Lease, Reaper
+from open_responses.io.records import Records
+from open_responses.io.redis import connect as connect_redis
+from open_responses.io.settings import ConfigError, Settings, load_settings
+from open_responses.io.store import ResponseStore
+from open_responses.io.temporal import connect as connect_temporal
+from open_responses.payloads import TASK_QUEUE
+from workflows.response import ResponseWorkflow
+
+log = structlog.get_logger("worker")
+
+
+async def main() -> None:
+    """Run until SIGTERM or SIGINT; then hand everything over and leave."""
+    settings = load_settings()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    temporal = await _connect(settings, stopping)
+    if temporal is None:
+        return
+    redis = connect_redis(settings.redis_url)
+    appender = Appender(redis, ttl_seconds=settings.response_ttl_seconds)
+    lease = Lease(settings.redis_url, appender, settings.worker_id, settings.lease_seconds)
+    store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
+    running = RunningSamples()
+    handover = Handover(temporal, redis)
+    reaper = Reaper(redis, lease, handover.bury)
+    async with open_http_client() as http:
+        providers = build_providers(settings.config, http, os.environ)
+        sample = SampleActivity(
+            redis, Records(store, temporal), appender, lease, running, providers, settings.response_ttl_seconds
+        )
+        finish = FinishActivity(redis, store, appender, settings.response_ttl_seconds)
+        lease.start()
+        chores = [
+            asyncio.create_task(appender.run()),
+            asyncio.create_task(reaper.run()),
+            asyncio.create_task(listen(redis, running, reaper)),
+        ]
+        worker = _worker(temporal, settings, sample, finish)
+        serving = asyncio.create_task(worker.run())
+        log.info("worker_ready", worker=settings.worker_id)
+        await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("worker_stopping", samples=len(running.response_ids))
+        await handover.forget_stickiness(running.response_ids)
+        running.hand_over()
+        await worker.shutdown()
+        await serving
+        await lease.stop()
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+    await redis.aclose()
+
+
+def _worker(temporal: Client, settings: Settings, sample: SampleActivity, finish: FinishActivity) -> Worker:
+    return Worker(
+        temporal,
+        task_queue=TASK_QUEUE,
+        workflows=[ResponseWorkflow],
+        activities=[sample.sample, finish.finish],
+        # The sandbox re-imports the workflow's module for every run; determinism is checked by replay tests instead.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        build_id="open-responses-1",
+        identity=settings.worker_id,
+        max_concurrent_activities=settings.max_concurrent_samples,
+        max_concurrent_workflow_tasks=100,
+        # A worker that died keeps its workflows' next task this long.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None:
+    """Wait for Temporal: at start it may come up after us."""
+    while not stopping.is_set():
+        try:
+            return await connect_temporal(metrics_port=settings.worker_metrics_port)
+        except (RuntimeError, RPCError, OSError) as error:
+            log.warning("temporal_not_reachable", reason=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 0.5)
+    return None
+
+
+if __name__ == "__main__":
+    if not hasattr(workflows, "OURS"):
+        sys.exit(f"the package 'workflows' at {workflows.__file__} is not ours: run from the project's root")
+    try:
+        asyncio.run(main())
+    except (ConfigError, ValueError) as error:
+        sys.exit(f"worker: {error}")
