@@ -41,10 +41,10 @@ class Handover:
     async def _search(self, worker_id: str, done: set[str]) -> None:
         """A worker may die between Temporal's dispatch and its own note of it; Temporal knows who it dispatched to."""
         try:
-            open_ids = [member.decode() for member in await self._redis.zrange(keys.OPEN, 0, -1)]
+            members: list[bytes] = await self._redis.zrange(keys.OPEN, 0, -1)  # type: ignore[assignment]
         except RedisDown:
             return
-        for workflow_id in open_ids:
+        for workflow_id in (member.decode() for member in members):
             if workflow_id not in done:
                 with contextlib.suppress(RPCError):
                     await self._search_one(worker_id, workflow_id)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import structlog
@@ -22,7 +23,7 @@ from activities.running import RunningSamples, Stop
 from activities.takeover import Takeover, take_over
 from open_responses.assembler import Assembler
 from open_responses.contracts import Provider, SampleCall
-from open_responses.deltas import Finish, TextDelta
+from open_responses.deltas import Delta, Finish, TextDelta
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken, ServerError
 from open_responses.io.event_log import Appender, Fenced, Writer, fence
 from open_responses.io.leases import Lease, Running
@@ -67,9 +68,10 @@ class SampleActivity:
 
     async def _until_stopped(self, this: Try, stop: asyncio.Future[Stop]) -> SampleResult:
         """Race the turn against being told to stop; either way the provider's connection is closed."""
-        turn = asyncio.create_task(this.run())
+        turn: asyncio.Task[SampleResult] = asyncio.create_task(this.run())
+        waiting: list[asyncio.Future[Any]] = [turn, stop]
         try:
-            await asyncio.wait({turn, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if turn.done():
                 return turn.result()
         finally:
@@ -169,7 +171,10 @@ class Try:
         output = without_partials([i for i in assembler.fold.snapshot() if i.get("status") != "in_progress"])
         call = SampleCall(
             model=self._call.upstream_model,
-            items=[*context.items, *INPUT_ITEMS.validate_python([i for i in output if i.get("status") != "incomplete"])],
+            items=[
+                *context.items,
+                *INPUT_ITEMS.validate_python([i for i in output if i.get("status") != "incomplete"]),
+            ],
             request=context.start.request,
             max_output_tokens=None if left is None else left - self._spent,
             prefix=prefix,
@@ -240,7 +245,7 @@ def _attempt_event(call: SampleInput, attempt: int, action: str) -> JsonObject:
     }
 
 
-async def _closable(deltas: AsyncIterator[object]) -> AsyncIterator[object]:
+async def _closable(deltas: AsyncIterator[Delta]) -> AsyncGenerator[Delta, None]:
     """An adapter's iterator need not be a generator; what it holds open is closed when we are."""
     try:
         async for delta in deltas:

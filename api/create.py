@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import orjson
 import structlog
@@ -34,7 +34,7 @@ _START_PATIENCE_SECONDS = 20.0
 
 
 @router.post("/v1/responses")
-async def create_response(request: Request) -> Response | EventStream:
+async def create_response(request: Request) -> Response:
     """Create a response: JSON, or a stream of events when `stream` is true."""
     state, tenant = state_of(request), tenant_of(request)
     asked = parse_create_response(await read_body(request, state.settings.max_body_bytes))
@@ -93,7 +93,7 @@ async def _ancestors(state: AppState, tenant: str, asked: CreateResponse) -> tup
 
 async def _started(
     state: AppState, start: StartResponse, ancestors: tuple[str, ...], follower: Follower
-) -> AsyncIterator[bytes | None]:
+) -> AsyncGenerator[bytes | None, None]:
     """Listen first, then start: no event falls in between. Yields None once the workflow runs."""
     async with state.hub.listen(start.response_id) as queue:
         await _start(state, start, ancestors)
@@ -142,8 +142,8 @@ async def _start(state: AppState, start: StartResponse, ancestors: tuple[str, ..
 
 
 async def _cancelling(
-    state: AppState, start: StartResponse, events: AsyncIterator[bytes | None]
-) -> AsyncIterator[bytes | None]:
+    state: AppState, start: StartResponse, events: AsyncGenerator[bytes | None, None]
+) -> AsyncGenerator[bytes | None, None]:
     """A client that leaves ends only its reader; but nobody can ever fetch a response that is not stored."""
     ended = False
     try:
@@ -153,8 +153,7 @@ async def _cancelling(
     finally:
         if not ended and not start.request.is_stored:
             await cancel(state, start.response_id)
-        with contextlib.suppress(RuntimeError):
-            await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
 
 
 async def cancel(state: AppState, response_id: str) -> None:
@@ -166,11 +165,11 @@ async def cancel(state: AppState, response_id: str) -> None:
 
 
 async def _folded(
-    request: Request, state: AppState, start: StartResponse, events: AsyncIterator[bytes | None]
+    request: Request, state: AppState, start: StartResponse, events: AsyncGenerator[bytes | None, None]
 ) -> Response:
     """Plain JSON is the stream's fold, and its last event holds it."""
     stream = _cancelling(state, start, events)
-    async with contextlib.aclosing(stream) as following:  # type: ignore[type-var]
+    async with contextlib.aclosing(stream) as following:
         last = None
         async for event in following:
             if event is not None:
@@ -183,7 +182,4 @@ async def _folded(
 
 def _json(resource: dict[str, object]) -> Response:
 
-
     return Response(orjson.dumps(resource), media_type="application/json")
-
-

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import orjson
 from fastapi import APIRouter, Request
@@ -35,7 +35,7 @@ _CANCEL_PATIENCE_SECONDS = 15.0
 
 
 @router.get("")
-async def get_response(request: Request, response_id: str) -> Response | EventStream:
+async def get_response(request: Request, response_id: str) -> Response:
     """The response as it stands; with `stream=true` its events after `starting_after`, replayed and then live."""
     state = state_of(request)
     record = await owned_record(state, tenant_of(request), response_id)
@@ -119,7 +119,7 @@ async def _as_it_stands(state: AppState, record: Record) -> bytes | JsonObject:
     return {**(started_response(initial) if fold.next_sequence else initial), "output": fold.snapshot()}
 
 
-async def _replay(state: AppState, record: Record, after: int | None) -> AsyncIterator[bytes | None]:
+async def _replay(state: AppState, record: Record, after: int | None) -> AsyncGenerator[bytes | None, None]:
     """Raises InvalidRequest when `after` is past the end of a response that has ended."""
     start, first = record.start, 0 if after is None else after + 1
     follower = Follower(state, start, first)
@@ -135,13 +135,13 @@ async def _replay(state: AppState, record: Record, after: int | None) -> AsyncIt
     return _listed(follower.replayed(response, trace))
 
 
-async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncIterator[bytes | None]:
+async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncGenerator[bytes | None, None]:
     async with state.hub.listen(response_id) as queue:
         async for event in follower.events(queue):
             yield event
 
 
-async def _listed(events: list[bytes]) -> AsyncIterator[bytes | None]:
+async def _listed(events: list[bytes]) -> AsyncGenerator[bytes | None, None]:
     for event in events:
         yield event
 

@@ -66,7 +66,7 @@ async def _workers(state: AppState) -> str | None:
 
 async def _redis(state: AppState) -> str | None:
     try:
-        await state.redis.execute_command("PING")
+        await state.redis.execute_command("PING")  # type: ignore[no-untyped-call]
     except RedisDown as error:
         return f"Redis does not answer: {error}"
     return None

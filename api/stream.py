@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import orjson
 import structlog
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from temporalio.service import RPCError
 
@@ -38,7 +39,7 @@ class Follower:
         self._id = start.response_id
         self._next = next_sequence
 
-    async def events(self, queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes | None]:
+    async def events(self, queue: asyncio.Queue[bytes]) -> AsyncGenerator[bytes | None, None]:
         """Encoded events in order, without gap or repeat; None for each second of silence."""
         heard = asked = time.monotonic()
         for event in await self._missed():
@@ -115,10 +116,11 @@ SSE_HEADERS = [
 ]
 
 
-class EventStream:
+class EventStream(Response):
     """An ASGI answer that writes events as SSE (SSE-1, SSE-2) and stops when its client goes away."""
 
-    def __init__(self, events: AsyncIterator[bytes | None], *, keepalive_seconds: float) -> None:
+    def __init__(self, events: AsyncGenerator[bytes | None, None], *, keepalive_seconds: float) -> None:
+        super().__init__()
         self._events = events
         self._keepalive = keepalive_seconds
 
@@ -137,7 +139,7 @@ class EventStream:
 
     async def _send_all(self, send: Send) -> None:
         last = time.monotonic()
-        async with contextlib.aclosing(self._events) as events:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._events) as events:
             async for event in events:
                 if event is not None:
                     body = frame(event)

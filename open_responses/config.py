@@ -6,7 +6,6 @@ Unknown keys are refused: a typo in a configuration must not pass in silence. Re
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -104,7 +103,9 @@ class Config(_Table):
                 raise ValueError(f"two providers are named {name!r}; names are unique")
         for route in self.routes:
             if route.provider not in names:
-                raise ValueError(f"route {route.model!r} names provider {route.provider!r}, which is not in [[providers]]")
+                raise ValueError(
+                    f"route {route.model!r} names provider {route.provider!r}, which is not in [[providers]]"
+                )
         return self
 
     def route(self, model: str) -> RouteConfig | None:
@@ -113,5 +114,3 @@ class Config(_Table):
 
     def provider(self, name: str) -> ProviderConfig:
         return next(provider for provider in self.providers if provider.name == name)
-
-

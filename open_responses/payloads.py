@@ -47,9 +47,7 @@ class StartResponse(Payload):
     def initial(self) -> JsonObject:
         """The response resource before anything came."""
         status: Literal["queued", "in_progress"] = "queued" if self.request.is_background else "in_progress"
-        return initial_response(
-            self.request, response_id=self.response_id, created_at=self.created_at, status=status
-        )
+        return initial_response(self.request, response_id=self.response_id, created_at=self.created_at, status=status)
 
 
 class SampleInput(Payload):
@@ -156,7 +154,9 @@ class Progress(Payload):
     turn: int
 
 
-def final_resource(start: StartResponse, ending: Ending, output: list[JsonObject], usage: TurnUsage | None, ended_at: int) -> JsonObject:
+def final_resource(
+    start: StartResponse, ending: Ending, output: list[JsonObject], usage: TurnUsage | None, ended_at: int
+) -> JsonObject:
     """The response as it is stored: the same, whether the workflow or the activity builds it."""
     total = None
     if usage is not None:

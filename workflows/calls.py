@@ -33,7 +33,7 @@ def start_sample(call: SampleInput) -> workflow.ActivityHandle[SampleResult]:
 
 async def finish(call: FinishInput) -> FinishResult:
     """Store, then announce. Local: its input holds the whole output and is not to be in history a second time."""
-    return await workflow.execute_local_activity(
+    result: FinishResult = await workflow.execute_local_activity(
         FINISH,
         call,
         result_type=FinishResult,
@@ -41,3 +41,4 @@ async def finish(call: FinishInput) -> FinishResult:
         start_to_close_timeout=timedelta(seconds=15),
         retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
     )
+    return result

@@ -15,7 +15,7 @@ import structlog
 
 from open_responses.fold import Fold
 from open_responses.io import keys
-from open_responses.io.redis import Redis, RedisDown, RedisError, ResponseError, script
+from open_responses.io.redis import NoScriptError, Pipeline, Redis, RedisDown, RedisError, script
 from open_responses.json_types import JsonObject
 from open_responses.trace import Op, Trace, count_events, replay
 
@@ -254,7 +254,7 @@ class Appender:
 
     async def _recover(self, error: RedisError) -> None:
         """Scripts vanish with a restart or SCRIPT FLUSH; anything else counts as an outage and is tried again."""
-        if isinstance(error, ResponseError) and str(error).startswith("NOSCRIPT"):
+        if isinstance(error, NoScriptError):
             await self._redis.script_load(self._source)
         elif isinstance(error, RedisDown):
             raise error
@@ -274,7 +274,7 @@ class Appender:
 
     def _call(
         self,
-        pipe: Redis,
+        pipe: Pipeline,
         writer: Writer,
         first: int,
         events: list[bytes],

@@ -50,7 +50,7 @@ class LogHub:
                 continue
             try:
                 message = await self._pubsub.get_message(timeout=30)
-            except (RedisDown, RuntimeError):
+            except (*RedisDown, RuntimeError):
                 await asyncio.sleep(0.1)
                 await self._resubscribe()
                 continue
@@ -61,7 +61,7 @@ class LogHub:
     async def _resubscribe(self) -> None:
         async with self._lock:
             with contextlib.suppress(*RedisDown):
-                await self._pubsub.aclose()
+                await self._pubsub.aclose()  # type: ignore[no-untyped-call]
             self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
             with contextlib.suppress(*RedisDown):
                 if self._queues:
@@ -94,5 +94,7 @@ class LogHub:
 
 async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[bytes]:
     """A page of events from this sequence number on. Raises RedisDown."""
-    entries = await redis.xrange(keys.log(response_id), min=f"{next_sequence + 1}-0", count=_PAGE)
+    entries: list[tuple[bytes, dict[bytes, bytes]]] = await redis.execute_command(  # type: ignore[no-untyped-call]
+        "XRANGE", keys.log(response_id), f"{next_sequence + 1}-0", "+", "COUNT", _PAGE
+    )
     return [fields[b"e"] for _, fields in entries]

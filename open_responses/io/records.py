@@ -48,7 +48,8 @@ class Records:
             description = await handle.describe()
             if description.status != WorkflowExecutionStatus.COMPLETED:
                 return None
-            return await handle.result()
+            finished: FinishedResponse = await handle.result()
+            return finished
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None

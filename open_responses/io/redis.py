@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 import redis.asyncio as aioredis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
 
 Redis: TypeAlias = aioredis.Redis
 RedisDown = (ConnectionError, TimeoutError, OSError)
 """What an outage looks like: refused, reset, silent, or still loading its data."""
 
-__all__ = ["Redis", "RedisDown", "RedisError", "ResponseError", "connect", "script"]
+__all__ = ["NoScriptError", "Pipeline", "Redis", "RedisDown", "RedisError", "connect", "script"]
 
 
 def connect(url: str) -> Redis:

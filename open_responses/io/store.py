@@ -92,7 +92,7 @@ class ResponseStore:
 
     async def trace(self, response_id: str) -> list[Op] | None:
         """How the finished response was cut into events."""
-        raw = await self._redis.execute_command("HGET", keys.record(response_id), "trace")
+        raw = await self._redis.execute_command("HGET", keys.record(response_id), "trace")  # type: ignore[no-untyped-call]
         ops: list[Op] | None = None if raw is None else orjson.loads(raw)
         return ops
 

@@ -66,7 +66,9 @@ async def connect(*, metrics_port: int = 0, lazy: bool = False) -> Client:
     runtime = None
     if metrics_port:
         runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")))
-    return await Client.connect(**profile, data_converter=DATA_CONVERTER, lazy=lazy, runtime=runtime, grpc_compression=GrpcCompression.NONE)
+    return await Client.connect(
+        **profile, data_converter=DATA_CONVERTER, lazy=lazy, runtime=runtime, grpc_compression=GrpcCompression.NONE
+    )
 
 
 def is_away(error: RPCError) -> bool:

@@ -1,0 +1,29 @@
+"""From the configuration's `[[providers]]` to adapters, by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import httpx
+
+from activities.providers.openai_chat import OpenAIChat
+from open_responses.config import Config, ProviderConfig
+from open_responses.contracts import Provider
+
+
+def build_providers(config: Config, http: httpx.AsyncClient, environ: Mapping[str, str]) -> dict[str, Provider]:
+    """Raises ValueError, naming the provider, for an adapter that cannot be imported or made."""
+    return {provider.name: _build(provider, http, environ) for provider in config.providers}
+
+
+def _build(config: ProviderConfig, http: httpx.AsyncClient, environ: Mapping[str, str]) -> Provider:
+    key = environ.get(config.api_key_env) if config.api_key_env else None
+    if config.adapter == "openai-chat":
+        return OpenAIChat(config, http, key)
+    module, _, name = config.adapter.partition(":")
+    try:
+        adapter: Provider = getattr(importlib.import_module(module), name)(config, http, key)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"provider {config.name!r}: adapter {config.adapter!r} cannot be used: {error}") from error
+    return adapter
