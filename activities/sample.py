@@ -53,7 +53,7 @@ class SampleActivity:
 
     @activity.defn(name=SAMPLE)
     async def sample(self, call: SampleInput) -> SampleResult:
-        """Run the turn to its end, or say how it ended. Raises ApplicationError for what Temporal is to retry or not."""
+        """Run the turn to its end, or say how it ended. Raises ApplicationError, for Temporal to retry or not."""
         info = activity.info()
         named = Running(info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self.lease.began(named)

@@ -149,7 +149,9 @@ async def _listed(events: list[bytes]) -> AsyncGenerator[bytes | None, None]:
 async def _ended(state: AppState, response_id: str) -> None:
     """Wait for the workflow's end; one that will not end is terminated with its deletion."""
     deadline = time.monotonic() + _CANCEL_PATIENCE_SECONDS
-    while time.monotonic() < deadline and await state.records.finished(response_id) is None:
+    while time.monotonic() < deadline:
+        if await state.records.finished(response_id) is not None:
+            return
         await asyncio.sleep(0.05)
 
 

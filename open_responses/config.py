@@ -19,7 +19,7 @@ class _Table(BaseModel):
 
 
 class ProviderConfig(_Table):
-    """`[[providers]]`. `base_url` is written as in that vendor's own SDK; `timeout_seconds` bounds silence, not length."""
+    """`[[providers]]`. `base_url` is as in that vendor's own SDK; `timeout_seconds` bounds silence, not length."""
 
     name: str = Field(min_length=1)
     adapter: str

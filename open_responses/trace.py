@@ -1,6 +1,6 @@
 """How a stream was cut into events, small enough to keep in Temporal.
 
-The event log lives in Redis and may vanish; a client that comes back with `starting_after=N` must still find the very same
+The event log lives in Redis and may vanish; a client that comes back with `starting_after=N` must still find the same
 event N. Texts are in Temporal already, once, as items. A trace adds the rest: the order of events and the length of
 each delta, about a byte per token. `replay` puts both together and gives back every event, byte for byte.
 

@@ -59,7 +59,7 @@ class ResponseStore:
         return [_decode(*reply) for reply in await pipe.execute()]
 
     async def finish(self, start: StartResponse, response: bytes, trace: list[Op]) -> None:
-        """Keep the final response; one that is not to be stored is forgotten, but for what a live reader still needs."""
+        """Keep the final response, or forget one that is not to be stored."""
         response_id = start.response_id
         key = keys.record(response_id)
         pipe = self._redis.pipeline(transaction=False)

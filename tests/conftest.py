@@ -1,0 +1,98 @@
+"""Real servers, started once per session on free ports; what a test kills is started again for the next."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from dev import services
+from tests.stack import Stack
+from tests.upstream import Upstream
+
+_CONFIG = """
+[[providers]]
+name = "fake"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:{fake}/v1"
+[[providers]]
+name = "no-resume"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:{fake}/v1"
+resume = "none"
+[[providers]]
+name = "impatient"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:{fake}/v1"
+timeout_seconds = 0.5
+[[providers]]
+name = "local"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:{llama}/v1"
+[[routes]]
+model = "fake"
+provider = "fake"
+[[routes]]
+model = "no-resume"
+provider = "no-resume"
+[[routes]]
+model = "impatient"
+provider = "impatient"
+[[routes]]
+model = "smollm2"
+provider = "local"
+"""
+
+
+@pytest_asyncio.fixture(scope="session")
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as fake:
+        yield fake
+
+
+@pytest_asyncio.fixture(scope="session")
+async def session_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> AsyncIterator[Stack]:
+    data: Path = tmp_path_factory.mktemp("data")
+    ports = {name: services.free_port() for name in ("valkey", "temporal", "llama", "api")}
+    config = data / "open_responses.toml"
+    config.write_text(_CONFIG.format(fake=upstream.port, llama=ports["llama"]))
+    stack = Stack(data)
+    stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"
+    stack.temporal_address = f"127.0.0.1:{ports['temporal']}"
+    stack.api_url = f"http://127.0.0.1:{ports['api']}"
+    stack.env = {
+        "TEMPORAL_ADDRESS": stack.temporal_address,
+        "REDIS_URL": stack.redis_url,
+        "OPEN_RESPONSES_CONFIG": str(config),
+        "OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "20",
+        "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",
+        "OPEN_RESPONSES_MAX_BODY_BYTES": "1000000",
+    }
+    stack.services = {
+        "valkey": services.valkey(ports["valkey"], data),
+        "temporal": services.temporal(ports["temporal"], data),
+        "llama": services.llama(ports["llama"]),
+        "api": services.api(ports["api"], stack.env),
+    }
+    try:
+        for name in ("valkey", "temporal", "llama", "worker-0", "worker-1", "api"):
+            await stack.start(name)
+        yield stack
+    finally:
+        await stack.stop()
+
+
+@pytest_asyncio.fixture
+async def stack(session_stack: Stack) -> AsyncIterator[Stack]:
+    """Whole at the start of each test."""
+    await session_stack.heal()
+    yield session_stack
+
+
+@pytest_asyncio.fixture
+async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as client:
+        yield client

@@ -1,0 +1,138 @@
+"""The real parts, as child processes on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from dev import services
+from dev.services import Service
+from dev.supervisor import new_worker_id
+from open_responses.io.leases import announce_death
+from tests.spec import validate_event
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Stack:
+    """One set of servers. `start` and `kill` work by name: valkey, temporal, llama, worker-0, worker-1, api."""
+
+    data: Path
+    services: dict[str, Service] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    redis_url: str = ""
+    temporal_address: str = ""
+    api_url: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+
+    async def start(self, name: str) -> None:
+        if name.startswith("worker-"):
+            index = int(name.removeprefix("worker-"))
+            self.services[name] = services.worker(index, new_worker_id(index), self.env)
+        service = self.services[name]
+        self.processes[name] = service.start(self.data / "logs")
+        assert await services.wait_ready(service, self.processes[name], 60), f"{name} did not start"
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        os.kill(self.processes[name].pid, number)
+
+    async def kill(self, name: str) -> None:
+        """`kill -9`, and nobody is told."""
+        self.signal(name, signal.SIGKILL)
+        await asyncio.to_thread(self.processes[name].wait)
+
+    async def kill_seen(self, name: str) -> None:
+        """`kill -9` under the eyes of a supervisor."""
+        await self.kill(name)
+        await announce_death(self.redis_url, self.services[name].env["OPEN_RESPONSES_WORKER_ID"])
+
+    async def heal(self) -> None:
+        """Start again whatever a test has ended."""
+        for name, process in list(self.processes.items()):
+            if process.poll() is not None:
+                await self.start(name)
+
+    async def stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            await services.stop(process)
+
+
+async def events_of(
+    client: httpx.AsyncClient,
+    body: dict[str, Any] | None = None,
+    *,
+    resume: tuple[str, int | None] | None = None,
+) -> AsyncIterator[Event]:
+    """The events of a new response, or of an old one after an event; each is checked against the schema (SSE-1..3)."""
+    if resume is None:
+        request = client.build_request("POST", "/v1/responses", json={"model": "fake", "stream": True, **(body or {})})
+    else:
+        params = {"stream": "true"} | ({} if resume[1] is None else {"starting_after": str(resume[1])})
+        request = client.build_request("GET", f"/v1/responses/{resume[0]}", params=params)
+    response = await client.send(request, stream=True)
+    try:
+        if response.status_code != 200:
+            await response.aread()
+            raise AssertionError(f"{response.status_code}: {response.text}")
+        async for event in _parsed(response):
+            yield event
+    finally:
+        await response.aclose()
+
+
+async def _parsed(response: httpx.Response) -> AsyncIterator[Event]:
+    name, ended = "", False
+    async for line in response.aiter_lines():
+        assert not ended or not line, "nothing follows [DONE]"
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line == "data: [DONE]":
+            ended = True
+        elif line.startswith("data: "):
+            event = json.loads(line.removeprefix("data: "))
+            assert event["type"] == name
+            validate_event(event)
+            yield event
+        else:
+            assert not line or line.startswith(":"), line
+    assert ended, "a stream ends with [DONE]"
+
+
+async def collect(client: httpx.AsyncClient, body: dict[str, Any]) -> list[Event]:
+    return [event async for event in events_of(client, body)]
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(e["delta"] for e in events if e["type"] == "response.output_text.delta")
+
+
+def check_whole(events: list[Event], text: str, status: str = "completed") -> dict[str, Any]:
+    """No gap, no repeat, one terminal event that agrees with the deltas. Returns the final response."""
+    assert [e["sequence_number"] for e in events] == list(range(len(events)))
+    terminal = [e for e in events if e["type"] in ("response.completed", "response.incomplete", "response.failed")]
+    assert terminal == events[-1:]
+    response: dict[str, Any] = terminal[0]["response"]
+    assert response["status"] == status, response["error"]
+    assert text_of(events) == text
+    done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
+    assert done == response["output"]
+    return response
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.02)

@@ -1,0 +1,155 @@
+"""A fake provider over a real socket, in the wire format of `/v1/chat/completions`.
+
+What it does is looked up by the last user message: `upstream.says("tell", Script(words=50))`. Attempt i of a
+conversation suffers `faults[i]`. A trailing assistant message is continued at the exact character where it ends, so that
+an answer which was broken off and resumed can be compared byte by byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong in one attempt. `after` counts words."""
+
+    after: int = 0
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    drop: bool = False
+    stall: bool = False
+    garbage: bool = False
+
+
+@dataclass
+class Script:
+    """An answer of numbered words, so that a gap or a repeat shows."""
+
+    words: int = 20
+    gap: float = 0.0
+    delay: float = 0.0
+    finish: str = "stop"
+    tool_calls: list[dict[str, Any]] | None = None
+    hold_after: int | None = None
+    faults: list[Fault | None] = field(default_factory=list)
+    attempts: int = 0
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def text(self) -> str:
+        return "".join(f"w{i} " for i in range(self.words))
+
+
+class Upstream:
+    """`async with Upstream() as upstream`; requests are kept in `requests`."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.scripts: dict[str, Script] = {}
+        self.port = 0
+        self._server: asyncio.Server | None = None
+
+    def says(self, prompt: str, script: Script) -> Script:
+        self.scripts[prompt] = script
+        return script
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if line)
+            length = {name.lower(): value for name, value in fields.items()}.get("content-length", "0")
+            body = json.loads(await reader.readexactly(int(length)))
+            self.requests.append(body)
+            await self._answer(body, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        messages = body["messages"]
+        prompt = next(m["content"] for m in reversed(messages) if m["role"] == "user")
+        script = self.scripts.get(prompt) or self.says(prompt, Script())
+        prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+        fault = script.faults[script.attempts] if script.attempts < len(script.faults) else None
+        script.attempts += 1
+        if fault is not None and fault.status is not None:
+            error = json.dumps({"error": {"message": f"fault {fault.status}"}}).encode()
+            extra = "".join(f"{name}: {value}\r\n" for name, value in fault.headers.items())
+            writer.write(
+                f"HTTP/1.1 {fault.status} Fault\r\n{extra}Content-Length: {len(error)}\r\n\r\n".encode() + error
+            )
+            await writer.drain()
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        watching = asyncio.create_task(_watch(reader, script))
+        try:
+            await self._stream(writer, script, prefix, fault)
+        finally:
+            watching.cancel()
+
+    async def _stream(self, writer: asyncio.StreamWriter, script: Script, prefix: str, fault: Fault | None) -> None:
+        await asyncio.sleep(script.delay)
+        assert script.text.startswith(prefix), f"a resumed answer must go on from where it was: {prefix[-20:]!r}"
+        rest = script.text[len(prefix) :]
+        words = [word + " " for word in rest.split(" ") if word]
+        done = script.words - len(words)
+        for index, word in enumerate(words, done):
+            if fault is not None and index >= fault.after and await _suffer(writer, fault):
+                return
+            if script.hold_after is not None and index >= script.hold_after:
+                script.held.set()
+                await script.released.wait()
+            _send(writer, {"content": word})
+            await writer.drain()
+            if script.gap:
+                await asyncio.sleep(script.gap)
+        for index, call in enumerate(script.tool_calls or []):
+            _send(writer, {"tool_calls": [{"index": index, "id": call["id"], "function": {"name": call["name"]}}]})
+            for piece in call["arguments"]:
+                _send(writer, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+        usage = {"prompt_tokens": 10 + done, "completion_tokens": len(words)}
+        finish = "tool_calls" if script.tool_calls else script.finish
+        end = {"model": "fake", "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
+        last = {"model": "fake", "choices": [], "usage": usage}
+        writer.write(f"data: {json.dumps(end)}\n\ndata: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
+        await writer.drain()
+
+
+def _send(writer: asyncio.StreamWriter, delta: dict[str, Any]) -> None:
+    chunk = {"model": "fake", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    writer.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+
+
+async def _suffer(writer: asyncio.StreamWriter, fault: Fault) -> bool:
+    """Whether the attempt ends here."""
+    if fault.drop:
+        writer.transport.abort()
+        return True
+    if fault.garbage:
+        writer.write(b"data: {not json\n\n")
+        await writer.drain()
+        return True
+    if fault.stall:
+        await asyncio.sleep(60)
+    return False
+
+
+async def _watch(reader: asyncio.StreamReader, script: Script) -> None:
+    await reader.read()
+    script.gone.set()
