@@ -13,8 +13,8 @@ from typing import ClassVar
 from open_responses.json_types import JsonObject
 
 TERMINAL_EVENTS = frozenset({"response.completed", "response.failed", "response.incomplete"})
-"""The types that end a stream. A cancelled response ends in `response.incomplete` with `response.status` `cancelled`: the
- specification has no event of its own for it, and a client must be able to rebuild the status from known events."""
+"""The types that end a stream. A cancelled response ends in `response.incomplete` with the status `cancelled`: the
+specification has no event of its own for it, and a client must be able to rebuild the status from known events."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """A fake provider over a real socket, in the wire format of `/v1/chat/completions`.
 
 What it does is looked up by the last user message: `upstream.says("tell", Script(words=50))`. Attempt i of a
-conversation suffers `faults[i]`. A trailing assistant message is continued at the exact character where it ends, so that
+conversation suffers `faults[i]`. A trailing assistant message is continued at the character where it ends, so that
 an answer which was broken off and resumed can be compared byte by byte.
 """
 

@@ -1,6 +1,6 @@
 """The reading side of the event log: one pub/sub connection a process, however many clients listen.
 
-What this prevents: a blocking connection per client, and a gap when a message is lost. Publishing is only a fast hint; a
+What this prevents: a blocking connection per client, and a gap when a message is lost. Publishing is a fast hint; a
 reader that sees a hole, or hears nothing for a while, reads the log itself.
 """
 
