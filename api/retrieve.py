@@ -31,7 +31,7 @@ from open_responses.trace import count_events
 
 router = APIRouter(prefix="/v1/responses/{response_id}")
 
-_CANCEL_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 15.0
 
 
 @router.get("")
@@ -54,7 +54,7 @@ async def cancel_response(request: Request, response_id: str) -> Response:
     record = await owned_record(state, tenant, response_id)
     if record.response is None:
         await cancel(state, response_id)
-        deadline = time.monotonic() + _CANCEL_PATIENCE_SECONDS
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         while record.response is None and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
             record = await owned_record(state, tenant, response_id)
@@ -69,14 +69,8 @@ async def delete_response(request: Request, response_id: str) -> Response:
     if record.response is None:
         await cancel(state, response_id)
         await _ended(state, response_id)
-    with contextlib.suppress(RPCError):
-        await state.temporal.workflow_service.delete_workflow_execution(
-            DeleteWorkflowExecutionRequest(
-                namespace=state.temporal.namespace, workflow_execution=WorkflowExecution(workflow_id=response_id)
-            )
-        )
-    await _forgotten(state, response_id)
     await state.store.delete(response_id)
+    await _delete_history(state, response_id)
     return _json({"id": response_id, "object": "response", "deleted": True})
 
 
@@ -148,23 +142,23 @@ async def _listed(events: list[bytes]) -> AsyncGenerator[bytes | None, None]:
 
 async def _ended(state: AppState, response_id: str) -> None:
     """Wait for the workflow's end; one that will not end is terminated with its deletion."""
-    deadline = time.monotonic() + _CANCEL_PATIENCE_SECONDS
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if await state.records.finished(response_id) is not None:
             return
         await asyncio.sleep(0.05)
 
 
-async def _forgotten(state: AppState, response_id: str) -> None:
-    """Temporal deletes in the background; until it has, a look-up would bring the response back."""
-    deadline = time.monotonic() + _CANCEL_PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            await state.temporal.get_workflow_handle(response_id).describe()
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return
-        await asyncio.sleep(0.05)
+async def _delete_history(state: AppState, response_id: str) -> None:
+    """Temporal deletes in the background, within seconds; the store's tombstone hides the response meanwhile."""
+    deletion = DeleteWorkflowExecutionRequest(
+        namespace=state.temporal.namespace, workflow_execution=WorkflowExecution(workflow_id=response_id)
+    )
+    try:
+        await state.temporal.workflow_service.delete_workflow_execution(deletion)
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
 
 
 def _input_items(record: Record) -> list[JsonObject]:

@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.redis import RedisDown
-from open_responses.io.store import Record, ResponseStore
+from open_responses.io.store import Deleted, Record, ResponseStore
 from open_responses.payloads import WORKFLOW, FinishedResponse, StartResponse
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ class Records:
         except RedisDown:
             found = [None] * len(response_ids)
         return [
-            record or await self._from_temporal(response_id)
+            None if isinstance(record, Deleted) else record or await self._from_temporal(response_id)
             for response_id, record in zip(response_ids, found, strict=True)
         ]
 

@@ -33,6 +33,14 @@ class Record:
         return output
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A tombstone: do not look further."""
+
+
+_TOMBSTONE_SECONDS = 24 * 3600
+
+
 class ResponseStore:
     """Reads and writes records. Raises `RedisDown` during an outage."""
 
@@ -51,11 +59,11 @@ class ResponseStore:
         pipe.expire(keys.OPEN, self._ttl)
         await pipe.execute()
 
-    async def load(self, response_ids: Sequence[str]) -> list[Record | None]:
+    async def load(self, response_ids: Sequence[str]) -> list[Record | Deleted | None]:
         """The records, in order, None for each that is not there. One round trip."""
         pipe = self._redis.pipeline(transaction=False)
         for response_id in response_ids:
-            pipe.hmget(keys.record(response_id), "start", "ancestors", "response")
+            pipe.hmget(keys.record(response_id), "start", "ancestors", "response", "deleted")
         return [_decode(*reply) for reply in await pipe.execute()]
 
     async def finish(self, start: StartResponse, response: bytes, trace: list[Op]) -> None:
@@ -97,9 +105,12 @@ class ResponseStore:
         return ops
 
     async def delete(self, response_id: str) -> None:
+        """Forget it, and remember that: Temporal may know it for some seconds more."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.delete(keys.record(response_id), keys.log(response_id), keys.state(response_id))
         pipe.zrem(keys.OPEN, response_id)
+        pipe.hset(keys.record(response_id), "deleted", "1")
+        pipe.expire(keys.record(response_id), _TOMBSTONE_SECONDS)
         await pipe.execute()
 
     async def request_cancel(self, response_id: str) -> None:
@@ -115,7 +126,11 @@ def _encode(start: StartResponse) -> bytes:
     return start.model_dump_json(exclude_unset=True).encode()
 
 
-def _decode(start: bytes | None, ancestors: bytes | None, response: bytes | None) -> Record | None:
+def _decode(
+    start: bytes | None, ancestors: bytes | None, response: bytes | None, deleted: bytes | None
+) -> Record | Deleted | None:
+    if deleted is not None:
+        return Deleted()
     if start is None:
         return None
     chain = tuple((ancestors or b"").decode().split(",")) if ancestors else ()
