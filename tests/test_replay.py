@@ -1,0 +1,27 @@
+"""Histories that were recorded from running responses replay with today's workflow code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+
+from open_responses.io.temporal import DATA_CONVERTER
+from tests.record_history import HISTORIES
+from workflows.response import ResponseWorkflow
+
+RECORDED = sorted(HISTORIES.glob("*.json"))
+
+
+def test_histories_are_there() -> None:
+    assert {path.stem for path in RECORDED} >= {"completed", "worker_killed", "cancelled", "failed"}
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+async def test_a_recorded_history_replays(path: Path) -> None:
+    replayer = Replayer(
+        workflows=[ResponseWorkflow], data_converter=DATA_CONVERTER, workflow_runner=UnsandboxedWorkflowRunner()
+    )
+    await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
