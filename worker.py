@@ -13,8 +13,6 @@ import sys
 from datetime import timedelta
 
 import structlog
-from activities.providers.http import open_http_client
-from activities.providers.registry import build_providers
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -22,6 +20,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 import workflows
 from activities.finish import FinishActivity
 from activities.handover import Handover, listen
+from activities.providers.http import open_http_client
+from activities.providers.registry import build_providers
 from activities.running import RunningSamples
 from activities.sample import SampleActivity
 from open_responses.io.event_log import Appender

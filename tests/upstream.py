@@ -59,6 +59,9 @@ class Upstream:
         self.scripts[prompt] = script
         return script
 
+    def script_of(self, prompt: str) -> Script:
+        return self.scripts.get(prompt) or self.says(prompt, Script())
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -84,7 +87,7 @@ class Upstream:
     async def _answer(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         messages = body["messages"]
         prompt = next(m["content"] for m in reversed(messages) if m["role"] == "user")
-        script = self.scripts.get(prompt) or self.says(prompt, Script())
+        script = self.script_of(prompt)
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         fault = script.faults[script.attempts] if script.attempts < len(script.faults) else None
         script.attempts += 1
