@@ -16,6 +16,8 @@ from typing import Any
 import orjson
 import structlog
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from activities.context import Context, load_context, without_partials
 from activities.errors import to_application_error
@@ -24,11 +26,11 @@ from activities.takeover import Takeover, take_over
 from open_responses.assembler import Assembler
 from open_responses.contracts import Provider, SampleCall
 from open_responses.deltas import Delta, Finish, TextDelta
-from open_responses.errors import OpenResponsesError, ProviderStreamBroken, ServerError
+from open_responses.errors import OpenResponsesError, ProviderStreamBroken, ServerError, Unavailable
 from open_responses.io.event_log import Appender, Fenced, Writer, fence
 from open_responses.io.leases import Lease, Running
 from open_responses.io.records import Records
-from open_responses.io.redis import Redis
+from open_responses.io.redis import Redis, RedisDown
 from open_responses.items import INPUT_ITEMS
 from open_responses.json_types import JsonObject
 from open_responses.payloads import SAMPLE, SampleInput, SampleResult, TurnUsage
@@ -104,6 +106,13 @@ class Try:
             return SampleResult(outcome="fenced", reason="another worker took over")
         except OpenResponsesError as error:
             return await self._broken(error)
+        except (*RedisDown, RPCError) as error:
+            return await self._broken(Unavailable(f"a part of the server is away: {error}"))
+        except ApplicationError:
+            raise
+        except Exception as error:
+            log.exception("sample_crashed", response_id=self._call.response_id)
+            return await self._broken(ServerError(f"the sample failed unexpectedly: {type(error).__name__}"))
 
     async def _run(self) -> SampleResult:
         call = self._call

@@ -34,14 +34,15 @@ class Settings(BaseSettings):
     worker_metrics_port: int = 0
     temporal_ui_url: str = "http://127.0.0.1:8233"
 
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: int = 1_900_000
+    """Temporal refuses a payload over 2 MiB; larger requests need a claim check, which is not there yet."""
     response_ttl_seconds: int = 30 * 24 * 3600
     log_ttl_seconds: int = 3600
     """How long the event log outlives its response; afterwards a replay is rebuilt from the stored trace."""
     retry_window_seconds: float = 120.0
     background_retry_window_seconds: float = _DAY
     max_concurrent_samples: int = 1000
-    lease_seconds: float = 1.0
+    lease_seconds: float = 0.8
     keepalive_seconds: float = 15.0
 
     @cached_property
