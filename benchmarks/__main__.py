@@ -173,23 +173,10 @@ async def _recovery(client: httpx.AsyncClient, stack: Stack) -> None:
             await stack.heal()
             asking = asyncio.create_task(_one(client, stack.api_url, "/v1/responses", _prompt(150, 0.02, 0)))
             await asyncio.sleep(1.2)
-            name = await _busy(stack)
+            name = await stack.busy_worker()
             await (stack.kill_seen(name) if how.startswith("seen") else stack.kill(name))
             pauses.append(max((await asking).gaps))
         print(f"kill -9, {how}: pause of the client's stream, median {_ms(statistics.median(pauses))} of {len(pauses)}")
-
-
-async def _busy(stack: Stack) -> str:
-    import redis.asyncio as aioredis
-
-    client = aioredis.Redis.from_url(stack.redis_url)
-    try:
-        for name in ("worker-0", "worker-1"):
-            if await client.hlen(f"or:worker:{stack.services[name].env['OPEN_RESPONSES_WORKER_ID']}:running"):
-                return name
-    finally:
-        await client.aclose()
-    raise RuntimeError("no worker runs a sample")
 
 
 def _cpu(stack: Stack) -> dict[str, float]:

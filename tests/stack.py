@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis.asyncio as aioredis
 
 from dev import services
 from dev.services import Service
 from dev.supervisor import new_worker_id
+from open_responses.io import keys
 from open_responses.io.leases import announce_death
 from tests.spec import validate_event
 
@@ -56,6 +58,18 @@ class Stack:
         """`kill -9` under the eyes of a supervisor."""
         await self.kill(name)
         await announce_death(self.redis_url, self.services[name].env["OPEN_RESPONSES_WORKER_ID"])
+
+    async def busy_worker(self) -> str:
+        """The worker that runs the only sample."""
+        client = aioredis.Redis.from_url(self.redis_url)
+        try:
+            for name, service in self.services.items():
+                worker_id = service.env.get("OPEN_RESPONSES_WORKER_ID")
+                if worker_id and await client.execute_command("HLEN", keys.running(worker_id)):
+                    return name
+        finally:
+            await client.aclose()
+        raise AssertionError("no worker runs a sample")
 
     async def heal(self) -> None:
         """Start again whatever a test has ended."""

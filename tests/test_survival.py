@@ -32,18 +32,6 @@ def longest_pause_script(upstream: Upstream, prompt: str) -> Script:
     return upstream.says(prompt, Script(words=60, gap=0.02))
 
 
-async def busy_worker(upstream: Upstream, stack: Stack) -> str:
-    """The worker that runs the only sample."""
-    client = aioredis.Redis.from_url(stack.redis_url)
-    try:
-        for name in ("worker-0", "worker-1"):
-            if await client.hlen(f"or:worker:{stack.services[name].env['OPEN_RESPONSES_WORKER_ID']}:running"):
-                return name
-    finally:
-        await client.aclose()
-    raise AssertionError("no worker runs a sample")
-
-
 @pytest.mark.parametrize("seen", [True, False], ids=["seen by a supervisor", "found by its lease"])
 async def test_a_killed_worker_leaves_no_gap_in_the_stream(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, seen: bool
@@ -51,7 +39,7 @@ async def test_a_killed_worker_leaves_no_gap_in_the_stream(
     script = longest_pause_script(upstream, f"kill me, seen {seen}")
 
     async def kill() -> None:
-        name = await busy_worker(upstream, stack)
+        name = await stack.busy_worker()
         await (stack.kill_seen(name) if seen else stack.kill(name))
 
     events = await stream_and(client, f"kill me, seen {seen}", kill)
@@ -66,7 +54,7 @@ async def test_a_worker_killed_before_the_first_token_is_not_noticed(
     script = upstream.says("kill before", Script(words=10, hold_after=0))
     asking = asyncio.create_task(collect(client, {"input": "kill before"}))
     await asyncio.wait_for(script.held.wait(), 20)
-    await stack.kill(await busy_worker(upstream, stack))
+    await stack.kill(await stack.busy_worker())
     script.released.set()
     check_whole(await asking, script.text)
 
@@ -91,7 +79,7 @@ async def test_sigterm_hands_the_stream_over(client: httpx.AsyncClient, stack: S
     script = longest_pause_script(upstream, "terminate")
 
     async def terminate() -> None:
-        stack.signal(await busy_worker(upstream, stack), signal.SIGTERM)
+        stack.signal(await stack.busy_worker(), signal.SIGTERM)
 
     events = await stream_and(client, "terminate", terminate)
     check_whole(events, script.text)
@@ -106,7 +94,7 @@ async def test_a_frozen_worker_that_wakes_up_cannot_write_any_more(
     frozen: list[str] = []
 
     async def freeze() -> None:
-        frozen.append(await busy_worker(upstream, stack))
+        frozen.append(await stack.busy_worker())
         stack.signal(frozen[0], signal.SIGSTOP)
 
     async def thaw_late() -> None:
@@ -155,6 +143,20 @@ async def test_flushing_redis_loses_nothing(client: httpx.AsyncClient, stack: St
     replayed = [e async for e in events_of(client, resume=(response["id"], None))]
     assert replayed == events
     await redis.aclose()
+
+
+async def test_a_chain_survives_a_flush(client: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
+    previous = None
+    for turn in range(4):
+        upstream.says(f"turn {turn}", Script(words=1))
+        body = {"model": "fake", "input": f"turn {turn}", "previous_response_id": previous}
+        if turn == 3:
+            redis = aioredis.Redis.from_url(stack.redis_url)
+            await redis.flushall()
+            await redis.aclose()
+        previous = (await client.post("/v1/responses", json=body)).json()["id"]
+    asked = [m["content"] for m in upstream.requests[-1]["messages"] if m["role"] == "user"]
+    assert asked == ["turn 0", "turn 1", "turn 2", "turn 3"]
 
 
 @pytest.mark.parametrize("part", ["valkey", "temporal"])
@@ -235,6 +237,6 @@ async def test_the_real_models_answer_is_the_same_with_a_killed_worker(
         events.append(event)
         if len(events) == 20 and not killed:
             killed = True
-            await stack.kill_seen(await busy_worker(upstream, stack))
+            await stack.kill_seen(await stack.busy_worker())
     text = "".join(e["delta"] for e in calm if e["type"] == "response.output_text.delta")
     check_whole(events, text, calm[-1]["response"]["status"])

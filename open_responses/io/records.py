@@ -85,8 +85,17 @@ class Records:
         return None
 
     async def _ancestors(self, start: StartResponse) -> tuple[str, ...]:
+        """The chain behind a request, oldest first: link by link, up to the first that Redis still has."""
+        newest_first: list[str] = []
         previous = start.request.previous_response_id
-        if previous is None:
-            return ()
-        record = await self.load(previous)
-        return (*record.ancestors, previous) if record else (previous,)
+        while previous is not None:
+            newest_first.append(previous)
+            try:
+                (known,) = await self.store.load([previous])
+            except RedisDown:
+                known = None
+            if isinstance(known, Record):
+                return (*known.ancestors, *reversed(newest_first))
+            older = await self._request(previous)
+            previous = older.request.previous_response_id if older else None
+        return tuple(reversed(newest_first))

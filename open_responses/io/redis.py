@@ -1,4 +1,4 @@
-"""One way to reach Redis: a client per process, scripts loaded by name, no retries of its own.
+"""One way to reach Redis: a client per process, scripts loaded by name, and one reconnect.
 
 Whoever calls decides what an outage means: the appender waits, a read falls back to Temporal.
 """
@@ -31,7 +31,9 @@ def connect(url: str) -> Redis:
         socket_timeout=5,
         socket_keepalive=True,
         health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
+        # Once, at once: after a restart of Redis every pooled connection is dead, and each would fail one command.
+        # All of our commands may be sent twice.
+        retry=Retry(NoBackoff(), 1),
         max_connections=200,
     )
     return client
