@@ -52,7 +52,7 @@ async def main() -> None:
     store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
     running = RunningSamples()
     handover = Handover(temporal, redis)
-    reaper = Reaper(redis, lease, handover.bury)
+    reaper = Reaper(redis, lease, handover.bury, handover.search)
     async with open_http_client() as http:
         providers = build_providers(settings.config, http, os.environ)
         sample = SampleActivity(

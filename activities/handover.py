@@ -17,9 +17,11 @@ from activities.running import RunningSamples
 from open_responses.io import keys
 from open_responses.io.leases import Reaper, Running
 from open_responses.io.redis import Redis, RedisDown
-from open_responses.payloads import SampleResult
+from open_responses.payloads import WORKFLOW, SampleResult
 
 log = structlog.get_logger(__name__)
+
+_RUNNING = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
 
 
 class Handover:
@@ -48,6 +50,19 @@ class Handover:
             if workflow_id not in done:
                 with contextlib.suppress(RPCError):
                     await self._search_one(worker_id, workflow_id)
+
+    async def search(self, living: set[str]) -> None:
+        """Hand over what Temporal has dispatched to workers that are not among the living."""
+        try:
+            async for execution in self._temporal.list_workflows(_RUNNING):
+                description = await self._temporal.get_workflow_handle(execution.id).describe()
+                for activity in description.raw_description.pending_activities:
+                    worker_id = activity.last_worker_identity
+                    if worker_id and worker_id not in living:
+                        log.warning("orphan_found", response_id=execution.id, worker=worker_id)
+                        await self._lose(Running(execution.id, execution.run_id or "", activity.activity_id))
+        except RPCError as error:
+            log.warning("search_failed", reason=str(error))
 
     async def _search_one(self, worker_id: str, workflow_id: str) -> None:
         description = await self._temporal.get_workflow_handle(workflow_id).describe()

@@ -145,6 +145,20 @@ async def test_flushing_redis_loses_nothing(client: httpx.AsyncClient, stack: St
     await redis.aclose()
 
 
+async def test_a_worker_that_dies_with_redis_flushed_is_found_in_temporal(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    script = upstream.says("kill and flush", Script(words=10, hold_after=0))
+    asking = asyncio.create_task(collect(client, {"input": "kill and flush"}))
+    await asyncio.wait_for(script.held.wait(), 20)
+    redis = aioredis.Redis.from_url(stack.redis_url)
+    await stack.kill(await stack.busy_worker())
+    await redis.flushall()
+    await redis.aclose()
+    script.released.set()
+    check_whole(await asyncio.wait_for(asking, 20), script.text)
+
+
 async def test_a_chain_survives_a_flush(client: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
     previous = None
     for turn in range(4):

@@ -27,8 +27,8 @@ _RENEWALS_PER_LEASE = 4
 _RUNNING_TTL_SECONDS = 24 * 3600
 _RENEW = """
 local now = redis.call('TIME')
-redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
-return redis.call('HLEN', KEYS[2])
+local added = redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+return {added, redis.call('HLEN', KEYS[2])}
 """
 _EXPIRED = """
 local now = redis.call('TIME')
@@ -76,6 +76,8 @@ class Lease:
         self._running: dict[str, Running] = {}
         self._stopping = threading.Event()
         self._healthy_since = float("inf")
+        self.begun_at = float("inf")
+        """When the lease was last written anew: at the start, and after each flush of Redis."""
         self._thread = threading.Thread(target=self._renew_forever, name="lease", daemon=True)
 
     def start(self) -> None:
@@ -106,8 +108,10 @@ class Lease:
         running_key = keys.running(self.worker_id)
         while not self._stopping.wait(self.seconds / _RENEWALS_PER_LEASE):
             try:
-                listed = renew(keys=[keys.LEASES, running_key], args=[self.worker_id])
+                added, listed = renew(keys=[keys.LEASES, running_key], args=[self.worker_id])
                 self._relist(client, running_key, int(listed))
+                if added:
+                    self.begun_at = time.monotonic()
             except sync_redis.RedisError:
                 self._healthy_since = float("inf")
                 continue
@@ -132,10 +136,18 @@ class Reaper:
     Being wrong is harmless: the log fences the late writer, and Temporal refuses its completion.
     """
 
-    def __init__(self, redis: Redis, lease: Lease, bury: Callable[[str, list[Running]], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        lease: Lease,
+        bury: Callable[[str, list[Running]], Awaitable[None]],
+        search: Callable[[set[str]], Awaitable[None]],
+    ) -> None:
         self._redis = redis
         self._lease = lease
         self._bury = bury
+        self._search = search
+        self._searched = 0.0
         self._told = asyncio.Event()
         self._expired = redis.register_script(_EXPIRED)
         self._claim = redis.register_script(_CLAIM)
@@ -152,8 +164,18 @@ class Reaper:
             self._told.clear()
             try:
                 await self._look()
+                await self._look_behind_a_flush()
             except RedisDown:
                 continue
+
+    async def _look_behind_a_flush(self) -> None:
+        """A worker that died just before a flush has left no lease to expire; Temporal still names it."""
+        begun = self._lease.begun_at
+        if begun <= self._searched or time.monotonic() - begun < 2 * self._lease.seconds:
+            return
+        self._searched = time.monotonic()
+        members: list[bytes] = await self._redis.zrange(keys.LEASES, 0, -1)  # type: ignore[assignment]
+        await self._search({member.decode() for member in members})
 
     async def _look(self) -> None:
         # Only an announced death (score 0) is believed at once; silence counts after a full, unbroken lease of ours.
