@@ -10,7 +10,9 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from temporalio.client import Client
@@ -18,12 +20,18 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import workflows
+from activities.context import Contexts
 from activities.finish import FinishActivity
 from activities.handover import Handover, listen
+from activities.middleware import load_middleware
 from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
-from activities.running import RunningSamples
+from activities.publish import PublishActivity
+from activities.running import RunningWork
 from activities.sample import SampleActivity
+from activities.tool_calls import HostedToolActivity, ToolRunner
+from activities.tools.registry import definitions, load_tools
+from open_responses.io.counters import RedisCounters
 from open_responses.io.event_log import Appender
 from open_responses.io.leases import Lease, Reaper
 from open_responses.io.records import Records
@@ -32,6 +40,7 @@ from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect as connect_temporal
 from open_responses.payloads import TASK_QUEUE
+from workflows.approval import ApprovalWorkflow
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger("worker")
@@ -50,26 +59,43 @@ async def main() -> None:
     appender = Appender(redis, ttl_seconds=settings.response_ttl_seconds)
     lease = Lease(settings.redis_url, appender, settings.worker_id, settings.lease_seconds)
     store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
-    running = RunningSamples()
+    running = RunningWork()
+    records = Records(store, temporal)
+    contexts = Contexts(redis, records)
     handover = Handover(temporal, redis)
     reaper = Reaper(redis, lease, handover.bury, handover.search)
     async with open_http_client() as http:
         providers = build_providers(settings.config, http, os.environ)
-        sample = SampleActivity(
-            redis, Records(store, temporal), appender, lease, running, providers, settings.response_ttl_seconds
-        )
-        finish = FinishActivity(redis, store, appender, settings.response_ttl_seconds)
+        tools, middleware = load_tools(settings.config), load_middleware(settings.config)
+        runner = ToolRunner(lease, running, temporal, middleware)
+        activities: list[Callable[..., Any]] = [
+            SampleActivity(
+                redis=redis,
+                contexts=contexts,
+                appender=appender,
+                lease=lease,
+                running=running,
+                providers=providers,
+                definitions=definitions(settings.config, tools),
+                middleware=middleware,
+                counters=RedisCounters(redis),
+                log_ttl_seconds=settings.response_ttl_seconds,
+            ).sample,
+            FinishActivity(redis, store, appender, settings.response_ttl_seconds).finish,
+            PublishActivity(appender).publish,
+            HostedToolActivity(runner, tools).call_tool,
+        ]
         lease.start()
         chores = [
             asyncio.create_task(appender.run()),
             asyncio.create_task(reaper.run()),
             asyncio.create_task(listen(redis, running, reaper)),
         ]
-        worker = _worker(temporal, settings, sample, finish)
+        worker = _worker(temporal, settings, activities)
         serving = asyncio.create_task(worker.run())
         log.info("worker_ready", worker=settings.worker_id)
         await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("worker_stopping", samples=len(running.response_ids))
+        log.info("worker_stopping", responses=len(running.response_ids))
         await handover.forget_stickiness(running.response_ids)
         running.hand_over()
         await worker.shutdown()
@@ -81,12 +107,12 @@ async def main() -> None:
     await redis.aclose()
 
 
-def _worker(temporal: Client, settings: Settings, sample: SampleActivity, finish: FinishActivity) -> Worker:
+def _worker(temporal: Client, settings: Settings, activities: Sequence[Callable[..., Any]]) -> Worker:
     return Worker(
         temporal,
         task_queue=TASK_QUEUE,
-        workflows=[ResponseWorkflow],
-        activities=[sample.sample, finish.finish],
+        workflows=[ResponseWorkflow, ApprovalWorkflow],
+        activities=activities,
         # The sandbox re-imports the workflow's module for every run; determinism is checked by replay tests instead.
         workflow_runner=UnsandboxedWorkflowRunner(),
         build_id="open-responses-1",

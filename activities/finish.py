@@ -42,11 +42,11 @@ class FinishActivity:
 
     async def _open(self, call: FinishInput) -> tuple[Writer, FinishResult]:
         """The writer behind the last event, and what a sample that was cut off left in the log."""
-        if call.next_sequence is not None:
+        if not call.cut_off:
             return self._writer(call, Fold(call.output)), FinishResult()
         first = count_events(call.trace)
         refused, _, _, events = await read_log(
-            self.redis, call.start.response_id, self._fence(call), first, ttl=self.log_ttl_seconds
+            self.redis, call.start.response_id, self._fence(call), first, turn=0, ttl=self.log_ttl_seconds
         )
         if refused:
             raise Fenced

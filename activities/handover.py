@@ -13,11 +13,11 @@ from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.running import RunningSamples
+from activities.running import RunningWork
 from open_responses.io import keys
 from open_responses.io.leases import Reaper, Running
 from open_responses.io.redis import Redis, RedisDown
-from open_responses.payloads import WORKFLOW, SampleResult
+from open_responses.payloads import FLEET_PREFIX, WORKFLOW, SampleResult
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class Handover:
                 description = await self._temporal.get_workflow_handle(execution.id).describe()
                 for activity in description.raw_description.pending_activities:
                     worker_id = activity.last_worker_identity
-                    if worker_id and worker_id not in living:
+                    if worker_id and worker_id not in living and not activity.activity_id.startswith(FLEET_PREFIX):
                         log.warning("orphan_found", response_id=execution.id, worker=worker_id)
                         await self._lose(Running(execution.id, execution.run_id or "", activity.activity_id))
         except RPCError as error:
@@ -92,7 +92,7 @@ class Handover:
             await self._temporal.workflow_service.reset_sticky_task_queue(request)
 
 
-async def listen(redis: Redis, running: RunningSamples, reaper: Reaper) -> None:
+async def listen(redis: Redis, running: RunningWork, reaper: Reaper) -> None:
     """Words to all workers: who is to be cancelled, who has died. Missing one costs time, never correctness."""
     while True:
         try:
@@ -106,7 +106,7 @@ async def listen(redis: Redis, running: RunningSamples, reaper: Reaper) -> None:
             await asyncio.sleep(0.2)
 
 
-def _obey(word: str, running: RunningSamples, reaper: Reaper) -> None:
+def _obey(word: str, running: RunningWork, reaper: Reaper) -> None:
     verb, _, subject = word.partition(" ")
     if verb == "cancel":
         running.cancel(subject)

@@ -1,4 +1,4 @@
-"""One turn of the model: context, provider, assembler, log.
+"""One turn of the model: context, middleware, provider, assembler, log.
 
 What this prevents: a sample that dies or is doubled and leaves a gap or a repeat in the stream. Every try first takes
 the log over, so that what it reads there is final, and goes on from exactly that point.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,22 +19,25 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.context import Context, load_context, without_partials
+from activities.context import Context, Contexts, mcp_lists
 from activities.errors import to_application_error
-from activities.running import RunningSamples, Stop
+from activities.running import RunningWork, Stop
 from activities.takeover import Takeover, take_over
 from open_responses.assembler import Assembler
-from open_responses.contracts import Provider, SampleCall
-from open_responses.deltas import Delta, Finish, TextDelta
+from open_responses.contracts import Counters, Halt, Middleware, Provider, SampleCall, SampleContext
+from open_responses.deltas import Delta, Finish, TextDelta, Usage
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken, ServerError, Unavailable
-from open_responses.io.event_log import Appender, Fenced, Writer, fence
+from open_responses.fold import Fold
+from open_responses.io.event_log import Appender, Earlier, Fenced, Writer, fence, item_field
 from open_responses.io.leases import Lease, Running
-from open_responses.io.records import Records
 from open_responses.io.redis import Redis, RedisDown
-from open_responses.items import INPUT_ITEMS
 from open_responses.json_types import JsonObject
+from open_responses.middleware.compose import compose_sample
+from open_responses.offer import HOSTED_LABEL, Offer, build_offer
 from open_responses.payloads import SAMPLE, SampleInput, SampleResult, TurnUsage
 from open_responses.replay import opening_events
+from open_responses.tools import FunctionTool
+from open_responses.transcript import as_model_reads
 
 log = structlog.get_logger(__name__)
 
@@ -46,11 +49,14 @@ class SampleActivity:
     """The activity, with what it works on."""
 
     redis: Redis
-    records: Records
+    contexts: Contexts
     appender: Appender
     lease: Lease
-    running: RunningSamples
+    running: RunningWork
     providers: Mapping[str, Provider]
+    definitions: Mapping[str, FunctionTool]
+    middleware: Sequence[Middleware]
+    counters: Counters
     log_ttl_seconds: int
 
     @activity.defn(name=SAMPLE)
@@ -117,43 +123,56 @@ class Try:
     async def _run(self) -> SampleResult:
         call = self._call
         context, taken = await asyncio.gather(
-            load_context(self._with.records, call.response_id),
+            self._with.contexts.load(call.response_id, call.first_output_index),
             take_over(self._with.redis, call, self._fence, self._attempt, ttl=self._with.log_ttl_seconds),
         )
-        assembler, writer = self._open(context, taken)
+        offer = self._offer(context)
+        assembler, writer = self._open(context, taken, offer)
         if taken.cancelled:
             return SampleResult(outcome="cancelled")
         if taken.turn_record is not None:
             return self._result(writer, orjson.loads(taken.turn_record))
         prefix = self._begin(context, assembler, writer, taken)
-        finish = await self._stream(context, assembler, writer, prefix)
+        finish = await self._stream(context, offer, assembler, writer, prefix)
         return await self._close(assembler, writer, finish)
+
+    def _offer(self, context: Context) -> Offer:
+        start = context.start
+        lists = mcp_lists(context.conversation(context.output)) if start.has_mcp else {}
+        return build_offer(
+            start.request, start.hosted, self._with.definitions, lists, choice_spent=self._call.choice_spent
+        )
 
     @property
     def _fence(self) -> int:
         return fence(self._call.epoch, self._attempt)
 
-    def _open(self, context: Context, taken: Takeover) -> tuple[Assembler, Writer]:
-        assembler = Assembler(taken.fold)
+    def _open(self, context: Context, taken: Takeover, offer: Offer) -> tuple[Assembler, Writer]:
+        fold = Fold(context.output)
+        assembler = Assembler(fold, offer, self._call.response_id)
         self.writer = writer = Writer(
             self._with.appender,
             self._call.response_id,
             fence=self._fence,
             initial=context.start.initial(),
             base=self._call.first_sequence,
-            fold=taken.fold,
+            fold=fold,
+            earlier=self._earlier,
         )
         for event in taken.events:
             writer.adopt(event)
         return assembler, writer
 
+    async def _earlier(self) -> Earlier:
+        return await self._with.contexts.earlier(self._call.response_id, self._call.first_sequence)
+
     def _begin(self, context: Context, assembler: Assembler, writer: Writer, taken: Takeover) -> str | None:
         """Open the stream, or say what becomes of the half answer in the log. Returns the text to go on from."""
         call = self._call
-        if not taken.events and call.turn == 1:
+        if not taken.events and call.first_sequence == 0:
             writer.write(opening_events(context.start.initial()))
             return None
-        if not taken.fold.output[call.first_output_index :]:
+        if len(assembler.fold.output) == call.first_output_index:
             return None
         prefix = assembler.unfinished_text()
         continues = prefix is not None and (not prefix or self._provider.resume != "none")
@@ -173,31 +192,61 @@ class Try:
             raise ServerError(f"provider {self._call.provider!r} is not configured on this worker")
         return provider
 
-    async def _stream(self, context: Context, assembler: Assembler, writer: Writer, prefix: str | None) -> Finish:
+    async def _stream(
+        self, context: Context, offer: Offer, assembler: Assembler, writer: Writer, prefix: str | None
+    ) -> Finish:
         left = self._call.max_output_tokens
         if left is not None and self._spent >= left:
             return Finish("length")
-        output = without_partials([i for i in assembler.fold.snapshot() if i.get("status") != "in_progress"])
-        call = SampleCall(
+        call = self._sample_call(context, offer, assembler, prefix)
+        sample = compose_sample(self._with.middleware, lambda passed: self._provider.sample(passed.call))
+        deltas = sample(
+            SampleContext(
+                call=call,
+                response_id=self._call.response_id,
+                tenant=context.start.tenant,
+                turn=self._call.turn,
+                attempt=self._call.epoch + self._attempt - 1,
+                counters=self._with.counters,
+            )
+        )
+        try:
+            async with contextlib.aclosing(_closable(deltas)) as stream:
+                async for delta in stream:
+                    if isinstance(delta, Finish):
+                        return delta
+                    self._progress += 1
+                    writer.write(assembler.feed(delta))
+                    if writer.cancelled.is_set():
+                        self._with.running.cancel(self._call.response_id)
+        except Halt as halt:
+            return self._halted(halt, assembler, writer)
+        raise ProviderStreamBroken("the provider's stream ended without saying why")
+
+    def _sample_call(self, context: Context, offer: Offer, assembler: Assembler, prefix: str | None) -> SampleCall:
+        names = {(route.server_label, route.tool): name for name, route in offer.routes.items()}
+        left = self._call.max_output_tokens
+        items = as_model_reads(
+            context.conversation(assembler.fold.snapshot()),
+            lambda label, tool: tool if label == HOSTED_LABEL else names.get((label, tool), tool),
+        )
+        return SampleCall(
             model=self._call.upstream_model,
-            items=[
-                *context.items,
-                *INPUT_ITEMS.validate_python([i for i in output if i.get("status") != "incomplete"]),
-            ],
+            items=items,
             request=context.start.request,
+            tools=offer.functions,
+            tool_choice=offer.choice,
             max_output_tokens=None if left is None else left - self._spent,
             prefix=prefix,
         )
-        deltas = self._provider.sample(call)
-        async with contextlib.aclosing(_closable(deltas)) as stream:
-            async for delta in stream:
-                if isinstance(delta, Finish):
-                    return delta
-                self._progress += 1
-                writer.write(assembler.feed(delta))
-                if writer.cancelled.is_set():
-                    self._with.running.cancel(self._call.response_id)
-        raise ProviderStreamBroken("the provider's stream ended without saying why")
+
+    def _halted(self, halt: Halt, assembler: Assembler, writer: Writer) -> Finish:
+        """A middleware ends the response: with its error, or with its own words as the last item."""
+        if halt.error is not None:
+            raise halt.error
+        writer.write(assembler.abandon())
+        writer.write(assembler.feed(TextDelta(halt.text or "")))
+        return Finish("stop", Usage())
 
     async def _close(self, assembler: Assembler, writer: Writer, finish: Finish) -> SampleResult:
         if len(assembler.fold.output) == self._call.first_output_index:
@@ -215,7 +264,11 @@ class Try:
                 estimated=usage.estimated,
             ).model_dump(),
         }
-        writer.record_turn(self._call.turn, orjson.dumps(ended))
+        items = {
+            item_field(self._call.first_output_index + i): orjson.dumps(item)
+            for i, item in enumerate(writer.fold.output[self._call.first_output_index :])
+        }
+        writer.record({f"turn:{self._call.turn}": orjson.dumps(ended), **items})
         with contextlib.suppress(TimeoutError):
             # Redis may be away. The result is safe in Temporal, and whoever finishes writes the log again.
             await asyncio.wait_for(writer.flush(), 30.0)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import orjson
 
-from open_responses.fold import Fold
 from open_responses.io import keys
 from open_responses.io.event_log import Fenced
 from open_responses.io.redis import Redis, script
@@ -18,9 +17,8 @@ _SOURCE = script("takeover")
 
 @dataclass(slots=True)
 class Takeover:
-    """The turn so far. `fold` is to be brought up to date with `events` by whoever writes on."""
+    """The turn so far."""
 
-    fold: Fold
     events: list[JsonObject]
     cancelled: bool = False
     turn_record: bytes | None = None
@@ -31,21 +29,21 @@ async def take_over(redis: Redis, call: SampleInput, fence: int, attempt: int, *
 
     The very first try has nothing to read; its first append sets the fence.
     """
-    fold = Fold([{} for _ in range(call.first_output_index)])
     if call.epoch == 1 and attempt == 1:
-        return Takeover(fold, [])
-    refused, cancelled, state, entries = await read_log(redis, call.response_id, fence, call.first_sequence, ttl=ttl)
+        return Takeover([])
+    refused, cancelled, record, entries = await read_log(
+        redis, call.response_id, fence, call.first_sequence, turn=call.turn, ttl=ttl
+    )
     if refused:
         raise Fenced
-    fields = dict(zip(state[::2], state[1::2], strict=True))
-    return Takeover(fold, entries, bool(cancelled), fields.get(f"turn:{call.turn}".encode()))
+    return Takeover(entries, bool(cancelled), record)
 
 
 async def read_log(
-    redis: Redis, response_id: str, fence: int, first_sequence: int, *, ttl: int
-) -> tuple[bool, bool, list[bytes], list[JsonObject]]:
-    """(refused, cancelled, state as a flat list, events from `first_sequence` on), with the log fenced."""
-    refused, cancelled, state, entries = await redis.eval(
-        _SOURCE, 2, keys.log(response_id), keys.state(response_id), fence, ttl, f"{first_sequence + 1}-0"
+    redis: Redis, response_id: str, fence: int, first_sequence: int, *, turn: int, ttl: int
+) -> tuple[bool, bool, bytes | None, list[JsonObject]]:
+    """(refused, cancelled, the turn's record, events from `first_sequence` on), with the log fenced."""
+    refused, cancelled, record, entries = await redis.eval(
+        _SOURCE, 2, keys.log(response_id), keys.state(response_id), fence, ttl, f"{first_sequence + 1}-0", turn
     )
-    return bool(refused), bool(cancelled), state, [orjson.loads(fields[1]) for _, fields in entries]
+    return bool(refused), bool(cancelled), record or None, [orjson.loads(fields[1]) for _, fields in entries]

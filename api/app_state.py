@@ -10,6 +10,7 @@ from temporalio.client import Client
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis
+from open_responses.io.sealing import Sealer
 from open_responses.io.settings import Settings
 from open_responses.io.store import ResponseStore
 
@@ -24,6 +25,7 @@ class AppState:
     store: ResponseStore
     records: Records
     hub: LogHub
+    sealer: Sealer
 
 
 def state_of(request: Request) -> AppState:

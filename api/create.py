@@ -17,10 +17,12 @@ from temporalio.service import RPCError
 from api.app_state import AppState, state_of
 from api.auth import tenant_of
 from api.body import read_body
+from api.decisions import claim
 from api.lookup import owned_record
+from api.plan import plan
 from api.stream import EventStream, Follower, response_in
-from open_responses.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound, Unavailable
-from open_responses.ids import new_id
+from open_responses.conversation import check_calls_are_answered
+from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound, Unavailable
 from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
 from open_responses.payloads import TASK_QUEUE, StartResponse
@@ -38,8 +40,9 @@ async def create_response(request: Request) -> Response:
     """Create a response: JSON, or a stream of events when `stream` is true."""
     state, tenant = state_of(request), tenant_of(request)
     asked = parse_create_response(await read_body(request, state.settings.max_body_bytes))
-    start = _plan(state, tenant, asked)
     ancestors = await _ancestors(state, tenant, asked)
+    start = await plan(state, tenant, asked)
+    await claim(state, start.response_id, start.decisions)
     follower = Follower(state, start)
     if asked.is_background and not asked.stream:
         await _start(state, start, ancestors)
@@ -52,29 +55,11 @@ async def create_response(request: Request) -> Response:
     return await _folded(request, state, start, events)
 
 
-def _plan(state: AppState, tenant: str, asked: CreateResponse) -> StartResponse:
-    """Resolve the route. Raises ModelNotFound: there is no silent default model."""
-    config, settings = state.settings.config, state.settings
-    route = config.route(asked.model)
-    if route is None:
-        known = ", ".join(sorted({route.model for route in config.routes})) or "none is configured"
-        raise ModelNotFound(f"No route for model {asked.model!r}. Routes: {known}.", param="model")
-    window = settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds
-    return StartResponse(
-        response_id=new_id("resp_"),
-        tenant=tenant,
-        created_at=int(time.time()),
-        request=asked,
-        provider=route.provider,
-        upstream_model=route.upstream_model or asked.model,
-        retry_window=window,
-    )
-
-
 async def _ancestors(state: AppState, tenant: str, asked: CreateResponse) -> tuple[str, ...]:
     """The chain behind `previous_response_id`. An unknown id is an error, never ignored (REQ-1)."""
     previous = asked.previous_response_id
     if previous is None:
+        check_calls_are_answered(asked.input_items(), ())
         return ()
     try:
         record = await owned_record(state, tenant, previous)
@@ -88,6 +73,7 @@ async def _ancestors(state: AppState, tenant: str, asked: CreateResponse) -> tup
             param="previous_response_id",
             code="previous_response_in_progress",
         )
+    check_calls_are_answered(asked.input_items(), record.output)
     return (*record.ancestors, previous)
 
 

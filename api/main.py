@@ -6,15 +6,17 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 
 import workflows
-from api import create, errors, retrieve, service
+from api import approvals, create, errors, retrieve, service
 from api.app_state import AppState
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
+from open_responses.io.sealing import load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect as connect_temporal
@@ -31,7 +33,8 @@ def create_app(settings: Settings) -> FastAPI:
             redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds
         )
         hub = LogHub(redis)
-        app.state.open_responses = AppState(settings, redis, temporal, store, Records(store, temporal), hub)
+        sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
+        app.state.open_responses = AppState(settings, redis, temporal, store, Records(store, temporal), hub, sealer)
         listening = asyncio.create_task(hub.run())
         yield
         listening.cancel()
@@ -40,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="open_responses", version="0.1.0", lifespan=lifespan, openapi_url=None)
     errors.install(app)
-    for router in (create.router, retrieve.router, service.router):
+    for router in (create.router, retrieve.router, approvals.router, service.router):
         app.include_router(router)
     return app
 

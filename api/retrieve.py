@@ -99,6 +99,11 @@ async def list_input_items(request: Request, response_id: str) -> Response:
     )
 
 
+async def respond_as_it_stands(state: AppState, record: Record) -> Response:
+    """The response now, as JSON."""
+    return _json(await _as_it_stands(state, record))
+
+
 async def _as_it_stands(state: AppState, record: Record) -> bytes | JsonObject:
     """The final response, or what the log amounts to so far."""
     if record.response is not None:

@@ -6,6 +6,7 @@ get it wrong, since it never makes an event (ITEM-4 to ITEM-7). Sequence numbers
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal
 
 from open_responses.deltas import (
@@ -17,9 +18,11 @@ from open_responses.deltas import (
     TextDelta,
     ToolCallDelta,
 )
-from open_responses.fold import Fold, OpenItem, OpenPart, empty_part, finished_part
+from open_responses.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events
 from open_responses.ids import new_id
 from open_responses.json_types import JsonObject
+from open_responses.offer import Offer, Route
+from open_responses.tool_items import mcp_approval_request, mcp_call, refused_call
 
 ItemStatus = Literal["completed", "incomplete"]
 
@@ -30,17 +33,39 @@ _DELTA_EVENT = {
 }
 
 
+_MAX_CALL_ID = 64
+_CALLS = ("function_call", "mcp_call")
+
+
+@dataclass(slots=True)
+class _Call:
+    """One of the turn's calls. `index` is None while nothing of it is shown: its name is not known yet, it waits for
+    the end of the turn (approvals, refusals), or it is `dropped`."""
+
+    call_id: str | None
+    name: str | None
+    pieces: list[str] = field(default_factory=list)
+    route: Route | None = None
+    index: int | None = None
+    dropped: bool = False
+
+
 class Assembler:
     """Turns one turn's deltas into events, on top of the output that `fold` already holds.
+
+    `offer` says what a call to a name becomes: the client's or a hosted function call, streamed; an `mcp_call`,
+    streamed and left open for the one who runs it; a request for approval or a refusal, shown whole at the end.
 
     A sample that takes over from a lost one passes the fold of the log: `unfinished_text` is what it may continue, and
     `abandon` closes what it cannot.
     """
 
-    def __init__(self, fold: Fold | None = None) -> None:
+    def __init__(self, fold: Fold | None = None, offer: Offer | None = None, response_id: str = "") -> None:
         self.fold = fold or Fold()
         self.finish: Finish | None = None
-        self._calls: dict[int, int] = {}
+        self._offer = offer or Offer()
+        self._response_id = response_id
+        self._calls: dict[int, _Call] = {}
         self._events: list[JsonObject] = []
 
     def feed(self, delta: Delta) -> list[JsonObject]:
@@ -61,10 +86,16 @@ class Assembler:
         return self._take()
 
     def close(self, status: ItemStatus) -> list[JsonObject]:
-        """End of the turn: the last open item becomes `status`, those before it are complete (ITEM-2)."""
+        """End of the turn: the last open item becomes `status`, those before it are complete (ITEM-2).
+
+        An `mcp_call` that is complete stays open: it ends when it has been run.
+        """
         still_open = sorted(self.fold.open)
         for index in still_open:
-            self._close_item(self.fold.open[index], status if index == still_open[-1] else "completed")
+            self._end_item(self.fold.open[index], status if index == still_open[-1] else "completed")
+        if status == "completed":
+            for call in self._calls.values():
+                self._show_whole(call)
         return self._take()
 
     def unfinished_text(self) -> str | None:
@@ -137,29 +168,75 @@ class Assembler:
             )
 
     def _tool_call(self, delta: ToolCallDelta) -> None:
-        index = self._calls.get(delta.index)
-        if index is None:
+        call = self._calls.get(delta.index)
+        if call is None:
             self._close_all_but_calls()
-            index = self._calls[delta.index] = self._add_item(
-                {
-                    "type": "function_call",
-                    "id": new_id("fc_"),
-                    "call_id": delta.call_id or new_id("call_"),
-                    "name": delta.name or "",
-                    "arguments": "",
-                    "status": "in_progress",
-                }
-            ).index
+            # REQ-6: a second call of a turn that may have one is as if the model had not made it.
+            dropped = not self._offer.parallel and bool(self._calls)
+            call = self._calls[delta.index] = _Call(delta.call_id, delta.name, dropped=dropped)
+        call.call_id = call.call_id or delta.call_id
+        call.name = call.name or delta.name
         if delta.arguments:
-            opened = self.fold.open[index]
+            call.pieces.append(delta.arguments)
+        if call.name and not call.dropped:
+            self._stream_call(call, call.name)
+
+    def _stream_call(self, call: _Call, name: str) -> None:
+        """Show what has come of a call, if it is one that is shown as it comes."""
+        if call.route is None:
+            call.route = self._offer.route(name)
+        if call.route.kind == "refused" or call.route.needs_approval:
+            return
+        if call.index is None:
+            call.index = self._open_call(call, call.route, name)
+        opened = self.fold.open[call.index]
+        for piece in call.pieces:
             self._emit(
                 {
-                    "type": "response.function_call_arguments.delta",
+                    "type": f"response.{opened.item['type']}_arguments.delta",
                     "item_id": opened.item["id"],
-                    "output_index": index,
-                    "delta": delta.arguments,
+                    "output_index": call.index,
+                    "delta": piece,
                 }
             )
+        call.pieces.clear()
+
+    def _open_call(self, call: _Call, route: Route, name: str) -> int:
+        if route.kind != "mcp":
+            item = {
+                "type": "function_call",
+                "id": new_id("fc_"),
+                "call_id": self._unique(call.call_id),
+                "name": name,
+                "arguments": "",
+                "status": "in_progress",
+            }
+            return self._add_item(item).index
+        opened = self._add_item(mcp_call(new_id("mcp_"), route.server_label, route.tool))
+        at = {"item_id": opened.item["id"], "output_index": opened.index}
+        self._emit({"type": "response.mcp_call.in_progress", **at})
+        return opened.index
+
+    def _unique(self, call_id: str | None) -> str:
+        """The model's id (ITEM-7), unless it is too long to be sent back, or was used before in this response: some
+        models count from one again on each turn, and an id is also the key by which a tool knows a repeated call."""
+        if not call_id or len(call_id) > _MAX_CALL_ID:
+            return new_id("call_")
+        used = {item.get("call_id") for item in self.fold.output}
+        return call_id if call_id not in used else new_id("call_")
+
+    def _show_whole(self, call: _Call) -> None:
+        """A call that was held back to the end of the turn."""
+        name, route, arguments = call.name or "", call.route, "".join(call.pieces)
+        if call.index is not None or call.dropped:
+            return
+        if route is not None and route.needs_approval:
+            index = len(self.fold.output)
+            item = mcp_approval_request(self._response_id, index, route.server_label, route.tool, arguments)
+        else:
+            reason = route.reason if route is not None else "The call names no tool."
+            item = refused_call(new_id("ref_"), self._unique(call.call_id), name, arguments, reason)
+        self._close_item(self._add_item({**item, "status": "in_progress"}), "completed")
 
     def _item_of(self, item_type: str) -> OpenItem:
         """The open item of this type, or a new one behind what is now closed."""
@@ -197,8 +274,14 @@ class Assembler:
 
     def _close_all_but_calls(self) -> None:
         # Calls stay open to the end of the turn, since providers interleave the arguments of parallel ones.
-        for index in [i for i, opened in self.fold.open.items() if opened.item["type"] != "function_call"]:
+        for index in [i for i, opened in self.fold.open.items() if opened.item["type"] not in _CALLS]:
             self._close_item(self.fold.open[index], "completed")
+
+    def _end_item(self, opened: OpenItem, status: ItemStatus) -> None:
+        if opened.item["type"] == "mcp_call" and status == "completed":
+            self._close_part(opened)
+        else:
+            self._close_item(opened, status)
 
     def _close_item(self, opened: OpenItem, status: ItemStatus) -> None:
         self._close_part(opened)
@@ -216,26 +299,3 @@ class Assembler:
             return
         for event in part_closing_events(opened, part):
             self._emit(event)
-
-
-def part_closing_events(opened: OpenItem, part: OpenPart) -> list[JsonObject]:
-    """`<type>.done` and, for content and summary parts, the part's own done."""
-    at: JsonObject = {"item_id": opened.item["id"], "output_index": opened.index}
-    if part.kind == "arguments":
-        return [{"type": "response.function_call_arguments.done", **at, "arguments": part.text}]
-    whole = finished_part(part)
-    if part.kind == "summary_text":
-        at["summary_index"] = part.index
-        return [
-            {"type": "response.reasoning_summary_text.done", **at, "text": part.text},
-            {"type": "response.reasoning_summary_part.done", **at, "part": whole},
-        ]
-    at["content_index"] = part.index
-    done: JsonObject
-    if part.kind == "output_text":
-        done = {"type": "response.output_text.done", **at, "text": part.text, "logprobs": part.logprobs}
-    elif part.kind == "refusal":
-        done = {"type": "response.refusal.done", **at, "refusal": part.text}
-    else:
-        done = {"type": "response.reasoning.done", **at, "text": part.text}
-    return [done, {"type": "response.content_part.done", **at, "part": whole}]

@@ -6,10 +6,12 @@ Unknown keys are refused: a typo in a configuration must not pass in silence. Re
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from open_responses.contracts import Resume
+from open_responses.json_types import JsonObject
 
 BUILT_IN_ADAPTERS = ("openai-chat",)
 
@@ -49,21 +51,42 @@ class RouteConfig(_Table):
         return fnmatchcase(model, self.model)
 
 
+RESERVED_TOOL_NAMES = frozenset({"sample", "finish", "publish", "list_mcp_tools", "call_mcp_tool"})
+"""Names of our own activities: a tool's name is the name of its activity."""
+
+
 class ToolConfig(_Table):
-    """`[[tools]]`: a hosted tool."""
+    """`[[tools]]`: a hosted tool.
+
+    With `task_queue`, another worker fleet runs it as an activity of that name; if `target` cannot be imported here,
+    `description` and `parameters` (a JSON Schema) say what the model is told. `retry_seconds` is the pause before the
+    second attempt; it doubles from there.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    target: str = Field(pattern=r"^[\w.]+:\w+$")
+    target: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    description: str | None = None
+    parameters: JsonObject | None = None
+    strict: bool | None = None
     timeout_seconds: float = Field(default=30, gt=0)
     max_attempts: int = Field(default=3, ge=1)
+    retry_seconds: float = Field(default=1, gt=0)
     task_queue: str | None = None
     require_approval: bool = False
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> ToolConfig:
+        if self.name in RESERVED_TOOL_NAMES:
+            raise ValueError(f"the name {self.name!r} is one of the server's own activities; choose another")
+        if self.target is None and self.task_queue is None:
+            raise ValueError(f"tool {self.name!r} needs a target, or the task_queue of the fleet that runs it")
+        return self
 
 
 class McpServerConfig(_Table):
     """`[[mcp_servers]]`: offered to requests by label."""
 
-    label: str = Field(min_length=1)
+    label: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$")
     url: str = Field(pattern=r"^https?://")
     headers_env: dict[str, str] = Field(default_factory=dict)
 
@@ -86,8 +109,15 @@ class ApiKeyConfig(_Table):
 
 
 class Config(_Table):
-    """The whole file."""
+    """The whole file.
 
+    `max_turns` bounds the loop of one response, `deadline_seconds` its whole time (none by default).
+    `allow_private_addresses` lets requests name MCP servers on loopback and private networks.
+    """
+
+    max_turns: int = Field(default=100, ge=1)
+    deadline_seconds: float | None = Field(default=None, gt=0)
+    allow_private_addresses: bool = False
     providers: tuple[ProviderConfig, ...] = ()
     routes: tuple[RouteConfig, ...] = ()
     tools: tuple[ToolConfig, ...] = ()
@@ -98,14 +128,14 @@ class Config(_Table):
     @model_validator(mode="after")
     def _names_agree(self) -> Config:
         names = [provider.name for provider in self.providers]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two providers are named {name!r}; names are unique")
+        _refuse_doubles("providers are named", names)
         for route in self.routes:
             if route.provider not in names:
                 raise ValueError(
                     f"route {route.model!r} names provider {route.provider!r}, which is not in [[providers]]"
                 )
+        _refuse_doubles("tools are named", [tool.name for tool in self.tools])
+        _refuse_doubles("MCP servers have the label", [server.label for server in self.mcp_servers])
         return self
 
     def route(self, model: str) -> RouteConfig | None:
@@ -114,3 +144,26 @@ class Config(_Table):
 
     def provider(self, name: str) -> ProviderConfig:
         return next(provider for provider in self.providers if provider.name == name)
+
+    def tool(self, name: str) -> ToolConfig | None:
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+    def mcp_server(self, label: str) -> McpServerConfig | None:
+        return next((server for server in self.mcp_servers if server.label == label), None)
+
+    def trusts(self, url: str) -> bool:
+        """Whether a request may name this URL wherever it points: all may, or a configured server is there."""
+        if self.allow_private_addresses:
+            return True
+        return any(_origin(server.url) == _origin(url) for server in self.mcp_servers)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _refuse_doubles(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {what} {name!r}; names are unique")

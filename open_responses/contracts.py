@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from open_responses.deltas import Delta
+from open_responses.errors import OpenResponsesError
 from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse
+from open_responses.tools import FunctionTool, ToolChoice
 
 Resume: TypeAlias = Literal["none", "prefill", "continue_final_message", "background"]
 
@@ -18,14 +20,17 @@ Resume: TypeAlias = Literal["none", "prefill", "continue_final_message", "backgr
 class SampleCall:
     """One turn of the model: everything that an adapter may translate.
 
-    `items` is the whole context, oldest first. `request` carries the sampling settings (temperature, tools, text
-    format …); its `input` is not to be read, `items` is what counts. `prefix` is the text of an answer that broke off
-    and is to be continued, for providers that can. `max_output_tokens` is what is left of the response's budget.
+    `items` is the whole context, oldest first. `request` carries the sampling settings (temperature, text format …);
+    its `input`, `tools` and `tool_choice` are not to be read: `items`, `tools` and `tool_choice` are what counts, with
+    hosted and MCP tools as plain functions. `prefix` is the text of an answer that broke off and is to be continued,
+    for providers that can. `max_output_tokens` is what is left of the response's budget.
     """
 
     model: str
     items: Sequence[InputItem]
     request: CreateResponse
+    tools: Sequence[FunctionTool] = ()
+    tool_choice: ToolChoice | None = None
     max_output_tokens: int | None = None
     prefix: str | None = None
 
@@ -42,15 +47,29 @@ class Provider(Protocol):
     def sample(self, call: SampleCall) -> AsyncIterator[Delta]: ...
 
 
+class ToolError(Exception):
+    """Raised by a hosted tool: final, not tried again; its message is what the model gets to read."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a hosted tool may know of the call that runs it."""
+    """What a hosted tool may know of the call that runs it, and how it talks back.
+
+    `heartbeat` tells Temporal that it is alive, with anything worth showing to the operator. `progress` shows a line to
+    the operator, and to the client as an `open_responses:tool_progress` event. `is_cancelled` tells a tool that polls;
+    one that awaits gets `asyncio.CancelledError`. `attempt` counts from 1.
+    """
 
     response_id: str
     call_id: str
+    tool: str
     tenant: str
-    attempt: int
+    attempt: int = 1
     metadata: dict[str, str] = field(default_factory=dict)
+    arguments: JsonObject = field(default_factory=dict)
+    heartbeat: Callable[..., None] = lambda *_: None
+    progress: Callable[[str], None] = lambda _: None
+    is_cancelled: Callable[[], bool] = lambda: False
 
     @property
     def idempotency_key(self) -> str:
@@ -58,33 +77,79 @@ class ToolContext:
         return f"{self.response_id}:{self.call_id}"
 
 
+ToolOutput: TypeAlias = str | list[JsonObject]
+"""Text, or content parts: `input_text`, `input_image`, `input_file`."""
+
+
 class Tool(Protocol):
-    """A hosted tool: runs inside the loop, as an activity of its own."""
+    """A hosted tool: runs inside the loop, as an activity of its own.
 
-    name: str
+    `definition` is what the model is told. `call` runs it: raises ToolError for what the model should read at once
+    (arguments that do not fit), anything else for what may be tried again.
+    """
 
-    async def call(self, arguments: JsonObject, context: ToolContext) -> str: ...
+    definition: FunctionTool
+
+    async def call(self, context: ToolContext) -> ToolOutput: ...
+
+
+class Counters(Protocol):
+    """Numbers that all workers share: what a middleware counts by."""
+
+    async def add(self, name: str, amount: int, *, ttl_seconds: int) -> int:
+        """Adds and returns the sum. The count starts anew `ttl_seconds` after it was first added to."""
+        ...
+
+
+class NoCounters:
+    """Counts within one process; for tests and programs without a server."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    async def add(self, name: str, amount: int, *, ttl_seconds: int) -> int:
+        self.counts[name] = self.counts.get(name, 0) + amount
+        return self.counts[name]
 
 
 @dataclass(frozen=True, slots=True)
 class SampleContext:
-    """What a middleware may know of the sample that it wraps."""
+    """The sample that a middleware wraps. To change what is sent, pass on `replace(context, call=…)`."""
 
+    call: SampleCall
     response_id: str
     tenant: str
-    turn: int
-    attempt: int
+    turn: int = 1
+    attempt: int = 1
+    counters: Counters = field(default_factory=NoCounters)
 
 
-SampleNext: TypeAlias = Callable[[SampleCall], AsyncIterator[Delta]]
-ToolNext: TypeAlias = Callable[[JsonObject], Awaitable[str]]
+class Halt(Exception):
+    """Raised by a middleware to end the response: with a message of the assistant, or with an error.
+
+    `Halt(message="…")` ends it as `completed`, with that text as its last item. `Halt(error=…)` ends it as `failed`.
+    """
+
+    def __init__(self, message: str | None = None, *, error: OpenResponsesError | None = None) -> None:
+        super().__init__(message or str(error))
+        self.text = message
+        self.error = error
 
 
-class Middleware(Protocol):
-    """Wraps each sample and each tool call; passes on, changes, or answers in its stead."""
+SampleNext: TypeAlias = Callable[[SampleContext], AsyncIterator[Delta]]
+ToolNext: TypeAlias = Callable[[ToolContext], Awaitable[ToolOutput]]
 
-    def around_sample(
-        self, context: SampleContext, call: SampleCall, call_next: SampleNext
-    ) -> AsyncIterator[Delta]: ...
 
-    async def around_tool(self, context: ToolContext, arguments: JsonObject, call_next: ToolNext) -> str: ...
+class Middleware:
+    """Wraps each sample and each hosted or MCP tool call: passes on, changes, answers in its stead, or raises `Halt`.
+
+    Both run inside activities, so they may do I/O, and run again with a higher `context.attempt` when an activity does.
+    """
+
+    def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
+        """An async generator: `async for delta in call_next(context): yield delta`."""
+        return call_next(context)
+
+    async def around_tool(self, context: ToolContext, call_next: ToolNext) -> ToolOutput:
+        """`return await call_next(context)`. `context.arguments` are those of the model."""
+        return await call_next(context)

@@ -87,7 +87,7 @@ class Fold:
             if key in item:
                 item[key] = list(item[key])
         self.output.append(item)
-        part = OpenPart("arguments", 0) if item["type"] == "function_call" else None
+        part = OpenPart("arguments", 0) if item["type"] in ("function_call", "mcp_call") else None
         self.open[index] = OpenItem(index, item, part)
 
     def _item_done(self, event: JsonObject) -> None:
@@ -145,6 +145,8 @@ class Fold:
         "response.reasoning_summary_text.delta": _delta,
         "response.function_call_arguments.delta": _delta,
         "response.function_call_arguments.done": _arguments_done,
+        "response.mcp_call_arguments.delta": _delta,
+        "response.mcp_call_arguments.done": _arguments_done,
     }
 
 
@@ -166,6 +168,29 @@ def finished_part(part: OpenPart) -> JsonObject:
     return {"type": part.kind, "text": part.text}
 
 
+def part_closing_events(opened: OpenItem, part: OpenPart) -> list[JsonObject]:
+    """`<type>.done` and, for content and summary parts, the part's own done."""
+    at: JsonObject = {"item_id": opened.item["id"], "output_index": opened.index}
+    if part.kind == "arguments":
+        return [{"type": f"response.{opened.item['type']}_arguments.done", **at, "arguments": part.text}]
+    whole = finished_part(part)
+    if part.kind == "summary_text":
+        at["summary_index"] = part.index
+        return [
+            {"type": "response.reasoning_summary_text.done", **at, "text": part.text},
+            {"type": "response.reasoning_summary_part.done", **at, "part": whole},
+        ]
+    at["content_index"] = part.index
+    done: JsonObject
+    if part.kind == "output_text":
+        done = {"type": "response.output_text.done", **at, "text": part.text, "logprobs": part.logprobs}
+    elif part.kind == "refusal":
+        done = {"type": "response.refusal.done", **at, "refusal": part.text}
+    else:
+        done = {"type": "response.reasoning.done", **at, "text": part.text}
+    return [done, {"type": "response.content_part.done", **at, "part": whole}]
+
+
 def skeleton(item: JsonObject) -> JsonObject:
     """An item as its `response.output_item.added` shows it: what is known before any content."""
     kind = item["type"]
@@ -181,6 +206,12 @@ def skeleton(item: JsonObject) -> JsonObject:
             "arguments": "",
             "status": "in_progress",
         }
+    if kind == "function_call_output":
+        return {"type": kind, "id": item["id"], "call_id": item["call_id"], "output": "", "status": "in_progress"}
+    if kind == "mcp_call":
+        return {**item, "arguments": "", "output": None, "error": None, "status": "in_progress"}
+    if kind == "mcp_list_tools":
+        return {**item, "tools": [], "error": None, "status": "in_progress"}
     if kind == "reasoning":
         return {"type": kind, "id": item["id"], "status": "in_progress", "summary": [], "content": []}
     return {**item, "status": "in_progress"}

@@ -23,6 +23,7 @@ MAX_ITEMS = 10_000
 MAX_PARTS = 10_000
 
 SLUG = "open_responses:"
+REFUSED_CALL = f"{SLUG}refused_call"
 ROLES = ("user", "assistant", "system", "developer")
 
 # Items of OpenAI's API that we neither make nor read, but that a conversation may hold: they are kept and handed on.
@@ -40,10 +41,6 @@ OPAQUE_TYPES = frozenset(
         "image_generation_call",
         "local_shell_call",
         "local_shell_call_output",
-        "mcp_approval_request",
-        "mcp_approval_response",
-        "mcp_call",
-        "mcp_list_tools",
         "program",
         "program_output",
         "shell_call",
@@ -263,6 +260,64 @@ class Reasoning(_Kept):
     encrypted_content: str | None = None
 
 
+class McpTools(_Kept):
+    """`mcp_list_tools`: what a server said that it can do. Kept in the context, so that it is asked once a chain."""
+
+    type: Literal["mcp_list_tools"]
+    id: str | None = None
+    server_label: Annotated[str, Field(min_length=1)]
+    tools: Annotated[list[JsonObject], Field(max_length=MAX_PARTS)]
+    error: str | JsonObject | None = None
+
+
+class McpCall(_Kept):
+    """A call that the server made for the model, with its result."""
+
+    type: Literal["mcp_call"]
+    id: Annotated[str, Field(min_length=1)]
+    server_label: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1)]
+    arguments: str
+    output: str | None = None
+    error: str | JsonObject | None = None
+    approval_request_id: str | None = None
+    status: str | None = None
+
+
+class McpApprovalRequest(_Kept):
+    """A call that waits for a person's word. What runs in the end is what we stored, not what comes back here."""
+
+    type: Literal["mcp_approval_request"]
+    id: Annotated[str, Field(min_length=1)]
+    server_label: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1)]
+    arguments: str
+
+
+class McpApprovalResponse(_Kept):
+    """The person's word."""
+
+    type: Literal["mcp_approval_response"]
+    id: str | None = None
+    approval_request_id: Annotated[str, Field(min_length=1)]
+    approve: bool
+    reason: Annotated[str, Field(max_length=4096)] | None = None
+
+
+class RefusedCall(_Kept):
+    """A call that the server did not run, and why: of a tool that is not allowed, or not there (REQ-2). An extension.
+
+    It is no `function_call`, so that no client mistakes it for one to execute; the model gets to read the reason.
+    """
+
+    type: Literal["open_responses:refused_call"]
+    id: Annotated[str, Field(min_length=1)]
+    call_id: str
+    name: str
+    arguments: str
+    reason: str
+
+
 class Compaction(_Kept):
     """A compacted conversation (REQ-16)."""
 
@@ -285,7 +340,17 @@ class OpaqueItem(_Kept):
     id: str | None = None
 
 
-_TYPED = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
+_TYPED = (
+    "function_call",
+    "function_call_output",
+    "reasoning",
+    "mcp_list_tools",
+    "mcp_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "compaction",
+    "item_reference",
+)
 
 
 def _item_tag(value: Any) -> str | None:
@@ -297,6 +362,8 @@ def _item_tag(value: Any) -> str | None:
         return "<item_reference>" if kind is None and role is None and member(value, "id") is not None else None
     if not isinstance(kind, str):
         return None
+    if kind == REFUSED_CALL:
+        return "<refused_call>"
     if kind in OPAQUE_TYPES or kind.startswith(SLUG):
         return "<opaque>"
     return f"<{kind}>" if kind in _TYPED else None
@@ -310,6 +377,11 @@ InputItem: TypeAlias = Annotated[
     | Annotated[FunctionCall, Tag("<function_call>")]
     | Annotated[FunctionCallOutput, Tag("<function_call_output>")]
     | Annotated[Reasoning, Tag("<reasoning>")]
+    | Annotated[McpTools, Tag("<mcp_list_tools>")]
+    | Annotated[McpCall, Tag("<mcp_call>")]
+    | Annotated[McpApprovalRequest, Tag("<mcp_approval_request>")]
+    | Annotated[McpApprovalResponse, Tag("<mcp_approval_response>")]
+    | Annotated[RefusedCall, Tag("<refused_call>")]
     | Annotated[Compaction, Tag("<compaction>")]
     | Annotated[ItemReference, Tag("<item_reference>")]
     | Annotated[OpaqueItem, Tag("<opaque>")],

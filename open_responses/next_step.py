@@ -1,10 +1,14 @@
-"""The pure decision after each turn: is this the answer, or does the loop go on?"""
+"""The pure decision after each turn: is this the answer, or which calls are to be run first?"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from open_responses.items import REFUSED_CALL
+from open_responses.json_types import JsonObject
 from open_responses.payloads import SampleResult
 
 
@@ -16,14 +20,77 @@ class Stop:
     incomplete_reason: str | None = None
 
 
-def next_step(result: SampleResult) -> Stop:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that the server is to run. `index` is that of the model's call in the output.
+
+    `problem`: what is wrong with the arguments; then nothing is run, and the model gets to read it.
+    """
+
+    kind: Literal["hosted", "mcp"]
+    index: int
+    name: str
+    arguments: JsonObject
+    call_id: str
+    server_label: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Run `calls`, side by side; then `stop`, or, with None, wait for `approvals`, if any, and sample again."""
+
+    calls: Sequence[Call] = ()
+    approvals: Sequence[int] = ()
+    stop: Stop | None = None
+
+
+def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *, waits_for_approval: bool) -> Step:
     """What follows from a finished turn (REQ-4, ITEM-2).
 
-    Calls of client tools end the response as `completed`: the client runs them and comes back. Hosted tools will add a
-    second kind of step here.
+    `first_index` is the output index of the turn's first item, `hosted` the names that the server runs itself. A call
+    of the client's own ends the response as `completed`, once the server's calls beside it have run: the client
+    answers it and comes back. So does an approval, unless the response waits for its answer.
     """
     if result.finish_reason == "length":
-        return Stop("incomplete", "max_output_tokens")
+        return Step(stop=Stop("incomplete", "max_output_tokens"))
     if result.finish_reason == "content_filter":
-        return Stop("incomplete", "content_filter")
-    return Stop("completed")
+        return Step(stop=Stop("incomplete", "content_filter"))
+    items = [(first_index + i, item) for i, item in enumerate(result.items) if item.get("status") != "incomplete"]
+    calls = [call for index, item in items if (call := _call(index, item, hosted)) is not None]
+    approvals = [index for index, item in items if item["type"] == "mcp_approval_request"]
+    asks_client = any(item["type"] == "function_call" and item["name"] not in hosted for _, item in items)
+    if asks_client or (approvals and not waits_for_approval):
+        return Step(calls, (), Stop("completed"))
+    refused = any(item["type"] == REFUSED_CALL for _, item in items)
+    if calls or approvals or refused:
+        return Step(calls, approvals)
+    return Step(stop=Stop("completed"))
+
+
+def _call(index: int, item: JsonObject, hosted: frozenset[str]) -> Call | None:
+    if item["type"] == "function_call" and item["name"] in hosted:
+        return call_of("hosted", index, item["name"], item["arguments"], item["call_id"])
+    if item["type"] == "mcp_call":
+        return call_of("mcp", index, item["name"], item["arguments"], item["id"], item["server_label"])
+    return None
+
+
+def call_of(
+    kind: Literal["hosted", "mcp"], index: int, name: str, written: str, call_id: str, server_label: str = ""
+) -> Call:
+    """A call with its arguments read. No arguments at all stand for an empty object: some providers send that."""
+    arguments, problem = _arguments(written)
+    return Call(kind, index, name, arguments, call_id, server_label, problem)
+
+
+def _arguments(written: str) -> tuple[JsonObject, str | None]:
+    if not written.strip():
+        return {}, None
+    try:
+        read = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        return {}, f"The arguments are not valid JSON ({error}). Call the tool again with a JSON object."
+    if not isinstance(read, dict):
+        return {}, "The arguments must be a JSON object. Call the tool again with one."
+    return read, None

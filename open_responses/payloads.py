@@ -14,12 +14,19 @@ from open_responses.deltas import Usage
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse
 from open_responses.response import FinalStatus, ResponseStatus, finished_response, initial_response
+from open_responses.tools import McpTool
 from open_responses.trace import Op
 
 TASK_QUEUE = "open-responses"
 WORKFLOW = "ResponseWorkflow"
+APPROVAL_WORKFLOW = "ApprovalWorkflow"
 SAMPLE = "sample"
 FINISH = "finish"
+PUBLISH = "publish"
+LIST_MCP_TOOLS = "list_mcp_tools"
+CALL_MCP_TOOL = "call_mcp_tool"
+FLEET_PREFIX = "fleet-"
+"""Begins the id of an activity that another fleet runs: its worker's death is not ours to notice."""
 
 
 class Payload(BaseModel):
@@ -28,8 +35,34 @@ class Payload(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class HostedTool(Payload):
+    """A hosted tool as the request's response may call it: the configuration's limits, frozen at the start."""
+
+    name: str
+    timeout_seconds: float = 30
+    max_attempts: int = 3
+    retry_seconds: float = 1
+    task_queue: str | None = None
+    require_approval: bool = False
+
+
+class Decision(Payload):
+    """A person's word on a stored call. What runs is this name and these arguments, and nothing that came back."""
+
+    approval_request_id: str
+    server_label: str
+    name: str
+    arguments: str
+    approve: bool
+    reason: str | None = None
+
+
 class StartResponse(Payload):
-    """Starts the workflow. `created_at` is in Unix seconds."""
+    """Starts the workflow. `created_at` is in Unix seconds.
+
+    `secrets` are the headers and tokens of the request's MCP servers by label, sealed. `decisions` are the approvals
+    that the request brings. `deadline_seconds` counts from the start.
+    """
 
     response_id: str
     tenant: str
@@ -38,16 +71,32 @@ class StartResponse(Payload):
     provider: str
     upstream_model: str
     retry_window: float = Field(description="Seconds without progress after which a sample gives up.")
+    context_window: int | None = None
+    hosted: list[HostedTool] = []
+    secrets: dict[str, str] = {}
+    decisions: list[Decision] = []
+    max_turns: int = 100
+    deadline_seconds: float | None = None
 
     @field_serializer("request")
     def _as_sent(self, request: CreateResponse) -> JsonObject:
         # What was not set stays not set: it is shorter, and the difference counts.
         return request.model_dump(mode="json", exclude_unset=True)
 
+    @property
+    def has_mcp(self) -> bool:
+        return any(isinstance(tool, McpTool) for tool in self.request.tools or [])
+
     def initial(self) -> JsonObject:
         """The response resource before anything came."""
         status: Literal["queued", "in_progress"] = "queued" if self.request.is_background else "in_progress"
-        return initial_response(self.request, response_id=self.response_id, created_at=self.created_at, status=status)
+        return initial_response(
+            self.request,
+            response_id=self.response_id,
+            created_at=self.created_at,
+            status=status,
+            hosted=[tool.name for tool in self.hosted],
+        )
 
 
 class SampleInput(Payload):
@@ -62,6 +111,7 @@ class SampleInput(Payload):
     first_sequence: int
     first_output_index: int
     max_output_tokens: int | None = None
+    choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
     lost: str | None = Field(default=None, description="Why the try before this one did not end; None for the first.")
 
 
@@ -105,6 +155,127 @@ class SampleResult(Payload):
     reason: str | None = None
 
 
+class ToolContextPayload(Payload):
+    """What a tool's activity is told beside its arguments. `attempt` is the first of this activity, from 1."""
+
+    response_id: str
+    call_id: str
+    idempotency_key: str
+    tenant: str
+    metadata: dict[str, str] = {}
+    attempt: int = 1
+    output_index: int = 0
+
+
+class ToolCall(Payload):
+    """The input of a hosted tool's activity, on our workers and on other fleets alike (docs/tools.md)."""
+
+    tool: str
+    arguments: JsonObject
+    context: ToolContextPayload
+
+
+class McpCallInput(Payload):
+    """The input of a call to an MCP server. The server's secrets are in the response's start, sealed."""
+
+    server_label: str
+    tool: str
+    arguments: JsonObject
+    context: ToolContextPayload
+
+
+class McpListInput(Payload):
+    """Asks a server for its tools, unless the chain or the cache knows them."""
+
+    response_id: str
+    tenant: str
+    server_label: str
+
+
+ToolOutcome = Literal["done", "failed", "lost", "handed_over", "cancelled"]
+
+
+class ToolResult(Payload):
+    """What became of a call. `failed`: `output` is the error's message, for the model.
+
+    `lost` and `handed_over`: the worker died or shut down, and the call is to be run again, with the same key.
+    """
+
+    outcome: ToolOutcome
+    output: str | list[JsonObject] = ""
+    reason: str | None = None
+
+
+class ToolProgress(Payload):
+    """A running tool's word to the client. `output_index` is that of the item that waits for the result."""
+
+    output_index: int
+    message: str
+
+
+class McpListResult(Payload):
+    """A server's tools in the shape of OpenAI's `mcp_list_tools`, or why there are none.
+
+    `known`: an earlier response of the chain shows them already, and nothing is added to this one.
+    """
+
+    outcome: ToolOutcome
+    known: bool = False
+    tools: list[JsonObject] = []
+    error: str | None = None
+
+
+class PublishInput(Payload):
+    """Events of the workflow's own, and the items that they settle, by output index.
+
+    `output` and `trace` are sent only when the log was found to have lost what comes before: it is written again.
+    """
+
+    start: StartResponse
+    epoch: int
+    first_sequence: int
+    events: list[JsonObject]
+    items: dict[int, JsonObject]
+    output: list[JsonObject] | None = None
+    trace: list[Op] | None = None
+
+
+PublishOutcome = Literal["published", "log_lost", "fenced"]
+
+
+class PublishResult(Payload):
+    outcome: PublishOutcome
+
+
+class ApprovalAnswer(Payload):
+    """The update that answers a response which waits inside its workflow."""
+
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+
+
+class ApprovalClaim(Payload):
+    """An approval, and the response that acts on it."""
+
+    response_id: str
+    decision: Decision
+
+
+class Carried(Payload):
+    """What one run of the workflow hands to the next (continue-as-new), between two turns."""
+
+    epoch: int
+    turn: int
+    output: list[JsonObject]
+    trace: list[Op]
+    usage: TurnUsage | None
+    tool_calls: int
+    choice_spent: bool
+    started_at: float
+    cancelled: bool = False
+
+
 class Ending(Payload):
     """How a response ends. `error_*` belong to `failed`, `incomplete_reason` to `incomplete`."""
 
@@ -117,7 +288,7 @@ class Ending(Payload):
 class FinishInput(Payload):
     """Ends the response: store, then announce.
 
-    `next_sequence` is None when a sample was cut off and only the log knows where the stream stands.
+    `cut_off`: a sample was stopped in the middle, and only the log knows where the stream stands.
     """
 
     start: StartResponse
@@ -125,7 +296,7 @@ class FinishInput(Payload):
     ending: Ending
     output: list[JsonObject]
     trace: list[Op]
-    next_sequence: int | None
+    cut_off: bool
     usage: TurnUsage | None
     ended_at: int
 

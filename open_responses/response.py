@@ -7,13 +7,13 @@ log give the same object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from open_responses.deltas import Usage
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse, JsonSchemaFormat, ReasoningSettings, TextSettings
-from open_responses.tools import FunctionTool
+from open_responses.tools import FunctionTool, McpTool
 
 ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "failed", "incomplete", "cancelled"]
 FinalStatus: TypeAlias = Literal["completed", "failed", "incomplete", "cancelled"]
@@ -44,9 +44,14 @@ def is_final(status: str) -> bool:
 
 
 def initial_response(
-    request: CreateResponse, *, response_id: str, created_at: int, status: Literal["queued", "in_progress"]
+    request: CreateResponse,
+    *,
+    response_id: str,
+    created_at: int,
+    status: Literal["queued", "in_progress"],
+    hosted: Sequence[str] = (),
 ) -> JsonObject:
-    """The response before anything came. `created_at` is in Unix seconds."""
+    """The response before anything came. `created_at` is in Unix seconds; `hosted` are the hosted tools' names."""
     return {
         "id": response_id,
         "object": "response",
@@ -71,7 +76,7 @@ def initial_response(
         "temperature": _or(request.temperature, 1.0),
         "text": _echo_text(request.text),
         "tool_choice": _echo_tool_choice(request),
-        "tools": [_echo_tool(tool) for tool in request.tools or []],
+        "tools": _echo_tools(request, hosted),
         "top_logprobs": request.top_logprobs or 0,
         "top_p": _or(request.top_p, 1.0),
         "presence_penalty": _or(request.presence_penalty, 0.0),
@@ -163,7 +168,21 @@ def _echo_text(text: TextSettings | None) -> JsonObject:
     return echo
 
 
-def _echo_tool(tool: FunctionTool) -> JsonObject:
+def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[JsonObject]:
+    """With `open_responses:hosted_tools` spelt out: the functions that it stands for."""
+    echo: list[JsonObject] = []
+    named = {tool.name for tool in request.tools or [] if isinstance(tool, FunctionTool)}
+    for tool in request.tools or []:
+        if isinstance(tool, FunctionTool):
+            echo.append(_echo_function(tool))
+        elif isinstance(tool, McpTool):
+            echo.append(_echo_mcp(tool))
+        else:
+            echo += [_echo_function(FunctionTool(type="function", name=name)) for name in hosted if name not in named]
+    return echo
+
+
+def _echo_function(tool: FunctionTool) -> JsonObject:
     return {
         "type": "function",
         "name": tool.name,
@@ -173,8 +192,14 @@ def _echo_tool(tool: FunctionTool) -> JsonObject:
     }
 
 
+def _echo_mcp(tool: McpTool) -> JsonObject:
+    """Without headers and token: what was sent in confidence does not come back."""
+    echo = tool.model_dump(mode="json", exclude={"headers", "authorization"}, exclude_none=True)
+    return {**echo, "require_approval": echo.get("require_approval", "always"), "headers": None}
+
+
 def _echo_tool_choice(request: CreateResponse) -> str | JsonObject:
     choice = request.tool_choice
     if choice is None or isinstance(choice, str):
         return choice or "auto"
-    return choice.model_dump(mode="json")
+    return choice.model_dump(mode="json", exclude_none=True)

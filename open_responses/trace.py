@@ -18,8 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
-from open_responses.assembler import part_closing_events
-from open_responses.fold import OpenItem, OpenPart, empty_part, skeleton
+from open_responses.fold import OpenItem, OpenPart, empty_part, part_closing_events, skeleton
 from open_responses.json_types import JsonObject
 
 Op: TypeAlias = list[Any]
@@ -30,6 +29,7 @@ _DELTAS = {
     "response.reasoning.delta": "content_index",
     "response.reasoning_summary_text.delta": "summary_index",
     "response.function_call_arguments.delta": "",
+    "response.mcp_call_arguments.delta": "",
 }
 _TEXT_DONE = {
     "response.output_text.done": "content_index",
@@ -37,6 +37,7 @@ _TEXT_DONE = {
     "response.reasoning.done": "content_index",
     "response.reasoning_summary_text.done": "summary_index",
     "response.function_call_arguments.done": "",
+    "response.mcp_call_arguments.done": "",
 }
 _MARKS = {
     "response.output_item.added": ("+", ""),
@@ -129,7 +130,7 @@ def _events_of(
 
 def _part_at(item: JsonObject, number: int) -> OpenPart:
     """The part that an op speaks of, with its whole text."""
-    if item["type"] == "function_call":
+    if item["type"] in ("function_call", "mcp_call"):
         return OpenPart("arguments", 0, [item["arguments"]])
     index = -1 - number if number < 0 else number
     part = item["summary" if number < 0 else "content"][index]
@@ -154,7 +155,7 @@ def _deltas(op: Op, item: JsonObject, positions: dict[tuple[int, int], int]) -> 
     part = _part_at(item, number)
     at: JsonObject = {"item_id": item["id"], "output_index": output_index}
     if part.kind == "arguments":
-        kind = "response.function_call_arguments.delta"
+        kind = f"response.{item['type']}_arguments.delta"
     elif part.kind == "summary_text":
         kind, at["summary_index"] = "response.reasoning_summary_text.delta", part.index
     else:

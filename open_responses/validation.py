@@ -11,6 +11,7 @@ import difflib
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import UnionType
 from typing import Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError, ValidationInfo, model_validator
@@ -69,7 +70,7 @@ class Hint(dict[str, Any]):
         return id(self)
 
 
-def either(expected: str, **tags: type) -> Discriminator:
+def either(expected: str, **tags: type | UnionType) -> Discriminator:
     """A union by JSON type, as in `either("a string or an array", text=str, parts=list)`; each tag is `<name>`."""
 
     def tag(value: Any) -> str | None:

@@ -44,6 +44,40 @@ provider = "impatient"
 [[routes]]
 model = "smollm2"
 provider = "local"
+[[tools]]
+name = "get_weather"
+target = "tests.hosted:get_weather"
+[[tools]]
+name = "slow"
+target = "tests.hosted:slow"
+max_attempts = 5
+[[tools]]
+name = "flaky"
+target = "tests.hosted:flaky"
+retry_seconds = 0.05
+[[tools]]
+name = "fails"
+target = "tests.hosted:fails"
+[[tools]]
+name = "times_out"
+target = "tests.hosted:hangs"
+timeout_seconds = 1
+max_attempts = 1
+[[tools]]
+name = "once"
+target = "tests.hosted:append_line"
+[[tools]]
+name = "delete_all"
+target = "tests.hosted:delete_all"
+require_approval = true
+[[tools]]
+name = "big"
+target = "tests.hosted:big"
+[[tools]]
+name = "fleet_tool"
+task_queue = "another-fleet"
+description = "Adds two numbers."
+parameters = {{ type = "object", properties = {{ a = {{ type = "number" }}, b = {{ type = "number" }} }} }}
 """
 
 
@@ -59,6 +93,7 @@ async def session_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upst
     ports = {name: services.free_port() for name in ("valkey", "temporal", "llama", "api")}
     config = data / "open_responses.toml"
     config.write_text(_CONFIG.format(fake=upstream.port, llama=ports["llama"]))
+    (data / "hosted").mkdir()
     stack = Stack(data)
     stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"
     stack.temporal_address = f"127.0.0.1:{ports['temporal']}"
@@ -70,6 +105,8 @@ async def session_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upst
         "OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "20",
         "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",
         "OPEN_RESPONSES_MAX_BODY_BYTES": "1000000",
+        "OPEN_RESPONSES_DATA_DIR": str(data),
+        "HOSTED_TOOLS_DIR": str(data / "hosted"),
     }
     stack.services = {
         "valkey": services.valkey(ports["valkey"], data),

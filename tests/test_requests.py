@@ -19,7 +19,7 @@ from open_responses.requests import (
     JsonSchemaFormat,
     parse_create_response,
 )
-from open_responses.tools import HOSTED_TOOL_TYPES, AllowedTools, FunctionChoice
+from open_responses.tools import UNSUPPORTED_TOOL_TYPES, AllowedTools, FunctionChoice
 from tests.bad_bodies import ALLOW_WEATHER, BAD_BODIES, WEATHER, body, part, schema_format
 from tests.spec import document, needs_spec
 
@@ -113,7 +113,7 @@ def test_a_long_wrong_value_is_not_repeated_whole() -> None:
     assert len(error.message) < 200
 
 
-@pytest.mark.parametrize("name", sorted(HOSTED_TOOL_TYPES))
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED_TOOL_TYPES))
 def test_each_hosted_tool_of_openai_is_refused_by_its_name(name: str) -> None:
     error = refusal(json.dumps(body(tools=[{"type": name}])).encode())
     assert error.error_code == "unsupported_tool"

@@ -34,6 +34,8 @@ class Script:
     delay: float = 0.0
     finish: str = "stop"
     tool_calls: list[dict[str, Any]] | None = None
+    turns: list[Script] = field(default_factory=list)
+    """The same conversation's later turns: the n-th answers once n outputs of tools, or more, were sent."""
     hold_after: int | None = None
     faults: list[Fault | None] = field(default_factory=list)
     attempts: int = 0
@@ -87,7 +89,7 @@ class Upstream:
     async def _answer(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         messages = body["messages"]
         prompt = next(m["content"] for m in reversed(messages) if m["role"] == "user")
-        script = self.script_of(prompt)
+        script = _turn(self.script_of(prompt), messages)
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         fault = script.faults[script.attempts] if script.attempts < len(script.faults) else None
         script.attempts += 1
@@ -132,6 +134,25 @@ class Upstream:
         last = {"model": "fake", "choices": [], "usage": usage}
         writer.write(f"data: {json.dumps(end)}\n\ndata: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
         await writer.drain()
+
+
+def _turn(script: Script, messages: list[dict[str, Any]]) -> Script:
+    """The turn that follows the answers of the model since the last user message."""
+    last_user = max(i for i, message in enumerate(messages) if message["role"] == "user")
+    done = sum(1 for m in messages[last_user:] if m["role"] == "assistant" and m.get("tool_calls"))
+    return script if done == 0 or not script.turns else script.turns[min(done, len(script.turns)) - 1]
+
+
+def calls(*wanted: tuple[str, str, Any], **settings: Any) -> Script:
+    """A turn that calls functions: `calls(("call_1", "get_time", {"zone": "UTC"}))`. Arguments may be broken text."""
+    return Script(
+        words=0,
+        tool_calls=[
+            {"id": call_id, "name": name, "arguments": [given if isinstance(given, str) else json.dumps(given)]}
+            for call_id, name, given in wanted
+        ],
+        **settings,
+    )
 
 
 def _send(writer: asyncio.StreamWriter, delta: dict[str, Any]) -> None:

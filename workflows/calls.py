@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 
-from open_responses.payloads import FINISH, SAMPLE, FinishInput, FinishResult, SampleInput, SampleResult
+from open_responses.json_types import JsonObject
+from open_responses.payloads import (
+    CALL_MCP_TOOL,
+    FINISH,
+    LIST_MCP_TOOLS,
+    PUBLISH,
+    SAMPLE,
+    FinishInput,
+    FinishResult,
+    HostedTool,
+    McpCallInput,
+    McpListInput,
+    McpListResult,
+    PublishInput,
+    PublishResult,
+    SampleInput,
+    SampleResult,
+    ToolCall,
+    ToolResult,
+)
 
 # The slow backstop behind the leases: a worker that died while Redis was away.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 _LONGEST_SAMPLE = timedelta(hours=6)
 _LONGEST_FINISH = timedelta(seconds=60)
+_LONGEST_PUBLISH = timedelta(seconds=10)
+# An MCP call's own limits are shorter and give a better message; these are the backstop.
+_LONGEST_MCP_LIST = timedelta(seconds=45)
+_LONGEST_MCP_CALL = timedelta(minutes=11)
+_MCP_ATTEMPTS = 2
+_SUMMARY_CHARACTERS = 120
 
 
 def start_sample(call: SampleInput) -> workflow.ActivityHandle[SampleResult]:
@@ -42,3 +68,86 @@ async def finish(call: FinishInput) -> FinishResult:
         retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
     )
     return result
+
+
+async def publish(call: PublishInput) -> PublishResult:
+    """The workflow's own events into the log. Local, like `finish`."""
+    result: PublishResult = await workflow.execute_local_activity(
+        PUBLISH,
+        call,
+        result_type=PublishResult,
+        schedule_to_close_timeout=_LONGEST_PUBLISH,
+        start_to_close_timeout=timedelta(seconds=5),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_attempts=3),
+    )
+    return result
+
+
+def start_tool(tool: HostedTool, call: ToolCall, attempts_left: int) -> workflow.ActivityHandle[ToolResult]:
+    """A hosted tool on our own workers."""
+    return workflow.start_activity(
+        tool.name,
+        call,
+        result_type=ToolResult,
+        summary=_summary(call.arguments),
+        start_to_close_timeout=timedelta(seconds=tool.timeout_seconds),
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=_tool_retries(tool, attempts_left),
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def start_fleet_tool(tool: HostedTool, call: ToolCall, activity_id: str) -> workflow.ActivityHandle[object]:
+    """A tool of another fleet: any worker that polls its queue for an activity of this name."""
+    return workflow.start_activity(
+        tool.name,
+        call,
+        activity_id=activity_id,
+        task_queue=tool.task_queue,
+        summary=_summary(call.arguments),
+        start_to_close_timeout=timedelta(seconds=tool.timeout_seconds),
+        # A fleet that is not there: the model hears of it, and the response goes on.
+        schedule_to_start_timeout=timedelta(seconds=max(60.0, 2 * tool.timeout_seconds)),
+        retry_policy=_tool_retries(tool, tool.max_attempts),
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def start_mcp_call(call: McpCallInput) -> workflow.ActivityHandle[ToolResult]:
+    """A call to an MCP server."""
+    return workflow.start_activity(
+        CALL_MCP_TOOL,
+        call,
+        result_type=ToolResult,
+        summary=f"{call.server_label}.{call.tool}{_summary(call.arguments)}",
+        start_to_close_timeout=_LONGEST_MCP_CALL,
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=_MCP_ATTEMPTS),
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def start_mcp_list(call: McpListInput) -> workflow.ActivityHandle[McpListResult]:
+    """A server's tools."""
+    return workflow.start_activity(
+        LIST_MCP_TOOLS,
+        call,
+        result_type=McpListResult,
+        summary=call.server_label,
+        start_to_close_timeout=_LONGEST_MCP_LIST,
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=_MCP_ATTEMPTS),
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def _tool_retries(tool: HostedTool, attempts: int) -> RetryPolicy:
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=tool.retry_seconds), backoff_coefficient=2, maximum_attempts=attempts
+    )
+
+
+def _summary(arguments: JsonObject) -> str:
+    """`({"city":"Paris"})`, shortened."""
+    text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    return f"({text if len(text) <= _SUMMARY_CHARACTERS else text[:_SUMMARY_CHARACTERS] + '…'})"

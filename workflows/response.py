@@ -1,9 +1,14 @@
-"""One response, from request to terminal event: sample, decide, finish. It decides; activities do.
+"""One response, from request to terminal event: sample, run tools, sample again, finish. It decides; activities do.
 
 A change here must replay the histories under `tests/histories`, or running responses break at the next deploy.
 """
 
 from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -11,22 +16,34 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.json_types import JsonObject
-    from open_responses.next_step import next_step
+    from open_responses.ledger import Ledger
+    from open_responses.next_step import Call, Step, call_of, next_step
+    from open_responses.offer import HOSTED_LABEL
     from open_responses.payloads import (
         WORKFLOW,
+        ApprovalAnswer,
+        Carried,
+        Decision,
         Ending,
         FinishedResponse,
         FinishInput,
         FinishResult,
+        McpListInput,
+        McpListResult,
         Progress,
+        PublishInput,
         SampleInput,
         SampleResult,
         StartResponse,
+        ToolProgress,
         TurnUsage,
         final_resource,
     )
-    from open_responses.trace import Op
+    from open_responses.tool_items import derived_id, function_call, function_call_output, mcp_call, mcp_list_tools
+    from open_responses.tools import McpTool
+    from open_responses.transcript import denial
     from workflows import calls
+    from workflows.tool_run import Outcome, ToolRun, until_stopped
 
 _STATUS = SearchAttributeKey.for_keyword("OpenResponsesStatus")
 # A turn that broke this often makes no headway, even if each try streamed something.
@@ -38,28 +55,59 @@ class ResponseWorkflow:
     """The durable loop. Workflow id = response id."""
 
     @workflow.init
-    def __init__(self, start: StartResponse) -> None:
+    def __init__(self, start: StartResponse, carried: Carried | None = None) -> None:
         self._start = start
-        self._epoch = 0
-        self._turn = 0
-        self._output: list[JsonObject] = []
-        self._trace: list[Op] = []
-        self._next_sequence: int | None = 0
-        self._usage: TurnUsage | None = None
+        self._hosted = frozenset(tool.name for tool in start.hosted)
+        self._is_fresh = carried is None
+        self._epoch = carried.epoch if carried else 0
+        self._turn = carried.turn if carried else 0
+        self._ledger = Ledger(carried.output, carried.trace) if carried else Ledger()
+        self._usage = carried.usage if carried else None
+        self._tool_calls = carried.tool_calls if carried else 0
+        self._choice_spent = carried.choice_spent if carried else False
+        self._started_at = carried.started_at if carried else workflow.now().timestamp()
+        self._cut_off = False
         self._ending: Ending | None = None
-        self._cancelled = False
+        self._stop: Ending | None = Ending(status="cancelled") if carried and carried.cancelled else None
+        self._publishing = asyncio.Lock()
+        self._waiting: dict[str, int] = {}
+        self._answers: dict[str, ApprovalAnswer] = {}
         self._show("queued")
 
     @workflow.run
-    async def run(self, start: StartResponse) -> FinishedResponse:
+    async def run(self, start: StartResponse, carried: Carried | None = None) -> FinishedResponse:
+        deadline = self._watch_deadline()
         ending = await self._loop()
+        if deadline is not None:
+            deadline.cancel()
         self._ending = ending
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return await self._finish(ending)
 
     @workflow.signal
     def cancel(self) -> None:
         """Stop as soon as possible and end in `cancelled`. Does nothing once the answer stands."""
-        self._cancelled = True
+        self._stop = self._stop or Ending(status="cancelled")
+
+    @workflow.signal
+    async def tool_progress(self, progress: ToolProgress) -> None:
+        """A running tool's word, for whoever watches the stream."""
+        index = progress.output_index
+        if index < len(self._ledger.output) and self._ledger.output[index].get("status") == "in_progress":
+            self._ledger.tell("open_responses:tool_progress", index, message=progress.message)
+            await self._publish()
+
+    @workflow.update
+    def answer_approval(self, answer: ApprovalAnswer) -> None:
+        """A person's word on a call that waits here."""
+        self._answers[answer.approval_request_id] = answer
+
+    @answer_approval.validator
+    def _check_answer(self, answer: ApprovalAnswer) -> None:
+        if answer.approval_request_id in self._answers:
+            raise ApplicationError("this approval was answered already", type="approval_already_answered")
+        if answer.approval_request_id not in self._waiting:
+            raise ApplicationError("no call waits for this approval", type="approval_not_found")
 
     @workflow.query
     def progress(self) -> Progress:
@@ -67,32 +115,141 @@ class ResponseWorkflow:
         return Progress(
             start=self._start,
             status=self._ending.status if self._ending else "in_progress",
-            output=self._output,
-            trace=self._trace,
+            output=self._ledger.output,
+            trace=self._ledger.trace,
             turn=self._turn,
         )
 
     async def _loop(self) -> Ending:
+        if self._is_fresh:
+            await self._before_first_turn()
         while True:
+            ending = self._limit()
+            if ending is not None:
+                return ending
+            await self._carry_on_if_long()
             self._turn += 1
             try:
                 result = await self._sample_turn()
             except ActivityError as error:
                 return _failure(error)
             if result is None:
-                return Ending(status="cancelled")
+                return self._stop or Ending(status="cancelled")
+            first_index = len(self._ledger.output)
             self._take(result)
-            step = next_step(result)
-            return Ending(status=step.status, incomplete_reason=step.incomplete_reason)
+            step = next_step(result, first_index, self._hosted, waits_for_approval=self._start.request.is_background)
+            await self._act(step)
+            if step.stop is not None and self._stop is None:
+                return Ending(status=step.stop.status, incomplete_reason=step.stop.incomplete_reason)
+
+    def _limit(self) -> Ending | None:
+        """What ends the loop between two turns."""
+        if self._stop is not None:
+            return self._stop
+        if self._turn >= self._start.max_turns:
+            return Ending(status="incomplete", incomplete_reason="max_turns")
+        if self._turn and self._tokens_left() == 0:
+            return Ending(status="incomplete", incomplete_reason="max_output_tokens")
+        return None
+
+    def _watch_deadline(self) -> asyncio.Task[None] | None:
+        if self._start.deadline_seconds is None:
+            return None
+        left = self._started_at + self._start.deadline_seconds - workflow.now().timestamp()
+        return asyncio.create_task(self._stop_after(left))
+
+    async def _stop_after(self, seconds: float) -> None:
+        if seconds > 0:
+            await workflow.sleep(timedelta(seconds=seconds), summary="deadline")
+        self._stop = self._stop or Ending(status="incomplete", incomplete_reason="deadline_exceeded")
+
+    async def _carry_on_if_long(self) -> None:
+        """Before history reaches its limits, a new run takes over; the log and its readers do not notice."""
+        if self._turn == 0 or not workflow.info().is_continue_as_new_suggested():
+            return
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        carried = Carried(
+            epoch=self._epoch,
+            turn=self._turn,
+            output=self._ledger.output,
+            trace=self._ledger.trace,
+            usage=self._usage,
+            tool_calls=self._tool_calls,
+            choice_spent=self._choice_spent,
+            started_at=self._started_at,
+            cancelled=self._stop is not None,
+        )
+        workflow.continue_as_new(args=[self._start, carried])
+
+    # --- before the first turn
+
+    async def _before_first_turn(self) -> None:
+        """Lists of MCP servers, and calls that a person has approved."""
+        servers = [tool for tool in self._start.request.tools or [] if isinstance(tool, McpTool)]
+        if not servers and not self._start.decisions:
+            return
+        self._ledger.open_stream(self._start.initial())
+        await self._publish()
+        if servers:
+            self._show("listing the tools of MCP servers")
+            await asyncio.gather(*(self._list_tools(server.server_label) for server in servers))
+        approved = [self._add_approved(decision) for decision in self._start.decisions if decision.approve]
+        await self._run_calls(approved)
+
+    async def _list_tools(self, label: str) -> None:
+        result = await self._listed(label)
+        if result is None or result.known:
+            return
+        index = self._ledger.add(mcp_list_tools(self._start.response_id, len(self._ledger.output), label))
+        self._ledger.tell("response.mcp_list_tools.in_progress", index)
+        if result.error is None:
+            self._ledger.tell("response.mcp_list_tools.completed", index)
+            self._ledger.settle(index, tools=result.tools, status="completed")
+        else:
+            self._ledger.tell("response.mcp_list_tools.failed", index)
+            self._ledger.settle(index, error=result.error, status="failed")
+        await self._publish()
+
+    async def _listed(self, label: str) -> McpListResult | None:
+        """What the server says; a worker that died in between is asked again. None when the response was stopped."""
+        call = McpListInput(response_id=self._start.response_id, tenant=self._start.tenant, server_label=label)
+        for _ in range(_MAX_TRIES_PER_TURN):
+            handle = calls.start_mcp_list(call)
+            try:
+                result = await until_stopped(handle, self._is_stopping)
+            except ActivityError:
+                return McpListResult(outcome="failed", error="The server did not list its tools in time.")
+            if result is None or result.outcome in ("done", "failed"):
+                return result
+        return McpListResult(outcome="failed", error="The worker was lost each time.")
+
+    def _add_approved(self, decision: Decision) -> Call:
+        """The approved call as an item, and as what is to be run: name and arguments are the stored ones."""
+        index, response_id = len(self._ledger.output), self._start.response_id
+        if decision.server_label == HOSTED_LABEL:
+            item = function_call(response_id, index, decision.name, decision.arguments)
+        else:
+            item = mcp_call(
+                derived_id("mcp_", response_id, index), decision.server_label, decision.name, decision.arguments
+            )
+        item["approval_request_id"] = decision.approval_request_id
+        return self._add_call(item)
+
+    def _add_call(self, item: JsonObject) -> Call:
+        index = self._ledger.add_whole_call(item)
+        if item["type"] == "mcp_call":
+            return call_of("mcp", index, item["name"], item["arguments"], item["id"], item["server_label"])
+        self._ledger.settle(index)
+        return call_of("hosted", index, item["name"], item["arguments"], item["call_id"])
+
+    # --- one turn of the model
 
     def _take(self, result: SampleResult) -> None:
-        self._output.extend(result.items)
-        self._trace.extend(result.trace)
-        self._next_sequence = result.next_sequence
+        self._ledger.absorb(result.items, result.trace)
         self._usage = result.usage if self._usage is None else self._usage.plus(result.usage)
 
     async def _sample_turn(self) -> SampleResult | None:
-        """One turn that stands, however many tries it takes; None when the response was cancelled.
+        """One turn that stands, however many tries it takes; None when the response was stopped.
 
         A try that ended early is scheduled again at once, under the next epoch: Temporal's own retry would wait a
         second, and its timer is for providers that asked for patience.
@@ -118,26 +275,21 @@ class ResponseWorkflow:
     async def _try_sample(self, lost: str | None) -> SampleResult | None:
         self._epoch += 1
         self._show("sampling" if lost is None else f"sampling again ({lost})")
-        if self._cancelled:
-            self._next_sequence = None
-            return None
-        handle = calls.start_sample(self._sample_input(lost))
-        await workflow.wait_condition(lambda: handle.done() or self._cancelled)
-        if not handle.done():
-            # Not waited for: the worker may be dead, and finish fences it off.
-            handle.cancel()
-            self._next_sequence = None
+        if self._stop is not None:
+            self._cut_off = True
             return None
         try:
-            result = await handle
+            result = await until_stopped(calls.start_sample(self._sample_input(lost)), self._is_stopping)
         except ActivityError as error:
-            self._next_sequence = None
+            self._cut_off = True
             if isinstance(error.cause, CancelledError):
                 return None
             raise
-        if result.outcome == "cancelled":
-            self._next_sequence = None
+        self._cut_off = result is None or result.outcome == "cancelled"
         return result
+
+    def _is_stopping(self) -> bool:
+        return self._stop is not None
 
     def _sample_input(self, lost: str | None) -> SampleInput:
         return SampleInput(
@@ -147,9 +299,10 @@ class ResponseWorkflow:
             provider=self._start.provider,
             upstream_model=self._start.upstream_model,
             retry_window=self._start.retry_window,
-            first_sequence=self._next_sequence or 0,
-            first_output_index=len(self._output),
+            first_sequence=self._ledger.length,
+            first_output_index=len(self._ledger.output),
             max_output_tokens=self._tokens_left(),
+            choice_spent=self._choice_spent,
             lost=lost,
         )
 
@@ -159,16 +312,143 @@ class ResponseWorkflow:
             return None
         return max(0, limit - (self._usage.output_tokens if self._usage else 0))
 
+    # --- what the turn asks for
+
+    async def _act(self, step: Step) -> None:
+        """Run the turn's calls side by side, and those that a person approves meanwhile."""
+        if step.calls:
+            self._choice_spent = True
+        if step.approvals:
+            await asyncio.gather(self._run_calls(step.calls), self._run_approved(step.approvals))
+        elif step.calls:
+            await self._run_calls(step.calls)
+        if self._stop is not None:
+            self._ledger.close_open_items()
+            await self._publish()
+
+    async def _run_calls(self, wanted: Sequence[Call]) -> None:
+        """All outputs are announced in the model's order; each ends when its call does."""
+        indexes = [self._announce(call) for call in wanted]
+        allowed = [self._within_budget() for _ in wanted]
+        if not wanted:
+            return
+        self._show("running " + ", ".join(sorted({call.name for call in wanted})))
+        running = [
+            asyncio.create_task(self._run_call(call, index, ok))
+            for call, index, ok in zip(wanted, indexes, allowed, strict=True)
+        ]
+        await self._publish()
+        await asyncio.gather(*running)
+
+    def _announce(self, call: Call) -> int:
+        """The item that will hold the result: the `mcp_call` itself, or a function's output."""
+        if call.kind == "mcp":
+            return call.index
+        index = len(self._ledger.output)
+        return self._ledger.add(function_call_output(self._start.response_id, index, call.call_id))
+
+    def _within_budget(self) -> bool:
+        limit = self._start.request.max_tool_calls
+        self._tool_calls += 1
+        return limit is None or self._tool_calls <= limit
+
+    async def _run_call(self, call: Call, index: int, ok: bool) -> None:
+        outcome: Outcome | None = Outcome(
+            f"Not run: this response may make {self._start.request.max_tool_calls} tool calls, and has made them. "
+            "Answer with what you have.",
+            failed=True,
+        )
+        if ok:
+            run = ToolRun(self._start, self._is_stopping)
+            outcome = await run.run(call, index)
+        if outcome is None:
+            return
+        if call.kind == "mcp":
+            error = {"type": "mcp_tool_execution_error", "content": outcome.output} if outcome.failed else None
+            text = None if outcome.failed else _as_text(outcome)
+            self._ledger.settle_call(index, output=text, error=error)
+        else:
+            self._ledger.settle(index, output=outcome.output, status="completed")
+        await self._publish()
+
+    async def _run_approved(self, approvals: Sequence[int]) -> None:
+        """Wait for a person, at no cost, and run each call as soon as it is approved."""
+        for index in approvals:
+            self._waiting[self._ledger.output[index]["id"]] = index
+        self._show("waiting for approval")
+        await asyncio.gather(*(self._await_answer(index) for index in approvals))
+
+    async def _await_answer(self, index: int) -> None:
+        request = self._ledger.output[index]
+        approval_id = request["id"]
+        await workflow.wait_condition(lambda: approval_id in self._answers or self._stop is not None)
+        del self._waiting[approval_id]
+        answer = self._answers.get(approval_id)
+        if answer is None:
+            return
+        decision = Decision(
+            approval_request_id=approval_id,
+            server_label=request["server_label"],
+            name=request["name"],
+            arguments=request["arguments"],
+            approve=answer.approve,
+            reason=answer.reason,
+        )
+        call = self._add_approved(decision)
+        self._choice_spent = True
+        if answer.approve:
+            await self._run_calls([call])
+        else:
+            self._settle_denied(call, answer.reason)
+            await self._publish()
+
+    def _settle_denied(self, call: Call, reason: str | None) -> None:
+        said = denial(reason)
+        if call.kind == "mcp":
+            self._ledger.settle_call(call.index, output=None, error={"type": "approval_denied", "content": said})
+        else:
+            self._ledger.settle(self._announce(call), output=said, status="completed")
+
+    # --- the log, and the end
+
+    async def _publish(self) -> None:
+        """What the ledger has and the log has not, one publication at a time.
+
+        A failure is no harm: the events are in the trace, and the next writer finds the log short and restores it.
+        """
+        async with self._publishing:
+            taken = self._ledger.take()
+            if taken is None:
+                return
+            self._epoch += 1
+            call = PublishInput(
+                start=self._start,
+                epoch=self._epoch,
+                first_sequence=taken.first_sequence,
+                events=taken.events,
+                items=taken.items,
+            )
+            try:
+                result = await calls.publish(call)
+                if result.outcome == "log_lost":
+                    known = {"output": self._ledger.output, "trace": self._ledger.trace[: taken.first_op]}
+                    await calls.publish(call.model_copy(update=known))
+            except ActivityError:
+                workflow.logger.warning("published without Redis")
+
     async def _finish(self, ending: Ending) -> FinishedResponse:
+        if not self._cut_off:
+            self._ledger.close_open_items()
+            await self._publish()
         self._epoch += 1
         ended_at = int(workflow.now().timestamp())
         call = FinishInput(
             start=self._start,
             epoch=self._epoch,
             ending=ending,
-            output=self._output,
-            trace=self._trace,
-            next_sequence=self._next_sequence,
+            output=self._ledger.output,
+            trace=self._ledger.trace,
+            cut_off=self._cut_off,
             usage=self._usage,
             ended_at=ended_at,
         )
@@ -178,13 +458,12 @@ class ResponseWorkflow:
             # Redis stayed away. The result below is the truth, and readers fall back to it.
             workflow.logger.warning("finished without Redis")
             result = FinishResult()
-        self._output.extend(result.items)
-        self._trace.extend(result.trace)
+        self._ledger.absorb(result.items, result.trace)
         workflow.upsert_search_attributes([_STATUS.value_set(ending.status)])
         self._show(ending.status)
         return FinishedResponse(
-            response=final_resource(self._start, ending, self._output, self._usage, ended_at),
-            trace=self._trace,
+            response=final_resource(self._start, ending, self._ledger.output, self._usage, ended_at),
+            trace=self._ledger.trace,
         )
 
     def _show(self, state: str) -> None:
@@ -194,8 +473,16 @@ class ResponseWorkflow:
             f"**{state}** · turn {self._turn} · try {self._epoch}\n\n"
             f"- model `{self._start.request.model}` on `{self._start.provider}`\n"
             f"- tokens: {usage.input_tokens} in, {usage.output_tokens} out\n"
-            f"- items: {len(self._output)}"
+            f"- tool calls: {self._tool_calls}\n"
+            f"- items: {len(self._ledger.output)}"
         )
+
+
+def _as_text(outcome: Outcome) -> str:
+    """An `mcp_call` holds text; images of a result are told of by their parts, as JSON."""
+    if isinstance(outcome.output, str):
+        return outcome.output
+    return json.dumps(outcome.output, ensure_ascii=False)
 
 
 def _failure(error: ActivityError) -> Ending:

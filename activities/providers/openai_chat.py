@@ -97,21 +97,21 @@ def request_body(call: SampleCall, resume: Resume) -> JsonObject:
 
 
 def _tool_settings(call: SampleCall) -> JsonObject:
-    asked = call.request
-    if not asked.tools:
+    if not call.tools:
         return {}
     settings: JsonObject = {
         "tools": [
             {"type": "function", "function": tool.model_dump(mode="json", exclude_none=True, exclude={"type"})}
-            for tool in asked.tools
+            for tool in call.tools
         ]
     }
-    if asked.parallel_tool_calls is not None:
-        settings["parallel_tool_calls"] = asked.parallel_tool_calls
-    choice = asked.tool_choice
+    if call.request.parallel_tool_calls is not None:
+        settings["parallel_tool_calls"] = call.request.parallel_tool_calls
+    choice = call.tool_choice
     if isinstance(choice, FunctionChoice):
         settings["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
     elif isinstance(choice, AllowedTools):
+        # The server itself enforces the set: chat's own `allowed_tools` is OpenAI's alone.
         settings["tool_choice"] = choice.mode
     elif choice is not None:
         settings["tool_choice"] = choice

@@ -1,6 +1,6 @@
 -- Appends events to one response's log: fenced, exactly once, and published.
--- KEYS: log, state.  ARGV: fence, sequence number of the first event, TTL in seconds, channel, field and value to set in
--- the state ('' for none), events ...
+-- KEYS: log, state.  ARGV: fence, sequence number of the first event, TTL in seconds, channel, number of fields to set in
+-- the state, field and value of each, events ...
 -- Returns {code, length of the log, cancelled}. Codes: 0 appended, 1 fenced (a newer try owns the log), 2 gap (the log
 -- is shorter than the writer thinks: it was flushed; nothing was written).
 local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled')
@@ -15,10 +15,12 @@ if fence > newest then
   redis.call('EXPIRE', KEYS[2], ARGV[3])
 end
 -- What is there already came from this writer, whose reply got lost: skip it.
-for i = 7 + length - first, #ARGV do
-  redis.call('XADD', KEYS[1], (first + i - 6) .. '-0', 'e', ARGV[i])
+local fields = tonumber(ARGV[5])
+local skipped = 5 + 2 * fields
+for i = skipped + 1 + length - first, #ARGV do
+  redis.call('XADD', KEYS[1], (first + i - skipped) .. '-0', 'e', ARGV[i])
   redis.call('PUBLISH', ARGV[4], ARGV[i])
 end
 if length == 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[5], ARGV[6]) end
+for i = 6, skipped, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 return {0, redis.call('XLEN', KEYS[1]), cancelled}

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import orjson
 import structlog
+from temporalio.service import RPCError
 
 from open_responses.fold import Fold
 from open_responses.io import keys
@@ -36,6 +39,26 @@ class Fenced(Exception):
     """A newer try owns the log. Stop writing, and stop the provider."""
 
 
+class LogLost(Exception):
+    """Redis has lost what comes before this writer's own events, and it does not know them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The events before a writer's own, encoded, from sequence number 0 on, and the fields that go with them."""
+
+    events: list[bytes]
+    fields: Mapping[str, bytes]
+
+
+LoadEarlier: TypeAlias = Callable[[], Awaitable[Earlier]]
+
+
+def item_field(index: int) -> str:
+    """The state's field that holds the output item with this index."""
+    return f"item:{index}"
+
+
 class Writer:
     """One stream's way into the log. `write` never waits; `flush` does.
 
@@ -43,7 +66,15 @@ class Writer:
     """
 
     def __init__(
-        self, appender: Appender, response_id: str, *, fence: int, initial: JsonObject, base: int = 0, fold: Fold
+        self,
+        appender: Appender,
+        response_id: str,
+        *,
+        fence: int,
+        initial: JsonObject,
+        base: int = 0,
+        fold: Fold,
+        earlier: LoadEarlier | None = None,
     ) -> None:
         self.response_id = response_id
         self.fence = fence
@@ -52,10 +83,14 @@ class Writer:
         self.cancelled = asyncio.Event()
         self.fenced = asyncio.Event()
         self.pending: list[JsonObject] = []
-        self.pending_record: tuple[str, bytes] | None = None
+        self.pending_fields: dict[str, bytes] = {}
         self.initial = initial
         self.base = base
+        self.earlier = earlier
         self.in_flight = False
+        self.restoring = False
+        self.lost = False
+        self.unsent: Batch | None = None
         self._appender = appender
         self._idle = asyncio.Event()
         self._idle.set()
@@ -101,29 +136,34 @@ class Writer:
             self._idle.clear()
             self._appender.wake(self)
 
-    def record_turn(self, turn: int, record: bytes) -> None:
-        """Write the result of the turn together with its last events: both are there, or neither."""
-        self.pending_record = (f"turn:{turn}", record)
+    def record(self, fields: Mapping[str, bytes]) -> None:
+        """Set fields of the state together with the last events written: both are there, or neither."""
+        self.pending_fields.update(fields)
         self._idle.clear()
         self._appender.wake(self)
 
     async def flush(self) -> None:
-        """Wait until Redis has all that was written. Raises Fenced."""
+        """Wait until Redis has all that was written. Raises Fenced, and LogLost."""
         await self._idle.wait()
+        if self.lost:
+            raise LogLost
         if self.fenced.is_set():
             raise Fenced
 
     def take(self) -> Batch:
         """What the next call to Redis carries."""
+        if self.unsent is not None:
+            batch, self.unsent = self.unsent, None
+            return batch
         events = self.pending[:_BATCH]
         del self.pending[:_BATCH]
         first = self.base + self.trace.length
         for event in events:
             self.trace.record(event)
-        record = self.pending_record if not self.pending else None
-        if record is not None:
-            self.pending_record = None
-        return Batch(first, [encode(event, first + i) for i, event in enumerate(events)], record)
+        fields: dict[str, bytes] = {}
+        if not self.pending:
+            fields, self.pending_fields = self.pending_fields, {}
+        return Batch(first, [encode(event, first + i) for i, event in enumerate(events)], fields)
 
     def rebuilt(self, length: int) -> list[bytes]:
         """The events from sequence number `length` up to what was acknowledged: what the log has lost."""
@@ -136,8 +176,19 @@ class Writer:
 
     def acknowledge(self, batch: Batch) -> None:
         self._acknowledged = max(self._acknowledged, batch.first + len(batch.events))
-        if not self.pending and self.pending_record is None:
+        if not self.has_more:
             self._idle.set()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self.pending or self.pending_fields or self.unsent)
+
+    def lose(self) -> None:
+        """Nobody here can write the log again: whoever waits for it is told."""
+        self.lost = True
+        self.pending.clear()
+        self._idle.set()
 
     def refuse(self) -> None:
         self.fenced.set()
@@ -151,7 +202,7 @@ class Batch:
 
     first: int
     events: list[bytes]
-    record: tuple[str, bytes] | None
+    fields: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def _continues(last: JsonObject, event: JsonObject) -> bool:
@@ -181,6 +232,7 @@ class Appender:
         self._source = script("append")
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
         self._commands: list[tuple[bytes | str | int, ...]] = []
+        self._recoveries: set[asyncio.Task[None]] = set()
 
     def wake(self, writer: Writer) -> None:
         self._dirty[writer] = None
@@ -196,12 +248,12 @@ class Appender:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            writers, self._dirty = list(self._dirty), {}
+            writers, self._dirty = [w for w in self._dirty if not w.restoring], {}
             commands, self._commands = self._commands, []
             batches = [(writer, writer.take()) for writer in writers if not writer.fenced.is_set()]
             await self._deliver(batches, commands)
             for writer in writers:
-                if writer.pending or writer.pending_record is not None:
+                if writer.has_more and not writer.restoring:
                     self.wake(writer)
 
     async def _deliver(
@@ -228,7 +280,7 @@ class Appender:
         for parts in commands:
             pipe.execute_command(*parts)
         for writer, batch in batches:
-            self._call(pipe, writer, batch.first, batch.events, batch.record)
+            self._call(pipe, writer, batch)
         replies = (await pipe.execute(raise_on_error=False))[len(commands) :]
         again: list[tuple[Writer, Batch]] = []
         for (writer, batch), reply in zip(batches, replies, strict=True):
@@ -237,8 +289,13 @@ class Appender:
                 again.append((writer, batch))
             elif reply[0] == 2:
                 log.warning("log_restored", response_id=writer.response_id, length=reply[1], expected=batch.first)
-                await self._restore(writer, reply[1])
-                again.append((writer, batch))
+                if reply[1] >= writer.base:
+                    await self._rewrite(writer, reply[1], Earlier([], {}))
+                    again.append((writer, batch))
+                elif writer.earlier is not None:
+                    self._recover_apart(writer, batch, writer.earlier)
+                else:
+                    writer.lose()
             else:
                 self._settle(writer, batch, refused=reply[0] == 1, cancelled=bool(reply[2]))
         return again
@@ -262,24 +319,35 @@ class Appender:
             log.error("append_refused", reason=str(error))
             raise ConnectionError(str(error)) from error
 
-    async def _restore(self, writer: Writer, length: int) -> None:
-        events = writer.rebuilt(length)
-        if length < writer.base or not events:
-            # Older turns are rebuilt by whoever holds the workflow's state.
-            raise ConnectionError(f"log of {writer.response_id} lost before this turn")
+    def _recover_apart(self, writer: Writer, batch: Batch, earlier: LoadEarlier) -> None:
+        """The turns before are to be fetched from the workflow; the other streams do not wait for that."""
+        writer.restoring = True
+        task = asyncio.create_task(self._fetch_and_rewrite(writer, batch, earlier))
+        self._recoveries.add(task)
+        task.add_done_callback(self._recoveries.discard)
+
+    async def _fetch_and_rewrite(self, writer: Writer, batch: Batch, earlier: LoadEarlier) -> None:
+        while not writer.fenced.is_set():
+            try:
+                await self._rewrite(writer, 0, await earlier())
+                break
+            except (*RedisDown, RPCError) as error:
+                log.warning("log_not_restored", response_id=writer.response_id, reason=str(error))
+                await asyncio.sleep(5 * _RETRY_SECONDS)
+        writer.restoring = False
+        writer.unsent = batch
+        self.wake(writer)
+
+    async def _rewrite(self, writer: Writer, length: int, earlier: Earlier) -> None:
+        """Append what the log has lost, from sequence number `length` on."""
+        events = [*earlier.events[length:], *writer.rebuilt(max(length, writer.base))]
         for start in range(0, len(events), _BATCH):
+            batch = Batch(length + start, events[start : start + _BATCH], {} if start else earlier.fields)
             pipe = self._redis.pipeline(transaction=False)
-            self._call(pipe, writer, length + start, events[start : start + _BATCH], None)
+            self._call(pipe, writer, batch)
             await pipe.execute()
 
-    def _call(
-        self,
-        pipe: Pipeline,
-        writer: Writer,
-        first: int,
-        events: list[bytes],
-        record: tuple[str, bytes] | None,
-    ) -> None:
+    def _call(self, pipe: Pipeline, writer: Writer, batch: Batch) -> None:
         response_id = writer.response_id
         pipe.execute_command(
             "EVALSHA",
@@ -288,9 +356,10 @@ class Appender:
             keys.log(response_id),
             keys.state(response_id),
             writer.fence,
-            first,
+            batch.first,
             self._ttl,
             keys.channel(response_id),
-            *(record or ("", "")),
-            *events,
+            len(batch.fields),
+            *(part for pair in batch.fields.items() for part in pair),
+            *batch.events,
         )

@@ -19,7 +19,8 @@ def log(response_id: str) -> str:
 
 
 def state(response_id: str) -> str:
-    """Hash: `fence`, `cancelled`, and `turn:{n}` with the result of each turn whose events are all in the log."""
+    """Hash: `fence`, `cancelled`; `turn:{n}` with the result of each turn whose events are all in the log; `item:{i}`
+    with each output item that is finished, or left open for a tool that runs."""
     return f"or:{{{response_id}}}:state"
 
 
@@ -36,3 +37,18 @@ def channel(response_id: str) -> str:
 def running(worker_id: str) -> str:
     """Hash: the activities that this worker runs, token -> response id."""
     return f"or:worker:{worker_id}:running"
+
+
+def approval(approval_request_id: str) -> str:
+    """String: the response that acts on this approval."""
+    return f"or:approval:{approval_request_id}"
+
+
+def mcp_tools(digest: str) -> str:
+    """String: the tools of an MCP server, for a few minutes. `digest` covers tenant, address and credentials."""
+    return f"or:mcp:{digest}"
+
+
+def counter(name: str) -> str:
+    """String: a middleware's count."""
+    return f"or:count:{name}"

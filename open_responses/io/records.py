@@ -11,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Deleted, Record, ResponseStore
-from open_responses.payloads import WORKFLOW, FinishedResponse, StartResponse
+from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartResponse
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +55,12 @@ class Records:
                 return None
             raise
 
+    async def progress(self, response_id: str) -> Progress:
+        """What a running response has so far, from its workflow. Raises RPCError."""
+        handle = self._temporal.get_workflow_handle(response_id)
+        progress: Progress = await handle.query("progress", result_type=Progress)
+        return progress
+
     async def _from_temporal(self, response_id: str) -> Record | None:
         start = await self._request(response_id)
         if start is None:
@@ -77,7 +83,8 @@ class Records:
                 started = event.workflow_execution_started_event_attributes
                 if started.workflow_type.name != WORKFLOW:
                     return None
-                (start,) = await self._temporal.data_converter.decode(started.input.payloads, [StartResponse])
+                payloads = started.input.payloads[:1]
+                (start,) = await self._temporal.data_converter.decode(payloads, [StartResponse])
                 return start if isinstance(start, StartResponse) else None
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     worker_metrics_port: int = 0
     temporal_ui_url: str = "http://127.0.0.1:8233"
+    data_dir: str = ".data"
+    encryption_keys: str | None = Field(default=None, repr=False)
+    """Base64, 32 bytes each, comma-separated; the first seals. Without it, one is kept in the data folder."""
 
     max_body_bytes: int = 1_900_000
     """Temporal refuses a payload over 2 MiB; larger requests need a claim check, which is not there yet."""

@@ -113,6 +113,10 @@ class ResponseStore:
         pipe.expire(keys.record(response_id), _TOMBSTONE_SECONDS)
         await pipe.execute()
 
+    async def claim_approval(self, approval_request_id: str, response_id: str) -> bool:
+        """Whether this response is the first to act on the approval."""
+        return bool(await self._redis.set(keys.approval(approval_request_id), response_id, nx=True, ex=self._ttl))
+
     async def request_cancel(self, response_id: str) -> None:
         """The fast way to a running sample: a flag that its next append sees, and a word to a silent one."""
         pipe = self._redis.pipeline(transaction=False)

@@ -1,0 +1,193 @@
+"""A hosted tool from a Python function: its signature and docstring are what the model is told."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+
+from open_responses.contracts import ToolContext, ToolError, ToolOutput
+from open_responses.json_types import JsonObject
+from open_responses.tool_output import tool_output
+from open_responses.tools import FunctionTool
+
+_PARAMETER_LINE = re.compile(r"^\s*(?::param\s+(?:\w+\s+)?)?\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.+)$")
+_SECTION = re.compile(r"^\s*(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?)\s*:\s*$")
+_MAX_COMPLAINTS = 8
+
+
+class HostedFunction:
+    """Implements `Tool`. Raises ValueError for a signature that no JSON object can fill."""
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        description: str | None = None,
+        strict: bool | None = None,
+    ) -> None:
+        self._name = name
+        self._function = function
+        self._context_parameter, self._model = _arguments_model(name, function)
+        self.definition = FunctionTool(
+            type="function",
+            name=name,
+            description=description or _first_paragraph(function),
+            parameters=_schema(self._model, strict=strict is True),
+            strict=strict,
+        )
+
+    async def call(self, context: ToolContext) -> ToolOutput:
+        """Raises ToolError for arguments that do not fit, with what is wrong with each."""
+        try:
+            arguments = self._model.model_validate(_without_nulls(context.arguments, self._model))
+        except ValidationError as error:
+            raise ToolError(_complaint(self._name, error)) from None
+        given = {
+            info.validation_alias or field: getattr(arguments, field)
+            for field, info in self._model.model_fields.items()
+            if field in arguments.model_fields_set
+        }
+        if self._context_parameter is not None:
+            given[self._context_parameter] = context
+        return tool_output(await self._run(given))
+
+    async def _run(self, given: dict[Any, Any]) -> object:
+        if inspect.iscoroutinefunction(self._function):
+            return await self._function(**given)
+        result = await asyncio.to_thread(self._function, **given)
+        return await result if inspect.isawaitable(result) else result
+
+
+def _arguments_model(name: str, function: Callable[..., Any]) -> tuple[str | None, type[BaseModel]]:
+    """(the parameter that takes the context, a model of all others)."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    told = _parameter_descriptions(inspect.getdoc(function) or "")
+    context_parameter: str | None = None
+    fields: dict[str, Any] = {}
+    for position, parameter in enumerate(inspect.signature(function).parameters.values()):
+        annotation = hints.get(parameter.name, Any)
+        if annotation is ToolContext:
+            context_parameter = parameter.name
+            continue
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ValueError(f"tool {name!r}: parameter {parameter.name!r} cannot be given by name")
+        # Under names of our own: `schema`, `_x` and the like would collide with the model's.
+        fields[f"field_{position}"] = (annotation, _field(parameter, told.get(parameter.name)))
+    return context_parameter, create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _field(parameter: inspect.Parameter, description: str | None) -> FieldInfo:
+    default = ... if parameter.default is parameter.empty else parameter.default
+    info: FieldInfo = Field(default, alias=parameter.name)
+    if description is not None:
+        info = Field(default, alias=parameter.name, description=description)
+    return info
+
+
+class _Plain(GenerateJsonSchema):
+    """Without the titles that pydantic makes up from names: they cost tokens and say nothing."""
+
+    def get_title_from_name(self, name: str) -> str:
+        return ""
+
+
+def _schema(model: type[BaseModel], *, strict: bool) -> JsonObject:
+    schema = _without_titles(model.model_json_schema(by_alias=True, schema_generator=_Plain))
+    schema.setdefault("properties", {})
+    schema["additionalProperties"] = False
+    made: JsonObject = _made_strict(schema) if strict else schema
+    return made
+
+
+def _without_titles(node: Any) -> Any:
+    """`title` is dropped where it is a keyword, and kept where it is the name of a property."""
+    if isinstance(node, list):
+        return [_without_titles(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    cleaned = {}
+    for key, child in node.items():
+        if key == "title" and isinstance(child, str):
+            continue
+        if key in ("properties", "$defs") and isinstance(child, dict):
+            cleaned[key] = {name: _without_titles(below) for name, below in child.items()}
+        else:
+            cleaned[key] = _without_titles(child)
+    return cleaned
+
+
+def _made_strict(node: Any) -> Any:
+    """OpenAI's strict mode: every property is required, and what may be left out may be null instead."""
+    if isinstance(node, list):
+        return [_made_strict(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _made_strict(child) for key, child in node.items() if key != "default"}
+    if isinstance(made.get("properties"), dict):
+        required = set(node.get("required", []))
+        made["properties"] = {
+            name: child if name in required else _nullable(child) for name, child in made["properties"].items()
+        }
+        made["required"] = list(made["properties"])
+        made["additionalProperties"] = False
+    return made
+
+
+def _nullable(schema: JsonObject) -> JsonObject:
+    if schema.get("type") == "null" or any(option.get("type") == "null" for option in schema.get("anyOf", [])):
+        return schema
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _without_nulls(arguments: JsonObject, model: type[BaseModel]) -> JsonObject:
+    """A null for what has a default stands for the default: models write it so, in strict mode and out of it."""
+    optional = {
+        info.alias for info in model.model_fields.values() if not info.is_required() and info.default is not None
+    }
+    return {name: value for name, value in arguments.items() if value is not None or name not in optional}
+
+
+def _complaint(name: str, error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False)[:_MAX_COMPLAINTS]:
+        where = ".".join(str(part) for part in problem["loc"]) or "arguments"
+        lines.append(f"{where}: {problem['msg']}")
+    return f"The arguments of {name!r} do not fit: {'; '.join(lines)}. Correct them and call the tool again."
+
+
+def _first_paragraph(function: Callable[..., Any]) -> str | None:
+    lines: list[str] = []
+    for line in (inspect.getdoc(function) or "").splitlines():
+        if not line.strip() or _SECTION.match(line) or line.lstrip().startswith(":"):
+            break
+        lines.append(line.strip())
+    return " ".join(lines) or None
+
+
+def _parameter_descriptions(doc: str) -> dict[str, str]:
+    """From an `Args:` section, or from `:param name:` lines."""
+    told: dict[str, str] = {}
+    current, in_arguments = None, False
+    for line in doc.splitlines():
+        section = _SECTION.match(line)
+        if section:
+            in_arguments, current = section[1] in ("Args", "Arguments", "Parameters"), None
+            continue
+        found = _PARAMETER_LINE.match(line)
+        if found and (in_arguments or line.lstrip().startswith(":param")):
+            current = found[1]
+            told[current] = found[2].strip()
+        elif current is not None and line.startswith("  ") and line.strip():
+            told[current] += " " + line.strip()
+        elif not line.strip():
+            current = None
+    return told

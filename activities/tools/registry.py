@@ -1,0 +1,50 @@
+"""From the configuration's `[[tools]]` to tools, by name."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Mapping
+
+from activities.tools.functions import HostedFunction
+from open_responses.config import Config, ToolConfig
+from open_responses.contracts import Tool
+from open_responses.tools import FunctionTool
+
+
+def load_tools(config: Config) -> dict[str, Tool]:
+    """The tools that this worker runs itself. Raises ValueError, naming the tool, for one that cannot be had."""
+    return {tool.name: _load(tool) for tool in config.tools if tool.task_queue is None}
+
+
+def definitions(config: Config, tools: Mapping[str, Tool]) -> dict[str, FunctionTool]:
+    """What the model is told of each hosted tool, those of other fleets included."""
+    return {
+        tool.name: tools[tool.name].definition if tool.name in tools else _fleet_definition(tool)
+        for tool in config.tools
+    }
+
+
+def _load(tool: ToolConfig) -> Tool:
+    module, _, name = (tool.target or "").partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"tool {tool.name!r}: {tool.target!r} cannot be imported: {error}") from error
+    if not callable(found):
+        raise ValueError(f"tool {tool.name!r}: {tool.target!r} is not a function")
+    return HostedFunction(tool.name, found, description=tool.description, strict=tool.strict)
+
+
+def _fleet_definition(tool: ToolConfig) -> FunctionTool:
+    """Another fleet's tool: by its function, if that can be imported here, else by what the configuration says."""
+    if tool.target is not None and tool.parameters is None:
+        with contextlib.suppress(ValueError):
+            return _load(tool).definition
+    return FunctionTool(
+        type="function",
+        name=tool.name,
+        description=tool.description,
+        parameters=tool.parameters or {"type": "object", "properties": {}},
+        strict=tool.strict,
+    )

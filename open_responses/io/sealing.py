@@ -1,0 +1,101 @@
+"""Secrets that a request brings, sealed before they touch Temporal or Redis (AES-256-GCM).
+
+What this prevents: an MCP server's token in a workflow's history, where every operator and every backup sees it. A
+sealed text is bound to what it belongs to, so that it cannot be moved into another response.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from open_responses.io.settings import ConfigError
+
+_PREFIX = "sealed:v1:"
+_KEY_BYTES, _NONCE_BYTES, _KEY_ID_DIGITS = 32, 12, 8
+
+
+class SealBroken(Exception):
+    """A sealed text that cannot be opened. The message says why, and nothing of the content."""
+
+
+class Sealer:
+    """Seals with the first key, opens with any: so that keys can be rotated."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
+        self._newest = _key_id(keys[0])
+
+    def seal(self, plain: bytes, *, bound_to: str) -> str:
+        """`sealed:v1:<key id>:<base64url of nonce and ciphertext>`."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = nonce + self._ciphers[self._newest].encrypt(nonce, plain, bound_to.encode())
+        return f"{_PREFIX}{self._newest}:{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def unseal(self, text: str, *, bound_to: str) -> bytes:
+        """Raises SealBroken for a text of another key, of another owner, or one that was changed."""
+        key_id, _, body = text.removeprefix(_PREFIX).partition(":")
+        if not text.startswith(_PREFIX) or not body:
+            raise SealBroken("this is not a sealed text")
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise SealBroken(
+                f"sealed with key {key_id}, which this process does not have: all processes need the same "
+                "OPEN_RESPONSES_ENCRYPTION_KEYS"
+            )
+        try:
+            raw = base64.b64decode(body, altchars=b"-_", validate=True)
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode())
+        except (InvalidTag, ValueError):
+            raise SealBroken("the sealed text was changed, or belongs elsewhere") from None
+
+
+def load_sealer(encryption_keys: str | None, data_dir: Path) -> Sealer:
+    """The keys of `OPEN_RESPONSES_ENCRYPTION_KEYS` (base64, comma-separated), else one in `<data_dir>/secret.key`.
+
+    The file is made at the first need, for processes on one machine. Raises ConfigError.
+    """
+    if encryption_keys:
+        return Sealer([_decoded(text.strip(), "OPEN_RESPONSES_ENCRYPTION_KEYS") for text in encryption_keys.split(",")])
+    path = data_dir / "secret.key"
+    try:
+        return Sealer([_decoded(_kept(path), str(path))])
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; or set OPEN_RESPONSES_ENCRYPTION_KEYS") from error
+
+
+def _kept(path: Path) -> str:
+    """The key file's content. A file appears whole or not at all, and only one of several that race makes it."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(os.urandom(_KEY_BYTES)))
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            pass
+        finally:
+            own.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ConfigError(f"{where}: a key is not base64") from None
+    if len(key) != _KEY_BYTES:
+        raise ConfigError(f"{where}: a key has {len(key)} bytes instead of {_KEY_BYTES} (openssl rand -base64 32)")
+    return key
+
+
+def _key_id(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()[:_KEY_ID_DIGITS]

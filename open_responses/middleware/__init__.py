@@ -1,0 +1,1 @@
+"""Shipped middlewares. A configuration names them as `open_responses.middleware:TokenBudget`."""

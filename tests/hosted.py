@@ -1,0 +1,71 @@
+"""Hosted tools for the tests. They leave traces in files, so that a test sees how often each ran."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from open_responses.contracts import ToolContext, ToolError
+
+
+def folder() -> Path:
+    return Path(os.environ["HOSTED_TOOLS_DIR"])
+
+
+def _note(name: str, line: str) -> None:
+    with (folder() / name).open("a") as file:
+        file.write(line + "\n")
+
+
+async def get_weather(city: str, context: ToolContext, unit: str = "C") -> dict[str, str]:
+    """The weather of a city.
+
+    Args:
+        city: Its name in English.
+    """
+    return {"city": city, "weather": f"12 {unit}", "tenant": context.tenant}
+
+
+async def slow(seconds: float, context: ToolContext) -> str:
+    """Takes its time."""
+    _note(f"{context.response_id}.slow", f"{context.call_id} {context.attempt} {context.idempotency_key}")
+    context.progress("half way")
+    await asyncio.sleep(seconds)
+    _note(f"{context.response_id}.slow", f"{context.call_id} done")
+    return f"slept {seconds:g}"
+
+
+async def flaky(context: ToolContext) -> str:
+    """Fails twice."""
+    if context.attempt < 3:
+        raise RuntimeError(f"try {context.attempt} failed")
+    return f"worked at attempt {context.attempt}"
+
+
+async def fails(final: bool = True) -> str:
+    """Fails."""
+    raise ToolError("the moon is in the way") if final else ValueError("no such thing")
+
+
+async def hangs() -> str:
+    """Never ends."""
+    await asyncio.sleep(600)
+    return "never"
+
+
+async def append_line(text: str, context: ToolContext) -> str:
+    """Writes a line, once per key."""
+    _note("lines", f"{context.idempotency_key} {text}")
+    return "written"
+
+
+async def delete_all(what: str, context: ToolContext) -> str:
+    """Deletes."""
+    _note("deleted", f"{context.idempotency_key} {what}")
+    return f"deleted {what}"
+
+
+async def big(megabytes: int) -> str:
+    """Says a lot."""
+    return "0123456789abcdef" * (megabytes * 65536)

@@ -1,0 +1,190 @@
+"""The agentic loop: the server samples, runs tools, and samples again, until the answer stands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+
+from tests.stack import Event, Stack, check_whole, collect
+from tests.upstream import Script, Upstream, calls
+
+HOSTED = [{"type": "open_responses:hosted_tools"}]
+
+
+def outputs(response: dict[str, Any]) -> list[str]:
+    return [item["output"] for item in response["output"] if item["type"] == "function_call_output"]
+
+
+def types(response: dict[str, Any]) -> list[str]:
+    return [item["type"] for item in response["output"]]
+
+
+async def run(client: httpx.AsyncClient, prompt: str, **body: Any) -> dict[str, Any]:
+    events = await collect(client, {"input": prompt, "tools": HOSTED, **body})
+    return events[-1]["response"]  # type: ignore[no-any-return]
+
+
+def script(upstream: Upstream, prompt: str, *turns: Script) -> Script:
+    first, *rest = turns
+    first.turns = rest
+    return upstream.says(prompt, first)
+
+
+async def test_a_hosted_tool_runs_inside_the_loop_and_leaves_its_receipt(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    answer = Script(words=5)
+    script(upstream, "weather", calls(("call_1", "get_weather", {"city": "Paris"})), answer)
+    events: list[Event] = await collect(
+        client, {"input": "weather", "tools": [{"type": "function", "name": "get_weather"}]}
+    )
+    response = check_whole(events, answer.text)
+    assert types(response) == ["function_call", "function_call_output", "message"]
+    call, output, _ = response["output"]
+    assert call["call_id"] == output["call_id"] == "call_1"
+    assert json.loads(output["output"]) == {"city": "Paris", "weather": "12 C", "tenant": "default"}
+    assert output["status"] == "completed"
+    told = upstream.requests[-1]
+    assert told["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": output["output"]}
+    (function,) = told["tools"]
+    assert function["function"]["description"] == "The weather of a city."
+    assert function["function"]["parameters"]["properties"]["city"]["description"] == "Its name in English."
+    assert response["usage"]["input_tokens"] == 20
+
+
+async def test_parallel_calls_run_side_by_side_and_keep_the_models_order(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    wanted = [(f"c{i}", "slow", {"seconds": 1.0 - i * 0.2}) for i in range(5)]
+    script(upstream, "side by side", calls(*wanted), Script(words=3))
+    began = asyncio.get_running_loop().time()
+    response = await run(client, "side by side")
+    assert asyncio.get_running_loop().time() - began < 2.5
+    assert outputs(response) == ["slept 1", "slept 0.8", "slept 0.6", "slept 0.4", "slept 0.2"]
+
+
+async def test_what_a_tool_does_wrong_is_told_to_the_model(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    script(
+        upstream,
+        "wrong",
+        calls(
+            ("a", "fails", {}),
+            ("b", "get_weather", {"town": "Paris"}),
+            ("c", "get_weather", "{not json"),
+            ("d", "get_weather", "[1]"),
+            ("e", "gone", {}),
+            ("f", "flaky", ""),
+            ("g", "times_out", {}),
+        ),
+        Script(words=2),
+    )
+    response = await run(client, "wrong")
+    assert response["status"] == "completed"
+    said = outputs(response)
+    assert said[0] == "the moon is in the way"
+    assert "city: Field required" in said[1]
+    assert "not valid JSON" in said[2]
+    assert "must be a JSON object" in said[3]
+    assert said[4] == "worked at attempt 3"
+    assert "did not answer in time" in said[5]
+    (refused,) = [item for item in response["output"] if item["type"] == "open_responses:refused_call"]
+    assert refused["name"] == "gone"
+    assert "There is no tool named 'gone'" in refused["reason"]
+    told = {m["tool_call_id"]: m["content"] for m in upstream.requests[-1]["messages"] if m["role"] == "tool"}
+    assert set(told) == {"a", "b", "c", "d", "e", "f", "g"}
+
+
+async def test_the_same_call_id_on_each_turn_is_told_apart(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    turns = [calls(("call_0", "get_weather", {"city": f"c{i}"})) for i in range(3)]
+    script(upstream, "same ids", *turns, Script(words=2))
+    response = await run(client, "same ids")
+    ids = [item["call_id"] for item in response["output"] if item["type"] == "function_call"]
+    assert len(set(ids)) == 3
+    assert [json.loads(output)["city"] for output in outputs(response)] == ["c0", "c1", "c2"]
+
+
+async def test_a_clients_call_ends_the_response_once_the_servers_calls_have_run(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    mine = {"type": "function", "name": "mine", "parameters": {"type": "object", "properties": {}}}
+    script(upstream, "mixed", calls(("a", "mine", {}), ("b", "get_weather", {"city": "Rome"})), Script(words=4))
+    first = await run(client, "mixed", tools=[mine, *HOSTED])
+    assert first["status"] == "completed"
+    assert types(first) == ["function_call", "function_call", "function_call_output"]
+    body = {"model": "fake", "previous_response_id": first["id"], "tools": [mine, *HOSTED]}
+    missing = await client.post("/v1/responses", json={**body, "input": "go on"})
+    assert missing.status_code == 400
+    assert missing.json()["error"]["code"] == "missing_tool_output"
+    output = {"type": "function_call_output", "call_id": "a", "output": "42"}
+    doubled = await client.post("/v1/responses", json={**body, "input": [output, output]})
+    assert doubled.json()["error"]["code"] == "duplicate_tool_output"
+    stray = {**output, "call_id": "zzz"}
+    unknown = await client.post("/v1/responses", json={**body, "input": [stray]})
+    assert unknown.json()["error"]["code"] == "unknown_tool_call"
+    done = await client.post("/v1/responses", json={**body, "input": [output]})
+    assert done.json()["output"][0]["content"][0]["text"] == Script(words=4).text
+    told = [m["content"] for m in upstream.requests[-1]["messages"] if m["role"] == "tool"]
+    assert sorted(told) == sorted(["42", outputs(first)[0]])
+
+
+async def test_tools_outside_allowed_tools_are_never_run_and_never_surface_as_calls(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_weather"}]}
+    script(upstream, "allowed", calls(("a", "once", {"text": "forbidden"})), Script(words=2))
+    response = await run(client, "allowed", tool_choice=choice)
+    assert types(response) == ["open_responses:refused_call", "message"]
+    assert len(upstream.requests[-1]["tools"]) > 3
+
+
+async def test_a_forced_choice_holds_for_the_first_call_only(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    script(upstream, "forced", calls(("a", "get_weather", {"city": "Oslo"})), Script(words=2))
+    choice = {"type": "function", "name": "get_weather"}
+    response = await run(client, "forced", tool_choice=choice)
+    assert types(response) == ["function_call", "function_call_output", "message"]
+    first, second = [r for r in upstream.requests if r["messages"][0]["content"] == "forced"]
+    assert first["tool_choice"] == {"type": "function", "function": {"name": "get_weather"}}
+    assert second["tool_choice"] == "auto"
+
+
+async def test_max_tool_calls_bounds_the_whole_response(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    wanted = [(f"c{i}", "get_weather", {"city": str(i)}) for i in range(3)]
+    script(upstream, "bounded", calls(*wanted), Script(words=2))
+    response = await run(client, "bounded", max_tool_calls=2)
+    assert response["status"] == "completed"
+    said = outputs(response)
+    assert [json.loads(text)["city"] for text in said[:2]] == ["0", "1"]
+    assert "Not run" in said[2]
+
+
+async def test_one_call_a_turn_where_parallel_calls_are_off(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    wanted = [(f"c{i}", "get_weather", {"city": str(i)}) for i in range(3)]
+    script(upstream, "one at a time", calls(*wanted), Script(words=2))
+    response = await run(client, "one at a time", parallel_tool_calls=False)
+    assert len(outputs(response)) == 1
+
+
+async def test_a_loop_without_end_stops_at_max_turns(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    script(upstream, "forever", calls(("c", "get_weather", {"city": "x"})))
+    response = await run(client, "forever", max_output_tokens=None)
+    assert response["status"] == "incomplete"
+    assert response["incomplete_details"] == {"reason": "max_turns"}
+    assert len(outputs(response)) == 100
+
+
+async def test_cancelling_during_a_tool_closes_its_item(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    script(upstream, "cancel the tool", calls(("c", "slow", {"seconds": 30})), Script(words=2))
+    body = {"model": "fake", "input": "cancel the tool", "tools": HOSTED, "background": True}
+    started = (await client.post("/v1/responses", json=body)).json()
+    notes = stack.data / "hosted" / f"{started['id']}.slow"
+    while not notes.exists():
+        await asyncio.sleep(0.02)
+    cancelled = (await client.post(f"/v1/responses/{started['id']}/cancel")).json()
+    assert cancelled["status"] == "cancelled"
+    assert cancelled["output"][1]["status"] == "incomplete"
+    assert "done" not in notes.read_text()

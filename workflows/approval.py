@@ -1,0 +1,17 @@
+"""The record that an approval was used: one workflow for each, whose id can be taken only once."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.payloads import APPROVAL_WORKFLOW, ApprovalClaim
+
+
+@workflow.defn(name=APPROVAL_WORKFLOW)
+class ApprovalWorkflow:
+    """Does nothing but exist, where an operator can see who approved what for which response."""
+
+    @workflow.run
+    async def run(self, claim: ApprovalClaim) -> ApprovalClaim:
+        return claim

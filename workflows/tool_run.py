@@ -1,0 +1,148 @@
+"""One call of the server's own, from the model's wish to an output that it can read.
+
+Whatever happens to the tool, its worker or its server, the call ends in an item; nothing here fails a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    TerminatedError,
+    TimeoutError,
+    TimeoutType,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.contracts import ToolError, ToolOutput
+    from open_responses.next_step import Call
+    from open_responses.payloads import (
+        FLEET_PREFIX,
+        HostedTool,
+        McpCallInput,
+        StartResponse,
+        ToolCall,
+        ToolContextPayload,
+    )
+    from open_responses.tool_output import tool_output
+    from workflows import calls
+
+# A worker that dies in every try is killed by the call itself; so many tries, whatever the tool's own limit.
+_MAX_LOSSES = 10
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the model reads. `failed`: it is an error's message."""
+
+    output: ToolOutput
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """Runs calls of one response. `is_stopping` ends the wait for them."""
+
+    start: StartResponse
+    is_stopping: Callable[[], bool]
+
+    async def run(self, call: Call, output_index: int) -> Outcome | None:
+        """The outcome; None when the response was stopped first."""
+        if call.problem is not None:
+            return Outcome(call.problem, failed=True)
+        tool = next((tool for tool in self.start.hosted if tool.name == call.name), None)
+        try:
+            if call.kind == "mcp":
+                return await self._mcp(call, output_index)
+            if tool is None:
+                return Outcome(f"The tool {call.name!r} is gone: this response does not have it.", failed=True)
+            if tool.task_queue is not None:
+                return await self._fleet(tool, call, output_index)
+            return await self._hosted(tool, call, output_index)
+        except ActivityError as error:
+            return Outcome(_message(error, call), failed=True)
+
+    async def _hosted(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
+        """A try whose worker was lost counts: a tool that may run once is not run twice."""
+        for attempt in range(1, tool.max_attempts + 1):
+            given = ToolCall(
+                tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, attempt)
+            )
+            handle = calls.start_tool(tool, given, tool.max_attempts - attempt + 1)
+            result = await until_stopped(handle, self.is_stopping)
+            if result is None or result.outcome == "cancelled":
+                return None
+            if result.outcome in ("done", "failed"):
+                return Outcome(result.output, result.outcome == "failed")
+        return Outcome(f"The worker that ran {call.name!r} was lost; the call was not finished.", failed=True)
+
+    async def _mcp(self, call: Call, output_index: int) -> Outcome | None:
+        for attempt in range(1, _MAX_LOSSES + 1):
+            given = McpCallInput(
+                server_label=call.server_label,
+                tool=call.name,
+                arguments=call.arguments,
+                context=self._context(call, output_index, attempt),
+            )
+            result = await until_stopped(calls.start_mcp_call(given), self.is_stopping)
+            if result is None or result.outcome == "cancelled":
+                return None
+            if result.outcome in ("done", "failed"):
+                return Outcome(result.output, result.outcome == "failed")
+        return Outcome(f"The worker that called {call.name!r} was lost each time.", failed=True)
+
+    async def _fleet(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
+        """Whatever JSON the fleet's activity returns is made text, unless it is content parts."""
+        given = ToolCall(tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, 1))
+        handle = calls.start_fleet_tool(tool, given, f"{FLEET_PREFIX}{output_index}")
+        returned = await until_stopped(handle, self.is_stopping)
+        if self.is_stopping() and not handle.done():
+            return None
+        try:
+            return Outcome(tool_output(returned))
+        except ToolError as error:
+            return Outcome(str(error), failed=True)
+
+    def _context(self, call: Call, output_index: int, attempt: int) -> ToolContextPayload:
+        return ToolContextPayload(
+            response_id=self.start.response_id,
+            call_id=call.call_id,
+            idempotency_key=f"{self.start.response_id}:{call.call_id}",
+            tenant=self.start.tenant,
+            metadata=self.start.request.metadata or {},
+            attempt=attempt,
+            output_index=output_index,
+        )
+
+
+async def until_stopped(handle: workflow.ActivityHandle[Result], is_stopping: Callable[[], bool]) -> Result | None:
+    """The activity's result; None when the response was stopped first.
+
+    Its cancellation is asked for and not waited for: its worker may be dead.
+    """
+    await workflow.wait_condition(lambda: handle.done() or is_stopping())
+    if not handle.done():
+        handle.cancel()
+        return None
+    return await handle
+
+
+def _message(error: ActivityError, call: Call) -> str:
+    cause = error.cause
+    if isinstance(cause, TimeoutError):
+        if cause.type == TimeoutType.SCHEDULE_TO_START:
+            return f"No worker runs the tool {call.name!r} at the moment."
+        return f"The tool {call.name!r} did not answer in time."
+    if isinstance(cause, ApplicationError):
+        return cause.message
+    if isinstance(cause, CancelledError | TerminatedError):
+        return f"The call to {call.name!r} was cancelled."
+    return f"The call to {call.name!r} failed: {cause or error}"
