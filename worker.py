@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ import workflows
 from activities.context import Contexts
 from activities.finish import FinishActivity
 from activities.handover import Handover, listen
+from activities.mcp import McpActivities
 from activities.middleware import load_middleware
 from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
@@ -36,6 +38,7 @@ from open_responses.io.event_log import Appender
 from open_responses.io.leases import Lease, Reaper
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
+from open_responses.io.sealing import load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect as connect_temporal
@@ -55,6 +58,7 @@ async def main() -> None:
     temporal = await _connect(settings, stopping)
     if temporal is None:
         return
+    sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
     redis = connect_redis(settings.redis_url)
     appender = Appender(redis, ttl_seconds=settings.response_ttl_seconds)
     lease = Lease(settings.redis_url, appender, settings.worker_id, settings.lease_seconds)
@@ -68,6 +72,7 @@ async def main() -> None:
         providers = build_providers(settings.config, http, os.environ)
         tools, middleware = load_tools(settings.config), load_middleware(settings.config)
         runner = ToolRunner(lease, running, temporal, middleware)
+        mcp = McpActivities(runner, records, redis, sealer, settings.config, os.environ)
         activities: list[Callable[..., Any]] = [
             SampleActivity(
                 redis=redis,
@@ -84,6 +89,8 @@ async def main() -> None:
             FinishActivity(redis, store, appender, settings.response_ttl_seconds).finish,
             PublishActivity(appender).publish,
             HostedToolActivity(runner, tools).call_tool,
+            mcp.list_tools,
+            mcp.call_tool,
         ]
         lease.start()
         chores = [

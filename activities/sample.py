@@ -249,7 +249,7 @@ class Try:
         return Finish("stop", Usage())
 
     async def _close(self, assembler: Assembler, writer: Writer, finish: Finish) -> SampleResult:
-        if len(assembler.fold.output) == self._call.first_output_index:
+        if len(assembler.fold.output) == self._call.first_output_index and not assembler.has_calls:
             writer.write(assembler.feed(TextDelta("")))
         writer.write(assembler.close("incomplete" if finish.reason in ("length", "content_filter") else "completed"))
         usage = finish.usage

@@ -98,6 +98,11 @@ class Assembler:
                 self._show_whole(call)
         return self._take()
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether the turn has calls, shown already or held back."""
+        return bool(self._calls)
+
     def unfinished_text(self) -> str | None:
         """The text of a broken answer that can be continued in its own item, or None.
 

@@ -89,6 +89,7 @@ class McpServerConfig(_Table):
     label: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$")
     url: str = Field(pattern=r"^https?://")
     headers_env: dict[str, str] = Field(default_factory=dict)
+    timeout_seconds: float = Field(default=60, gt=0, le=600)
 
 
 class MiddlewareConfig(_Table):

@@ -57,6 +57,39 @@ class Decision(Payload):
     reason: str | None = None
 
 
+class TurnUsage(Payload):
+    """Tokens of one turn, or their sum."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    def plus(self, other: TurnUsage) -> TurnUsage:
+        return TurnUsage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            estimated=self.estimated or other.estimated,
+        )
+
+
+class Carried(Payload):
+    """What one run of the workflow hands to the next (continue-as-new), between two turns."""
+
+    epoch: int
+    turn: int
+    output: list[JsonObject]
+    trace: list[Op]
+    usage: TurnUsage | None
+    tool_calls: int
+    choice_spent: bool
+    started_at: float
+    cancelled: bool = False
+
+
 class StartResponse(Payload):
     """Starts the workflow. `created_at` is in Unix seconds.
 
@@ -77,6 +110,7 @@ class StartResponse(Payload):
     decisions: list[Decision] = []
     max_turns: int = 100
     deadline_seconds: float | None = None
+    carried: Carried | None = None
 
     @field_serializer("request")
     def _as_sent(self, request: CreateResponse) -> JsonObject:
@@ -113,25 +147,6 @@ class SampleInput(Payload):
     max_output_tokens: int | None = None
     choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
     lost: str | None = Field(default=None, description="Why the try before this one did not end; None for the first.")
-
-
-class TurnUsage(Payload):
-    """Tokens of one turn, or their sum."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    estimated: bool = False
-
-    def plus(self, other: TurnUsage) -> TurnUsage:
-        return TurnUsage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-            estimated=self.estimated or other.estimated,
-        )
 
 
 SampleOutcome = Literal["done", "lost", "handed_over", "broken", "cancelled", "fenced"]
@@ -260,20 +275,6 @@ class ApprovalClaim(Payload):
 
     response_id: str
     decision: Decision
-
-
-class Carried(Payload):
-    """What one run of the workflow hands to the next (continue-as-new), between two turns."""
-
-    epoch: int
-    turn: int
-    output: list[JsonObject]
-    trace: list[Op]
-    usage: TurnUsage | None
-    tool_calls: int
-    choice_spent: bool
-    started_at: float
-    cancelled: bool = False
 
 
 class Ending(Payload):

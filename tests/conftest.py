@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 from dev import services
+from dev.services import Service
+from tests.mcp_server import TOKEN
 from tests.stack import Stack
 from tests.upstream import Upstream
 
@@ -78,6 +81,18 @@ name = "fleet_tool"
 task_queue = "another-fleet"
 description = "Adds two numbers."
 parameters = {{ type = "object", properties = {{ a = {{ type = "number" }}, b = {{ type = "number" }} }} }}
+[[mcp_servers]]
+label = "calc"
+url = "http://127.0.0.1:{mcp}/mcp"
+headers_env = {{ Authorization = "CALC_AUTH" }}
+timeout_seconds = 2
+[[mcp_servers]]
+label = "old"
+url = "http://127.0.0.1:{mcp_sse}/sse"
+headers_env = {{ Authorization = "CALC_AUTH" }}
+[[mcp_servers]]
+label = "down"
+url = "http://127.0.0.1:9/mcp"
 """
 
 
@@ -87,12 +102,19 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield fake
 
 
+def _mcp(name: str, port: int, transport: str) -> Service:
+    async def ready() -> bool:
+        return services.is_taken(port)
+
+    return Service(name, (sys.executable, "-m", "tests.mcp_server", str(port), transport), ready)
+
+
 @pytest_asyncio.fixture(scope="session")
 async def session_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> AsyncIterator[Stack]:
     data: Path = tmp_path_factory.mktemp("data")
-    ports = {name: services.free_port() for name in ("valkey", "temporal", "llama", "api")}
+    ports = {name: services.free_port() for name in ("valkey", "temporal", "llama", "api", "mcp", "mcp_sse")}
     config = data / "open_responses.toml"
-    config.write_text(_CONFIG.format(fake=upstream.port, llama=ports["llama"]))
+    config.write_text(_CONFIG.format(fake=upstream.port, **ports))
     (data / "hosted").mkdir()
     stack = Stack(data)
     stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"
@@ -107,15 +129,19 @@ async def session_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upst
         "OPEN_RESPONSES_MAX_BODY_BYTES": "1000000",
         "OPEN_RESPONSES_DATA_DIR": str(data),
         "HOSTED_TOOLS_DIR": str(data / "hosted"),
+        "CALC_AUTH": f"Bearer {TOKEN}",
     }
     stack.services = {
         "valkey": services.valkey(ports["valkey"], data),
         "temporal": services.temporal(ports["temporal"], data),
         "llama": services.llama(ports["llama"]),
         "api": services.api(ports["api"], stack.env),
+        "mcp": _mcp("mcp", ports["mcp"], "streamable"),
+        "mcp-sse": _mcp("mcp-sse", ports["mcp_sse"], "sse"),
     }
+    stack.mcp_url = f"http://127.0.0.1:{ports['mcp']}/mcp"
     try:
-        for name in ("valkey", "temporal", "llama", "worker-0", "worker-1", "api"):
+        for name in ("valkey", "temporal", "llama", "worker-0", "worker-1", "api", "mcp", "mcp-sse"):
             await stack.start(name)
         yield stack
     finally:

@@ -67,15 +67,58 @@ def validate(schema_name: str, value: object) -> None:
     raise AssertionError(f"not a valid {schema_name}, at {error.json_path}: {error.message[:500]}\n{causes}")
 
 
-def validate_response(resource: object) -> None:
-    validate("ResponseResource", resource)
+# OpenAI's items, tools and events that the specification does not have; ours carry the slug (ITEM-1, EXT-1).
+FOREIGN_ITEMS = {"mcp_list_tools", "mcp_call", "mcp_approval_request"}
+FOREIGN_EVENTS = {
+    f"response.{name}"
+    for name in (
+        "mcp_list_tools.in_progress",
+        "mcp_list_tools.completed",
+        "mcp_list_tools.failed",
+        "mcp_call.in_progress",
+        "mcp_call.completed",
+        "mcp_call.failed",
+        "mcp_call_arguments.delta",
+        "mcp_call_arguments.done",
+    )
+}
+_STAND_IN = {"type": "function_call", "id": "x", "call_id": "x", "name": "x", "arguments": "", "status": "completed"}
+
+
+def validate_response(resource: Any) -> None:
+    """With items and tools from outside the specification checked for what every item has, and left out."""
+    inside = {
+        **resource,
+        "output": [_checked(item) for item in resource["output"]],
+        "tools": [tool for tool in resource["tools"] if tool["type"] != "mcp"],
+    }
+    validate("ResponseResource", inside)
 
 
 def validate_event(event: dict[str, Any]) -> None:
     """By its `type`. An unknown type must be an extension of ours, with a type and a sequence number (EXT-1)."""
     kind = event.get("type")
-    if isinstance(kind, str) and kind.startswith(SLUG):
+    if isinstance(kind, str) and (kind.startswith(SLUG) or kind in FOREIGN_EVENTS):
         assert isinstance(event.get("sequence_number"), int), f"an extension event without sequence_number: {event}"
         return
     assert kind in event_schemas(), f"the specification has no event {kind!r}, and it does not carry {SLUG!r}"
-    validate(event_schemas()[kind], event)
+    inside = dict(event)
+    if "item" in event:
+        inside["item"] = _checked(event["item"])
+    if "response" in event:
+        validate_response(event["response"])
+        inside["response"] = {
+            **event["response"],
+            "output": [_checked(item) for item in event["response"]["output"]],
+            "tools": [],
+        }
+    validate(event_schemas()[str(kind)], inside)
+
+
+def _checked(item: dict[str, Any]) -> dict[str, Any]:
+    """The item, or a stand-in for one that the specification does not know."""
+    if item["type"] not in FOREIGN_ITEMS and not item["type"].startswith(SLUG):
+        return item
+    assert item["id"], item
+    assert item["status"] in ("in_progress", "completed", "incomplete", "failed"), item
+    return _STAND_IN

@@ -36,6 +36,7 @@ class Stack:
     redis_url: str = ""
     temporal_address: str = ""
     api_url: str = ""
+    mcp_url: str = ""
     env: dict[str, str] = field(default_factory=dict)
 
     async def start(self, name: str) -> None:

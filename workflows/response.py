@@ -55,8 +55,9 @@ class ResponseWorkflow:
     """The durable loop. Workflow id = response id."""
 
     @workflow.init
-    def __init__(self, start: StartResponse, carried: Carried | None = None) -> None:
-        self._start = start
+    def __init__(self, start: StartResponse) -> None:
+        carried = start.carried
+        self._start = start.model_copy(update={"carried": None})
         self._hosted = frozenset(tool.name for tool in start.hosted)
         self._is_fresh = carried is None
         self._epoch = carried.epoch if carried else 0
@@ -75,7 +76,7 @@ class ResponseWorkflow:
         self._show("queued")
 
     @workflow.run
-    async def run(self, start: StartResponse, carried: Carried | None = None) -> FinishedResponse:
+    async def run(self, start: StartResponse) -> FinishedResponse:
         deadline = self._watch_deadline()
         ending = await self._loop()
         if deadline is not None:
@@ -179,7 +180,7 @@ class ResponseWorkflow:
             started_at=self._started_at,
             cancelled=self._stop is not None,
         )
-        workflow.continue_as_new(args=[self._start, carried])
+        workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 
     # --- before the first turn
 

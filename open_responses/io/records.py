@@ -83,8 +83,7 @@ class Records:
                 started = event.workflow_execution_started_event_attributes
                 if started.workflow_type.name != WORKFLOW:
                     return None
-                payloads = started.input.payloads[:1]
-                (start,) = await self._temporal.data_converter.decode(payloads, [StartResponse])
+                (start,) = await self._temporal.data_converter.decode(started.input.payloads, [StartResponse])
                 return start if isinstance(start, StartResponse) else None
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:

@@ -70,7 +70,7 @@ def load_sealer(encryption_keys: str | None, data_dir: Path) -> Sealer:
         raise ConfigError(f"{path}: {error.strerror}; or set OPEN_RESPONSES_ENCRYPTION_KEYS") from error
 
 
-def _kept(path: Path) -> str:
+def _kept(path: Path) -> bytes:
     """The key file's content. A file appears whole or not at all, and only one of several that race makes it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,16 +78,18 @@ def _kept(path: Path) -> str:
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(base64.b64encode(os.urandom(_KEY_BYTES)))
+            file.flush()
+            os.fsync(descriptor)
         try:
             os.link(own, path)
         except FileExistsError:
             pass
         finally:
             own.unlink()
-    return path.read_text(encoding="ascii").strip()
+    return path.read_bytes().strip()
 
 
-def _decoded(text: str, where: str) -> bytes:
+def _decoded(text: str | bytes, where: str) -> bytes:
     try:
         key = base64.b64decode(text, validate=True)
     except ValueError:

@@ -127,7 +127,7 @@ class ResponseStore:
 
 
 def _encode(start: StartResponse) -> bytes:
-    return start.model_dump_json(exclude_unset=True).encode()
+    return start.model_dump_json(exclude_unset=True, exclude={"carried"}).encode()
 
 
 def _decode(

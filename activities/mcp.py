@@ -1,0 +1,186 @@
+"""MCP servers as activities: a server's tools, listed once a chain, and calls to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+import structlog
+from temporalio import activity
+
+from activities.tool_calls import ToolRunner
+from activities.tools.mcp_client import McpError, McpServer, McpToolDefinition, call_tool, list_tools
+from open_responses.config import Config, McpServerConfig
+from open_responses.contracts import ToolContext, ToolError, ToolOutput
+from open_responses.errors import Unavailable
+from open_responses.io import keys
+from open_responses.io.records import Records
+from open_responses.io.redis import Redis, RedisDown
+from open_responses.io.sealing import SealBroken, Sealer
+from open_responses.io.store import Record
+from open_responses.json_types import JsonObject
+from open_responses.payloads import (
+    CALL_MCP_TOOL,
+    LIST_MCP_TOOLS,
+    McpCallInput,
+    McpListInput,
+    McpListResult,
+    StartResponse,
+    ToolResult,
+)
+from open_responses.tools import McpTool
+
+log = structlog.get_logger(__name__)
+
+_LIST_SECONDS = 20.0
+_CALL_SECONDS = 60.0
+_CACHE_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class McpActivities:
+    """Both activities, with what they work on. Secrets are opened here, and go nowhere but to their server."""
+
+    runner: ToolRunner
+    records: Records
+    redis: Redis
+    sealer: Sealer
+    config: Config
+    environ: Mapping[str, str]
+
+    @activity.defn(name=LIST_MCP_TOOLS)
+    async def list_tools(self, call: McpListInput) -> McpListResult:
+        """The server's tools: those that the chain shows, those of the cache, or the server's own answer."""
+        try:
+            record = await self._record(call.response_id)
+            if await self._is_known(record, call.server_label):
+                return McpListResult(outcome="done", known=True)
+            server = self._server(record.start, call.server_label)
+            return McpListResult(outcome="done", tools=await self._listed(server, call.tenant))
+        except (McpError, ToolError) as error:
+            log.info("mcp_list_failed", response_id=call.response_id, label=call.server_label, reason=str(error))
+            return McpListResult(outcome="failed", error=str(error))
+
+    @activity.defn(name=CALL_MCP_TOOL)
+    async def call_tool(self, call: McpCallInput) -> ToolResult:
+        """One call. A server that is away is tried again by Temporal; all else is told to the model."""
+
+        async def run(context: ToolContext) -> ToolOutput:
+            record = await self._record(context.response_id)
+            server = self._server(record.start, call.server_label)
+            try:
+                return await call_tool(
+                    server,
+                    call.tool,
+                    context.arguments,
+                    timeout_seconds=self._call_seconds(call.server_label),
+                    idempotency_key=context.idempotency_key,
+                    on_progress=context.progress,
+                )
+            except McpError as error:
+                if error.retryable:
+                    raise Unavailable(error.message) from error
+                raise ToolError(error.message) from error
+
+        return await self.runner.run(call.context, f"{call.server_label}.{call.tool}", call.arguments, run)
+
+    async def _record(self, response_id: str) -> Record:
+        record = await self.records.load(response_id)
+        if record is None:
+            raise ToolError("the response was deleted while it ran")
+        return record
+
+    def _server(self, start: StartResponse, label: str) -> McpServer:
+        """The request's own server, or the configured one of that label. Raises ToolError."""
+        asked = next(
+            (t for t in start.request.tools or [] if isinstance(t, McpTool) and t.server_label == label),
+            None,
+        )
+        if asked is None:
+            raise ToolError(f"the MCP server {label!r} is not among the request's tools")
+        secrets = self._secrets(start, label)
+        headers = dict(secrets.get("headers") or {})
+        if secrets.get("authorization"):
+            headers["Authorization"] = _bearer(secrets["authorization"])
+        configured = self.config.mcp_server(label)
+        url = secrets.get("url") or asked.server_url
+        if configured is not None and (url is None or url == configured.url):
+            return McpServer(label, configured.url, self._configured_headers(configured) | headers, allow_private=True)
+        if url is None:
+            raise ToolError(f"the MCP server {label!r} is gone: this server's configuration has it no more")
+        return McpServer(label, url, headers, allow_private=self.config.trusts(url))
+
+    def _secrets(self, start: StartResponse, label: str) -> JsonObject:
+        sealed = start.secrets.get(label)
+        if sealed is None:
+            return {}
+        try:
+            opened: JsonObject = orjson.loads(self.sealer.unseal(sealed, bound_to=start.response_id))
+        except SealBroken as error:
+            log.error("secrets_not_opened", response_id=start.response_id, reason=str(error))
+            raise ToolError(f"the credentials of {label!r} cannot be opened by this worker") from error
+        return opened
+
+    def _configured_headers(self, server: McpServerConfig) -> dict[str, str]:
+        return {
+            name: self.environ[variable] for name, variable in server.headers_env.items() if variable in self.environ
+        }
+
+    def _call_seconds(self, label: str) -> float:
+        configured = self.config.mcp_server(label)
+        return configured.timeout_seconds if configured is not None else _CALL_SECONDS
+
+    async def _is_known(self, record: Record, label: str) -> bool:
+        """Whether the newest response of the chain that speaks of this server shows its tools, at the same address."""
+        url = _url_of(record.start, label)
+        for ancestor in reversed(await self.records.load_all(record.ancestors)):
+            if ancestor is None:
+                continue
+            for item in reversed(ancestor.output):
+                if item["type"] == "mcp_list_tools" and item["server_label"] == label and item.get("error") is None:
+                    return _url_of(ancestor.start, label) == url
+        return False
+
+    async def _listed(self, server: McpServer, tenant: str) -> list[JsonObject]:
+        key = keys.mcp_tools(_digest(server, tenant))
+        try:
+            cached = await self.redis.get(key)
+        except RedisDown:
+            cached = None
+        if cached is not None:
+            tools: list[JsonObject] = orjson.loads(cached)
+            return tools
+        tools = [_shown(tool) for tool in await list_tools(server, timeout_seconds=_LIST_SECONDS)]
+        try:
+            await self.redis.set(key, orjson.dumps(tools), ex=_CACHE_SECONDS)
+        except RedisDown:
+            log.info("mcp_list_not_cached", label=server.label)
+        return tools
+
+
+def _shown(tool: McpToolDefinition) -> JsonObject:
+    """OpenAI's shape of a tool in `mcp_list_tools`."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "input_schema": tool.input_schema,
+        "annotations": tool.annotations,
+    }
+
+
+def _url_of(start: StartResponse, label: str) -> str | None:
+    tools = (t for t in start.request.tools or [] if isinstance(t, McpTool) and t.server_label == label)
+    return next((tool.server_url for tool in tools), None)
+
+
+def _bearer(token: str) -> str:
+    """A bare token, as OpenAI's API takes it; one that names its scheme already is left alone."""
+    return token if token.lower().startswith(("bearer ", "basic ")) else f"Bearer {token}"
+
+
+def _digest(server: McpServer, tenant: str) -> str:
+    """One cache entry for each tenant, address and set of credentials: tools may depend on all three."""
+    told = orjson.dumps([tenant, server.url, sorted(server.headers.items())])
+    return hashlib.sha256(told).hexdigest()

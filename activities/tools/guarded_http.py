@@ -1,0 +1,109 @@
+"""HTTP to servers that nobody vouches for: addresses checked as they are connected to, answers counted as they come.
+
+What this prevents: a request that makes us speak to the cloud's metadata service or to a neighbour, by a name that
+resolves to one address when it is checked and to another when it is used; and a server that fills our memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import httpcore2
+import httpx2
+from httpcore2._backends.auto import AutoBackend
+
+from open_responses.addresses import is_forbidden_address
+
+
+class ForbiddenAddress(Exception):
+    """The host is, or resolves to, an address that requests may not reach."""
+
+
+class TooLarge(Exception):
+    """The server sent more than is taken."""
+
+
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """One connection pool. `on_status` hears the status of each answer, `on_fault` what the guards found.
+
+    The callers above may swallow exceptions and try again, so the faults are told apart from the raising.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        max_bytes: int,
+        on_status: Callable[[httpx2.Request, int], None],
+        on_fault: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(trust_env=False)
+        self._max_bytes = max_bytes
+        self._on_status = on_status
+        self._on_fault = on_fault
+        if not allow_private:
+            context = httpx2.create_ssl_context(trust_env=False)
+            self._pool = httpcore2.AsyncConnectionPool(
+                ssl_context=context, max_connections=10, network_backend=_PublicNetwork(on_fault)
+            )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        self._on_status(request, response.status_code)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Counted(response.stream, self._max_bytes, self._on_fault)
+        return response
+
+
+class _Counted(httpx2.AsyncByteStream):
+    """A body, up to a limit. Counted before it is decompressed by whoever reads it, and again by its chunks' sizes."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, limit: int, on_fault: Callable[[Exception], None]) -> None:
+        self._stream = stream
+        self._left = limit
+        self._on_fault = on_fault
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            self._left -= len(chunk)
+            if self._left < 0:
+                fault = TooLarge()
+                self._on_fault(fault)
+                raise fault
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _PublicNetwork(AutoBackend):
+    """Resolves a name once, refuses what is not public, and connects to the very address that was looked at."""
+
+    def __init__(self, on_fault: Callable[[Exception], None]) -> None:
+        self._on_fault = on_fault
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the base's signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        address = await self._public_address(host, port)
+        return await super().connect_tcp(address, port, timeout, local_address, socket_options)
+
+    async def _public_address(self, host: str, port: int) -> str:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpcore2.ConnectError(f"the host {host!r} is not known") from error
+        addresses = [str(sockaddr[0]) for *_, sockaddr in found]
+        if not addresses or any(is_forbidden_address(address) for address in addresses):
+            fault = ForbiddenAddress()
+            self._on_fault(fault)
+            raise fault
+        return addresses[0]

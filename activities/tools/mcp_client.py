@@ -1,0 +1,325 @@
+"""MCP servers, by the official SDK: list the tools, call one. A session a call.
+
+What this prevents: a server that is down, slow, endless, enormous or confused, and takes a response down with it.
+Whatever it does ends within the time limit, in a result or in one `McpError`.
+Protocol: modelcontextprotocol.io, streamable HTTP, and HTTP with SSE for servers from before 2025.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+import mcp_types
+from mcp import Client, MCPError
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+
+from activities.tools.guarded_http import ForbiddenAddress, GuardedTransport, TooLarge
+from open_responses.contracts import ToolOutput
+from open_responses.json_types import JsonObject
+
+ErrorCode: TypeAlias = Literal[
+    "connection_error", "timeout", "protocol_error", "http_error", "too_large", "forbidden_address", "tool_error"
+]
+Result = TypeVar("Result")
+
+MAX_BYTES = 8 * 1024 * 1024
+_MAX_TOOLS, _MAX_PAGES = 1000, 20
+_MAX_NAME, _MAX_MESSAGE = 128, 2000
+# What servers of the old transport answer to a POST on their SSE address.
+_MEANS_OLD_TRANSPORT = frozenset({400, 404, 405, 406, 415, 501})
+_IDEMPOTENCY_KEY = "open_responses/idempotency_key"
+
+# They write addresses, and so perhaps keys, at INFO.
+for _name in ("mcp", "httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class McpServer:
+    """How to reach a server. Headers hold its credentials, and so may the URL: neither is ever shown."""
+
+    label: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allow_private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class McpToolDefinition:
+    """One tool, as its server describes it."""
+
+    name: str
+    description: str | None
+    input_schema: JsonObject
+    annotations: JsonObject | None = None
+
+
+class McpError(Exception):
+    """What went wrong, in a line that a client and a model may read. `retryable`: another try can help."""
+
+    def __init__(self, code: ErrorCode, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.retryable = code == "connection_error" or (status is not None and (status == 429 or status >= 500))
+
+
+async def list_tools(server: McpServer, *, timeout_seconds: float) -> list[McpToolDefinition]:
+    """All pages, up to 1,000 tools. Tools that no model could call are left out. Raises McpError."""
+    return await _in_session(server, timeout_seconds, _list_all)
+
+
+async def call_tool(
+    server: McpServer,
+    name: str,
+    arguments: JsonObject,
+    *,
+    timeout_seconds: float,
+    idempotency_key: str | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> ToolOutput:
+    """The tool's result, as text or as content parts. Raises McpError, `tool_error` for a failure of the tool's own."""
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        if on_progress is not None:
+            on_progress(message or (f"{progress:g} of {total:g}" if total else f"{progress:g}"))
+
+    async def work(client: Client) -> ToolOutput:
+        meta: Any = {_IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else None
+        result = await client.call_tool(name, arguments, progress_callback=progress, meta=meta)
+        output = _output(result)
+        if result.is_error:
+            text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+            raise McpError("tool_error", text or "The tool failed without saying why.")
+        return output
+
+    return await _in_session(server, timeout_seconds, work)
+
+
+class _Watch:
+    """What the transport saw, which the SDK above it may have swallowed."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.tripped = asyncio.Event()
+        self.refused: int | None = None
+        self.posted_first: int | None = None
+
+    def status(self, request: httpx2.Request, status: int) -> None:
+        if request.method == "POST" and self.posted_first is None:
+            self.posted_first = status
+        if status >= 400:
+            self.refused = status
+        if status in (401, 403):
+            self.tripped.set()
+
+    def found(self, fault: Exception) -> None:
+        self.fault = self.fault or fault
+        self.tripped.set()
+
+
+_Work: TypeAlias = Callable[[Client], Awaitable[Result]]
+
+
+async def _in_session(server: McpServer, timeout_seconds: float, work: _Work[Result]) -> Result:
+    """Newer transport first; the old one where the server answers as its kind does."""
+    began = asyncio.get_running_loop().time()
+    watch = _Watch()
+    try:
+        return await _bounded(server, watch, timeout_seconds, work, _streamable)
+    except McpError as error:
+        left = timeout_seconds - (asyncio.get_running_loop().time() - began)
+        if watch.posted_first not in _MEANS_OLD_TRANSPORT or error.code == "tool_error" or left <= 0:
+            raise
+        again = _Watch()
+        try:
+            return await _bounded(server, again, left, work, _old_transport)
+        except McpError as second:
+            spoke = again.posted_first is not None and again.posted_first < 400
+            raise (second if spoke else error) from None
+
+
+async def _bounded(
+    server: McpServer,
+    watch: _Watch,
+    timeout_seconds: float,
+    work: _Work[Result],
+    connect: Callable[[McpServer, _Watch, float], AbstractAsyncContextManager[Client]],
+) -> Result:
+    """In a task of its own, which ends when it is done, when a guard trips, or when the time is up."""
+
+    async def converse() -> Result:
+        async with connect(server, watch, timeout_seconds) as client:
+            return await work(client)
+
+    conversation = asyncio.create_task(converse())
+    tripped = asyncio.create_task(watch.tripped.wait())
+    try:
+        await asyncio.wait({conversation, tripped}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if conversation.done() and conversation.exception() is None:
+            return conversation.result()
+        failure = conversation.exception() if conversation.done() else None
+        raise _mapped(server, watch, failure, timeout_seconds) from None
+    finally:
+        tripped.cancel()
+        conversation.cancel()
+        await asyncio.wait({conversation}, timeout=2)
+        if conversation.done() and not conversation.cancelled():
+            conversation.exception()
+
+
+@asynccontextmanager
+async def _streamable(server: McpServer, watch: _Watch, timeout_seconds: float) -> AsyncIterator[Client]:
+    async with (
+        _http(server, watch, timeout_seconds)(headers=dict(server.headers)) as http,
+        # Ending the session by a DELETE would be polite, and a round trip on each call.
+        Client(
+            streamable_http_client(
+                server.url, http_client=http, terminate_on_close=False, max_sse_event_size=MAX_BYTES
+            ),
+            cache=None,
+        ) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def _old_transport(server: McpServer, watch: _Watch, timeout_seconds: float) -> AsyncIterator[Client]:
+    transport = sse_client(
+        server.url,
+        headers=dict(server.headers),
+        sse_read_timeout=timeout_seconds,
+        httpx_client_factory=_http(server, watch, timeout_seconds),
+    )
+    async with Client(transport, mode="legacy", cache=None) as client:
+        yield client
+
+
+def _http(server: McpServer, watch: _Watch, timeout_seconds: float) -> Callable[..., httpx2.AsyncClient]:
+    """A factory in the shape that the SDK wants."""
+
+    def make(
+        headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = None, auth: httpx2.Auth | None = None
+    ) -> httpx2.AsyncClient:
+        transport = GuardedTransport(
+            allow_private=server.allow_private, max_bytes=MAX_BYTES, on_status=watch.status, on_fault=watch.found
+        )
+        limit = httpx2.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds))
+        return httpx2.AsyncClient(
+            headers=headers, timeout=limit, auth=auth, transport=transport, follow_redirects=False, trust_env=False
+        )
+
+    return make
+
+
+def _mapped(server: McpServer, watch: _Watch, failure: BaseException | None, timeout_seconds: float) -> McpError:
+    """One error for whatever happened; the transport's own findings first."""
+    where = f"MCP server {server.label!r}"
+    leaf = _leaf(failure) if failure is not None else None
+    if isinstance(leaf, McpError):
+        return leaf
+    if isinstance(watch.fault, ForbiddenAddress):
+        return McpError("forbidden_address", f"{where} is at an address that this server does not let requests reach.")
+    if isinstance(watch.fault, TooLarge):
+        return McpError("too_large", f"{where} sent more than {MAX_BYTES} bytes.")
+    if watch.refused in (401, 403):
+        message = f"{where} refused the credentials ({watch.refused})."
+        return McpError("http_error", message, status=watch.refused)
+    if leaf is None:
+        return McpError("timeout", f"{where} did not answer within {timeout_seconds:g} seconds.")
+    if watch.refused is not None:
+        return McpError("http_error", f"{where} answered with status {watch.refused}.", status=watch.refused)
+    if isinstance(leaf, httpx2.TimeoutException):
+        return McpError("timeout", f"{where} did not answer in time.")
+    if isinstance(leaf, httpx2.TransportError | OSError):
+        return McpError("connection_error", f"{where} cannot be reached.")
+    if isinstance(leaf, MCPError):
+        return McpError("protocol_error", f"{where}: {_line(leaf.error.message)}")
+    return McpError("protocol_error", f"{where} does not speak MCP as it should ({type(leaf).__name__}).")
+
+
+def _leaf(failure: BaseException) -> BaseException:
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
+
+
+def _line(text: str) -> str:
+    """One line, short, and without the query of any address in it."""
+    words = [_without_query(word) for word in str(text).split()]
+    return " ".join(words)[:_MAX_MESSAGE]
+
+
+def _without_query(word: str) -> str:
+    if "://" not in word:
+        return word
+    parts = urlsplit(word)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+
+
+async def _list_all(client: Client) -> list[McpToolDefinition]:
+    found: dict[str, McpToolDefinition] = {}
+    cursor, listed = None, 0
+    for _ in range(_MAX_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        listed += len(page.tools)
+        for tool in page.tools:
+            definition = _definition(tool)
+            if definition is not None and len(found) < _MAX_TOOLS:
+                found.setdefault(definition.name, definition)
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    if listed and not found:
+        raise McpError("protocol_error", "The server lists tools, but none of them is described as MCP demands.")
+    return list(found.values())
+
+
+def _definition(tool: mcp_types.Tool) -> McpToolDefinition | None:
+    """None for a tool that no model could call."""
+    schema = tool.input_schema
+    if not tool.name or len(tool.name) > _MAX_NAME or not tool.name.isprintable():
+        return None
+    if schema.get("type", "object") != "object" or not isinstance(schema.get("properties", {}), dict):
+        return None
+    notes = tool.annotations.model_dump(mode="json", by_alias=True, exclude_none=True) if tool.annotations else None
+    return McpToolDefinition(tool.name, tool.description, {"type": "object", "properties": {}, **schema}, notes)
+
+
+def _output(result: mcp_types.CallToolResult) -> ToolOutput:
+    parts = [_part(block) for block in result.content]
+    if not parts and result.structured_content is not None:
+        return json.dumps(result.structured_content, ensure_ascii=False)
+    if all(part["type"] == "input_text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _part(block: mcp_types.ContentBlock) -> JsonObject:
+    match block:
+        case mcp_types.TextContent():
+            return _text(block.text)
+        case mcp_types.ImageContent():
+            return {"type": "input_image", "image_url": f"data:{block.mime_type};base64,{block.data}"}
+        case mcp_types.EmbeddedResource(resource=mcp_types.TextResourceContents() as resource):
+            return _text(resource.text)
+        case mcp_types.EmbeddedResource():
+            return _text(f"[a resource that is not text: {block.resource.uri}]")
+        case mcp_types.ResourceLink():
+            return _text(f"[{block.name}: {block.uri}]")
+        case _:
+            return _text(f"[content of type {block.type!r}, which is not text]")
+
+
+def _text(text: str) -> JsonObject:
+    return {"type": "input_text", "text": text}
