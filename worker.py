@@ -136,7 +136,7 @@ async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None
     """Wait for Temporal: at start it may come up after us."""
     while not stopping.is_set():
         try:
-            return await connect_temporal(metrics_port=settings.worker_metrics_port)
+            return await connect_temporal(metrics_port=settings.worker_metrics_port, patient=True)
         except (RuntimeError, RPCError, OSError) as error:
             log.warning("temporal_not_reachable", reason=str(error))
             with contextlib.suppress(TimeoutError):

@@ -90,7 +90,7 @@ def validate_response(resource: Any) -> None:
     inside = {
         **resource,
         "output": [_checked(item) for item in resource["output"]],
-        "tools": [tool for tool in resource["tools"] if tool["type"] != "mcp"],
+        "tools": [tool for tool in resource["tools"] if tool.get("type") != "mcp"],
     }
     validate("ResponseResource", inside)
 

@@ -140,8 +140,9 @@ def check_whole(events: list[Event], text: str, status: str = "completed") -> di
     response: dict[str, Any] = terminal[0]["response"]
     assert response["status"] == status, response["error"]
     assert text_of(events) == text
-    done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
-    assert done == response["output"]
+    done = {e["output_index"]: e["item"] for e in events if e["type"] == "response.output_item.done"}
+    assert [done[index] for index in sorted(done)] == response["output"]
+    assert len(done) == sum(e["type"] == "response.output_item.done" for e in events)
     return response
 
 

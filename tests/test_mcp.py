@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from open_responses.io.temporal import DATA_CONVERTER
 from tests.mcp_server import TOKEN
-from tests.stack import Stack, check_whole, collect, until
+from tests.stack import Stack, check_whole, collect, events_of, until
 from tests.test_loop import HOSTED, outputs, script, types
 from tests.upstream import Script, Upstream, calls
 
@@ -224,12 +224,6 @@ async def test_a_background_response_waits_inside_its_workflow(
     call = next(item for item in response["output"] if item["type"] == "mcp_call")
     assert call["output"] == ("10" if approve else None)
     assert (await client.post(f"{url}/approvals", json=word)).status_code == 409
-    replayed = [event async for event in _replay(client, started["id"])]
+    replayed = [event async for event in events_of(client, resume=(started["id"], None))]
     assert check_whole(replayed, Script(words=2).text) == response
 
-
-async def _replay(client: httpx.AsyncClient, response_id: str) -> Any:
-    from tests.stack import events_of
-
-    async for event in events_of(client, resume=(response_id, None)):
-        yield event

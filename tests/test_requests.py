@@ -98,7 +98,7 @@ def test_a_number_too_large_for_a_float_is_refused() -> None:
         ({"max_output_tokens": 1}, "must be at least 16"),
         ({"temperature": "hot"}, "must be a number, but is a string"),
         ({"max_output_tokens": 16.5}, "must be an integer, without a fraction"),
-        ({"tools": [{"type": "mcp"}]}, "'mcp'"),
+        ({"tools": [{"type": "web_search"}]}, "'web_search'"),
         ({"conversation": "c"}, "previous_response_id"),
         (part({"type": "text", "text": ""}), "must be 'input_text', 'input_image' or 'input_file', but is 'text'"),
     ],

@@ -15,7 +15,7 @@ from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
+from temporalio.service import GrpcCompression, RetryConfig, RPCError, RPCStatusCode
 
 __all__ = ["DATA_CONVERTER", "WorkflowAlreadyStartedError", "connect", "is_away"]
 
@@ -59,15 +59,28 @@ class ZstdCodec(PayloadCodec):
 DATA_CONVERTER: DataConverter = dataclasses.replace(pydantic_data_converter, payload_codec=ZstdCodec())
 
 
-async def connect(*, metrics_port: int = 0, lazy: bool = False) -> Client:
-    """A client for `TEMPORAL_ADDRESS` (127.0.0.1:7233 by default) and the rest of Temporal's variables."""
+# An activity that ends while Temporal is away: its result must outlast the outage, or the work is done twice, a
+# minute later. The SDK's own limit is ten seconds.
+_PATIENT = RetryConfig(max_elapsed_time_millis=300_000, max_retries=1000, max_interval_millis=2_000)
+
+
+async def connect(*, metrics_port: int = 0, lazy: bool = False, patient: bool = False) -> Client:
+    """A client for `TEMPORAL_ADDRESS` (127.0.0.1:7233 by default) and the rest of Temporal's variables.
+
+    `patient`: for a worker, whose results may wait for minutes; a request's caller may not.
+    """
     profile = ClientConfig.load_client_connect_config()
     profile.setdefault("target_host", "127.0.0.1:7233")
     runtime = None
     if metrics_port:
         runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")))
     return await Client.connect(
-        **profile, data_converter=DATA_CONVERTER, lazy=lazy, runtime=runtime, grpc_compression=GrpcCompression.NONE
+        **profile,
+        data_converter=DATA_CONVERTER,
+        lazy=lazy,
+        runtime=runtime,
+        grpc_compression=GrpcCompression.NONE,
+        retry_config=_PATIENT if patient else None,
     )
 
 
