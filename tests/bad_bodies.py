@@ -171,7 +171,11 @@ BAD_BODIES: list[tuple[dict[str, Any], str, str]] = [
     ({"tool_choice": ALLOW_WEATHER}, VALUE, "tool_choice.tools[0].name"),
     ({"tool_choice": {**ALLOW_WEATHER, "tools": []}, "tools": [WEATHER]}, VALUE, "tool_choice.tools"),
     ({"tool_choice": {**ALLOW_WEATHER, "mode": "some"}, "tools": [WEATHER]}, VALUE, "tool_choice.mode"),
-    ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": "mcp"}]}}, MISSING, "tool_choice.tools[0].server_label"),
+    (
+        {"tool_choice": {"type": "allowed_tools", "tools": [{"type": "mcp"}]}},
+        MISSING,
+        "tool_choice.tools[0].server_label",
+    ),
     # numbers
     ({"temperature": "0.5"}, TYPE, "temperature"),
     ({"temperature": True}, TYPE, "temperature"),

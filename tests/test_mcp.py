@@ -226,4 +226,3 @@ async def test_a_background_response_waits_inside_its_workflow(
     assert (await client.post(f"{url}/approvals", json=word)).status_code == 409
     replayed = [event async for event in events_of(client, resume=(started["id"], None))]
     assert check_whole(replayed, Script(words=2).text) == response
-
