@@ -168,7 +168,9 @@ async def test_a_chain_survives_a_flush(client: httpx.AsyncClient, stack: Stack,
             redis = aioredis.Redis.from_url(stack.redis_url)
             await redis.flushall()
             await redis.aclose()
-        previous = (await client.post("/v1/responses", json=body)).json()["id"]
+        answer = await client.post("/v1/responses", json=body)
+        assert answer.status_code == 200, answer.text
+        previous = answer.json()["id"]
     asked = [m["content"] for m in upstream.requests[-1]["messages"] if m["role"] == "user"]
     assert asked == ["turn 0", "turn 1", "turn 2", "turn 3"]
 
