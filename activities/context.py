@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from open_responses.errors import PreviousResponseNotFound
+from open_responses.excerpt import readable
 from open_responses.io import keys
 from open_responses.io.event_log import Earlier, encode, item_field
 from open_responses.io.records import Records
@@ -36,7 +37,7 @@ class Context:
     def conversation(self, output: Sequence[JsonObject]) -> list[InputItem]:
         """All that the model may read, with the output as it stands."""
         finished = [item for item in output if item.get("status") not in ("in_progress", "incomplete")]
-        return self.items + INPUT_ITEMS.validate_python(finished)
+        return self.items + INPUT_ITEMS.validate_python([readable(item) for item in finished])
 
 
 class Contexts:
@@ -90,7 +91,7 @@ class Contexts:
             if ancestor is None:
                 raise PreviousResponseNotFound(f"response {ancestor_id}, earlier in the chain, is gone")
             items += input_items(ancestor.start)
-            items += INPUT_ITEMS.validate_python(without_partials(ancestor.output))
+            items += INPUT_ITEMS.validate_python([readable(item) for item in without_partials(ancestor.output)])
         if missing:
             self._remember(ancestors[-1], items)
         return items

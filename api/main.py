@@ -28,7 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = connect_redis(settings.redis_url)
-        temporal = await connect_temporal(lazy=True)
+        temporal = await connect_temporal(settings.blobs, lazy=True)
         store = ResponseStore(
             redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds
         )

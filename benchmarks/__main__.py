@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from dev import services
-from open_responses.io.temporal import DATA_CONVERTER
+from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.stack import Stack
 
 _WORDS, _GAP, _DELAY = 40, 0.02, 0.05

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from pathlib import Path
 
 from open_responses.contracts import ToolContext, ToolError
@@ -67,5 +68,5 @@ async def delete_all(what: str, context: ToolContext) -> str:
 
 
 async def big(megabytes: int) -> str:
-    """Says a lot."""
-    return "0123456789abcdef" * (megabytes * 65536)
+    """Says a lot, and nothing that compresses to little."""
+    return random.Random(1).randbytes(megabytes * 512 * 1024).hex()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from open_responses.io.temporal import DATA_CONVERTER
+from open_responses.io.payload_codec import DATA_CONVERTER
 
 HISTORIES = Path(__file__).parent / "histories"
 

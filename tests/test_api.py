@@ -295,7 +295,8 @@ async def test_the_operator_reads_the_run_in_temporal(
 ) -> None:
     from temporalio.client import Client
 
-    from open_responses.io.temporal import DATA_CONVERTER, MODEL, STATUS, TENANT
+    from open_responses.io.payload_codec import DATA_CONVERTER
+    from open_responses.io.temporal import MODEL, STATUS, TENANT
 
     response = await create(client)
     temporal = await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)

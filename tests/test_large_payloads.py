@@ -27,7 +27,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from dev import services
 from open_responses.io.large_payloads import ClaimBroken, FileStorageDriver, data_converter, sweep
-from open_responses.io.temporal import DATA_CONVERTER
+from open_responses.io.payload_codec import DATA_CONVERTER
 
 # Over Temporal's 2 MiB after compression, and small enough for a quick test; 20 MB was tried, too.
 MEGABYTES = float(os.environ.get("LARGE_PAYLOAD_MEGABYTES", "4"))

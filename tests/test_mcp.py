@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio as aioredis
 from temporalio.client import Client
 
-from open_responses.io.temporal import DATA_CONVERTER
+from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.mcp_server import TOKEN
 from tests.stack import Stack, check_whole, collect, events_of, until
 from tests.test_loop import HOSTED, outputs, script, types

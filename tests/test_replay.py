@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from open_responses.io.temporal import DATA_CONVERTER
+from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.record_history import HISTORIES
 from workflows.response import ResponseWorkflow
 

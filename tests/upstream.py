@@ -88,7 +88,8 @@ class Upstream:
 
     async def _answer(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         messages = body["messages"]
-        prompt = next(m["content"] for m in reversed(messages) if m["role"] == "user")
+        said = next(m["content"] for m in reversed(messages) if m["role"] == "user")
+        prompt = said if isinstance(said, str) else said[0]["text"]
         script = _turn(self.script_of(prompt), messages)
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         fault = script.faults[script.attempts] if script.attempts < len(script.faults) else None

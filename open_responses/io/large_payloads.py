@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     DataConverter,
@@ -27,8 +28,11 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from open_responses.io.temporal import DATA_CONVERTER
+from open_responses.io.payload_codec import DATA_CONVERTER
 
+log = structlog.get_logger(__name__)
+
+_DAY_SECONDS = 24 * 3600.0
 # A sixteenth of what Temporal takes: several such arguments fit one message, and some hundreds a history of 50 MB.
 _KEEP_INLINE_BELOW_BYTES = 128 * 1024
 
@@ -79,6 +83,19 @@ async def sweep(directory: Path, older_than_seconds: float) -> int:
     and Temporal's retention together. Any number of processes may sweep and store at once.
     """
     return await asyncio.to_thread(_sweep, directory, time.time() - older_than_seconds)
+
+
+async def sweep_daily(directory: Path, older_than_seconds: float) -> None:
+    """`sweep` now and every day, until cancelled. A folder that cannot be swept today is tried again tomorrow."""
+    while True:
+        try:
+            removed = await sweep(directory, older_than_seconds)
+        except OSError as error:
+            log.warning("blobs_not_swept", directory=str(directory), reason=str(error))
+        else:
+            if removed:
+                log.info("blobs_swept", directory=str(directory), removed=removed)
+        await asyncio.sleep(_DAY_SECONDS)
 
 
 def _store(directory: Path, payload: Payload) -> StorageDriverClaim:

@@ -37,8 +37,14 @@ class Settings(BaseSettings):
     encryption_keys: str | None = Field(default=None, repr=False)
     """Base64, 32 bytes each, comma-separated; the first seals. Without it, one is kept in the data folder."""
 
-    max_body_bytes: int = 1_900_000
-    """Temporal refuses a payload over 2 MiB; larger requests need a claim check, which is not there yet."""
+    blob_dir: str | None = None
+    """Payloads of 128 KiB and more, for Temporal's histories; every process must see the same folder."""
+
+    blob_ttl_seconds: int = 60 * 24 * 3600
+    """Must exceed the longest run of a response and Temporal's retention together."""
+
+    max_body_bytes: int = 64 * 1024 * 1024
+    """Images are sent inline: three of 20 MB, in base64, are refused; one is not."""
     response_ttl_seconds: int = 30 * 24 * 3600
     log_ttl_seconds: int = 3600
     """How long the event log outlives its response; afterwards a replay is rebuilt from the stored trace."""
@@ -47,6 +53,11 @@ class Settings(BaseSettings):
     max_concurrent_samples: int = 1000
     lease_seconds: float = 0.8
     keepalive_seconds: float = 15.0
+
+    @property
+    def blobs(self) -> Path:
+        """`OPEN_RESPONSES_BLOB_DIR`, or a folder in the data folder."""
+        return Path(self.blob_dir) if self.blob_dir else Path(self.data_dir) / "blobs"
 
     @cached_property
     def config(self) -> Config:

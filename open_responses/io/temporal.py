@@ -1,23 +1,20 @@
-"""One way to reach Temporal: address and TLS from the SDK's own environment variables, pydantic payloads, zstd."""
+"""One way to reach Temporal: address and TLS from the SDK's own environment variables, one data converter."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
-import zstandard
-from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import GrpcCompression, RetryConfig, RPCError, RPCStatusCode
 
-__all__ = ["DATA_CONVERTER", "WorkflowAlreadyStartedError", "connect", "is_away"]
+from open_responses.io.large_payloads import data_converter
+
+__all__ = ["WorkflowAlreadyStartedError", "connect", "is_away"]
 
 MODEL = SearchAttributeKey.for_keyword("OpenResponsesModel")
 PROVIDER = SearchAttributeKey.for_keyword("OpenResponsesProvider")
@@ -28,45 +25,15 @@ PREVIOUS = SearchAttributeKey.for_keyword("OpenResponsesPrevious")
 # How long a workflow task of a dead worker is waited for; no task of ours takes a tenth of it.
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=3)
 
-_ENCODING = b"binary/zstd"
-# Below this the frame costs more than it saves, and the UI shows small payloads without a codec endpoint.
-_COMPRESS_FROM_BYTES = 2048
-
-
-class ZstdCodec(PayloadCodec):
-    """Compresses payloads: history is bounded by bytes, and transcripts shrink about fourfold."""
-
-    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [self._compress(payload) for payload in payloads]
-
-    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [self._decompress(payload) for payload in payloads]
-
-    @staticmethod
-    def _compress(payload: Payload) -> Payload:
-        if payload.ByteSize() < _COMPRESS_FROM_BYTES:
-            return payload
-        data = zstandard.ZstdCompressor(level=3).compress(payload.SerializeToString())
-        return Payload(metadata={"encoding": _ENCODING}, data=data)
-
-    @staticmethod
-    def _decompress(payload: Payload) -> Payload:
-        if payload.metadata.get("encoding") != _ENCODING:
-            return payload
-        return Payload.FromString(zstandard.ZstdDecompressor().decompress(payload.data))
-
-
-DATA_CONVERTER: DataConverter = dataclasses.replace(pydantic_data_converter, payload_codec=ZstdCodec())
-
-
 # An activity that ends while Temporal is away: its result must outlast the outage, or the work is done twice, a
 # minute later. The SDK's own limit is ten seconds.
 _PATIENT = RetryConfig(max_elapsed_time_millis=300_000, max_retries=1000, max_interval_millis=2_000)
 
 
-async def connect(*, metrics_port: int = 0, lazy: bool = False, patient: bool = False) -> Client:
+async def connect(blob_dir: Path | None, *, metrics_port: int = 0, lazy: bool = False, patient: bool = False) -> Client:
     """A client for `TEMPORAL_ADDRESS` (127.0.0.1:7233 by default) and the rest of Temporal's variables.
 
+    `blob_dir` holds large payloads; every process must see the same one.
     `patient`: for a worker, whose results may wait for minutes; a request's caller may not.
     """
     profile = ClientConfig.load_client_connect_config()
@@ -76,7 +43,7 @@ async def connect(*, metrics_port: int = 0, lazy: bool = False, patient: bool = 
         runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")))
     return await Client.connect(
         **profile,
-        data_converter=DATA_CONVERTER,
+        data_converter=data_converter(blob_dir),
         lazy=lazy,
         runtime=runtime,
         grpc_compression=GrpcCompression.NONE,
