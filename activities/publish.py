@@ -45,9 +45,9 @@ def _writer(appender: Appender, call: PublishInput) -> Writer:
     knows = call.output is not None and call.trace is not None
     writer = Writer(
         appender,
-        call.start.response_id,
+        call.response_id,
         fence=fence(call.epoch, 0),
-        initial=call.start.initial(),
+        initial=call.initial,
         base=0 if knows else call.first_sequence,
         fold=Fold(call.output or ()),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,12 @@ from temporalio.service import RPCError
 
 from activities.context import Context, Contexts, mcp_lists
 from activities.errors import to_application_error
+from activities.fitting import fitted
 from activities.running import RunningWork, Stop
 from activities.takeover import Takeover, take_over
 from open_responses.assembler import Assembler
 from open_responses.contracts import Counters, Halt, Middleware, Provider, SampleCall, SampleContext
-from open_responses.deltas import Delta, Finish, TextDelta, Usage
+from open_responses.deltas import Finish, TextDelta, Usage
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken, ServerError, Unavailable
 from open_responses.fold import Fold
 from open_responses.io.event_log import Appender, Earlier, Fenced, Writer, fence, item_field
@@ -211,7 +212,7 @@ class Try:
             )
         )
         try:
-            async with contextlib.aclosing(_closable(deltas)) as stream:
+            async with contextlib.aclosing(deltas) as stream:
                 async for delta in stream:
                     if isinstance(delta, Finish):
                         return delta
@@ -230,14 +231,17 @@ class Try:
             context.conversation(assembler.fold.snapshot()),
             lambda label, tool: tool if label == HOSTED_LABEL else names.get((label, tool), tool),
         )
-        return SampleCall(
-            model=self._call.upstream_model,
-            items=items,
-            request=context.start.request,
-            tools=offer.functions,
-            tool_choice=offer.choice,
-            max_output_tokens=None if left is None else left - self._spent,
-            prefix=prefix,
+        return fitted(
+            SampleCall(
+                model=self._call.upstream_model,
+                items=items,
+                request=context.start.request,
+                tools=offer.functions,
+                tool_choice=offer.choice,
+                max_output_tokens=None if left is None else left - self._spent,
+                prefix=prefix,
+            ),
+            context.start.context_window,
         )
 
     def _halted(self, halt: Halt, assembler: Assembler, writer: Writer) -> Finish:
@@ -305,17 +309,6 @@ def _attempt_event(call: SampleInput, attempt: int, action: str) -> JsonObject:
         "reason": call.lost or "retried",
         "action": action,
     }
-
-
-async def _closable(deltas: AsyncIterator[Delta]) -> AsyncGenerator[Delta, None]:
-    """An adapter's iterator need not be a generator; what it holds open is closed when we are."""
-    try:
-        async for delta in deltas:
-            yield delta
-    finally:
-        close = getattr(deltas, "aclose", None)
-        if close is not None:
-            await close()
 
 
 async def _beat() -> None:

@@ -73,7 +73,9 @@ class ToolRunner:
         except ToolError as error:
             return ToolResult(outcome="failed", output=_shown(error))
         except Halt as halt:
-            return ToolResult(outcome="failed", output=halt.text or _shown(halt))
+            if halt.error is None:
+                return ToolResult(outcome="done", output=halt.text or "")
+            return ToolResult(outcome="halted", output=halt.error.message, reason=halt.error.error_code)
         except OpenResponsesError as error:
             raise ApplicationError(error.message, type=error.error_code, non_retryable=not error.retryable) from error
         except Exception as error:

@@ -18,16 +18,21 @@ from open_responses.json_types import JsonObject
 from open_responses.offer import hosted_names
 from open_responses.payloads import HostedTool, StartResponse
 from open_responses.requests import CreateResponse
+from open_responses.tokens import at_most, item_tokens
 from open_responses.tools import FunctionTool, HostedTools, McpTool, named_choices
+from open_responses.truncation import check_fits
 
 
 async def plan(state: AppState, tenant: str, asked: CreateResponse, response_id: str | None = None) -> StartResponse:
-    """Raises ModelNotFound, since there is no silent default model, and InvalidRequest for tools that cannot be had."""
+    """Raises ModelNotFound, since there is no silent default model, InvalidRequest for tools that cannot be had,
+    and ContextLengthExceeded for an input that no window takes.
+    """
     config, settings = state.settings.config, state.settings
     route = config.route(asked.model)
     if route is None:
         known = ", ".join(sorted({route.model for route in config.routes})) or "none is configured"
         raise ModelNotFound(f"No route for model {asked.model!r}. Routes: {known}.", param="model")
+    _check_length(asked, route.context_window)
     response_id = response_id or new_id("resp_")
     hosted = _hosted(config, asked)
     _check_servers(config, asked)
@@ -49,6 +54,13 @@ async def plan(state: AppState, tenant: str, asked: CreateResponse, response_id:
         max_turns=config.max_turns,
         deadline_seconds=config.deadline_seconds,
     )
+
+
+def _check_length(asked: CreateResponse, window: int | None) -> None:
+    """What cannot fit, whatever else the conversation holds (REQ-3)."""
+    if window is None or asked.truncation == "auto" or at_most(asked.input_items()) <= window:
+        return
+    check_fits(sum(map(item_tokens, asked.input_items())), window)
 
 
 def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:

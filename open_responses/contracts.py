@@ -125,9 +125,10 @@ class SampleContext:
 
 
 class Halt(Exception):
-    """Raised by a middleware to end the response: with a message of the assistant, or with an error.
+    """Raised by a middleware instead of going on: with a message, or with an error.
 
-    `Halt(message="…")` ends it as `completed`, with that text as its last item. `Halt(error=…)` ends it as `failed`.
+    Around a sample, `Halt(message="…")` ends it as `completed`, with that text as its last item; around a tool, the
+    text takes the place of the result, and the model goes on. `Halt(error=…)` ends it as `failed` from either.
     """
 
     def __init__(self, message: str | None = None, *, error: OpenResponsesError | None = None) -> None:

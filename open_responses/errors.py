@@ -9,6 +9,7 @@
     ├── NotFound                  404
     │   └── ModelNotFound         404
     ├── Conflict                  409
+    ├── TokenBudgetExceeded       429  type `too_many_requests`
     ├── ServerError               500
     │   └── Unavailable           503  a part of ours is away; retryable
     └── ProviderError             500  type `model_error`
@@ -84,6 +85,10 @@ class ModelNotFound(NotFound):
 
 class Conflict(OpenResponsesError):
     code, status, type = "conflict", 409, "invalid_request"
+
+
+class TokenBudgetExceeded(OpenResponsesError):
+    code, status, type = "token_budget_exceeded", 429, "too_many_requests"
 
 
 class ServerError(OpenResponsesError):

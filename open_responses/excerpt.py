@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from open_responses.items import FunctionCallOutput, InputItem
 from open_responses.json_types import JsonObject
+from open_responses.texts import map_texts
 
 MAX_RESULT_CHARACTERS = 400_000
 """About 100,000 tokens: half the context window of the larger models of today."""
@@ -33,3 +37,11 @@ def readable(item: JsonObject, limit: int = MAX_RESULT_CHARACTERS) -> JsonObject
 def _readable_part(part: JsonObject, limit: int) -> JsonObject:
     text = part.get("text")
     return {**part, "text": excerpt(text, limit)} if isinstance(text, str) else part
+
+
+def shorten_results(items: Sequence[InputItem], limit: int) -> list[InputItem]:
+    """The items, with each function call's output of more than `limit` characters cut."""
+    return [
+        map_texts(item, lambda text: excerpt(text, limit)) if isinstance(item, FunctionCallOutput) else item
+        for item in items
+    ]

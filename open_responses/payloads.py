@@ -207,11 +207,12 @@ class McpListInput(Payload):
     server_label: str
 
 
-ToolOutcome = Literal["done", "failed", "lost", "handed_over", "cancelled"]
+ToolOutcome = Literal["done", "failed", "halted", "lost", "handed_over", "cancelled"]
 
 
 class ToolResult(Payload):
-    """What became of a call. `failed`: `output` is the error's message, for the model.
+    """What became of a call. `failed`: `output` is the error's message, for the model. `halted`: a middleware ends the
+    response with the error of code `reason`, whose message is the output.
 
     `lost` and `handed_over`: the worker died or shut down, and the call is to be run again, with the same key.
     """
@@ -243,10 +244,12 @@ class McpListResult(Payload):
 class PublishInput(Payload):
     """Events of the workflow's own, and the items that they settle, by output index.
 
-    `output` and `trace` are sent only when the log was found to have lost what comes before: it is written again.
+    `initial` is the response before anything came. `output` and `trace` are sent only when the log was found to have
+    lost what comes before: it is written again.
     """
 
-    start: StartResponse
+    response_id: str
+    initial: JsonObject
     epoch: int
     first_sequence: int
     events: list[JsonObject]

@@ -47,6 +47,21 @@ provider = "impatient"
 [[routes]]
 model = "smollm2"
 provider = "local"
+[[routes]]
+model = "fake-small"
+provider = "fake"
+context_window = 400
+[[middleware]]
+target = "open_responses.middleware.audit_log:AuditLog"
+options = {{path = "{audit}"}}
+[[middleware]]
+target = "open_responses.middleware.content_guard:ContentGuard"
+options = {{pattern = "unspeakable|word7 word8 word9 word10 word11 guarded", message = "Not here."}}
+[[middleware]]
+target = "open_responses.middleware.token_budget:TokenBudget"
+options = {{per_response = 1_000_000, per_tenant = 1_000_000_000}}
+[[middleware]]
+target = "tests.hosted:Interfering"
 [[tools]]
 name = "get_weather"
 target = "tests.hosted:get_weather"
@@ -114,7 +129,7 @@ async def session_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upst
     data: Path = tmp_path_factory.mktemp("data")
     ports = {name: services.free_port() for name in ("valkey", "temporal", "llama", "api", "mcp", "mcp_sse")}
     config = data / "open_responses.toml"
-    config.write_text(_CONFIG.format(fake=upstream.port, **ports))
+    config.write_text(_CONFIG.format(fake=upstream.port, audit=data / "audit.jsonl", **ports))
     (data / "hosted").mkdir()
     stack = Stack(data)
     stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"

@@ -7,7 +7,8 @@ import os
 import random
 from pathlib import Path
 
-from open_responses.contracts import ToolContext, ToolError
+from open_responses.contracts import Halt, Middleware, ToolContext, ToolError, ToolNext, ToolOutput
+from open_responses.errors import ServerError
 
 
 def folder() -> Path:
@@ -70,3 +71,15 @@ async def delete_all(what: str, context: ToolContext) -> str:
 async def big(megabytes: int) -> str:
     """Says a lot, and nothing that compresses to little."""
     return random.Random(1).randbytes(megabytes * 512 * 1024).hex()
+
+
+class Interfering(Middleware):
+    """Halts calls that ask for it by their arguments."""
+
+    async def around_tool(self, context: ToolContext, call_next: ToolNext) -> ToolOutput:
+        match context.arguments.get("city"):
+            case "Atlantis":
+                raise Halt("It has sunk.")
+            case "Mordor":
+                raise Halt(error=ServerError("One does not simply ask.", code="not_simply"))
+        return await call_next(context)

@@ -370,6 +370,8 @@ class ResponseWorkflow:
             self._ledger.settle_call(index, output=text, error=error)
         else:
             self._ledger.settle(index, output=outcome.output, status="completed")
+        if outcome.ending is not None:
+            self._stop = self._stop or outcome.ending
         await self._publish()
 
     async def _run_approved(self, approvals: Sequence[int]) -> None:
@@ -423,7 +425,8 @@ class ResponseWorkflow:
                 return
             self._epoch += 1
             call = PublishInput(
-                start=self._start,
+                response_id=self._start.response_id,
+                initial=self._start.initial(),
                 epoch=self._epoch,
                 first_sequence=taken.first_sequence,
                 events=taken.events,

@@ -24,11 +24,13 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.next_step import Call
     from open_responses.payloads import (
         FLEET_PREFIX,
+        Ending,
         HostedTool,
         McpCallInput,
         StartResponse,
         ToolCall,
         ToolContextPayload,
+        ToolResult,
     )
     from open_responses.tool_output import tool_output
     from workflows import calls
@@ -41,10 +43,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the model reads. `failed`: it is an error's message."""
+    """What the model reads. `failed`: it is an error's message. `ending`: the response is to end with it."""
 
     output: ToolOutput
     failed: bool = False
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ class ToolRun:
             result = await until_stopped(handle, self.is_stopping)
             if result is None or result.outcome == "cancelled":
                 return None
-            if result.outcome in ("done", "failed"):
-                return Outcome(result.output, result.outcome == "failed")
+            if result.outcome in ("done", "failed", "halted"):
+                return _outcome(result)
         return Outcome(f"The worker that ran {call.name!r} was lost; the call was not finished.", failed=True)
 
     async def _mcp(self, call: Call, output_index: int) -> Outcome | None:
@@ -95,8 +98,8 @@ class ToolRun:
             result = await until_stopped(calls.start_mcp_call(given), self.is_stopping)
             if result is None or result.outcome == "cancelled":
                 return None
-            if result.outcome in ("done", "failed"):
-                return Outcome(result.output, result.outcome == "failed")
+            if result.outcome in ("done", "failed", "halted"):
+                return _outcome(result)
         return Outcome(f"The worker that called {call.name!r} was lost each time.", failed=True)
 
     async def _fleet(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
@@ -133,6 +136,13 @@ async def until_stopped(handle: workflow.ActivityHandle[Result], is_stopping: Ca
         handle.cancel()
         return None
     return await handle
+
+
+def _outcome(result: ToolResult) -> Outcome:
+    if result.outcome != "halted":
+        return Outcome(result.output, result.outcome == "failed")
+    error = Ending(status="failed", error_code=result.reason or "server_error", error_message=str(result.output))
+    return Outcome(result.output, failed=True, ending=error)
 
 
 def _message(error: ActivityError, call: Call) -> str:

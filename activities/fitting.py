@@ -1,0 +1,27 @@
+"""A sample's call made to fit its model's context window, where the window is configured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from open_responses.contracts import SampleCall
+from open_responses.tokens import at_most, count_tokens, item_tokens, json_tokens
+from open_responses.truncation import budget, check_fits, fit
+
+
+def fitted(call: SampleCall, window: int | None) -> SampleCall:
+    """Oldest turns dropped under `truncation: auto`; else all of it, or ContextLengthExceeded.
+
+    Without a window, all of it: then the provider says what is too long.
+    """
+    if window is None:
+        return call
+    around = count_tokens(call.request.instructions or "") + count_tokens(call.prefix or "")
+    around += json_tokens(tool.model_dump(mode="json", exclude_unset=True) for tool in call.tools)
+    left = budget(window, call.max_output_tokens) - around
+    if at_most(call.items) <= left:
+        return call
+    if call.request.truncation == "auto":
+        return replace(call, items=fit(call.items, left, item_tokens))
+    check_fits(around + sum(map(item_tokens, call.items)), window)
+    return call

@@ -1,0 +1,74 @@
+"""Personal data by pattern: the provider never reads it, and tools' results do not bring it in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+from open_responses.contracts import Middleware, SampleContext, SampleNext
+from open_responses.deltas import Delta
+from open_responses.texts import map_texts
+
+_PATTERNS = {
+    "email": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}",
+    "iban": r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b",
+    "card": r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])",
+    "us_ssn": r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])",
+    "phone": r"(?<![\w+])\+\d(?:[ ()./-]{0,2}\d){7,14}(?!\d)"
+    r"|(?<!\w)(?<!\d[ .-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![ .-]?\w)",
+    "ipv4": r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])",
+}
+DEFAULT_KINDS = "email,iban,card,us_ssn,phone"
+
+
+class RedactPII(Middleware):
+    """Puts `[email]`, `[card]` … in place of what looks like one, in all that the model is sent.
+
+    `kinds`: which, by comma (email, iban, card, us_ssn, phone, ipv4). `pattern`: a regular expression of your own, put
+    in place as `[redacted]`. The client's own input is stored as it was sent; only the provider sees less. Images and
+    files are passed on as they are.
+    """
+
+    def __init__(self, kinds: str = DEFAULT_KINDS, pattern: str | None = None) -> None:
+        names = [kind.strip() for kind in kinds.split(",") if kind.strip()]
+        unknown = [name for name in names if name not in _PATTERNS]
+        if unknown:
+            raise ValueError(f"unknown kinds {', '.join(unknown)}; there are {', '.join(_PATTERNS)}")
+        self._rules: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
+            (re.compile(_PATTERNS[name]), _card if name == "card" else _named(name)) for name in names
+        ]
+        if pattern is not None:
+            self._rules.append((_compiled(pattern), lambda _: "[redacted]"))
+
+    def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
+        call = context.call
+        request = call.request
+        if request.instructions:
+            request = request.model_copy(update={"instructions": self.redacted(request.instructions)})
+        items = [map_texts(item, self.redacted) for item in call.items]
+        return call_next(replace(context, call=replace(call, items=items, request=request)))
+
+    def redacted(self, text: str) -> str:
+        """The text without what the patterns find."""
+        for pattern, put in self._rules:
+            text = pattern.sub(put, text)
+        return text
+
+
+def _named(kind: str) -> Callable[[re.Match[str]], str]:
+    return lambda _: f"[{kind}]"
+
+
+def _card(match: re.Match[str]) -> str:
+    """Long numbers are many things; a card's number has its check digit (Luhn, ISO/IEC 7812-1)."""
+    digits = [int(character) for character in match[0] if character.isdigit()]
+    doubled = [d if i % 2 == 0 else d * 2 - 9 * (d > 4) for i, d in enumerate(reversed(digits))]
+    return "[card]" if sum(doubled) % 10 == 0 else match[0]
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
