@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks import loop
 from dev import services
 from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.stack import Stack
@@ -30,6 +31,9 @@ base_url = "http://127.0.0.1:{port}/v1"
 [[routes]]
 model = "fake"
 provider = "fake"
+[[tools]]
+name = "wait"
+target = "benchmarks.tools:wait"
 """
 
 
@@ -53,6 +57,7 @@ async def main() -> None:
                     await _compare(client, stack, upstream, streams)
                 await _short_answers(client, stack)
                 await _history(client, stack)
+                await loop.measure(client, stack, upstream)
                 await _recovery(client, stack)
         finally:
             await stack.stop()
@@ -60,7 +65,7 @@ async def main() -> None:
 
 async def _start(data: Path) -> tuple[Stack, str]:
     port, valkey, temporal, api = (services.free_port() for _ in range(4))
-    (data / "config.toml").write_text(_CONFIG.format(port=port))
+    (data / "config.toml").write_text("max_turns = 1000\n" + _CONFIG.format(port=port))
     stack = Stack(data)
     stack.redis_url, stack.temporal_address = f"redis://127.0.0.1:{valkey}/0", f"127.0.0.1:{temporal}"
     stack.api_url = f"http://127.0.0.1:{api}"

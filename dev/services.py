@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
+_POLLS_PER_SECOND = 1000
 SEARCH_ATTRIBUTES = ("Model", "Provider", "Tenant", "Status", "Previous")
 _PR_SET_PDEATHSIG = 1
 
@@ -61,6 +62,9 @@ def temporal(port: int, data: Path, *, ui_port: int | None = None) -> Service:
     command += ["--sqlite-pragma", "synchronous=normal"]
     for queue in ("Read", "Write"):
         command += ["--dynamic-config-value", f"matching.numTaskqueue{queue}Partitions=1"]
+    # 20 by default: a response that takes two steps in a second would wait up to 50 ms for each.
+    command += ["--dynamic-config-value", f"history.transferProcessorMaxPollRPS={_POLLS_PER_SECOND}"]
+    command += ["--dynamic-config-value", f"history.timerProcessorMaxPollRPS={_POLLS_PER_SECOND}"]
     for name in SEARCH_ATTRIBUTES:
         command += ["--search-attribute", f"OpenResponses{name}=Keyword"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]

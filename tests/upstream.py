@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+# A long run sends its whole conversation again on each turn.
+_REMEMBERED = 300
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Upstream:
     """`async with Upstream() as upstream`; requests are kept in `requests`."""
 
     def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
+        self.requests: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
         self.scripts: dict[str, Script] = {}
         self.port = 0
         self._server: asyncio.Server | None = None
