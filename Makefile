@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check lock bench demo up clean
+.PHONY: dev test check lock bench demo research up clean
 
 dev: .venv/stamp
 	@$(BIN)/python -m dev
@@ -20,6 +20,9 @@ bench: .venv/stamp
 
 demo: .venv/stamp
 	@$(BIN)/python -m examples.kill_the_worker
+
+research: .venv/stamp
+	@$(BIN)/python -m examples.research_agent
 
 up:
 	docker compose up --build

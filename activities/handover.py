@@ -8,8 +8,6 @@ import contextlib
 from collections.abc import Iterable
 
 import structlog
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -17,6 +15,7 @@ from activities.running import RunningWork
 from open_responses.io import keys
 from open_responses.io.leases import Reaper, Running
 from open_responses.io.redis import Redis, RedisDown
+from open_responses.io.temporal import unstick
 from open_responses.payloads import FLEET_PREFIX, WORKFLOW, SampleResult
 
 log = structlog.get_logger(__name__)
@@ -38,7 +37,7 @@ class Handover:
 
     async def forget_stickiness(self, workflow_ids: Iterable[str]) -> None:
         """The next workflow task goes to any worker, and not to the one that is leaving."""
-        await asyncio.gather(*(self._unstick(workflow_id) for workflow_id in workflow_ids))
+        await asyncio.gather(*(unstick(self._temporal, workflow_id) for workflow_id in workflow_ids))
 
     async def _search(self, worker_id: str, done: set[str]) -> None:
         """A worker may die between Temporal's dispatch and its own note of it; Temporal knows who it dispatched to."""
@@ -68,13 +67,13 @@ class Handover:
         description = await self._temporal.get_workflow_handle(workflow_id).describe()
         pending = description.raw_description.pending_activities
         if not pending:
-            await self._unstick(workflow_id)
+            await unstick(self._temporal, workflow_id)
         for activity in pending:
             if activity.last_worker_identity == worker_id:
                 await self._lose(Running(workflow_id, description.run_id or "", activity.activity_id))
 
     async def _lose(self, activity: Running) -> None:
-        await self._unstick(activity.workflow_id)
+        await unstick(self._temporal, activity.workflow_id)
         handle = self._temporal.get_async_activity_handle(
             workflow_id=activity.workflow_id, run_id=activity.run_id, activity_id=activity.activity_id
         )
@@ -83,13 +82,6 @@ class Handover:
         except RPCError as error:
             # It ended before its worker did, or somebody else was faster.
             log.info("nothing_to_hand_over", response_id=activity.workflow_id, reason=str(error))
-
-    async def _unstick(self, workflow_id: str) -> None:
-        request = ResetStickyTaskQueueRequest(
-            namespace=self._temporal.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
-        )
-        with contextlib.suppress(RPCError):
-            await self._temporal.workflow_service.reset_sticky_task_queue(request)
 
 
 async def listen(redis: Redis, running: RunningWork, reaper: Reaper) -> None:

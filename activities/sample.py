@@ -207,7 +207,7 @@ class Try:
                 response_id=self._call.response_id,
                 tenant=context.start.tenant,
                 turn=self._call.turn,
-                attempt=self._call.epoch + self._attempt - 1,
+                attempt=self._call.tries + self._attempt - 1,
                 counters=self._with.counters,
             )
         )
@@ -305,7 +305,7 @@ def _attempt_event(call: SampleInput, attempt: int, action: str) -> JsonObject:
     return {
         "type": "open_responses:attempt",
         "turn": call.turn,
-        "attempt": call.epoch + attempt - 1,
+        "attempt": call.tries + attempt - 1,
         "reason": call.lost or "retried",
         "action": action,
     }

@@ -24,6 +24,7 @@ from activities.running import RunningWork, Stop
 from open_responses.contracts import Halt, Middleware, Tool, ToolContext, ToolError, ToolNext, ToolOutput
 from open_responses.errors import OpenResponsesError
 from open_responses.io.leases import Lease, Running
+from open_responses.io.temporal import unstick
 from open_responses.json_types import JsonObject
 from open_responses.middleware.compose import compose_tool
 from open_responses.payloads import ToolCall, ToolContextPayload, ToolProgress, ToolResult
@@ -69,7 +70,11 @@ class ToolRunner:
         )
         beats = asyncio.create_task(_beat())
         try:
-            return await _until_stopped(compose_tool(self.middleware, last)(context), stop)
+            result = await _until_stopped(compose_tool(self.middleware, last)(context), stop)
+            if stop.done() and stop.result() == "handed_over":
+                # Meanwhile this worker may have had another task of the workflow: it is not to wait for us again.
+                await unstick(self.temporal, given.response_id)
+            return result
         except ToolError as error:
             return ToolResult(outcome="failed", output=_shown(error))
         except Halt as halt:

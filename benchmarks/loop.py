@@ -64,9 +64,7 @@ async def _history(client: httpx.AsyncClient, stack: Stack) -> None:
         described = await temporal.get_workflow_handle(response["id"]).describe()
         info = described.raw_description.workflow_execution_info
         each = (info.history_size_bytes - earlier[1]) / (turns - earlier[0])
-        print(
-            f"history of {turns} turns: {info.history_length} events; {each:.0f} bytes for each turn from {earlier[0]} on"
-        )
+        print(f"history of {turns} turns: {info.history_length} events; {each:.0f} bytes a turn from {earlier[0]} on")
         earlier = (turns, info.history_size_bytes)
 
 

@@ -29,6 +29,10 @@ FLEET_PREFIX = "fleet-"
 """Begins the id of an activity that another fleet runs: its worker's death is not ours to notice."""
 
 
+MAX_FLEET_PAYLOAD = 100_000
+"""Characters of JSON: what is longer leaves history for files of ours, which another fleet cannot read."""
+
+
 class Payload(BaseModel):
     """Base of all payloads: unknown fields are ignored, so that an older worker reads what a newer one wrote."""
 
@@ -146,6 +150,7 @@ class SampleInput(Payload):
     first_output_index: int
     max_output_tokens: int | None = None
     choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
+    tries: int = Field(default=1, description="Counts the tries at this turn, from 1.")
     lost: str | None = Field(default=None, description="Why the try before this one did not end; None for the first.")
 
 

@@ -96,6 +96,13 @@ name = "fleet_tool"
 task_queue = "another-fleet"
 description = "Adds two numbers."
 parameters = {{ type = "object", properties = {{ a = {{ type = "number" }}, b = {{ type = "number" }} }} }}
+[[tools]]
+name = "word_count"
+description = "Counts words, and says which are the most frequent."
+parameters = {{type = "object", properties = {{text = {{type = "string"}}}}, required = ["text"]}}
+task_queue = "typescript"
+timeout_seconds = 10
+max_attempts = 2
 [[mcp_servers]]
 label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"

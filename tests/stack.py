@@ -33,6 +33,7 @@ class Stack:
     data: Path
     services: dict[str, Service] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    leaving: set[str] = field(default_factory=set)
     redis_url: str = ""
     temporal_address: str = ""
     api_url: str = ""
@@ -49,6 +50,8 @@ class Stack:
 
     def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.processes[name].pid, number)
+        if number == signal.SIGTERM:
+            self.leaving.add(name)
 
     async def kill(self, name: str) -> None:
         """`kill -9`, and nobody is told."""
@@ -75,6 +78,9 @@ class Stack:
     async def heal(self) -> None:
         """Start again whatever a test has ended."""
         for name, process in list(self.processes.items()):
+            if name in self.leaving:
+                self.leaving.discard(name)
+                await asyncio.to_thread(process.wait, 30)
             if process.poll() is not None:
                 await self.start(name)
 

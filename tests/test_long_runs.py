@@ -30,8 +30,8 @@ async def patient_client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
             yield client
     finally:
-        stack.signal("api-patient", 15)
-        del stack.services["api-patient"]
+        await stack.kill("api-patient")
+        del stack.processes["api-patient"], stack.services["api-patient"]
 
 
 async def history_bytes(temporal: Client, response_id: str) -> list[int]:

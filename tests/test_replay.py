@@ -16,7 +16,17 @@ RECORDED = sorted(HISTORIES.glob("*.json"))
 
 
 def test_histories_are_there() -> None:
-    assert {path.stem for path in RECORDED} >= {"completed", "worker_killed", "cancelled", "failed"}
+    assert {path.stem for path in RECORDED} >= {
+        "completed",
+        "worker_killed",
+        "cancelled",
+        "failed",
+        "hosted_tools",
+        "killed_in_a_tool",
+        "mcp",
+        "live_approval",
+        "halted",
+    }
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)

@@ -256,8 +256,8 @@ class ResponseWorkflow:
         second, and its timer is for providers that asked for patience.
         """
         lost: str | None = None
-        for _ in range(_MAX_TRIES_PER_TURN):
-            result = await self._try_sample(lost)
+        for tries in range(1, _MAX_TRIES_PER_TURN + 1):
+            result = await self._try_sample(tries, lost)
             if result is None or result.outcome == "cancelled":
                 return None
             if result.outcome == "done":
@@ -273,14 +273,14 @@ class ResponseWorkflow:
             retry_state=None,
         )
 
-    async def _try_sample(self, lost: str | None) -> SampleResult | None:
+    async def _try_sample(self, tries: int, lost: str | None) -> SampleResult | None:
         self._epoch += 1
         self._show("sampling" if lost is None else f"sampling again ({lost})")
         if self._stop is not None:
             self._cut_off = True
             return None
         try:
-            result = await until_stopped(calls.start_sample(self._sample_input(lost)), self._is_stopping)
+            result = await until_stopped(calls.start_sample(self._sample_input(tries, lost)), self._is_stopping)
         except ActivityError as error:
             self._cut_off = True
             if isinstance(error.cause, CancelledError):
@@ -292,7 +292,7 @@ class ResponseWorkflow:
     def _is_stopping(self) -> bool:
         return self._stop is not None
 
-    def _sample_input(self, lost: str | None) -> SampleInput:
+    def _sample_input(self, tries: int, lost: str | None) -> SampleInput:
         return SampleInput(
             response_id=self._start.response_id,
             turn=self._turn,
@@ -304,6 +304,7 @@ class ResponseWorkflow:
             first_output_index=len(self._ledger.output),
             max_output_tokens=self._tokens_left(),
             choice_spent=self._choice_spent,
+            tries=tries,
             lost=lost,
         )
 

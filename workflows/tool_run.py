@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.next_step import Call
     from open_responses.payloads import (
         FLEET_PREFIX,
+        MAX_FLEET_PAYLOAD,
         Ending,
         HostedTool,
         McpCallInput,
@@ -105,6 +106,8 @@ class ToolRun:
     async def _fleet(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
         """Whatever JSON the fleet's activity returns is made text, unless it is content parts."""
         given = ToolCall(tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, 1))
+        if len(given.model_dump_json()) > MAX_FLEET_PAYLOAD:
+            return Outcome(f"The arguments of {call.name!r} are too long. Call it again with less.", failed=True)
         handle = calls.start_fleet_tool(tool, given, f"{FLEET_PREFIX}{output_index}")
         returned = await until_stopped(handle, self.is_stopping)
         if self.is_stopping() and not handle.done():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from pathlib import Path
 
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.envconfig import ClientConfig
@@ -14,7 +17,7 @@ from temporalio.service import GrpcCompression, RetryConfig, RPCError, RPCStatus
 
 from open_responses.io.large_payloads import data_converter
 
-__all__ = ["WorkflowAlreadyStartedError", "connect", "is_away"]
+__all__ = ["WorkflowAlreadyStartedError", "connect", "is_away", "unstick"]
 
 MODEL = SearchAttributeKey.for_keyword("OpenResponsesModel")
 PROVIDER = SearchAttributeKey.for_keyword("OpenResponsesProvider")
@@ -60,3 +63,12 @@ def is_away(error: RPCError) -> bool:
         RPCStatusCode.RESOURCE_EXHAUSTED,
         RPCStatusCode.UNKNOWN,
     )
+
+
+async def unstick(client: Client, workflow_id: str) -> None:
+    """The workflow's next task goes to any worker, and not to the one that had its last. Best effort."""
+    request = ResetStickyTaskQueueRequest(
+        namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
+    )
+    with contextlib.suppress(RPCError):
+        await client.workflow_service.reset_sticky_task_queue(request)
