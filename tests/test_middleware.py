@@ -14,6 +14,8 @@ from open_responses.config import Config
 from open_responses.contracts import Halt, Middleware, NoCounters, SampleCall, SampleContext, ToolContext
 from open_responses.deltas import Delta, Finish, TextDelta, Usage
 from open_responses.errors import ProviderTimeout, TokenBudgetExceeded
+from open_responses.io.counters import RedisCounters
+from open_responses.io.redis import connect
 from open_responses.items import INPUT_ITEMS
 from open_responses.json_types import JsonObject
 from open_responses.middleware.audit_log import AuditLog
@@ -239,3 +241,15 @@ async def test_a_halt_around_a_tool_speaks_for_it_or_ends_the_response(
     audited = [json.loads(line) for line in (stack.data / "audit.jsonl").read_text().splitlines()]
     ours = [line for line in audited if line["response_id"] == failed["id"]]
     assert {(line["event"], line["outcome"]) for line in ours} >= {("sample", "tool_calls"), ("tool_call", "Halt")}
+
+
+async def test_what_is_counted_in_an_outage_is_counted_afterwards(stack: Stack) -> None:
+    redis = connect(stack.redis_url)
+    counters = RedisCounters(redis)
+    assert await counters.add("test:owed", 3, ttl_seconds=60) == 3
+    await stack.kill("valkey")
+    assert await counters.add("test:owed", 4, ttl_seconds=60) == 4
+    await stack.start("valkey")
+    assert await counters.add("test:owed", 5, ttl_seconds=60) == 12
+    assert await RedisCounters(redis).add("test:owed", 0, ttl_seconds=60) == 12
+    await redis.aclose()

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from open_responses.io import keys
-from open_responses.io.redis import Redis
+from open_responses.io.redis import Redis, RedisDown
+
+_MOST_OWED = 10_000
 
 
 class RedisCounters:
-    """Implements `contracts.Counters`. Raises RedisDown during an outage."""
+    """Implements `contracts.Counters`.
+
+    An outage of Redis stops no response: what is added meanwhile is owed, and counted with the next that succeeds; the
+    sum is then what this process knows.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._owed: dict[str, int] = {}
 
     async def add(self, name: str, amount: int, *, ttl_seconds: int) -> int:
         """The count starts anew `ttl_seconds` after it was first added to."""
+        amount += self._owed.pop(name, 0)
         pipe = self._redis.pipeline(transaction=True)
         pipe.incrby(keys.counter(name), amount)
         pipe.expire(keys.counter(name), ttl_seconds, nx=True)
-        total, _ = await pipe.execute()
+        try:
+            total, _ = await pipe.execute()
+        except RedisDown:
+            if amount and len(self._owed) < _MOST_OWED:
+                self._owed[name] = self._owed.get(name, 0) + amount
+            return amount
         return int(total)
