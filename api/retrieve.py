@@ -115,7 +115,18 @@ async def _as_it_stands(state: AppState, record: Record) -> bytes | JsonObject:
                 fold.apply(orjson.loads(event))
     if fold.terminal is not None and fold.response is not None:
         return fold.response
+    if fold.next_sequence == 0 and (lost := await _from_workflow(state, record)) is not None:
+        return lost
     return {**(started_response(initial) if fold.next_sequence else initial), "output": fold.snapshot()}
+
+
+async def _from_workflow(state: AppState, record: Record) -> JsonObject | None:
+    """A running response whose log is gone, or has not begun, as its workflow has it."""
+    with contextlib.suppress(RPCError):
+        progress = await state.records.progress(record.start.response_id)
+        if progress.trace:
+            return {**started_response(record.start.initial()), "output": progress.output}
+    return None
 
 
 async def _replay(state: AppState, record: Record, after: int | None) -> AsyncGenerator[bytes | None, None]:

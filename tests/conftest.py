@@ -103,6 +103,9 @@ parameters = {{type = "object", properties = {{text = {{type = "string"}}}}, req
 task_queue = "typescript"
 timeout_seconds = 10
 max_attempts = 2
+[[tools]]
+name = "talks"
+target = "tests.hosted:talks"
 [[mcp_servers]]
 label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"

@@ -73,6 +73,14 @@ async def big(megabytes: int) -> str:
     return random.Random(1).randbytes(megabytes * 512 * 1024).hex()
 
 
+async def talks(context: ToolContext) -> str:
+    """Says how far it is."""
+    for step in range(3):
+        context.progress(f"step {step}")
+        await asyncio.sleep(1.1)
+    return "done"
+
+
 class Interfering(Middleware):
     """Halts calls that ask for it by their arguments."""
 

@@ -23,12 +23,27 @@ CLAUSES: dict[str, list[str]] = {
     "ITEM-7": ["test_api.test_function_calls_stream_interleaved_and_keep_the_models_ids"],
     "ITEM-8": ["test_grammar.test_any_stream_folds_to_its_items_and_replays_from_its_trace"],
     "REQ-1": ["test_api.test_a_chain_gives_the_model_the_whole_conversation"],
+    "REQ-2": [
+        "test_loop.test_tools_outside_allowed_tools_are_never_run_and_never_surface_as_calls",
+        "test_loop.test_a_forced_choice_holds_for_the_first_call_only",
+        "test_offer.test_a_choice_is_told_to_the_provider_and_enforced_here",
+    ],
+    "REQ-3": [
+        "test_truncation.test_auto_drops_the_oldest_turns_and_disabled_refuses",
+        "test_truncation.test_no_output_is_ever_without_its_call",
+    ],
+    "REQ-5": ["test_loop.test_max_tool_calls_bounds_the_whole_response"],
+    "REQ-6": ["test_loop.test_one_call_a_turn_where_parallel_calls_are_off"],
     "REQ-4": ["test_api.test_length_ends_in_incomplete"],
     "REQ-7": ["test_api.test_plain_json_is_the_fold_of_the_stream"],
     "REQ-9": ["test_api.test_what_is_not_stored_cannot_be_fetched_or_continued"],
     "REQ-10": ["test_api.test_background_returns_queued_at_once_and_can_be_polled"],
     "REQ-13": ["test_api.test_bad_bodies_are_refused_over_http_before_anything_starts"],
     "REQ-15": ["test_api.test_plain_json_is_the_fold_of_the_stream"],
+    "EXT-2": [
+        "test_loop.test_a_hosted_tool_runs_inside_the_loop_and_leaves_its_receipt",
+        "test_sdks.test_the_openai_sdk_answers_its_own_calls",
+    ],
     "EXT-1": ["test_survival.test_a_killed_worker_leaves_no_gap_in_the_stream"],
 }
 
@@ -36,14 +51,9 @@ LATER: dict[str, str] = {
     **dict.fromkeys([f"WS-{n}" for n in range(1, 10)], "no WebSocket yet"),
     "ITEM-9": "phase is kept in the input, and no adapter produces it",
     "ITEM-10": "item_reference is refused",
-    "REQ-2": "tool_choice is passed on; allowed_tools is not enforced",
-    "REQ-3": "truncation is echoed; nothing is dropped",
-    "REQ-5": "no hosted tools yet",
-    "REQ-6": "passed on to the provider",
     "REQ-8": "echoed; no scheduling yet",
     "REQ-11": "passed on; the text is not validated",
     "REQ-12": "validated; no encrypted reasoning yet",
     "REQ-14": "validated; deltas are not padded",
     "REQ-16": "no compaction yet",
-    "EXT-2": "no hosted tools yet",
 }

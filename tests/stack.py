@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,22 @@ class Stack:
     async def stop(self) -> None:
         for process in reversed(self.processes.values()):
             await services.stop(process)
+
+
+@asynccontextmanager
+async def another_api(stack: Stack, head: str = "", tail: str = "") -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a second API whose configuration has more at its beginning or its end."""
+    config = stack.data / "another.toml"
+    config.write_text("\n".join([head, (stack.data / "open_responses.toml").read_text(), tail]))
+    port = services.free_port()
+    stack.services["another-api"] = services.api(port, {**stack.env, "OPEN_RESPONSES_CONFIG": str(config)})
+    await stack.start("another-api")
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
+            yield client
+    finally:
+        await stack.kill("another-api")
+        del stack.processes["another-api"], stack.services["another-api"]
 
 
 async def events_of(

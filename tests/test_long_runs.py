@@ -10,8 +10,7 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-from dev import services
-from tests.stack import Stack, check_whole, collect
+from tests.stack import Stack, another_api, check_whole, collect
 from tests.test_loop import HOSTED, outputs, script
 from tests.upstream import Script, Upstream, calls
 
@@ -20,18 +19,8 @@ TURNS = 1000
 
 @pytest_asyncio.fixture
 async def patient_client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """An API whose configuration allows so many turns."""
-    config = stack.data / "patient.toml"
-    config.write_text("max_turns = 2000\n" + (stack.data / "open_responses.toml").read_text())
-    port = services.free_port()
-    stack.services["api-patient"] = services.api(port, {**stack.env, "OPEN_RESPONSES_CONFIG": str(config)})
-    await stack.start("api-patient")
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
-            yield client
-    finally:
-        await stack.kill("api-patient")
-        del stack.processes["api-patient"], stack.services["api-patient"]
+    async with another_api(stack, head="max_turns = 2000") as client:
+        yield client
 
 
 async def history_bytes(temporal: Client, response_id: str) -> list[int]:

@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 import httpx
+import redis.asyncio as aioredis
 
-from tests.stack import Event, Stack, check_whole, collect
+from tests.stack import Event, Stack, another_api, check_whole, collect
 from tests.upstream import Script, Upstream, calls
 
 HOSTED = [{"type": "open_responses:hosted_tools"}]
@@ -188,3 +189,41 @@ async def test_cancelling_during_a_tool_closes_its_item(
     assert cancelled["status"] == "cancelled"
     assert cancelled["output"][1]["status"] == "incomplete"
     assert "done" not in notes.read_text()
+
+
+async def test_a_tools_progress_reaches_the_client_and_the_operator(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    answer = Script(words=2)
+    script(upstream, "progress", calls(("c", "talks", {})), answer)
+    events = await collect(client, {"input": "progress", "tools": HOSTED})
+    response = check_whole(events, answer.text)
+    said = [event for event in events if event["type"] == "open_responses:tool_progress"]
+    assert [event["message"] for event in said] == ["step 0", "step 1", "step 2"]
+    assert {event["item_id"] for event in said} == {response["output"][1]["id"]}
+
+
+async def test_a_response_in_a_tool_is_shown_as_it_is_after_a_flush(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    script(upstream, "flushed in a tool", calls(("c", "slow", {"seconds": 3})), Script(words=2))
+    body = {"model": "fake", "input": "flushed in a tool", "tools": HOSTED, "background": True}
+    started = (await client.post("/v1/responses", json=body)).json()
+    notes = stack.data / "hosted" / f"{started['id']}.slow"
+    while not notes.exists():
+        await asyncio.sleep(0.02)
+    redis = aioredis.Redis.from_url(stack.redis_url)
+    await redis.flushall()
+    await redis.aclose()
+    now = (await client.get(f"/v1/responses/{started['id']}")).json()
+    assert now["status"] == "in_progress"
+    assert types(now) == ["function_call", "function_call_output"]
+    await client.post(f"/v1/responses/{started['id']}/cancel")
+
+
+async def test_a_deadline_ends_the_response_in_the_middle_of_a_tool(stack: Stack, upstream: Upstream) -> None:
+    script(upstream, "late", calls(("c", "slow", {"seconds": 30})), Script(words=2))
+    async with another_api(stack, head="deadline_seconds = 1.5") as client:
+        response = await run(client, "late")
+    assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "deadline_exceeded"})
+    assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from temporalio.client import Client
 
 from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.mcp_server import TOKEN
-from tests.stack import Stack, check_whole, collect, events_of, until
+from tests.stack import Stack, another_api, check_whole, collect, events_of, until
 from tests.test_loop import HOSTED, outputs, script, types
 from tests.upstream import Script, Upstream, calls
 
@@ -226,3 +227,28 @@ async def test_a_background_response_waits_inside_its_workflow(
     assert (await client.post(f"{url}/approvals", json=word)).status_code == 409
     replayed = [event async for event in events_of(client, resume=(started["id"], None))]
     assert check_whole(replayed, Script(words=2).text) == response
+
+
+async def test_nobody_else_answers_a_tenants_approval(stack: Stack, upstream: Upstream) -> None:
+    keys = {"acme": "a-key", "other": "o-key"}
+    tail = "".join(
+        f'[[api_keys]]\ntenant = "{tenant}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\n'
+        for tenant, key in keys.items()
+    )
+    acme, other = ({"Authorization": f"Bearer {keys[tenant]}"} for tenant in ("acme", "other"))
+    script(upstream, "whose", calls(("c", "add", {"a": 1, "b": 1})), Script(words=2))
+    body = {"model": "fake", "input": "whose", "tools": [GUARDED]}
+    async with another_api(stack, tail=tail) as client:
+        assert (await client.post("/v1/responses", json=body)).status_code == 401
+        asking = (await client.post("/v1/responses", json=body, headers=acme)).json()
+        shown = asking["output"][-1]
+        word = {"type": "mcp_approval_response", "approval_request_id": shown["id"], "approve": True}
+        theirs = await client.post("/v1/responses", json={**body, "input": [shown, word]}, headers=other)
+        assert (theirs.status_code, theirs.json()["error"]["code"]) == (400, "approval_not_found")
+        chained = {**body, "input": [word], "previous_response_id": asking["id"]}
+        assert (await client.post("/v1/responses", json=chained, headers=other)).status_code == 400
+        live = {"approval_request_id": shown["id"], "approve": True}
+        url = f"/v1/responses/{asking['id']}/approvals"
+        assert (await client.post(url, json=live, headers=other)).status_code == 404
+        ours = (await client.post("/v1/responses", json=chained, headers=acme)).json()
+        assert next(item["output"] for item in ours["output"] if item["type"] == "mcp_call") == "2"

@@ -364,6 +364,8 @@ class ResponseWorkflow:
             run = ToolRun(self._start, self._is_stopping)
             outcome = await run.run(call, index)
         if outcome is None:
+            # The tool may hear of a cancellation before the signal comes here.
+            self._stop = self._stop or Ending(status="cancelled")
             return
         if call.kind == "mcp":
             error = {"type": "mcp_tool_execution_error", "content": outcome.output} if outcome.failed else None
