@@ -85,6 +85,7 @@ async def main() -> None:
                 definitions=definitions(settings.config, tools),
                 middleware=middleware,
                 counters=RedisCounters(redis),
+                sealer=sealer,
                 log_ttl_seconds=settings.response_ttl_seconds,
             ).sample,
             FinishActivity(redis, store, appender, settings.response_ttl_seconds).finish,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,24 +19,28 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from activities.compact import summarize
 from activities.context import Context, Contexts, mcp_lists
 from activities.errors import to_application_error
 from activities.fitting import fitted
 from activities.running import RunningWork, Stop
 from activities.takeover import Takeover, take_over
 from open_responses.assembler import Assembler
+from open_responses.compaction import compaction_item, from_summary, is_due, owner, summary_call
 from open_responses.contracts import Counters, Halt, Middleware, Provider, SampleCall, SampleContext
-from open_responses.deltas import Finish, TextDelta, Usage
+from open_responses.deltas import Delta, Finish, TextDelta, Usage
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken, ServerError, Unavailable
 from open_responses.fold import Fold
 from open_responses.io.event_log import Appender, Earlier, Fenced, Writer, fence, item_field
 from open_responses.io.leases import Lease, Running
 from open_responses.io.redis import Redis, RedisDown
+from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.json_types import JsonObject
 from open_responses.middleware.compose import compose_sample
 from open_responses.offer import HOSTED_LABEL, Offer, build_offer
 from open_responses.payloads import SAMPLE, SampleInput, SampleResult, TurnUsage
 from open_responses.replay import opening_events
+from open_responses.tokens import at_most, item_tokens
 from open_responses.tools import FunctionTool
 from open_responses.transcript import as_model_reads
 
@@ -58,6 +62,7 @@ class SampleActivity:
     definitions: Mapping[str, FunctionTool]
     middleware: Sequence[Middleware]
     counters: Counters
+    sealer: Sealer
     log_ttl_seconds: int
 
     @activity.defn(name=SAMPLE)
@@ -104,6 +109,7 @@ class Try:
         self._began = time.monotonic()
         self._progress = 0
         self._spent = 0
+        self._extra = Usage()
         self.writer: Writer | None = None
 
     async def run(self) -> SampleResult:
@@ -199,19 +205,12 @@ class Try:
         left = self._call.max_output_tokens
         if left is not None and self._spent >= left:
             return Finish("length")
-        call = self._sample_call(context, offer, assembler, prefix)
         sample = compose_sample(self._with.middleware, lambda passed: self._provider.sample(passed.call))
-        deltas = sample(
-            SampleContext(
-                call=call,
-                response_id=self._call.response_id,
-                tenant=context.start.tenant,
-                turn=self._call.turn,
-                attempt=self._call.tries + self._attempt - 1,
-                counters=self._with.counters,
-            )
-        )
         try:
+            if prefix is None:
+                await self._compact_if_due(context, offer, assembler, writer, sample)
+            call = fitted(self._sample_call(context, offer, assembler, prefix), context.start.context_window)
+            deltas = sample(self._sample_context(context, call))
             async with contextlib.aclosing(deltas) as stream:
                 async for delta in stream:
                     if isinstance(delta, Finish):
@@ -224,24 +223,60 @@ class Try:
             return self._halted(halt, assembler, writer)
         raise ProviderStreamBroken("the provider's stream ended without saying why")
 
+    def _sample_context(self, context: Context, call: SampleCall) -> SampleContext:
+        return SampleContext(
+            call=call,
+            response_id=self._call.response_id,
+            tenant=context.start.tenant,
+            turn=self._call.turn,
+            attempt=self._call.tries + self._attempt - 1,
+            counters=self._with.counters,
+        )
+
+    async def _compact_if_due(
+        self,
+        context: Context,
+        offer: Offer,
+        assembler: Assembler,
+        writer: Writer,
+        sample: Callable[[SampleContext], AsyncGenerator[Delta, None]],
+    ) -> None:
+        """Put a summary into the output where the context has grown beyond the request's threshold."""
+        threshold = context.start.request.compact_threshold
+        if threshold is None:
+            return
+        call = self._sample_call(context, offer, assembler, None)
+        if at_most(call.items) <= threshold or not is_due(call.items, threshold, item_tokens):
+            return
+        asking = fitted(summary_call(call), context.start.context_window)
+        summary, self._extra = await summarize(sample, self._sample_context(context, asking))
+        sealed = self._with.sealer.seal(summary.encode(), bound_to=owner(context.start.tenant))
+        writer.write(assembler.add_whole(compaction_item(sealed)))
+
+    def _unseal(self, tenant: str, sealed: str) -> str:
+        try:
+            return self._with.sealer.unseal(sealed, bound_to=owner(tenant)).decode()
+        except SealBroken as error:
+            raise ServerError(f"a compacted part of the conversation cannot be read: {error}") from error
+
     def _sample_call(self, context: Context, offer: Offer, assembler: Assembler, prefix: str | None) -> SampleCall:
         names = {(route.server_label, route.tool): name for name, route in offer.routes.items()}
         left = self._call.max_output_tokens
         items = as_model_reads(
-            context.conversation(assembler.fold.snapshot()),
+            from_summary(
+                context.conversation(assembler.fold.snapshot()),
+                lambda sealed: self._unseal(context.start.tenant, sealed),
+            ),
             lambda label, tool: tool if label == HOSTED_LABEL else names.get((label, tool), tool),
         )
-        return fitted(
-            SampleCall(
-                model=self._call.upstream_model,
-                items=items,
-                request=context.start.request,
-                tools=offer.functions,
-                tool_choice=offer.choice,
-                max_output_tokens=None if left is None else left - self._spent,
-                prefix=prefix,
-            ),
-            context.start.context_window,
+        return SampleCall(
+            model=self._call.upstream_model,
+            items=items,
+            request=context.start.request,
+            tools=offer.functions,
+            tool_choice=offer.choice,
+            max_output_tokens=None if left is None else left - self._spent,
+            prefix=prefix,
         )
 
     def _halted(self, halt: Halt, assembler: Assembler, writer: Writer) -> Finish:
@@ -261,11 +296,11 @@ class Try:
         ended: JsonObject = {
             "finish_reason": finish.reason,
             "usage": TurnUsage(
-                input_tokens=usage.input_tokens - spent,
-                output_tokens=usage.output_tokens + spent,
-                cached_tokens=usage.cached_tokens,
-                reasoning_tokens=usage.reasoning_tokens,
-                estimated=usage.estimated,
+                input_tokens=usage.input_tokens - spent + self._extra.input_tokens,
+                output_tokens=usage.output_tokens + spent + self._extra.output_tokens,
+                cached_tokens=usage.cached_tokens + self._extra.cached_tokens,
+                reasoning_tokens=usage.reasoning_tokens + self._extra.reasoning_tokens,
+                estimated=usage.estimated or self._extra.estimated,
             ).model_dump(),
         }
         items = {

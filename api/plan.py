@@ -10,10 +10,12 @@ import orjson
 from api.app_state import AppState
 from api.decisions import decisions_of
 from open_responses.addresses import is_forbidden_host
+from open_responses.compaction import owner
 from open_responses.config import Config
 from open_responses.errors import InvalidRequest, ModelNotFound
 from open_responses.ids import new_id
-from open_responses.io.sealing import Sealer
+from open_responses.io.sealing import SealBroken, Sealer
+from open_responses.items import Compaction
 from open_responses.json_types import JsonObject
 from open_responses.offer import hosted_names
 from open_responses.payloads import HostedTool, StartResponse
@@ -37,6 +39,7 @@ async def plan(state: AppState, tenant: str, asked: CreateResponse, response_id:
     hosted = _hosted(config, asked)
     _check_servers(config, asked)
     window = settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds
+    _check_compactions(asked, state.sealer, tenant)
     decisions = await decisions_of(state, tenant, asked)
     stripped, secrets = _sealed(asked, state.sealer, response_id)
     return StartResponse(
@@ -61,6 +64,20 @@ def _check_length(asked: CreateResponse, window: int | None) -> None:
     if window is None or asked.truncation == "auto" or at_most(asked.input_items()) <= window:
         return
     check_fits(sum(map(item_tokens, asked.input_items())), window)
+
+
+def _check_compactions(asked: CreateResponse, sealer: Sealer, tenant: str) -> None:
+    for index, item in enumerate(asked.input_items()):
+        if isinstance(item, Compaction):
+            try:
+                sealer.unseal(item.encrypted_content, bound_to=owner(tenant))
+            except SealBroken as error:
+                raise InvalidRequest(
+                    f"This compaction cannot be read here: {error}. Only what this server wrote, for the same API "
+                    "key's tenant, can be sent back.",
+                    param=f"input[{index}].encrypted_content",
+                    code="invalid_value",
+                ) from None
 
 
 def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:

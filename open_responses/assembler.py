@@ -117,6 +117,12 @@ class Assembler:
             return ""
         return opened.part.text if opened.part.kind == "output_text" else None
 
+    def add_whole(self, item: JsonObject) -> list[JsonObject]:
+        """An item that is not streamed, as it is: a compaction."""
+        opened = self._add_item(item)
+        self._emit({"type": "response.output_item.done", "output_index": opened.index, "item": item})
+        return self._take()
+
     def abandon(self) -> list[JsonObject]:
         """Close all that was left open as incomplete: a new sample starts new items, or there is none."""
         self._calls.clear()

@@ -214,4 +214,6 @@ def skeleton(item: JsonObject) -> JsonObject:
         return {**item, "tools": [], "error": None, "status": "in_progress"}
     if kind == "reasoning":
         return {"type": kind, "id": item["id"], "status": "in_progress", "summary": [], "content": []}
+    if kind == "compaction":
+        return dict(item)
     return {**item, "status": "in_progress"}

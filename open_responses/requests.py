@@ -32,7 +32,6 @@ IGNORED_PARAMETERS = {
 UNSUPPORTED_PARAMETERS = {
     "conversation": "continue with previous_response_id",
     "prompt": "prompt templates are stored at OpenAI; send instructions and input",
-    "context_management": "the context is not compacted on the way; truncation 'auto' drops the oldest turns",
     "moderation": "input and output are not moderated, and a check must not be skipped in silence",
     "access_programs": "they select OpenAI's own policies",
 }
@@ -167,6 +166,13 @@ Input: TypeAlias = Annotated[
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
+class ContextManagement(Settings):
+    """OpenAI's `context_management`: a conversation of more tokens than the threshold is summarized on the way."""
+
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Field(ge=1000)] = 200_000
+
+
 class CreateResponse(Settings):
     """A validated request. `model_fields_set` tells what was sent; `model_dump_json(exclude_unset=True)` is its compact
     form, which `model_validate_json` reads back."""
@@ -201,6 +207,12 @@ class CreateResponse(Settings):
     service_tier: Literal["auto", "default", "flex", "priority"] | None = None
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    context_management: Annotated[list[ContextManagement], Field(max_length=1)] | None = None
+
+    @property
+    def compact_threshold(self) -> int | None:
+        """Tokens of context above which it is summarized; None for never."""
+        return self.context_management[0].compact_threshold if self.context_management else None
 
     @property
     def is_streamed(self) -> bool:

@@ -64,7 +64,12 @@ BAD_BODIES: list[tuple[dict[str, Any], str, str]] = [
     ({"conversation": "conv_1"}, UNSUPPORTED, "conversation"),
     ({"prompt": {"id": "pmpt_1"}}, UNSUPPORTED, "prompt"),
     ({"moderation": {"model": "omni"}}, UNSUPPORTED, "moderation"),
-    ({"context_management": [{"type": "compaction"}]}, UNSUPPORTED, "context_management"),
+    (
+        {"context_management": [{"type": "compaction", "compact_threshold": 5}]},
+        VALUE,
+        "context_management[0].compact_threshold",
+    ),
+    ({"context_management": [{"type": "forget"}]}, VALUE, "context_management[0].type"),
     ({"access_programs": {"cyber": "standard"}}, UNSUPPORTED, "access_programs"),
     ({"prompt_cache_options": {"prewarm": True}}, UNSUPPORTED, "prompt_cache_options.prewarm"),
     # items

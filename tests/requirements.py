@@ -55,5 +55,5 @@ LATER: dict[str, str] = {
     "REQ-11": "passed on; the text is not validated",
     "REQ-12": "validated; no encrypted reasoning yet",
     "REQ-14": "validated; deltas are not padded",
-    "REQ-16": "no compaction yet",
+    "REQ-16": "compaction items are made on the way and read back; the endpoint is missing",
 }

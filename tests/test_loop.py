@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import redis.asyncio as aioredis
 
-from tests.stack import Event, Stack, another_api, check_whole, collect
+from tests.stack import Event, Stack, another_api, check_whole, collect, until
 from tests.upstream import Script, Upstream, calls
 
 HOSTED = [{"type": "open_responses:hosted_tools"}]
@@ -227,3 +227,12 @@ async def test_a_deadline_ends_the_response_in_the_middle_of_a_tool(stack: Stack
         response = await run(client, "late")
     assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "deadline_exceeded"})
     assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]
+
+    async def is_idle() -> bool:
+        try:
+            await stack.busy_worker()
+        except AssertionError:
+            return True
+        return False
+
+    await until(is_idle)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,11 +19,13 @@ from tests.upstream import Script, Upstream, calls
 Act = Callable[[], Awaitable[None]]
 
 
-async def stream_and(client: httpx.AsyncClient, prompt: str, act: Act, *, once: Callable[[Event], bool]) -> list[Event]:
+async def stream_and(
+    client: httpx.AsyncClient, prompt: str, act: Act, *, once: Callable[[Event], bool], **settings: Any
+) -> list[Event]:
     """Stream a loop, and do something at the first event of that kind."""
     events: list[Event] = []
     acted = False
-    async for event in events_of(client, {"model": "fake", "input": prompt, "tools": HOSTED}):
+    async for event in events_of(client, {"model": "fake", "input": prompt, "tools": HOSTED, **settings}):
         events.append(event)
         if not acted and once(event):
             acted = True

@@ -142,7 +142,9 @@ class Upstream:
 
 
 def _turn(script: Script, messages: list[dict[str, Any]]) -> Script:
-    """The turn that follows the answers of the model since the last user message."""
+    """The turn that follows the answers of the model since the last user message; the last one after a compaction."""
+    if any("was replaced by these notes" in str(message["content"]) for message in messages):
+        return script.turns[-1] if script.turns else script
     last_user = max(i for i, message in enumerate(messages) if message["role"] == "user")
     done = sum(1 for m in messages[last_user:] if m["role"] == "assistant" and m.get("tool_calls"))
     return script if done == 0 or not script.turns else script.turns[min(done, len(script.turns)) - 1]

@@ -125,6 +125,10 @@ class ResponseStore:
         pipe.publish(keys.CONTROL, f"cancel {response_id}")
         await pipe.execute()
 
+    async def tell_workers_to_stop(self, response_id: str) -> None:
+        """Whatever still runs for a response that has ended."""
+        await self._redis.publish(keys.CONTROL, f"cancel {response_id}")
+
 
 def _encode(start: StartResponse) -> bytes:
     return start.model_dump_json(exclude_unset=True, exclude={"carried"}).encode()
