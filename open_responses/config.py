@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from open_responses.contracts import Resume
 from open_responses.json_types import JsonObject
 
-BUILT_IN_ADAPTERS = ("openai-chat",)
+BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama")
 
 
 class _Table(BaseModel):
@@ -51,7 +51,7 @@ class RouteConfig(_Table):
         return fnmatchcase(model, self.model)
 
 
-RESERVED_TOOL_NAMES = frozenset({"sample", "finish", "publish", "list_mcp_tools", "call_mcp_tool"})
+RESERVED_TOOL_NAMES = frozenset({"sample", "finish", "publish", "list_mcp_tools", "call_mcp_tool", "claim_approvals"})
 """Names of our own activities: a tool's name is the name of its activity."""
 
 
@@ -109,6 +109,30 @@ class ApiKeyConfig(_Table):
     weight: float = Field(default=1.0, gt=0)
 
 
+BUILT_IN_PROVIDERS = (
+    ProviderConfig(name="openai", adapter="openai", base_url="https://api.openai.com/v1", api_key_env="OPENAI_API_KEY"),
+    ProviderConfig(
+        name="anthropic", adapter="anthropic", base_url="https://api.anthropic.com", api_key_env="ANTHROPIC_API_KEY"
+    ),
+    ProviderConfig(
+        name="gemini",
+        adapter="gemini",
+        base_url="https://generativelanguage.googleapis.com",
+        api_key_env="GEMINI_API_KEY",
+    ),
+    ProviderConfig(name="ollama", adapter="ollama", base_url="http://127.0.0.1:11434"),
+)
+"""There without a word of configuration; a provider of the same name in the file takes its place."""
+
+BUILT_IN_ROUTES = (
+    *(RouteConfig(model=pattern, provider="openai") for pattern in ("gpt-*", "o1*", "o3*", "o4*")),
+    RouteConfig(model="claude-*", provider="anthropic"),
+    RouteConfig(model="gemini-*", provider="gemini"),
+    *(RouteConfig(model=pattern, provider="ollama") for pattern in ("llama*", "mistral*", "phi*", "qwen*")),
+)
+"""Behind the file's own."""
+
+
 class Config(_Table):
     """The whole file.
 
@@ -130,6 +154,7 @@ class Config(_Table):
     def _names_agree(self) -> Config:
         names = [provider.name for provider in self.providers]
         _refuse_doubles("providers are named", names)
+        names += [provider.name for provider in BUILT_IN_PROVIDERS]
         for route in self.routes:
             if route.provider not in names:
                 raise ValueError(
@@ -138,6 +163,22 @@ class Config(_Table):
         _refuse_doubles("tools are named", [tool.name for tool in self.tools])
         _refuse_doubles("MCP servers have the label", [server.label for server in self.mcp_servers])
         return self
+
+    def with_built_ins(self) -> Config:
+        """The same, with the built-in providers and routes behind its own.
+
+        Raises ValueError for a fallback to a model that no route knows.
+        """
+        names = {provider.name for provider in self.providers}
+        added = tuple(provider for provider in BUILT_IN_PROVIDERS if provider.name not in names)
+        whole = self.model_copy(
+            update={"providers": (*self.providers, *added), "routes": (*self.routes, *BUILT_IN_ROUTES)}
+        )
+        for route in self.routes:
+            for model in route.fallbacks:
+                if whole.route(model) is None:
+                    raise ValueError(f"route {route.model!r} falls back to {model!r}, which no route knows")
+        return whole
 
     def route(self, model: str) -> RouteConfig | None:
         """The first route that matches, or None: there is no silent default model."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
-from open_responses.deltas import Delta
+from open_responses.deltas import Delta, Usage
 from open_responses.errors import OpenResponsesError
 from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
@@ -22,8 +22,10 @@ class SampleCall:
 
     `items` is the whole context, oldest first. `request` carries the sampling settings (temperature, text format …);
     its `input`, `tools` and `tool_choice` are not to be read: `items`, `tools` and `tool_choice` are what counts, with
-    hosted and MCP tools as plain functions. `prefix` is the text of an answer that broke off and is to be continued,
-    for providers that can. `max_output_tokens` is what is left of the response's budget.
+    hosted and MCP tools as plain functions; `provider_tools` are the provider's own, as the request has them. `prefix`
+    is the text of an answer that broke off and is to be continued, `resume_token` stands for one that can be read
+    again: for providers that can (`resume_of`). `max_output_tokens` is what is left of the response's budget.
+    `api_key` is the request's own, and goes before the configured one.
     """
 
     model: str
@@ -33,6 +35,9 @@ class SampleCall:
     tool_choice: ToolChoice | None = None
     max_output_tokens: int | None = None
     prefix: str | None = None
+    resume_token: str | None = None
+    provider_tools: Sequence[JsonObject] = ()
+    api_key: str | None = field(default=None, repr=False)
 
 
 class Provider(Protocol):
@@ -42,7 +47,9 @@ class Provider(Protocol):
     `open_responses.errors`, and `InvalidRequest` for what this provider cannot take.
     """
 
-    resume: Resume
+    def resume_of(self, call: SampleCall) -> Resume:
+        """How an answer to this call could go on after a crash in its middle."""
+        ...
 
     def sample(self, call: SampleCall) -> AsyncIterator[Delta]: ...
 
@@ -114,7 +121,10 @@ class NoCounters:
 
 @dataclass(frozen=True, slots=True)
 class SampleContext:
-    """The sample that a middleware wraps. To change what is sent, pass on `replace(context, call=…)`."""
+    """The sample that a middleware wraps. To change what is sent, pass on `replace(context, call=…)`.
+
+    `used` are the tokens of this response before this sample: those of its earlier turns, as the workflow knows them.
+    """
 
     call: SampleCall
     response_id: str
@@ -122,6 +132,7 @@ class SampleContext:
     turn: int = 1
     attempt: int = 1
     counters: Counters = field(default_factory=NoCounters)
+    used: Usage = field(default_factory=Usage)
 
 
 class Halt(Exception):

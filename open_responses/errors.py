@@ -4,7 +4,8 @@
     ├── InvalidRequest            400  the client must change the request
     │   ├── PreviousResponseNotFound  400
     │   ├── ContextLengthExceeded 400
-    │   └── RequestTooLarge       413
+    │   ├── RequestTooLarge       413
+    │   └── ProviderKeyMissing    400  neither the request nor the configuration has a key for the provider
     ├── Unauthorized              401
     ├── NotFound                  404
     │   └── ModelNotFound         404
@@ -17,8 +18,10 @@
         ├── ProviderAuthentication     the provider refused the key; final
         ├── ProviderRateLimited   429  type `too_many_requests`; retryable
         ├── ProviderUnavailable        5xx, refused connection; retryable
+        │   └── ProviderCircuitOpen    not even tried: it failed again and again a moment ago
         ├── ProviderTimeout            nothing came in time; retryable
-        └── ProviderStreamBroken       the stream ended or broke in the middle; retryable
+        ├── ProviderStreamBroken       the stream ended or broke in the middle; retryable
+        └── InvalidOutput              the answer does not fit `text.format`, twice; final
 
 Codes, statuses and types: ERR-1 of the specification, 2026-04-24.
 """
@@ -71,6 +74,10 @@ class RequestTooLarge(InvalidRequest):
     code, status = "request_too_large", 413
 
 
+class ProviderKeyMissing(InvalidRequest):
+    code = "provider_key_missing"
+
+
 class Unauthorized(OpenResponsesError):
     code, status, type = "invalid_api_key", 401, "invalid_request"
 
@@ -117,6 +124,14 @@ class ProviderRateLimited(ProviderError):
 
 class ProviderUnavailable(ProviderError):
     code, retryable = "provider_unavailable", True
+
+
+class ProviderCircuitOpen(ProviderUnavailable):
+    pass
+
+
+class InvalidOutput(ProviderError):
+    code = "invalid_output"
 
 
 class ProviderTimeout(ProviderError):

@@ -7,6 +7,7 @@ loss by `model_dump(mode="json", exclude_unset=True)`. Output items are plain JS
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
@@ -50,6 +51,24 @@ OPAQUE_TYPES = frozenset(
         "web_search_call",
     }
 )
+
+# What a provider's built-in tools leave, by adapter: sent back to a provider of that kind, left out for the others,
+# since the answer that came of them stands beside it.
+PROVIDER_ITEM_TYPES: Mapping[str, frozenset[str]] = {
+    "openai": frozenset({"code_interpreter_call", "file_search_call", "image_generation_call", "web_search_call"}),
+    "anthropic": frozenset(
+        {
+            "bash_code_execution_tool_result",
+            "code_execution_tool_result",
+            "server_tool_use",
+            "text_editor_code_execution_tool_result",
+            "web_fetch_tool_result",
+            "web_search_tool_result",
+        }
+    ),
+    "gemini": frozenset({"executable_code", "code_execution_result"}),
+}
+_ALL_PROVIDER_ITEMS = frozenset(kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds)
 
 Text: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT)]
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
@@ -100,6 +119,20 @@ class InputFile(_Kept):
                 "missing_required_parameter", "is missing: a file needs file_data or file_url", field="file_data"
             )
         return self
+
+
+class AudioData(_Kept):
+    """`data` is base64."""
+
+    data: Annotated[str, Field(min_length=1, max_length=MAX_FILE_DATA)]
+    format: Literal["wav", "mp3", "flac", "ogg", "aac", "aiff"]
+
+
+class InputAudio(_Kept):
+    """Sound, as OpenAI's API has it; the specification has no part of its own for it."""
+
+    type: Literal["input_audio"]
+    input_audio: AudioData
 
 
 class InputVideo(_Kept):
@@ -159,15 +192,17 @@ Annotation: TypeAlias = Annotated[
 UserPart: TypeAlias = Annotated[
     Annotated[InputText, Tag("<input_text>")]
     | Annotated[InputImage, Tag("<input_image>")]
-    | Annotated[InputFile, Tag("<input_file>")],
-    by_type("an object with a content part", "input_text", "input_image", "input_file"),
+    | Annotated[InputFile, Tag("<input_file>")]
+    | Annotated[InputAudio, Tag("<input_audio>")],
+    by_type("an object with a content part", "input_text", "input_image", "input_file", "input_audio"),
 ]
 ToolOutputPart: TypeAlias = Annotated[
     Annotated[InputText, Tag("<input_text>")]
     | Annotated[InputImage, Tag("<input_image>")]
     | Annotated[InputFile, Tag("<input_file>")]
+    | Annotated[InputAudio, Tag("<input_audio>")]
     | Annotated[InputVideo, Tag("<input_video>")],
-    by_type("an object with a content part", "input_text", "input_image", "input_file", "input_video"),
+    by_type("an object with a content part", "input_text", "input_image", "input_file", "input_audio", "input_video"),
 ]
 AssistantPart: TypeAlias = Annotated[
     Annotated[OutputText, Tag("<output_text>")] | Annotated[Refusal, Tag("<refusal>")],
@@ -339,6 +374,15 @@ class OpaqueItem(_Kept):
     type: str
     id: str | None = None
 
+    def is_from(self, adapter: str) -> bool:
+        """Whether a built-in tool of that kind of provider left it."""
+        return self.type in PROVIDER_ITEM_TYPES.get(adapter, ())
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it only tells what some provider's built-in tool did."""
+        return self.type in _ALL_PROVIDER_ITEMS
+
 
 _TYPED = (
     "function_call",
@@ -364,7 +408,7 @@ def _item_tag(value: Any) -> str | None:
         return None
     if kind == REFUSED_CALL:
         return "<refused_call>"
-    if kind in OPAQUE_TYPES or kind.startswith(SLUG):
+    if kind in OPAQUE_TYPES or kind in _ALL_PROVIDER_ITEMS or kind.startswith(SLUG):
         return "<opaque>"
     return f"<{kind}>" if kind in _TYPED else None
 

@@ -128,7 +128,14 @@ class StreamOptions(Settings):
     include_obfuscation: bool | None = None
 
 
-Include: TypeAlias = Literal["reasoning.encrypted_content", "message.output_text.logprobs"]
+Include: TypeAlias = Literal[
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+    # OpenAI's, about its own built-in tools.
+    "web_search_call.action.sources",
+    "file_search_call.results",
+    "code_interpreter_call.outputs",
+]
 
 
 def _present(value: Any) -> Any:
@@ -166,6 +173,13 @@ Input: TypeAlias = Annotated[
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
+StopText: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class ContextManagement(Settings):
     """OpenAI's `context_management`: a conversation of more tokens than the threshold is summarized on the way."""
 
@@ -175,7 +189,10 @@ class ContextManagement(Settings):
 
 class CreateResponse(Settings):
     """A validated request. `model_fields_set` tells what was sent; `model_dump_json(exclude_unset=True)` is its compact
-    form, which `model_validate_json` reads back."""
+    form, which `model_validate_json` reads back.
+
+    `stop`, `seed` and `top_k` are extensions, for the providers that know them: refused where the route's does not.
+    """
 
     IGNORED: ClassVar[dict[str, str]] = IGNORED_PARAMETERS
     UNSUPPORTED: ClassVar[dict[str, str]] = UNSUPPORTED_PARAMETERS
@@ -207,6 +224,9 @@ class CreateResponse(Settings):
     service_tier: Literal["auto", "default", "flex", "priority"] | None = None
     safety_identifier: Annotated[str, Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    stop: Annotated[list[StopText], Field(min_length=1, max_length=16), BeforeValidator(_as_list)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
     context_management: Annotated[list[ContextManagement], Field(max_length=1)] | None = None
 
     @property

@@ -1,15 +1,18 @@
 """The request's `tools` and `tool_choice` (REQ-2).
 
-Functions of the client, hosted tools by name or all at once, and MCP servers. Each other kind is refused by its name.
+Functions of the client, hosted tools by name or all at once, MCP servers, and a provider's built-in tools. Each other
+kind is refused by its name.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from open_responses.items import SLUG, FunctionName
 from open_responses.json_types import JsonObject
@@ -19,29 +22,73 @@ from open_responses.validation import Hint, Settings, either, fault, kind_of, me
 MAX_TOOLS = 512
 # The specification's bound for `allowed_tools`.
 MAX_ALLOWED_TOOLS = 128
+# Ours: each is asked for its tools, all of them at once, before the first turn.
+MAX_MCP_SERVERS = 32
+
+HOSTED_LABEL = "open_responses"
+"""The `server_label` of an approval request for a hosted tool."""
+
+_HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._~-]+)?")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+_HEADER_VALUE = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
+# How a message is framed and where it goes is not for whoever writes the request to say.
+_HEADERS_OF_HTTP = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
 
 HOSTED_TOOLS = f"{SLUG}hosted_tools"
 UNSUPPORTED_TOOL_TYPES = frozenset(
     {
         "apply_patch",
-        "code_interpreter",
         "computer",
         "computer_use",
         "computer_use_preview",
         "custom",
-        "file_search",
-        "image_generation",
         "local_shell",
         "namespace",
         "programmatic_tool_calling",
         "shell",
         "tool_search",
-        "web_search",
-        "web_search_2025_08_26",
-        "web_search_preview",
-        "web_search_preview_2025_03_11",
     }
 )
+# Tools that a provider runs itself, by adapter: handed on as they are, and refused where the route's provider has none.
+# The names and their settings are each vendor's own.
+PROVIDER_TOOL_TYPES: Mapping[str, frozenset[str]] = {
+    "openai": frozenset(
+        {
+            "code_interpreter",
+            "file_search",
+            "image_generation",
+            "web_search",
+            "web_search_2025_08_26",
+            "web_search_preview",
+            "web_search_preview_2025_03_11",
+        }
+    ),
+    "anthropic": frozenset(
+        {
+            "code_execution_20250522",
+            "code_execution_20250825",
+            "web_fetch_20250910",
+            "web_search_20250305",
+        }
+    ),
+    "gemini": frozenset({"code_execution", "google_search", "url_context"}),
+}
+_ALL_PROVIDER_TOOLS = frozenset(kind for kinds in PROVIDER_TOOL_TYPES.values() for kind in kinds)
 
 
 def _refuse_unsupported(value: Any) -> Any:
@@ -51,8 +98,8 @@ def _refuse_unsupported(value: Any) -> Any:
     return value
 
 
-def _looks_like_a_schema(schema: JsonObject) -> JsonObject:
-    """Only what would surely fail later: providers differ in how much of JSON Schema they take."""
+def looks_like_a_schema(schema: JsonObject) -> JsonObject:
+    """Only what would surely fail later: providers differ in how much of JSON Schema they take. Raises a `fault`."""
     if schema.get("type", "object") != "object":
         raise fault("invalid_value", "must be 'object': arguments are named", field="type")
     if not isinstance(schema.get("properties", {}), dict):
@@ -62,6 +109,14 @@ def _looks_like_a_schema(schema: JsonObject) -> JsonObject:
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise fault("invalid_type", "must be an array of strings", field="required")
     return schema
+
+
+def _refuse_forcing(value: Any) -> Any:
+    """A provider's built-in tools are the model's to choose."""
+    kind = member(value, "type")
+    if isinstance(kind, str) and kind in _ALL_PROVIDER_TOOLS:
+        raise fault("unsupported_tool", f"names '{shorten(kind)}', which cannot be forced here", field="type")
+    return _refuse_unsupported(value)
 
 
 class FunctionTool(Settings):
@@ -80,8 +135,16 @@ class FunctionTool(Settings):
     type: Literal["function"]
     name: FunctionName
     description: str | None = None
-    parameters: Annotated[JsonObject, AfterValidator(_looks_like_a_schema)] | None = None
+    parameters: Annotated[JsonObject, AfterValidator(looks_like_a_schema)] | None = None
     strict: bool | None = None
+
+
+class ProviderTool(BaseModel):
+    """A built-in tool of a provider, with that provider's settings: kept as it was sent."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
 
 
 class HostedTools(Settings):
@@ -113,13 +176,41 @@ def _is_http(url: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        is_host = _HOST.fullmatch((parts.hostname or "").encode("idna").decode()) is not None
     except ValueError:
         raise fault("invalid_value", "is not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise fault("invalid_value", "must be an http or https URL")
+    if not is_host or not url.isprintable() or " " in url:
+        raise fault("invalid_value", "is not a URL")
     if parts.username is not None or parts.password is not None:
         raise fault("invalid_value", "must not carry credentials: send them in 'authorization' or 'headers'")
     return url
+
+
+def _is_header_value(value: str) -> str:
+    """Never repeats the value: it may be a secret."""
+    if not _HEADER_VALUE.fullmatch(value):
+        raise fault("invalid_value", "must be printable ASCII, in one line, without spaces around it")
+    return value
+
+
+def _are_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name in headers:
+        if not _HEADER_NAME.fullmatch(name):
+            raise fault("invalid_value", f"has {shorten(name)!r}, which is not a header's name")
+        if name.lower() in _HEADERS_OF_HTTP:
+            raise fault("invalid_value", f"has {shorten(name)!r}, which is not the request's to set")
+    return headers
+
+
+def _is_not_ours(label: str) -> str:
+    if label == HOSTED_LABEL:
+        raise fault("invalid_value", f"is {label!r}, the label of the server's own tools; choose another")
+    return label
+
+
+HeaderValue: TypeAlias = Annotated[str, Field(max_length=16_384), AfterValidator(_is_header_value)]
 
 
 class McpTool(Settings):
@@ -139,10 +230,10 @@ class McpTool(Settings):
     }
 
     type: Literal["mcp"]
-    server_label: Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$")]
+    server_label: Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$"), AfterValidator(_is_not_ours)]
     server_url: Annotated[str, Field(max_length=2048), AfterValidator(_is_http)] | None = None
-    headers: Annotated[dict[str, Annotated[str, Field(max_length=16_384)]], Field(max_length=64)] | None = None
-    authorization: Annotated[str, Field(max_length=16_384)] | None = None
+    headers: Annotated[dict[str, HeaderValue], Field(max_length=64), AfterValidator(_are_headers)] | None = None
+    authorization: HeaderValue | None = None
     allowed_tools: (
         Annotated[
             Annotated[list[str], Field(max_length=MAX_TOOLS), Tag("<names>")] | Annotated[ToolFilter, Tag("<filter>")],
@@ -175,23 +266,45 @@ class McpTool(Settings):
             return True
         return wanted.never is None or not wanted.never.includes(name, read_only=read_only)
 
+    @property
+    def may_need_approval(self) -> bool:
+        """Whether some call may, for all that is known before the server has listed its tools."""
+        if self.require_approval == "never":
+            return False
+        if isinstance(self.allowed_tools, list):
+            return any(self.needs_approval(name, read_only=False) for name in self.allowed_tools)
+        return True
+
 
 _TOOL_TYPES = ("function", "mcp", HOSTED_TOOLS)
 
 
 def _tool_tag(value: Any) -> str | None:
     kind = member(value, "type")
+    if isinstance(kind, str) and kind in _ALL_PROVIDER_TOOLS:
+        return "<provider>"
     return f"<{kind}>" if kind in _TOOL_TYPES else None
 
 
 Tool: TypeAlias = Annotated[
     Annotated[FunctionTool, Tag("<function>")]
     | Annotated[McpTool, Tag("<mcp>")]
+    | Annotated[ProviderTool, Tag("<provider>")]
     | Annotated[HostedTools, Tag("<open_responses:hosted_tools>")],
     Discriminator(_tool_tag, "no_variant", "{what}", Hint(what="an object with a tool", allowed=_TOOL_TYPES)),
     BeforeValidator(_refuse_unsupported),
 ]
-Tools: TypeAlias = Annotated[list[Tool], Field(max_length=MAX_TOOLS)]
+
+
+def _are_few_servers(tools: list[Tool]) -> list[Tool]:
+    servers = [index for index, tool in enumerate(tools) if isinstance(tool, McpTool)]
+    if len(servers) > MAX_MCP_SERVERS:
+        complaint = f"is one MCP server too many: at most {MAX_MCP_SERVERS} in a request"
+        raise fault("invalid_value", complaint, field=f"[{servers[MAX_MCP_SERVERS]}]")
+    return tools
+
+
+Tools: TypeAlias = Annotated[list[Tool], Field(max_length=MAX_TOOLS), AfterValidator(_are_few_servers)]
 
 
 class FunctionChoice(Settings):
@@ -220,7 +333,7 @@ def _named_tag(value: Any) -> str | None:
 NamedTool: TypeAlias = Annotated[
     Annotated[FunctionChoice, Tag("<function>")] | Annotated[McpChoice, Tag("<mcp>")],
     Discriminator(_named_tag, "no_variant", "{what}", Hint(what="an object that names a tool", allowed=_NAMED)),
-    BeforeValidator(_refuse_unsupported),
+    BeforeValidator(_refuse_forcing),
 ]
 
 
@@ -256,7 +369,7 @@ ToolChoice: TypeAlias = Annotated[
         "{what}",
         Hint(what="'none', 'auto', 'required' or an object", allowed=_CHOICES),
     ),
-    BeforeValidator(_refuse_unsupported),
+    BeforeValidator(_refuse_forcing),
 ]
 
 

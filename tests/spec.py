@@ -13,6 +13,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from open_responses.items import PROVIDER_ITEM_TYPES
+
 SLUG = "open_responses:"
 SPEC_PATH = Path(
     os.environ.get("OPEN_RESPONSES_SPEC")
@@ -68,7 +70,9 @@ def validate(schema_name: str, value: object) -> None:
 
 
 # OpenAI's items, tools and events that the specification does not have; ours carry the slug (ITEM-1, EXT-1).
-FOREIGN_ITEMS = {"mcp_list_tools", "mcp_call", "mcp_approval_request"}
+FOREIGN_ITEMS = {"mcp_list_tools", "mcp_call", "mcp_approval_request"} | {
+    kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds
+}
 FOREIGN_EVENTS = {
     f"response.{name}"
     for name in (

@@ -5,8 +5,16 @@ httpx's own transport costs five times the CPU per chunk and falls behind at 500
 
 from __future__ import annotations
 
+import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
+from httpx_aiohttp.transport import AIOHTTP_EXC_MAP
+
+# As shipped, every broken connection is a ConnectTimeout, a refused one and a reset in mid-stream included.
+AIOHTTP_EXC_MAP[aiohttp.ClientConnectionError] = httpx.NetworkError
+AIOHTTP_EXC_MAP[aiohttp.ConnectionTimeoutError] = httpx.ConnectTimeout
+
+_STALE_CONNECTIONS = 3
 
 
 def open_http_client() -> httpx.AsyncClient:
@@ -16,3 +24,15 @@ def open_http_client() -> httpx.AsyncClient:
         follow_redirects=False,
         trust_env=False,
     )
+
+
+async def send_stream(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """The answer's head. A kept connection that the server closed meanwhile is no outage: another one is taken."""
+    for _ in range(_STALE_CONNECTIONS):
+        try:
+            return await http.send(request, stream=True)
+        except httpx.NetworkError as error:
+            if type(error) is not httpx.NetworkError:
+                raise
+            closed = error
+    raise closed

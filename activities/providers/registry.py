@@ -7,9 +7,16 @@ from collections.abc import Mapping
 
 import httpx
 
-from activities.providers.openai_chat import OpenAIChat
 from open_responses.config import Config, ProviderConfig
 from open_responses.contracts import Provider
+
+_BUILT_IN = {
+    "anthropic": "activities.providers.anthropic:Anthropic",
+    "gemini": "activities.providers.gemini:Gemini",
+    "ollama": "activities.providers.ollama:Ollama",
+    "openai": "activities.providers.openai:OpenAIResponses",
+    "openai-chat": "activities.providers.openai_chat:OpenAIChat",
+}
 
 
 def build_providers(config: Config, http: httpx.AsyncClient, environ: Mapping[str, str]) -> dict[str, Provider]:
@@ -19,11 +26,9 @@ def build_providers(config: Config, http: httpx.AsyncClient, environ: Mapping[st
 
 def _build(config: ProviderConfig, http: httpx.AsyncClient, environ: Mapping[str, str]) -> Provider:
     key = environ.get(config.api_key_env) if config.api_key_env else None
-    if config.adapter == "openai-chat":
-        return OpenAIChat(config, http, key)
-    module, _, name = config.adapter.partition(":")
+    module, _, name = _BUILT_IN.get(config.adapter, config.adapter).partition(":")
     try:
-        adapter: Provider = getattr(importlib.import_module(module), name)(config, http, key)
+        adapter: Provider = getattr(importlib.import_module(module), name)(config, http, key or None)
     except (ImportError, AttributeError, TypeError) as error:
         raise ValueError(f"provider {config.name!r}: adapter {config.adapter!r} cannot be used: {error}") from error
     return adapter

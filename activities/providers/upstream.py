@@ -1,0 +1,80 @@
+"""One HTTP call to a provider, and the frames of its answer: what the adapters share, and no vendor's format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+import httpx_sse
+
+from activities.providers.failures import transport_errors
+from activities.providers.http import send_stream
+from open_responses.config import ProviderConfig
+from open_responses.errors import OpenResponsesError, ProviderStreamBroken
+from open_responses.json_types import JsonObject
+
+CONNECT_SECONDS = 10.0
+
+ReadError = Callable[[int, bytes, Mapping[str, str]], OpenResponsesError]
+"""(status, body, headers in small letters) -> the error."""
+
+
+@asynccontextmanager
+async def open_stream(
+    http: httpx.AsyncClient,
+    config: ProviderConfig,
+    path: str,
+    *,
+    body: JsonObject | None,
+    headers: Mapping[str, str],
+    read_error: ReadError,
+) -> AsyncIterator[httpx.Response]:
+    """POST `body` (GET for None) to `base_url` + `path`, and the answer to read from. Raises the ProviderError family.
+
+    `timeout_seconds` bounds each silence: until the first byte, and between two.
+    """
+    request = http.build_request(
+        "GET" if body is None else "POST",
+        config.base_url.rstrip("/") + path,
+        json=body,
+        headers=dict(headers),
+        timeout=httpx.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS),
+    )
+    with transport_errors(config):
+        response = await send_stream(http, request)
+        try:
+            if response.status_code != 200:
+                raise read_error(response.status_code, await response.aread(), response.headers)
+            yield response
+        finally:
+            await response.aclose()
+
+
+def is_event_stream(response: httpx.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return kind.startswith("text/event-stream")
+
+
+async def sse_objects(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
+    """(event name, object) of each event with data, up to `[DONE]` or the stream's end."""
+    async for event in httpx_sse.EventSource(response).aiter_sse():
+        if event.data == "[DONE]":
+            return
+        if event.data:
+            yield event.event, _object(event.data)
+
+
+async def ndjson_objects(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
+    """The object on each line."""
+    async for line in response.aiter_lines():
+        if line.strip():
+            yield _object(line)
+
+
+def _object(text: str) -> JsonObject:
+    read = json.loads(text)
+    if not isinstance(read, dict):
+        raise ProviderStreamBroken("the provider sent a chunk that is not an object")
+    return read
