@@ -33,6 +33,8 @@ from activities.running import RunningWork
 from activities.sample import SampleActivity
 from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
+from activities.turn import TurnParts
+from open_responses.io.breaker import Breaker
 from open_responses.io.counters import RedisCounters
 from open_responses.io.event_log import Appender
 from open_responses.io.large_payloads import sweep_daily
@@ -76,17 +78,20 @@ async def main() -> None:
         mcp = McpActivities(runner, records, redis, sealer, settings.config, os.environ)
         activities: list[Callable[..., Any]] = [
             SampleActivity(
-                redis=redis,
-                contexts=contexts,
-                appender=appender,
-                lease=lease,
-                running=running,
-                providers=providers,
-                definitions=definitions(settings.config, tools),
-                middleware=middleware,
-                counters=RedisCounters(redis),
-                sealer=sealer,
-                log_ttl_seconds=settings.response_ttl_seconds,
+                TurnParts(
+                    redis=redis,
+                    contexts=contexts,
+                    appender=appender,
+                    breaker=Breaker(redis),
+                    providers=providers,
+                    definitions=definitions(settings.config, tools),
+                    middleware=middleware,
+                    counters=RedisCounters(redis),
+                    sealer=sealer,
+                    log_ttl_seconds=settings.response_ttl_seconds,
+                ),
+                lease,
+                running,
             ).sample,
             FinishActivity(redis, store, appender, settings.response_ttl_seconds).finish,
             PublishActivity(appender).publish,
@@ -104,7 +109,11 @@ async def main() -> None:
         worker = _worker(temporal, settings, activities)
         serving = asyncio.create_task(worker.run())
         log.info("worker_ready", worker=settings.worker_id)
-        await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        ends = {serving, asyncio.create_task(stopping.wait()), *chores}
+        ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if ended & set(chores):
+            # A worker that takes work and cannot write would hang every response that it gets.
+            log.error("chore_died", reasons=[repr(chore.exception()) for chore in ended & set(chores)])
         log.info("worker_stopping", responses=len(running.response_ids))
         await handover.forget_stickiness(running.response_ids)
         running.hand_over()

@@ -9,15 +9,18 @@ from temporalio.exceptions import ApplicationError
 from open_responses.errors import OpenResponsesError
 
 
-def to_application_error(error: OpenResponsesError, *, seconds_left: float) -> ApplicationError:
+def to_application_error(error: OpenResponsesError, *, seconds_left: float, final: bool = False) -> ApplicationError:
     """The failure's `type` is our code.
 
     Retried while the window lasts; a `Retry-After` beyond it is final at once, since waiting for it would be in vain.
+    `final`: no other provider is to be tried either.
     """
     delay = error.retry_after
     retryable = error.retryable and seconds_left > (delay or 0)
     return ApplicationError(
         error.message,
+        # Whether another provider may do better: the workflow asks, when this one has given up.
+        {"provider_is_down": error.retryable and not final},
         type=error.error_code,
         non_retryable=not retryable,
         next_retry_delay=timedelta(seconds=delay) if retryable and delay is not None else None,

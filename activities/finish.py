@@ -48,16 +48,16 @@ class FinishActivity:
         if not call.cut_off:
             return self._writer(call, Fold(call.output)), FinishResult()
         first = count_events(call.trace)
-        refused, _, _, events = await read_log(
+        left = await read_log(
             self.redis, call.start.response_id, self._fence(call), first, turn=0, ttl=self.log_ttl_seconds
         )
-        if refused:
+        if left.refused:
             raise Fenced
         writer = self._writer(call, Fold(call.output))
-        for event in events:
+        for event in left.events:
             if event["type"] not in TERMINAL_EVENTS and event["type"] != "error":
                 writer.adopt(event)
-        if not events and first == 0:
+        if not left.events and first == 0:
             writer.write(opening_events(call.start.initial()))
         writer.write(Assembler(writer.fold).abandon())
         await writer.flush()

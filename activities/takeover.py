@@ -17,11 +17,16 @@ _SOURCE = script("takeover")
 
 @dataclass(slots=True)
 class Takeover:
-    """The turn so far."""
+    """The turn so far. `turn_record` is its result, if it ended; `resume`, what its answer can be read again by;
+    `spent`, the tokens of a summary, or of an answer that did not fit, before the one in the log.
+    """
 
     events: list[JsonObject]
+    refused: bool = False
     cancelled: bool = False
     turn_record: bytes | None = None
+    resume: bytes | None = None
+    spent: bytes | None = None
 
 
 async def take_over(redis: Redis, call: SampleInput, fence: int, attempt: int, *, ttl: int) -> Takeover:
@@ -31,19 +36,18 @@ async def take_over(redis: Redis, call: SampleInput, fence: int, attempt: int, *
     """
     if call.epoch == 1 and attempt == 1:
         return Takeover([])
-    refused, cancelled, record, entries = await read_log(
-        redis, call.response_id, fence, call.first_sequence, turn=call.turn, ttl=ttl
-    )
-    if refused:
+    taken = await read_log(redis, call.response_id, fence, call.first_sequence, turn=call.turn, ttl=ttl)
+    if taken.refused:
         raise Fenced
-    return Takeover(entries, bool(cancelled), record)
+    return taken
 
 
-async def read_log(
-    redis: Redis, response_id: str, fence: int, first_sequence: int, *, turn: int, ttl: int
-) -> tuple[bool, bool, bytes | None, list[JsonObject]]:
-    """(refused, cancelled, the turn's record, events from `first_sequence` on), with the log fenced."""
-    refused, cancelled, record, entries = await redis.eval(
+async def read_log(redis: Redis, response_id: str, fence: int, first_sequence: int, *, turn: int, ttl: int) -> Takeover:
+    """The events from `first_sequence` on and what is known of the turn, with the log fenced."""
+    refused, cancelled, known, entries = await redis.eval(
         _SOURCE, 2, keys.log(response_id), keys.state(response_id), fence, ttl, f"{first_sequence + 1}-0", turn
     )
-    return bool(refused), bool(cancelled), record or None, [orjson.loads(fields[1]) for _, fields in entries]
+    events = [orjson.loads(fields[1]) for _, fields in entries]
+    kept: list[bytes] = known
+    record, resume, spent = [value or None for value in kept] or [None] * 3
+    return Takeover(events, bool(refused), bool(cancelled), record, resume, spent)

@@ -20,13 +20,15 @@ from api.body import read_body
 from api.decisions import claim
 from api.lookup import owned_record
 from api.plan import plan
+from api.routing import take_provider_key
 from api.stream import EventStream, Follower, response_in
 from open_responses.conversation import check_calls_are_answered
 from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound, Unavailable
 from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
 from open_responses.payloads import TASK_QUEUE, StartResponse
-from open_responses.requests import CreateResponse, parse_create_response
+from open_responses.requests import CreateResponse, validate_create_response
+from open_responses.validation import read_json_object
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger(__name__)
@@ -39,9 +41,11 @@ _START_PATIENCE_SECONDS = 20.0
 async def create_response(request: Request) -> Response:
     """Create a response: JSON, or a stream of events when `stream` is true."""
     state, tenant = state_of(request), tenant_of(request)
-    asked = parse_create_response(await read_body(request, state.settings.max_body_bytes))
+    body = read_json_object(await read_body(request, state.settings.max_body_bytes))
+    provider_key = take_provider_key(body, request.headers)
+    asked = validate_create_response(body)
     ancestors = await _ancestors(state, tenant, asked)
-    start = await plan(state, tenant, asked)
+    start = await plan(state, tenant, asked, provider_key)
     await claim(state, start.response_id, start.decisions)
     follower = Follower(state, start)
     if asked.is_background and not asked.stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from urllib.parse import urlsplit
 
@@ -9,33 +10,35 @@ import orjson
 
 from api.app_state import AppState
 from api.decisions import decisions_of
+from api.routing import targets_of
 from open_responses.addresses import is_forbidden_host
 from open_responses.compaction import owner
 from open_responses.config import Config
-from open_responses.errors import InvalidRequest, ModelNotFound
+from open_responses.errors import InvalidRequest
 from open_responses.ids import new_id
+from open_responses.io.json_schema import schema_problem
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.items import Compaction
 from open_responses.json_types import JsonObject
 from open_responses.offer import hosted_names
 from open_responses.payloads import HostedTool, StartResponse
-from open_responses.requests import CreateResponse
+from open_responses.requests import CreateResponse, JsonSchemaFormat
 from open_responses.tokens import at_most, item_tokens
-from open_responses.tools import FunctionTool, HostedTools, McpTool, named_choices
+from open_responses.tools import FunctionTool, HostedTools, McpTool, Tool, named_choices
 from open_responses.truncation import check_fits
 
 
-async def plan(state: AppState, tenant: str, asked: CreateResponse, response_id: str | None = None) -> StartResponse:
-    """Raises ModelNotFound, since there is no silent default model, InvalidRequest for tools that cannot be had,
-    and ContextLengthExceeded for an input that no window takes.
+async def plan(state: AppState, tenant: str, asked: CreateResponse, provider_key: str | None = None) -> StartResponse:
+    """Raises ModelNotFound, since there is no silent default model, InvalidRequest for what its provider cannot take
+    and for tools that cannot be had, and ContextLengthExceeded for an input that no window takes.
+
+    `provider_key` is the request's own key for the provider.
     """
     config, settings = state.settings.config, state.settings
-    route = config.route(asked.model)
-    if route is None:
-        known = ", ".join(sorted({route.model for route in config.routes})) or "none is configured"
-        raise ModelNotFound(f"No route for model {asked.model!r}. Routes: {known}.", param="model")
-    _check_length(asked, route.context_window)
-    response_id = response_id or new_id("resp_")
+    first, *fallbacks = targets_of(config, asked, provider_key, os.environ)
+    _check_length(asked, first.context_window)
+    _check_schemas(asked)
+    response_id = new_id("resp_")
     hosted = _hosted(config, asked)
     _check_servers(config, asked)
     window = settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds
@@ -47,10 +50,12 @@ async def plan(state: AppState, tenant: str, asked: CreateResponse, response_id:
         tenant=tenant,
         created_at=int(time.time()),
         request=stripped,
-        provider=route.provider,
-        upstream_model=route.upstream_model or asked.model,
+        provider=first.provider,
+        upstream_model=first.upstream_model,
         retry_window=window,
-        context_window=route.context_window,
+        context_window=first.context_window,
+        fallbacks=fallbacks,
+        provider_key=provider_key and state.sealer.seal(provider_key.encode(), bound_to=response_id),
         hosted=hosted,
         secrets=secrets,
         decisions=decisions,
@@ -64,6 +69,23 @@ def _check_length(asked: CreateResponse, window: int | None) -> None:
     if window is None or asked.truncation == "auto" or at_most(asked.input_items()) <= window:
         return
     check_fits(sum(map(item_tokens, asked.input_items())), window)
+
+
+def _check_schemas(asked: CreateResponse) -> None:
+    """A schema that nothing could be checked against, of the answer's form or of a tool's arguments."""
+    if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
+        _check_schema(asked.text.format.schema_, "text.format.schema")
+    for index, tool in enumerate(asked.tools or []):
+        if isinstance(tool, FunctionTool) and tool.parameters is not None:
+            _check_schema(tool.parameters, f"tools[{index}].parameters")
+
+
+def _check_schema(schema: JsonObject, param: str) -> None:
+    problem = schema_problem(schema)
+    if problem is not None:
+        raise InvalidRequest(
+            f"{param!r} is not a JSON Schema that can be used: {problem}", param=param, code="invalid_value"
+        )
 
 
 def _check_compactions(asked: CreateResponse, sealer: Sealer, tenant: str) -> None:
@@ -152,7 +174,7 @@ def _sealed(asked: CreateResponse, sealer: Sealer, response_id: str) -> tuple[Cr
     A URL's query may be a key as well, so it goes with them.
     """
     secrets: dict[str, str] = {}
-    tools: list[FunctionTool | McpTool | HostedTools] = []
+    tools: list[Tool] = []
     for tool in asked.tools or []:
         if isinstance(tool, McpTool) and (found := _secrets(tool)):
             secrets[tool.server_label] = sealer.seal(orjson.dumps(found), bound_to=response_id)

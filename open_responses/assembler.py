@@ -12,17 +12,22 @@ from typing import Literal
 from open_responses.deltas import (
     Delta,
     Finish,
+    ItemEnd,
+    Phase,
+    ProviderItem,
     ReasoningDelta,
+    ReasoningSeal,
     ReasoningSummaryDelta,
     RefusalDelta,
+    ResumeToken,
+    TextAnnotation,
     TextDelta,
     ToolCallDelta,
 )
-from open_responses.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events
-from open_responses.ids import new_id
+from open_responses.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
 from open_responses.json_types import JsonObject
 from open_responses.offer import Offer, Route
-from open_responses.tool_items import mcp_approval_request, mcp_call, refused_call
+from open_responses.tool_items import derived_id, mcp_approval_request, mcp_call, refused_call
 
 ItemStatus = Literal["completed", "incomplete"]
 
@@ -57,7 +62,8 @@ class Assembler:
     streamed and left open for the one who runs it; a request for approval or a refusal, shown whole at the end.
 
     A sample that takes over from a lost one passes the fold of the log: `unfinished_text` is what it may continue, and
-    `abandon` closes what it cannot.
+    `abandon` closes what it cannot. Ids follow from the response's and the output index, so that the same deltas give
+    the same events each time.
     """
 
     def __init__(self, fold: Fold | None = None, offer: Offer | None = None, response_id: str = "") -> None:
@@ -72,7 +78,8 @@ class Assembler:
         """The events that this delta causes, in order, without sequence numbers."""
         match delta:
             case TextDelta():
-                self._text("message", "output_text", delta.text, delta.logprobs)
+                self._begin_phase(delta.phase)
+                self._text("message", "output_text", delta.text, delta.logprobs, delta.phase)
             case ToolCallDelta():
                 self._tool_call(delta)
             case ReasoningDelta():
@@ -81,8 +88,19 @@ class Assembler:
                 self._summary(delta)
             case RefusalDelta():
                 self._text("message", "refusal", delta.text)
+            case ReasoningSeal():
+                self._seal(delta.data)
+            case ItemEnd():
+                self._close_all_but_calls()
+            case TextAnnotation():
+                self._annotate(delta.annotation)
+            case ProviderItem():
+                self._close_all_but_calls()
+                self._whole({"status": "completed", **delta.item, "id": self._id("item_")})
             case Finish():
                 self.finish = delta
+            case ResumeToken():
+                pass
         return self._take()
 
     def close(self, status: ItemStatus) -> list[JsonObject]:
@@ -119,8 +137,7 @@ class Assembler:
 
     def add_whole(self, item: JsonObject) -> list[JsonObject]:
         """An item that is not streamed, as it is: a compaction."""
-        opened = self._add_item(item)
-        self._emit({"type": "response.output_item.done", "output_index": opened.index, "item": item})
+        self._whole(item)
         return self._take()
 
     def abandon(self) -> list[JsonObject]:
@@ -138,8 +155,51 @@ class Assembler:
         self.fold.apply(event)
         self._events.append(event)
 
-    def _text(self, item_type: str, kind: str, text: str, logprobs: list[JsonObject] | None = None) -> None:
-        opened = self._item_of(item_type)
+    def _id(self, prefix: str) -> str:
+        """The next item's id: as hard to guess as the response's."""
+        return derived_id(prefix, self._response_id, len(self.fold.output))
+
+    def _begin_phase(self, phase: Phase | None) -> None:
+        """A message of another phase than the open one's begins anew."""
+        if phase is not None and any(
+            opened.item["type"] == "message" and opened.item.get("phase") != phase for opened in self.fold.open.values()
+        ):
+            self._close_all_but_calls()
+
+    def _whole(self, item: JsonObject) -> None:
+        opened = self._add_item(skeleton(item))
+        self._emit({"type": "response.output_item.done", "output_index": opened.index, "item": item})
+
+    def _seal(self, data: str) -> None:
+        """The last word on a reasoning item."""
+        opened = self._item_of("reasoning")
+        self._close_part(opened)
+        opened.item["encrypted_content"] = data
+        self._close_item(opened, "completed")
+
+    def _annotate(self, annotation: JsonObject) -> None:
+        opened = self._item_of("message")
+        part = self._part_of(opened, "output_text")
+        self._emit(
+            {
+                "type": "response.output_text.annotation.added",
+                "item_id": opened.item["id"],
+                "output_index": opened.index,
+                "content_index": part.index,
+                "annotation_index": len(part.annotations),
+                "annotation": annotation,
+            }
+        )
+
+    def _text(
+        self,
+        item_type: str,
+        kind: str,
+        text: str,
+        logprobs: list[JsonObject] | None = None,
+        phase: Phase | None = None,
+    ) -> None:
+        opened = self._item_of(item_type, phase)
         part = self._part_of(opened, kind)
         if not text and not logprobs:
             return
@@ -216,14 +276,14 @@ class Assembler:
         if route.kind != "mcp":
             item = {
                 "type": "function_call",
-                "id": new_id("fc_"),
+                "id": self._id("fc_"),
                 "call_id": self._unique(call.call_id),
                 "name": name,
                 "arguments": "",
                 "status": "in_progress",
             }
             return self._add_item(item).index
-        opened = self._add_item(mcp_call(new_id("mcp_"), route.server_label, route.tool))
+        opened = self._add_item(mcp_call(self._id("mcp_"), route.server_label, route.tool))
         at = {"item_id": opened.item["id"], "output_index": opened.index}
         self._emit({"type": "response.mcp_call.in_progress", **at})
         return opened.index
@@ -232,9 +292,9 @@ class Assembler:
         """The model's id (ITEM-7), unless it is too long to be sent back, or was used before in this response: some
         models count from one again on each turn, and an id is also the key by which a tool knows a repeated call."""
         if not call_id or len(call_id) > _MAX_CALL_ID:
-            return new_id("call_")
+            return self._id("call_")
         used = {item.get("call_id") for item in self.fold.output}
-        return call_id if call_id not in used else new_id("call_")
+        return call_id if call_id not in used else self._id("call_")
 
     def _show_whole(self, call: _Call) -> None:
         """A call that was held back to the end of the turn."""
@@ -246,21 +306,20 @@ class Assembler:
             item = mcp_approval_request(self._response_id, index, route.server_label, route.tool, arguments)
         else:
             reason = route.reason if route is not None else "The call names no tool."
-            item = refused_call(new_id("ref_"), self._unique(call.call_id), name, arguments, reason)
+            item = refused_call(self._id("ref_"), self._unique(call.call_id), name, arguments, reason)
         self._close_item(self._add_item({**item, "status": "in_progress"}), "completed")
 
-    def _item_of(self, item_type: str) -> OpenItem:
+    def _item_of(self, item_type: str, phase: Phase | None = None) -> OpenItem:
         """The open item of this type, or a new one behind what is now closed."""
         for opened in self.fold.open.values():
             if opened.item["type"] == item_type:
                 return opened
         self._close_all_but_calls()
         if item_type == "message":
-            return self._add_item(
-                {"type": "message", "id": new_id("msg_"), "status": "in_progress", "role": "assistant", "content": []}
-            )
+            message = {"type": "message", "id": self._id("msg_"), "status": "in_progress", "role": "assistant"}
+            return self._add_item({**message, "content": [], **({"phase": phase} if phase is not None else {})})
         return self._add_item(
-            {"type": "reasoning", "id": new_id("rs_"), "status": "in_progress", "summary": [], "content": []}
+            {"type": "reasoning", "id": self._id("rs_"), "status": "in_progress", "summary": [], "content": []}
         )
 
     def _add_item(self, item: JsonObject) -> OpenItem:

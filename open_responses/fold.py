@@ -25,6 +25,7 @@ class OpenPart:
     index: int
     pieces: list[str] = field(default_factory=list)
     logprobs: list[JsonObject] = field(default_factory=list)
+    annotations: list[JsonObject] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -111,6 +112,12 @@ class Fold:
         if event.get("logprobs"):
             part.logprobs.extend(event["logprobs"])
 
+    def _annotation_added(self, event: JsonObject) -> None:
+        part = self.open[event["output_index"]].part
+        if part is None:
+            raise ValueError("an annotation outside a part")
+        part.annotations.append(event["annotation"])
+
     def _part_done(self, event: JsonObject) -> None:
         opened = self.open[event["output_index"]]
         opened.item["content"].append(event["part"])
@@ -140,6 +147,7 @@ class Fold:
         "response.reasoning_summary_part.added": _summary_added,
         "response.reasoning_summary_part.done": _summary_done,
         "response.output_text.delta": _delta,
+        "response.output_text.annotation.added": _annotation_added,
         "response.refusal.delta": _delta,
         "response.reasoning.delta": _delta,
         "response.reasoning_summary_text.delta": _delta,
@@ -162,7 +170,12 @@ def empty_part(kind: str) -> JsonObject:
 def finished_part(part: OpenPart) -> JsonObject:
     """The content part that the deltas so far amount to."""
     if part.kind == "output_text":
-        return {"type": "output_text", "text": part.text, "annotations": [], "logprobs": part.logprobs}
+        return {
+            "type": "output_text",
+            "text": part.text,
+            "annotations": part.annotations,
+            "logprobs": part.logprobs,
+        }
     if part.kind == "refusal":
         return {"type": "refusal", "refusal": part.text}
     return {"type": part.kind, "text": part.text}

@@ -6,6 +6,7 @@ references and what is new, never the conversation, so that history grows by a c
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
@@ -25,6 +26,7 @@ FINISH = "finish"
 PUBLISH = "publish"
 LIST_MCP_TOOLS = "list_mcp_tools"
 CALL_MCP_TOOL = "call_mcp_tool"
+CLAIM_APPROVALS = "claim_approvals"
 FLEET_PREFIX = "fleet-"
 """Begins the id of an activity that another fleet runs: its worker's death is not ours to notice."""
 
@@ -50,6 +52,14 @@ class HostedTool(Payload):
     require_approval: bool = False
 
 
+class Target(Payload):
+    """Where a request's turns are sampled: a provider by its name in the configuration, and its name for the model."""
+
+    provider: str
+    upstream_model: str
+    context_window: int | None = None
+
+
 class Decision(Payload):
     """A person's word on a stored call. What runs is this name and these arguments, and nothing that came back."""
 
@@ -67,21 +77,39 @@ class TurnUsage(Payload):
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+
+    @classmethod
+    def of(cls, usage: Usage) -> TurnUsage:
+        return cls(**asdict(usage))
 
     def plus(self, other: TurnUsage) -> TurnUsage:
         return TurnUsage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             estimated=self.estimated or other.estimated,
         )
 
 
+class Ending(Payload):
+    """How a response ends. `error_*` belong to `failed`, `incomplete_reason` to `incomplete`."""
+
+    status: FinalStatus
+    incomplete_reason: str | None = None
+    error_code: str = "server_error"
+    error_message: str = ""
+
+
 class Carried(Payload):
-    """What one run of the workflow hands to the next (continue-as-new), between two turns."""
+    """What one run of the workflow hands to the next (continue-as-new), between two turns.
+
+    `stop` is how it was told to end in the meantime; `cancelled` stands for one in what older workers wrote.
+    """
 
     epoch: int
     turn: int
@@ -90,13 +118,16 @@ class Carried(Payload):
     usage: TurnUsage | None
     tool_calls: int
     choice_spent: bool
+    fallback: int = 0
     started_at: float
+    stop: Ending | None = None
     cancelled: bool = False
 
 
 class StartResponse(Payload):
     """Starts the workflow. `created_at` is in Unix seconds.
 
+    `fallbacks` are tried in order when the provider stays down. `provider_key` is the request's own key, sealed.
     `secrets` are the headers and tokens of the request's MCP servers by label, sealed. `decisions` are the approvals
     that the request brings. `deadline_seconds` counts from the start.
     """
@@ -109,6 +140,8 @@ class StartResponse(Payload):
     upstream_model: str
     retry_window: float = Field(description="Seconds without progress after which a sample gives up.")
     context_window: int | None = None
+    fallbacks: list[Target] = []
+    provider_key: str | None = None
     hosted: list[HostedTool] = []
     secrets: dict[str, str] = {}
     decisions: list[Decision] = []
@@ -124,6 +157,12 @@ class StartResponse(Payload):
     @property
     def has_mcp(self) -> bool:
         return any(isinstance(tool, McpTool) for tool in self.request.tools or [])
+
+    @property
+    def targets(self) -> list[Target]:
+        """The route's own first, then its fallbacks."""
+        own = Target(provider=self.provider, upstream_model=self.upstream_model, context_window=self.context_window)
+        return [own, *self.fallbacks]
 
     def initial(self) -> JsonObject:
         """The response resource before anything came."""
@@ -149,6 +188,10 @@ class SampleInput(Payload):
     first_sequence: int
     first_output_index: int
     max_output_tokens: int | None = None
+    context_window: int | None = None
+    fallback: int = Field(default=0, description="0 for the route's own provider, i for the i-th fallback.")
+    has_fallback: bool = Field(default=False, description="Another provider waits: do not try this one for long.")
+    fell_back: bool = Field(default=False, description="The try before this one was another provider's.")
     choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
     tries: int = Field(default=1, description="Counts the tries at this turn, from 1.")
     lost: str | None = Field(default=None, description="Why the try before this one did not end; None for the first.")
@@ -196,12 +239,16 @@ class ToolCall(Payload):
 
 
 class McpCallInput(Payload):
-    """The input of a call to an MCP server. The server's secrets are in the response's start, sealed."""
+    """The input of a call to an MCP server. The server's secrets are in the response's start, sealed.
+
+    `may_have_run`: a worker was lost in it, so only a tool that may run twice is called again.
+    """
 
     server_label: str
     tool: str
     arguments: JsonObject
     context: ToolContextPayload
+    may_have_run: bool = False
 
 
 class McpListInput(Payload):
@@ -285,13 +332,17 @@ class ApprovalClaim(Payload):
     decision: Decision
 
 
-class Ending(Payload):
-    """How a response ends. `error_*` belong to `failed`, `incomplete_reason` to `incomplete`."""
+class ClaimInput(Payload):
+    """Takes approvals for a response that has begun."""
 
-    status: FinalStatus
-    incomplete_reason: str | None = None
-    error_code: str = "server_error"
-    error_message: str = ""
+    response_id: str
+    decisions: list[Decision]
+
+
+class ClaimResult(Payload):
+    """`refused`: the ids of those that another response has acted on already."""
+
+    refused: list[str] = []
 
 
 class FinishInput(Payload):
@@ -340,7 +391,7 @@ def final_resource(
     """The response as it is stored: the same, whether the workflow or the activity builds it."""
     total = None
     if usage is not None:
-        total = Usage(usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+        total = Usage(**usage.model_dump())
     return finished_response(
         start.initial(),
         status=ending.status,

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from open_responses.deltas import Usage
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse, JsonSchemaFormat, ReasoningSettings, TextSettings
-from open_responses.tools import FunctionTool, McpTool
+from open_responses.tools import FunctionTool, McpTool, ProviderTool
 
 ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "failed", "incomplete", "cancelled"]
 FinalStatus: TypeAlias = Literal["completed", "failed", "incomplete", "cancelled"]
@@ -129,13 +129,15 @@ def finished_response(
 
 
 def usage_json(usage: Usage) -> JsonObject:
-    """The specification's `Usage` (REQ-15)."""
+    """The specification's `Usage` (REQ-15), with two members of ours where there is something to say."""
+    written = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, **written},
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
+        **({"open_responses:estimated": True} if usage.estimated else {}),
     }
 
 
@@ -177,6 +179,8 @@ def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[JsonObje
             echo.append(_echo_function(tool))
         elif isinstance(tool, McpTool):
             echo.append(_echo_mcp(tool))
+        elif isinstance(tool, ProviderTool):
+            echo.append(tool.model_dump(mode="json", exclude_unset=True))
         else:
             echo += [_echo_function(FunctionTool(type="function", name=name)) for name in hosted if name not in named]
     return echo

@@ -135,7 +135,7 @@ def _part_at(item: JsonObject, number: int) -> OpenPart:
     index = -1 - number if number < 0 else number
     part = item["summary" if number < 0 else "content"][index]
     text = part["refusal"] if part["type"] == "refusal" else part["text"]
-    return OpenPart(part["type"], index, [text], part.get("logprobs") or [])
+    return OpenPart(part["type"], index, [text], part.get("logprobs") or [], part.get("annotations") or [])
 
 
 def _part_event(op: Op, item: JsonObject) -> JsonObject:

@@ -47,6 +47,29 @@ provider = "impatient"
 [[routes]]
 model = "smollm2"
 provider = "local"
+[[providers]]
+name = "down"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:9/v1"
+[[routes]]
+model = "down"
+provider = "down"
+[[routes]]
+model = "falls-back"
+provider = "down"
+fallbacks = ["keyed", "fake"]
+[[routes]]
+model = "breaks"
+provider = "fake"
+fallbacks = ["no-resume"]
+[[providers]]
+name = "keyed"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:{fake}/v1"
+api_key_env = "A_KEY_THAT_IS_NOT_SET"
+[[routes]]
+model = "keyed"
+provider = "keyed"
 [[routes]]
 model = "fake-small"
 provider = "fake"

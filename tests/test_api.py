@@ -244,7 +244,7 @@ async def test_refusals_have_the_specifications_shape(client: httpx.AsyncClient)
         return await client.post("/v1/responses", content=body if isinstance(body, bytes) else json.dumps(body))
 
     is_error(await post(b"{"), 400, "invalid_json")
-    is_error(await post({"model": "gpt-9", "input": "x"}), 404, "model_not_found", "model")
+    is_error(await post({"model": "nope-9", "input": "x"}), 404, "model_not_found", "model")
     is_error(await post({"model": "fake", "input": "x", "tempature": 1}), 400, "unknown_parameter", "tempature")
     is_error(await post({"model": "fake", "input": "x", "conversation": "c"}), 400, "unsupported_parameter")
     unknown = {"model": "fake", "input": "x", "previous_response_id": "resp_" + "0" * 48}

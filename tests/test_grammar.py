@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from open_responses.assembler import Assembler
-from open_responses.deltas import Delta, ReasoningDelta, ReasoningSummaryDelta, RefusalDelta, TextDelta, ToolCallDelta
+from open_responses.deltas import (
+    Delta,
+    ItemEnd,
+    ProviderItem,
+    ReasoningDelta,
+    ReasoningSeal,
+    ReasoningSummaryDelta,
+    RefusalDelta,
+    TextAnnotation,
+    TextDelta,
+    ToolCallDelta,
+)
 from open_responses.fold import Fold
 from open_responses.json_types import JsonObject
 from open_responses.replay import opening_events, terminal_events, whole_stream
@@ -18,9 +29,14 @@ from open_responses.trace import Trace
 from tests.spec import validate_event
 
 _TEXT = st.text(max_size=6)
+_CITATION = {"type": "url_citation", "url": "http://x", "title": "x", "start_index": 0, "end_index": 1}
 DELTAS: st.SearchStrategy[list[Delta]] = st.lists(
     st.one_of(
-        st.builds(TextDelta, _TEXT),
+        st.builds(TextDelta, _TEXT, st.none(), st.sampled_from([None, "commentary", "final_answer"])),
+        st.builds(TextAnnotation, st.just(_CITATION)),
+        st.builds(ReasoningSeal, _TEXT),
+        st.builds(ItemEnd),
+        st.builds(ProviderItem, st.just({"type": "web_search_call", "action": {"query": "x"}})),
         st.builds(RefusalDelta, _TEXT),
         st.builds(ReasoningDelta, _TEXT),
         st.builds(ReasoningSummaryDelta, _TEXT, st.integers(0, 2)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -34,6 +35,8 @@ class Script:
     """An answer of numbered words, so that a gap or a repeat shows."""
 
     words: int = 20
+    literal: str | None = None
+    """This text instead of numbered words."""
     gap: float = 0.0
     delay: float = 0.0
     finish: str = "stop"
@@ -49,6 +52,8 @@ class Script:
 
     @property
     def text(self) -> str:
+        if self.literal is not None:
+            return self.literal
         return "".join(f"w{i} " for i in range(self.words))
 
 
@@ -57,6 +62,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.requests: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
+        self.heads: deque[str] = deque(maxlen=_REMEMBERED)
         self.scripts: dict[str, Script] = {}
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -84,6 +90,7 @@ class Upstream:
             length = {name.lower(): value for name, value in fields.items()}.get("content-length", "0")
             body = json.loads(await reader.readexactly(int(length)))
             self.requests.append(body)
+            self.heads.append(head.decode())
             await self._answer(body, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -92,9 +99,12 @@ class Upstream:
 
     async def _answer(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         messages = body["messages"]
-        said = next(m["content"] for m in reversed(messages) if m["role"] == "user")
-        prompt = said if isinstance(said, str) else said[0]["text"]
-        script = _turn(self.script_of(prompt), messages)
+        said = [m["content"] for m in messages if m["role"] == "user"]
+        asked_again = len(said) > 1 and str(said[-1]).startswith("That does not have the form")
+        prompt = said[-2] if asked_again else said[-1]
+        prompt = prompt if isinstance(prompt, str) else prompt[0]["text"]
+        script = self.script_of(prompt)
+        script = script.turns[0] if asked_again else _turn(script, messages)
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         fault = script.faults[script.attempts] if script.attempts < len(script.faults) else None
         script.attempts += 1
@@ -117,8 +127,8 @@ class Upstream:
         await asyncio.sleep(script.delay)
         assert script.text.startswith(prefix), f"a resumed answer must go on from where it was: {prefix[-20:]!r}"
         rest = script.text[len(prefix) :]
-        words = [word + " " for word in rest.split(" ") if word]
-        done = script.words - len(words)
+        words = re.findall(r"\S*\s+|\S+", rest)
+        done = len(re.findall(r"\S*\s+|\S+", script.text)) - len(words)
         for index, word in enumerate(words, done):
             if fault is not None and index >= fault.after and await _suffer(writer, fault):
                 return

@@ -6,13 +6,14 @@ A change here must replay the histories under `tests/histories`, or running resp
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.json_types import JsonObject
@@ -48,6 +49,10 @@ with workflow.unsafe.imports_passed_through():
 _STATUS = SearchAttributeKey.for_keyword("OpenResponsesStatus")
 # A turn that broke this often makes no headway, even if each try streamed something.
 _MAX_TRIES_PER_TURN = 100
+# A stream that breaks in its middle goes on at once; where another provider waits, not for ever.
+_BREAKS_BEFORE_FALLBACK = 3
+_BREAKS_AT_ONCE = 5
+_LONGEST_PAUSE_SECONDS = 30.0
 
 
 @workflow.defn(name=WORKFLOW)
@@ -66,6 +71,8 @@ class ResponseWorkflow:
         self._usage = carried.usage if carried else None
         self._tool_calls = carried.tool_calls if carried else 0
         self._choice_spent = carried.choice_spent if carried else False
+        self._targets = start.targets
+        self._fallback = carried.fallback if carried else 0
         self._started_at = carried.started_at if carried else workflow.now().timestamp()
         self._cut_off = False
         self._ending: Ending | None = None
@@ -177,6 +184,7 @@ class ResponseWorkflow:
             usage=self._usage,
             tool_calls=self._tool_calls,
             choice_spent=self._choice_spent,
+            fallback=self._fallback,
             started_at=self._started_at,
             cancelled=self._stop is not None,
         )
@@ -256,15 +264,33 @@ class ResponseWorkflow:
         second, and its timer is for providers that asked for patience.
         """
         lost: str | None = None
+        began, breaks, fell_back = workflow.now(), 0, False
         for tries in range(1, _MAX_TRIES_PER_TURN + 1):
-            result = await self._try_sample(tries, lost)
+            try:
+                result = await self._try_sample(tries, lost, fell_back)
+            except ActivityError as error:
+                if not self._may_fall_back or not _provider_is_down(error):
+                    raise
+                lost, breaks, fell_back = self._fall_back(_failure(error).error_message), 0, True
+                continue
             if result is None or result.outcome == "cancelled":
                 return None
             if result.outcome == "done":
                 return result
             lost = result.reason or result.outcome
+            fell_back = False
+            if result.outcome != "broken":
+                continue
+            breaks += 1
+            if breaks >= _BREAKS_BEFORE_FALLBACK and self._may_fall_back:
+                lost, breaks, fell_back = self._fall_back(lost), 0, True
+            elif breaks >= _BREAKS_AT_ONCE:
+                if self._seconds_since(began) > self._start.retry_window:
+                    break
+                await self._pause(breaks)
+        self._cut_off = True
         raise ActivityError(
-            f"the provider's stream broke {_MAX_TRIES_PER_TURN} times; the last time: {lost}",
+            f"the provider's stream broke again and again; the last time: {lost}",
             scheduled_event_id=0,
             started_event_id=0,
             identity="",
@@ -273,14 +299,25 @@ class ResponseWorkflow:
             retry_state=None,
         )
 
-    async def _try_sample(self, tries: int, lost: str | None) -> SampleResult | None:
+    @staticmethod
+    def _seconds_since(moment: datetime) -> float:
+        return (workflow.now() - moment).total_seconds()
+
+    async def _pause(self, breaks: int) -> None:
+        """A provider that breaks its streams again and again gets time to recover."""
+        seconds = min(_LONGEST_PAUSE_SECONDS, 2.0 ** (breaks - _BREAKS_AT_ONCE))
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(self._is_stopping, timeout=timedelta(seconds=seconds))
+
+    async def _try_sample(self, tries: int, lost: str | None, fell_back: bool) -> SampleResult | None:
         self._epoch += 1
         self._show("sampling" if lost is None else f"sampling again ({lost})")
         if self._stop is not None:
             self._cut_off = True
             return None
         try:
-            result = await until_stopped(calls.start_sample(self._sample_input(tries, lost)), self._is_stopping)
+            handle = calls.start_sample(self._sample_input(tries, lost, fell_back))
+            result = await until_stopped(handle, self._is_stopping)
         except ActivityError as error:
             self._cut_off = True
             if isinstance(error.cause, CancelledError):
@@ -289,16 +326,31 @@ class ResponseWorkflow:
         self._cut_off = result is None or result.outcome == "cancelled"
         return result
 
+    @property
+    def _may_fall_back(self) -> bool:
+        return self._fallback + 1 < len(self._targets)
+
+    def _fall_back(self, reason: str) -> str:
+        """Go on with the next provider, for the rest of the response."""
+        self._fallback += 1
+        self._cut_off = False
+        return reason
+
     def _is_stopping(self) -> bool:
         return self._stop is not None
 
-    def _sample_input(self, tries: int, lost: str | None) -> SampleInput:
+    def _sample_input(self, tries: int, lost: str | None, fell_back: bool) -> SampleInput:
+        target = self._targets[self._fallback]
         return SampleInput(
             response_id=self._start.response_id,
             turn=self._turn,
             epoch=self._epoch,
-            provider=self._start.provider,
-            upstream_model=self._start.upstream_model,
+            provider=target.provider,
+            upstream_model=target.upstream_model,
+            context_window=target.context_window,
+            fallback=self._fallback,
+            has_fallback=self._may_fall_back,
+            fell_back=fell_back,
             retry_window=self._start.retry_window,
             first_sequence=self._ledger.length,
             first_output_index=len(self._ledger.output),
@@ -478,7 +530,7 @@ class ResponseWorkflow:
         usage = self._usage or TurnUsage()
         workflow.set_current_details(
             f"**{state}** · turn {self._turn} · try {self._epoch}\n\n"
-            f"- model `{self._start.request.model}` on `{self._start.provider}`\n"
+            f"- model `{self._start.request.model}` on `{self._targets[self._fallback].provider}`\n"
             f"- tokens: {usage.input_tokens} in, {usage.output_tokens} out\n"
             f"- tool calls: {self._tool_calls}\n"
             f"- items: {len(self._ledger.output)}"
@@ -490,6 +542,14 @@ def _as_text(outcome: Outcome) -> str:
     if isinstance(outcome.output, str):
         return outcome.output
     return json.dumps(outcome.output, ensure_ascii=False)
+
+
+def _provider_is_down(error: ActivityError) -> bool:
+    """Whether another provider may do better: the sample says so, or it never came to an end."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        return any(isinstance(said, dict) and said.get("provider_is_down") for said in cause.details)
+    return isinstance(cause, TimeoutError) and cause.type != TimeoutType.SCHEDULE_TO_START
 
 
 def _failure(error: ActivityError) -> Ending:

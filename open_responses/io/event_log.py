@@ -205,6 +205,16 @@ class Batch:
     fields: Mapping[str, bytes] = field(default_factory=dict)
 
 
+def _taken(writer: Writer) -> Batch | None:
+    """What a writer has; None where it cannot be written, which ends that stream's writer and no other's."""
+    try:
+        return writer.take()
+    except (TypeError, ValueError):
+        log.exception("event_not_encodable", response_id=writer.response_id)
+        writer.lose()
+        return None
+
+
 def _continues(last: JsonObject, event: JsonObject) -> bool:
     return (
         event["type"] in _MERGEABLE
@@ -250,7 +260,7 @@ class Appender:
             self._wake.clear()
             writers, self._dirty = [w for w in self._dirty if not w.restoring], {}
             commands, self._commands = self._commands, []
-            batches = [(writer, writer.take()) for writer in writers if not writer.fenced.is_set()]
+            batches = [(w, batch) for w in writers if not w.fenced.is_set() and (batch := _taken(w)) is not None]
             await self._deliver(batches, commands)
             for writer in writers:
                 if writer.has_more and not writer.restoring:

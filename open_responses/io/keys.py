@@ -19,8 +19,9 @@ def log(response_id: str) -> str:
 
 
 def state(response_id: str) -> str:
-    """Hash: `fence`, `cancelled`; `turn:{n}` with the result of each turn whose events are all in the log; `item:{i}`
-    with each output item that is finished, or left open for a tool that runs."""
+    """Hash: `fence`, `cancelled`; `turn:{n}` with the result of each turn whose events are all in the log, `resume:{n}`
+    with what a provider's answer can be read again by; `item:{i}` with each output item that is finished, or left open
+    for a tool that runs."""
     return f"or:{{{response_id}}}:state"
 
 
@@ -47,6 +48,11 @@ def approval(approval_request_id: str) -> str:
 def mcp_tools(digest: str) -> str:
     """String: the tools of an MCP server, for a few minutes. `digest` covers tenant, address and credentials."""
     return f"or:mcp:{digest}"
+
+
+def breaker(provider: str) -> str:
+    """Hash: `failures` in a row, `until` when nobody is let through, in milliseconds of Redis' clock."""
+    return f"or:breaker:{provider}"
 
 
 def counter(name: str) -> str:

@@ -61,13 +61,16 @@ class Settings(BaseSettings):
 
     @cached_property
     def config(self) -> Config:
-        """The TOML file, with the local model's route behind its own routes."""
+        """The TOML file, with the local model's route and the built-in ones behind its own. Raises ConfigError."""
         config = load_config(self.config_path)
-        if self.local_model_url is None or config.providers:
-            return config
-        local = ProviderConfig(name="local", adapter="openai-chat", base_url=self.local_model_url)
-        route = RouteConfig(model=LOCAL_MODEL, provider="local", context_window=2048)
-        return config.model_copy(update={"providers": (local,), "routes": (route,)})
+        if self.local_model_url is not None and not config.providers:
+            local = ProviderConfig(name="local", adapter="openai-chat", base_url=self.local_model_url)
+            route = RouteConfig(model=LOCAL_MODEL, provider="local", context_window=2048)
+            config = config.model_copy(update={"providers": (local,), "routes": (*config.routes, route)})
+        try:
+            return config.with_built_ins()
+        except ValueError as error:
+            raise ConfigError(f"{self.config_path}: {error}") from None
 
 
 def load_settings() -> Settings:

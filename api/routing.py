@@ -1,0 +1,84 @@
+"""Which provider a request goes to, which come after it, and whose key is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from open_responses.capabilities import check_takes
+from open_responses.config import Config, ProviderConfig, RouteConfig
+from open_responses.errors import InvalidRequest, ModelNotFound, ProviderKeyMissing
+from open_responses.json_types import JsonObject
+from open_responses.payloads import Target
+from open_responses.requests import CreateResponse
+
+KEY_HEADER = "x-provider-api-key"
+_LONGEST_KEY = 4096
+
+
+def targets_of(
+    config: Config, asked: CreateResponse, provider_key: str | None, environ: Mapping[str, str]
+) -> list[Target]:
+    """The route's own provider, then those fallbacks that can take the request.
+
+    Raises ModelNotFound, InvalidRequest for what the provider cannot take, and ProviderKeyMissing where neither the
+    request nor the environment has a key.
+    """
+    route = _route(config, asked.model)
+    targets = [_target(config, route, asked.model, asked, provider_key, environ)]
+    for model in route.fallbacks:
+        try:
+            targets.append(_target(config, _route(config, model), model, asked, None, environ))
+        except InvalidRequest:
+            continue
+    return targets
+
+
+def take_provider_key(body: JsonObject, headers: Mapping[str, str]) -> str | None:
+    """The request's own key, from its header or its body, which it is taken out of. Raises InvalidRequest."""
+    given = body.pop("api_key", None)
+    key = headers.get(KEY_HEADER) or given
+    if key is None:
+        return None
+    if not isinstance(key, str) or not key.strip() or len(key) > _LONGEST_KEY or not key.isprintable():
+        raise InvalidRequest(
+            "'api_key' must be the provider's key: a string of printable characters.",
+            param="api_key",
+            code="invalid_value",
+        )
+    return key.strip()
+
+
+def _route(config: Config, model: str) -> RouteConfig:
+    route = config.route(model)
+    if route is None:
+        known = ", ".join(sorted({route.model for route in config.routes}))
+        raise ModelNotFound(f"No route for model {model!r}. Routes: {known}.", param="model")
+    return route
+
+
+def _target(
+    config: Config,
+    route: RouteConfig,
+    model: str,
+    asked: CreateResponse,
+    provider_key: str | None,
+    environ: Mapping[str, str],
+) -> Target:
+    provider = config.provider(route.provider)
+    check_takes(provider.adapter, provider.name, asked, asked.input_items())
+    if provider_key is None:
+        _check_key(provider, environ)
+    return Target(
+        provider=provider.name,
+        upstream_model=route.upstream_model or model,
+        context_window=route.context_window,
+    )
+
+
+def _check_key(provider: ProviderConfig, environ: Mapping[str, str]) -> None:
+    if provider.api_key_env and not environ.get(provider.api_key_env):
+        raise ProviderKeyMissing(
+            f"There is no key for the provider {provider.name!r}: set {provider.api_key_env} where the server runs, or "
+            "send your own as 'api_key' or in the X-Provider-Api-Key header.",
+            param="api_key",
+        )

@@ -1,0 +1,134 @@
+"""`text.format`: what does not fit is asked for once more, and then fails (REQ-11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from open_responses.io.json_schema import format_problem, schema_problem
+from open_responses.requests import validate_create_response
+from tests.stack import Stack, collect
+from tests.test_api import is_error
+from tests.upstream import Script, Upstream
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "people": {"type": "integer"}},
+    "required": ["city", "people"],
+    "additionalProperties": False,
+}
+FORMAT = {"format": {"type": "json_schema", "name": "city", "schema": SCHEMA, "strict": True}}
+GOOD = '{"city":"Rome","people":2800000}'
+
+
+def request(text_format: dict[str, Any]) -> Any:
+    return validate_create_response({"model": "m", "input": "x", "text": {"format": text_format}})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (GOOD, None),
+        ("", "not JSON"),
+        ("Rome", "not JSON"),
+        ('{"city":"Rome"}', "people"),
+        ('{"city":1,"people":2}', "$.city"),
+        ('{"city":"Rome","people":2,"x":1}', "x"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_text_fits_its_schema_or_is_told_why_not(text: str, problem: str | None) -> None:
+    found = format_problem(request(FORMAT["format"]), text)
+    assert (found is None) == (problem is None)
+    assert problem is None or problem in str(found)
+
+
+def test_a_pattern_of_the_request_cannot_keep_a_worker_busy() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(?=a)(a+)+$"}}}
+    evil = {"type": "json_schema", "name": "evil", "schema": schema}
+    assert format_problem(request(evil), '{"a":"' + "a" * 40 + '!"}') is not None
+
+
+def test_nothing_is_fetched_for_a_schema() -> None:
+    assert "disabled" in str(schema_problem({"$ref": "http://127.0.0.1:1/schema.json"}))
+
+
+async def test_an_answer_that_does_not_fit_is_asked_for_once_more(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    script = upstream.says("a city, second try", Script(literal='{"city":"Rome"}'))
+    script.turns.append(Script(literal=GOOD))
+    events = await collect(client, {"model": "fake", "input": "a city, second try", "text": FORMAT})
+    response = events[-1]["response"]
+    assert response["status"] == "completed"
+    assert [(item["status"], item["content"][0]["text"]) for item in response["output"]] == [
+        ("incomplete", '{"city":"Rome"}'),
+        ("completed", GOOD),
+    ]
+    assert response["usage"]["output_tokens"] == 2, "both answers are paid for"
+    assert "people" in upstream.requests[-1]["messages"][-1]["content"], "the model is told what is wrong"
+
+
+async def test_an_answer_that_does_not_fit_twice_fails_with_a_code(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    script = upstream.says("a city, never", Script(literal="Rome"))
+    script.turns.append(Script(literal="Rome!"))
+    events = await collect(client, {"model": "fake", "input": "a city, never", "text": FORMAT})
+    assert [e["type"] for e in events[-2:]] == ["error", "response.failed"]
+    assert events[-1]["response"]["error"]["code"] == "invalid_output"
+    assert script.attempts + script.turns[0].attempts == 2
+
+
+async def test_json_mode_takes_any_object_and_nothing_else(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    text = {"format": {"type": "json_object"}}
+    upstream.says("any object", Script(literal='{"a":[1]}'))
+    answer = await client.post("/v1/responses", json={"model": "fake", "input": "any object", "text": text})
+    assert answer.json()["status"] == "completed"
+    script = upstream.says("a list", Script(literal="[1]"))
+    script.turns.append(Script(literal="[2]"))
+    answer = await client.post("/v1/responses", json={"model": "fake", "input": "a list", "text": text})
+    assert answer.json()["error"]["code"] == "invalid_output"
+
+
+async def test_a_truncated_answer_is_incomplete_and_not_judged(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.says("cut json", Script(literal='{"city":', finish="length"))
+    answer = await client.post("/v1/responses", json={"model": "fake", "input": "cut json", "text": FORMAT})
+    assert (answer.json()["status"], answer.json()["incomplete_details"]) == (
+        "incomplete",
+        {"reason": "max_output_tokens"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"text": {"format": {**FORMAT["format"], "schema": {"type": "objekt"}}}}, "text.format.schema"),
+        ({"text": {"format": {**FORMAT["format"], "schema": {"$ref": "#/$defs/no"}}}}, "text.format.schema"),
+        (
+            {"tools": [{"type": "function", "name": "f", "parameters": {"properties": {"a": {"type": 1}}}}]},
+            "tools[0].parameters",
+        ),
+    ],
+)
+async def test_a_schema_that_is_none_is_refused_before_anything_starts(
+    client: httpx.AsyncClient, changes: dict[str, Any], param: str
+) -> None:
+    answer = await client.post("/v1/responses", json={"model": "fake", "input": "x", **changes})
+    is_error(answer, 400, "invalid_value", param)
+
+
+async def test_the_openai_sdk_parses(stack: Stack, upstream: Upstream) -> None:
+    from openai import AsyncOpenAI
+
+    class City(BaseModel):
+        city: str
+        people: int
+
+    upstream.says("parse a city", Script(literal=GOOD))
+    async with AsyncOpenAI(base_url=stack.api_url + "/v1", api_key="none", max_retries=0) as openai:
+        parsed = await openai.responses.parse(model="fake", input="parse a city", text_format=City)
+    assert parsed.output_parsed == City(city="Rome", people=2800000)
