@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
 from open_responses.io.log_reader import LogHub
@@ -28,6 +28,6 @@ class AppState:
     sealer: Sealer
 
 
-def state_of(request: Request) -> AppState:
-    state: AppState = request.app.state.open_responses
+def state_of(connection: HTTPConnection) -> AppState:
+    state: AppState = connection.app.state.open_responses
     return state

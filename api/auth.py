@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from api.app_state import state_of
+from open_responses.config import ApiKeyConfig
 from open_responses.errors import Unauthorized
 
 OPEN_TENANT = "default"
 
 
-def tenant_of(request: Request) -> str:
-    """The tenant of the request's key. Raises Unauthorized."""
-    keys = state_of(request).settings.config.api_keys
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The tenant, and the key that it came with; None where the server is open."""
+
+    tenant: str
+    key: ApiKeyConfig | None = None
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who a request's, or a socket's, key belongs to. Raises Unauthorized."""
+    keys = state_of(connection).settings.config.api_keys
     if not keys:
-        return OPEN_TENANT
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return Caller(OPEN_TENANT)
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     digest = hashlib.sha256(token.strip().encode()).hexdigest()
-    tenant = None
+    found = None
     for key in keys:
         if hmac.compare_digest(key.sha256, digest):
-            tenant = key.tenant
-    if scheme.lower() != "bearer" or tenant is None:
+            found = key
+    if scheme.lower() != "bearer" or found is None:
         raise Unauthorized("No valid API key. Send `Authorization: Bearer <key>`.")
-    return tenant
+    return Caller(found.tenant, found)
+
+
+def tenant_of(connection: HTTPConnection) -> str:
+    """The caller's tenant. Raises Unauthorized."""
+    return caller_of(connection).tenant

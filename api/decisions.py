@@ -1,57 +1,63 @@
 """A person's word on a stored call, in the input of the next response.
 
-What this prevents: a call that runs twice on one approval, with other arguments than those that were shown, for
-another tenant, or on an approval that nobody asked for. What runs is always the stored call.
+What this prevents: a call that runs twice on one approval, with other arguments or at another server than those that
+were shown, for another tenant, or on an approval that nobody asked for. What runs is always the stored call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Sequence
 
-from temporalio.common import WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.app_state import AppState
 from api.lookup import owned_record
-from open_responses.errors import Conflict, InvalidRequest, NotFound
+from open_responses.config import Config
+from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
-from open_responses.io.temporal import WorkflowAlreadyStartedError
-from open_responses.items import FunctionCall, InputItem, McpApprovalRequest, McpApprovalResponse, McpCall
+from open_responses.items import (
+    AssistantMessage,
+    FunctionCall,
+    InputItem,
+    McpApprovalRequest,
+    McpApprovalResponse,
+    McpCall,
+    McpTools,
+)
 from open_responses.json_types import JsonObject
-from open_responses.offer import HOSTED_LABEL
-from open_responses.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, Decision
+from open_responses.offer import HOSTED_LABEL, choice_allows, hosted_names, is_read_only
+from open_responses.payloads import Decision
 from open_responses.requests import CreateResponse
-from open_responses.tool_items import response_of_approval
-from open_responses.tools import FunctionTool, HostedTools, McpTool
+from open_responses.tool_items import approval_workflow_id, response_of_approval
+from open_responses.tools import McpTool
 from open_responses.transcript import approval_of
+
+# Longer than a start may take; after that, what nobody let go of is free again.
+_HOLD_SECONDS = 60
 
 
 async def decisions_of(state: AppState, tenant: str, asked: CreateResponse) -> list[Decision]:
     """The stored calls that the input's approvals speak of.
 
     Raises InvalidRequest for an approval for nothing, of another conversation or tenant, doubled, or one whose tool the
-    request does not bring again.
+    request does not bring again or does not allow, and Conflict for one that was answered already.
     """
     items = asked.input_items()
     settled = {id for item in items if (id := _settles(item)) is not None}
     decisions: list[Decision] = []
     for index, item in enumerate(items):
-        if isinstance(item, McpApprovalResponse) and item.approval_request_id not in settled:
-            param = f"input[{index}].approval_request_id"
-            if any(d.approval_request_id == item.approval_request_id for d in decisions):
-                raise InvalidRequest("This approval is answered twice.", param=param, code="invalid_value")
-            stored = await _stored_request(state, tenant, asked, item, param)
-            _check_tool_is_there(asked, stored, param)
-            decisions.append(
-                Decision(
-                    approval_request_id=item.approval_request_id,
-                    server_label=stored["server_label"],
-                    name=stored["name"],
-                    arguments=stored["arguments"],
-                    approve=item.approve,
-                    reason=item.reason,
-                )
-            )
+        if not isinstance(item, McpApprovalResponse) or item.approval_request_id in settled:
+            continue
+        if not item.approve and any(isinstance(later, AssistantMessage) for later in items[index:]):
+            # History as well: the model has spoken since, and a denial leaves no call.
+            continue
+        param = f"input[{index}].approval_request_id"
+        if any(d.approval_request_id == item.approval_request_id for d in decisions):
+            raise InvalidRequest("This approval is answered twice.", param=param, code="invalid_value")
+        decisions.append(await _decision(state, tenant, asked, item, param))
     return decisions
 
 
@@ -62,9 +68,30 @@ def _settles(item: InputItem) -> str | None:
     return approval_of(item) if isinstance(item, FunctionCall) else None
 
 
+async def _decision(
+    state: AppState, tenant: str, asked: CreateResponse, answer: McpApprovalResponse, param: str
+) -> Decision:
+    asking, stored = await _stored_request(state, tenant, asked, answer, param)
+    if any(item.get("approval_request_id") == stored["id"] for item in asking.output):
+        # Answered while the response ran, yes or no.
+        raise _taken(stored["id"])
+    _check_tool_is_there(state.settings.config, asked, asking, stored, param)
+    if answer.approve:
+        await _check_is_allowed(state, asked, asking, stored, param)
+    return Decision(
+        approval_request_id=stored["id"],
+        server_label=stored["server_label"],
+        name=stored["name"],
+        arguments=stored["arguments"],
+        approve=answer.approve,
+        reason=answer.reason,
+    )
+
+
 async def _stored_request(
     state: AppState, tenant: str, asked: CreateResponse, answer: McpApprovalResponse, param: str
-) -> JsonObject:
+) -> tuple[Record, JsonObject]:
+    """The response that asked, and its request."""
     unknown = InvalidRequest(
         f"No approval request {answer.approval_request_id[:80]!r} in this conversation.",
         param=param,
@@ -77,7 +104,7 @@ async def _stored_request(
     stored = next((item for item in asking.output if item["id"] == answer.approval_request_id), None)
     if stored is None or not await _is_of_this_conversation(state, tenant, asked, asking, answer):
         raise unknown
-    return stored
+    return asking, stored
 
 
 async def _is_of_this_conversation(
@@ -98,17 +125,19 @@ async def _is_of_this_conversation(
     return asking.start.response_id in record.ancestors
 
 
-def _check_tool_is_there(asked: CreateResponse, stored: JsonObject, param: str) -> None:
-    """Tools are not inherited along a chain, nor are the headers that reach them."""
-    label, tools = stored["server_label"], asked.tools or []
+def _check_tool_is_there(config: Config, asked: CreateResponse, asking: Record, stored: JsonObject, param: str) -> None:
+    """Tools are not inherited along a chain, nor are the headers that reach them; and another server is another tool."""
+    label = stored["server_label"]
     if label == HOSTED_LABEL:
-        if any(isinstance(t, HostedTools) or (isinstance(t, FunctionTool) and t.name == stored["name"]) for t in tools):
+        if stored["name"] in hosted_names(asked, [tool.name for tool in config.tools]):
             return
-        missing = f"the tool {stored['name']!r}"
+        missing = f"the hosted tool {stored['name']!r}"
     else:
-        if any(isinstance(t, McpTool) and t.server_label == label for t in tools):
+        address = _address(config, asked, label)
+        if address is not None and address == _address(config, asking.start.request, label):
             return
-        missing = f"the MCP server {label!r}"
+        missing = f"the MCP server {label!r} at the address" if address is not None else f"the MCP server {label!r}"
+        missing += " that was asked about" if address is not None else ""
     raise InvalidRequest(
         f"The approved call needs {missing}, which is not in this request's tools. Send it again.",
         param=param,
@@ -116,28 +145,106 @@ def _check_tool_is_there(asked: CreateResponse, stored: JsonObject, param: str) 
     )
 
 
-async def claim(state: AppState, response_id: str, decisions: Iterable[Decision]) -> None:
-    """Take each approval for this response: the first takes it, for good. Raises Conflict for the second.
+def _address(config: Config, asked: CreateResponse, label: str) -> str | None:
+    """Where a request's MCP server is, without the query, which is a credential. None for a label that it has not."""
+    server = _server(asked, label)
+    if server is None:
+        return None
+    configured = config.mcp_server(label)
+    url = server.server_url or (configured.url if configured is not None else "")
+    return url.partition("?")[0]
 
-    In Temporal, which forgets after its retention, and in Redis, which remembers as long as the response lives.
-    """
-    for decision in decisions:
-        taken = Conflict(
-            f"Approval {decision.approval_request_id!r} was answered already.", code="approval_already_answered"
+
+def _server(asked: CreateResponse, label: str) -> McpTool | None:
+    return next((tool for tool in asked.tools or [] if isinstance(tool, McpTool) and tool.server_label == label), None)
+
+
+async def _check_is_allowed(
+    state: AppState, asked: CreateResponse, asking: Record, stored: JsonObject, param: str
+) -> None:
+    """An approval does not reach beyond what the request that brings it allows (REQ-2)."""
+    label, name = stored["server_label"], stored["name"]
+    allowed = choice_allows(asked.tool_choice, label, name)
+    server = _server(asked, label)
+    if allowed and server is not None and server.allowed_tools is not None:
+        read_only = is_read_only(await _listed(state, asked.input_items(), asking, label), name)
+        allowed = server.offers(name, read_only=read_only)
+    if not allowed:
+        raise InvalidRequest(
+            f"The approved call to {name!r} is not among what this request allows (tool_choice, allowed_tools).",
+            param=param,
+            code="tool_not_allowed",
         )
-        try:
-            if not await state.store.claim_approval(decision.approval_request_id, response_id):
-                raise taken
-        except RedisDown:
-            pass
-        try:
-            await state.temporal.start_workflow(
-                APPROVAL_WORKFLOW,
-                ApprovalClaim(response_id=response_id, decision=decision),
-                id=f"approval-{decision.approval_request_id}",
-                task_queue=TASK_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=f"{'approved' if decision.approve else 'denied'}: {decision.name}",
-            )
-        except WorkflowAlreadyStartedError:
-            raise taken from None
+
+
+async def _listed(state: AppState, given: Sequence[InputItem], asking: Record, label: str) -> Sequence[JsonObject]:
+    """The server's tools as the model was told of them."""
+    for shown in reversed(given):
+        if isinstance(shown, McpTools) and shown.server_label == label:
+            return shown.tools
+    ancestors = await state.records.load_all(asking.ancestors)
+    for record in (asking, *reversed(ancestors)):
+        for item in reversed(record.output if record is not None else []):
+            if item["type"] == "mcp_list_tools" and item["server_label"] == label:
+                tools: list[JsonObject] = item["tools"]
+                return tools
+    return ()
+
+
+def check_approvals_can_be_given(config: Config, asked: CreateResponse) -> None:
+    """What runs on an approval is the stored call: a response that is not stored cannot ask for one.
+
+    Raises InvalidRequest for `store: false` with a tool that may ask.
+    """
+    if asked.is_stored:
+        return
+    names = hosted_names(asked, [tool.name for tool in config.tools])
+    guarded = [tool.name for tool in config.tools if tool.name in names and tool.require_approval]
+    guarded += [t.server_label for t in asked.tools or [] if isinstance(t, McpTool) and t.may_need_approval]
+    if guarded:
+        raise InvalidRequest(
+            f"'store' is false, but calls to {guarded[0]!r} may need an approval, and only a stored call can be "
+            "approved. Store the response, leave the tool out, or set the MCP server's 'require_approval' to 'never'.",
+            param="store",
+            code="invalid_value",
+        )
+
+
+async def hold(state: AppState, response_id: str, decisions: Iterable[Decision]) -> None:
+    """Keep other requests off these approvals until the response has begun, and takes them (activities/claims.py).
+
+    Raises Conflict for one that another response has taken or holds, and Unavailable; then none is held.
+    """
+    decisions = list(decisions)
+    try:
+        for decision in decisions:
+            await _hold(state, response_id, decision.approval_request_id)
+    except BaseException:
+        await let_go(state, response_id, decisions)
+        raise
+
+
+async def let_go(state: AppState, response_id: str, decisions: Iterable[Decision]) -> None:
+    """The response was not started: another request may bring the same approvals."""
+    for decision in decisions:
+        with contextlib.suppress(*RedisDown):
+            await state.store.let_go_of_approval(decision.approval_request_id, response_id)
+
+
+async def _hold(state: AppState, response_id: str, approval_request_id: str) -> None:
+    with contextlib.suppress(*RedisDown):
+        if not await state.store.hold_approval(approval_request_id, response_id, _HOLD_SECONDS):
+            raise _taken(approval_request_id)
+    try:
+        await state.temporal.get_workflow_handle(approval_workflow_id(approval_request_id)).describe()
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return
+        if temporal.is_away(error):
+            raise Unavailable("Temporal cannot be reached; nothing was started.", retry_after=5) from error
+        raise
+    raise _taken(approval_request_id)
+
+
+def _taken(approval_request_id: str) -> Conflict:
+    return Conflict(f"Approval {approval_request_id!r} was answered already.", code="approval_already_answered")

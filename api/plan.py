@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from api.app_state import AppState
-from api.decisions import decisions_of
+from api.decisions import check_approvals_can_be_given, decisions_of
 from api.routing import targets_of
 from open_responses.addresses import is_forbidden_host
 from open_responses.compaction import owner
@@ -20,7 +20,7 @@ from open_responses.io.json_schema import schema_problem
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.items import Compaction
 from open_responses.json_types import JsonObject
-from open_responses.offer import hosted_names
+from open_responses.offer import hosted_names, is_bare
 from open_responses.payloads import HostedTool, StartResponse
 from open_responses.requests import CreateResponse, JsonSchemaFormat
 from open_responses.tokens import at_most, item_tokens
@@ -41,6 +41,7 @@ async def plan(state: AppState, tenant: str, asked: CreateResponse, provider_key
     response_id = new_id("resp_")
     hosted = _hosted(config, asked)
     _check_servers(config, asked)
+    check_approvals_can_be_given(config, asked)
     window = settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds
     _check_compactions(asked, state.sealer, tenant)
     decisions = await decisions_of(state, tenant, asked)
@@ -109,7 +110,7 @@ def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
             raise InvalidRequest(
                 "This server has no hosted tools: none is configured.", param=f"tools[{index}]", code="unsupported_tool"
             )
-        if isinstance(tool, FunctionTool) and tool.name in names and tool.parameters is not None:
+        if isinstance(tool, FunctionTool) and tool.name in names and not is_bare(tool):
             raise InvalidRequest(
                 f"{tool.name!r} is also the name of a hosted tool, which 'open_responses:hosted_tools' brings in.",
                 param=f"tools[{index}].name",

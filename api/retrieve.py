@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.app_state import AppState, state_of
 from api.auth import tenant_of
-from api.create import cancel
+from api.begin import cancel
 from api.lookup import owned_record
 from api.stream import EventStream, Follower
 from open_responses.errors import InvalidRequest, NotFound

@@ -301,9 +301,13 @@ async def test_the_operator_reads_the_run_in_temporal(
     response = await create(client)
     temporal = await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
     handle = temporal.get_workflow_handle(response["id"])
-    description = await handle.describe()
-    attributes = description.typed_search_attributes
-    assert (attributes[MODEL], attributes[STATUS], attributes[TENANT]) == ("fake", "completed", "default")
+
+    async def shown() -> bool:
+        attributes = (await handle.describe()).typed_search_attributes
+        return (attributes[MODEL], attributes[STATUS], attributes[TENANT]) == ("fake", "completed", "default")
+
+    # The answer is announced a moment before the workflow closes.
+    await until(shown)
     progress = await handle.query("progress")
     assert progress["output"] == response["output"]
     assert text_of([]) == ""
