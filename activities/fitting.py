@@ -12,6 +12,7 @@ from open_responses.truncation import budget, check_fits, fit
 def fitted(call: SampleCall, window: int | None) -> SampleCall:
     """Oldest turns dropped under `truncation: auto`; else all of it, or ContextLengthExceeded.
 
+    A client that asked for compaction has let go of older turns as well: where there could be no summary, they go.
     Without a window, all of it: then the provider says what is too long.
     """
     if window is None:
@@ -21,7 +22,7 @@ def fitted(call: SampleCall, window: int | None) -> SampleCall:
     left = budget(window, call.max_output_tokens) - around
     if at_most(call.items) <= left:
         return call
-    if call.request.truncation == "auto":
+    if call.request.truncation == "auto" or call.request.compact_threshold is not None:
         return replace(call, items=fit(call.items, left, item_tokens))
     check_fits(around + sum(map(item_tokens, call.items)), window)
     return call

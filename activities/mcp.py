@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import orjson
 import structlog
+from pydantic_core import PydanticCustomError
 from temporalio import activity
+from temporalio.service import RPCError
 
 from activities.tool_calls import ToolRunner
 from activities.tools.mcp_client import McpError, McpServer, McpToolDefinition, call_tool, list_tools
@@ -16,27 +18,32 @@ from open_responses.config import Config, McpServerConfig
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.errors import Unavailable
 from open_responses.io import keys
+from open_responses.io.json_schema import schema_problem
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis, RedisDown
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.io.store import Record
 from open_responses.json_types import JsonObject
+from open_responses.json_writing import writing_problem
+from open_responses.offer import may_run_twice
 from open_responses.payloads import (
     CALL_MCP_TOOL,
     LIST_MCP_TOOLS,
+    MAY_TRY_AGAIN,
     McpCallInput,
     McpListInput,
     McpListResult,
     StartResponse,
     ToolResult,
 )
-from open_responses.tools import McpTool
+from open_responses.tools import McpTool, looks_like_a_schema
 
 log = structlog.get_logger(__name__)
 
 _LIST_SECONDS = 20.0
 _CALL_SECONDS = 60.0
 _CACHE_SECONDS = 300
+_UNKNOWN = "Whether the call took effect is not known."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +72,14 @@ class McpActivities:
 
     @activity.defn(name=CALL_MCP_TOOL)
     async def call_tool(self, call: McpCallInput) -> ToolResult:
-        """One call. A server that is away is tried again by Temporal; all else is told to the model."""
+        """One call. What surely did not reach the server, or may run twice, fails with MAY_TRY_AGAIN; the model is told
+        of all else."""
 
         async def run(context: ToolContext) -> ToolOutput:
             record = await self._record(context.response_id)
             server = self._server(record.start, call.server_label)
+            if call.may_have_run and not await self._may_run_twice(server, context.tenant, call.tool):
+                raise ToolError(f"The worker that called {call.tool!r} was lost. {_UNKNOWN} It was not called again.")
             try:
                 return await call_tool(
                     server,
@@ -80,14 +90,28 @@ class McpActivities:
                     on_progress=context.progress,
                 )
             except McpError as error:
-                if error.retryable:
-                    raise Unavailable(error.message) from error
-                raise ToolError(error.message) from error
+                if not error.may_have_run:
+                    if error.retryable:
+                        raise Unavailable(error.message, code=MAY_TRY_AGAIN) from error
+                    raise ToolError(error.message) from error
+                if error.retryable and await self._may_run_twice(server, context.tenant, call.tool):
+                    raise Unavailable(error.message, code=MAY_TRY_AGAIN) from error
+                raise ToolError(f"{error.message} {_UNKNOWN}") from error
 
         return await self.runner.run(call.context, f"{call.server_label}.{call.tool}", call.arguments, run)
 
+    async def _may_run_twice(self, server: McpServer, tenant: str, tool: str) -> bool:
+        """By the server's own word, which is asked for anew where it is not at hand."""
+        try:
+            return may_run_twice(await self._listed(server, tenant), tool)
+        except McpError:
+            return False
+
     async def _record(self, response_id: str) -> Record:
-        record = await self.records.load(response_id)
+        try:
+            record = await self.records.load(response_id)
+        except RPCError as error:
+            raise Unavailable("the response cannot be loaded", code=MAY_TRY_AGAIN) from error
         if record is None:
             raise ToolError("the response was deleted while it ran")
         return record
@@ -152,7 +176,7 @@ class McpActivities:
         if cached is not None:
             tools: list[JsonObject] = orjson.loads(cached)
             return tools
-        tools = [_shown(tool) for tool in await list_tools(server, timeout_seconds=_LIST_SECONDS)]
+        tools = [shown_tool(tool) for tool in await list_tools(server, timeout_seconds=_LIST_SECONDS)]
         try:
             await self.redis.set(key, orjson.dumps(tools), ex=_CACHE_SECONDS)
         except RedisDown:
@@ -160,14 +184,28 @@ class McpActivities:
         return tools
 
 
-def _shown(tool: McpToolDefinition) -> JsonObject:
-    """OpenAI's shape of a tool in `mcp_list_tools`."""
-    return {
-        "name": tool.name,
-        "description": tool.description,
-        "input_schema": tool.input_schema,
-        "annotations": tool.annotations,
-    }
+def shown_tool(tool: McpToolDefinition) -> JsonObject:
+    """OpenAI's shape of a tool in `mcp_list_tools`. A schema that no provider would take is replaced, and the
+    description says so, to the client and to the model."""
+    shown: JsonObject = {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
+    problem = _schema_problem(tool.input_schema)
+    if problem is not None:
+        shown["input_schema"] = {"type": "object", "properties": {}}
+        note = f"[The server's schema of the arguments is left out: {problem}.]"
+        shown["description"] = f"{tool.description} {note}" if tool.description else note
+    return {**shown, "annotations": tool.annotations}
+
+
+def _schema_problem(schema: JsonObject) -> str | None:
+    problem = writing_problem(schema)
+    if problem is not None:
+        return problem
+    try:
+        looks_like_a_schema(schema)
+    except PydanticCustomError as error:
+        told = error.context or {}
+        return f"'{told.get('field')}' {told.get('complaint')}"
+    return schema_problem(schema)
 
 
 def _url_of(start: StartResponse, label: str) -> str | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Mapping, Sequence
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +28,10 @@ from open_responses.errors import OpenResponsesError
 from open_responses.io.leases import Lease, Running
 from open_responses.io.temporal import unstick
 from open_responses.json_types import JsonObject
+from open_responses.json_writing import whole_characters
 from open_responses.middleware.compose import compose_tool
 from open_responses.payloads import ToolCall, ToolContextPayload, ToolProgress, ToolResult
+from open_responses.tool_output import tool_output
 
 log = structlog.get_logger(__name__)
 
@@ -64,13 +68,13 @@ class ToolRunner:
             attempt=given.attempt + info.attempt - 1,
             metadata=given.metadata,
             arguments=arguments,
-            heartbeat=activity.heartbeat,
+            heartbeat=progress.beat,
             progress=progress.say,
             is_cancelled=lambda: stop.done() or activity.is_cancelled(),
         )
         beats = asyncio.create_task(_beat())
         try:
-            result = await _until_stopped(compose_tool(self.middleware, last)(context), stop)
+            result = await _until_stopped(_contained(compose_tool(self.middleware, last), context), stop)
             if stop.done() and stop.result() == "handed_over":
                 # Meanwhile this worker may have had another task of the workflow: it is not to wait for us again.
                 await unstick(self.temporal, given.response_id)
@@ -109,6 +113,22 @@ class HostedToolActivity:
         return await self.runner.run(call.context, call.tool, call.arguments, tool.call)
 
 
+async def _contained(call: ToolNext, context: ToolContext) -> ToolOutput:
+    """What a tool raises ends its call, and not the worker: SystemExit in a task would end the event loop, and a
+    cancellation that nobody asked for would look like one of ours."""
+    try:
+        return tool_output(await call(context))
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("the tool cancelled itself") from error
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ToolError(f"The tool tried to end its process ({type(error).__name__}).") from error
+
+
 async def _until_stopped(call: Awaitable[ToolOutput], stop: asyncio.Future[Stop]) -> ToolResult:
     """Race the call against being told to stop; a shutdown gives it a moment first."""
     task = asyncio.ensure_future(call)
@@ -129,19 +149,40 @@ async def _until_stopped(call: Awaitable[ToolOutput], stop: asyncio.Future[Stop]
 
 
 class _Progress:
-    """A tool's words on how far it is: each to the operator, now and then one to the client."""
+    """A tool's words on how far it is: each to the operator, now and then one to the client. From any thread."""
 
     def __init__(self, temporal: Client, context: ToolContextPayload) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._handle = temporal.get_workflow_handle(context.response_id)
         self._index = context.output_index
         self._heard = -_PROGRESS_SECONDS
         self._sent = 0
+        self._is_over = False
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def beat(self, *details: object) -> None:
+        self._on_loop(lambda: self._beat(*details))
+
     def say(self, message: str) -> None:
-        activity.heartbeat(message)
-        now = asyncio.get_running_loop().time()
-        if now - self._heard < _PROGRESS_SECONDS or self._sent >= _MAX_PROGRESS:
+        self._on_loop(lambda: self._say(whole_characters(message)))
+
+    def _on_loop(self, act: Callable[[], None]) -> None:
+        """A plain function runs in a thread of its own, with a copy of the activity's context."""
+        if threading.get_ident() == self._thread:
+            act()
+        else:
+            self._loop.call_soon_threadsafe(act, context=contextvars.copy_context())
+
+    def _beat(self, *details: object) -> None:
+        # A thread may outlive its call.
+        if not self._is_over:
+            activity.heartbeat(*details)
+
+    def _say(self, message: str) -> None:
+        self._beat(message)
+        now = self._loop.time()
+        if self._is_over or now - self._heard < _PROGRESS_SECONDS or self._sent >= _MAX_PROGRESS:
             return
         self._heard, self._sent = now, self._sent + 1
         task = asyncio.create_task(self._signal(ToolProgress(output_index=self._index, message=message[:500])))
@@ -153,13 +194,14 @@ class _Progress:
             await self._handle.signal("tool_progress", progress)
 
     def close(self) -> None:
+        self._is_over = True
         for task in self._tasks:
             task.cancel()
 
 
 def _shown(error: Exception) -> str:
     """What the model reads of an exception: its message, or its name if it has none."""
-    text = str(error).strip() or type(error).__name__
+    text = whole_characters(str(error)).strip() or type(error).__name__
     return text if len(text) <= _MAX_ERROR_CHARACTERS else text[:_MAX_ERROR_CHARACTERS] + " …"
 
 

@@ -19,14 +19,14 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.compact import summarize
+from activities.compact import Compacted, compact, compact_now
 from activities.context import Context, Contexts, mcp_lists
 from activities.errors import to_application_error
 from activities.fitting import fitted
 from activities.sample_call import build_call, corrected
 from activities.takeover import Takeover, take_over
 from open_responses.assembler import Assembler
-from open_responses.compaction import compaction_item, is_due, owner, summary_call
+from open_responses.compaction import compaction_item, owner
 from open_responses.contracts import Counters, Halt, Middleware, Provider, SampleCall, SampleContext
 from open_responses.deltas import Delta, Finish, ResumeToken, TextDelta, Usage
 from open_responses.errors import (
@@ -50,7 +50,7 @@ from open_responses.payloads import SampleInput, SampleResult, TurnUsage
 from open_responses.replay import opening_events
 from open_responses.rereading import Rereading
 from open_responses.surrogates import Joiner
-from open_responses.tokens import at_most, item_tokens
+from open_responses.tool_output import without_parts
 from open_responses.tools import FunctionTool
 
 log = structlog.get_logger(__name__)
@@ -72,6 +72,7 @@ class TurnParts:
     appender: Appender
     breaker: Breaker
     providers: Mapping[str, Provider]
+    adapters: Mapping[str, str]
     definitions: Mapping[str, FunctionTool]
     middleware: Sequence[Middleware]
     counters: Counters
@@ -100,7 +101,7 @@ class Try:
         self._progress = 0
         self._spent = 0
         self._extra = Usage()
-        self._is_rereading = self._is_halted = False
+        self._is_rereading = self._is_halted = self._has_told = False
         self.writer: Writer | None = None
 
     async def run(self) -> SampleResult:
@@ -217,7 +218,7 @@ class Try:
         return provider
 
     def _sample_call(self, stage: Stage, prefix: str | None = None) -> SampleCall:
-        return build_call(
+        call = build_call(
             self._call,
             stage.context,
             stage.offer,
@@ -226,6 +227,8 @@ class Try:
             self._spent + self._extra.output_tokens,
             prefix,
         )
+        adapter = self._with.adapters.get(self._call.provider, "")
+        return replace(call, items=without_parts(call.items, adapter))
 
     # --- the provider's answer
 
@@ -235,6 +238,8 @@ class Try:
             return Finish("length")
         sample = compose_sample(self._with.middleware, lambda passed: self._provider.sample(passed.call))
         try:
+            if stage.context.start.is_compaction:
+                return await self._compaction(stage, sampled, sample)
             if sampled.prefix is None and sampled.resume_token is None:
                 sampled = await self._compacted(stage, sampled, sample)
             return await self._fitting(stage, sampled, sample)
@@ -269,9 +274,11 @@ class Try:
                 if isinstance(delta, Finish):
                     return delta
                 self._progress += 1
-                if isinstance(delta, ResumeToken):
+                if isinstance(delta, ResumeToken) and not self._is_rereading:
                     self._remember(writer, delta.token)
-                writer.write(assembler.feed(joiner.clean(delta)))
+                events = assembler.feed(joiner.clean(delta))
+                self._has_told = self._has_told or bool(events)
+                writer.write(events)
                 if writer.cancelled.is_set():
                     self._cancel()
         raise ProviderStreamBroken("the provider's stream ended without saying why")
@@ -305,17 +312,28 @@ class Try:
 
     async def _compacted(self, stage: Stage, sampled: SampleCall, sample: Sample) -> SampleCall:
         """Put a summary into the output where the context has grown beyond the request's threshold."""
-        context = stage.context
-        threshold = context.start.request.compact_threshold
-        if threshold is None or at_most(sampled.items) <= threshold:
+        threshold = stage.context.start.request.compact_threshold
+        if threshold is None:
             return sampled
-        if not is_due(sampled.items, threshold, item_tokens):
-            return sampled
-        asking = fitted(summary_call(sampled), self._call.context_window)
-        summary, cost = await summarize(sample, self._sample_context(context, asking))
-        self._pay(stage.writer, cost)
-        sealed = self._with.sealer.seal(summary.encode(), bound_to=owner(context.start.tenant))
-        stage.writer.write(stage.assembler.add_whole(compaction_item(sealed)))
+        context = self._sample_context(stage.context, sampled)
+        return self._with_notes(stage, await compact(sample, context, threshold, self._call.context_window))
+
+    async def _compaction(self, stage: Stage, sampled: SampleCall, sample: Sample) -> Finish:
+        """The summary that was asked for by itself."""
+        context = self._sample_context(stage.context, sampled)
+        written = await compact_now(sample, context, self._call.context_window)
+        if written.notes is None:
+            raise InvalidOutput("The model wrote no summary of the conversation.")
+        self._with_notes(stage, written)
+        return Finish("stop", Usage())
+
+    def _with_notes(self, stage: Stage, written: Compacted) -> SampleCall:
+        """The call that goes on from the notes, if there are any."""
+        if written.usage != Usage():
+            self._pay(stage.writer, written.usage)
+        if written.notes is not None:
+            sealed = self._with.sealer.seal(written.notes.encode(), bound_to=owner(stage.context.start.tenant))
+            stage.writer.write(stage.assembler.add_whole(compaction_item(sealed)))
         return self._sample_call(stage)
 
     def _halted(self, halt: Halt, stage: Stage) -> Finish:
@@ -366,7 +384,7 @@ class Try:
         log.warning("sample_failed", response_id=self._call.response_id, code=error.error_code, progress=self._progress)
         if not isinstance(error, ProviderCircuitOpen) and not self._is_halted:
             await self._with.breaker.failed(self._call.provider, error)
-        lost_token = self._is_rereading and not self._progress and isinstance(error, ProviderStreamBroken)
+        lost_token = self._is_rereading and not self._has_told and self._is_no_longer_there(error)
         if self.writer is not None:
             if lost_token:
                 self.writer.record({f"resume:{self._call.turn}": b""})
@@ -376,6 +394,10 @@ class Try:
             return SampleResult(outcome="broken", reason=error.message)
         seconds_left = 0.0 if self._is_halted else self._seconds_left(error)
         raise to_application_error(error, seconds_left=seconds_left, final=self._is_halted) from error
+
+    def _is_no_longer_there(self, error: OpenResponsesError) -> bool:
+        """Whether an answer that is read again will not go on: it is gone, or it ends in a failure that is part of it."""
+        return error.retryable and (self._progress > 0 or isinstance(error, ProviderStreamBroken))
 
     def _seconds_left(self, error: OpenResponsesError) -> float:
         """How long this provider may still be tried."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
+from api.limits import Admission
+from api.overload import Backlog
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis
@@ -26,6 +28,8 @@ class AppState:
     records: Records
     hub: LogHub
     sealer: Sealer
+    admission: Admission
+    backlog: Backlog
 
 
 def state_of(connection: HTTPConnection) -> AppState:

@@ -1,32 +1,45 @@
-"""Who asks? A bearer token against the configured hashes; with no keys configured there is one tenant."""
+"""Who asks? A bearer token against the configured hashes.
+
+With no keys configured there is one tenant, and it is whoever sits at this machine: a server that was started to try it
+out must not answer the network, nor a web page that the same person has open.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
+from api.answer_headers import answer_headers
 from api.app_state import state_of
 from open_responses.config import ApiKeyConfig
-from open_responses.errors import Unauthorized
+from open_responses.errors import PermissionDenied, Unauthorized
+from open_responses.io.settings import Settings
 
 OPEN_TENANT = "default"
+_CALLER = "open_responses.caller"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The tenant, and the key that it came with; None where the server is open."""
+    """The tenant, and the key that it came with; None where the server is open. `headers` go with the answer."""
 
     tenant: str
     key: ApiKeyConfig | None = None
+    headers: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """Who a request's, or a socket's, key belongs to. Raises Unauthorized."""
-    keys = state_of(connection).settings.config.api_keys
+    """Who a request's, or a socket's, key belongs to. Raises Unauthorized, and PermissionDenied where there are no keys
+    and the caller is not on this machine."""
+    settings = state_of(connection).settings
+    keys = settings.config.api_keys
     if not keys:
+        _check_is_near(settings, connection)
         return Caller(OPEN_TENANT)
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     digest = hashlib.sha256(token.strip().encode()).hexdigest()
@@ -36,9 +49,54 @@ def caller_of(connection: HTTPConnection) -> Caller:
             found = key
     if scheme.lower() != "bearer" or found is None:
         raise Unauthorized("No valid API key. Send `Authorization: Bearer <key>`.")
-    return Caller(found.tenant, found)
+    caller = Caller(found.tenant, found, answer_headers(connection))
+    connection.scope[_CALLER] = caller
+    return caller
+
+
+async def show_limits(connection: HTTPConnection) -> None:
+    """Add to the answer's headers where the caller's key stands, if it has one with limits and was not counted."""
+    caller: Caller | None = connection.scope.get(_CALLER)
+    if caller is not None:
+        await state_of(connection).admission.show(caller.key, caller.headers)
 
 
 def tenant_of(connection: HTTPConnection) -> str:
     """The caller's tenant. Raises Unauthorized."""
     return caller_of(connection).tenant
+
+
+def _check_is_near(settings: Settings, connection: HTTPConnection) -> None:
+    if settings.allow_open:
+        return
+    peer = connection.client.host if connection.client is not None else ""
+    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+    origin = connection.headers.get("origin")
+    if not _is_loopback(peer):
+        reason = f"and you come from {peer or 'an unknown address'}"
+    elif not _is_loopback(host):
+        # A name that a web page's owner pointed to this machine.
+        reason = f"and you ask for the host {host[:80]!r}"
+    elif origin is not None and not _may_call(settings, origin):
+        reason = f"and this is a page of {origin[:80]!r}, which OPEN_RESPONSES_CORS_ORIGINS does not name"
+    else:
+        return
+    raise PermissionDenied(
+        f"This server has no API keys, so it answers its own machine only, {reason}. Configure [[api_keys]] "
+        "(`python -m open_responses keys add TENANT` makes one), or set OPEN_RESPONSES_ALLOW_OPEN=1 if something in "
+        "front of it decides who may come.",
+        code="no_api_keys",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _may_call(settings: Settings, origin: str) -> bool:
+    return _is_loopback(urlsplit(origin).hostname or "") or {origin, "*"} & set(settings.origins) != set()

@@ -12,14 +12,18 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import structlog
-from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.auth import Caller
 from api.decisions import hold, let_go
+from api.idempotency import AlreadyBegun, IdempotencyKey
+from api.limits import check_scopes, priority_of
 from api.lookup import owned_record
 from api.plan import plan
+from api.references import resolved
+from api.socket_memory import HeldResponse
 from api.stream import Follower
 from open_responses.conversation import check_calls_are_answered
 from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound, Unavailable
@@ -42,11 +46,36 @@ class Prepared:
     ancestors: tuple[str, ...]
 
 
-async def prepare(state: AppState, caller: Caller, asked: CreateResponse, provider_key: str | None = None) -> Prepared:
-    """Raises what the request is to be refused with. After it, `begin` or `follow` has to come at once."""
-    ancestors = await _ancestors(state, caller.tenant, asked)
-    start = await plan(state, caller.tenant, asked, provider_key)
-    await hold(state, start.response_id, start.decisions)
+async def prepare(
+    state: AppState,
+    caller: Caller,
+    asked: CreateResponse,
+    provider_key: str | None = None,
+    key: IdempotencyKey | None = None,
+    held: HeldResponse | None = None,
+    *,
+    is_compaction: bool = False,
+) -> Prepared:
+    """Raises what the request is to be refused with. After it, `begin` or `follow` has to come at once.
+
+    `held` is the response that it continues, where a connection's memory alone has it.
+    """
+    check_scopes(state.settings.config, caller.key, asked)
+    await state.backlog.check()
+    asked = await resolved(state, caller.tenant, asked)
+    if held is None:
+        ancestors = await ancestors_of(state, caller.tenant, asked)
+    else:
+        ancestors = held.ancestors_for(asked)
+    start = await plan(state, caller.tenant, asked, provider_key, key, is_compaction=is_compaction)
+    if held is not None:
+        start = start.model_copy(update={"remembered": held.remembered})
+    start = await state.admission.admit(caller.key, caller.headers, start)
+    try:
+        await hold(state, start.response_id, start.decisions)
+    except BaseException:
+        await state.admission.withdraw(start)
+        raise
     return Prepared(start, ancestors)
 
 
@@ -64,19 +93,35 @@ async def follow(state: AppState, prepared: Prepared) -> AsyncGenerator[bytes | 
 
 
 async def begin(state: AppState, prepared: Prepared) -> None:
-    """Start the workflow. Raises Unavailable when Temporal stays away; then nothing has begun."""
+    """Start the workflow. Raises Unavailable when Temporal stays away; then nothing has begun. Raises AlreadyBegun for
+    an `Idempotency-Key` that another request has used meanwhile."""
     try:
         await _begin(state, prepared.start, prepared.ancestors)
-    except BaseException:
+    except BaseException as error:
         await let_go(state, prepared.start.response_id, prepared.start.decisions)
+        if not isinstance(error, AlreadyBegun):
+            # Of those with one Idempotency-Key, the one that has begun gives the place back at its end.
+            await state.admission.withdraw(prepared.start)
         raise
 
 
 async def _begin(state: AppState, start: StartResponse, ancestors: tuple[str, ...]) -> None:
     try:
-        await state.store.begin(start, ancestors)
+        if not await state.store.begin(start, ancestors):
+            raise AlreadyBegun
     except RedisDown as error:
         log.warning("started_without_redis", response_id=start.response_id, reason=str(error))
+    if not await start_workflow(state, start) and start.nonce is not None:
+        begun = await state.records.request(start.response_id)
+        if begun is None or begun.nonce != start.nonce:
+            with contextlib.suppress(*RedisDown):
+                await state.store.retract(start.response_id)
+            raise AlreadyBegun
+
+
+async def start_workflow(state: AppState, start: StartResponse) -> bool:
+    """False when a workflow with this id is there already: our own, whose answer got lost, since ids are not used
+    twice; or, with an `Idempotency-Key`, another's."""
     asked = start.request
     attributes = [
         SearchAttributePair(temporal.MODEL, asked.model),
@@ -93,14 +138,15 @@ async def _begin(state: AppState, start: StartResponse, ancestors: tuple[str, ..
                 ResponseWorkflow.run,
                 start,
                 id=start.response_id,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 task_queue=TASK_QUEUE,
                 search_attributes=TypedSearchAttributes(attributes),
                 static_summary=f"{asked.model} · {start.tenant}",
                 task_timeout=temporal.WORKFLOW_TASK_TIMEOUT,
+                priority=priority_of(state.settings.config, start),
             )
         except temporal.WorkflowAlreadyStartedError:
-            # Our own start, whose answer got lost: ids are never used twice.
-            return
+            return False
         except RPCError as error:
             if not temporal.is_away(error):
                 raise
@@ -108,7 +154,7 @@ async def _begin(state: AppState, start: StartResponse, ancestors: tuple[str, ..
                 raise Unavailable("Temporal cannot be reached; nothing was started.", retry_after=5) from error
             await asyncio.sleep(0.25)
         else:
-            return
+            return True
 
 
 async def cancelling(
@@ -134,7 +180,7 @@ async def cancel(state: AppState, response_id: str) -> None:
         await state.temporal.get_workflow_handle(response_id).signal("cancel")
 
 
-async def _ancestors(state: AppState, tenant: str, asked: CreateResponse) -> tuple[str, ...]:
+async def ancestors_of(state: AppState, tenant: str, asked: CreateResponse) -> tuple[str, ...]:
     """The chain behind `previous_response_id`. An unknown id is an error, never ignored (REQ-1)."""
     previous = asked.previous_response_id
     if previous is None:

@@ -10,13 +10,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.app_state import AppState, state_of
-from api.auth import caller_of
-from api.begin import begin, cancelling, follow, prepare
+from api.auth import caller_of, show_limits
+from api.begin import Prepared, begin, cancelling, follow, prepare, start_workflow
 from api.body import read_body
+from api.idempotency import AlreadyBegun, earlier, idempotency_key, spent
+from api.retrieve import replay, respond_as_it_stands
 from api.routing import take_provider_key
 from api.stream import EventStream, response_in
-from open_responses.payloads import StartResponse
-from open_responses.requests import validate_create_response
+from open_responses.io.store import Record
+from open_responses.requests import CreateResponse, validate_create_response
 from open_responses.validation import read_json_object
 
 router = APIRouter()
@@ -28,26 +30,58 @@ async def create_response(request: Request) -> Response:
     state, caller = state_of(request), caller_of(request)
     body = read_json_object(await read_body(request, state.settings.max_body_bytes))
     provider_key = take_provider_key(body, request.headers)
+    key = idempotency_key(caller.tenant, request.headers, body)
     asked = validate_create_response(body)
-    prepared = await prepare(state, caller, asked, provider_key)
+    if key is not None and (record := await earlier(state, caller.tenant, key)) is not None:
+        return await _again(request, state, record, asked)
+    prepared = await prepare(state, caller, asked, provider_key, key)
+    try:
+        return await _first(request, state, prepared)
+    except AlreadyBegun:
+        record = await earlier(state, caller.tenant, key) if key is not None else None
+        if record is None:
+            raise spent() from None
+        return await _again(request, state, record, asked)
+
+
+async def _first(request: Request, state: AppState, prepared: Prepared) -> Response:
+    """Begin the response and answer with it."""
+    asked = prepared.start.request
     if asked.is_background and not asked.stream:
         await begin(state, prepared)
         return Response(orjson.dumps(prepared.start.initial()), media_type="application/json")
     events = follow(state, prepared)
     # The first step starts the workflow: what fails there is still a plain error answer.
     await anext(events)
+    stream = cancelling(state, prepared.start, events)
     if asked.stream:
-        stream = cancelling(state, prepared.start, events)
-        return EventStream(stream, keepalive_seconds=state.settings.keepalive_seconds)
-    return await _folded(request, state, prepared.start, events)
+        return _event_stream(state, asked, stream)
+    return await _folded(request, stream)
 
 
-async def _folded(
-    request: Request, state: AppState, start: StartResponse, events: AsyncGenerator[bytes | None, None]
-) -> Response:
+async def _again(request: Request, state: AppState, record: Record, asked: CreateResponse) -> Response:
+    """A response that its `Idempotency-Key` began before: as it stands, or all of its events."""
+    await show_limits(request)
+    if record.response is None:
+        # Whoever kept the request may have died before the workflow began.
+        await start_workflow(state, record.start)
+    if asked.is_background and not asked.stream:
+        return await respond_as_it_stands(state, record)
+    events = await replay(state, record, None)
+    if asked.stream:
+        return _event_stream(state, asked, events)
+    return await _folded(request, events)
+
+
+def _event_stream(state: AppState, asked: CreateResponse, events: AsyncGenerator[bytes | None, None]) -> EventStream:
+    options = asked.stream_options
+    obfuscate = options is None or options.include_obfuscation is not False
+    return EventStream(events, keepalive_seconds=state.settings.keepalive_seconds, obfuscate=obfuscate)
+
+
+async def _folded(request: Request, events: AsyncGenerator[bytes | None, None]) -> Response:
     """Plain JSON is the stream's fold, and its last event holds it."""
-    stream = cancelling(state, start, events)
-    async with contextlib.aclosing(stream) as following:
+    async with contextlib.aclosing(events) as following:
         last = None
         async for event in following:
             if event is not None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence
 
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.lookup import owned_record
 from open_responses.config import Config
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from open_responses.io import temporal
+from open_responses.io.approvals import holder_of
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
 from open_responses.items import (
@@ -31,7 +32,7 @@ from open_responses.json_types import JsonObject
 from open_responses.offer import HOSTED_LABEL, choice_allows, hosted_names, is_read_only
 from open_responses.payloads import Decision
 from open_responses.requests import CreateResponse
-from open_responses.tool_items import approval_workflow_id, response_of_approval
+from open_responses.tool_items import response_of_approval
 from open_responses.tools import McpTool
 from open_responses.transcript import approval_of
 
@@ -75,8 +76,8 @@ async def _decision(
     if any(item.get("approval_request_id") == stored["id"] for item in asking.output):
         # Answered while the response ran, yes or no.
         raise _taken(stored["id"])
-    _check_tool_is_there(state.settings.config, asked, asking, stored, param)
     if answer.approve:
+        _check_tool_is_there(state.settings.config, asked, asking, stored, param)
         await _check_is_allowed(state, asked, asking, stored, param)
     return Decision(
         approval_request_id=stored["id"],
@@ -126,7 +127,7 @@ async def _is_of_this_conversation(
 
 
 def _check_tool_is_there(config: Config, asked: CreateResponse, asking: Record, stored: JsonObject, param: str) -> None:
-    """Tools are not inherited along a chain, nor are the headers that reach them; and another server is another tool."""
+    """Tools are not inherited along a chain, nor are the headers that reach them. Another server is another tool."""
     label = stored["server_label"]
     if label == HOSTED_LABEL:
         if stored["name"] in hosted_names(asked, [tool.name for tool in config.tools]):
@@ -236,14 +237,13 @@ async def _hold(state: AppState, response_id: str, approval_request_id: str) -> 
         if not await state.store.hold_approval(approval_request_id, response_id, _HOLD_SECONDS):
             raise _taken(approval_request_id)
     try:
-        await state.temporal.get_workflow_handle(approval_workflow_id(approval_request_id)).describe()
+        holder = await holder_of(state.temporal, approval_request_id)
     except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            return
         if temporal.is_away(error):
             raise Unavailable("Temporal cannot be reached; nothing was started.", retry_after=5) from error
         raise
-    raise _taken(approval_request_id)
+    if holder not in (None, response_id):
+        raise _taken(approval_request_id)
 
 
 def _taken(approval_request_id: str) -> Conflict:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
+from api.auth import show_limits
 from open_responses.errors import Conflict, InvalidRequest, NotFound, OpenResponsesError, ServerError, Unavailable
 from open_responses.io.redis import RedisError
 
@@ -27,12 +30,14 @@ def install(app: FastAPI) -> None:
 def error_response(error: OpenResponsesError) -> JSONResponse:
     """The body, the status, and `Retry-After` in whole seconds where waiting helps."""
     body = {"message": error.message, "type": error.type, "param": error.param, "code": error.error_code}
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     return JSONResponse({"error": body}, status_code=error.status, headers=headers)
 
 
-async def _ours(_: Request, error: Exception) -> JSONResponse:
+async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OpenResponsesError)
+    if request.method == "POST" and request.url.path == "/v1/responses":
+        await show_limits(request)
     return error_response(error)
 
 

@@ -8,11 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import structlog
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 import workflows
-from api import approvals, create, errors, retrieve, service
+from api import approvals, compact, create, errors, input_tokens, models, retrieve, service, socket
+from api.answer_headers import AnswerHeaders
 from api.app_state import AppState
+from api.limits import Admission
+from api.overload import Backlog
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
@@ -20,6 +26,8 @@ from open_responses.io.sealing import load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect as connect_temporal
+
+log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -34,7 +42,10 @@ def create_app(settings: Settings) -> FastAPI:
         )
         hub = LogHub(redis)
         sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
-        app.state.open_responses = AppState(settings, redis, temporal, store, Records(store, temporal), hub, sealer)
+        backlog = Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds)
+        records, admission = Records(store, temporal), Admission(redis, temporal)
+        app.state.open_responses = AppState(settings, redis, temporal, store, records, hub, sealer, admission, backlog)
+        _say_who_is_answered(settings)
         listening = asyncio.create_task(hub.run())
         yield
         listening.cancel()
@@ -43,14 +54,42 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="open_responses", version="0.1.0", lifespan=lifespan, openapi_url=None)
     errors.install(app)
-    for router in (create.router, retrieve.router, approvals.router, service.router):
+    for router in (
+        create.router,
+        retrieve.router,
+        approvals.router,
+        service.router,
+        socket.router,
+        compact.router,
+        input_tokens.router,
+        models.router,
+    ):
         app.include_router(router)
     return app
+
+
+def create_asgi(settings: Settings) -> ASGIApp:
+    """The application in the layers that see every answer, unexpected errors' as well. CORS is closed by default."""
+    app: ASGIApp = create_app(settings)
+    if settings.origins:
+        app = CORSMiddleware(
+            app, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
+        )
+    return AnswerHeaders(app)
+
+
+def _say_who_is_answered(settings: Settings) -> None:
+    if settings.config.api_keys:
+        log.info("api_keys", tenants=len({key.tenant for key in settings.config.api_keys}))
+    elif settings.allow_open:
+        log.warning("open", answered="whoever reaches the port: no API keys, and OPEN_RESPONSES_ALLOW_OPEN is set")
+    else:
+        log.warning("open_on_loopback", answered="this machine only: no API keys are configured")
 
 
 if not hasattr(workflows, "OURS"):
     sys.exit(f"the package 'workflows' at {workflows.__file__} is not ours: run from the project's root")
 try:
-    app = create_app(load_settings())
+    app = create_asgi(load_settings())
 except ConfigError as error:
     sys.exit(f"api: {error}")

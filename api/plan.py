@@ -10,6 +10,7 @@ import orjson
 
 from api.app_state import AppState
 from api.decisions import check_approvals_can_be_given, decisions_of
+from api.idempotency import IdempotencyKey
 from api.routing import targets_of
 from open_responses.addresses import is_forbidden_host
 from open_responses.compaction import owner
@@ -28,7 +29,15 @@ from open_responses.tools import FunctionTool, HostedTools, McpTool, Tool, named
 from open_responses.truncation import check_fits
 
 
-async def plan(state: AppState, tenant: str, asked: CreateResponse, provider_key: str | None = None) -> StartResponse:
+async def plan(
+    state: AppState,
+    tenant: str,
+    asked: CreateResponse,
+    provider_key: str | None = None,
+    key: IdempotencyKey | None = None,
+    *,
+    is_compaction: bool = False,
+) -> StartResponse:
     """Raises ModelNotFound, since there is no silent default model, InvalidRequest for what its provider cannot take
     and for tools that cannot be had, and ContextLengthExceeded for an input that no window takes.
 
@@ -38,7 +47,7 @@ async def plan(state: AppState, tenant: str, asked: CreateResponse, provider_key
     first, *fallbacks = targets_of(config, asked, provider_key, os.environ)
     _check_length(asked, first.context_window)
     _check_schemas(asked)
-    response_id = new_id("resp_")
+    response_id = key.response_id if key is not None else new_id("resp_")
     hosted = _hosted(config, asked)
     _check_servers(config, asked)
     check_approvals_can_be_given(config, asked)
@@ -60,6 +69,9 @@ async def plan(state: AppState, tenant: str, asked: CreateResponse, provider_key
         hosted=hosted,
         secrets=secrets,
         decisions=decisions,
+        is_compaction=is_compaction,
+        body_digest=key and key.body_digest,
+        nonce=key and new_id("nonce_"),
         max_turns=config.max_turns,
         deadline_seconds=config.deadline_seconds,
     )

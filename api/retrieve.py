@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import AsyncGenerator
 
@@ -26,6 +25,7 @@ from open_responses.io.log_reader import read_log
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
 from open_responses.json_types import JsonObject
+from open_responses.listed_items import listed_input
 from open_responses.response import started_response
 from open_responses.trace import count_events
 
@@ -41,7 +41,11 @@ async def get_response(request: Request, response_id: str) -> Response:
     record = await owned_record(state, tenant_of(request), response_id)
     after = _starting_after(request)
     if _flag(request, "stream"):
-        return EventStream(await _replay(state, record, after), keepalive_seconds=state.settings.keepalive_seconds)
+        return EventStream(
+            await replay(state, record, after),
+            keepalive_seconds=state.settings.keepalive_seconds,
+            obfuscate=_flag(request, "include_obfuscation", "true"),
+        )
     if after is not None:
         raise InvalidRequest("starting_after goes with stream=true.", param="starting_after")
     return _json(await _as_it_stands(state, record))
@@ -82,7 +86,7 @@ async def list_input_items(request: Request, response_id: str) -> Response:
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise InvalidRequest("order is 'asc' or 'desc'.", param="order")
-    items = _input_items(record)
+    items = listed_input(response_id, record.start.request)
     if order == "desc":
         items.reverse()
     items = _between(items, query.get("after"), query.get("before"))
@@ -129,7 +133,7 @@ async def _from_workflow(state: AppState, record: Record) -> JsonObject | None:
     return None
 
 
-async def _replay(state: AppState, record: Record, after: int | None) -> AsyncGenerator[bytes | None, None]:
+async def replay(state: AppState, record: Record, after: int | None) -> AsyncGenerator[bytes | None, None]:
     """Raises InvalidRequest when `after` is past the end of a response that has ended."""
     start, first = record.start, 0 if after is None else after + 1
     follower = Follower(state, start, first)
@@ -177,30 +181,6 @@ async def _delete_history(state: AppState, response_id: str) -> None:
             raise
 
 
-def _input_items(record: Record) -> list[JsonObject]:
-    """Items with ids and statuses; those that came without get ids that stay the same at every call."""
-    given = record.start.request.model_dump(mode="json", exclude_unset=True)["input"]
-    if isinstance(given, str):
-        given = [{"type": "message", "role": "user", "content": given}]
-    return [_listed_item(record.start.response_id, index, item) for index, item in enumerate(given)]
-
-
-def _listed_item(response_id: str, index: int, item: JsonObject) -> JsonObject:
-    kind = item.get("type", "message")
-    prefix = {"message": "msg_", "function_call": "fc_", "function_call_output": "fco_", "reasoning": "rs_"}.get(
-        kind, "item_"
-    )
-    digest = hashlib.sha256(f"{response_id}/{index}".encode()).hexdigest()[:48]
-    listed = {**item, "type": kind, "id": item.get("id") or prefix + digest}
-    if kind == "message":
-        listed["status"] = item.get("status") or "completed"
-        if isinstance(item["content"], str):
-            part = "output_text" if item["role"] == "assistant" else "input_text"
-            extra: JsonObject = {"annotations": [], "logprobs": []} if part == "output_text" else {}
-            listed["content"] = [{"type": part, "text": item["content"], **extra}]
-    return listed
-
-
 def _between(items: list[JsonObject], after: str | None, before: str | None) -> list[JsonObject]:
     ids = [item["id"] for item in items]
     for name, cursor in (("after", after), ("before", before)):
@@ -228,8 +208,8 @@ def _starting_after(request: Request) -> int | None:
     return int(text)
 
 
-def _flag(request: Request, name: str) -> bool:
-    text = request.query_params.get(name, "false").lower()
+def _flag(request: Request, name: str, default: str = "false") -> bool:
+    text = request.query_params.get(name, default).lower()
     if text not in ("true", "false", "1", "0"):
         raise InvalidRequest(f"{name} is true or false.", param=name)
     return text in ("true", "1")

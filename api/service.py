@@ -1,4 +1,4 @@
-"""What is not about one response: models, and whether the server is well."""
+"""Whether the server is well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
 from api.app_state import AppState, state_of
-from api.auth import tenant_of
 from open_responses.io import keys
 from open_responses.io.redis import RedisDown
 from open_responses.payloads import TASK_QUEUE
@@ -20,19 +19,6 @@ from open_responses.payloads import TASK_QUEUE
 router = APIRouter()
 
 _LEASE_PATIENCE_SECONDS = 5
-
-
-@router.get("/v1/models")
-async def list_models(request: Request) -> JSONResponse:
-    """The routes' models. Patterns are left out: they are not names that one could ask for."""
-    tenant_of(request)
-    config = state_of(request).settings.config
-    models = [
-        {"id": route.model, "object": "model", "created": 0, "owned_by": route.provider}
-        for route in config.routes
-        if not set(route.model) & set("*?[")
-    ]
-    return JSONResponse({"object": "list", "data": models})
 
 
 @router.get("/healthz")

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from temporalio.service import RPCError
 
 from api.app_state import AppState
+from api.obfuscation import obfuscated
 from open_responses.io.event_log import encode
 from open_responses.io.log_reader import is_terminal, peek, read_log
 from open_responses.io.redis import RedisDown
@@ -119,10 +120,13 @@ SSE_HEADERS = [
 class EventStream(Response):
     """An ASGI answer that writes events as SSE (SSE-1, SSE-2) and stops when its client goes away."""
 
-    def __init__(self, events: AsyncGenerator[bytes | None, None], *, keepalive_seconds: float) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes | None, None], *, keepalive_seconds: float, obfuscate: bool = True
+    ) -> None:
         super().__init__()
         self._events = events
         self._keepalive = keepalive_seconds
+        self._obfuscate = obfuscate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
@@ -142,7 +146,7 @@ class EventStream(Response):
         async with contextlib.aclosing(self._events) as events:
             async for event in events:
                 if event is not None:
-                    body = frame(event)
+                    body = frame(obfuscated(event) if self._obfuscate else event)
                 elif time.monotonic() - last >= self._keepalive:
                     body = b": keep-alive\n\n"
                 else:

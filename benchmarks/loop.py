@@ -9,22 +9,28 @@ import asyncio
 import json
 import statistics
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 import httpx
 from temporalio.client import Client
 
+from benchmarks.tools import wait
+from tests.history import bytes_by_turn
 from tests.stack import Stack
 
 _TOOLS = [{"type": "open_responses:hosted_tools"}]
 _CHAIN = 500
+_CHAIN_AIM_MS = 10
+_CALL_SECONDS = 0.1
+_ROUNDS = 9
 
 
 async def measure(client: httpx.AsyncClient, stack: Stack, upstream: str) -> None:
     await _turns(client, stack, upstream)
-    await _side_by_side(client, stack)
+    await _side_by_side(client, stack, upstream)
     await _history(client, stack)
-    await _chain(client, stack)
+    await _chain(client, stack, upstream)
 
 
 async def _turns(client: httpx.AsyncClient, stack: Stack, upstream: str) -> None:
@@ -46,36 +52,70 @@ async def _turns(client: httpx.AsyncClient, stack: Stack, upstream: str) -> None
         )
 
 
-async def _side_by_side(client: httpx.AsyncClient, stack: Stack) -> None:
-    for width in (1, 16, 64):
-        prompt = json.dumps({"words": 1, "turns": 1, "width": width, "seconds": 0.5})
-        began = time.perf_counter()
-        response = await _respond(client, stack, prompt)
-        seconds = time.perf_counter() - began
-        assert sum(item["type"] == "function_call_output" for item in response["output"]) == width
-        print(f"{width} call(s) of 500 ms side by side: {seconds / 0.5:.2f} x one of them")
+async def _side_by_side(client: httpx.AsyncClient, stack: Stack, upstream: str) -> None:
+    """Interleaved with one call, and with the same calls by `asyncio.gather` in this process."""
+    for width in (10, 64):
+        one, many, here = [], [], []
+        for _ in range(_ROUNDS):
+            one.append(await _timed(_call_tools(client, stack, 1)))
+            many.append(await _timed(_call_tools(client, stack, width)))
+            here.append(await _timed(_loop_here(client, upstream, _calls_prompt(width))))
+        single, ours, theirs = (statistics.median(seconds) * 1000 for seconds in (one, many, here))
+        print(
+            f"{width} calls of {_CALL_SECONDS * 1000:.0f} ms side by side: the whole response {ours:.0f} ms; "
+            f"with one call {single:.0f} ms ({ours / single:.2f} x); asyncio in the client {theirs:.0f} ms"
+        )
+
+
+def _calls_prompt(width: int) -> str:
+    return json.dumps({"words": 1, "turns": 1, "width": width, "seconds": _CALL_SECONDS})
+
+
+async def _call_tools(client: httpx.AsyncClient, stack: Stack, width: int) -> None:
+    response = await _respond(client, stack, _calls_prompt(width))
+    assert sum(item["type"] == "function_call_output" for item in response["output"]) == width
+
+
+async def _timed(work: Awaitable[object]) -> float:
+    began = time.perf_counter()
+    await work
+    return time.perf_counter() - began
 
 
 async def _history(client: httpx.AsyncClient, stack: Stack) -> None:
+    """Bytes of history that each turn adds, at turns 10, 100 and 500 of one response."""
     temporal = await Client.connect(stack.temporal_address)
-    earlier = (0, 0)
-    for turns in (10, 100, 250):
-        response = await _respond(client, stack, json.dumps({"words": 1, "turns": turns}))
-        described = await temporal.get_workflow_handle(response["id"]).describe()
-        info = described.raw_description.workflow_execution_info
-        each = (info.history_size_bytes - earlier[1]) / (turns - earlier[0])
-        print(f"history of {turns} turns: {info.history_length} events; {each:.0f} bytes a turn from {earlier[0]} on")
-        earlier = (turns, info.history_size_bytes)
+    response = await _respond(client, stack, json.dumps({"words": 1, "turns": 500}))
+    sizes = await bytes_by_turn(temporal, response["id"])
+    for turn in (10, 100, 500):
+        near = sizes[max(1, turn - 10) : turn]
+        print(f"history at turn {turn}: {statistics.fmean(near):.0f} bytes a turn (mean of those before it)")
 
 
-async def _chain(client: httpx.AsyncClient, stack: Stack) -> None:
-    previous, seconds = None, []
+async def _chain(client: httpx.AsyncClient, stack: Stack, upstream: str) -> None:
+    """The next link of a long chain beside a response without one; and what the longer conversation alone costs."""
+    prompt = json.dumps({"words": 1})
+    previous = None
     for _ in range(_CHAIN):
-        began = time.perf_counter()
-        previous = (await _respond(client, stack, json.dumps({"words": 1}), previous))["id"]
-        seconds.append(time.perf_counter() - began)
-    first, last = statistics.median(seconds[:50]), statistics.median(seconds[-50:])
-    print(f"chain of {_CHAIN} responses: the last 50 take {last / first:.2f} x the first 50 ({first * 1000:.0f} ms)")
+        previous = (await _respond(client, stack, prompt, previous))["id"]
+    asked = {"role": "user", "content": prompt}
+    conversation = [asked, {"role": "assistant", "content": "w0 "}] * _CHAIN
+    alone, linked, short, long = [], [], [], []
+    for _ in range(3 * _ROUNDS):
+        alone.append(await _timed(_respond(client, stack, prompt)))
+        linked.append(await _timed(_respond(client, stack, prompt, previous)))
+        short.append(await _timed(_sample_here(client, upstream, [asked])))
+        long.append(await _timed(_sample_here(client, upstream, [*conversation, asked])))
+    added, theirs = _added_ms(linked, alone), _added_ms(long, short)
+    print(
+        f"the next link of a chain of {_CHAIN}: {added:.1f} ms more than a response without a chain; a client that "
+        f"sends the conversation itself pays {theirs:.1f} ms of them; added {added - theirs:.1f} ms, "
+        f"the aim is {_CHAIN_AIM_MS} ms"
+    )
+
+
+def _added_ms(these: list[float], those: list[float]) -> float:
+    return (statistics.median(these) - statistics.median(those)) * 1000
 
 
 async def _respond(client: httpx.AsyncClient, stack: Stack, prompt: str, previous: str | None = None) -> dict[str, Any]:
@@ -92,10 +132,9 @@ async def _loop_here(client: httpx.AsyncClient, upstream: str, prompt: str) -> N
         if not calls:
             return
         messages.append({"role": "assistant", "content": None, "tool_calls": calls})
-        for call in calls:
-            seconds = json.loads(call["function"]["arguments"])["seconds"]
-            await asyncio.sleep(seconds)
-            messages.append({"role": "tool", "tool_call_id": call["id"], "content": f"waited {seconds:g} s"})
+        outputs = await asyncio.gather(*(wait(**json.loads(call["function"]["arguments"])) for call in calls))
+        for call, output in zip(calls, outputs, strict=True):
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": output})
 
 
 async def _sample_here(

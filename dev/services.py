@@ -66,6 +66,8 @@ def temporal(port: int, data: Path, *, ui_port: int | None = None) -> Service:
     # 20 by default: a response that takes two steps in a second would wait up to 50 ms for each.
     command += ["--dynamic-config-value", f"history.transferProcessorMaxPollRPS={_POLLS_PER_SECOND}"]
     command += ["--dynamic-config-value", f"history.timerProcessorMaxPollRPS={_POLLS_PER_SECOND}"]
+    # One tenant's queue does not hold up another's: tasks that wait are dealt out by the tenants' weights.
+    command += ["--dynamic-config-value", "matching.enableFairness=true"]
     for name in SEARCH_ATTRIBUTES:
         command += ["--search-attribute", f"OpenResponses{name}=Keyword"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
@@ -100,9 +102,9 @@ def worker(index: int, worker_id: str, env: dict[str, str], *, metrics_port: int
     return Service(f"worker-{index}", (sys.executable, "worker.py"), _at_once, {**env, **own})
 
 
-def api(port: int, env: dict[str, str]) -> Service:
+def api(port: int, env: dict[str, str], *, host: str = "127.0.0.1") -> Service:
     """The HTTP server."""
-    command = (sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(port))
+    command = (sys.executable, "-m", "uvicorn", "api.main:app", "--host", host, "--port", str(port))
     flags = ("--no-access-log", "--no-server-header", "--log-level", "warning", "--timeout-graceful-shutdown", "3")
     return Service("api", (*command, *flags), lambda: _http_ok(f"http://127.0.0.1:{port}/readyz"), env)
 

@@ -25,9 +25,10 @@ from open_responses.deltas import (
     ToolCallDelta,
 )
 from open_responses.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
+from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
 from open_responses.offer import Offer, Route
-from open_responses.tool_items import derived_id, mcp_approval_request, mcp_call, refused_call
+from open_responses.tool_items import mcp_approval_request, mcp_call, refused_call
 
 ItemStatus = Literal["completed", "incomplete"]
 
@@ -157,7 +158,7 @@ class Assembler:
 
     def _id(self, prefix: str) -> str:
         """The next item's id: as hard to guess as the response's."""
-        return derived_id(prefix, self._response_id, len(self.fold.output))
+        return member_id(prefix, self._response_id, len(self.fold.output))
 
     def _begin_phase(self, phase: Phase | None) -> None:
         """A message of another phase than the open one's begins anew."""

@@ -75,12 +75,16 @@ ADAPTERS: Mapping[str, Capabilities] = {
 _UNKNOWN = Capabilities(_EVERYTHING, _EVERYTHING, _ALL_SETTINGS)
 
 
+def able_of(adapter: str) -> Capabilities:
+    return ADAPTERS.get(adapter, _UNKNOWN)
+
+
 def check_takes(adapter: str, provider: str, request: CreateResponse, items: Sequence[InputItem]) -> None:
     """Raises InvalidRequest for the first part, setting or tool that this adapter has no place for.
 
     `items` are the request's own input: `param` names the place in it.
     """
-    able = ADAPTERS.get(adapter, _UNKNOWN)
+    able = able_of(adapter)
     _check_settings(able, provider, request)
     _check_tools(adapter, provider, request)
     for path, kind, in_output in _parts_of(items):
@@ -148,17 +152,21 @@ def _parts_of(items: Sequence[InputItem]) -> Iterator[tuple[str, str, bool]]:
 
 def _kinds(content: object, path: str, *, in_output: bool) -> Iterator[tuple[str, str, bool]]:
     for index, part in enumerate(content if isinstance(content, list) else []):
-        match part:
-            case InputImage():
-                kind = "image_id" if part.image_url is None else "image_url"
-                if part.image_url is not None and part.image_url.startswith(_DATA_URL):
-                    kind = "image_data"
-            case InputFile():
-                kind = "file_data" if part.file_data is not None else "file_url" if part.file_url else "file_id"
-            case InputAudio():
-                kind = "audio"
-            case InputVideo():
-                kind = "video"
-            case _:
-                continue
-        yield f"{path}[{index}]", kind, in_output
+        if (kind := kind_of(part)) is not None:
+            yield f"{path}[{index}]", kind, in_output
+
+
+def kind_of(part: object) -> str | None:
+    """A content part's name among `Capabilities.parts`; None for text."""
+    match part:
+        case InputImage(image_url=None):
+            return "image_id"
+        case InputImage(image_url=str(url)):
+            return "image_data" if url.startswith(_DATA_URL) else "image_url"
+        case InputFile():
+            return "file_data" if part.file_data is not None else "file_url" if part.file_url else "file_id"
+        case InputAudio():
+            return "audio"
+        case InputVideo():
+            return "video"
+    return None

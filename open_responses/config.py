@@ -6,6 +6,7 @@ Unknown keys are refused: a typo in a configuration must not pass in silence. Re
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -100,13 +101,40 @@ class MiddlewareConfig(_Table):
 
 
 class ApiKeyConfig(_Table):
-    """`[[api_keys]]`: one tenant's key, by its SHA-256."""
+    """`[[api_keys]]`: one tenant's key, by its SHA-256. What it may ask for and how much of it is the entry's own: a
+    second key of the same tenant has its own limits.
+
+    `models` are shell patterns, `tools` names of hosted tools and labels of MCP servers; without any, all may be had.
+    Tokens are counted as responses end. `weight` is the tenant's share where work has to wait.
+    """
 
     tenant: str = Field(min_length=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    models: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
     requests_per_minute: int | None = Field(default=None, gt=0)
+    tokens_per_minute: int | None = Field(default=None, gt=0)
     max_concurrent: int | None = Field(default=None, gt=0)
-    weight: float = Field(default=1.0, gt=0)
+    budget_tokens: int | None = Field(default=None, gt=0)
+    budget_period: Literal["day", "month"] = "month"
+    weight: float = Field(default=1.0, ge=0.001, le=1000)
+
+    @property
+    def account(self) -> str:
+        """What its use is counted under: the first half of the key's SHA-256 hash's hexadecimal digits."""
+        return self.sha256[:32]
+
+    @property
+    def has_limits(self) -> bool:
+        limits = (self.requests_per_minute, self.tokens_per_minute, self.max_concurrent, self.budget_tokens)
+        return any(limit is not None for limit in limits)
+
+    def allows_model(self, model: str) -> bool:
+        return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    def allows_tool(self, name: str) -> bool:
+        """A hosted tool by its name, an MCP server by its label."""
+        return not self.tools or name in self.tools
 
 
 BUILT_IN_PROVIDERS = (
@@ -162,7 +190,20 @@ class Config(_Table):
                 )
         _refuse_doubles("tools are named", [tool.name for tool in self.tools])
         _refuse_doubles("MCP servers have the label", [server.label for server in self.mcp_servers])
+        self._check_keys()
         return self
+
+    def _check_keys(self) -> None:
+        """A scope with a typo would be found by the tenant who cannot work."""
+        _refuse_doubles("API keys have the hash", [key.sha256 for key in self.api_keys])
+        known = {tool.name for tool in self.tools} | {server.label for server in self.mcp_servers}
+        for key in self.api_keys:
+            for name in key.tools:
+                if name not in known:
+                    raise ValueError(
+                        f"the API key of {key.tenant!r} names the tool {name!r}, which is neither in [[tools]] nor a "
+                        "label in [[mcp_servers]]"
+                    )
 
     def with_built_ins(self) -> Config:
         """The same, with the built-in providers and routes behind its own.
@@ -189,6 +230,10 @@ class Config(_Table):
 
     def tool(self, name: str) -> ToolConfig | None:
         return next((tool for tool in self.tools if tool.name == name), None)
+
+    def weight_of(self, tenant: str) -> float:
+        """A tenant's share where work has to wait: that of its weightiest key."""
+        return max((key.weight for key in self.api_keys if key.tenant == tenant), default=1.0)
 
     def mcp_server(self, label: str) -> McpServerConfig | None:
         return next((server for server in self.mcp_servers if server.label == label), None)

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from open_responses.errors import InvalidRequest
-from open_responses.items import FunctionCall, FunctionCallOutput, InputItem, ItemReference
+from open_responses.items import FunctionCall, FunctionCallOutput, InputItem
 from open_responses.json_types import JsonObject
 
 
-def check_calls_are_answered(given: Sequence[InputItem], previous_output: Iterable[JsonObject]) -> None:
+def check_calls_are_answered(
+    given: Sequence[InputItem], previous_output: Iterable[JsonObject], *, own: frozenset[str] = frozenset()
+) -> None:
     """Every call has one output, behind it. Raises InvalidRequest for one that is missing, doubled, or for nothing.
 
-    `previous_output` is the output of the response that is continued; its own input was checked when it came.
+    `previous_output` is the output of the response that is continued; its own input was checked when it came. `own` are
+    the functions that the server ran in it: a call of theirs that was cut off need not be answered by the client.
     """
-    if any(isinstance(item, ItemReference) for item in given):
-        # What it stands for is not known here; the provider will tell.
-        return
     waiting = _unanswered(previous_output)
+    left_open = {call_id for call_id, name in waiting.items() if name in own}
     answered: set[str] = set()
     for index, item in enumerate(given):
         if isinstance(item, FunctionCall) and item.status != "incomplete":
             waiting[item.call_id] = item.name
+            left_open.discard(item.call_id)
             answered.discard(item.call_id)
         elif isinstance(item, FunctionCallOutput):
             if item.call_id not in waiting:
@@ -29,6 +31,8 @@ def check_calls_are_answered(given: Sequence[InputItem], previous_output: Iterab
             del waiting[item.call_id]
             answered.add(item.call_id)
     for call_id, name in waiting.items():
+        if call_id in left_open:
+            continue
         raise InvalidRequest(
             f"No tool output found for function call {call_id!r} ({name}). Send a function_call_output with this "
             "call_id in the input.",

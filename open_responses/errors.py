@@ -7,12 +7,14 @@
     │   ├── RequestTooLarge       413
     │   └── ProviderKeyMissing    400  neither the request nor the configuration has a key for the provider
     ├── Unauthorized              401
+    ├── PermissionDenied          403  a good key, which may not do this
     ├── NotFound                  404
     │   └── ModelNotFound         404
     ├── Conflict                  409
     ├── TokenBudgetExceeded       429  type `too_many_requests`
+    ├── RateLimited               429  a limit of the API key; type `too_many_requests`; retryable
     ├── ServerError               500
-    │   └── Unavailable           503  a part of ours is away; retryable
+    │   └── Unavailable           503  a part of ours is away, or has too much to do; retryable
     └── ProviderError             500  type `model_error`
         ├── ProviderRejected           the provider refused the request; final
         ├── ProviderAuthentication     the provider refused the key; final
@@ -82,6 +84,10 @@ class Unauthorized(OpenResponsesError):
     code, status, type = "invalid_api_key", 401, "invalid_request"
 
 
+class PermissionDenied(OpenResponsesError):
+    code, status, type = "permission_denied", 403, "invalid_request"
+
+
 class NotFound(OpenResponsesError):
     code, status, type = "not_found", 404, "not_found"
 
@@ -96,6 +102,10 @@ class Conflict(OpenResponsesError):
 
 class TokenBudgetExceeded(OpenResponsesError):
     code, status, type = "token_budget_exceeded", 429, "too_many_requests"
+
+
+class RateLimited(OpenResponsesError):
+    code, status, type, retryable = "rate_limit_exceeded", 429, "too_many_requests", True
 
 
 class ServerError(OpenResponsesError):
@@ -144,10 +154,19 @@ class ProviderStreamBroken(ProviderError):
 
 def type_of(code: str) -> str:
     """The specification's error type for one of our codes, in the `error` event of a failed response (ERR-1)."""
+    return _class_of(code).type
+
+
+def error_of(code: str, message: str) -> OpenResponsesError:
+    """The error that a failed response tells of, to be raised again."""
+    return _class_of(code)(message, code=code)
+
+
+def _class_of(code: str) -> type[OpenResponsesError]:
     pending: list[type[OpenResponsesError]] = [OpenResponsesError]
     while pending:
         error = pending.pop(0)
         if error.code == code:
-            return error.type
+            return error
         pending += error.__subclasses__()
-    return ProviderError.type
+    return ProviderError

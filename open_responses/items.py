@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from open_responses.json_types import JsonObject
 from open_responses.validation import Hint, by_type, either, fault, member
@@ -295,13 +295,31 @@ class Reasoning(_Kept):
     encrypted_content: str | None = None
 
 
+class ListedTool(_Kept):
+    """One tool in an `mcp_list_tools`. Whether its schema is one is not judged here: it is the server's word."""
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str | None = None
+    input_schema: JsonObject | None = None
+    annotations: JsonObject | None = None
+
+
+_LISTED_TOOLS = TypeAdapter(list[ListedTool])
+
+
+def _are_listed_tools(tools: list[JsonObject]) -> list[JsonObject]:
+    """Checked as what they are, and kept as they came."""
+    _LISTED_TOOLS.validate_python(tools)
+    return tools
+
+
 class McpTools(_Kept):
     """`mcp_list_tools`: what a server said that it can do. Kept in the context, so that it is asked once a chain."""
 
     type: Literal["mcp_list_tools"]
     id: str | None = None
     server_label: Annotated[str, Field(min_length=1)]
-    tools: Annotated[list[JsonObject], Field(max_length=MAX_PARTS)]
+    tools: Annotated[list[JsonObject], Field(max_length=MAX_PARTS), AfterValidator(_are_listed_tools)]
     error: str | JsonObject | None = None
 
 

@@ -102,6 +102,8 @@ class Ledger:
         """The response ends before they do (ITEM-2)."""
         for index, item in enumerate(self.output):
             if item.get("status") == "in_progress":
+                if item["type"] == "mcp_call":
+                    self.tell("response.mcp_call.failed", index)
                 self.settle(index, status="incomplete")
 
     def take(self) -> Unpublished | None:

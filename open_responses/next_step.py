@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from open_responses.items import REFUSED_CALL
 from open_responses.json_types import JsonObject
+from open_responses.json_writing import writing_problem
 from open_responses.payloads import SampleResult
+
+BROKE_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""finish_reason -> why the response is incomplete."""
+_NOT_RUN = "Not run: the model's turn broke off before it was complete."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +55,20 @@ def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *,
 
     `first_index` is the output index of the turn's first item, `hosted` the names that the server runs itself. A call
     of the client's own ends the response as `completed`, once the server's calls beside it have run: the client
-    answers it and comes back. So does an approval, unless the response waits for its answer.
+    answers it and comes back. So does an approval, unless the response waits for its answer. A turn that broke off ends
+    the response: its whole calls are not run, and say so, since a call without an output cannot be continued.
     """
-    if result.finish_reason == "length":
-        return Step(stop=Stop("incomplete", "max_output_tokens"))
-    if result.finish_reason == "content_filter":
-        return Step(stop=Stop("incomplete", "content_filter"))
     items = [(first_index + i, item) for i, item in enumerate(result.items) if item.get("status") != "incomplete"]
     calls = [call for index, item in items if (call := _call(index, item, hosted)) is not None]
+    if result.finish_reason in BROKE_OFF:
+        unrun = [replace(call, problem=_NOT_RUN) for call in calls]
+        return Step(unrun, (), Stop("incomplete", BROKE_OFF[result.finish_reason]))
     approvals = [index for index, item in items if item["type"] == "mcp_approval_request"]
     asks_client = any(item["type"] == "function_call" and item["name"] not in hosted for _, item in items)
     if asks_client or (approvals and not waits_for_approval):
         return Step(calls, (), Stop("completed"))
     refused = any(item["type"] == REFUSED_CALL for _, item in items)
-    if calls or approvals or refused:
+    if calls or approvals or refused or result.finish_reason == "pause":
         return Step(calls, approvals)
     return Step(stop=Stop("completed"))
 
@@ -88,9 +93,16 @@ def _arguments(written: str) -> tuple[JsonObject, str | None]:
     if not written.strip():
         return {}, None
     try:
-        read = json.loads(written)
+        read = json.loads(written, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return {}, f"The arguments are not valid JSON ({error}). Call the tool again with a JSON object."
     if not isinstance(read, dict):
         return {}, "The arguments must be a JSON object. Call the tool again with one."
+    problem = writing_problem(read)
+    if problem is not None:
+        return {}, f"The arguments cannot be handed to the tool: {problem}. Call the tool again with other arguments."
     return read, None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -13,10 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from pydantic_core import PydanticCustomError
+
 from open_responses.json_types import JsonObject
 from open_responses.payloads import HostedTool
 from open_responses.requests import CreateResponse
+from open_responses.strict_schema import made_strict
 from open_responses.tools import (
+    HOSTED_LABEL,
     AllowedTools,
     FunctionChoice,
     FunctionTool,
@@ -24,14 +28,25 @@ from open_responses.tools import (
     McpChoice,
     McpTool,
     ToolChoice,
+    looks_like_a_schema,
 )
 
-HOSTED_LABEL = "open_responses"
-"""The `server_label` of an approval request for a hosted tool."""
+__all__ = [
+    "HOSTED_LABEL",
+    "Offer",
+    "Route",
+    "build_offer",
+    "choice_allows",
+    "hosted_names",
+    "is_bare",
+    "is_read_only",
+    "may_run_twice",
+]
 
 Disposition: TypeAlias = Literal["client", "hosted", "mcp", "refused"]
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SHOWN_NAMES = 40
+_ANY_OBJECT: JsonObject = {"type": "object", "properties": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +154,10 @@ def _as_asked(definition: FunctionTool, request: CreateResponse) -> FunctionTool
     asked = next((t for t in request.tools or [] if isinstance(t, FunctionTool) and t.name == definition.name), None)
     if asked is None or asked.strict is None:
         return definition
-    return definition.model_copy(update={"strict": asked.strict})
+    parameters = definition.parameters
+    if asked.strict and parameters is not None:
+        parameters = made_strict(parameters)
+    return definition.model_copy(update={"strict": asked.strict, "parameters": parameters})
 
 
 def _add_server(
@@ -147,7 +165,7 @@ def _add_server(
 ) -> None:
     for tool in tools:
         name = tool["name"]
-        read_only = (tool.get("annotations") or {}).get("readOnlyHint") is True
+        read_only = _has_hint(tool, "readOnlyHint")
         if not server.offers(name, read_only=read_only):
             continue
         shown = _free_name(server.server_label, name, routes)
@@ -158,19 +176,50 @@ def _add_server(
                 type="function",
                 name=shown,
                 description=tool.get("description") or None,
-                parameters=tool.get("input_schema") or {"type": "object", "properties": {}},
+                parameters=_parameters(tool),
             )
         )
+
+
+def is_read_only(tools: Iterable[JsonObject], name: str) -> bool:
+    """Whether a server says of its tool that it changes nothing. `tools` is its list, as `mcp_list_tools` has it."""
+    return any(tool["name"] == name and _has_hint(tool, "readOnlyHint") for tool in tools)
+
+
+def may_run_twice(tools: Iterable[JsonObject], name: str) -> bool:
+    """Whether a server says of its tool that a second call does no more than the first."""
+    return any(
+        tool["name"] == name and (_has_hint(tool, "readOnlyHint") or _has_hint(tool, "idempotentHint"))
+        for tool in tools
+    )
+
+
+def _has_hint(tool: JsonObject, hint: str) -> bool:
+    annotations = tool.get("annotations")
+    return isinstance(annotations, dict) and annotations.get(hint) is True
+
+
+def _parameters(tool: JsonObject) -> JsonObject:
+    """The tool's schema, if it is one: lists come from servers, and from conversations that clients keep."""
+    given = tool.get("input_schema")
+    try:
+        return looks_like_a_schema(given) if isinstance(given, dict) and given else dict(_ANY_OBJECT)
+    except PydanticCustomError:
+        return dict(_ANY_OBJECT)
 
 
 def _free_name(label: str, name: str, taken: Mapping[str, Route]) -> str:
     """The tool's own name where it is a function's name and free, else one with the server's label."""
     if _NAME.fullmatch(name) and name not in taken:
         return name
-    plain = re.sub(r"[^a-zA-Z0-9_-]", "_", f"{label}_{name}")
+    plain = _with_label(label, name)
     if len(plain) <= 64 and plain not in taken:
         return plain
     return f"{plain[:55]}_{hashlib.sha256(f'{label}/{name}'.encode()).hexdigest()[:8]}"
+
+
+def _with_label(label: str, name: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", f"{label}_{name}")
 
 
 def _choice(
@@ -190,10 +239,26 @@ def _choice(
         names = frozenset(_names_of(choice, routes))
         if len(names) == 1:
             return FunctionChoice(type="function", name=next(iter(names))), names
-        return "required" if names else None, names or None
+        return ("required", names) if names else ("none", names)
     if isinstance(choice, FunctionChoice):
         return choice, frozenset({choice.name})
     return choice, None
+
+
+def choice_allows(choice: ToolChoice | None, server_label: str, tool: str) -> bool:
+    """Whether a call that was approved may run in a request with this choice. One that is forced says which call comes
+    next, and nothing about those that were asked about before."""
+    if choice == "none":
+        return False
+    if not isinstance(choice, AllowedTools):
+        return True
+    return choice.mode != "none" and any(_is_named(named, server_label, tool) for named in choice.tools)
+
+
+def _is_named(named: FunctionChoice | McpChoice, server_label: str, tool: str) -> bool:
+    if isinstance(named, McpChoice):
+        return named.server_label == server_label and named.name in (None, tool)
+    return named.name == tool or (server_label != HOSTED_LABEL and named.name == _with_label(server_label, tool))
 
 
 def _names_of(named: FunctionChoice | McpChoice, routes: Mapping[str, Route]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from open_responses.deltas import Usage
+from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse
 from open_responses.response import FinalStatus, ResponseStatus, finished_response, initial_response
@@ -27,6 +28,8 @@ PUBLISH = "publish"
 LIST_MCP_TOOLS = "list_mcp_tools"
 CALL_MCP_TOOL = "call_mcp_tool"
 CLAIM_APPROVALS = "claim_approvals"
+MAY_TRY_AGAIN = "may_try_again"
+"""The type of an MCP call's failure after which a second call does no harm."""
 FLEET_PREFIX = "fleet-"
 """Begins the id of an activity that another fleet runs: its worker's death is not ours to notice."""
 
@@ -105,6 +108,34 @@ class Ending(Payload):
     error_message: str = ""
 
 
+class Admitted(Payload):
+    """What a response has taken of its API key's limits: a place among the running ones, under the key's account, and
+    an estimate of its tokens, counted in that Unix second; 0 for one that was let in while Redis was away."""
+
+    account: str
+    budget_period: Literal["day", "month"] = "month"
+    tokens: int = 0
+    second: int = 0
+
+
+class RememberedTurn(Payload):
+    """A response that is stored nowhere, as its connection remembers it."""
+
+    input: list[JsonObject]
+    output: list[JsonObject]
+
+
+class Remembered(Payload):
+    """The end of a chain that is stored nowhere: a connection's memory, in the start of the response that goes on from
+    it, so that nothing but this start is needed to go on after a crash.
+
+    `turns`, oldest first, came after the stored response `after` and its chain; None: they are the whole conversation.
+    """
+
+    after: str | None = None
+    turns: list[RememberedTurn] = []
+
+
 class Carried(Payload):
     """What one run of the workflow hands to the next (continue-as-new), between two turns.
 
@@ -128,8 +159,12 @@ class StartResponse(Payload):
     """Starts the workflow. `created_at` is in Unix seconds.
 
     `fallbacks` are tried in order when the provider stays down. `provider_key` is the request's own key, sealed.
+    `is_compaction`: the output is to be a summary of the conversation, and no answer.
+    `body_digest` and `nonce` belong to an `Idempotency-Key`: what it came with, and which of those that race this is.
+    `admitted` is given back to the API key's limits at the end.
     `secrets` are the headers and tokens of the request's MCP servers by label, sealed. `decisions` are the approvals
-    that the request brings. `deadline_seconds` counts from the start.
+    that the request brings. `deadline_seconds` counts from the start. `remembered` belongs to a `previous_response_id`
+    that is stored nowhere.
     """
 
     response_id: str
@@ -142,17 +177,27 @@ class StartResponse(Payload):
     context_window: int | None = None
     fallbacks: list[Target] = []
     provider_key: str | None = None
+    is_compaction: bool = False
+    body_digest: str | None = None
+    nonce: str | None = None
+    admitted: Admitted | None = None
     hosted: list[HostedTool] = []
     secrets: dict[str, str] = {}
     decisions: list[Decision] = []
     max_turns: int = 100
     deadline_seconds: float | None = None
+    remembered: Remembered | None = None
     carried: Carried | None = None
 
     @field_serializer("request")
     def _as_sent(self, request: CreateResponse) -> JsonObject:
         # What was not set stays not set: it is shorter, and the difference counts.
         return request.model_dump(mode="json", exclude_unset=True)
+
+    @property
+    def continues(self) -> str | None:
+        """The newest stored response of the chain before this one."""
+        return self.request.previous_response_id if self.remembered is None else self.remembered.after
 
     @property
     def has_mcp(self) -> bool:
@@ -163,6 +208,10 @@ class StartResponse(Payload):
         """The route's own first, then its fallbacks."""
         own = Target(provider=self.provider, upstream_model=self.upstream_model, context_window=self.context_window)
         return [own, *self.fallbacks]
+
+    def input_items(self) -> list[InputItem]:
+        """The request's own part of the conversation: none where a chain alone is compacted."""
+        return [] if self.is_compaction and self.request.input == "" else self.request.input_items()
 
     def initial(self) -> JsonObject:
         """The response resource before anything came."""

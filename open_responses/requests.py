@@ -138,13 +138,13 @@ Include: TypeAlias = Literal[
 ]
 
 
-def _present(value: Any) -> Any:
+def present(value: Any) -> Any:
     if value is None:
         raise fault("missing_required_parameter", "")
     return value
 
 
-def _printable(model: str) -> str:
+def printable(model: str) -> str:
     if not model.strip() or not model.isprintable():
         raise fault("invalid_value", "must be a model's name, without control characters")
     return model
@@ -168,7 +168,7 @@ Input: TypeAlias = Annotated[
     Annotated[Text, Tag("<string>")]
     | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS), Tag("<items>")],
     either("a string or an array of items", string=str, items=list),
-    BeforeValidator(_present),
+    BeforeValidator(present),
 ]
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -198,7 +198,7 @@ class CreateResponse(Settings):
     UNSUPPORTED: ClassVar[dict[str, str]] = UNSUPPORTED_PARAMETERS
     CALLED_HERE: ClassVar[dict[str, str]] = CALLED_HERE
 
-    model: Annotated[str, Field(max_length=MAX_MODEL_NAME), AfterValidator(_printable), BeforeValidator(_present)]
+    model: Annotated[str, Field(max_length=MAX_MODEL_NAME), AfterValidator(printable), BeforeValidator(present)]
     input: Input
     instructions: str | None = None
     previous_response_id: str | None = None

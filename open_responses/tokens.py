@@ -10,6 +10,8 @@ import functools
 import json
 from collections.abc import Callable, Iterable
 
+from pydantic import BaseModel
+
 from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
 from open_responses.texts import texts_of
@@ -18,6 +20,8 @@ _PER_ITEM = 6
 _PER_IMAGE = 1000
 # A page of a PDF is about 50 kB in base64, and about 1,500 tokens.
 _FILE_CHARACTERS_PER_TOKEN = 32
+# A second of sound is 32 tokens for Gemini and fewer for others; of MP3 at 64 kbit/s, some 10,000 characters.
+_AUDIO_CHARACTERS_PER_TOKEN = 300
 # The tokenizer refuses texts of more than 200,000 tokens; a piece of this size cannot have more.
 _PIECE_CHARACTERS = 50_000
 
@@ -30,7 +34,7 @@ def count_tokens(text: str) -> int:
 
 def item_tokens(item: InputItem) -> int:
     """Tokens of an item, with what surrounds it."""
-    return _PER_ITEM + sum(count_tokens(text) for text in texts_of(item)) + sum(map(_part_tokens, _parts(item)))
+    return _PER_ITEM + sum(count_tokens(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
 
 
 def json_tokens(values: Iterable[JsonObject]) -> int:
@@ -41,24 +45,44 @@ def json_tokens(values: Iterable[JsonObject]) -> int:
 def at_most(items: Iterable[InputItem]) -> int:
     """An upper bound that costs no counting."""
     return sum(
-        _PER_ITEM + sum(4 * len(text) for text in texts_of(item)) + sum(map(_part_tokens, _parts(item)))
+        _PER_ITEM + sum(4 * len(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
         for item in items
     )
 
 
-def _parts(item: InputItem) -> list[JsonObject]:
-    dumped = item.model_dump(exclude_unset=True)
-    return [part for key in ("content", "output") if isinstance(dumped.get(key), list) for part in dumped[key]]
+def about(items: Iterable[InputItem]) -> int:
+    """A quick estimate, as OpenAI's rate limits have it: four characters a token."""
+    return sum(
+        _PER_ITEM + sum(len(text) // 4 for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
+        for item in items
+    )
 
 
-def _part_tokens(part: JsonObject) -> int:
+def part_tokens(part: JsonObject) -> int:
+    """Tokens of a content part that is no text; 0 for text."""
     kind = part.get("type")
     if kind == "input_image":
         return _PER_IMAGE
     if kind in ("input_file", "input_video"):
-        data = part.get("file_data") or part.get("video_url") or ""
-        return max(_PER_IMAGE, len(data) // _FILE_CHARACTERS_PER_TOKEN)
+        return max(_PER_IMAGE, len(part_data(part)) // _FILE_CHARACTERS_PER_TOKEN)
+    if kind == "input_audio":
+        return max(_PER_IMAGE, len(part_data(part)) // _AUDIO_CHARACTERS_PER_TOKEN)
     return 0
+
+
+def part_data(part: JsonObject) -> str:
+    """The bytes in a content part, in base64 or as an address that holds them; empty for those that are elsewhere."""
+    sound = part.get("input_audio")
+    found = (part.get("image_url"), part.get("file_data"), part.get("video_url"), (sound or {}).get("data"))
+    return next((data for data in found if isinstance(data, str)), "")
+
+
+def _parts(item: InputItem) -> list[JsonObject]:
+    """Without dumping what is a plain text: contexts have thousands of items."""
+    found = (getattr(item, "content", None), getattr(item, "output", None))
+    parts = [part for value in found if isinstance(value, list) for part in value]
+    dumped = [part.model_dump(exclude_unset=True) if isinstance(part, BaseModel) else part for part in parts]
+    return [part for part in dumped if isinstance(part, dict)]
 
 
 @functools.cache

@@ -5,36 +5,31 @@ Ids are derived, not drawn: the workflow has to make the same ones when its hist
 
 from __future__ import annotations
 
-import hashlib
-
-from open_responses.ids import RANDOM_BYTES
+from open_responses.ids import INDEX_DIGITS, member_id
 from open_responses.items import REFUSED_CALL
 from open_responses.json_types import JsonObject
-
-_INDEX_DIGITS = 5
-
-
-def derived_id(prefix: str, response_id: str, index: int) -> str:
-    """An id of the usual form, as hard to guess as the response's own."""
-    digest = hashlib.sha256(f"{response_id}/{prefix}{index}".encode()).hexdigest()
-    return prefix + digest[: 2 * RANDOM_BYTES]
 
 
 def approval_id(response_id: str, index: int) -> str:
     """Names the response that asks, so that an answer finds the stored call without an index."""
-    return f"mcpr_{response_id.removeprefix('resp_')}{index:0{_INDEX_DIGITS}x}"
+    return member_id("mcpr_", response_id, index)
 
 
 def response_of_approval(approval_request_id: str) -> str:
     """The id of the response that asked, if the id is one of ours."""
-    return "resp_" + approval_request_id.removeprefix("mcpr_")[:-_INDEX_DIGITS]
+    return "resp_" + approval_request_id.removeprefix("mcpr_")[:-INDEX_DIGITS]
+
+
+def approval_workflow_id(approval_request_id: str) -> str:
+    """The workflow that records who acted on an approval: its id can be taken once."""
+    return f"approval-{approval_request_id}"
 
 
 def function_call(response_id: str, index: int, name: str, arguments: str) -> JsonObject:
     return {
         "type": "function_call",
-        "id": derived_id("fc_", response_id, index),
-        "call_id": derived_id("call_", response_id, index),
+        "id": member_id("fc_", response_id, index),
+        "call_id": member_id("call_", response_id, index),
         "name": name,
         "arguments": arguments,
         "status": "completed",
@@ -45,7 +40,7 @@ def function_call_output(response_id: str, index: int, call_id: str) -> JsonObje
     """As it is while the tool runs."""
     return {
         "type": "function_call_output",
-        "id": derived_id("fco_", response_id, index),
+        "id": member_id("fco_", response_id, index),
         "call_id": call_id,
         "output": "",
         "status": "in_progress",
@@ -70,7 +65,7 @@ def mcp_call(item_id: str, server_label: str, name: str, arguments: str = "") ->
 def mcp_list_tools(response_id: str, index: int, server_label: str) -> JsonObject:
     return {
         "type": "mcp_list_tools",
-        "id": derived_id("mcpl_", response_id, index),
+        "id": member_id("mcpl_", response_id, index),
         "server_label": server_label,
         "tools": [],
         "error": None,

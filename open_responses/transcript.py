@@ -24,14 +24,18 @@ from open_responses.json_types import JsonObject
 NameOf = Callable[[str, str], str]
 """(server label, tool) -> the function name under which the model knows it."""
 
+_UNFINISHED = "The call was interrupted before it gave a result."
+
 
 def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputItem]:
-    """Drops lists of tools, spells MCP and refused calls out, and says what became of each approval."""
+    """Drops lists of tools, spells MCP and refused calls out, says what became of each approval, and gives each call
+    that was cut off an output that says so."""
     called = {item.approval_request_id for item in items if isinstance(item, McpCall) and item.approval_request_id}
     called |= {a for item in items if isinstance(item, FunctionCall) and (a := approval_of(item)) is not None}
+    left_open = _left_open(items)
     answers = {item.approval_request_id: item for item in items if isinstance(item, McpApprovalResponse)}
     read: list[InputItem] = []
-    for item in items:
+    for index, item in enumerate(items):
         match item:
             case McpTools() | McpApprovalResponse():
                 continue
@@ -45,9 +49,26 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
                     read += _pair(item.id, name_of(item.server_label, item.name), item.arguments, said)
             case FunctionCall() if item.status == "incomplete":
                 continue
+            case FunctionCall() if index in left_open:
+                read += [item, _output(item.call_id, _UNFINISHED)]
+            case FunctionCallOutput() if item.status == "incomplete" and not item.output:
+                read.append(item.model_copy(update={"output": _UNFINISHED}))
             case _:
                 read.append(item)
     return read
+
+
+def _left_open(items: Sequence[InputItem]) -> set[int]:
+    """Where the calls without an output stand. The same id may come back in a later response."""
+    waiting: dict[str, int] = {}
+    left: set[int] = set()
+    for index, item in enumerate(items):
+        if isinstance(item, FunctionCall) and item.status != "incomplete":
+            left |= {waiting[item.call_id]} if item.call_id in waiting else set()
+            waiting[item.call_id] = index
+        elif isinstance(item, FunctionCallOutput):
+            waiting.pop(item.call_id, None)
+    return left | set(waiting.values())
 
 
 def approval_of(item: FunctionCall) -> str | None:
@@ -73,7 +94,7 @@ def _result(call: McpCall) -> str:
     if call.error is not None:
         return f"Error: {error_text(call.error)}"
     if call.output is None:
-        return "The call was interrupted before it gave a result."
+        return _UNFINISHED
     return call.output
 
 
@@ -89,8 +110,12 @@ def _pair(call_id: str, name: str, arguments: str, output: str) -> list[InputIte
     short = call_id[-64:]
     return [
         FunctionCall(type="function_call", call_id=short, name=_plain(name), arguments=arguments or "{}"),
-        FunctionCallOutput(type="function_call_output", call_id=short, output=output),
+        _output(short, output),
     ]
+
+
+def _output(call_id: str, output: str) -> FunctionCallOutput:
+    return FunctionCallOutput(type="function_call_output", call_id=call_id, output=output)
 
 
 def _plain(name: str) -> str:

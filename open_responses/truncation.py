@@ -62,8 +62,25 @@ def fit(items: Sequence[InputItem], tokens: int, count: Counter) -> list[InputIt
         for block in group:
             block.dropped = True
             excess -= block.tokens
-    kept = _paired(item for block in blocks if not block.dropped for item in block.items)
-    return _with_short_results(kept, tokens, count)
+    return _with_short_results(_kept(blocks), tokens, count)
+
+
+def without_oldest_rounds(items: Sequence[InputItem], tokens: int, count: Counter) -> list[InputItem] | None:
+    """The items, cut to at most this many tokens with each prompt left in its place as long as can be.
+
+    What goes: the oldest rounds of whichever turn, then the oldest prompts. None if the newest round, the newest prompt
+    and the instructions alone are too long.
+    """
+    blocks = _blocks(items, count)
+    excess = sum(block.tokens for block in blocks) - tokens
+    rounds = [block for block in blocks if not block.is_prompt]
+    prompts = [block for block in blocks if block.is_prompt and block.turn >= 0]
+    for block in [*rounds[:-1], *prompts[:-1]]:
+        if excess <= 0:
+            break
+        block.dropped = True
+        excess -= block.tokens
+    return _kept(blocks) if excess <= 0 else None
 
 
 @dataclass(slots=True)
@@ -104,6 +121,10 @@ def _droppable(blocks: Sequence[_Block]) -> list[list[_Block]]:
     older = [[block for block in blocks if block.turn == turn] for turn in range(newest)]
     rounds = [[block] for block in blocks if block.turn == newest and not block.is_prompt]
     return older + rounds[:-1]
+
+
+def _kept(blocks: Iterable[_Block]) -> list[InputItem]:
+    return _paired(item for block in blocks if not block.dropped for item in block.items)
 
 
 def _paired(items: Iterable[InputItem]) -> list[InputItem]:

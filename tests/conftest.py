@@ -15,6 +15,7 @@ from dev.services import Service
 from tests.mcp_server import TOKEN
 from tests.stack import Stack
 from tests.upstream import Upstream
+from tests.vendors import Vendors, configuration
 
 _CONFIG = """
 [[providers]]
@@ -70,6 +71,13 @@ api_key_env = "A_KEY_THAT_IS_NOT_SET"
 [[routes]]
 model = "keyed"
 provider = "keyed"
+[[providers]]
+name = "parley"
+adapter = "examples.custom_provider:Adapter"
+base_url = "http://127.0.0.1:{parley}"
+[[routes]]
+model = "parley-*"
+provider = "parley"
 [[routes]]
 model = "fake-small"
 provider = "fake"
@@ -129,6 +137,16 @@ max_attempts = 2
 [[tools]]
 name = "talks"
 target = "tests.hosted:talks"
+[[tools]]
+name = "talks_in_a_thread"
+target = "tests.hosted:talks_in_a_thread"
+[[tools]]
+name = "returns_parts"
+target = "tests.hosted:returns_parts"
+[[tools]]
+name = "ends"
+target = "tests.hosted:ends"
+retry_seconds = 0.05
 [[mcp_servers]]
 label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"
@@ -141,6 +159,9 @@ headers_env = {{ Authorization = "CALC_AUTH" }}
 [[mcp_servers]]
 label = "down"
 url = "http://127.0.0.1:9/mcp"
+[[mcp_servers]]
+label = "odd"
+url = "http://127.0.0.1:{odd_mcp}/mcp"
 """
 
 
@@ -150,19 +171,29 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield fake
 
 
-def _mcp(name: str, port: int, transport: str) -> Service:
+@pytest_asyncio.fixture(scope="session")
+async def vendors() -> AsyncIterator[Vendors]:
+    async with Vendors() as fakes:
+        yield fakes
+
+
+def _mcp(name: str, port: int, *arguments: str, module: str = "tests.mcp_server") -> Service:
     async def ready() -> bool:
         return services.is_taken(port)
 
-    return Service(name, (sys.executable, "-m", "tests.mcp_server", str(port), transport), ready)
+    return Service(name, (sys.executable, "-m", module, str(port), *arguments), ready)
 
 
 @pytest_asyncio.fixture(scope="session")
-async def session_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> AsyncIterator[Stack]:
+async def session_stack(
+    tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, vendors: Vendors
+) -> AsyncIterator[Stack]:
     data: Path = tmp_path_factory.mktemp("data")
-    ports = {name: services.free_port() for name in ("valkey", "temporal", "llama", "api", "mcp", "mcp_sse")}
+    names = ("valkey", "temporal", "llama", "api", "mcp", "mcp_sse", "odd_mcp", "parley")
+    ports = {name: services.free_port() for name in names}
     config = data / "open_responses.toml"
-    config.write_text(_CONFIG.format(fake=upstream.port, audit=data / "audit.jsonl", **ports))
+    ours = _CONFIG.format(fake=upstream.port, audit=data / "audit.jsonl", **ports)
+    config.write_text(ours + configuration(vendors.port, ports["llama"]))
     (data / "hosted").mkdir()
     stack = Stack(data)
     stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"
@@ -186,10 +217,11 @@ async def session_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upst
         "api": services.api(ports["api"], stack.env),
         "mcp": _mcp("mcp", ports["mcp"], "streamable"),
         "mcp-sse": _mcp("mcp-sse", ports["mcp_sse"], "sse"),
+        "odd-mcp": _mcp("odd-mcp", ports["odd_mcp"], module="tests.odd_mcp_server"),
     }
     stack.mcp_url = f"http://127.0.0.1:{ports['mcp']}/mcp"
     try:
-        for name in ("valkey", "temporal", "llama", "worker-0", "worker-1", "api", "mcp", "mcp-sse"):
+        for name in ("valkey", "temporal", "llama", "worker-0", "worker-1", "api", "mcp", "mcp-sse", "odd-mcp"):
             await stack.start(name)
         yield stack
     finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
+import time
 from pathlib import Path
 
 from open_responses.contracts import Halt, Middleware, ToolContext, ToolError, ToolNext, ToolOutput
@@ -79,6 +81,38 @@ async def talks(context: ToolContext) -> str:
         context.progress(f"step {step}")
         await asyncio.sleep(1.1)
     return "done"
+
+
+def talks_in_a_thread(context: ToolContext) -> str:
+    """Says how far it is, as a plain function."""
+    context.progress("from a thread")
+    context.heartbeat("alive")
+    time.sleep(0.5)
+    return "said"
+
+
+PARTS: dict[str, object] = {
+    "image": {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="},
+    "ultra": {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "ultra"},
+    "nothing": {"type": "input_image"},
+    "file": {"type": "input_file", "filename": "a.txt", "file_data": "aGk="},
+    "file_url": {"type": "input_file", "file_url": "https://example.com/a.pdf"},
+    "half": "half a pair: \ud83d",
+}
+
+
+async def returns_parts(which: str) -> object:
+    """Returns a content part."""
+    part = PARTS[which]
+    return part if isinstance(part, str) else [part]
+
+
+async def ends(how: str, context: ToolContext) -> str:
+    """Ends more than its call."""
+    _note("ends", f"{how} {context.attempt}")
+    if how == "exit":
+        sys.exit("bye")
+    raise asyncio.CancelledError
 
 
 class Interfering(Middleware):

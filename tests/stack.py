@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +91,22 @@ class Stack:
 
 
 @asynccontextmanager
-async def another_api(stack: Stack, head: str = "", tail: str = "") -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a second API whose configuration has more at its beginning or its end."""
-    config = stack.data / "another.toml"
-    config.write_text("\n".join([head, (stack.data / "open_responses.toml").read_text(), tail]))
+async def another_api(
+    stack: Stack, head: str = "", tail: str = "", env: dict[str, str] | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a second API whose configuration has more at its beginning or its end, or in its environment."""
     port = services.free_port()
-    stack.services["another-api"] = services.api(port, {**stack.env, "OPEN_RESPONSES_CONFIG": str(config)})
-    await stack.start("another-api")
+    name, config = f"api-{port}", stack.data / f"api-{port}.toml"
+    config.write_text("\n".join([head, (stack.data / "open_responses.toml").read_text(), tail]))
+    env = {**stack.env, "OPEN_RESPONSES_CONFIG": str(config), **(env or {})}
+    stack.services[name] = replace(services.api(port, env, host=host), name=name)
+    await stack.start(name)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
             yield client
     finally:
-        await stack.kill("another-api")
-        del stack.processes["another-api"], stack.services["another-api"]
+        await stack.kill(name)
+        del stack.processes[name], stack.services[name]
 
 
 async def events_of(

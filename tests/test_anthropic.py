@@ -16,10 +16,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from activities.providers.anthropic import Anthropic, Model
+from activities.providers.anthropic import Anthropic
+from activities.providers.anthropic.models import Model
 from activities.providers.http import open_http_client
 from open_responses import sealed_reasoning
-from open_responses.assembler import Assembler
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -45,7 +45,7 @@ from open_responses.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from tests.wire import Answer, Wire, call, refusal, sampled, sse, text_of
+from tests.wire import Answer, Wire, call, finish_of, output_of, outputs_of, refusal, sampled, sse, text_of
 
 OPUS_5_5, OPUS_5, OPUS_4_6, SONNET_4_5 = "claude-opus-5-5", "claude-opus-5", "claude-opus-4-6", "claude-sonnet-4-5"
 SONNET_5_5, FABLE_5_1, HAIKU_4_5 = "claude-sonnet-5-5", "claude-fable-5-1", "claude-haiku-4-5-20251001"
@@ -178,10 +178,6 @@ def assistant(*blocks: dict[str, Any]) -> dict[str, Any]:
 
 def said(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
-
-
-def output(call_id: str, result: Any) -> dict[str, Any]:
-    return {"type": "function_call_output", "call_id": call_id, "output": result}
 
 
 def called(call_id: str, arguments: str = "{}", name: str = "weather") -> dict[str, Any]:
@@ -364,8 +360,8 @@ async def test_results_of_parallel_calls_come_first_in_one_message(http: httpx.A
         called("toolu_1", '{"city": "Bern"}'),
         called("toolu_2", ""),
         {"role": "user", "content": "and hurry"},
-        output("toolu_2", "rain"),
-        output("toolu_1", ""),
+        output_of("toolu_2", "rain"),
+        output_of("toolu_1", ""),
     ]
     body = bare(await asked(http, call(items, tools=[WEATHER])))
     assert body["messages"][1:] == [
@@ -384,13 +380,13 @@ async def test_results_of_parallel_calls_come_first_in_one_message(http: httpx.A
 
 @pytest.mark.parametrize("arguments", ['{"city": ', "[1]", "null", "Bern"])
 async def test_arguments_that_are_no_object_are_shown_as_they_are(http: httpx.AsyncClient, arguments: str) -> None:
-    body = await asked(http, call([{"role": "user", "content": "q"}, called("c", arguments), output("c", "no")]))
+    body = await asked(http, call([{"role": "user", "content": "q"}, called("c", arguments), output_of("c", "no")]))
     assert body["messages"][1]["content"][0]["input"] == {"invalid_json": arguments}
 
 
 async def test_ids_of_other_providers_are_made_to_fit_alike_in_call_and_output(http: httpx.AsyncClient) -> None:
     ids = ["functions.weather:0", "functions_weather:0"]
-    items = [{"role": "user", "content": "q"}, *map(called, ids), *(output(call_id, "x") for call_id in ids)]
+    items = [{"role": "user", "content": "q"}, *map(called, ids), *(output_of(call_id, "x") for call_id in ids)]
     messages = (await asked(http, call(items)))["messages"]
     sent = [part["id"] for part in messages[1]["content"]]
     assert sent == [part["tool_use_id"] for part in messages[2]["content"]]
@@ -441,7 +437,7 @@ async def test_images_and_files_go_along_in_messages_and_in_outputs(
     http: httpx.AsyncClient, part: dict[str, Any], block_: dict[str, Any]
 ) -> None:
     look = {"type": "input_text", "text": "Look."}
-    items = [{"role": "user", "content": [look, part]}, called("c"), output("c", [look, part])]
+    items = [{"role": "user", "content": [look, part]}, called("c"), output_of("c", [look, part])]
     messages = bare(await asked(http, call(items)))["messages"]
     assert messages[0]["content"] == [said("Look."), block_]
     assert messages[2]["content"][0]["content"] == [said("Look."), block_]
@@ -735,7 +731,7 @@ async def test_betas_are_named_where_a_feature_needs_them(http: httpx.AsyncClien
 
 
 async def test_a_loop_that_another_provider_began_goes_on_without_a_budget(http: httpx.AsyncClient) -> None:
-    items = [{"role": "user", "content": "q"}, called("c"), output("c", "rain")]
+    items = [{"role": "user", "content": "q"}, called("c"), output_of("c", "rain")]
     body = await asked(http, call(items, model=SONNET_4_5, tools=[WEATHER], reasoning={"effort": "low"}))
     assert "thinking" not in body
 
@@ -824,9 +820,7 @@ async def test_a_server_that_does_not_stream_is_read_as_well(http: httpx.AsyncCl
     ],
 )
 async def test_every_stop_reason_has_its_meaning(http: httpx.AsyncClient, reason: str, ours: str) -> None:
-    last = (await answered(http, stream(start(), *end(reason))))[-1]
-    assert isinstance(last, Finish)
-    assert last.reason == ours
+    assert finish_of(await answered(http, stream(start(), *end(reason)))).reason == ours
 
 
 async def test_a_refusal_says_why(http: httpx.AsyncClient) -> None:
@@ -872,20 +866,17 @@ async def test_usage_told_at_the_end_alone_counts(http: httpx.AsyncClient) -> No
     late = stream(start(input_tokens=0, output_tokens=0), *end(input_tokens=14, cache_read_input_tokens=2))
     early = stream(start(), *end(input_tokens=0))
     for answer, total in ((late, Usage(16, 7, cached_tokens=2)), (early, Usage(12, 7))):
-        last = (await answered(http, answer))[-1]
-        assert isinstance(last, Finish)
-        assert last.usage == total
+        assert finish_of(await answered(http, answer)).usage == total
 
 
 async def test_a_stream_without_usage_is_counted(http: httpx.AsyncClient) -> None:
     events = [start(), *text(0, "one two three four"), *end()]
     del events[0]["message"]["usage"]
     del events[-2]["usage"]
-    last = (await answered(http, stream(*events)))[-1]
-    assert isinstance(last, Finish)
-    assert last.usage.estimated
-    assert last.usage.output_tokens >= 4
-    assert last.usage.input_tokens > 0
+    usage = finish_of(await answered(http, stream(*events))).usage
+    assert usage.estimated
+    assert usage.output_tokens >= 4
+    assert usage.input_tokens > 0
 
 
 async def test_what_nobody_knows_is_passed_over(http: httpx.AsyncClient) -> None:
@@ -984,15 +975,6 @@ async def test_a_paused_turn_is_handed_back_as_it_stands(http: httpx.AsyncClient
     assert body["messages"][-1]["content"][-1]["id"] == "srvtoolu_1"
 
 
-def outputs_of(deltas: list[Delta]) -> list[dict[str, Any]]:
-    """The output items that a client gets of these deltas, and sends back."""
-    assembler = Assembler()
-    for delta in deltas:
-        assembler.feed(delta)
-    assembler.close("completed")
-    return assembler.fold.output
-
-
 # --- from turn to turn
 
 
@@ -1000,7 +982,7 @@ def outputs_of(deltas: list[Delta]) -> list[dict[str, Any]]:
 async def test_a_signature_comes_back_on_the_next_turn(http: httpx.AsyncClient, model: str) -> None:
     items: list[dict[str, Any]] = [{"role": "user", "content": "q"}]
     items += outputs_of(await answered(http, RICH, call(model=model)))
-    items += [output("toolu_1", "rain"), output("toolu_2", "sun")]
+    items += [output_of("toolu_1", "rain"), output_of("toolu_2", "sun")]
     messages = bare(await asked(http, call(items, model=model, tools=[WEATHER], reasoning={"effort": "low"})))[
         "messages"
     ]
@@ -1014,7 +996,7 @@ async def test_a_signature_comes_back_on_the_next_turn(http: httpx.AsyncClient, 
 
 
 async def test_a_loop_with_thoughts_goes_on_thinking_by_budget(http: httpx.AsyncClient) -> None:
-    items = [{"role": "user", "content": "q"}, *outputs_of(await answered(http, RICH)), output("toolu_1", "rain")]
+    items = [{"role": "user", "content": "q"}, *outputs_of(await answered(http, RICH)), output_of("toolu_1", "rain")]
     body = await asked(http, call(items, model=SONNET_4_5, tools=[WEATHER], reasoning={"effort": "low"}))
     assert body["thinking"]["type"] == "enabled"
 
@@ -1049,7 +1031,7 @@ async def test_each_turns_request_begins_as_the_one_before_ended(http: httpx.Asy
         wire_ids = {f"toolu_{n}": f"turn{turn}_{n}" for n in (1, 2)}
         for item in outputs_of(await answered(http, RICH, call(model=model))):
             items.append({**item, "call_id": wire_ids[item["call_id"]]} if "call_id" in item else item)
-        items += [output(call_id, f"rain {turn}") for call_id in wire_ids.values()]
+        items += [output_of(call_id, f"rain {turn}") for call_id in wire_ids.values()]
     for before, after in pairwise(bodies):
         begun = json.dumps(bare(before), ensure_ascii=False).removesuffix("]}")
         assert json.dumps(bare(after), ensure_ascii=False).startswith(begun + ", ")
@@ -1064,7 +1046,7 @@ def breakpoints(value: Any) -> int:
 async def test_the_cache_breaks_after_tools_and_system_and_after_the_last_two_turns(http: httpx.AsyncClient) -> None:
     items: list[dict[str, Any]] = [{"role": "user", "content": "q"}]
     for turn in range(5):
-        items += [called(f"c{turn}"), called(f"d{turn}"), output(f"c{turn}", "x"), output(f"d{turn}", "y")]
+        items += [called(f"c{turn}"), called(f"d{turn}"), output_of(f"c{turn}", "x"), output_of(f"d{turn}", "y")]
     body = await asked(http, call(items, instructions="Go.", tools=[WEATHER, {**WEATHER, "name": "other"}]))
     assert breakpoints(body) == 4
     assert "cache_control" in body["tools"][-1]

@@ -105,10 +105,20 @@ async def test_arguments_that_do_not_fit_are_explained(arguments: JsonObject, co
 async def test_plain_functions_run_beside_the_loop_and_any_json_is_text() -> None:
     assert await HostedFunction("f", lambda: {"a": [1, None]}).call(context()) == '{"a":[1,null]}'
     assert await HostedFunction("f", lambda: None).call(context()) == "null"
-    parts = [{"type": "input_image", "image_url": "https://e.example/a.png"}]
-    assert await HostedFunction("f", lambda: parts).call(context()) == parts
-    almost = [{"type": "input_image"}]
-    assert await HostedFunction("f", lambda: almost).call(context()) == '[{"type":"input_image"}]'
+    assert await HostedFunction("f", lambda: [{"type": "other"}]).call(context()) == '[{"type":"other"}]'
+
+
+async def test_content_parts_are_completed_or_said_to_be_wrong() -> None:
+    part = {"type": "input_image", "image_url": "https://e.example/a.png"}
+    assert await HostedFunction("f", lambda: [part]).call(context()) == [{**part, "detail": "auto"}]
+    for wrong, complaint in (
+        ({"type": "input_image"}, "image_url"),
+        ({**part, "detail": "ultra"}, "detail"),
+        ({"type": "input_text", "text": 5}, "text"),
+        ({"type": "input_file"}, "file_data"),
+    ):
+        with pytest.raises(ToolError, match=complaint):
+            await HostedFunction("f", lambda wrong=wrong: [wrong]).call(context())  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("value", [b"bytes", object(), {1: object()}])

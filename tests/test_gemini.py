@@ -18,10 +18,9 @@ import pytest
 import pytest_asyncio
 
 from activities.providers.gemini import Gemini
-from activities.providers.gemini_contents import SKIP_SIGNATURE
-from activities.providers.gemini_schema import gemini_schema
+from activities.providers.gemini.conversation import SKIP_SIGNATURE
+from activities.providers.gemini.schema import gemini_schema
 from activities.providers.http import open_http_client
-from open_responses.assembler import Assembler
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -47,18 +46,25 @@ from open_responses.errors import (
 )
 from open_responses.json_types import JsonObject
 from open_responses.sealed_reasoning import mark
-from tests.wire import Answer, Wire, call, refusal, sampled, sse, text_of
+from tests.wire import (
+    CLOCK,
+    WEATHER,
+    Answer,
+    Wire,
+    call,
+    finish_of,
+    made_call,
+    output_of,
+    outputs_of,
+    refusal,
+    sampled,
+    sse,
+    text_of,
+)
 
 GEMINI_3 = "gemini-3-flash-preview"
 GEMINI_2_5 = "gemini-2.5-flash"
 USAGE = {"promptTokenCount": 11, "candidatesTokenCount": 7, "totalTokenCount": 60, "thoughtsTokenCount": 42}
-WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "Weather of a place",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-CLOCK = {"type": "function", "name": "get_time"}
 
 
 @pytest_asyncio.fixture
@@ -109,36 +115,12 @@ async def contents_of(http: httpx.AsyncClient, items: list[JsonObject], model: s
     return contents
 
 
-def kept(deltas: list[Delta]) -> list[JsonObject]:
-    """The items that our server makes of an answer: what comes back on the next turn."""
-    assembler = Assembler(response_id="resp_1")
-    for delta in deltas:
-        assembler.feed(delta)
-    assembler.close("completed")
-    return [dict(item) for item in assembler.fold.output]
-
-
 def user(said: Any) -> JsonObject:
     return {"role": "user", "content": said}
 
 
-def made_call(call_id: str, name: str = "get_weather", arguments: str = "{}") -> JsonObject:
-    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
-
-
-def output_of(call_id: str, output: Any = "sunny") -> JsonObject:
-    return {"type": "function_call_output", "call_id": call_id, "output": output}
-
-
 def sealed(**content: Any) -> JsonObject:
     return {"type": "reasoning", "summary": [], "encrypted_content": mark("gemini", json.dumps(content))}
-
-
-def finish_of(deltas: list[Delta]) -> Finish:
-    assert [type(delta) for delta in deltas].count(Finish) == 1
-    last = deltas[-1]
-    assert isinstance(last, Finish)
-    return last
 
 
 # --- the answer
@@ -286,7 +268,7 @@ async def test_code_that_google_ran_is_kept_whole_and_goes_back_as_it_came(http:
         ProviderItem({"type": "code_execution_result", "part": gave}),
         TextDelta("1024"),
     ]
-    contents = await contents_of(http, [user("2**10?"), *kept(deltas), user("sure?")])
+    contents = await contents_of(http, [user("2**10?"), *outputs_of(deltas), user("sure?")])
     assert contents[1] == {"role": "model", "parts": [ran, gave, {"text": "1024"}]}
 
 
@@ -294,7 +276,7 @@ async def test_calls_of_built_in_tools_beside_functions_go_back_as_they_came(htt
     asked: JsonObject = {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "args": {"q": "x"}, "id": "s1"}}
     found: JsonObject = {"toolResponse": {"toolType": "GOOGLE_SEARCH_WEB", "id": "s1"}, "thoughtSignature": "c2ln"}
     stream = sse(chunk(asked, found), chunk(function_call("get_time", {}, thoughtSignature="Y2FsbA=="), finish="STOP"))
-    items = kept(await answer_of(http, stream))
+    items = outputs_of(await answer_of(http, stream))
     contents = await contents_of(http, [user("hi"), *items, output_of(items[-1]["call_id"])])
     assert contents[1]["parts"][:2] == [asked, found]
     assert contents[1]["parts"][2]["thoughtSignature"] == "Y2FsbA=="
@@ -307,7 +289,7 @@ async def test_an_image_is_an_item_and_goes_back_with_its_signature(http: httpx.
     (item, _) = deltas
     assert isinstance(item, ProviderItem)
     assert {**item.item, "result": "aW1n", "output_format": "png"} == item.item
-    contents = await contents_of(http, [user("draw"), *kept(deltas), user("bluer")])
+    contents = await contents_of(http, [user("draw"), *outputs_of(deltas), user("bluer")])
     assert contents[1] == {"role": "model", "parts": [drawn]}
 
 
@@ -392,7 +374,7 @@ async def test_the_signature_of_a_call_comes_back_on_that_call(http: httpx.Async
         chunk(function_call("get_time", {})),
         chunk(text(""), finish="STOP"),
     )
-    items = kept(await answer_of(http, stream))
+    items = outputs_of(await answer_of(http, stream))
     assert [item["type"] for item in items] == ["reasoning", "function_call", "function_call"]
     ids = [item["call_id"] for item in items[1:]]
     back = [user("hi"), *items, output_of(ids[1], "noon"), output_of(ids[0], "rain")]
@@ -430,7 +412,7 @@ async def test_the_signature_of_a_call_comes_back_on_that_call(http: httpx.Async
 async def test_the_signature_of_a_text_comes_back_on_that_text_and_does_not_cut_it(
     http: httpx.AsyncClient, parts: list[JsonObject]
 ) -> None:
-    items = kept(await answer_of(http, sse(*[chunk(part) for part in parts], chunk(text(""), finish="STOP"))))
+    items = outputs_of(await answer_of(http, sse(*[chunk(part) for part in parts], chunk(text(""), finish="STOP"))))
     assert [item["type"] for item in items] == ["message", "reasoning"]
     contents = await contents_of(http, [user("2+2"), *items, user("sure?")])
     assert contents[1] == {"role": "model", "parts": [{"text": "The answer is 4.", "thoughtSignature": "c2ln"}]}
@@ -438,7 +420,7 @@ async def test_the_signature_of_a_text_comes_back_on_that_text_and_does_not_cut_
 
 async def test_the_signature_of_a_thought_comes_back_on_that_thought(http: httpx.AsyncClient) -> None:
     stream = sse(chunk(text("Hm.", thought=True, thoughtSignature="c2ln")), chunk(text("Yes."), finish="STOP"))
-    contents = await contents_of(http, [user("?"), *kept(await answer_of(http, stream)), user("why")])
+    contents = await contents_of(http, [user("?"), *outputs_of(await answer_of(http, stream)), user("why")])
     thought = {"text": "Hm.", "thought": True, "thoughtSignature": "c2ln"}
     assert contents[1] == {"role": "model", "parts": [thought, {"text": "Yes."}]}
 
@@ -448,7 +430,7 @@ async def test_text_before_a_call_is_signed_before_the_call_is(http: httpx.Async
         chunk(text("Let me look.", thoughtSignature="dGV4dA==")),
         chunk(function_call("get_time", {}, thoughtSignature="Y2FsbA=="), finish="STOP"),
     )
-    items = kept(await answer_of(http, stream))
+    items = outputs_of(await answer_of(http, stream))
     contents = await contents_of(http, [user("hi"), *items, output_of(items[-1]["call_id"])])
     assert [part.get("thoughtSignature") for part in contents[1]["parts"]] == ["dGV4dA==", "Y2FsbA=="]
 
@@ -672,7 +654,7 @@ async def test_what_other_providers_tools_left_is_left_out(http: httpx.AsyncClie
 @pytest.mark.parametrize("written", ['{"city": "Kö', "[1]", "null"])
 async def test_broken_arguments_go_back_as_the_model_wrote_them(http: httpx.AsyncClient, written: str) -> None:
     turns = await contents_of(http, [user("q"), made_call("a", arguments=written), output_of("a")])
-    assert turns[1]["parts"][0]["functionCall"]["args"] == {"arguments": written}
+    assert turns[1]["parts"][0]["functionCall"]["args"] == {"invalid_json": written}
 
 
 PDF = base64.b64encode(b"%PDF-1.7 x").decode()
@@ -746,7 +728,7 @@ async def test_media_of_a_tool_are_inside_its_answer_on_gemini_3_where_they_may(
 
 
 async def test_media_of_a_tool_are_behind_all_answers_on_older_models(http: httpx.AsyncClient) -> None:
-    items = [user("q"), made_call("a"), made_call("b", "get_time"), output_of("a", TOOL_MEDIA[1:]), output_of("b")]
+    items = [user("q"), made_call("a"), made_call("b", name="get_time"), output_of("a", TOOL_MEDIA[1:]), output_of("b")]
     turns = await contents_of(http, items, GEMINI_2_5)
     kinds = [next(iter(part)) for part in turns[2]["parts"]]
     assert kinds == ["functionResponse", "functionResponse", "text", "inlineData", "fileData"]
@@ -758,9 +740,9 @@ async def test_the_prefix_of_each_request_is_the_one_before_byte_for_byte(http: 
     settings: JsonObject = {"model": GEMINI_3, "instructions": "Be brief.", "tools": [WEATHER, CLOCK]}
     async with Wire(first, HELLO) as wire:
         adapter = Gemini(wire.provider("gemini"), http, "key")
-        items = kept(await sampled(adapter, call([user("hi")], **settings)))
+        items = outputs_of(await sampled(adapter, call([user("hi")], **settings)))
         history = [user("hi"), *items, output_of(items[-1]["call_id"])]
-        history += kept(await sampled(adapter, call(history, **settings)))
+        history += outputs_of(await sampled(adapter, call(history, **settings)))
         await sampled(adapter, call([*history, {"role": "system", "content": "x"}, user("more")], **settings))
     bodies = [request.body for request in wire.requests]
     for earlier, later in pairwise(bodies):
@@ -777,7 +759,7 @@ async def test_functions_are_declared_with_their_json_schema(http: httpx.AsyncCl
             "functionDeclarations": [
                 {
                     "name": "get_weather",
-                    "description": "Weather of a place",
+                    "description": "The weather of a city.",
                     "parametersJsonSchema": WEATHER["parameters"],
                 },
                 {"name": "get_time", "description": ""},

@@ -1,15 +1,17 @@
-"""Responses of a thousand turns: whole at the end, with a history that stays within Temporal's limits."""
+"""Long responses: whole at the end, with a history that grows by the turn and stays within Temporal's limits."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from statistics import fmean
 
 import httpx
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
+from tests.history import bytes_by_turn, runs_of
 from tests.stack import Stack, another_api, check_whole, collect
 from tests.test_loop import HOSTED, outputs, script
 from tests.upstream import Script, Upstream, calls
@@ -21,22 +23,6 @@ TURNS = 1000
 async def patient_client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     async with another_api(stack, head="max_turns = 2000") as client:
         yield client
-
-
-async def history_bytes(temporal: Client, response_id: str) -> list[int]:
-    """The size of each run's history, the newest first."""
-    sizes: list[int] = []
-    run_id: str | None = None
-    while True:
-        described = await temporal.get_workflow_handle(response_id, run_id=run_id).describe()
-        info = described.raw_description.workflow_execution_info
-        sizes.append(info.history_size_bytes)
-        first = await anext(
-            temporal.get_workflow_handle(response_id, run_id=info.execution.run_id).fetch_history_events()
-        )
-        run_id = first.workflow_execution_started_event_attributes.continued_execution_run_id
-        if not run_id:
-            return sizes
 
 
 @pytest.mark.timeout(400)
@@ -52,7 +38,19 @@ async def test_a_thousand_turns_are_one_whole_response(
     assert [json.loads(said)["city"] for said in outputs(response)] == [f"city {i}" for i in range(TURNS)]
     stored = (await patient_client.get(f"/v1/responses/{response['id']}")).json()
     assert stored["output"] == response["output"]
-    temporal = await Client.connect(stack.temporal_address)
-    sizes = await history_bytes(temporal, response["id"])
-    assert len(sizes) > 1
-    assert max(sizes) < 10_000_000
+    runs = await runs_of(await Client.connect(stack.temporal_address), response["id"])
+    assert len(runs) > 1
+    assert max(sum(event.ByteSize() for event in events) for events in runs) < 10_000_000
+
+
+async def test_a_late_turn_adds_as_much_to_history_as_an_early_one(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    turns = [calls((f"c{i:02}", "get_weather", {"city": f"city {i:02}"})) for i in range(60)]
+    script(upstream, "sixty", *turns, Script(words=5))
+    response = (await collect(client, {"input": "sixty", "tools": HOSTED}))[-1]["response"]
+    assert response["status"] == "completed"
+    sizes = await bytes_by_turn(await Client.connect(stack.temporal_address), response["id"])
+    assert len(sizes) == 61
+    early, late = fmean(sizes[5:20]), fmean(sizes[40:60])
+    assert abs(late - early) < 0.05 * early, f"{early:.0f} bytes a turn, then {late:.0f}"

@@ -7,10 +7,20 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 import redis.asyncio as aioredis
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from open_responses.ids import new_id
+from open_responses.io.payload_codec import DATA_CONVERTER
+from open_responses.next_step import Step
+from open_responses.payloads import FinishInput, FinishResult, SampleInput, SampleResult, StartResponse
+from open_responses.requests import CreateResponse
 from tests.stack import Event, Stack, another_api, check_whole, collect, until
 from tests.upstream import Script, Upstream, calls
+from workflows.response import ResponseWorkflow
 
 HOSTED = [{"type": "open_responses:hosted_tools"}]
 
@@ -236,3 +246,156 @@ async def test_a_deadline_ends_the_response_in_the_middle_of_a_tool(stack: Stack
         return False
 
     await until(is_idle)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ('{"city": "\\ud83d"}', "half of a surrogate pair"),
+        ('{"city": ' + '{"a":' * 300 + "1" + "}" * 301, "nested more than"),
+        ('{"city": 1e999}', "not finite"),
+        ('{"city": ' + "9" * 5000 + "}", "not valid JSON"),
+    ],
+    ids=["surrogate", "deep", "infinite", "long number"],
+)
+async def test_arguments_that_cannot_be_handed_on_are_told_to_the_model(
+    client: httpx.AsyncClient, upstream: Upstream, arguments: str, complaint: str
+) -> None:
+    script(upstream, f"odd {complaint}", calls(("c", "get_weather", arguments)), Script(words=2))
+    response = await run(client, f"odd {complaint}")
+    assert response["status"] == "completed"
+    assert complaint in outputs(response)[0]
+
+
+async def test_a_bug_in_the_loop_fails_the_response_instead_of_hanging_it(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the workflow in this process, and a decision that raises."""
+
+    @activity.defn(name="sample")
+    async def sample(call: SampleInput) -> SampleResult:
+        return SampleResult(outcome="done")
+
+    @activity.defn(name="finish")
+    async def finish(call: FinishInput) -> FinishResult:
+        return FinishResult()
+
+    def broken(*_: object, **__: object) -> Step:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("workflows.response.next_step", broken)
+    temporal = await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
+    request = CreateResponse(model="fake", input="x")
+    start = StartResponse(
+        response_id=new_id("resp_"), tenant="t", created_at=0, request=request, provider="p", upstream_model="m",
+        retry_window=1,
+    )  # fmt: skip
+    async with Worker(
+        temporal,
+        task_queue="a-bug",
+        workflows=[ResponseWorkflow],
+        activities=[sample, finish],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        ended = await temporal.execute_workflow(ResponseWorkflow.run, start, id=start.response_id, task_queue="a-bug")
+    assert ended.response["status"] == "failed"
+    assert "KeyError" in ended.response["error"]["message"]
+
+
+async def test_content_parts_of_a_tool_reach_the_model_or_are_said_to_be_left_out(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    kinds = ("image", "ultra", "nothing", "file", "file_url", "half")
+    wanted = [(f"c{i}", "returns_parts", {"which": kind}) for i, kind in enumerate(kinds)]
+    script(upstream, "parts", calls(*wanted), Script(words=2))
+    response = await run(client, "parts")
+    assert response["status"] == "completed", response["error"]
+    image, ultra, nothing, file, file_url, half = outputs(response)
+    assert (image[0]["type"], image[0]["detail"]) == ("input_image", "auto")  # type: ignore[index]
+    assert "'[0].detail' must be 'low', 'high' or 'auto'" in ultra
+    assert "image_url" in nothing
+    assert file[0]["filename"] == "a.txt"  # type: ignore[index]
+    assert file_url[0]["file_url"] == "https://example.com/a.pdf"  # type: ignore[index]
+    assert half == "half a pair: \ufffd"
+    told = json.dumps(upstream.requests[-1]["messages"])
+    assert "a part of kind file (https://example.com/a.pdf); you cannot read it" in told
+    assert "iVBORw0KGgo=" in told
+
+
+async def test_a_tool_that_ends_its_process_or_cancels_itself_ends_its_call(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    wanted = [("a", "ends", {"how": "exit"}), ("b", "ends", {"how": "cancel"})]
+    script(upstream, "ends", calls(*wanted), Script(words=2))
+    exited, cancelled = outputs(await run(client, "ends"))
+    assert "tried to end its process (SystemExit)" in exited
+    assert "cancelled itself" in cancelled
+    tries = (stack.data / "hosted" / "ends").read_text().splitlines()
+    assert sorted(tries) == ["cancel 1", "cancel 2", "cancel 3", "exit 1"]
+    assert all(stack.processes[name].poll() is None for name in ("worker-0", "worker-1"))
+
+
+async def test_a_plain_function_tells_its_progress_from_its_thread(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    script(upstream, "thread", calls(("c", "talks_in_a_thread", {})), Script(words=2))
+    events = await collect(client, {"input": "thread", "tools": HOSTED})
+    assert [e["message"] for e in events if e["type"] == "open_responses:tool_progress"] == ["from a thread"]
+    assert outputs(events[-1]["response"]) == ["said"]
+
+
+async def test_a_conversation_goes_on_after_a_turn_that_broke_off_behind_a_hosted_call(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    turn = calls(("c1", "get_weather", {"city": "Rome"}), ("c2", "get_weather", '{"ci'), finish="length")
+    script(upstream, "broke off", turn, Script(words=2))
+    response = await run(client, "broke off")
+    assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
+    assert [item["status"] for item in response["output"]] == ["completed", "incomplete", "completed"]
+    assert "Not run" in outputs(response)[0]
+    after = await run(client, "go on", previous_response_id=response["id"])
+    assert after["status"] == "completed"
+    told = upstream.requests[-1]["messages"]
+    assert [m["content"] for m in told if m["role"] == "tool"] == outputs(response)
+
+
+async def test_the_model_reads_that_a_cancelled_call_was_interrupted(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    script(upstream, "interrupt", calls(("c", "slow", {"seconds": 30})), Script(words=2))
+    body = {"model": "fake", "input": "interrupt", "tools": HOSTED, "background": True}
+    started = (await client.post("/v1/responses", json=body)).json()
+    while not (stack.data / "hosted" / f"{started['id']}.slow").exists():
+        await asyncio.sleep(0.02)
+    await client.post(f"/v1/responses/{started['id']}/cancel")
+    await run(client, "what now", previous_response_id=started["id"])
+    (told,) = [m["content"] for m in upstream.requests[-1]["messages"] if m["role"] == "tool"]
+    assert told == "The call was interrupted before it gave a result."
+
+
+async def test_a_choice_that_no_tool_of_the_server_fits_allows_none(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    script(upstream, "no such", calls(("c", "get_weather", {"city": "x"})), Script(words=2))
+    choice = {"type": "mcp", "server_label": "calc", "name": "nonexistent"}
+    calc = {"type": "mcp", "server_label": "calc", "require_approval": "never"}
+    body = {"model": "fake", "input": "no such", "tools": [calc, *HOSTED], "tool_choice": choice}
+    response = (await client.post("/v1/responses", json=body)).json()
+    assert types(response) == ["mcp_list_tools", "open_responses:refused_call", "message"]
+    first = next(r for r in upstream.requests if r["messages"][0]["content"] == "no such")
+    assert first["tool_choice"] == "none"
+
+
+async def test_strict_by_request_sends_a_strict_schema(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    await run(client, "strictly", tools=[{"type": "function", "name": "get_weather", "strict": True}])
+    (function,) = upstream.requests[-1]["tools"]
+    assert function["function"]["strict"] is True
+    assert function["function"]["parameters"]["required"] == ["city", "unit"]
+
+
+async def test_a_described_function_of_a_hosted_tools_name_is_refused(client: httpx.AsyncClient) -> None:
+    mine = {"type": "function", "name": "get_weather", "description": "mine"}
+    for more in ({}, {"parameters": {"type": "object"}}):
+        body = {"model": "fake", "input": "x", "tools": [{**mine, **more}, *HOSTED]}
+        answer = await client.post("/v1/responses", json=body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tools[0].name")

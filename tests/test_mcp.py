@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import redis.asyncio as aioredis
 from temporalio.client import Client
 
+from activities.mcp import shown_tool
+from activities.tools.mcp_client import McpToolDefinition
 from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.mcp_server import TOKEN
 from tests.stack import Stack, another_api, check_whole, collect, events_of, until
@@ -118,6 +121,15 @@ async def test_secrets_are_nowhere_in_clear(client: httpx.AsyncClient, stack: St
         ({"server_label": "x", "server_url": "http://u:p@example.com/mcp"}, "invalid_value"),
         ({"server_label": "unknown"}, "missing_required_parameter"),
         ({"server_label": "calc", "require_approval": "sometimes"}, "invalid_value"),
+        ({"server_label": "open_responses", "server_url": "https://example.com/mcp"}, "invalid_value"),
+        ({"server_label": "x", "server_url": "https://exa mple.com/mcp"}, "invalid_value"),
+        ({"server_label": "x", "server_url": "https://example.com/m\ncp"}, "invalid_value"),
+        ({"server_label": "x", "server_url": "https://exa<mple.com/mcp"}, "invalid_value"),
+        ({"server_label": "x", "server_url": "https://example.com:99999/mcp"}, "invalid_value"),
+        ({"server_label": "calc", "headers": {"X-A": "a\r\nX-B: b"}}, "invalid_value"),
+        ({"server_label": "calc", "headers": {"bad name": "x"}}, "invalid_value"),
+        ({"server_label": "calc", "headers": {"Content-Length": "5"}}, "invalid_value"),
+        ({"server_label": "calc", "authorization": "token\n"}, "invalid_value"),
         ({}, "missing_required_parameter"),
     ],
 )
@@ -127,6 +139,12 @@ async def test_a_server_that_cannot_be_is_refused(client: httpx.AsyncClient, too
     )
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["code"] == code
+
+
+async def test_a_request_has_so_many_servers_at_the_most(client: httpx.AsyncClient) -> None:
+    servers = [{**CALC, "server_label": f"s{i}", "server_url": "https://example.com/mcp"} for i in range(33)]
+    answer = await client.post("/v1/responses", json={"model": "fake", "input": "x", "tools": servers})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
 
 
 async def ask(client: httpx.AsyncClient, upstream: Upstream, prompt: str, tool: dict[str, Any], call: Any) -> Any:
@@ -252,3 +270,121 @@ async def test_nobody_else_answers_a_tenants_approval(stack: Stack, upstream: Up
         assert (await client.post(url, json=live, headers=other)).status_code == 404
         ours = (await client.post("/v1/responses", json=chained, headers=acme)).json()
         assert next(item["output"] for item in ours["output"] if item["type"] == "mcp_call") == "2"
+
+
+ODD = {"type": "mcp", "server_label": "odd", "require_approval": "never"}
+
+
+async def called(client: httpx.AsyncClient, upstream: Upstream, *names: str) -> list[dict[str, Any]]:
+    """The `mcp_call` items of one turn that calls these tools of the odd server."""
+    prompt = f"odd {names}"
+    script(upstream, prompt, calls(*((f"c{i}", name, {}) for i, name in enumerate(names))), Script(words=2))
+    response = (await collect(client, {"input": prompt, "tools": [ODD]}))[-1]["response"]
+    assert response["status"] == "completed", response["error"]
+    return [item for item in response["output"] if item["type"] == "mcp_call"]
+
+
+async def tally(client: httpx.AsyncClient, upstream: Upstream) -> dict[str, int]:
+    """How often each tool of the odd server has run."""
+    (call,) = await called(client, upstream, "tally")
+    counted: dict[str, int] = json.loads(call["output"])
+    return counted
+
+
+async def test_a_schema_that_is_none_is_left_out_and_the_list_says_so(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    script(upstream, "lying", calls(("c", "odd_type", {"any": 1})), Script(words=2))
+    response = (await collect(client, {"input": "lying", "tools": [ODD]}))[-1]["response"]
+    assert response["status"] == "completed"
+    listed = {tool["name"]: tool for tool in response["output"][0]["tools"]}
+    for name, why in (("deep", "Goes deep. [The server's schema"), ("odd_type", "strnig")):
+        assert listed[name]["input_schema"] == {"type": "object", "properties": {}}
+        assert why in listed[name]["description"]
+    assert response["output"][1]["output"] == "fine"
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"type": "object", "properties": {}, "required": "a"}, "'required' must be an array of strings"),
+        ({"type": "array", "properties": {}}, "'type' must be 'object'"),
+        ({"type": "object", "properties": {"a": {"$ref": "https://example.com/schema"}}}, "example.com"),
+        ({"type": "object", "properties": {"a": {"const": "\ud83d"}}}, "surrogate"),
+    ],
+)
+def test_what_is_wrong_with_a_schema_is_said_in_the_description(schema: dict[str, Any], why: str) -> None:
+    shown = shown_tool(McpToolDefinition("t", "Does it.", schema))
+    assert shown["input_schema"] == {"type": "object", "properties": {}}
+    assert shown["description"].startswith("Does it. [The server's schema of the arguments is left out: ")
+    assert why in shown["description"]
+
+
+async def test_a_list_that_a_client_sends_is_checked(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    shown = {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "odd", "tools": [{"foo": 1}]}
+    body = {"model": "fake", "input": [shown, {"role": "user", "content": "listed by me"}], "tools": [ODD]}
+    refused = await client.post("/v1/responses", json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[0].tools[0].name")
+    shown["tools"] = [{"name": "lies", "input_schema": {"type": "object", "required": "a"}}]
+    assert (await client.post("/v1/responses", json=body)).json()["status"] == "completed"
+
+
+async def test_a_call_that_may_have_run_is_made_again_only_where_the_server_says_that_it_may_be(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    before = await tally(client, upstream)
+    pays, reads = await called(client, upstream, "pays", "reads")
+    after = await tally(client, upstream)
+    assert {name: after[name] - before.get(name, 0) for name in ("pays", "reads")} == {"pays": 1, "reads": 2}
+    assert "502" in pays["error"]["content"]
+    assert "Whether the call took effect is not known" in pays["error"]["content"]
+    assert reads["output"] == "fine"
+
+
+async def test_a_worker_killed_in_an_mcp_call_makes_it_again_only_where_that_does_no_harm(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    before = await tally(client, upstream)
+    calling = asyncio.create_task(called(client, upstream, "pays_slowly", "reads_slowly"))
+    await asyncio.sleep(0.5)
+    await until(lambda: _is_busy(stack))
+    await asyncio.sleep(1.5)
+    for name in ("worker-0", "worker-1"):
+        await stack.kill_seen(name)
+    await stack.heal()
+    pays, reads = await calling
+    after = await tally(client, upstream)
+    ran = {name: after[name] - before.get(name, 0) for name in ("pays_slowly", "reads_slowly")}
+    assert ran == {"pays_slowly": 1, "reads_slowly": 2}
+    assert "was lost" in pays["error"]["content"]
+    assert "not known" in pays["error"]["content"]
+    assert reads["output"] == "fine"
+
+
+async def _is_busy(stack: Stack) -> bool:
+    try:
+        await stack.busy_worker()
+    except AssertionError:
+        return False
+    return True
+
+
+async def test_a_compressed_answer_is_refused_since_nobody_knows_its_size(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    (call,) = await called(client, upstream, "zipped")
+    assert "compressed" in call["error"]["content"]
+
+
+async def test_a_cancelled_mcp_call_ends_as_failed(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    script(upstream, "cancel mcp", calls(("c", "pays_slowly", {})), Script(words=2))
+    body = {"model": "fake", "input": "cancel mcp", "tools": [ODD], "background": True}
+    url = f"/v1/responses/{(await client.post('/v1/responses', json=body)).json()['id']}"
+
+    async def runs() -> bool:
+        return "mcp_call" in types((await client.get(url)).json())
+
+    await until(runs)
+    await client.post(f"{url}/cancel")
+    kinds = [event["type"] async for event in events_of(client, resume=(url.rpartition("/")[2], None))]
+    assert kinds[-3:] == ["response.mcp_call.failed", "response.output_item.done", "response.incomplete"]

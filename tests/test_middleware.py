@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
 
 from activities.middleware import load_middleware
 from open_responses.config import Config
-from open_responses.contracts import Halt, Middleware, NoCounters, SampleCall, SampleContext, ToolContext
-from open_responses.deltas import Delta, Finish, TextDelta, Usage
-from open_responses.errors import ProviderTimeout, TokenBudgetExceeded
+from open_responses.contracts import (
+    Halt,
+    Middleware,
+    NoCounters,
+    SampleCall,
+    SampleContext,
+    ToolContext,
+    ToolNext,
+    ToolOutput,
+)
+from open_responses.deltas import (
+    Delta,
+    Finish,
+    ItemEnd,
+    ProviderItem,
+    ReasoningDelta,
+    ReasoningSeal,
+    ReasoningSummaryDelta,
+    RefusalDelta,
+    ResumeToken,
+    TextAnnotation,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from open_responses.errors import ProviderTimeout, ServerError, TokenBudgetExceeded
 from open_responses.io.counters import RedisCounters
 from open_responses.io.redis import connect
 from open_responses.items import INPUT_ITEMS
@@ -68,21 +93,34 @@ async def _read(stream: AsyncIterator[Delta], shown: list[str]) -> None:
         shown.append(delta.text if isinstance(delta, TextDelta) else "")
 
 
+async def _gather(stream: AsyncIterator[Delta], shown: list[Delta]) -> None:
+    async for delta in stream:
+        shown.append(delta)
+
+
 def user(text: str) -> JsonObject:
     return {"role": "user", "content": text}
 
 
-async def test_a_budget_ends_the_response_that_has_used_it_and_no_other() -> None:
-    budget, counters = TokenBudget(per_response=150), NoCounters()
-    given = SampleContext(context(user("hi")).call, "resp_1", "acme", counters=counters)
-    for _ in range(2):
-        assert await said([budget], Model("a"), given) == "a"
+async def test_a_budget_goes_by_what_the_response_has_used_and_nothing_can_make_it_forget() -> None:
+    budget, call = TokenBudget(per_response=150), context(user("hi")).call
+    within = SampleContext(call, "resp_1", "acme", used=Usage(input_tokens=100, output_tokens=49))
+    assert await said([budget], Model("a"), within) == "a"
     with pytest.raises(Halt) as halted:
-        await said([budget], Model("a"), given)
+        await said([budget], Model("a"), replace(within, used=Usage(input_tokens=100, output_tokens=100)))
     assert isinstance(halted.value.error, TokenBudgetExceeded)
     assert "200 tokens of 150" in str(halted.value)
-    other = SampleContext(given.call, "resp_2", "acme", counters=counters)
-    assert await said([budget], Model("a"), other) == "a"
+
+
+async def test_an_hours_and_a_days_budget_count_each_sample_once() -> None:
+    hourly, daily = TokenBudget(per_tenant=250, window_seconds=3600), TokenBudget(per_tenant=350)
+    counters = NoCounters()
+    given = SampleContext(context(user("hi")).call, "resp_1", "acme", counters=counters)
+    for _ in range(3):
+        assert await said([hourly, daily], Model("a"), given) == "a"
+    with pytest.raises(Halt, match="300 tokens of 250"):
+        await said([hourly, daily], Model("a"), given)
+    assert sorted(counters.counts.values()) == [300, 300]
 
 
 async def test_a_tenants_budget_is_shared_by_its_responses() -> None:
@@ -125,6 +163,107 @@ async def test_the_provider_reads_no_personal_data_wherever_it_is() -> None:
     assert "a@b.example" not in shown
     assert shown.count("[email]") == 4
     assert json.loads(model.sent.items[1].arguments) == {"to": "[email]", "n": 1}  # type: ignore[union-attr]
+
+
+async def test_thoughts_and_their_summaries_are_redacted_and_what_a_provider_wrote_for_itself_is_not() -> None:
+    model = Model("ok")
+    searched = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "a@b.example"}}
+    given = context(
+        user("look"),
+        {
+            "type": "reasoning",
+            "summary": [{"type": "summary_text", "text": "ask a@b.example"}],
+            "content": [{"type": "reasoning_text", "text": "perhaps a@b.example"}],
+            "encrypted_content": "the seal of a@b.example",
+        },
+        searched,
+    )
+    await said([RedactPII()], model, given)
+    assert model.sent is not None
+    _, thought, record = [item.model_dump(mode="json", exclude_unset=True) for item in model.sent.items]
+    assert thought["summary"][0]["text"] == "ask [email]"
+    assert thought["content"][0]["text"] == "perhaps [email]"
+    assert thought["encrypted_content"] == "the seal of a@b.example"
+    assert record == searched
+
+
+EVERY_DELTA: list[Delta] = [
+    ResumeToken("again"),
+    ReasoningSummaryDelta("short", summary_index=1),
+    ReasoningDelta("long"),
+    ReasoningSeal("sealed"),
+    ItemEnd(),
+    ProviderItem({"type": "web_search_call", "action": {"query": "q"}}),
+    TextDelta("word", logprobs=[{"token": "word"}], phase="commentary"),
+    TextAnnotation({"type": "url_citation", "url": "http://x", "title": "t", "start_index": 0, "end_index": 4}),
+    RefusalDelta("no"),
+    ToolCallDelta(0, "{}", "c", "f"),
+    Finish("stop", USAGE),
+]
+
+
+def shipped(folder: Path) -> list[Middleware]:
+    return [
+        AuditLog(str(folder / "audit.jsonl")),
+        ContentGuard("never said"),
+        RedactPII(),
+        TokenBudget(per_response=1000, per_tenant=1000),
+        TruncateToolResults(),
+    ]
+
+
+async def test_each_shipped_middleware_hands_every_delta_on_as_it_is(tmp_path: Path) -> None:
+    assert {type(delta) for delta in EVERY_DELTA} == set(get_args(Delta))
+
+    async def model(_: SampleContext) -> AsyncIterator[Delta]:
+        for delta in EVERY_DELTA:
+            yield delta
+
+    call = replace(context(user("hi")).call, resume_token="again")
+    for middlewares in ([], *([one] for one in shipped(tmp_path)), shipped(tmp_path)):
+        sample = compose_sample(middlewares, model)
+        assert [delta async for delta in sample(SampleContext(call, "resp_1", "acme"))] == EVERY_DELTA
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        [TextDelta("the co"), ReasoningDelta("hm"), TextDelta("de is 7")],
+        [ReasoningSummaryDelta("code "), TextDelta("so"), ReasoningSummaryDelta("is 7")],
+        [ReasoningDelta("code is"), ReasoningDelta(" 7")],
+        [RefusalDelta("not the co"), RefusalDelta("de is 7")],
+        [ToolCallDelta(0, '{"a": "code', "c", "f"), ToolCallDelta(1, "{", "d", "f"), ToolCallDelta(0, ' is 7"}')],
+        [TextDelta("x"), TextAnnotation({"type": "url_citation", "title": "code is 7", "url": "http://x"})],
+        [ProviderItem({"type": "web_search_call", "action": {"queries": ["code is 7"]}})],
+    ],
+    ids=lambda leak: type(leak[-1]).__name__ + str(len(leak)),
+)
+async def test_the_guard_reads_each_thing_that_is_said_across_what_comes_in_between(leak: list[Delta]) -> None:
+    async def model(_: SampleContext) -> AsyncIterator[Delta]:
+        for delta in leak:
+            yield delta
+
+    shown: list[Delta] = []
+    with pytest.raises(Halt):
+        await _gather(compose_sample([ContentGuard("code is 7")], model)(context(user("hi"))), shown)
+    assert shown == leak[:-1]
+
+
+async def test_words_of_different_things_that_are_said_make_no_match_together() -> None:
+    apart = [
+        ToolCallDelta(0, "code ", "c", "f"),
+        ToolCallDelta(1, "is 7", "d", "f"),
+        TextDelta("code "),
+        Finish("stop"),
+    ]
+    sealed = [ReasoningSeal("code is 7"), ProviderItem({"type": "x", "encrypted_content": "code is 7"})]
+
+    async def model(_: SampleContext) -> AsyncIterator[Delta]:
+        for delta in (*sealed, *apart):
+            yield delta
+
+    guarded = compose_sample([ContentGuard("code is 7")], model)(context(user("hi")))
+    assert [delta async for delta in guarded] == [*sealed, *apart]
 
 
 async def test_the_guard_looks_at_what_comes_in_and_at_what_goes_out() -> None:
@@ -199,6 +338,45 @@ async def test_the_first_of_the_list_is_outermost_and_closing_it_closes_all() ->
     await stream.aclose()
     assert order == ["+outer", "+inner", "-outer", "-inner"]
     assert model.closed
+
+
+@pytest.mark.parametrize(
+    "returned", [None, {"text": "x"}, 7, b"x", ["x"], [{"type": "input_text"}], [{"type": "output_text", "text": "x"}]]
+)
+async def test_a_middleware_that_returns_no_output_is_named_and_its_call_is_not_tried_again(returned: object) -> None:
+    class Forgetful(Middleware):
+        async def around_tool(self, context: ToolContext, call_next: ToolNext) -> ToolOutput:
+            await call_next(context)
+            return returned  # type: ignore[return-value]
+
+    async def tool(_: ToolContext) -> str:
+        return "fine"
+
+    call = compose_tool([Middleware(), Forgetful(), Middleware()], tool)
+    with pytest.raises(ServerError, match=r"Forgetful is broken: .*returned") as raised:
+        await call(ToolContext("resp_1", "c", "f", "acme"))
+    assert not raised.value.retryable
+
+
+@pytest.mark.parametrize("output", ["", "text", [], [{"type": "input_text", "text": "x"}]])
+async def test_every_kind_of_output_passes_a_middleware(output: ToolOutput) -> None:
+    async def tool(_: ToolContext) -> ToolOutput:
+        return output
+
+    class Passing(Middleware):
+        async def around_tool(self, context: ToolContext, call_next: ToolNext) -> ToolOutput:
+            return await call_next(context)
+
+    assert await compose_tool([Passing()], tool)(ToolContext("resp_1", "c", "f", "acme")) == output
+
+
+async def test_a_middleware_that_returns_no_stream_is_named() -> None:
+    class Confused(Middleware):
+        async def around_sample(self, context: SampleContext, call_next: object) -> None:  # type: ignore[override]
+            return None
+
+    with pytest.raises(ServerError, match="Confused is broken: its around_sample returned coroutine"):
+        await said([Confused()], Model("a"), context(user("hi")))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import pytest
 
 from open_responses.conversation import check_calls_are_answered
@@ -42,7 +44,8 @@ REFUSED: JsonObject = {"type": "open_responses:refused_call", "id": "ref_1", "ca
         ([MESSAGE], "stop", Stop("completed"), []),
         ([], "stop", Stop("completed"), []),
         ([MESSAGE], "length", Stop("incomplete", "max_output_tokens"), []),
-        ([call("search")], "length", Stop("incomplete", "max_output_tokens"), []),
+        ([call("search")], "length", Stop("incomplete", "max_output_tokens"), ["search"]),
+        ([mcp(), call("mine")], "content_filter", Stop("incomplete", "content_filter"), ["t"]),
         ([MESSAGE], "content_filter", Stop("incomplete", "content_filter"), []),
         ([call("search")], "tool_calls", None, ["search"]),
         ([call("search")], "stop", None, ["search"]),
@@ -68,6 +71,12 @@ def test_a_background_response_waits_for_approvals() -> None:
     assert (step.stop, step.approvals) == (None, [11])
 
 
+def test_whole_calls_of_a_turn_that_broke_off_are_not_run_and_say_so() -> None:
+    result = SampleResult(outcome="done", items=[call("search"), call("mine")], finish_reason="length")
+    (unrun,) = next_step(result, 0, HOSTED, waits_for_approval=False).calls
+    assert "broke off" in str(unrun.problem)
+
+
 @pytest.mark.parametrize(
     ("written", "read", "problem"),
     [
@@ -78,6 +87,12 @@ def test_a_background_response_waits_for_approvals() -> None:
         ("[1]", {}, "must be a JSON object"),
         ("null", {}, "must be a JSON object"),
         ("[" * 100_000, {}, "not valid JSON"),
+        ('{"a": NaN}', {}, "not valid JSON"),
+        ('{"a": 1e999}', {}, "not finite"),
+        ('{"a": "\\ud83d"}', {}, "surrogate"),
+        ('{"\\ud83d": 1}', {}, "surrogate"),
+        ('{"a":' * 64 + "1" + "}" * 64, reduce(lambda inner, _: {"a": inner}, range(64), 1), None),
+        ('{"a":' * 65 + "1" + "}" * 65, {}, "nested more than 64 levels"),
     ],
 )
 def test_arguments_that_are_no_object_are_not_run(written: str, read: JsonObject, problem: str | None) -> None:

@@ -40,17 +40,10 @@ from open_responses.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from tests.wire import Answer, Wire, call, refusal, sampled, text_of
+from tests.wire import CLOCK, WEATHER, Answer, Wire, call, finish_of, made_call, output_of, refusal, sampled, text_of
 
 PNG = "iVBORw0KGgo="
 PICTURE = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}
-WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "The weather of a city.",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-CLOCK = {"type": "function", "name": "get_time"}
 
 
 @pytest_asyncio.fixture
@@ -117,14 +110,6 @@ def assistant(text: str) -> dict[str, Any]:
     return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
 
 
-def function_call(call_id: str, arguments: str = '{"city": "Oslo"}', name: str = "get_weather") -> dict[str, Any]:
-    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
-
-
-def output(call_id: str, value: Any) -> dict[str, Any]:
-    return {"type": "function_call_output", "call_id": call_id, "output": value}
-
-
 def reasoning(text: str, sealed: str | None = None) -> dict[str, Any]:
     return {
         "type": "reasoning",
@@ -183,23 +168,20 @@ async def test_parallel_calls_come_whole_with_ids_or_without(http: httpx.AsyncCl
 @pytest.mark.parametrize(("reason", "finish"), [("stop", "stop"), ("length", "length"), ("load", "stop"), ("", "stop")])
 async def test_every_done_reason_has_its_finish(http: httpx.AsyncClient, reason: str, finish: str) -> None:
     (last,) = await answered(http, done(reason))
-    assert isinstance(last, Finish)
-    assert last.reason == finish
+    assert finish_of([last]).reason == finish
 
 
 async def test_an_answer_without_counts_is_estimated(http: httpx.AsyncClient) -> None:
     deltas = await answered(http, said("x" * 40), line({}, done=True), asked=call("y" * 400))
-    assert isinstance(deltas[-1], Finish)
-    usage = deltas[-1].usage
+    usage = finish_of(deltas).usage
     assert usage.estimated
     assert usage.output_tokens == 10
     assert usage.input_tokens >= 100
 
 
 async def test_a_prompt_that_was_all_cached_counts_as_input(http: httpx.AsyncClient) -> None:
-    (last,) = await answered(http, done(prompt_eval_count=None))
-    assert isinstance(last, Finish)
-    assert (last.usage.input_tokens, last.usage.cached_tokens) == (12, 12)
+    usage = finish_of(await answered(http, done(prompt_eval_count=None))).usage
+    assert (usage.input_tokens, usage.cached_tokens) == (12, 12)
 
 
 async def test_logprobs_have_the_shape_of_the_specification(http: httpx.AsyncClient) -> None:
@@ -319,10 +301,10 @@ async def test_a_turn_with_tools_goes_back_with_its_thinking(http: httpx.AsyncCl
     items = [
         user("weather?"),
         reasoning("I need a tool.", sealed),
-        function_call("c1"),
-        function_call("c2", "", "get_time"),
-        output("c1", "-3 C"),
-        output("c2", [{"type": "input_text", "text": "noon"}]),
+        made_call("c1"),
+        made_call("c2", "", "get_time"),
+        output_of("c1", "-3 C"),
+        output_of("c2", [{"type": "input_text", "text": "noon"}]),
     ]
     sent = await asked_of(http, call(items, tools=[WEATHER, CLOCK]))
     assert sent["messages"] == [
@@ -349,10 +331,10 @@ async def test_reasoning_that_nobody_sealed_is_sent_and_anothers_is_not(http: ht
 
 
 async def test_broken_arguments_keep_their_text(http: httpx.AsyncClient) -> None:
-    items = [user("a"), function_call("c1", '{"city": "Os'), output("c1", "no such city")]
+    items = [user("a"), made_call("c1", '{"city": "Os'), output_of("c1", "no such city")]
     sent = await asked_of(http, call(items, tools=[WEATHER]))
     (asked,) = sent["messages"][1]["tool_calls"]
-    assert asked["function"]["arguments"] == {"invalid_arguments": '{"city": "Os'}
+    assert asked["function"]["arguments"] == {"invalid_json": '{"city": "Os'}
 
 
 async def test_images_are_base64_without_their_prefix(http: httpx.AsyncClient) -> None:
@@ -364,10 +346,10 @@ async def test_images_are_base64_without_their_prefix(http: httpx.AsyncClient) -
 async def test_images_of_an_output_come_behind_all_outputs(http: httpx.AsyncClient) -> None:
     items = [
         user("show"),
-        function_call("c1"),
-        function_call("c2"),
-        output("c1", [PICTURE]),
-        output("c2", "nothing"),
+        made_call("c1"),
+        made_call("c2"),
+        output_of("c1", [PICTURE]),
+        output_of("c2", "nothing"),
         user([{"type": "input_text", "text": "and?"}, PICTURE]),
     ]
     messages = (await asked_of(http, call(items, tools=[WEATHER])))["messages"]
@@ -429,8 +411,8 @@ async def test_roles_are_merged_and_system_messages_keep_their_place(http: httpx
 
 
 async def test_the_prefix_of_a_loop_stays_the_same(http: httpx.AsyncClient) -> None:
-    first = [user("weather?"), reasoning("hm"), function_call("c1"), output("c1", [PICTURE])]
-    second = [*first, reasoning("again"), assistant("wait"), function_call("c2"), output("c2", "cold")]
+    first = [user("weather?"), reasoning("hm"), made_call("c1"), output_of("c1", [PICTURE])]
+    second = [*first, reasoning("again"), assistant("wait"), made_call("c2"), output_of("c2", "cold")]
     sent = [await asked_of(http, call(items, tools=[WEATHER], instructions="Be kind.")) for items in (first, second)]
     written = [json.dumps(one["messages"])[:-1] for one in sent]
     assert written[1].startswith(written[0])
@@ -464,6 +446,7 @@ async def test_an_unfinished_answer_is_the_last_message(http: httpx.AsyncClient)
         (call("tell", tools=[CLOCK]), "prefill"),
         (call([user("a"), reasoning("earlier"), assistant("b"), user("c")]), "prefill"),
         (call([user("a"), reasoning("hm")]), "none"),
+        (call([user("a"), reasoning("hm"), made_call("c"), output_of("c", "b")]), "none"),
         (call("tell", text={"format": {"type": "json_object"}}), "none"),
     ],
 )

@@ -877,8 +877,8 @@ async def test_reasoning_that_broke_off_has_no_seal(http: httpx.AsyncClient) -> 
 
 async def test_a_stream_without_usage_is_counted_roughly(http: httpx.AsyncClient) -> None:
     ending = {"type": "response.completed", "response": response("completed")}
-    deltas = await heard(http, sse(*created(), *spoken(0, "a", "b", "c"), ending), call("x" * 400))
-    assert deltas[-1] == Finish("stop", Usage(100, 4, estimated=True), "gpt-5-2025-08-07")
+    deltas = await heard(http, sse(*created(), *spoken(0, "abcd", "efgh", "i"), ending), call("x" * 400))
+    assert deltas[-1] == Finish("stop", Usage(100, 3, estimated=True), "gpt-5-2025-08-07")
 
 
 async def test_a_server_that_does_not_stream_is_heard_too(http: httpx.AsyncClient) -> None:

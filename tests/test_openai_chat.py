@@ -46,7 +46,20 @@ from open_responses.errors import (
     ProviderUnavailable,
 )
 from open_responses.json_types import JsonObject
-from tests.wire import Answer, Wire, call, refusal, sampled, sse, text_of
+from tests.wire import (
+    CLOCK,
+    WEATHER,
+    Answer,
+    Wire,
+    call,
+    finish_of,
+    made_call,
+    output_of,
+    refusal,
+    sampled,
+    sse,
+    text_of,
+)
 
 NAME = "openai-chat"
 HOSTS = {
@@ -62,13 +75,6 @@ HOSTS = {
 }
 PNG = "data:image/png;base64,iVBORw0KGgo="
 PICTURE = {"type": "input_image", "image_url": PNG}
-WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "The weather of a city.",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-CLOCK = {"type": "function", "name": "get_time"}
 SCHEMA = {"type": "object", "properties": {"n": {"type": ["integer", "null"], "description": None}}}
 AS_SCHEMA = {"format": {"type": "json_schema", "name": "number", "schema": SCHEMA, "strict": True}}
 
@@ -151,12 +157,6 @@ def calls_of(deltas: list[Delta]) -> list[tuple[str | None, str | None, str]]:
     return list(found.values())
 
 
-def finish_of(deltas: list[Delta]) -> Finish:
-    last = deltas[-1]
-    assert isinstance(last, Finish)
-    return last
-
-
 def seal_of(deltas: list[Delta]) -> list[Any]:
     contents = [sealed_reasoning.content_for(NAME, delta.data) for delta in deltas if isinstance(delta, ReasoningSeal)]
     return [json.loads(content or "null") for content in contents]
@@ -164,14 +164,6 @@ def seal_of(deltas: list[Delta]) -> list[Any]:
 
 def message(role: str, content: Any) -> JsonObject:
     return {"type": "message", "role": role, "content": content}
-
-
-def function_call(call_id: str, arguments: str = '{"city": "Oslo"}', name: str = "get_weather") -> JsonObject:
-    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
-
-
-def output(call_id: str, value: Any) -> JsonObject:
-    return {"type": "function_call_output", "call_id": call_id, "output": value}
 
 
 def reasoning(said: str, seal: Any = None, provider: str = NAME) -> JsonObject:
@@ -695,12 +687,12 @@ async def test_a_turn_with_calls_is_one_message_with_its_outputs_behind_it() -> 
     items = [
         message("user", "weather?"),
         message("assistant", "I will look."),
-        function_call("c1"),
-        function_call("c2", "", "get_time"),
+        made_call("c1"),
+        made_call("c2", "", "get_time"),
         message("assistant", "Wait."),
         message("user", "hurry"),
-        output("c1", "-3 C"),
-        output("c2", ""),
+        output_of("c1", "-3 C"),
+        output_of("c2", ""),
         message("assistant", ""),
         message("user", "and?"),
     ]
@@ -727,12 +719,12 @@ async def test_a_turn_with_calls_is_one_message_with_its_outputs_behind_it() -> 
         ('{"a":1}', '{"a":1}'),
         ("", "{}"),
         (" ", "{}"),
-        ('{"a": "ü', '{"invalid_arguments": "{\\"a\\": \\"ü"}'),
-        ("[1]", '{"invalid_arguments": "[1]"}'),
+        ('{"a": "ü', '{"invalid_json": "{\\"a\\": \\"ü"}'),
+        ("[1]", '{"invalid_json": "[1]"}'),
     ],
 )
 async def test_arguments_are_always_an_object(written: str, sent: str) -> None:
-    items = [message("user", "a"), function_call("c1", written), output("c1", "b")]
+    items = [message("user", "a"), made_call("c1", written), output_of("c1", "b")]
     messages = (await asked_of(call(items, tools=[WEATHER])))["messages"]
     assert messages[1]["tool_calls"][0]["function"]["arguments"] == sent
     assert messages[1]["content"] is None
@@ -741,10 +733,10 @@ async def test_arguments_are_always_an_object(written: str, sent: str) -> None:
 async def test_what_is_not_text_in_an_output_comes_behind_all_outputs() -> None:
     items = [
         message("user", "show"),
-        function_call("c1"),
-        function_call("c2"),
-        output("c1", [{"type": "input_text", "text": "a map"}, PICTURE]),
-        output("c2", [{"type": "input_file", "filename": "a.pdf", "file_data": "JVBERi0="}]),
+        made_call("c1"),
+        made_call("c2"),
+        output_of("c1", [{"type": "input_text", "text": "a map"}, PICTURE]),
+        output_of("c2", [{"type": "input_file", "filename": "a.pdf", "file_data": "JVBERi0="}]),
     ]
     messages = (await asked_of(call(items, tools=[WEATHER])))["messages"]
     assert [one["role"] for one in messages] == ["user", "assistant", "tool", "tool", "user"]
@@ -815,7 +807,7 @@ async def test_images_sound_and_files_are_sent(host: str | None, part: JsonObjec
         ([message("user", [{"type": "input_image", "file_id": "f"}])], "input[0].content[0]"),
         ([message("user", [{"type": "input_file", "file_url": "https://a.example/b.pdf"}])], "input[0].content[0]"),
         (
-            [function_call("c"), output("c", [{"type": "input_video", "video_url": "https://a.example/b.mp4"}])],
+            [made_call("c"), output_of("c", [{"type": "input_video", "video_url": "https://a.example/b.mp4"}])],
             "input[1].output[0]",
         ),
     ],
@@ -838,10 +830,10 @@ async def test_mistral_gets_ids_and_an_order_that_it_takes() -> None:
     long, short = "call_0123456789abcdef", "abcDEF123"
     items = [
         message("user", "show"),
-        function_call(long),
-        function_call(short),
-        output(long, [PICTURE]),
-        output(short, "b"),
+        made_call(long),
+        made_call(short),
+        output_of(long, [PICTURE]),
+        output_of(short, "b"),
     ]
     messages = (await asked_of(call(items, tools=[WEATHER]), "mistral"))["messages"]
     assert [one["role"] for one in messages] == ["user", "assistant", "tool", "tool", "assistant", "user"]
@@ -859,7 +851,7 @@ async def test_mistral_gets_ids_and_an_order_that_it_takes() -> None:
 
 
 def turns(*thoughts: JsonObject) -> list[JsonObject]:
-    looked = [message("user", "a"), *thoughts, function_call("c1"), output("c1", "b")]
+    looked = [message("user", "a"), *thoughts, made_call("c1"), output_of("c1", "b")]
     return [*looked, message("assistant", "c"), message("user", "d")]
 
 
@@ -908,7 +900,7 @@ async def test_deepseek_gets_reasoning_with_every_message() -> None:
 
 async def test_details_behind_a_call_belong_to_its_turn() -> None:
     signature = {"type": "reasoning.encrypted", "data": "sig", "id": "c1"}
-    items = [message("user", "a"), function_call("c1"), reasoning("", {"details": [signature]}), output("c1", "b")]
+    items = [message("user", "a"), made_call("c1"), reasoning("", {"details": [signature]}), output_of("c1", "b")]
     messages = (await asked_of(call(items, tools=[WEATHER]), "openrouter"))["messages"]
     assert messages[1]["reasoning_details"] == [signature]
 
@@ -916,8 +908,8 @@ async def test_details_behind_a_call_belong_to_its_turn() -> None:
 @pytest.mark.parametrize("host", [None, "openai", "mistral", "deepseek", "openrouter"])
 async def test_the_prefix_of_a_loop_and_of_a_chain_stays_the_same(host: str | None) -> None:
     thought = reasoning("hm", {"field": "reasoning"})
-    first = [message("developer", "s"), message("user", "a"), thought, function_call("c1"), output("c1", [PICTURE])]
-    second = [*first, thought, message("assistant", "wait"), function_call("c2", "{"), output("c2", "cold")]
+    first = [message("developer", "s"), message("user", "a"), thought, made_call("c1"), output_of("c1", [PICTURE])]
+    second = [*first, thought, message("assistant", "wait"), made_call("c2", "{"), output_of("c2", "cold")]
     third = [*second, thought, message("assistant", "done"), message("user", "next")]
     sent = [await asked_of(call(items, tools=[WEATHER, CLOCK]), host) for items in (first, second, third)]
     written = [json.dumps(one["messages"])[:-1] for one in sent]
@@ -959,6 +951,7 @@ PLAIN = call("tell")
         (call("tell", text=AS_SCHEMA), "http://localhost:8080/v1", "prefill", "none"),
         (call([message("user", "a"), reasoning("hm")]), "http://localhost:8080/v1", "prefill", "none"),
         (call(turns(reasoning("hm"))), "http://localhost:8080/v1", None, "prefill"),
+        (call(turns(reasoning("hm"))[:-2]), "http://localhost:8080/v1", None, "none"),
     ],
 )
 async def test_an_answer_is_continued_where_that_is_safe(
@@ -1197,8 +1190,8 @@ async def test_llama_cpp_takes_a_conversation_with_calls(http: httpx.AsyncClient
     items = [
         *SCATTERED,
         reasoning("hm"),
-        function_call("c1", '{"city": "Os'),
-        output("c1", "-3 C and snow"),
+        made_call("c1", '{"city": "Os'),
+        output_of("c1", "-3 C and snow"),
         message("user", "Which weather was it?"),
     ]
     asked = local_call(*items, tools=[WEATHER, CLOCK], tool_choice="auto", max_output_tokens=16)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from open_responses.errors import ContextLengthExceeded
+from open_responses.excerpt import MAX_RESULT_CHARACTERS, fitting_parts, readable
 from open_responses.items import INPUT_ITEMS, InputItem
 from open_responses.json_types import JsonObject
 from open_responses.tokens import at_most, count_tokens, item_tokens
@@ -74,6 +75,54 @@ def test_the_newest_result_is_cut_before_the_answer_is_refused() -> None:
         fit(items(message("user", "word " * 5000)), 2000, item_tokens)
 
 
+def text(words: str) -> JsonObject:
+    return {"type": "input_text", "text": words}
+
+
+def image(url: str = "data:image/png;base64,AAAA") -> JsonObject:
+    return {"type": "input_image", "image_url": url}
+
+
+def result(*parts: JsonObject) -> JsonObject:
+    return {"type": "function_call_output", "call_id": "c", "output": list(parts)}
+
+
+def test_an_image_in_a_result_is_left_whole_until_it_is_larger_than_any_input_may_be() -> None:
+    ten_megabytes = result(image("data:image/png;base64," + "A" * 14_000_000), text("seen"))
+    assert readable(ten_megabytes) == ten_megabytes
+    (note, seen) = readable(result(image("A" * 21_000_000), text("seen")))["output"]
+    assert note["type"] == "input_text"
+    assert "image, 15,750,000 bytes, was left out" in note["text"]
+    assert seen == text("seen")
+
+
+def test_a_file_that_no_window_takes_is_told_of_in_a_note() -> None:
+    small = {"type": "input_file", "filename": "a.pdf", "file_data": "A" * 1_000_000}
+    large = {"type": "input_file", "filename": "b.pdf", "file_data": "A" * 20_000_000}
+    kept = readable(result(small, large, text("two files")))["output"]
+    assert kept[0] == small
+    assert "'b.pdf'" in kept[1]["text"]
+    assert kept[2] == text("two files")
+
+
+def test_parts_share_what_a_result_may_have_and_short_ones_stay_whole() -> None:
+    kept = readable(result(text("head"), *[text("x" * 300_000) for _ in range(4)], text("tail")))["output"]
+    assert (kept[0], kept[-1]) == (text("head"), text("tail"))
+    assert all("characters were left out" in part["text"] for part in kept[1:-1])
+    assert sum(len(part["text"]) for part in kept) < MAX_RESULT_CHARACTERS * 1.01
+    many = fitting_parts([text("y" * 1000)] * 10_000, 20_000)
+    assert "9,900 more parts were left out" in many[-1]["text"]
+    assert sum(len(part["text"]) for part in many) < 40_000
+
+
+def test_a_newest_result_of_images_gives_way_before_the_answer_is_refused() -> None:
+    whole = items(message("user", "ask"), call("c")[0], result(*[image()] * 5, text("five of them")))
+    kept = fit(whole, 1500, item_tokens)
+    assert sum(map(item_tokens, kept)) <= 1500
+    assert "image" in str(kept[-1])
+    assert "five of them" in str(kept[-1])
+
+
 _turns = st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=8)
 
 
@@ -98,8 +147,8 @@ def test_no_output_is_ever_without_its_call(turns: list[tuple[int, bool]], room:
 
 
 @given(st.text(max_size=300))
-def test_the_bound_that_costs_nothing_is_a_bound(text: str) -> None:
-    item = INPUT_ITEMS.validate_python([message("user", text)])
+def test_the_bound_that_costs_nothing_is_a_bound(said: str) -> None:
+    item = INPUT_ITEMS.validate_python([message("user", said)])
     assert item_tokens(item[0]) <= at_most(item)
 
 

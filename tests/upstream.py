@@ -72,7 +72,9 @@ class Upstream:
         return script
 
     def script_of(self, prompt: str) -> Script:
-        return self.scripts.get(prompt) or self.says(prompt, Script())
+        """By the whole prompt, or by its last paragraph: a message that was joined to the one before it."""
+        found = self.scripts.get(prompt) or self.scripts.get(prompt.rpartition("\n\n")[2])
+        return found or self.says(prompt, Script())
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -144,7 +146,7 @@ class Upstream:
             for piece in call["arguments"]:
                 _send(writer, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
         usage = {"prompt_tokens": 10 + done, "completion_tokens": len(words)}
-        finish = "tool_calls" if script.tool_calls else script.finish
+        finish = "tool_calls" if script.tool_calls and script.finish == "stop" else script.finish
         end = {"model": "fake", "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
         last = {"model": "fake", "choices": [], "usage": usage}
         writer.write(f"data: {json.dumps(end)}\n\ndata: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())

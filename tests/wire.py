@@ -15,10 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from open_responses.assembler import Assembler
 from open_responses.config import ProviderConfig
 from open_responses.contracts import Provider, SampleCall
-from open_responses.deltas import Delta, TextDelta
+from open_responses.deltas import Delta, Finish, TextDelta
 from open_responses.requests import CreateResponse
+
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+CLOCK = {"type": "function", "name": "get_time"}
 
 
 @dataclass(frozen=True)
@@ -140,3 +149,28 @@ async def sampled(provider: Provider, asked: SampleCall) -> list[Delta]:
 
 def text_of(deltas: Sequence[Delta]) -> str:
     return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
+
+
+def finish_of(deltas: Sequence[Delta]) -> Finish:
+    """The one word that every answer ends with."""
+    assert [type(delta) for delta in deltas].count(Finish) == 1
+    last = deltas[-1]
+    assert isinstance(last, Finish)
+    return last
+
+
+def outputs_of(deltas: Sequence[Delta]) -> list[dict[str, Any]]:
+    """The output items that a client gets of these deltas, and sends back on the next turn."""
+    assembler = Assembler()
+    for delta in deltas:
+        assembler.feed(delta)
+    assembler.close("completed")
+    return [dict(item) for item in assembler.fold.output]
+
+
+def made_call(call_id: str, arguments: str = '{"city": "Oslo"}', name: str = "get_weather") -> dict[str, Any]:
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+
+
+def output_of(call_id: str, output: Any = "sunny") -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call_id, "output": output}

@@ -11,10 +11,13 @@ from temporalio.common import RetryPolicy
 from open_responses.json_types import JsonObject
 from open_responses.payloads import (
     CALL_MCP_TOOL,
+    CLAIM_APPROVALS,
     FINISH,
     LIST_MCP_TOOLS,
     PUBLISH,
     SAMPLE,
+    ClaimInput,
+    ClaimResult,
     FinishInput,
     FinishResult,
     HostedTool,
@@ -37,7 +40,7 @@ _LONGEST_PUBLISH = timedelta(seconds=10)
 # An MCP call's own limits are shorter and give a better message; these are the backstop.
 _LONGEST_MCP_LIST = timedelta(seconds=45)
 _LONGEST_MCP_CALL = timedelta(minutes=11)
-_MCP_ATTEMPTS = 2
+_MCP_LIST_ATTEMPTS = 2
 _SUMMARY_CHARACTERS = 120
 
 
@@ -83,6 +86,18 @@ async def publish(call: PublishInput) -> PublishResult:
     return result
 
 
+async def claim_approvals(call: ClaimInput) -> ClaimResult:
+    """Take approvals for this response. Local, and tried until Temporal answers: it is there, or nothing runs here."""
+    result: ClaimResult = await workflow.execute_local_activity(
+        CLAIM_APPROVALS,
+        call,
+        result_type=ClaimResult,
+        start_to_close_timeout=timedelta(seconds=15),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
+    )
+    return result
+
+
 def start_tool(tool: HostedTool, call: ToolCall, attempts_left: int) -> workflow.ActivityHandle[ToolResult]:
     """A hosted tool on our own workers."""
     return workflow.start_activity(
@@ -122,7 +137,8 @@ def start_mcp_call(call: McpCallInput) -> workflow.ActivityHandle[ToolResult]:
         summary=f"{call.server_label}.{call.tool}{_summary(call.arguments)}",
         start_to_close_timeout=_LONGEST_MCP_CALL,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
-        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=_MCP_ATTEMPTS),
+        # The workflow knows which call may be made a second time.
+        retry_policy=RetryPolicy(maximum_attempts=1),
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
     )
 
@@ -136,7 +152,7 @@ def start_mcp_list(call: McpListInput) -> workflow.ActivityHandle[McpListResult]
         summary=call.server_label,
         start_to_close_timeout=_LONGEST_MCP_LIST,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
-        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=_MCP_ATTEMPTS),
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=_MCP_LIST_ATTEMPTS),
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
     )
 

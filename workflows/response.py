@@ -16,14 +16,16 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
 
 with workflow.unsafe.imports_passed_through():
+    from open_responses.ids import member_id
     from open_responses.json_types import JsonObject
     from open_responses.ledger import Ledger
-    from open_responses.next_step import Call, Step, call_of, next_step
+    from open_responses.next_step import BROKE_OFF, Call, Step, call_of, next_step
     from open_responses.offer import HOSTED_LABEL
     from open_responses.payloads import (
         WORKFLOW,
         ApprovalAnswer,
         Carried,
+        ClaimInput,
         Decision,
         Ending,
         FinishedResponse,
@@ -40,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
         TurnUsage,
         final_resource,
     )
-    from open_responses.tool_items import derived_id, function_call, function_call_output, mcp_call, mcp_list_tools
+    from open_responses.tool_items import function_call, function_call_output, mcp_call, mcp_list_tools
     from open_responses.tools import McpTool
     from open_responses.transcript import denial
     from workflows import calls
@@ -76,7 +78,7 @@ class ResponseWorkflow:
         self._started_at = carried.started_at if carried else workflow.now().timestamp()
         self._cut_off = False
         self._ending: Ending | None = None
-        self._stop: Ending | None = Ending(status="cancelled") if carried and carried.cancelled else None
+        self._stop: Ending | None = _carried_stop(carried)
         self._publishing = asyncio.Lock()
         self._waiting: dict[str, int] = {}
         self._answers: dict[str, ApprovalAnswer] = {}
@@ -85,7 +87,7 @@ class ResponseWorkflow:
     @workflow.run
     async def run(self, start: StartResponse) -> FinishedResponse:
         deadline = self._watch_deadline()
-        ending = await self._loop()
+        ending = await self._looped()
         if deadline is not None:
             deadline.cancel()
         self._ending = ending
@@ -112,10 +114,16 @@ class ResponseWorkflow:
 
     @answer_approval.validator
     def _check_answer(self, answer: ApprovalAnswer) -> None:
-        if answer.approval_request_id in self._answers:
+        if self._is_answered(answer.approval_request_id):
             raise ApplicationError("this approval was answered already", type="approval_already_answered")
         if answer.approval_request_id not in self._waiting:
             raise ApplicationError("no call waits for this approval", type="approval_not_found")
+
+    def _is_answered(self, approval_request_id: str) -> bool:
+        """Now, or in an earlier run of this workflow: an answer leaves a call in the output, yes or no."""
+        return approval_request_id in self._answers or any(
+            item.get("approval_request_id") == approval_request_id for item in self._ledger.output
+        )
 
     @workflow.query
     def progress(self) -> Progress:
@@ -127,6 +135,20 @@ class ResponseWorkflow:
             trace=self._ledger.trace,
             turn=self._turn,
         )
+
+    async def _looped(self) -> Ending:
+        """The loop's end, whatever happens. Temporal would try a task that raises again for ever, and the client would
+        wait as long. Not for what replay finds: that is a deploy to be taken back."""
+        try:
+            return await self._loop()
+        except workflow.NondeterminismError:
+            raise
+        except ActivityError as error:
+            self._stop = self._stop or _failure(error)
+        except Exception as error:  # noqa: BLE001 - the workflow's border
+            workflow.logger.exception("the loop crashed")
+            self._stop = Ending(status="failed", error_message=f"The loop failed unexpectedly: {type(error).__name__}.")
+        return self._stop
 
     async def _loop(self) -> Ending:
         if self._is_fresh:
@@ -146,6 +168,8 @@ class ResponseWorkflow:
             first_index = len(self._ledger.output)
             self._take(result)
             step = next_step(result, first_index, self._hosted, waits_for_approval=self._start.request.is_background)
+            if step.calls and result.finish_reason in BROKE_OFF and not workflow.patched("calls-of-a-broken-turn"):
+                step = Step(stop=step.stop)
             await self._act(step)
             if step.stop is not None and self._stop is None:
                 return Ending(status=step.stop.status, incomplete_reason=step.stop.incomplete_reason)
@@ -186,7 +210,7 @@ class ResponseWorkflow:
             choice_spent=self._choice_spent,
             fallback=self._fallback,
             started_at=self._started_at,
-            cancelled=self._stop is not None,
+            stop=self._stop,
         )
         workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 
@@ -199,11 +223,28 @@ class ResponseWorkflow:
             return
         self._ledger.open_stream(self._start.initial())
         await self._publish()
+        decisions = await self._claimed()
         if servers:
             self._show("listing the tools of MCP servers")
             await asyncio.gather(*(self._list_tools(server.server_label) for server in servers))
-        approved = [self._add_approved(decision) for decision in self._start.decisions if decision.approve]
+        approved = [self._add_approved(decision) for decision in decisions if decision.approve]
         await self._run_calls(approved)
+
+    async def _claimed(self) -> list[Decision]:
+        """The approvals that this response brings and that no other has acted on. With none left, it has nothing to do
+        here. Two requests with the same one meet before the start as a rule, and one of them is refused."""
+        brought = self._start.decisions
+        if not brought or not workflow.patched("claims-at-the-start"):
+            return brought
+        result = await calls.claim_approvals(ClaimInput(response_id=self._start.response_id, decisions=brought))
+        mine = [decision for decision in brought if decision.approval_request_id not in result.refused]
+        if not mine:
+            self._stop = self._stop or Ending(
+                status="failed",
+                error_code="approval_already_answered",
+                error_message="Another response has acted on this approval.",
+            )
+        return mine
 
     async def _list_tools(self, label: str) -> None:
         result = await self._listed(label)
@@ -239,7 +280,7 @@ class ResponseWorkflow:
             item = function_call(response_id, index, decision.name, decision.arguments)
         else:
             item = mcp_call(
-                derived_id("mcp_", response_id, index), decision.server_label, decision.name, decision.arguments
+                member_id("mcp_", response_id, index), decision.server_label, decision.name, decision.arguments
             )
         item["approval_request_id"] = decision.approval_request_id
         return self._add_call(item)
@@ -535,6 +576,12 @@ class ResponseWorkflow:
             f"- tool calls: {self._tool_calls}\n"
             f"- items: {len(self._ledger.output)}"
         )
+
+
+def _carried_stop(carried: Carried | None) -> Ending | None:
+    if carried is None:
+        return None
+    return carried.stop or (Ending(status="cancelled") if carried.cancelled else None)
 
 
 def _as_text(outcome: Outcome) -> str:

@@ -5,8 +5,11 @@ Whatever happens to the tool, its worker or its server, the call ends in an item
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
@@ -25,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.payloads import (
         FLEET_PREFIX,
         MAX_FLEET_PAYLOAD,
+        MAY_TRY_AGAIN,
         Ending,
         HostedTool,
         McpCallInput,
@@ -38,6 +42,8 @@ with workflow.unsafe.imports_passed_through():
 
 # A worker that dies in every try is killed by the call itself; so many tries, whatever the tool's own limit.
 _MAX_LOSSES = 10
+_MCP_TRIES = 2
+_MCP_PAUSE = timedelta(seconds=1)
 
 Result = TypeVar("Result")
 
@@ -89,18 +95,30 @@ class ToolRun:
         return Outcome(f"The worker that ran {call.name!r} was lost; the call was not finished.", failed=True)
 
     async def _mcp(self, call: Call, output_index: int) -> Outcome | None:
+        """A call whose server was not reached is made once more, after a pause. One whose worker was lost may have run:
+        the activity asks the server whether its tool may run twice."""
+        tries, may_have_run = 0, False
         for attempt in range(1, _MAX_LOSSES + 1):
             given = McpCallInput(
                 server_label=call.server_label,
                 tool=call.name,
                 arguments=call.arguments,
                 context=self._context(call, output_index, attempt),
+                may_have_run=may_have_run,
             )
-            result = await until_stopped(calls.start_mcp_call(given), self.is_stopping)
+            try:
+                result = await until_stopped(calls.start_mcp_call(given), self.is_stopping)
+            except ActivityError as error:
+                tries += 1
+                if tries == _MCP_TRIES or not _may_try_again(error):
+                    raise
+                await self._pause()
+                continue
             if result is None or result.outcome == "cancelled":
                 return None
             if result.outcome in ("done", "failed", "halted"):
                 return _outcome(result)
+            may_have_run = True
         return Outcome(f"The worker that called {call.name!r} was lost each time.", failed=True)
 
     async def _fleet(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
@@ -116,6 +134,10 @@ class ToolRun:
             return Outcome(tool_output(returned))
         except ToolError as error:
             return Outcome(str(error), failed=True)
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(self.is_stopping, timeout=_MCP_PAUSE)
 
     def _context(self, call: Call, output_index: int, attempt: int) -> ToolContextPayload:
         return ToolContextPayload(
@@ -146,6 +168,10 @@ def _outcome(result: ToolResult) -> Outcome:
         return Outcome(result.output, result.outcome == "failed")
     error = Ending(status="failed", error_code=result.reason or "server_error", error_message=str(result.output))
     return Outcome(result.output, failed=True, ending=error)
+
+
+def _may_try_again(error: ActivityError) -> bool:
+    return isinstance(error.cause, ApplicationError) and error.cause.type == MAY_TRY_AGAIN
 
 
 def _message(error: ActivityError, call: Call) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import httpx_sse
 
-from activities.providers.failures import transport_errors
+from activities.providers.failures import ReadError, transport_errors
 from activities.providers.http import send_stream
 from open_responses.config import ProviderConfig
-from open_responses.errors import OpenResponsesError, ProviderStreamBroken
+from open_responses.errors import ProviderStreamBroken
 from open_responses.json_types import JsonObject
 
 CONNECT_SECONDS = 10.0
-
-ReadError = Callable[[int, bytes, Mapping[str, str]], OpenResponsesError]
-"""(status, body, headers in small letters) -> the error."""
 
 
 @asynccontextmanager
@@ -63,18 +61,17 @@ async def sse_objects(response: httpx.Response) -> AsyncGenerator[tuple[str, Jso
         if event.data == "[DONE]":
             return
         if event.data:
-            yield event.event, _object(event.data)
+            yield event.event, chunk_object(json.loads(event.data))
 
 
 async def ndjson_objects(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
     """The object on each line."""
     async for line in response.aiter_lines():
         if line.strip():
-            yield _object(line)
+            yield chunk_object(json.loads(line))
 
 
-def _object(text: str) -> JsonObject:
-    read = json.loads(text)
+def chunk_object(read: Any) -> JsonObject:
     if not isinstance(read, dict):
         raise ProviderStreamBroken("the provider sent a chunk that is not an object")
     return read

@@ -15,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.json_types import JsonObject
+from open_responses.strict_schema import made_strict
 from open_responses.tool_output import tool_output
 from open_responses.tools import FunctionTool
 
@@ -101,11 +102,10 @@ class _Plain(GenerateJsonSchema):
 
 
 def _schema(model: type[BaseModel], *, strict: bool) -> JsonObject:
-    schema = _without_titles(model.model_json_schema(by_alias=True, schema_generator=_Plain))
+    schema: JsonObject = _without_titles(model.model_json_schema(by_alias=True, schema_generator=_Plain))
     schema.setdefault("properties", {})
     schema["additionalProperties"] = False
-    made: JsonObject = _made_strict(schema) if strict else schema
-    return made
+    return made_strict(schema) if strict else schema
 
 
 def _without_titles(node: Any) -> Any:
@@ -123,29 +123,6 @@ def _without_titles(node: Any) -> Any:
         else:
             cleaned[key] = _without_titles(child)
     return cleaned
-
-
-def _made_strict(node: Any) -> Any:
-    """OpenAI's strict mode: every property is required, and what may be left out may be null instead."""
-    if isinstance(node, list):
-        return [_made_strict(child) for child in node]
-    if not isinstance(node, dict):
-        return node
-    made = {key: _made_strict(child) for key, child in node.items() if key != "default"}
-    if isinstance(made.get("properties"), dict):
-        required = set(node.get("required", []))
-        made["properties"] = {
-            name: child if name in required else _nullable(child) for name, child in made["properties"].items()
-        }
-        made["required"] = list(made["properties"])
-        made["additionalProperties"] = False
-    return made
-
-
-def _nullable(schema: JsonObject) -> JsonObject:
-    if schema.get("type") == "null" or any(option.get("type") == "null" for option in schema.get("anyOf", [])):
-        return schema
-    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def _without_nulls(arguments: JsonObject, model: type[BaseModel]) -> JsonObject:

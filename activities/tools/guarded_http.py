@@ -26,6 +26,10 @@ class TooLarge(Exception):
     """The server sent more than is taken."""
 
 
+class Encoded(Exception):
+    """The server compressed what was asked for as it is: a few bytes may become any number."""
+
+
 class GuardedTransport(httpx2.AsyncHTTPTransport):
     """One connection pool. `on_status` hears the status of each answer, `on_fault` what the guards found.
 
@@ -51,15 +55,21 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
             )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.headers["accept-encoding"] = "identity"
         response = await super().handle_async_request(request)
         self._on_status(request, response.status_code)
+        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            await response.aclose()
+            fault = Encoded()
+            self._on_fault(fault)
+            raise fault
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _Counted(response.stream, self._max_bytes, self._on_fault)
         return response
 
 
 class _Counted(httpx2.AsyncByteStream):
-    """A body, up to a limit. Counted before it is decompressed by whoever reads it, and again by its chunks' sizes."""
+    """A body, up to a limit. It is not compressed: what is counted is what is read."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, limit: int, on_fault: Callable[[Exception], None]) -> None:
         self._stream = stream

@@ -22,7 +22,7 @@ from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from activities.tools.guarded_http import ForbiddenAddress, GuardedTransport, TooLarge
+from activities.tools.guarded_http import Encoded, ForbiddenAddress, GuardedTransport, TooLarge
 from open_responses.contracts import ToolOutput
 from open_responses.json_types import JsonObject
 
@@ -64,7 +64,10 @@ class McpToolDefinition:
 
 
 class McpError(Exception):
-    """What went wrong, in a line that a client and a model may read. `retryable`: another try can help."""
+    """What went wrong, in a line that a client and a model may read.
+
+    `retryable`: another try can help. `may_have_run`: a call was on its way, and nobody knows what became of it.
+    """
 
     def __init__(self, code: ErrorCode, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
@@ -72,11 +75,12 @@ class McpError(Exception):
         self.message = message
         self.status = status
         self.retryable = code == "connection_error" or (status is not None and (status == 429 or status >= 500))
+        self.may_have_run = False
 
 
 async def list_tools(server: McpServer, *, timeout_seconds: float) -> list[McpToolDefinition]:
     """All pages, up to 1,000 tools. Tools that no model could call are left out. Raises McpError."""
-    return await _in_session(server, timeout_seconds, _list_all)
+    return await _in_session(server, timeout_seconds, _list_all, may_start_over=lambda: True)
 
 
 async def call_tool(
@@ -88,13 +92,19 @@ async def call_tool(
     idempotency_key: str | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> ToolOutput:
-    """The tool's result, as text or as content parts. Raises McpError, `tool_error` for a failure of the tool's own."""
+    """The tool's result, as text or as content parts. Raises McpError, `tool_error` for a failure of the tool's own.
+
+    The call is made once at most.
+    """
+    is_made = False
 
     async def progress(progress: float, total: float | None, message: str | None) -> None:
         if on_progress is not None:
             on_progress(message or (f"{progress:g} of {total:g}" if total else f"{progress:g}"))
 
     async def work(client: Client) -> ToolOutput:
+        nonlocal is_made
+        is_made = True
         meta: Any = {_IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else None
         result = await client.call_tool(name, arguments, progress_callback=progress, meta=meta)
         output = _output(result)
@@ -103,7 +113,11 @@ async def call_tool(
             raise McpError("tool_error", text or "The tool failed without saying why.")
         return output
 
-    return await _in_session(server, timeout_seconds, work)
+    try:
+        return await _in_session(server, timeout_seconds, work, may_start_over=lambda: not is_made)
+    except McpError as error:
+        error.may_have_run = is_made and (error.code == "timeout" or error.retryable)
+        raise
 
 
 class _Watch:
@@ -131,15 +145,17 @@ class _Watch:
 _Work: TypeAlias = Callable[[Client], Awaitable[Result]]
 
 
-async def _in_session(server: McpServer, timeout_seconds: float, work: _Work[Result]) -> Result:
-    """Newer transport first; the old one where the server answers as its kind does."""
+async def _in_session(
+    server: McpServer, timeout_seconds: float, work: _Work[Result], *, may_start_over: Callable[[], bool]
+) -> Result:
+    """Newer transport first; the old one where the server answers as its kind does, unless the work was begun."""
     began = asyncio.get_running_loop().time()
     watch = _Watch()
     try:
         return await _bounded(server, watch, timeout_seconds, work, _streamable)
     except McpError as error:
         left = timeout_seconds - (asyncio.get_running_loop().time() - began)
-        if watch.posted_first not in _MEANS_OLD_TRANSPORT or error.code == "tool_error" or left <= 0:
+        if watch.posted_first not in _MEANS_OLD_TRANSPORT or not may_start_over() or left <= 0:
             raise
         again = _Watch()
         try:
@@ -232,6 +248,8 @@ def _mapped(server: McpServer, watch: _Watch, failure: BaseException | None, tim
         return McpError("forbidden_address", f"{where} is at an address that this server does not let requests reach.")
     if isinstance(watch.fault, TooLarge):
         return McpError("too_large", f"{where} sent more than {MAX_BYTES} bytes.")
+    if isinstance(watch.fault, Encoded):
+        return McpError("protocol_error", f"{where} sent a compressed answer, which was not asked for.")
     if watch.refused in (401, 403):
         message = f"{where} refused the credentials ({watch.refused})."
         return McpError("http_error", message, status=watch.refused)
@@ -287,13 +305,11 @@ async def _list_all(client: Client) -> list[McpToolDefinition]:
 
 def _definition(tool: mcp_types.Tool) -> McpToolDefinition | None:
     """None for a tool that no model could call."""
-    schema = tool.input_schema
     if not tool.name or len(tool.name) > _MAX_NAME or not tool.name.isprintable():
         return None
-    if schema.get("type", "object") != "object" or not isinstance(schema.get("properties", {}), dict):
-        return None
     notes = tool.annotations.model_dump(mode="json", by_alias=True, exclude_none=True) if tool.annotations else None
-    return McpToolDefinition(tool.name, tool.description, {"type": "object", "properties": {}, **schema}, notes)
+    schema = {"type": "object", "properties": {}, **tool.input_schema}
+    return McpToolDefinition(tool.name, tool.description, schema, notes)
 
 
 def _output(result: mcp_types.CallToolResult) -> ToolOutput:
@@ -310,7 +326,7 @@ def _part(block: mcp_types.ContentBlock) -> JsonObject:
         case mcp_types.TextContent():
             return _text(block.text)
         case mcp_types.ImageContent():
-            return {"type": "input_image", "image_url": f"data:{block.mime_type};base64,{block.data}"}
+            return {"type": "input_image", "image_url": f"data:{block.mime_type};base64,{block.data}", "detail": "auto"}
         case mcp_types.EmbeddedResource(resource=mcp_types.TextResourceContents() as resource):
             return _text(resource.text)
         case mcp_types.EmbeddedResource():

@@ -55,6 +55,13 @@ def breaker(provider: str) -> str:
     return f"or:breaker:{provider}"
 
 
+def limits(account: str, what: str) -> str:
+    """What one API key has used. `requests` and `tokens`: a hash, second -> count, of the last minute. `running`: a
+    sorted set, response id -> when its lease ends, in milliseconds of Redis' clock. `spent:{period}`: tokens, a string.
+    """
+    return f"or:{{limits:{account}}}:{what}"
+
+
 def counter(name: str) -> str:
     """String: a middleware's count."""
     return f"or:count:{name}"

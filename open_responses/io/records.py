@@ -62,20 +62,23 @@ class Records:
         return progress
 
     async def _from_temporal(self, response_id: str) -> Record | None:
-        start = await self._request(response_id)
+        start = await self.request(response_id)
         if start is None:
             return None
         finished = await self.finished(response_id)
         if finished is not None and not start.request.is_stored:
             return None
         ancestors = await self._ancestors(start)
+        if not start.request.is_stored:
+            # It may end at this moment, and leaves nothing behind (REQ-9).
+            return Record(start, ancestors, None)
         try:
             await self.store.restore(start, ancestors, finished)
         except RedisDown:
             log.info("record_not_restored", response_id=response_id)
         return Record(start, ancestors, None if finished is None else orjson.dumps(finished.response))
 
-    async def _request(self, response_id: str) -> StartResponse | None:
+    async def request(self, response_id: str) -> StartResponse | None:
         """The start payload: the first event of the history."""
         handle = self._temporal.get_workflow_handle(response_id)
         try:
@@ -93,7 +96,7 @@ class Records:
     async def _ancestors(self, start: StartResponse) -> tuple[str, ...]:
         """The chain behind a request, oldest first: link by link, up to the first that Redis still has."""
         newest_first: list[str] = []
-        previous = start.request.previous_response_id
+        previous = start.continues
         while previous is not None:
             newest_first.append(previous)
             try:
@@ -102,6 +105,6 @@ class Records:
                 known = None
             if isinstance(known, Record):
                 return (*known.ancestors, *reversed(newest_first))
-            older = await self._request(previous)
-            previous = older.request.previous_response_id if older else None
+            older = await self.request(previous)
+            previous = older.continues if older else None
         return tuple(reversed(newest_first))

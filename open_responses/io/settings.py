@@ -45,6 +45,16 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = 64 * 1024 * 1024
     """Images are sent inline: three of 20 MB, in base64, are refused; one is not."""
+    allow_open: bool = False
+    """Without API keys, answer those who come from other machines as well."""
+
+    cors_origins: str = ""
+    """Comma-separated; pages of these origins may call the API from a browser. `*`: of all."""
+
+    max_backlog: int = Field(default=1000, gt=0)
+    max_backlog_age_seconds: float = Field(default=30.0, gt=0)
+    """New responses are refused while more tasks than this wait for a worker, or the oldest has waited this long."""
+
     response_ttl_seconds: int = 30 * 24 * 3600
     log_ttl_seconds: int = 3600
     """How long the event log outlives its response; afterwards a replay is rebuilt from the stored trace."""
@@ -53,6 +63,14 @@ class Settings(BaseSettings):
     max_concurrent_samples: int = 1000
     lease_seconds: float = 0.8
     keepalive_seconds: float = 15.0
+    socket_seconds: float = Field(default=3600.0, gt=0)
+    """How long a WebSocket lives at most (WS-8)."""
+    socket_send_seconds: float = Field(default=30.0, gt=0)
+    """A WebSocket whose client reads nothing for so long is dropped."""
+
+    @property
+    def origins(self) -> list[str]:
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
     def blobs(self) -> Path:

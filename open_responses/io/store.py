@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from open_responses.io import keys
+from open_responses.io.limits import settle
 from open_responses.io.redis import Redis
 from open_responses.json_types import JsonObject
 from open_responses.payloads import FinishedResponse, StartResponse
@@ -39,6 +40,7 @@ class Deleted:
 
 
 _TOMBSTONE_SECONDS = 24 * 3600
+_DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
 class ResponseStore:
@@ -49,14 +51,27 @@ class ResponseStore:
         self._ttl = ttl_seconds
         self._log_ttl = log_ttl_seconds
 
-    async def begin(self, start: StartResponse, ancestors: Sequence[str]) -> None:
-        """Keep the request. Written before the workflow starts, so that its first sample finds its context."""
+    async def begin(self, start: StartResponse, ancestors: Sequence[str]) -> bool:
+        """Keep the request. Written before the workflow starts, so that its first sample finds its context.
+
+        False: this id has begun already, or is that of a response that was deleted; nothing is changed.
+        """
         key = keys.record(start.response_id)
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.hset(key, mapping={"start": _encode(start), "ancestors": ",".join(ancestors)})
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hexists(key, "deleted")
+        pipe.hsetnx(key, "start", _encode(start))
+        pipe.hsetnx(key, "ancestors", ",".join(ancestors))
         pipe.expire(key, self._ttl)
         pipe.zadd(keys.OPEN, {start.response_id: start.created_at})
         pipe.expire(keys.OPEN, self._ttl)
+        deleted, is_first, *_ = await pipe.execute()
+        return bool(is_first) and not deleted
+
+    async def retract(self, response_id: str) -> None:
+        """Take back what `begin` kept: Temporal has another request under this id."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.delete(keys.record(response_id))
+        pipe.zrem(keys.OPEN, response_id)
         await pipe.execute()
 
     async def load(self, response_ids: Sequence[str]) -> list[Record | Deleted | None]:
@@ -77,6 +92,9 @@ class ResponseStore:
             pipe.hset(key, mapping={"start": _encode(start), "response": response, "trace": orjson.dumps(trace)})
             pipe.expire(key, self._ttl)
         pipe.zrem(keys.OPEN, response_id)
+        if start.admitted is not None:
+            usage = orjson.loads(response).get("usage") or {}
+            settle(pipe, start.admitted, response_id, usage.get("total_tokens", 0))
         await pipe.execute()
 
     async def age_log(self, start: StartResponse) -> None:
@@ -113,9 +131,18 @@ class ResponseStore:
         pipe.expire(keys.record(response_id), _TOMBSTONE_SECONDS)
         await pipe.execute()
 
-    async def claim_approval(self, approval_request_id: str, response_id: str) -> bool:
-        """Whether this response is the first to act on the approval."""
-        return bool(await self._redis.set(keys.approval(approval_request_id), response_id, nx=True, ex=self._ttl))
+    async def hold_approval(self, approval_request_id: str, response_id: str, seconds: int) -> bool:
+        """Keep others off an approval until the response has begun. False: another response has it, or holds it."""
+        holder = await self._redis.set(keys.approval(approval_request_id), response_id, nx=True, get=True, ex=seconds)
+        return holder is None or holder == response_id.encode()
+
+    async def let_go_of_approval(self, approval_request_id: str, response_id: str) -> None:
+        """The response that holds it does not begin."""
+        await self._redis.eval(_DELETE_IF_EQUAL, 1, keys.approval(approval_request_id), response_id)
+
+    async def keep_approval(self, approval_request_id: str, response_id: str) -> None:
+        """The response has acted on it: for as long as it is stored, nobody else may."""
+        await self._redis.set(keys.approval(approval_request_id), response_id, ex=self._ttl)
 
     async def request_cancel(self, response_id: str) -> None:
         """The fast way to a running sample: a flag that its next append sees, and a word to a silent one."""

@@ -1,17 +1,27 @@
-"""Middlewares around what they wrap: the first of the list is outermost."""
+"""Middlewares around what they wrap: the first of the list is outermost.
+
+What this prevents: a middleware that forgets its `return` and costs a tool its result, over and over. What comes back
+from each is looked at here, and one that breaks the contract is named.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
-from open_responses.contracts import Middleware, SampleContext, SampleNext, ToolContext, ToolNext, ToolOutput
+from open_responses.contracts import Middleware, SampleContext, SampleNext, ToolContext, ToolError, ToolNext, ToolOutput
 from open_responses.deltas import Delta
+from open_responses.errors import ServerError
+from open_responses.tool_output import tool_output
 
 
 def compose_sample(
     middlewares: Sequence[Middleware], last: SampleNext
 ) -> Callable[[SampleContext], AsyncGenerator[Delta, None]]:
-    """One function that samples through them all. Closing its generator closes all of theirs, the outermost first."""
+    """One function that samples through them all. Closing its generator closes all of theirs, the outermost first.
+
+    Raises ServerError for a middleware that returns no stream.
+    """
 
     async def sample(context: SampleContext) -> AsyncGenerator[Delta, None]:
         opened: list[AsyncIterator[Delta]] = []
@@ -29,16 +39,23 @@ def compose_sample(
 
 
 def compose_tool(middlewares: Sequence[Middleware], last: ToolNext) -> ToolNext:
-    """One function that calls a tool through them all."""
+    """One function that calls a tool through them all. Raises ServerError for a middleware that returns no output."""
     wrapped = last
     for middleware in reversed(middlewares):
+        if type(middleware).around_tool is Middleware.around_tool:
+            continue
         wrapped = _around_tool(middleware, wrapped)
     return wrapped
 
 
 def _around_sample(middleware: Middleware, call_next: SampleNext) -> SampleNext:
     def sample(context: SampleContext) -> AsyncIterator[Delta]:
-        return middleware.around_sample(context, call_next)
+        stream: object = middleware.around_sample(context, call_next)
+        if isinstance(stream, AsyncIterator):
+            return stream
+        if inspect.iscoroutine(stream):
+            stream.close()
+        raise _broken(middleware, "around_sample", stream, "an async generator of deltas")
 
     return sample
 
@@ -63,6 +80,24 @@ async def _close(stream: AsyncIterator[Delta]) -> None:
 
 def _around_tool(middleware: Middleware, call_next: ToolNext) -> ToolNext:
     async def call(context: ToolContext) -> ToolOutput:
-        return await middleware.around_tool(context, call_next)
+        return _checked(middleware, await middleware.around_tool(context, call_next))
 
     return call
+
+
+def _checked(middleware: Middleware, returned: object) -> ToolOutput:
+    if isinstance(returned, str | list):
+        try:
+            output = tool_output(returned) if returned else returned
+        except ToolError as error:
+            raise ServerError(f"The middleware {type(middleware).__name__} is broken: {error}") from error
+        if isinstance(output, type(returned)):
+            return output
+    raise _broken(middleware, "around_tool", returned, "text or a list of content parts")
+
+
+def _broken(middleware: Middleware, method: str, returned: object, wanted: str) -> ServerError:
+    return ServerError(
+        f"The middleware {type(middleware).__name__} is broken: its {method} returned {type(returned).__name__}, "
+        f"not {wanted}."
+    )

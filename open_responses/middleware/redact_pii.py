@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from open_responses.contracts import Middleware, SampleContext, SampleNext
 from open_responses.deltas import Delta
+from open_responses.items import InputItem, OpaqueItem
 from open_responses.texts import map_texts
 
 _PATTERNS = {
@@ -26,8 +27,10 @@ class RedactPII(Middleware):
     """Puts `[email]`, `[card]` … in place of what looks like one, in all that the model is sent.
 
     `kinds`: which, by comma (email, iban, card, us_ssn, phone, ipv4). `pattern`: a regular expression of your own, put
-    in place as `[redacted]`. The client's own input is stored as it was sent; only the provider sees less. Images and
-    files are passed on as they are.
+    in place as `[redacted]`. The client's own input is stored as it was sent; only the provider sees less. Messages,
+    arguments, results, thoughts and their summaries are gone through. Passed on as they are: images and files; tools'
+    descriptions; and what a provider wrote for itself, which only goes back to where it came from and must not change,
+    the seal of its thoughts and what its own tools did. It never read more than this lets through.
     """
 
     def __init__(self, kinds: str = DEFAULT_KINDS, pattern: str | None = None) -> None:
@@ -46,7 +49,7 @@ class RedactPII(Middleware):
         request = call.request
         if request.instructions:
             request = request.model_copy(update={"instructions": self.redacted(request.instructions)})
-        items = [map_texts(item, self.redacted) for item in call.items]
+        items = [item if _is_the_providers_own(item) else map_texts(item, self.redacted) for item in call.items]
         return call_next(replace(context, call=replace(call, items=items, request=request)))
 
     def redacted(self, text: str) -> str:
@@ -54,6 +57,10 @@ class RedactPII(Middleware):
         for pattern, put in self._rules:
             text = pattern.sub(put, text)
         return text
+
+
+def _is_the_providers_own(item: InputItem) -> bool:
+    return isinstance(item, OpaqueItem) and item.is_record
 
 
 def _named(kind: str) -> Callable[[re.Match[str]], str]:

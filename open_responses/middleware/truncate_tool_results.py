@@ -13,7 +13,8 @@ from open_responses.excerpt import shorten_results
 class TruncateToolResults(Middleware):
     """Each result that is longer keeps its beginning and its end, with a note in between of what was left out.
 
-    Only for the model: the response keeps the whole result, and so does whoever reads it.
+    Only for the model: the response keeps the whole result, and so does whoever reads it. An image or a file in it
+    counts as four characters for each of its tokens (4,000 for an image), and goes, with a note, if that is too much.
     """
 
     def __init__(self, max_characters: int = 20_000) -> None:

@@ -1,0 +1,72 @@
+"""Anthropic's Messages API, and the servers that speak it too (z.ai, llama.cpp, MiniMax …), by `base_url`.
+
+Choices, where ours and Anthropic's settings do not meet:
+- A forced tool call goes before thinking, which is left off for that turn; where the model can do neither, 400.
+- `temperature`, `top_p` and `top_k` are 400 where the model takes none, or thinks; their neutral values are left out.
+- `reasoning.effort` "none" is 400 on a model that always thinks.
+- A model that binds its thoughts to the conversation before them drops those that no longer fit, instead of refusing
+  the request: instructions and tools may change between two responses of a chain, and compaction cuts the context.
+- API version 2023-06-01 and not 2026-10-21, which has no sampling settings at all.
+
+Sources: platform.claude.com/docs (Messages, versions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import httpx
+
+from activities.providers.anthropic.errors import error_of
+from activities.providers.anthropic.models import Model
+from activities.providers.anthropic.request import native_format, request_body
+from activities.providers.anthropic.stream import StreamReader, events
+from activities.providers.failures import Failures
+from activities.providers.keys import Key
+from activities.providers.tool_choices import is_forced
+from activities.providers.upstream import open_stream
+from open_responses.config import ProviderConfig
+from open_responses.contracts import Resume, SampleCall
+from open_responses.deltas import Delta
+
+API_VERSION = "2023-06-01"
+
+
+class Anthropic:
+    """Translates one turn to a message and its events to deltas."""
+
+    def __init__(self, config: ProviderConfig, http: httpx.AsyncClient, api_key: str | None) -> None:
+        self._config = config
+        self._http = http
+        self._api_key = api_key
+
+    def resume_of(self, call: SampleCall) -> Resume:
+        """A prefill, where nothing stands against one: the model, thinking, a forced tool, a native format."""
+        if self._config.resume is not None:
+            return self._config.resume
+        model = Model.named(call.model)
+        asked = call.request.reasoning
+        thinks = asked is not None and asked.effort not in (None, "none")
+        free = not thinks and not is_forced(call) and native_format(call, model) is None
+        return "prefill" if model.has_prefill and free else "none"
+
+    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+        """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
+        key = Key.of(call, self._api_key)
+        failures = Failures(self._config, key)
+        body, betas = request_body(call, self._config.name, prefill=self.resume_of(call) == "prefill")
+        beta = {"anthropic-beta": ",".join(betas)} if betas else {}
+        reader = StreamReader(call, failures)
+        async with open_stream(
+            self._http,
+            self._config,
+            "/v1/messages",
+            body=body,
+            headers={"anthropic-version": API_VERSION, **key.as_header("x-api-key"), **beta},
+            read_error=failures.read_by(error_of),
+        ) as response:
+            async for event in events(response):
+                for delta in reader.read(event):
+                    yield delta
+            for delta in reader.finish():
+                yield delta

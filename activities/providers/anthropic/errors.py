@@ -1,0 +1,33 @@
+"""Anthropic's errors: `{"type": "error", "error": {"type", "message"}}`, with a status or in the middle of a stream.
+
+Source: platform.claude.com/docs, errors (the types and their statuses).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activities.providers.failures import Failures, code_of, message_of
+from open_responses.errors import OpenResponsesError
+
+_STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+
+
+def error_of(failures: Failures, status: int, details: Any, retry_after: float | None) -> OpenResponsesError:
+    return failures.of(status, message_of(details), code=code_of(details), retry_after=retry_after)
+
+
+def error_in_stream(failures: Failures, details: Any) -> OpenResponsesError:
+    """There, the type of the error stands for the status."""
+    return error_of(failures, _STATUS.get(code_of(details), 500), details, None)

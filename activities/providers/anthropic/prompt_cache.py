@@ -1,0 +1,30 @@
+"""Where Anthropic's prompt cache may break.
+
+What this prevents: a prefix that was sent before and is paid for anew. Source: platform.claude.com/docs, prompt
+caching.
+"""
+
+from __future__ import annotations
+
+from open_responses.json_types import JsonObject
+
+_BREAKPOINT = {"type": "ephemeral"}
+
+
+def with_breakpoints(
+    tools: list[JsonObject], system: list[JsonObject], messages: list[JsonObject]
+) -> tuple[list[JsonObject], list[JsonObject], list[JsonObject]]:
+    """Marks the ends of the tools, of the system's words, and of the user's last two turns: at most four, the API's
+    limit. The newest turn is written to the cache; the one before it is where the last request's cache is found again,
+    however many blocks lie between (the API looks back over 20).
+    """
+    said = [index for index, message in enumerate(messages) if message["role"] == "user"][-2:]
+    marked = [
+        {**message, "content": _marked(message["content"])} if index in said else message
+        for index, message in enumerate(messages)
+    ]
+    return _marked(tools), _marked(system), marked
+
+
+def _marked(blocks: list[JsonObject]) -> list[JsonObject]:
+    return [*blocks[:-1], {**blocks[-1], "cache_control": _BREAKPOINT}] if blocks else []

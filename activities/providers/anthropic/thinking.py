@@ -1,0 +1,65 @@
+"""`reasoning.effort` in Anthropic's words: adaptive thinking with an effort, or a budget of tokens.
+
+Sources: platform.claude.com/docs (thinking, adaptive thinking, effort, preserved thinking).
+"""
+
+from __future__ import annotations
+
+from activities.providers.anthropic.models import Model, refused
+from activities.providers.tool_choices import is_forced
+from open_responses.contracts import SampleCall
+from open_responses.json_types import JsonObject
+
+_MIN_BUDGET = 1024
+_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_576, "max": 48_000}
+
+
+def thinking_of(
+    call: SampleCall, model: Model, max_tokens: int, messages: list[JsonObject]
+) -> tuple[JsonObject, str | None]:
+    """(`thinking`, `output_config.effort`); empty and None where the model's own default is meant."""
+    asked = call.request.reasoning
+    effort = asked.effort if asked is not None else None
+    if model.is_adaptive:
+        return _adaptive(call, model, effort, shows=asked is not None and asked.summary is not None)
+    if effort == "none":
+        return ({} if model.is_claude else {"type": "disabled"}), None
+    if effort is None or not model.has_budget:
+        return {}, None
+    if model.is_claude and (is_forced(call) or _lacks_thought(messages)):
+        return {}, None
+    budget = min(_BUDGETS[effort], max_tokens * 3 // 4)
+    return ({"type": "enabled", "budget_tokens": budget} if budget >= _MIN_BUDGET else {}), None
+
+
+def _adaptive(call: SampleCall, model: Model, effort: str | None, *, shows: bool) -> tuple[JsonObject, str | None]:
+    level = model.effort(effort) if effort not in (None, "none") else None
+    if effort == "none" and model.always_thinks:
+        raise refused(f"{call.model} always reasons; its lowest effort is 'low'.", "reasoning.effort")
+    if effort == "none" or (is_forced(call) and not model.always_thinks):
+        # What does not think has no effort above `high`.
+        level = "high" if level in ("xhigh", "max") else level
+        return ({"type": model.off_switch} if model.thinks_unasked else {}), level
+    if level is None and not (model.thinks_unasked and (shows or model.binds_thoughts)):
+        return {}, None
+    thinking: JsonObject = {"type": "adaptive"}
+    if shows:
+        thinking["display"] = "summarized"
+    if model.binds_thoughts:
+        thinking["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
+    return thinking, level
+
+
+def _lacks_thought(messages: list[JsonObject]) -> bool:
+    """Whether a loop of tools is under way that began without a thought of this provider's.
+
+    With a budget, the API wants the turn of a call to begin with one: a loop that another provider began goes on
+    without thinking.
+    """
+    asked = [index for index, message in enumerate(messages) if _is_asking(message)]
+    turn = [message for message in messages[asked[-1] + 1 if asked else 0 :] if message["role"] == "assistant"]
+    return bool(turn) and turn[0]["content"][0]["type"] not in ("thinking", "redacted_thinking")
+
+
+def _is_asking(message: JsonObject) -> bool:
+    return message["role"] == "user" and any(block["type"] != "tool_result" for block in message["content"])

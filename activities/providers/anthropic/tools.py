@@ -1,0 +1,33 @@
+"""Functions and the provider's own tools as Anthropic's `tools`.
+
+Sources: platform.claude.com/docs (tool use, strict tools).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from activities.providers.anthropic.schema import native_schema
+from open_responses.json_types import JsonObject
+from open_responses.tools import FunctionTool
+
+_MAX_STRICT_TOOLS = 20
+
+
+def tools_of(
+    tools: Sequence[FunctionTool], provider_tools: Sequence[JsonObject], *, takes_strict: bool
+) -> list[JsonObject]:
+    """Functions, then the provider's own. `strict` goes along where the model has it and the schema can be told so."""
+    is_strict = takes_strict and sum(tool.strict is True for tool in tools) <= _MAX_STRICT_TOOLS
+    functions = [_function(tool, is_strict=is_strict and tool.strict is True) for tool in tools]
+    return functions + [{"name": re.sub(r"_\d{8}$", "", tool["type"]), **tool} for tool in provider_tools]
+
+
+def _function(tool: FunctionTool, *, is_strict: bool) -> JsonObject:
+    function: JsonObject = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    schema = {"type": "object", "properties": {}, **(tool.parameters or {})}
+    native = native_schema(schema) if is_strict else None
+    return function | ({"input_schema": schema} if native is None else {"input_schema": native, "strict": True})

@@ -1,0 +1,216 @@
+"""Items to the turns of a chat: what the chat adapters (`openai_chat`, `ollama`) write messages from.
+
+What this prevents: a request that one server takes and the next refuses. Chat templates and APIs differ most in what
+may follow what, so the turns have the one form that all take:
+
+- leading system and developer messages are one system text; one in the middle is a turn in its place;
+- consecutive messages of one role are one turn, since templates demand that user and assistant alternate;
+- outputs belong to the turn with their calls, wherever they stood, and what is not text in them is kept apart: a `tool`
+  message holds text;
+- reasoning goes with the turn that it led to, if this provider made it, or nobody sealed it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from activities.providers.content_parts import Part, text_of
+from activities.providers.foreign_items import leave_out
+from activities.providers.json_objects import arguments_object, object_in
+from open_responses import sealed_reasoning
+from open_responses.contracts import SampleCall
+from open_responses.items import (
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionCall,
+    FunctionCallOutput,
+    InputItem,
+    InputText,
+    Reasoning,
+    SystemMessage,
+    UserMessage,
+)
+from open_responses.json_types import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part of a content, and where it stands, for errors."""
+
+    part: Part
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """Reasoning that goes back. `seal` is what its adapter kept with it; empty where nothing was."""
+
+    text: str
+    seal: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`written` are the arguments as the model wrote them."""
+
+    call_id: str
+    name: str
+    written: str
+
+    @property
+    def as_object(self) -> JsonObject:
+        return arguments_object(self.written)
+
+    @property
+    def as_text(self) -> str:
+        """As written where that is a JSON object; servers parse it."""
+        whole = object_in(self.written)
+        return self.written if whole is not None else json.dumps(self.as_object, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`text` of it, and what else there is."""
+
+    call: Call
+    text: str
+    attached: list[Piece]
+
+    @property
+    def told(self) -> str:
+        """What the tool's own message says."""
+        return self.text if self.text or not self.attached else "The output is in the next user message."
+
+
+@dataclass(slots=True)
+class Turn:
+    """Consecutive messages of one role; an assistant's with its calls and, behind these, their outputs."""
+
+    role: Literal["user", "assistant", "system"]
+    contents: list[list[Piece]] = field(default_factory=list)
+    thoughts: list[Thought] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All texts, messages with an empty line between them."""
+        texts = ("".join(text_of(piece.part) or "" for piece in content) for content in self.contents)
+        return "\n\n".join(text for text in texts if text)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """`system` are the texts before the first turn."""
+
+    system: list[str] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+
+
+def read_conversation(call: SampleCall, provider: str) -> Conversation:
+    """The turns, the unfinished answer (`prefix`) last. Raises InvalidRequest for an item that no chat has.
+
+    `provider` is the name in the configuration: only reasoning that it made, or that nobody sealed, is kept.
+    """
+    reader = _TurnReader(provider)
+    for index, item in enumerate(call.items):
+        reader.add(item, index)
+    if call.prefix:
+        reader.say(call.prefix)
+    return reader.conversation
+
+
+class _TurnReader:
+    def __init__(self, provider: str) -> None:
+        self.conversation = Conversation()
+        self._provider = provider
+        self._turns = self.conversation.turns
+        self._pending: list[Thought] = []
+        self._calls: dict[str, tuple[Call, Turn]] = {}
+
+    def add(self, item: InputItem, index: int) -> None:
+        at = f"input[{index}]"
+        match item:
+            case UserMessage():
+                self._turn("user").contents.append(_pieces(item.content, f"{at}.content"))
+            case SystemMessage() | DeveloperMessage():
+                self._instruct(_pieces(item.content, f"{at}.content"))
+            case AssistantMessage():
+                self._assistant().contents.append(_pieces(item.content, f"{at}.content"))
+            case FunctionCall():
+                self._call(item)
+            case FunctionCallOutput():
+                self._output(item, _pieces(item.output, f"{at}.output"))
+            case Reasoning():
+                self._think(item)
+            case _:
+                leave_out(item, index, self._provider)
+
+    def say(self, text: str) -> None:
+        self._assistant().contents.append(_pieces(text, "input"))
+
+    def _turn(self, role: Literal["user", "assistant", "system"]) -> Turn:
+        last = self._turns[-1] if self._turns else None
+        if last is not None and last.role == role and not last.outputs:
+            return last
+        if role != "assistant":
+            self._settle()
+        self._turns.append(Turn(role))
+        return self._turns[-1]
+
+    def _assistant(self) -> Turn:
+        turn = self._turn("assistant")
+        turn.thoughts += self._pending
+        self._pending.clear()
+        return turn
+
+    def _settle(self) -> None:
+        """Reasoning behind the last word of a turn belongs to it; without any turn it is of an answer that is lost."""
+        if self._turns and self._turns[-1].role == "assistant" and not self._turns[-1].outputs:
+            self._turns[-1].thoughts += self._pending
+        self._pending.clear()
+
+    def _instruct(self, content: list[Piece]) -> None:
+        if self._turns:
+            self._turn("system").contents.append(content)
+        else:
+            self.conversation.system.append("".join(text_of(piece.part) or "" for piece in content))
+
+    def _call(self, item: FunctionCall) -> None:
+        turn = self._assistant()
+        call = Call(item.call_id, item.name, item.arguments)
+        turn.calls.append(call)
+        self._calls[item.call_id] = (call, turn)
+
+    def _output(self, item: FunctionCallOutput, content: list[Piece]) -> None:
+        self._settle()
+        if item.call_id not in self._calls:
+            self._turn("user").contents.append(content)
+            return
+        call, turn = self._calls[item.call_id]
+        texts = [text for piece in content if (text := text_of(piece.part)) is not None]
+        attached = [piece for piece in content if text_of(piece.part) is None]
+        turn.outputs.append(Output(call, "".join(texts), attached))
+
+    def _think(self, item: Reasoning) -> None:
+        kept = sealed_reasoning.content_for(self._provider, item.encrypted_content)
+        if kept is None and item.encrypted_content is not None:
+            return
+        seal = object_in(kept) or {}
+        text = "".join(part.text for part in item.content or [])
+        if text or seal:
+            self._pending.append(Thought(text, seal))
+
+
+def _pieces(content: str | Sequence[Part], path: str) -> list[Piece]:
+    if isinstance(content, str):
+        return [Piece(InputText(type="input_text", text=content), path)]
+    return [Piece(part, f"{path}[{index}]") for index, part in enumerate(content)]
+
+
+def origin_of(output: Output, call_id: str) -> str:
+    """The line before what could not stand in the output itself."""
+    return f"From the output of {output.call.name} (call {call_id}):"

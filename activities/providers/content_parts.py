@@ -1,0 +1,26 @@
+"""The parts of an item's content, and the refusal of those that a vendor has no place for."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from open_responses.errors import InvalidRequest
+from open_responses.items import InputAudio, InputFile, InputImage, InputText, InputVideo, OutputText, Refusal
+
+Part: TypeAlias = InputText | InputImage | InputFile | InputAudio | InputVideo | OutputText | Refusal
+
+
+def text_of(part: Part) -> str | None:
+    """A part's text; None for what is not text."""
+    if isinstance(part, InputText | OutputText):
+        return part.text
+    return part.refusal if isinstance(part, Refusal) else None
+
+
+def unsupported_part(part: Part, path: str, why: str = "") -> InvalidRequest:
+    """`path` is the part's place in the request; `why` follows the sentence."""
+    return unsupported_content(f"a content part of type {part.type!r} in this form{why}", path)
+
+
+def unsupported_content(what: str, path: str) -> InvalidRequest:
+    return InvalidRequest(f"The route's provider cannot take {what}.", param=path, code="unsupported_content")

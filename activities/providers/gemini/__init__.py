@@ -1,0 +1,5 @@
+"""Google's Gemini API."""
+
+from activities.providers.gemini.adapter import Gemini
+
+__all__ = ["Gemini"]

@@ -1,0 +1,64 @@
+"""Google's Gemini API: `POST /v1beta/models/{model}:streamGenerateContent?alt=sse`.
+
+What the protocol has no place for: several summaries of thoughts, `phase`, `parallel_tool_calls` (the server enforces
+it), names of files, an image's `detail`. Interim images of thoughts are left out, as are thoughts without a signature
+on their way back, which Google does not want.
+
+Sources: ai.google.dev/api/generate-content; LibreChat-AI/agents pull request 323 (which models refuse to go on with a
+turn of their own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from urllib.parse import quote
+
+import httpx
+
+from activities.providers.failures import Failures
+from activities.providers.gemini.errors import error_of
+from activities.providers.gemini.request import request_body
+from activities.providers.gemini.stream import ChunkReader, chunks
+from activities.providers.keys import Key
+from activities.providers.upstream import open_stream
+from open_responses.config import ProviderConfig
+from open_responses.contracts import Resume, SampleCall
+from open_responses.deltas import Delta
+
+
+class Gemini:
+    """Translates one turn to a streamGenerateContent request and its chunks to deltas."""
+
+    def __init__(self, config: ProviderConfig, http: httpx.AsyncClient, api_key: str | None) -> None:
+        self._config = config
+        self._http = http
+        self._api_key = api_key
+
+    def resume_of(self, call: SampleCall) -> Resume:
+        """`prefill` only where the configuration says so: the models from 3.6 on refuse it, the older ones go on."""
+        return self._config.resume or "none"
+
+    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+        """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
+        key = Key.of(call, self._api_key)
+        failures = Failures(self._config, key)
+        reader = ChunkReader(call, failures)
+        async with open_stream(
+            self._http,
+            self._config,
+            _path(call.model),
+            body=request_body(call, self._config.name),
+            headers=key.as_header("x-goog-api-key"),
+            read_error=failures.read_by(error_of),
+        ) as response:
+            async for chunk in chunks(response):
+                for delta in reader.read(chunk):
+                    yield delta
+            for delta in reader.finish():
+                yield delta
+
+
+def _path(model: str) -> str:
+    """`tunedModels/…` and `models/…` are paths already."""
+    name = quote(model if "/" in model else f"models/{model}", safe="/")
+    return f"/v1beta/{name}:streamGenerateContent?alt=sse"

@@ -1,0 +1,262 @@
+"""Gemini's chunks to deltas.
+
+Each event of the stream is a whole GenerateContentResponse with the next parts. A finish reason may come more than once
+(before a code execution's result, too): the last one counts. An error in the middle comes as a bare JSON object between
+the events, without `data:`.
+
+Sources: ai.google.dev/api/generate-content, /gemini-api/docs/thought-signatures; recorded streams of vercel/ai
+(`packages/google/src/__fixtures__`) and pydantic-ai (`tests/models/cassettes/test_google`); googleapis/js-genai issue
+461 (errors in the stream).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import replace
+
+import httpx
+
+from activities.providers.estimates import estimated_usage
+from activities.providers.failures import Failures
+from activities.providers.gemini.citations import CitedText
+from activities.providers.gemini.conversation import GENERATED_IMAGE
+from activities.providers.gemini.errors import error_in_stream
+from activities.providers.json_objects import as_object
+from activities.providers.logprobs import plain_logprob
+from activities.providers.upstream import chunk_object, is_event_stream
+from open_responses.contracts import SampleCall
+from open_responses.deltas import (
+    Delta,
+    Finish,
+    FinishReason,
+    ProviderItem,
+    ReasoningSeal,
+    ReasoningSummaryDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from open_responses.errors import ProviderRejected, ProviderStreamBroken
+from open_responses.json_types import JsonObject
+from open_responses.sealed_reasoning import mark
+
+_FINISH: Mapping[str, FinishReason] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+}
+# The request itself is at fault, and would be again.
+_FINAL = frozenset({"MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS"})
+_UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED")
+
+
+async def chunks(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
+    """The stream's objects. Without `alt=sse`, as some proxies have it, they come as one array."""
+    if is_event_stream(response):
+        async for text in _texts(response):
+            yield chunk_object(json.loads(text))
+        return
+    read = json.loads(await response.aread())
+    for chunk in read if isinstance(read, list) else [read]:
+        yield chunk_object(chunk)
+
+
+async def _texts(response: httpx.Response) -> AsyncGenerator[str, None]:
+    """The data of each event, and at the end what stands between the events: an error, without any field's name."""
+    data: list[str] = []
+    bare: list[str] = []
+    async for line in _lines(response):
+        if line.startswith("data:"):
+            data.append(line.removeprefix("data:"))
+        elif line and not line.startswith((":", "event:", "id:", "retry:")):
+            bare.append(line)
+        elif not line and data:
+            yield "\n".join(data)
+            data.clear()
+    if bare:
+        yield "\n".join(bare)
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    """Lines by LF and CRLF alone: JSON may hold the other characters that httpx takes for a line's end."""
+    pieces: list[str] = []
+    async for text in response.aiter_text():
+        *ended, rest = text.split("\n")
+        for piece in ended:
+            yield "".join([*pieces, piece]).removesuffix("\r")
+            pieces.clear()
+        pieces.append(rest)
+    if any(pieces):
+        yield "".join(pieces).removesuffix("\r")
+
+
+class ChunkReader:
+    """Turns chunks into deltas, and remembers how the stream ended."""
+
+    def __init__(self, call: SampleCall, failures: Failures) -> None:
+        self._call = call
+        self._failures = failures
+        self._finish: str | None = None
+        self._finish_message = ""
+        self._is_blocked = False
+        self._usage: JsonObject = {}
+        self._model: str | None = None
+        self._calls = 0
+        self._received = 0
+        self._text_signature: str | None = None
+        self._cited = CitedText()
+
+    def read(self, chunk: JsonObject) -> list[Delta]:
+        """The deltas of one chunk. Raises what an `error` in the middle of the stream stands for."""
+        if chunk.get("error"):
+            raise error_in_stream(self._failures, chunk["error"])
+        self._model = chunk.get("modelVersion") or self._model
+        self._usage |= as_object(chunk.get("usageMetadata"))
+        if as_object(chunk.get("promptFeedback")).get("blockReason") not in (None, *_UNSPECIFIED):
+            self._is_blocked = True
+        candidates = chunk.get("candidates") or []
+        return self._candidate(as_object(candidates[0])) if candidates else []
+
+    def finish(self) -> list[Delta]:
+        """What was held back, and the end. Raises ProviderStreamBroken for a stream that ended without saying why."""
+        reason: FinishReason = "content_filter"
+        if not self._is_blocked:
+            reason = self._reason()
+        last = self._end_text() if reason in ("stop", "tool_calls") else []
+        return [*last, Finish(reason, self._counted(), self._model)]
+
+    def _reason(self) -> FinishReason:
+        if self._finish is None:
+            raise self._failures.broken_off()
+        if self._finish not in _FINISH:
+            kind = ProviderRejected if self._finish in _FINAL else ProviderStreamBroken
+            said = f": {self._finish_message[:500]}" if self._finish_message else ""
+            raise kind(f"{self._failures.config.name} broke the answer off: {self._finish}{said}")
+        reason = _FINISH[self._finish]
+        return "tool_calls" if reason == "stop" and self._calls else reason
+
+    def _counted(self) -> Usage:
+        return _usage(self._usage) if self._usage else estimated_usage(self._call, self._received)
+
+    def _candidate(self, candidate: JsonObject) -> list[Delta]:
+        if candidate.get("finishReason") not in (None, *_UNSPECIFIED):
+            self._finish = candidate["finishReason"]
+            self._finish_message = candidate.get("finishMessage") or ""
+        logprobs = _logprobs(as_object(candidate.get("logprobsResult")))
+        deltas: list[Delta] = []
+        for part in as_object(candidate.get("content")).get("parts") or []:
+            for delta in self._part(part):
+                if logprobs and isinstance(delta, TextDelta):
+                    delta, logprobs = replace(delta, logprobs=logprobs), None
+                deltas.append(delta)
+        return [*deltas, *self._cited.annotations(as_object(candidate.get("groundingMetadata")))]
+
+    def _part(self, part: JsonObject) -> list[Delta]:
+        if "functionCall" in part:
+            return [*self._end_text(), *self._function_call(part)]
+        if "executableCode" in part or "codeExecutionResult" in part:
+            kind = "executable_code" if "executableCode" in part else "code_execution_result"
+            return [*self._end_text(), ProviderItem({"type": kind, "part": part})]
+        if "toolCall" in part or "toolResponse" in part:
+            return [*self._end_text(), self._seal({"on": "part", "part": part})]
+        if "inlineData" in part:
+            return self._image(part)
+        return self._thought(part) if part.get("thought") else self._text(part)
+
+    def _text(self, part: JsonObject) -> list[Delta]:
+        """A signature waits for the text's end: an item of its own in the middle would cut the message in two."""
+        text = part.get("text") or ""
+        self._cited.add(text)
+        self._received += len(text)
+        if part.get("thoughtSignature") and self._cited.has_text:
+            self._text_signature = part["thoughtSignature"]
+        return [TextDelta(text)] if text else []
+
+    def _thought(self, part: JsonObject) -> list[Delta]:
+        text = part.get("text") or ""
+        signature = part.get("thoughtSignature")
+        if not text and not signature:
+            return []
+        self._received += len(text)
+        deltas: list[Delta] = [*self._end_text()]
+        if text:
+            deltas.append(ReasoningSummaryDelta(text))
+        if signature:
+            deltas.append(self._seal({"on": "thought", "signature": signature}))
+        return deltas
+
+    def _function_call(self, part: JsonObject) -> list[Delta]:
+        call = as_object(part["functionCall"])
+        arguments = json.dumps(call.get("args") or {}, ensure_ascii=False)
+        self._received += len(arguments)
+        piece = ToolCallDelta(self._calls, arguments, call.get("id") or None, call.get("name") or None)
+        self._calls += 1
+        if part.get("thoughtSignature"):
+            return [self._seal({"on": "call", "signature": part["thoughtSignature"]}), piece]
+        return [piece]
+
+    def _image(self, part: JsonObject) -> list[Delta]:
+        """An image as OpenAI's clients know it, with what Gemini wants back beside it."""
+        data = as_object(part["inlineData"])
+        kind = str(data.get("mimeType") or "")
+        if part.get("thought") or not kind.startswith("image/"):
+            return []
+        item = {
+            "type": GENERATED_IMAGE,
+            "result": data.get("data") or "",
+            "output_format": kind.removeprefix("image/"),
+            "mime_type": kind,
+        }
+        if part.get("thoughtSignature"):
+            item["thought_signature"] = part["thoughtSignature"]
+        return [*self._end_text(), ProviderItem(item)]
+
+    def _end_text(self) -> list[Delta]:
+        signature, self._text_signature = self._text_signature, None
+        self._cited.end_message()
+        return [self._seal({"on": "text", "signature": signature})] if signature else []
+
+    def _seal(self, content: JsonObject) -> ReasoningSeal:
+        """`on` says where it goes back: to the next `call`, the `text` before, the `thought` with this item's summary,
+        or as a `part` of its own.
+        """
+        return ReasoningSeal(mark(self._failures.config.name, json.dumps(content, ensure_ascii=False)))
+
+
+def _logprobs(given: JsonObject) -> list[JsonObject] | None:
+    """The specification's `LogProb` shape of a `logprobsResult`, which tells no bytes."""
+    tops = [as_object(step).get("candidates") or [] for step in given.get("topCandidates") or []]
+    return [
+        {**_plain(chosen), "top_logprobs": [*map(_plain, tops[i] if i < len(tops) else [])]}
+        for i, chosen in enumerate(given.get("chosenCandidates") or [])
+    ] or None
+
+
+def _plain(given: JsonObject) -> JsonObject:
+    return plain_logprob(given.get("token"), given.get("logProbability"))
+
+
+def _usage(given: JsonObject) -> Usage:
+    """`promptTokenCount` holds the cached ones; what built-in tools read comes on top, and thoughts beside the answer.
+    Some models leave `candidatesTokenCount` out: it is what the total leaves.
+    """
+    read = (given.get("promptTokenCount") or 0) + (given.get("toolUsePromptTokenCount") or 0)
+    thoughts = given.get("thoughtsTokenCount") or 0
+    answer = given.get("candidatesTokenCount")
+    if answer is None:
+        answer = max(0, (given.get("totalTokenCount") or 0) - read - thoughts)
+    return Usage(
+        input_tokens=read,
+        output_tokens=answer + thoughts,
+        cached_tokens=given.get("cachedContentTokenCount") or 0,
+        reasoning_tokens=thoughts,
+    )

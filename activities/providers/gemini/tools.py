@@ -1,0 +1,67 @@
+"""Functions and built-in tools as Gemini's `tools` and `toolConfig`.
+
+Sources: ai.google.dev/api/caching (Tool, ToolConfig), /gemini-api/docs/function-calling (modes), /tool-combination.
+"""
+
+from __future__ import annotations
+
+from activities.providers.gemini.models import is_gemini_3
+from activities.providers.gemini.schema import gemini_schema
+from open_responses.contracts import SampleCall
+from open_responses.json_types import JsonObject
+from open_responses.tools import AllowedTools, FunctionChoice, FunctionTool
+
+
+def tool_settings(call: SampleCall) -> JsonObject:
+    """`tools` and `toolConfig`. Which tools go together depends on the model, and Google says so."""
+    built_in = [_built_in(tool) for tool in call.provider_tools]
+    declared = [{"functionDeclarations": [_declaration(tool) for tool in call.tools]}] if call.tools else []
+    settings: JsonObject = {"tools": built_in + declared} if built_in or declared else {}
+    config: JsonObject = {}
+    if call.tools and (calling := _calling_config(call, has_built_in=bool(built_in))):
+        config["functionCallingConfig"] = calling
+    if call.tools and built_in and is_gemini_3(call.model):
+        # Without it, Gemini 3 refuses the two together; with it, it shows the built-in calls as parts of their own.
+        config["includeServerSideToolInvocations"] = True
+    return settings | ({"toolConfig": config} if config else {})
+
+
+def _built_in(tool: JsonObject) -> JsonObject:
+    """`{"type": "google_search", …}` to `{"googleSearch": {…}}`."""
+    first, *others = str(tool["type"]).split("_")
+    return {first + "".join(map(str.capitalize, others)): {k: v for k, v in tool.items() if k != "type"}}
+
+
+def _declaration(tool: FunctionTool) -> JsonObject:
+    declared: JsonObject = {"name": tool.name, "description": tool.description or ""}
+    if tool.parameters:
+        declared["parametersJsonSchema"] = gemini_schema({"type": "object", **tool.parameters})
+    return declared
+
+
+def _calling_config(call: SampleCall, *, has_built_in: bool) -> JsonObject:
+    """VALIDATED is AUTO with the schema enforced: for strict functions, and where AUTO cannot be."""
+    choice = call.tool_choice
+    checked = any(tool.strict for tool in call.tools) or (has_built_in and is_gemini_3(call.model))
+    if isinstance(choice, FunctionChoice):
+        return {"mode": "ANY", "allowedFunctionNames": [choice.name]}
+    if isinstance(choice, AllowedTools):
+        return _allowed_config(choice, checked=checked)
+    if choice in ("none", "required"):
+        return {"mode": "NONE" if choice == "none" else "ANY"}
+    if checked:
+        return {"mode": "VALIDATED"}
+    return {"mode": "AUTO"} if choice == "auto" else {}
+
+
+def _allowed_config(choice: AllowedTools, *, checked: bool) -> JsonObject:
+    """Names are for ANY and VALIDATED alone. A server's name in the set stands for functions that are not known here:
+    then the set is enforced by our server alone.
+    """
+    names = [named.name for named in choice.tools if isinstance(named, FunctionChoice)]
+    limit: JsonObject = {"allowedFunctionNames": names} if len(names) == len(choice.tools) else {}
+    if choice.mode == "none":
+        return {"mode": "NONE"}
+    if choice.mode == "required":
+        return {"mode": "ANY", **limit}
+    return {"mode": "VALIDATED", **limit} if limit or checked else {"mode": "AUTO"}

@@ -1,0 +1,5 @@
+"""Ollama's own API."""
+
+from activities.providers.ollama.adapter import Ollama
+
+__all__ = ["Ollama"]

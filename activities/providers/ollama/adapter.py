@@ -1,0 +1,56 @@
+"""Ollama's own API: `POST /api/chat`, one JSON object on each line.
+
+Sources: docs.ollama.com (openapi.yaml), `api/types.go` and `server/routes.go` of Ollama 0.33.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from functools import partial
+
+import httpx
+
+from activities.providers.failures import Failures
+from activities.providers.keys import Key
+from activities.providers.ollama.errors import error_for, hint_to_start
+from activities.providers.ollama.request import request_body
+from activities.providers.ollama.stream import LineReader
+from activities.providers.prefill import takes_prefill
+from activities.providers.upstream import ndjson_objects, open_stream
+from open_responses.config import ProviderConfig
+from open_responses.contracts import Resume, SampleCall
+from open_responses.deltas import Delta
+
+
+class Ollama:
+    """Translates one turn to a chat, and its lines to deltas."""
+
+    def __init__(self, config: ProviderConfig, http: httpx.AsyncClient, api_key: str | None) -> None:
+        self._config = config
+        self._http = http
+        self._api_key = api_key
+
+    def resume_of(self, call: SampleCall) -> Resume:
+        """Ollama continues a trailing assistant message (ollama/ollama#6778)."""
+        return self._config.resume or "prefill" if takes_prefill(call) else "none"
+
+    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+        """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
+        key = Key.of(call, self._api_key)
+        failures = Failures(self._config, key)
+        error_of = partial(error_for, call.model)
+        reader = LineReader(call, failures)
+        with hint_to_start(self._config):
+            async with open_stream(
+                self._http,
+                self._config,
+                "/api/chat",
+                body=request_body(call, self._config.name),
+                headers=key.as_bearer(),
+                read_error=failures.read_by(error_of),
+            ) as response:
+                async for line in ndjson_objects(response):
+                    for delta in reader.read(line):
+                        yield delta
+                for delta in reader.finish():
+                    yield delta

@@ -1,0 +1,93 @@
+"""Ollama's lines to deltas.
+
+Sources: docs.ollama.com (openapi.yaml), `api/types.go` of Ollama 0.33.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from activities.providers.estimates import estimated_usage
+from activities.providers.failures import Failures
+from activities.providers.json_objects import as_object
+from activities.providers.logprobs import logprobs_of
+from activities.providers.ollama.errors import error_in_stream
+from open_responses import sealed_reasoning
+from open_responses.contracts import SampleCall
+from open_responses.deltas import (
+    Delta,
+    Finish,
+    FinishReason,
+    ReasoningDelta,
+    ReasoningSeal,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from open_responses.json_types import JsonObject
+
+_FINISH: Mapping[str, FinishReason] = {"length": "length"}
+
+
+class LineReader:
+    """Turns lines into deltas, and remembers how the answer ended."""
+
+    def __init__(self, call: SampleCall, failures: Failures) -> None:
+        self._asked = call
+        self._failures = failures
+        self._last: JsonObject | None = None
+        self._thought = False
+        self._calls = 0
+        self._received = 0
+
+    def read(self, line: JsonObject) -> list[Delta]:
+        """The deltas of one line. Raises what an error in the middle of the stream stands for."""
+        if "error" in line:
+            raise error_in_stream(self._asked.model, self._failures, line)
+        message = as_object(line.get("message"))
+        deltas: list[Delta] = []
+        if message.get("thinking"):
+            self._thought = True
+            deltas.append(ReasoningDelta(message["thinking"]))
+            self._received += len(message["thinking"])
+        if message.get("content"):
+            deltas += self._seal()
+            deltas.append(TextDelta(message["content"], logprobs_of(line.get("logprobs"))))
+            self._received += len(message["content"])
+        for call in message.get("tool_calls") or []:
+            deltas += [*self._seal(), self._call(as_object(call))]
+        if line.get("done"):
+            self._last = line
+        return deltas
+
+    def finish(self) -> list[Delta]:
+        """The last deltas. Raises ProviderStreamBroken for a stream that ended without its last line."""
+        if self._last is None:
+            raise self._failures.broken_off()
+        reason = _FINISH.get(self._last.get("done_reason") or "", "tool_calls" if self._calls else "stop")
+        return [*self._seal(), Finish(reason, self._usage(self._last), self._last.get("model"))]
+
+    def _seal(self) -> list[Delta]:
+        """Nothing is kept but whose the reasoning is, so that no other provider gets it."""
+        if not self._thought:
+            return []
+        self._thought = False
+        return [ReasoningSeal(sealed_reasoning.mark(self._failures.config.name, json.dumps({"field": "thinking"})))]
+
+    def _call(self, call: JsonObject) -> ToolCallDelta:
+        """A call comes whole. The index is ours: the server's is not in all versions."""
+        function = as_object(call.get("function"))
+        arguments: Any = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+        self._received += len(text)
+        self._calls += 1
+        return ToolCallDelta(self._calls - 1, text, call.get("id") or None, function.get("name") or None)
+
+    def _usage(self, last: JsonObject) -> Usage:
+        """`prompt_eval_count` includes what came from the cache. Reasoning is not counted apart."""
+        if "eval_count" not in last and "prompt_eval_count" not in last:
+            return estimated_usage(self._asked, self._received)
+        cached = last.get("prompt_eval_cached_count") or 0
+        return Usage(last.get("prompt_eval_count") or cached, last.get("eval_count") or 0, cached)

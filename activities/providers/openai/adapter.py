@@ -1,0 +1,80 @@
+"""OpenAI's Responses API, and other servers of it: `POST /responses` with `stream: true`, and
+`GET /responses/{id}?stream=true` for an answer that broke off.
+
+Source: OpenAI's API reference, Responses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from urllib.parse import quote
+
+import httpx
+
+from activities.providers.failures import Failures
+from activities.providers.keys import Key
+from activities.providers.openai.errors import error_of, error_of_resumed
+from activities.providers.openai.request import request_body
+from activities.providers.openai.stream import EventReader, drain, events
+from activities.providers.upstream import open_stream
+from open_responses.config import ProviderConfig
+from open_responses.contracts import Resume, SampleCall
+from open_responses.deltas import Delta, Finish, Usage
+
+# OpenAI refuses a smaller max_output_tokens.
+_LEAST_OUTPUT = 16
+
+
+class OpenAIResponses:
+    """Translates one turn to a response that is stored nowhere, or to a background response that can be read again."""
+
+    def __init__(self, config: ProviderConfig, http: httpx.AsyncClient, api_key: str | None) -> None:
+        self._config = config
+        self._http = http
+        self._api_key = api_key
+        self._resume: Resume = "background" if config.resume == "background" else "none"
+
+    def resume_of(self, call: SampleCall) -> Resume:
+        return self._resume
+
+    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+        """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest.
+
+        With less left of the budget than OpenAI lets one ask for, the answer is over before it began.
+        """
+        if call.max_output_tokens is not None and call.max_output_tokens < _LEAST_OUTPUT and not call.resume_token:
+            yield Finish("length", Usage())
+            return
+        key = Key.of(call, self._api_key)
+        failures = Failures(self._config, key)
+        reader = EventReader(call, failures, resumes=self._resume == "background")
+        async with self._opened(call, key, failures) as response, contextlib.aclosing(events(response)) as answer:
+            async for kind, event in answer:
+                for delta in reader.read(kind, event):
+                    yield delta
+                if reader.has_ended:
+                    break
+            await drain(answer)
+            yield reader.finish()
+
+    def _opened(
+        self, call: SampleCall, key: Key, failures: Failures
+    ) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
+        if call.resume_token:
+            return open_stream(
+                self._http,
+                self._config,
+                f"/responses/{quote(call.resume_token, safe='')}?stream=true",
+                body=None,
+                headers=key.as_bearer(),
+                read_error=failures.read_by(error_of_resumed),
+            )
+        return open_stream(
+            self._http,
+            self._config,
+            "/responses",
+            body=request_body(call, self._config.name, background=self._resume == "background"),
+            headers=key.as_bearer(),
+            read_error=failures.read_by(error_of),
+        )

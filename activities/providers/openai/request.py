@@ -1,0 +1,64 @@
+"""A turn as the body of OpenAI's `POST /responses`.
+
+Source: OpenAI's API reference, `POST /responses`, by the types of its Python SDK (openai 3.54,
+`types/responses/response_create_params.py`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from activities.providers.logprobs import LOGPROBS
+from activities.providers.openai.conversation import input_items
+from activities.providers.openai.tools import tool_choice_of, tools_of
+from open_responses.contracts import SampleCall
+from open_responses.items import Reasoning
+from open_responses.json_types import JsonObject
+
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+# These refuse a request for encrypted reasoning, and reasoning in their input.
+_WITHOUT_REASONING = re.compile(r"(?:^|[/:])(?:gpt-3\.5|gpt-4|chatgpt|gpt-5-chat)")
+
+
+def request_body(call: SampleCall, provider: str, *, background: bool) -> JsonObject:
+    """The upstream request. What the client did not set is not sent.
+
+    What grows or changes from turn to turn stands at the end, so that the bytes before it stay the same. `provider` is
+    the name that reasoning was sealed with. Raises InvalidRequest for what OpenAI cannot take at all.
+    """
+    reasons = _WITHOUT_REASONING.search(call.model) is None
+    body: JsonObject = {"model": call.model, "stream": True, "store": background}
+    if background:
+        body["background"] = True
+    include = _include(call, reasons)
+    if include:
+        body["include"] = include
+    body |= _settings(call) | tools_of(call)
+    items = call.items if reasons else [item for item in call.items if not isinstance(item, Reasoning)]
+    body["input"] = input_items(items, provider, stored=background)
+    body |= tool_choice_of(call)
+    if call.max_output_tokens is not None:
+        body["max_output_tokens"] = call.max_output_tokens
+    return body
+
+
+def _include(call: SampleCall, reasons: bool) -> list[str]:
+    wanted: list[str] = [ENCRYPTED_REASONING, *(call.request.include or [])]
+    if call.request.top_logprobs:
+        wanted.append(LOGPROBS)
+    return [name for name in dict.fromkeys(wanted) if reasons or name != ENCRYPTED_REASONING]
+
+
+def _settings(call: SampleCall) -> JsonObject:
+    asked = call.request
+    settings: JsonObject = {"instructions": asked.instructions} if asked.instructions else {}
+    for name in ("temperature", "top_p", "top_logprobs", "service_tier", "prompt_cache_key", "safety_identifier"):
+        value = getattr(asked, name)
+        if value is not None:
+            settings[name] = value
+    for name in ("reasoning", "text"):
+        value = getattr(asked, name)
+        given = {} if value is None else value.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if given:
+            settings[name] = given
+    return settings

@@ -1,0 +1,57 @@
+"""Any server of OpenAI's Chat Completions API: vLLM, SGLang, llama.cpp, Groq, Together, DeepSeek, Mistral, LM Studio,
+OpenRouter, xAI, z.ai, and OpenAI itself: `POST /chat/completions` with `stream: true`.
+
+What the others have otherwise than OpenAI is in `dialects.py`, where it is about requests, and in `stream.py`, where it
+is about answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import httpx
+
+from activities.providers.failures import Failures
+from activities.providers.keys import Key
+from activities.providers.openai_chat.dialects import dialect_of
+from activities.providers.openai_chat.errors import error_of
+from activities.providers.openai_chat.request import request_body
+from activities.providers.openai_chat.stream import ChunkReader, chunks
+from activities.providers.prefill import takes_prefill
+from activities.providers.upstream import open_stream
+from open_responses.config import ProviderConfig
+from open_responses.contracts import Resume, SampleCall
+from open_responses.deltas import Delta
+
+
+class OpenAIChat:
+    """Translates one turn to a chat completion and its chunks to deltas."""
+
+    def __init__(self, config: ProviderConfig, http: httpx.AsyncClient, api_key: str | None) -> None:
+        self._config = config
+        self._http = http
+        self._api_key = api_key
+        self._dialect = dialect_of(config.base_url)
+        self._resume = config.resume or self._dialect.resume
+
+    def resume_of(self, call: SampleCall) -> Resume:
+        return self._resume if takes_prefill(call) else "none"
+
+    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+        """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
+        key = Key.of(call, self._api_key)
+        failures = Failures(self._config, key)
+        reader = ChunkReader(call, failures)
+        async with open_stream(
+            self._http,
+            self._config,
+            "/chat/completions",
+            body=request_body(call, self._config.name, self._dialect, self._resume),
+            headers=key.as_bearer(),
+            read_error=failures.read_by(error_of),
+        ) as response:
+            async for event, chunk in chunks(response):
+                for delta in reader.read(chunk, event):
+                    yield delta
+            for delta in reader.finish():
+                yield delta

@@ -1,0 +1,88 @@
+"""The reasoning in a chat completion's chunks, under each server's name.
+
+Sources: docs.vllm.ai features/reasoning_outputs, groq's SDK 1.7 (`reasoning`), mistralai's SDK 3.7 (`ThinkChunk`),
+openrouter.ai/docs reasoning-tokens (`reasoning_details`, whose pieces are merged by `index`: agno-agi/agno#5802).
+"""
+
+from __future__ import annotations
+
+import json
+
+from activities.providers.json_objects import as_object
+from open_responses import sealed_reasoning
+from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, ReasoningSummaryDelta
+from open_responses.json_types import JsonObject
+
+
+class Thoughts:
+    """The reasoning of an answer, and what goes back with it: the name of its field, OpenRouter's details, Mistral's
+    signature.
+
+    It is sealed before what is said next. Details that come with the answer itself (Gemini's signatures of calls) wait
+    for its end, so that they do not break its message in two.
+    """
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._seal: JsonObject = {}
+        self._details: list[JsonObject] = []
+        self._is_open = True
+
+    def read(self, delta: JsonObject) -> list[Delta]:
+        details = [as_object(detail) for detail in delta.get("reasoning_details") or ()]
+        for detail in details:
+            self._merge(detail)
+        said = [told for detail in details if (told := _told(detail)) is not None]
+        for name in ("reasoning_content", "reasoning"):
+            text = delta.get(name)
+            if isinstance(text, str) and text:
+                self._seal["field"] = name
+                said = said or [ReasoningDelta(text)]
+                break
+        self._is_open = self._is_open or bool(said)
+        return said
+
+    def read_chunk(self, part: JsonObject) -> list[Delta]:
+        given = part.get("thinking")
+        texts = [given] if isinstance(given, str) else [as_object(piece).get("text") for piece in given or ()]
+        self._seal["field"] = "content"
+        if part.get("signature"):
+            self._seal["signature"] = part["signature"]
+        self._is_open = True
+        return [ReasoningDelta(text) for text in texts if text]
+
+    def before_output(self) -> list[Delta]:
+        sealed = self.at_end() if self._is_open else []
+        self._is_open = False
+        return sealed
+
+    def at_end(self) -> list[Delta]:
+        kept: JsonObject = {"details": self._details} if self._details else self._seal
+        if not kept:
+            return []
+        self._details, self._seal = [], {}
+        return [ReasoningSeal(sealed_reasoning.mark(self._provider, json.dumps(kept, ensure_ascii=False)))]
+
+    def _merge(self, detail: JsonObject) -> None:
+        """Pieces of one block have its type and index; the signature may come last and alone."""
+        at = detail.get("index")
+        for known in reversed(self._details):
+            if at is not None and (known.get("index"), known.get("type")) == (at, detail.get("type")):
+                break
+        else:
+            self._details.append(dict(detail))
+            return
+        for name, value in detail.items():
+            grows = name in ("text", "summary", "data") and isinstance(known.get(name), str) and isinstance(value, str)
+            if grows:
+                known[name] += value
+            elif value is not None:
+                known[name] = value
+
+
+def _told(detail: JsonObject) -> Delta | None:
+    if detail.get("type") == "reasoning.text" and detail.get("text"):
+        return ReasoningDelta(detail["text"])
+    if detail.get("type") == "reasoning.summary" and detail.get("summary"):
+        return ReasoningSummaryDelta(detail["summary"])
+    return None

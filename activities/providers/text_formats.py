@@ -1,0 +1,37 @@
+"""`text.format` and `text.verbosity`, and how they are said in words to a model whose API has no parameter for them.
+
+The words are the same on each turn, since prompt caches go by prefix.
+"""
+
+from __future__ import annotations
+
+import json
+
+from open_responses.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
+
+_VERBOSITY = {"low": "Keep your answer short.", "high": "Answer at length and in detail."}
+
+
+def json_format(request: CreateResponse) -> JsonObjectFormat | JsonSchemaFormat | None:
+    """The form of JSON that the answer has to have; None for plain text."""
+    wanted = request.text.format if request.text is not None else None
+    return wanted if isinstance(wanted, JsonObjectFormat | JsonSchemaFormat) else None
+
+
+def format_in_words(request: CreateResponse) -> str | None:
+    """The order to answer in `text.format`; None for plain text."""
+    wanted = json_format(request)
+    if wanted is None:
+        return None
+    if isinstance(wanted, JsonObjectFormat):
+        return "Answer with one JSON object and nothing else: no words around it, no code fence."
+    about = f" It is: {wanted.description}" if wanted.description else ""
+    return (
+        "Answer with JSON and nothing else: no words around it, no code fence. It must be valid against this JSON "
+        f"Schema ({wanted.name}).{about}\n{json.dumps(wanted.schema_, ensure_ascii=False)}"
+    )
+
+
+def verbosity_in_words(request: CreateResponse) -> str | None:
+    """`text.verbosity`; None for what needs no word."""
+    return _VERBOSITY.get(request.text.verbosity or "") if request.text is not None else None

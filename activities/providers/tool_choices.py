@@ -1,0 +1,27 @@
+"""The tool choice, without what the server enforces by itself."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from open_responses.contracts import SampleCall
+from open_responses.tools import AllowedTools, FunctionChoice, McpChoice
+
+Choice: TypeAlias = Literal["none", "auto", "required"] | FunctionChoice | None
+
+
+def plain_choice(call: SampleCall) -> Choice:
+    """Of `allowed_tools` the mode alone: the server enforces the set. None where the client chose nothing.
+
+    The offer names the functions of an MCP server by themselves; `required` is what is left of the server's choice.
+    """
+    choice = call.tool_choice
+    if isinstance(choice, AllowedTools):
+        return choice.mode
+    return "required" if isinstance(choice, McpChoice) else choice
+
+
+def is_forced(call: SampleCall) -> bool:
+    """Whether the model must call a tool."""
+    choice = plain_choice(call)
+    return choice == "required" or isinstance(choice, FunctionChoice)

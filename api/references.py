@@ -1,0 +1,79 @@
+"""`item_reference` in the input: the stored item that it stands for takes its place (ITEM-10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.app_state import AppState
+from api.lookup import owned_record
+from open_responses.errors import InvalidRequest, NotFound
+from open_responses.ids import place_of
+from open_responses.io.store import Record
+from open_responses.items import INPUT_ITEM, InputItem, ItemReference
+from open_responses.json_types import JsonObject
+from open_responses.listed_items import listed_input
+from open_responses.requests import CreateResponse
+
+
+async def resolved(state: AppState, tenant: str, asked: CreateResponse) -> CreateResponse:
+    """The request with the items themselves.
+
+    An item is found by its id alone if it is one of ours, else among the items of the responses that the request
+    continues. Raises InvalidRequest for one that is unknown, another tenant's, or not finished.
+    """
+    if isinstance(asked.input, str) or not any(isinstance(item, ItemReference) for item in asked.input):
+        return asked
+    items: list[InputItem] = []
+    for index, item in enumerate(asked.input):
+        items.append(await _item(state, tenant, asked, item, index) if isinstance(item, ItemReference) else item)
+    return asked.model_copy(update={"input": items})
+
+
+async def _item(state: AppState, tenant: str, asked: CreateResponse, reference: ItemReference, index: int) -> InputItem:
+    found = await _stored(state, tenant, asked, reference.id)
+    if found is None:
+        raise InvalidRequest(
+            f"Item with id {reference.id[:80]!r} not found.", param=f"input[{index}].id", code="item_not_found"
+        )
+    if found.get("status") == "in_progress":
+        raise InvalidRequest(
+            f"Item {reference.id[:80]!r} is not finished yet.", param=f"input[{index}].id", code="item_in_progress"
+        )
+    return INPUT_ITEM.validate_python(found)
+
+
+async def _stored(state: AppState, tenant: str, asked: CreateResponse, item_id: str) -> JsonObject | None:
+    place = place_of(item_id)
+    if place is not None:
+        response_id, _ = place
+        try:
+            found = _named(_items_of(await owned_record(state, tenant, response_id)), item_id)
+        except NotFound:
+            found = None
+        if found is not None:
+            return found
+    return await _in_the_chain(state, tenant, asked.previous_response_id, item_id)
+
+
+async def _in_the_chain(
+    state: AppState, tenant: str, previous_response_id: str | None, item_id: str
+) -> JsonObject | None:
+    """An item that a client named itself, in what it continues."""
+    if previous_response_id is None:
+        return None
+    try:
+        newest = await owned_record(state, tenant, previous_response_id)
+    except NotFound:
+        return None
+    for record in (newest, *reversed(await state.records.load_all(newest.ancestors))):
+        if record is not None and (found := _named(_items_of(record), item_id)) is not None:
+            return found
+    return None
+
+
+def _items_of(record: Record) -> Sequence[JsonObject]:
+    return [*record.output, *listed_input(record.start.response_id, record.start.request)]
+
+
+def _named(items: Sequence[JsonObject], item_id: str) -> JsonObject | None:
+    return next((item for item in items if item.get("id") == item_id), None)

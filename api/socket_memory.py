@@ -1,0 +1,76 @@
+"""What a connection remembers: its newest response, if that is stored nowhere (WS-4).
+
+What this prevents: a chain that dies with its process. The next response carries in its own start what is remembered,
+and from then on its workflow needs neither this connection nor this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from open_responses.conversation import check_calls_are_answered
+from open_responses.json_types import JsonObject
+from open_responses.payloads import Remembered, RememberedTurn, StartResponse
+from open_responses.requests import CreateResponse
+
+
+@dataclass(frozen=True, slots=True)
+class HeldResponse:
+    """A response that only its connection has, and what came before it.
+
+    `ancestors` are the stored responses at the chain's beginning, oldest first; `turns` came after them, this response
+    last. `own` are the functions that the server ran in it. `size` is that of the turns, in bytes of JSON.
+    """
+
+    response_id: str
+    ancestors: tuple[str, ...]
+    turns: tuple[RememberedTurn, ...]
+    own: frozenset[str]
+    size: int
+    is_warm_up: bool = False
+    is_checked: bool = False
+
+    @property
+    def remembered(self) -> Remembered:
+        return Remembered(after=self.ancestors[-1] if self.ancestors else None, turns=list(self.turns))
+
+    @property
+    def waiting_input(self) -> list[JsonObject]:
+        """The input of a warm-up, which a request without any of its own is to answer."""
+        return self.turns[-1].input if self.is_warm_up else []
+
+    def before_input(self) -> HeldResponse:
+        """What came before the input of a warm-up. It was checked when it came."""
+        return replace(self, turns=self.turns[:-1], is_warm_up=False, is_checked=True)
+
+    def ancestors_for(self, asked: CreateResponse) -> tuple[str, ...]:
+        """The stored ancestors of a request that continues this response. Raises InvalidRequest for calls that its
+        input does not answer."""
+        if not self.is_checked:
+            check_calls_are_answered(asked.input_items(), self.turns[-1].output, own=self.own)
+        return self.ancestors
+
+
+def held_after(
+    start: StartResponse,
+    ancestors: tuple[str, ...],
+    output: Sequence[JsonObject],
+    *,
+    size_before: int = 0,
+    is_warm_up: bool = False,
+) -> HeldResponse:
+    """What is to be remembered of a response that has ended. A warm-up may come without an input: that is empty."""
+    given = start.request.model_dump(mode="json", exclude_unset=True)["input"]
+    if isinstance(given, str):
+        given = [{"type": "message", "role": "user", "content": given}] if given or not is_warm_up else []
+    turn = RememberedTurn(input=given, output=list(output))
+    earlier = start.remembered.turns if start.remembered is not None else []
+    return HeldResponse(
+        response_id=start.response_id,
+        ancestors=ancestors,
+        turns=(*earlier, turn),
+        own=frozenset(tool.name for tool in start.hosted),
+        size=size_before + len(turn.model_dump_json()),
+        is_warm_up=is_warm_up,
+    )

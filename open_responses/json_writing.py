@@ -1,0 +1,53 @@
+"""Can a value that was read from JSON, or made by somebody's code, be written as JSON again?
+
+What this prevents: arguments or a schema that one library reads and the next one refuses to write, in the middle of
+a workflow, where nobody is left to hear of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pydantic_core import PydanticSerializationError, to_json
+
+MAX_DEPTH = 64
+"""Levels of objects and arrays. Writers stop at some 250, and what we write is put into other objects."""
+
+
+def writing_problem(value: object) -> str | None:
+    """Why a value cannot be carried on, as in "it is nested more than 64 levels deep"; None if it can."""
+    problem = _shape_problem(value)
+    if problem is not None:
+        return problem
+    try:
+        to_json(value)
+    except PydanticSerializationError as error:
+        if "surrogates" in str(error):
+            return "it holds half of a surrogate pair, which is not a character"
+        return "it holds what JSON has no form for"
+    return None
+
+
+def whole_characters(text: str) -> str:
+    """The text with each lone half of a surrogate pair replaced: UTF-8 has no form for it."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _shape_problem(value: object) -> str | None:
+    """Level by level, not by recursion: the value may be too deep for that."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[object] = []
+        for node in level:
+            if isinstance(node, dict):
+                inner += node.values()
+            elif isinstance(node, list | tuple):
+                inner += node
+            elif isinstance(node, float) and not math.isfinite(node):
+                return "it holds a number that is not finite"
+        if not inner:
+            return None
+        level = inner
+    return f"it is nested more than {MAX_DEPTH} levels deep"

@@ -1,0 +1,38 @@
+"""A request's input as a list of items with ids and statuses: what `GET …/input_items` shows."""
+
+from __future__ import annotations
+
+from open_responses.ids import FIRST_INPUT_INDEX, member_id
+from open_responses.json_types import JsonObject
+from open_responses.requests import CreateResponse
+
+_PREFIXES = {
+    "message": "msg_",
+    "function_call": "fc_",
+    "function_call_output": "fco_",
+    "reasoning": "rs_",
+    "mcp_call": "mcp_",
+    "mcp_list_tools": "mcpl_",
+    "compaction": "cmp_",
+}
+
+
+def listed_input(response_id: str, request: CreateResponse) -> list[JsonObject]:
+    """The items, oldest first. Those that came without an id get one that stays the same at every call."""
+    given = request.model_dump(mode="json", exclude_unset=True)["input"]
+    if isinstance(given, str):
+        given = [{"type": "message", "role": "user", "content": given}]
+    return [_listed(response_id, index, item) for index, item in enumerate(given)]
+
+
+def _listed(response_id: str, index: int, item: JsonObject) -> JsonObject:
+    kind = item.get("type") or "message"
+    own = member_id(_PREFIXES.get(kind, "item_"), response_id, FIRST_INPUT_INDEX + index)
+    listed = {**item, "type": kind, "id": item.get("id") or own}
+    if kind == "message":
+        listed["status"] = item.get("status") or "completed"
+        if isinstance(item["content"], str):
+            part = "output_text" if item["role"] == "assistant" else "input_text"
+            extra: JsonObject = {"annotations": [], "logprobs": []} if part == "output_text" else {}
+            listed["content"] = [{"type": part, "text": item["content"], **extra}]
+    return listed

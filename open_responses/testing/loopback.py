@@ -1,0 +1,118 @@
+"""An upstream on loopback: gives canned answers, keeps what it was asked, and sees when a client hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Canned:
+    """One HTTP answer, byte for byte.
+
+    `cut` sends the body in pieces of so many bytes. `holds` keeps the connection open behind the body, as a stream that
+    goes on would; `breaks` drops it in the middle of what was announced.
+    """
+
+    body: bytes = b""
+    content_type: str = "application/json"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    holds: bool = False
+    breaks: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request. `head` is its first line and its headers, as they came."""
+
+    head: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body, JSON's escapes undone: to look for a text in it."""
+        try:
+            return json.dumps(json.loads(self.body), ensure_ascii=False)
+        except ValueError:
+            return self.body.decode(errors="replace")
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Loopback:
+    """`async with Loopback(answer) as upstream:`. Each request takes the next answer, the last one again and again.
+
+    Without any answer it accepts connections and is silent. `hung_up` is set when a client has closed its connection
+    before the answer was over.
+    """
+
+    def __init__(self, *answers: Canned) -> None:
+        self.asked: list[Asked] = []
+        self.hung_up = asyncio.Event()
+        self.port = 0
+        self._answers = list(answers)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            self.asked.append(await _read_request(reader))
+            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0] if self._answers else None
+            if answer is not None:
+                await _send(writer, answer)
+            if answer is None or answer.holds:
+                await reader.read()
+                self.hung_up.set()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.hung_up.set()
+        finally:
+            writer.close()
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Asked:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
+    if fields.get("transfer-encoding") != "chunked":
+        return Asked(head, await reader.readexactly(int(fields.get("content-length", "0"))))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    return Asked(head, body)
+
+
+async def _send(writer: asyncio.StreamWriter, answer: Canned) -> None:
+    head = [f"HTTP/1.1 {answer.status} Canned", f"Content-Type: {answer.content_type}", "Connection: close"]
+    head += [f"{name}: {value}" for name, value in answer.headers.items()]
+    if answer.breaks:
+        head.append(f"Content-Length: {len(answer.body) + 1}")
+    writer.write("\r\n".join([*head, "", ""]).encode())
+    step = answer.cut or max(1, len(answer.body))
+    for start in range(0, len(answer.body), step):
+        writer.write(answer.body[start : start + step])
+        await writer.drain()
+        await asyncio.sleep(0)

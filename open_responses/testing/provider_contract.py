@@ -1,0 +1,427 @@
+"""The contract of a provider adapter, as tests that anyone can run on theirs.
+
+    class TestMine(ProviderContract):
+        text = Canned(b'{"say": "Hello "}\n{"say": "you"}\n{"end": "stop"}\n', "application/x-ndjson")
+        tool_calls = Canned(b'{"call": "get_weather", "with": {"city": "Oslo"}}\n{"end": "calls"}\n')
+
+        @asynccontextmanager
+        async def adapter(self, config, api_key):
+            async with httpx.AsyncClient() as http:
+                yield Adapter(config, http, api_key)
+
+pytest runs the methods as they are (with pytest-asyncio in its mode `auto`, or with anyio); without pytest,
+`await TestMine().run()` lists what does not hold. What an upstream of yours answers is all that you write: the kit
+gives it out on a port of its own, cuts it to pieces, breaks it off, and reads what was asked for it.
+
+What does not apply is left as None, and its checks are skipped; a check that asks too much of your API is overridden.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, get_args
+from unittest import SkipTest
+
+from open_responses import sealed_reasoning
+from open_responses.config import ProviderConfig
+from open_responses.contracts import Provider, Resume, SampleCall
+from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, ReasoningSummaryDelta, ResumeToken
+from open_responses.errors import (
+    InvalidRequest,
+    OpenResponsesError,
+    ProviderAuthentication,
+    ProviderError,
+    ProviderRateLimited,
+)
+from open_responses.requests import CreateResponse
+from open_responses.testing.delta_checks import check_stream, fail, items_of, text_of
+from open_responses.testing.loopback import Asked, Canned, Loopback
+from open_responses.testing.prefixes import difference, without
+from open_responses.tools import FunctionTool
+
+__all__ = ["Canned", "Finding", "ProviderContract", "call_of"]
+
+_KEY = "key-of-the-configuration"
+_OWN_KEY = "key-of-the-request"
+_CUTS = 24
+_STATUSES = (400, 401, 403, 404, 429, 500, 503)
+_WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+_CLOCK = {"type": "function", "name": "get_time"}
+# Base64 that is valid, and easy to find again.
+_PICTURE = "iVBORw0KGgoContractPicture00"
+_DOCUMENT = "JVBERi0xLjQKContractDocument"
+_PARTS: Sequence[tuple[str, dict[str, Any]]] = (
+    ("https://example.com/contract.png", {"type": "input_image", "image_url": "https://example.com/contract.png"}),
+    (_PICTURE, {"type": "input_image", "image_url": f"data:image/png;base64,{_PICTURE}"}),
+    (_DOCUMENT, {"type": "input_file", "filename": "a.pdf", "file_data": f"data:application/pdf;base64,{_DOCUMENT}"}),
+    ("https://example.com/contract.pdf", {"type": "input_file", "file_url": "https://example.com/contract.pdf"}),
+    ("UklGRgContractSound0", {"type": "input_audio", "input_audio": {"data": "UklGRgContractSound0", "format": "wav"}}),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What does not hold."""
+
+    check: str
+    problem: str
+
+
+class ProviderContract:
+    """Subclass it: `adapter`, and what your upstream answers, as `Canned`.
+
+    - `text`: a plain answer, its text in two pieces or more, to the end;
+    - `tool_calls`: a call of `get_weather`, of `get_time`, or of both, with arguments;
+    - `reasoning`: reasoning, then text;
+    - `error_in_stream`: an error in the middle of an answer, in your upstream's form.
+
+    `settings` go to the configuration (`resume`, `timeout_seconds` …), `path` is what stands behind the host in
+    `base_url`. `moving` are members of a request that mark a place in it and move on with it (Anthropic's breakpoints);
+    what takes longer than `patience_seconds` hangs.
+    """
+
+    text: ClassVar[Canned]
+    tool_calls: ClassVar[Canned | None] = None
+    reasoning: ClassVar[Canned | None] = None
+    error_in_stream: ClassVar[Canned | None] = None
+
+    model: ClassVar[str] = "model-1"
+    path: ClassVar[str] = ""
+    settings: ClassVar[dict[str, Any]] = {}
+    moving: ClassVar[frozenset[str]] = frozenset()
+    patience_seconds: ClassVar[float] = 5.0
+
+    def adapter(self, config: ProviderConfig, api_key: str | None) -> AbstractAsyncContextManager[Provider]:
+        """The adapter for this configuration, with its HTTP client, which is closed behind it."""
+        raise NotImplementedError
+
+    def refusal(self, status: int, message: str) -> Canned:
+        """How your upstream refuses a request."""
+        body = {"error": {"message": message}}
+        return Canned(json.dumps(body).encode(), status=status, headers={"Retry-After": "7"})
+
+    async def run(self) -> list[Finding]:
+        """Runs every check; none of them stops the others."""
+        findings = []
+        for name in (name for name in dir(self) if name.startswith("test_")):
+            try:
+                await getattr(self, name)()
+            except SkipTest:
+                continue
+            except Exception as error:  # noqa: BLE001 - the kit's border
+                problem = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+                findings.append(Finding(name.removeprefix("test_"), problem))
+        return findings
+
+    # --- the answer
+
+    async def test_a_plain_answer_is_text_and_one_finish(self) -> None:
+        deltas = await self._answered(self.text)
+        finish = check_stream(deltas)
+        if finish.reason != "stop":
+            fail(f"an answer that came to its end is a `stop`, not a {finish.reason!r}")
+        if sum(bool(text_of([delta])) for delta in deltas) < 2:
+            fail("text is passed on as it comes; this came in one piece (does `text` have two?)")
+
+    async def test_calls_have_names_ids_and_arguments(self) -> None:
+        deltas = await self._answered(_given(self.tool_calls, "tool_calls"), _with_tools())
+        finish = check_stream(deltas)
+        called = [item for item in items_of(deltas) if item["type"] == "function_call"]
+        if not called or finish.reason != "tool_calls":
+            fail(f"calls end in `tool_calls`: here are {len(called)} calls, and a {finish.reason!r}")
+        for item in called:
+            if not isinstance(json.loads(item["arguments"]), dict):
+                fail(f"the arguments of a call are a JSON object: {item['arguments']!r}")
+
+    async def test_reasoning_is_an_item_that_only_its_maker_reads_again(self) -> None:
+        deltas = await self._answered(_given(self.reasoning, "reasoning"))
+        check_stream(deltas)
+        if not any(isinstance(delta, ReasoningDelta | ReasoningSummaryDelta | ReasoningSeal) for delta in deltas):
+            fail("the answer to `reasoning` has no reasoning in it")
+        for delta in deltas:
+            if isinstance(delta, ReasoningSeal) and not _is_ours(delta.data):
+                fail("a seal is marked with the provider's name: `sealed_reasoning.mark(config.name, …)`")
+        again = [*_user("What is it?"), *items_of(deltas), *_user("And now?")]
+        await self._asked(call_of(again, model=self.model))
+
+    async def test_an_answer_cut_at_every_byte_is_the_same(self) -> None:
+        for answer in self._answers():
+            whole, cut = Canned(answer.body, answer.content_type), Canned(answer.body, answer.content_type, cut=1)
+            if _bare(await self._answered(whole, _with_tools())) != _bare(await self._answered(cut, _with_tools())):
+                fail("the answer is another one when it comes byte by byte")
+
+    async def test_an_answer_that_is_not_whole_is_never_finished(self) -> None:
+        whole, body = text_of(await self._answered(self.text)), self.text.body
+        ends = sorted({len(body) * part // _CUTS for part in range(_CUTS)})
+        async with self._serving(*(Canned(body[:end], self.text.content_type) for end in ends)) as (provider, _):
+            for end in ends:
+                deltas: list[Delta] = []
+                with contextlib.suppress(ProviderError):
+                    deltas = await _sampled(provider, call_of(model=self.model))
+                if deltas and (check_stream(deltas), text_of(deltas))[1] != whole:
+                    fail(f"an answer that ended after {end} of {len(body)} bytes was taken for a whole one")
+
+    async def test_two_answers_at_once_are_not_mixed_up(self) -> None:
+        cut = Canned(self.text.body, self.text.content_type, cut=1)
+        async with self._serving(cut) as (provider, _):
+            both = await asyncio.gather(*(_sampled(provider, call_of(model=self.model)) for _ in range(2)))
+        if _bare(both[0]) != _bare(both[1]):
+            fail("two samples at once give two answers: one adapter serves all responses of a worker")
+
+    async def test_closing_the_stream_closes_the_connection(self) -> None:
+        held = Canned(self.text.body[:-1], self.text.content_type, holds=True)
+        async with self._serving(held) as (provider, upstream):
+            stream = provider.sample(call_of(model=self.model))
+            close = getattr(stream, "aclose", None)
+            if close is None:
+                fail("sample() is an async generator, which can be closed")
+            with _deadline("no delta came while the answer was still under way: it has to be streamed"):
+                async with asyncio.timeout(self.patience_seconds):
+                    await anext(stream)
+            await close()
+            with _deadline("the connection was still open after the stream was closed"):
+                async with asyncio.timeout(self.patience_seconds):
+                    await upstream.hung_up.wait()
+
+    # --- the request
+
+    async def test_nothing_of_the_conversation_is_lost(self) -> None:
+        items = [
+            {"type": "message", "role": "developer", "content": "word-of-the-developer"},
+            *_user("word-of-the-user"),
+            {"type": "message", "role": "assistant", "content": "word-of-the-model"},
+            *_user("first-question"),
+            {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo-1"}'},
+            {"type": "function_call_output", "call_id": "call_1", "output": "word-of-the-tool"},
+            {"type": "message", "role": "system", "content": "word-in-the-middle"},
+            *_user("last-question"),
+        ]
+        asked = await self._asked(call_of(items, model=self.model, instructions="the-instructions", tools=[_WEATHER]))
+        words = ["the-instructions", "first-question", "last-question", "Oslo-1", "get_weather", self.model]
+        words += [f"word-of-the-{who}" for who in ("developer", "user", "model", "tool")] + ["word-in-the-middle"]
+        missing = [word for word in words if word not in asked.head + asked.text]
+        if missing:
+            fail(f"this is missing in the request: {', '.join(missing)}")
+
+    async def test_a_part_is_sent_or_refused_by_its_place(self) -> None:
+        for sign, part in _PARTS:
+            given = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "this"}, part]}]
+            async with self._serving(self.text) as (provider, upstream):
+                try:
+                    await _sampled(provider, call_of(given, model=self.model))
+                except InvalidRequest as error:
+                    if upstream.asked or error.param != "input[0].content[1]":
+                        fail(f"a part is refused before the call, by its place; this is {error.param!r}: {error}")
+                    continue
+            if sign not in upstream.asked[0].text:
+                fail(f"an {part['type']} is sent or refused, and not left out: {str(part)[:100]}")
+
+    async def test_reasoning_of_another_provider_stays_away(self) -> None:
+        seal = sealed_reasoning.mark("another", "secret-of-another")
+        thought: dict[str, Any] = {"type": "reasoning", "summary": [], "encrypted_content": seal}
+        thought["content"] = [{"type": "reasoning_text", "text": "thought-of-another"}]
+        answer = {"type": "message", "role": "assistant", "content": "yes"}
+        asked = await self._asked(call_of([*_user("one"), thought, answer, *_user("two")], model=self.model))
+        if any(word in asked.text for word in ("secret-of-another", "thought-of-another", seal)):
+            fail("reasoning that another provider sealed is left out (`sealed_reasoning.content_for`)")
+
+    async def test_each_request_begins_as_the_one_before(self) -> None:
+        items: list[dict[str, Any]] = _user("What is the weather?")
+        requests: list[Any] = []
+        for turn in range(4):
+            called = {"type": "function_call", "call_id": f"call_{turn}", "name": "get_weather", "arguments": "{}"}
+            asked = await self._asked(call_of(items, model=self.model, instructions="Be kind.", tools=[_WEATHER]))
+            requests.append(without(json.loads(asked.body), self.moving))
+            items += [called, {"type": "function_call_output", "call_id": f"call_{turn}", "output": f"{turn} C"}]
+        for before, after in pairwise(requests):
+            place = difference(before, after)
+            if place is not None:
+                fail(f"a turn's request only adds to the one before, or no cache can help; this changed: {place}")
+
+    async def test_the_requests_own_key_goes_first_and_no_other_with_it(self) -> None:
+        asked = await self._asked(call_of(model=self.model))
+        own = await self._asked(call_of(model=self.model, api_key=_OWN_KEY))
+        if _OWN_KEY not in own.head + own.text or _KEY in own.head + own.text:
+            fail("a call's `api_key` takes the place of the configured one")
+        if _KEY not in asked.head + asked.text:
+            fail("the configured key is sent where the call has none")
+
+    async def test_half_an_answer_goes_on_as_promised(self) -> None:
+        async with self._serving(self.text) as (provider, upstream):
+            asked = call_of(model=self.model)
+            resume: Any = provider.resume_of(asked)
+            if resume not in get_args(Resume):
+                fail(f"resume_of answers one of {', '.join(get_args(Resume))}, and not {resume!r}")
+            await _sampled(provider, call_of(model=self.model, prefix="half-an-answer"))
+            begun = await _sampled(provider, asked)
+            if resume in ("prefill", "continue_final_message") and "half-an-answer" not in upstream.asked[0].text:
+                fail(f"resume_of answers {resume!r}, but `prefix` is not in the request")
+            if resume == "background" and not isinstance(begun[0], ResumeToken):
+                fail("resume_of answers 'background', but the first delta is no ResumeToken")
+
+    # --- failures
+
+    async def test_every_refusal_is_an_error_of_the_tree(self) -> None:
+        for status in _STATUSES:
+            error, asked = await self._failed(self.refusal(status, "not like that"))
+            _check_refusal(status, error)
+            if asked != 1:
+                fail(f"an adapter does not try again: a {status} was followed by {asked - 1} more requests")
+
+    async def test_a_key_that_the_upstream_repeats_is_in_no_error(self) -> None:
+        for status in _STATUSES:
+            for key in (None, _OWN_KEY):
+                error, _ = await self._failed(self.refusal(status, f"refused: Bearer {key or _KEY}"), api_key=key)
+                told = (str(error), repr(error), error.message, str(error.__cause__), repr(error.__cause__))
+                if (key or _KEY) in " ".join(told):
+                    fail(f"the key is in the error that a {status} becomes: {error}")
+
+    async def test_a_rate_limit_says_how_long_to_wait(self) -> None:
+        error, _ = await self._failed(self.refusal(429, "slow down"))
+        if not isinstance(error, ProviderRateLimited) or error.retry_after != 7:
+            fail(f"a 429 with `Retry-After: 7` is a ProviderRateLimited with retry_after=7, and not {error!r}")
+
+    async def test_a_stream_that_breaks_can_be_tried_again(self) -> None:
+        half = self.text.body[: len(self.text.body) // 2]
+        broken = [Canned(half, self.text.content_type, breaks=True), Canned(b"\x00{not what it says", "text/plain")]
+        for answer in broken:
+            error, _ = await self._failed(answer)
+            if not isinstance(error, ProviderError) or not error.retryable:
+                fail(
+                    f"an answer that breaks off, or is none, is a ProviderError that can be tried again, not {error!r}"
+                )
+
+    async def test_an_error_in_the_stream_is_an_error(self) -> None:
+        error, _ = await self._failed(_given(self.error_in_stream, "error_in_stream"))
+        if not isinstance(error, ProviderError):
+            fail(f"an error in the stream is a ProviderError, and not {error!r}")
+
+    async def test_silence_ends_in_a_timeout(self) -> None:
+        with _deadline("`timeout_seconds` bounds each silence; this one went on"):
+            async with asyncio.timeout(self.patience_seconds):
+                error, _ = await self._failed(None)
+        if not isinstance(error, ProviderError) or not error.retryable:
+            fail(f"silence is a ProviderTimeout, and not {error!r}")
+
+    async def test_a_server_that_is_not_there_can_be_tried_again(self) -> None:
+        async with Loopback() as gone:
+            pass
+        async with self.adapter(self._config(gone.port), _KEY) as provider:
+            error = await _error_of(provider, call_of(model=self.model))
+        if not isinstance(error, ProviderError) or not error.retryable:
+            fail(f"a refused connection is a ProviderUnavailable, and not {error!r}")
+
+    # --- how it is done
+
+    def _config(self, port: int, **more: Any) -> ProviderConfig:
+        settings = {"timeout_seconds": self.patience_seconds, **self.settings, **more}
+        url = f"http://127.0.0.1:{port}{self.path}"
+        return ProviderConfig(name="contract", adapter="contract:Adapter", base_url=url, **settings)
+
+    @asynccontextmanager
+    async def _serving(self, *answers: Canned, **more: Any) -> AsyncIterator[tuple[Provider, Loopback]]:
+        async with (
+            Loopback(*answers) as upstream,
+            self.adapter(self._config(upstream.port, **more), _KEY) as provider,
+        ):
+            yield provider, upstream
+
+    def _answers(self) -> list[Canned]:
+        return [answer for answer in (self.text, self.tool_calls, self.reasoning) if answer is not None]
+
+    async def _answered(self, answer: Canned, asked: SampleCall | None = None) -> list[Delta]:
+        async with self._serving(answer) as (provider, _):
+            return await _sampled(provider, asked or call_of(model=self.model))
+
+    async def _asked(self, asked: SampleCall) -> Asked:
+        """The request that a call becomes."""
+        async with self._serving(self.text) as (provider, upstream):
+            await _sampled(provider, asked)
+            return upstream.asked[0]
+
+    async def _failed(self, answer: Canned | None, api_key: str | None = None) -> tuple[OpenResponsesError, int]:
+        """(the error, how often the upstream was asked)."""
+        silent = {} if answer is not None else {"timeout_seconds": 0.2}
+        async with self._serving(*[answer] if answer is not None else [], **silent) as (provider, upstream):
+            error = await _error_of(provider, call_of(model=self.model, api_key=api_key))
+            return error, len(upstream.asked)
+
+
+def call_of(items: Any = "Hello?", *, model: str = "model-1", **request: Any) -> SampleCall:
+    """A call as the server makes it: `items` is a request's `input`, `request` its other members.
+
+    `prefix`, `api_key` and `resume_token` go to the call itself.
+    """
+    own = {name: request.pop(name) for name in ("prefix", "api_key", "resume_token") if name in request}
+    asked = CreateResponse.model_validate({"model": model, "input": items, **request})
+    return SampleCall(
+        model=model,
+        items=asked.input_items(),
+        request=asked,
+        tools=[tool for tool in asked.tools or [] if isinstance(tool, FunctionTool)],
+        tool_choice=asked.tool_choice,
+        max_output_tokens=asked.max_output_tokens,
+        **own,
+    )
+
+
+def _with_tools() -> SampleCall:
+    return call_of(tools=[_WEATHER, _CLOCK])
+
+
+def _user(text: str) -> list[dict[str, Any]]:
+    return [{"type": "message", "role": "user", "content": text}]
+
+
+def _given(answer: Canned | None, name: str) -> Canned:
+    if answer is None:
+        raise SkipTest(f"no {name!r} is given")
+    return answer
+
+
+async def _sampled(provider: Provider, asked: SampleCall) -> list[Delta]:
+    return [delta async for delta in provider.sample(asked)]
+
+
+async def _error_of(provider: Provider, asked: SampleCall) -> OpenResponsesError:
+    try:
+        deltas = await _sampled(provider, asked)
+    except (ProviderError, InvalidRequest) as error:
+        return error
+    except Exception as error:
+        raise AssertionError(f"what fails is a ProviderError or an InvalidRequest, and not {error!r}") from error
+    raise AssertionError(f"this is no answer, and was taken for one: {deltas}")
+
+
+def _check_refusal(status: int, error: OpenResponsesError) -> None:
+    if error.retryable != (status in (429, 500, 503)):
+        fail(f"a {status} is {'to' if status in (429, 500, 503) else 'not to'} be tried again: {error!r}")
+    if status == 401 and not isinstance(error, ProviderAuthentication):
+        fail(f"a 401 is a ProviderAuthentication, and not {error!r}")
+
+
+def _is_ours(data: str) -> bool:
+    return sealed_reasoning.content_for("contract", data) is not None
+
+
+def _bare(deltas: Sequence[Delta]) -> Any:
+    return items_of(deltas), deltas[-1]
+
+
+@contextlib.contextmanager
+def _deadline(problem: str) -> Any:
+    try:
+        yield
+    except TimeoutError:
+        fail(problem)
