@@ -34,6 +34,7 @@ from open_responses.errors import (
     OpenResponsesError,
     ProviderCircuitOpen,
     ProviderStreamBroken,
+    ProviderTimeout,
     ServerError,
     Unavailable,
 )
@@ -101,7 +102,7 @@ class Try:
         self._progress = 0
         self._spent = 0
         self._extra = Usage()
-        self._is_rereading = self._is_halted = self._has_told = False
+        self._has_token = self._is_rereading = self._has_told = self._is_halted = False
         self.writer: Writer | None = None
 
     async def run(self) -> SampleResult:
@@ -179,7 +180,8 @@ class Try:
         if len(assembler.fold.output) == call.first_output_index:
             if call.fell_back and not any(event["type"] == ATTEMPT for event in taken.events):
                 writer.write([_attempt_event(call, self._attempt, "fallback")])
-            return stage, self._sample_call(stage)
+            sampled = self._sample_call(stage)
+            return self._read_again(stage, taken, sampled) or (stage, sampled)
         action, stage, sampled = self._continuation(stage, taken)
         writer.write([_attempt_event(call, self._attempt, action)])
         if action == "restarted":
@@ -192,18 +194,27 @@ class Try:
         half an answer was streamed)."""
         sampled = self._sample_call(stage)
         resume = self._provider.resume_of(sampled)
-        if resume == "background" and taken.resume is not None:
-            token = orjson.loads(taken.resume)
-            if token["fallback"] == self._call.fallback:
-                self._is_rereading = True
-                reading = self._rereading(stage, taken, token["output_index"])
-                return "resumed", replace_assembler(stage, reading), replace(sampled, resume_token=token["token"])
+        reading = self._read_again(stage, taken, sampled)
+        if reading is not None:
+            return "resumed", *reading
         prefix = stage.assembler.unfinished_text()
         if prefix is None or (prefix and (resume in ("none", "background") or self._call.fallback)):
             return "restarted", stage, sampled
         # One delta is about one token: what is left of the budget can only be estimated after a crash.
         self._spent = sum(1 for event in taken.events if event["type"] == "response.output_text.delta")
         return "continued", stage, self._sample_call(stage, prefix or None)
+
+    def _read_again(self, stage: Stage, taken: Takeover, sampled: SampleCall) -> tuple[Stage, SampleCall] | None:
+        """The answer that the provider has begun already, from its beginning; before its first word, too: it may be
+        thinking for minutes. None where there is none."""
+        if taken.resume is None or self._provider.resume_of(sampled) != "background":
+            return None
+        token = orjson.loads(taken.resume)
+        if token["fallback"] != self._call.fallback:
+            return None
+        self._has_token = self._is_rereading = True
+        reading = self._rereading(stage, taken, token["output_index"])
+        return replace_assembler(stage, reading), replace(sampled, resume_token=token["token"])
 
     def _rereading(self, stage: Stage, taken: Takeover, first: int) -> Rereading:
         logged = [event for event in taken.events if event.get("output_index", -1) >= first]
@@ -242,6 +253,8 @@ class Try:
                 return await self._compaction(stage, sampled, sample)
             if sampled.prefix is None and sampled.resume_token is None:
                 sampled = await self._compacted(stage, sampled, sample)
+            if sampled.max_output_tokens is not None and sampled.max_output_tokens <= 0:
+                return Finish("length", Usage())
             return await self._fitting(stage, sampled, sample)
         except Halt as halt:
             return self._halted(halt, stage)
@@ -289,6 +302,7 @@ class Try:
         writer.record({f"spent:{self._call.turn}": orjson.dumps(asdict(self._extra))})
 
     def _remember(self, writer: Writer, token: str) -> None:
+        self._has_token = True
         known = {"token": token, "output_index": len(writer.fold.output), "fallback": self._call.fallback}
         writer.record({f"resume:{self._call.turn}": orjson.dumps(known)})
 
@@ -308,6 +322,7 @@ class Try:
             turn=self._call.turn,
             attempt=self._call.tries + self._attempt - 1,
             counters=self._with.counters,
+            used=plus(Usage(**self._call.used.model_dump()), self._extra),
         )
 
     async def _compacted(self, stage: Stage, sampled: SampleCall, sample: Sample) -> SampleCall:
@@ -384,7 +399,7 @@ class Try:
         log.warning("sample_failed", response_id=self._call.response_id, code=error.error_code, progress=self._progress)
         if not isinstance(error, ProviderCircuitOpen) and not self._is_halted:
             await self._with.breaker.failed(self._call.provider, error)
-        lost_token = self._is_rereading and not self._has_told and self._is_no_longer_there(error)
+        lost_token = self._has_token and self._is_no_longer_there(error)
         if self.writer is not None:
             if lost_token:
                 self.writer.record({f"resume:{self._call.turn}": b""})
@@ -396,8 +411,13 @@ class Try:
         raise to_application_error(error, seconds_left=seconds_left, final=self._is_halted) from error
 
     def _is_no_longer_there(self, error: OpenResponsesError) -> bool:
-        """Whether an answer that is read again will not go on: it is gone, or it ends in a failure that is part of it."""
-        return error.retryable and (self._progress > 0 or isinstance(error, ProviderStreamBroken))
+        """Whether an answer that is read again would not go on: the provider ended it with an error, or has it no more.
+
+        A connection that breaks or falls silent says nothing of the answer, unless a whole reading told nothing new.
+        """
+        if not isinstance(error, ProviderStreamBroken | ProviderTimeout):
+            return error.retryable and self._progress > 0
+        return self._is_rereading and not self._has_told
 
     def _seconds_left(self, error: OpenResponsesError) -> float:
         """How long this provider may still be tried."""

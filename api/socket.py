@@ -128,11 +128,11 @@ class Connection:
         """One turn after the other (WS-3)."""
         while True:
             message = await self._waiting.get()
+            self._caller = replace(self._caller, headers={})
             try:
                 if isinstance(message, OpenResponsesError):
                     raise message
                 self._waiting_bytes -= len(message)
-                self._caller = replace(self._caller, headers={})
                 await self._turn(read_turn(message), len(message))
             except WebSocketDisconnect:
                 raise
@@ -176,12 +176,14 @@ class Connection:
         """The response's events, as over SSE. Returns the terminal one, and whether it tells of a failure."""
         self._in_flight, self._last_event = prepared.start, b""
         events = cancelling(self._state, prepared.start, follow(self._state, prepared))
-        async with contextlib.aclosing(events):
-            async for event in events:
-                if event is not None:
-                    await self._send(obfuscated(event))
-                    self._last_event = event
-        self._in_flight = None
+        try:
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    if event is not None:
+                        await self._send(obfuscated(event))
+                        self._last_event = event
+        finally:
+            self._in_flight = None
         return self._last_event, peek(self._last_event)[0] == _FAILED
 
     async def _warm_up(self, prepared: Prepared) -> tuple[bytes, bool]:

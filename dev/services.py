@@ -35,6 +35,8 @@ class Service:
     command: tuple[str, ...]
     ready: Callable[[], Awaitable[bool]]
     env: dict[str, str] = field(default_factory=dict)
+    inherits: tuple[int, ...] = ()
+    """Open files of ours that it goes on using."""
 
     def start(self, log_dir: Path) -> subprocess.Popen[bytes]:
         """Start it, its output in `{log_dir}/{name}.log`. It dies with its parent."""
@@ -48,6 +50,7 @@ class Service:
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
+                pass_fds=self.inherits,
             )
 
 
@@ -102,11 +105,26 @@ def worker(index: int, worker_id: str, env: dict[str, str], *, metrics_port: int
     return Service(f"worker-{index}", (sys.executable, "worker.py"), _at_once, {**env, **own})
 
 
-def api(port: int, env: dict[str, str], *, host: str = "127.0.0.1") -> Service:
-    """The HTTP server."""
-    command = (sys.executable, "-m", "uvicorn", "api.main:app", "--host", host, "--port", str(port))
+def api(port: int, env: dict[str, str], *, host: str = "127.0.0.1", listener: socket.socket | None = None) -> Service:
+    """The HTTP server. With a listener it takes its connections from there: those that come between the end of one
+    process and the start of the next wait, and none is refused."""
+    where: tuple[str, ...] = ("--host", host, "--port", str(port))
+    if listener is not None:
+        where = ("--fd", str(listener.fileno()))
+    command = (sys.executable, "-m", "uvicorn", "api.main:app", *where)
     flags = ("--no-access-log", "--no-server-header", "--log-level", "warning", "--timeout-graceful-shutdown", "3")
-    return Service("api", (*command, *flags), lambda: _http_ok(f"http://127.0.0.1:{port}/readyz"), env)
+    inherits = () if listener is None else (listener.fileno(),)
+    ready = f"http://127.0.0.1:{port}/readyz"
+    return Service("api", (*command, *flags), lambda: _http_ok(ready), env, inherits)
+
+
+def listen(port: int) -> socket.socket:
+    """A listener on loopback, for one API process after the other."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(2048)
+    return listener
 
 
 def free_port() -> int:

@@ -356,6 +356,10 @@ class Assembler:
 
     def _close_item(self, opened: OpenItem, status: ItemStatus) -> None:
         self._close_part(opened)
+        if opened.item["type"] == "mcp_call":
+            # One that has run is ended by who ran it: this one was cut off.
+            at = {"item_id": opened.item["id"], "output_index": opened.index}
+            self._emit({"type": "response.mcp_call.failed", **at})
         self._emit(
             {
                 "type": "response.output_item.done",

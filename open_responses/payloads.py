@@ -240,6 +240,7 @@ class SampleInput(Payload):
     context_window: int | None = None
     fallback: int = Field(default=0, description="0 for the route's own provider, i for the i-th fallback.")
     has_fallback: bool = Field(default=False, description="Another provider waits: do not try this one for long.")
+    used: TurnUsage = Field(default=TurnUsage(), description="Tokens of the turns before this one.")
     fell_back: bool = Field(default=False, description="The try before this one was another provider's.")
     choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
     tries: int = Field(default=1, description="Counts the tries at this turn, from 1.")

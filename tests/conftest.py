@@ -151,7 +151,7 @@ retry_seconds = 0.05
 label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"
 headers_env = {{ Authorization = "CALC_AUTH" }}
-timeout_seconds = 2
+timeout_seconds = 5
 [[mcp_servers]]
 label = "old"
 url = "http://127.0.0.1:{mcp_sse}/sse"

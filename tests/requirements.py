@@ -11,9 +11,34 @@ CLAUSES: dict[str, list[str]] = {
     "HTTP-3": ["test_api.test_bad_bodies_are_refused_over_http_before_anything_starts"],
     "SSE-1": ["test_api.test_a_stream_opens_and_closes_in_the_specifications_order"],
     "SSE-2": ["test_api.test_a_stream_opens_and_closes_in_the_specifications_order"],
-    "SSE-3": ["test_survival.test_a_killed_worker_leaves_no_gap_in_the_stream"],
+    "SSE-3": [
+        "test_survival.test_a_killed_worker_leaves_no_gap_in_the_stream",
+        "test_websocket.test_turns_run_one_after_the_other_in_the_order_in_which_they_came",
+    ],
     "ERR-1": ["test_api.test_refusals_have_the_specifications_shape"],
     "ERR-2": ["test_survival.test_a_provider_that_refuses_ends_in_one_failed_event"],
+    "WS-1": [
+        "test_websocket.test_bad_messages_get_an_envelope_and_the_socket_stays_usable",
+        "test_websocket.test_bad_bodies_are_refused_over_a_socket_as_over_http",
+    ],
+    "WS-2": ["test_websocket.test_a_turn_streams_the_events_of_the_http_api"],
+    "WS-3": [
+        "test_websocket.test_turns_run_one_after_the_other_in_the_order_in_which_they_came",
+        "test_websocket.test_more_turns_than_can_wait_are_refused_and_the_others_run",
+    ],
+    "WS-4": [
+        "test_websocket.test_a_response_that_is_not_stored_is_continued_on_its_socket_only",
+        "test_websocket.test_only_the_newest_response_is_remembered",
+        "test_websocket.test_older_stored_responses_are_found_in_the_store",
+    ],
+    "WS-5": ["test_websocket.test_a_response_that_is_not_stored_is_continued_on_its_socket_only"],
+    "WS-6": ["test_websocket.test_a_failed_continuation_makes_the_socket_forget"],
+    "WS-7": ["test_websocket.test_a_chain_starts_from_compacted_output"],
+    "WS-8": ["test_websocket.test_a_connection_ends_after_its_time_and_its_stored_response_goes_on"],
+    "WS-9": [
+        "test_websocket.test_bad_messages_get_an_envelope_and_the_socket_stays_usable",
+        "test_websocket.test_a_refused_turn_does_not_hold_up_the_next_one",
+    ],
     "ITEM-1": ["test_grammar.test_any_stream_folds_to_its_items_and_replays_from_its_trace"],
     "ITEM-2": ["test_api.test_length_ends_in_incomplete"],
     "ITEM-3": ["test_api.test_cancel_stops_a_silent_provider_and_closes_the_open_item"],
@@ -48,7 +73,6 @@ CLAUSES: dict[str, list[str]] = {
 }
 
 LATER: dict[str, str] = {
-    **dict.fromkeys([f"WS-{n}" for n in range(1, 10)], "no WebSocket yet"),
     "ITEM-9": "phase is kept in the input, and no adapter produces it",
     "ITEM-10": "item_reference is refused",
     "REQ-8": "echoed; no scheduling yet",

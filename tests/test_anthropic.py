@@ -45,7 +45,7 @@ from open_responses.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from tests.wire import Answer, Wire, call, finish_of, output_of, outputs_of, refusal, sampled, sse, text_of
+from tests.wire import Answer, Wire, call, failure_of, finish_of, output_of, outputs_of, refusal, sampled, sse, text_of
 
 OPUS_5_5, OPUS_5, OPUS_4_6, SONNET_4_5 = "claude-opus-5-5", "claude-opus-5", "claude-opus-4-6", "claude-sonnet-4-5"
 SONNET_5_5, FABLE_5_1, HAIKU_4_5 = "claude-sonnet-5-5", "claude-fable-5-1", "claude-haiku-4-5-20251001"
@@ -146,10 +146,10 @@ async def failed(
     http: httpx.AsyncClient, answer: Answer, call_: SampleCall | None = None, **config: Any
 ) -> OpenResponsesError:
     async with Wire(answer) as wire:
-        with pytest.raises(OpenResponsesError) as caught:
-            await sampled(Anthropic(wire.provider("anthropic", **config), http, KEY), call_ or call(model=SONNET_4_5))
-    assert not any(key in repr(caught.value) + str(vars(caught.value)) for key in (KEY, OWN_KEY))
-    return caught.value
+        adapter = Anthropic(wire.provider("anthropic", **config), http, KEY)
+        error = await failure_of(adapter, call_ or call(model=SONNET_4_5))
+    assert not any(key in repr(error) + str(vars(error)) for key in (KEY, OWN_KEY))
+    return error
 
 
 async def refused(http: httpx.AsyncClient, call_: SampleCall) -> InvalidRequest:

@@ -45,6 +45,10 @@ class TestParley(ProviderContract):
             yield Adapter(config, http, api_key)
 
 
+async def test_the_kit_finds_nothing_without_pytest_either() -> None:
+    assert await TestParley().run() == []
+
+
 @pytest_asyncio.fixture
 async def parley(stack: Stack) -> None:
     """The example's own server, where the configuration of the tests expects it."""

@@ -40,7 +40,20 @@ from open_responses.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from tests.wire import CLOCK, WEATHER, Answer, Wire, call, finish_of, made_call, output_of, refusal, sampled, text_of
+from tests.wire import (
+    CLOCK,
+    WEATHER,
+    Answer,
+    Wire,
+    call,
+    failure_of,
+    finish_of,
+    made_call,
+    output_of,
+    refusal,
+    sampled,
+    text_of,
+)
 
 PNG = "iVBORw0KGgo="
 PICTURE = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}
@@ -97,9 +110,8 @@ async def answered(http: httpx.AsyncClient, *lines: dict[str, Any], asked: Sampl
 
 async def failed(http: httpx.AsyncClient, answer: Answer, **request: Any) -> OpenResponsesError:
     async with Wire(answer) as wire:
-        with pytest.raises(OpenResponsesError) as caught:
-            await sampled(Ollama(wire.provider("ollama", timeout_seconds=0.2), http, "hush-hush"), call(**request))
-        return caught.value
+        adapter = Ollama(wire.provider("ollama", timeout_seconds=0.2), http, "hush-hush")
+        return await failure_of(adapter, call(**request))
 
 
 def user(content: Any) -> dict[str, Any]:

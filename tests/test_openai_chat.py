@@ -52,6 +52,7 @@ from tests.wire import (
     Answer,
     Wire,
     call,
+    failure_of,
     finish_of,
     made_call,
     output_of,
@@ -141,9 +142,7 @@ async def answered(http: httpx.AsyncClient, *chunks: JsonObject, done: bool = Tr
 async def failed(http: httpx.AsyncClient, answer: Answer, **request: Any) -> OpenResponsesError:
     async with Wire(answer) as wire:
         config = wire.provider(NAME, timeout_seconds=0.2, api_key_env="THE_KEY")
-        with pytest.raises(OpenResponsesError) as caught:
-            await sampled(OpenAIChat(config, http, "hush-hush"), call(**request))
-        return caught.value
+        return await failure_of(OpenAIChat(config, http, "hush-hush"), call(**request))
 
 
 def calls_of(deltas: list[Delta]) -> list[tuple[str | None, str | None, str]]:

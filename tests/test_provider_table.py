@@ -1,4 +1,4 @@
-"""docs/providers.md keeps its word: each cell of its table has a test that exists, and its statuses are those errors."""
+"""docs/providers.md keeps its word: each cell of its table has a test that exists, and each status is that error."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ async def test_what_a_server_repeats_of_a_key_or_paints_is_not_shown(told: Comma
     async with Wire(answer(listed)) as wire:
         secret = f"http://user:{KEY}@127.0.0.1:{wire.port}/v1?key={KEY}"
         config = provider("mine", "openai-chat", at(wire, "/v1"), 'api_key_env = "A_KEY"')
-        config += provider("odd", "openai-chat", secret) + provider("bad", "openai-chat", "http://[1/v1")
+        config += provider("odd", "openai-chat", secret) + provider("bad", "anthropic", "http://[1/v1")
         said = await told(config, A_KEY=KEY)
     assert "echo-…" in said.line("mine")
     assert "\x1b" not in said.output

@@ -286,10 +286,14 @@ async def test_what_is_remembered_is_truncated_or_refused_like_any_context(ws: C
     assert failed["error"]["code"] == "context_length_exceeded"
 
 
-async def test_a_conversation_that_outgrows_the_limit_of_a_body_is_refused(ws: Client, upstream: Upstream) -> None:
-    upstream.says("x" * 600_000, Script(words=1))
-    first = await ws.answer(input="x" * 600_000, store=False)
-    await ws.ask(input="y" * 600_000, store=False, previous_response_id=first["id"])
+async def test_a_long_conversation_is_remembered_up_to_the_limit_of_a_body(ws: Client, upstream: Upstream) -> None:
+    long, longer, longest = "x" * 300_000, "y" * 300_000, "z" * 500_000
+    for text in (long, longer):
+        upstream.says(text, Script(words=1))
+    first = await ws.answer(input=long, store=False)
+    second = await ws.answer(input=longer, store=False, previous_response_id=first["id"])
+    assert sent(upstream) == [("user", long), ("assistant", "w0 "), ("user", longer)]
+    await ws.ask(input=longest, store=False, previous_response_id=second["id"])
     await ws.is_refused(413, "request_too_large")
 
 
@@ -428,6 +432,12 @@ async def test_bad_messages_get_an_envelope_and_the_socket_stays_usable(ws: Clie
     await ws.answer(input="still here")
 
 
+async def test_a_message_beyond_what_uvicorn_reads_closes_the_socket(ws: Client) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        await ws.say("x" * (16 * 1024 * 1024 + 1))
+    assert await ws.closed_with() == 1009
+
+
 async def test_bad_bodies_are_refused_over_a_socket_as_over_http(ws: Client) -> None:
     for changes, code, param in BAD_BODIES:
         message = json.dumps({"type": "response.create", **body(**changes)})
@@ -452,9 +462,12 @@ async def test_a_refused_turn_does_not_hold_up_the_next_one(ws: Client) -> None:
 # --- handshakes and keys
 
 
-async def test_a_handshake_without_a_good_key_is_a_401(stack: Stack) -> None:
+async def test_a_handshake_needs_a_good_key_and_each_turn_keeps_to_its_limits(
+    stack: Stack, client: httpx.AsyncClient
+) -> None:
     key = "sk-of-a-socket"
-    keys = f'[[api_keys]]\ntenant = "acme"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"'
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    keys = f'[[api_keys]]\ntenant = "acme"\nsha256 = "{digest}"\nrequests_per_minute = 2\nmax_concurrent = 1'
     async with another_api(stack, tail=keys) as api:
         url = str(api.base_url).rstrip("/")
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": key}):
@@ -464,13 +477,13 @@ async def test_a_handshake_without_a_good_key_is_a_401(stack: Stack) -> None:
             assert refused.value.response.status_code == 401
             assert json.loads(refused.value.response.body or b"")["error"]["code"] == "invalid_api_key"
         async with connected(url, {"Authorization": f"Bearer {key}"}) as ws:
+            await ws.answer(input="a request, which takes no place", generate=False)
             response = await ws.answer(input="hello")
+            await ws.ask(input="hello")
+            error = await ws.is_refused(429, "rate_limit_exceeded")
+            assert int(error["headers"]["retry-after"]) > 0
         assert (await api.get(f"/v1/responses/{response['id']}")).status_code == 401
-        is_error(
-            await httpx.AsyncClient(trust_env=False).get(f"{stack.api_url}/v1/responses/{response['id']}"),
-            404,
-            "not_found",
-        )
+    is_error(await client.get(f"/v1/responses/{response['id']}"), 404, "not_found")
 
 
 async def test_a_foreign_page_cannot_open_a_socket(stack: Stack) -> None:

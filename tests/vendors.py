@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from tests.upstream import Fault, Script
@@ -152,7 +154,12 @@ class Vendors:
         self.requests: dict[tuple[str, str], list[Json]] = defaultdict(list)
         self.refusals: list[str] = []
         self.port = 0
-        self._vendors = {"anthropic": Anthropic(), "gemini": Gemini(), "openai": OpenAI(), "ollama": Ollama()}
+        self._vendors: dict[str, Vendor] = {
+            "anthropic": Anthropic(),
+            "gemini": Gemini(),
+            "openai": OpenAI(),
+            "ollama": Ollama(),
+        }
         self._generations: dict[str, Generation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -343,13 +350,13 @@ async def _suffer(writer: asyncio.StreamWriter, encoder: Encoder, fault: Fault) 
         return True
     if fault.stall:
         await asyncio.sleep(60)
-    is_told = isinstance(fault, VendorFault)
-    if is_told and fault.error:
-        _send(writer, encoder.error(fault.error))
+    told = fault if isinstance(fault, VendorFault) else VendorFault(**vars(fault))
+    if told.error:
+        _send(writer, encoder.error(told.error))
     elif fault.garbage:
         # Is a line of NDJSON, too.
         _send(writer, b'data: {"not json\n\n')
-    elif not (is_told and fault.ends):
+    elif not told.ends:
         return False
     writer.write(b"0\r\n\r\n")
     await writer.drain()
@@ -433,7 +440,7 @@ class Anthropic:
     def check(self, body: Json, path: str) -> None:
         messages = body["messages"]
         roles = [m["role"] for m in messages]
-        if roles[0] != "user" or any(a == b for a, b in zip(roles, roles[1:], strict=False)):
+        if roles[0] != "user" or any(a == b for a, b in itertools.pairwise(roles)):
             raise Refused(f"messages: roles must alternate: {roles}")
         if roles[-1] == "assistant":
             self._check_prefill(body, messages[-1]["content"])
@@ -487,8 +494,6 @@ class Anthropic:
 
 
 def _moment(wait: float) -> str:
-    from datetime import UTC, datetime, timedelta
-
     return (datetime.now(UTC) + timedelta(seconds=wait)).isoformat().replace("+00:00", "Z")
 
 
@@ -505,7 +510,10 @@ class _AnthropicEvents:
         usage = {"input_tokens": 10, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
         message = {"id": "msg_01", "type": "message", "role": "assistant", "content": [], "model": self._model}
         return _event(
-            {"type": "message_start", "message": {**message, "stop_reason": None, "stop_sequence": None, "usage": usage}}
+            {
+                "type": "message_start",
+                "message": {**message, "stop_reason": None, "stop_sequence": None, "usage": usage},
+            }
         )
 
     def piece(self, piece: Piece) -> bytes:
@@ -573,7 +581,7 @@ class Gemini:
     def check(self, body: Json, path: str) -> None:
         contents = body["contents"]
         roles = [content["role"] for content in contents]
-        if roles[-1] != "user" or any(a == b for a, b in zip(roles, roles[1:], strict=False)):
+        if roles[-1] != "user" or any(a == b for a, b in itertools.pairwise(roles)):
             raise Refused(f"Please ensure that multiturn requests alternate between user and model: {roles}")
         for number, content in enumerate(contents):
             calls = [part for part in content["parts"] if "functionCall" in part]
@@ -666,7 +674,7 @@ class OpenAI:
         content = items[asking]["content"]
         prompt = content if isinstance(content, str) else content[-1]["text"]
         kinds = [item["type"] for item in items[asking:]]
-        turns = sum(a == "function_call" != b for a, b in zip(kinds, kinds[1:], strict=False))
+        turns = sum(a == "function_call" != b for a, b in itertools.pairwise(kinds))
         said = str(items[-1]["content"]) if items[-1].get("role") == "assistant" else ""
         return Asked(prompt, turns, said=said, thinks=bool(body.get("reasoning")))
 
@@ -693,7 +701,9 @@ class OpenAI:
         if body.get("reasoning"):
             self._seals.add(seal)
             self._reasoned_calls |= {wanted["id"]: seal for wanted in script.tool_calls or [] if script.thoughts}
-        return _OpenAIEvents(body, script, f"resp_{hashlib.sha256(f'{script.seal}{script.attempts}'.encode()).hexdigest()}")
+        return _OpenAIEvents(
+            body, script, f"resp_{hashlib.sha256(f'{script.seal}{script.attempts}'.encode()).hexdigest()}"
+        )
 
     def refusal(self, status: int, message: str, wait: float | None) -> Json:
         code = "rate_limit_exceeded" if status == 429 else None
@@ -741,8 +751,10 @@ class _OpenAIEvents:
             "text": "output_text",
             "call": "function_call_arguments",
         }
-        more = {"logprobs": []} if piece.kind == "text" else {}
-        return opening + self._told(f"response.{kinds[piece.kind]}.delta", **self._at(piece.kind), delta=piece.text, **more)
+        more: Json = {"logprobs": []} if piece.kind == "text" else {}
+        return opening + self._told(
+            f"response.{kinds[piece.kind]}.delta", **self._at(piece.kind), delta=piece.text, **more
+        )
 
     def _at(self, kind: str) -> Json:
         index = len(self._output)
@@ -785,7 +797,11 @@ class _OpenAIEvents:
         if kind == "call":
             told = self._told("response.function_call_arguments.done", **at, arguments=text)
         else:
-            name, part = ("reasoning_summary_text", "reasoning_summary_part") if kind == "thought" else ("output_text", "content_part")  # noqa: E501
+            name, part = (
+                ("reasoning_summary_text", "reasoning_summary_part")
+                if kind == "thought"
+                else ("output_text", "content_part")
+            )
             told = self._told(f"response.{name}.done", **at, text=text)
             told += self._told(f"response.{part}.done", **at, part=self._part(kind, text))
         item = self._item(kind, opened[1], text, "completed")

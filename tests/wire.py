@@ -15,10 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import pytest
+
 from open_responses.assembler import Assembler
 from open_responses.config import ProviderConfig
 from open_responses.contracts import Provider, SampleCall
 from open_responses.deltas import Delta, Finish, TextDelta
+from open_responses.errors import OpenResponsesError
 from open_responses.requests import CreateResponse
 
 WEATHER = {
@@ -145,6 +148,13 @@ def call(items: Any = "hello", *, model: str = "model-1", **request: Any) -> Sam
 
 async def sampled(provider: Provider, asked: SampleCall) -> list[Delta]:
     return [delta async for delta in provider.sample(asked)]
+
+
+async def failure_of(provider: Provider, asked: SampleCall) -> OpenResponsesError:
+    """The error that the call ends with."""
+    with pytest.raises(OpenResponsesError) as caught:
+        await sampled(provider, asked)
+    return caught.value
 
 
 def text_of(deltas: Sequence[Delta]) -> str:

@@ -392,6 +392,7 @@ class ResponseWorkflow:
             fallback=self._fallback,
             has_fallback=self._may_fall_back,
             fell_back=fell_back,
+            used=self._usage or TurnUsage(),
             retry_window=self._start.retry_window,
             first_sequence=self._ledger.length,
             first_output_index=len(self._ledger.output),

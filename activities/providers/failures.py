@@ -34,7 +34,6 @@ _TOO_LONG = re.compile(
 )
 _SPENT = ("insufficient_quota", "billing_error", "credit balance is too low")
 
-
 ReadError: TypeAlias = Callable[[int, bytes, Mapping[str, str]], OpenResponsesError]
 """(status, body, headers in small letters) -> the error."""
 
@@ -106,7 +105,7 @@ def decoded(body: bytes) -> Any:
     """The body's JSON, or its text."""
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body.decode(errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""The contract of a provider adapter, as tests that anyone can run on theirs.
+r"""The contract of a provider adapter, as tests that anyone can run on theirs.
 
     class TestMine(ProviderContract):
         text = Canned(b'{"say": "Hello "}\n{"say": "you"}\n{"end": "stop"}\n', "application/x-ndjson")
@@ -23,7 +23,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, get_args
 from unittest import SkipTest
@@ -39,11 +39,10 @@ from open_responses.errors import (
     ProviderError,
     ProviderRateLimited,
 )
-from open_responses.requests import CreateResponse
 from open_responses.testing.delta_checks import check_stream, fail, items_of, text_of
 from open_responses.testing.loopback import Asked, Canned, Loopback
 from open_responses.testing.prefixes import difference, without
-from open_responses.tools import FunctionTool
+from open_responses.testing.sample_calls import PARTS, WEATHER, call_of, user, with_tools
 
 __all__ = ["Canned", "Finding", "ProviderContract", "call_of"]
 
@@ -51,23 +50,6 @@ _KEY = "key-of-the-configuration"
 _OWN_KEY = "key-of-the-request"
 _CUTS = 24
 _STATUSES = (400, 401, 403, 404, 429, 500, 503)
-_WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "The weather of a city.",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-_CLOCK = {"type": "function", "name": "get_time"}
-# Base64 that is valid, and easy to find again.
-_PICTURE = "iVBORw0KGgoContractPicture00"
-_DOCUMENT = "JVBERi0xLjQKContractDocument"
-_PARTS: Sequence[tuple[str, dict[str, Any]]] = (
-    ("https://example.com/contract.png", {"type": "input_image", "image_url": "https://example.com/contract.png"}),
-    (_PICTURE, {"type": "input_image", "image_url": f"data:image/png;base64,{_PICTURE}"}),
-    (_DOCUMENT, {"type": "input_file", "filename": "a.pdf", "file_data": f"data:application/pdf;base64,{_DOCUMENT}"}),
-    ("https://example.com/contract.pdf", {"type": "input_file", "file_url": "https://example.com/contract.pdf"}),
-    ("UklGRgContractSound0", {"type": "input_audio", "input_audio": {"data": "UklGRgContractSound0", "format": "wav"}}),
-)
 
 
 @dataclass(frozen=True)
@@ -135,7 +117,7 @@ class ProviderContract:
             fail("text is passed on as it comes; this came in one piece (does `text` have two?)")
 
     async def test_calls_have_names_ids_and_arguments(self) -> None:
-        deltas = await self._answered(_given(self.tool_calls, "tool_calls"), _with_tools())
+        deltas = await self._answered(_given(self.tool_calls, "tool_calls"), with_tools(self.model))
         finish = check_stream(deltas)
         called = [item for item in items_of(deltas) if item["type"] == "function_call"]
         if not called or finish.reason != "tool_calls":
@@ -152,19 +134,20 @@ class ProviderContract:
         for delta in deltas:
             if isinstance(delta, ReasoningSeal) and not _is_ours(delta.data):
                 fail("a seal is marked with the provider's name: `sealed_reasoning.mark(config.name, …)`")
-        again = [*_user("What is it?"), *items_of(deltas), *_user("And now?")]
+        again = [*user("What is it?"), *items_of(deltas), *user("And now?")]
         await self._asked(call_of(again, model=self.model))
 
     async def test_an_answer_cut_at_every_byte_is_the_same(self) -> None:
         for answer in self._answers():
-            whole, cut = Canned(answer.body, answer.content_type), Canned(answer.body, answer.content_type, cut=1)
-            if _bare(await self._answered(whole, _with_tools())) != _bare(await self._answered(cut, _with_tools())):
+            whole = await self._answered(answer, with_tools(self.model))
+            cut = await self._answered(replace(answer, cut=1), with_tools(self.model))
+            if _bare(whole) != _bare(cut):
                 fail("the answer is another one when it comes byte by byte")
 
     async def test_an_answer_that_is_not_whole_is_never_finished(self) -> None:
         whole, body = text_of(await self._answered(self.text)), self.text.body
         ends = sorted({len(body) * part // _CUTS for part in range(_CUTS)})
-        async with self._serving(*(Canned(body[:end], self.text.content_type) for end in ends)) as (provider, _):
+        async with self._serving(*(replace(self.text, body=body[:end]) for end in ends)) as (provider, _):
             for end in ends:
                 deltas: list[Delta] = []
                 with contextlib.suppress(ProviderError):
@@ -173,15 +156,13 @@ class ProviderContract:
                     fail(f"an answer that ended after {end} of {len(body)} bytes was taken for a whole one")
 
     async def test_two_answers_at_once_are_not_mixed_up(self) -> None:
-        cut = Canned(self.text.body, self.text.content_type, cut=1)
-        async with self._serving(cut) as (provider, _):
+        async with self._serving(replace(self.text, cut=1)) as (provider, _):
             both = await asyncio.gather(*(_sampled(provider, call_of(model=self.model)) for _ in range(2)))
         if _bare(both[0]) != _bare(both[1]):
             fail("two samples at once give two answers: one adapter serves all responses of a worker")
 
     async def test_closing_the_stream_closes_the_connection(self) -> None:
-        held = Canned(self.text.body[:-1], self.text.content_type, holds=True)
-        async with self._serving(held) as (provider, upstream):
+        async with self._serving(replace(self.text, body=self.text.body[:-1], holds=True)) as (provider, upstream):
             stream = provider.sample(call_of(model=self.model))
             close = getattr(stream, "aclose", None)
             if close is None:
@@ -199,15 +180,15 @@ class ProviderContract:
     async def test_nothing_of_the_conversation_is_lost(self) -> None:
         items = [
             {"type": "message", "role": "developer", "content": "word-of-the-developer"},
-            *_user("word-of-the-user"),
+            *user("word-of-the-user"),
             {"type": "message", "role": "assistant", "content": "word-of-the-model"},
-            *_user("first-question"),
+            *user("first-question"),
             {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo-1"}'},
             {"type": "function_call_output", "call_id": "call_1", "output": "word-of-the-tool"},
             {"type": "message", "role": "system", "content": "word-in-the-middle"},
-            *_user("last-question"),
+            *user("last-question"),
         ]
-        asked = await self._asked(call_of(items, model=self.model, instructions="the-instructions", tools=[_WEATHER]))
+        asked = await self._asked(call_of(items, model=self.model, instructions="the-instructions", tools=[WEATHER]))
         words = ["the-instructions", "first-question", "last-question", "Oslo-1", "get_weather", self.model]
         words += [f"word-of-the-{who}" for who in ("developer", "user", "model", "tool")] + ["word-in-the-middle"]
         missing = [word for word in words if word not in asked.head + asked.text]
@@ -215,7 +196,7 @@ class ProviderContract:
             fail(f"this is missing in the request: {', '.join(missing)}")
 
     async def test_a_part_is_sent_or_refused_by_its_place(self) -> None:
-        for sign, part in _PARTS:
+        for sign, part in PARTS:
             given = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "this"}, part]}]
             async with self._serving(self.text) as (provider, upstream):
                 try:
@@ -232,16 +213,16 @@ class ProviderContract:
         thought: dict[str, Any] = {"type": "reasoning", "summary": [], "encrypted_content": seal}
         thought["content"] = [{"type": "reasoning_text", "text": "thought-of-another"}]
         answer = {"type": "message", "role": "assistant", "content": "yes"}
-        asked = await self._asked(call_of([*_user("one"), thought, answer, *_user("two")], model=self.model))
+        asked = await self._asked(call_of([*user("one"), thought, answer, *user("two")], model=self.model))
         if any(word in asked.text for word in ("secret-of-another", "thought-of-another", seal)):
             fail("reasoning that another provider sealed is left out (`sealed_reasoning.content_for`)")
 
     async def test_each_request_begins_as_the_one_before(self) -> None:
-        items: list[dict[str, Any]] = _user("What is the weather?")
+        items: list[dict[str, Any]] = user("What is the weather?")
         requests: list[Any] = []
         for turn in range(4):
             called = {"type": "function_call", "call_id": f"call_{turn}", "name": "get_weather", "arguments": "{}"}
-            asked = await self._asked(call_of(items, model=self.model, instructions="Be kind.", tools=[_WEATHER]))
+            asked = await self._asked(call_of(items, model=self.model, instructions="Be kind.", tools=[WEATHER]))
             requests.append(without(json.loads(asked.body), self.moving))
             items += [called, {"type": "function_call_output", "call_id": f"call_{turn}", "output": f"{turn} C"}]
         for before, after in pairwise(requests):
@@ -294,8 +275,7 @@ class ProviderContract:
 
     async def test_a_stream_that_breaks_can_be_tried_again(self) -> None:
         half = self.text.body[: len(self.text.body) // 2]
-        broken = [Canned(half, self.text.content_type, breaks=True), Canned(b"\x00{not what it says", "text/plain")]
-        for answer in broken:
+        for answer in (replace(self.text, body=half, breaks=True), replace(self.text, body=b"\x00{not what it says")):
             error, _ = await self._failed(answer)
             if not isinstance(error, ProviderError) or not error.retryable:
                 fail(
@@ -356,32 +336,6 @@ class ProviderContract:
         async with self._serving(*[answer] if answer is not None else [], **silent) as (provider, upstream):
             error = await _error_of(provider, call_of(model=self.model, api_key=api_key))
             return error, len(upstream.asked)
-
-
-def call_of(items: Any = "Hello?", *, model: str = "model-1", **request: Any) -> SampleCall:
-    """A call as the server makes it: `items` is a request's `input`, `request` its other members.
-
-    `prefix`, `api_key` and `resume_token` go to the call itself.
-    """
-    own = {name: request.pop(name) for name in ("prefix", "api_key", "resume_token") if name in request}
-    asked = CreateResponse.model_validate({"model": model, "input": items, **request})
-    return SampleCall(
-        model=model,
-        items=asked.input_items(),
-        request=asked,
-        tools=[tool for tool in asked.tools or [] if isinstance(tool, FunctionTool)],
-        tool_choice=asked.tool_choice,
-        max_output_tokens=asked.max_output_tokens,
-        **own,
-    )
-
-
-def _with_tools() -> SampleCall:
-    return call_of(tools=[_WEATHER, _CLOCK])
-
-
-def _user(text: str) -> list[dict[str, Any]]:
-    return [{"type": "message", "role": "user", "content": text}]
 
 
 def _given(answer: Canned | None, name: str) -> Canned:

@@ -8,7 +8,7 @@ Choices, where ours and Anthropic's settings do not meet:
   the request: instructions and tools may change between two responses of a chain, and compaction cuts the context.
 - API version 2023-06-01 and not 2026-10-21, which has no sampling settings at all.
 
-Sources: platform.claude.com/docs (Messages, versions).
+Source: platform.claude.com/docs, Messages.
 """
 
 from __future__ import annotations

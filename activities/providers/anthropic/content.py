@@ -1,6 +1,6 @@
 """Content parts to Anthropic's blocks: text, images, documents.
 
-Sources: platform.claude.com/docs (vision, PDF support), the types of Anthropic's Python SDK 2.14.
+Sources: platform.claude.com/docs (Messages), the types of Anthropic's Python SDK 2.14.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What this prevents: a conversation that the API refuses for its form (results apart from their calls, blank text, an id
 with a dot, an answer of the assistant at the end).
 
-Sources: platform.claude.com/docs (Messages, tool use, mid-conversation system messages).
+Sources: platform.claude.com/docs (Messages, mid-conversation system messages).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A name that is not Claude's is taken for a compatible server's: it gets the oldest common form (thinking by budget, no
 prefill, no structured outputs), and its thinking is raw, where Claude's, from 4 on, is a summary.
 
-Sources: platform.claude.com/docs (models, thinking, effort, structured outputs, what's new in 4.6 to 5.5),
-anthropics/skills (claude-api).
+Sources: platform.claude.com/docs (thinking, effort, structured outputs, what's new in 4.6 to 5.5), anthropics/skills
+(claude-api).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A turn as the body of Anthropic's `POST /v1/messages`.
 
-Sources: platform.claude.com/docs (Messages, structured outputs, service tiers), the types of Anthropic's Python SDK
-2.14.
+Sources: platform.claude.com/docs (Messages, structured outputs), the types of Anthropic's Python SDK 2.14.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Anthropic's events to deltas.
 
-Sources: platform.claude.com/docs (streaming, stop reasons, citations, web search), the types of Anthropic's Python SDK
-2.14.
+Sources: platform.claude.com/docs (streaming), the types of Anthropic's Python SDK 2.14.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`reasoning.effort` in Anthropic's words: adaptive thinking with an effort, or a budget of tokens.
 
-Sources: platform.claude.com/docs (thinking, adaptive thinking, effort, preserved thinking).
+Sources: platform.claude.com/docs (thinking, effort, preserved thinking).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Functions and the provider's own tools as Anthropic's `tools`.
 
-Sources: platform.claude.com/docs (tool use, strict tools).
+Sources: platform.claude.com/docs (Messages, structured outputs), the types of Anthropic's Python SDK 2.14.
 """
 
 from __future__ import annotations

@@ -139,7 +139,8 @@ class ChunkReader:
             raise self._failures.broken_off()
         if self._finish not in _FINISH:
             kind = ProviderRejected if self._finish in _FINAL else ProviderStreamBroken
-            said = f": {self._finish_message[:500]}" if self._finish_message else ""
+            why = self._failures.key.hidden_in(self._finish_message)[:500]
+            said = f": {why}" if why else ""
             raise kind(f"{self._failures.config.name} broke the answer off: {self._finish}{said}")
         reason = _FINISH[self._finish]
         return "tool_calls" if reason == "stop" and self._calls else reason

@@ -1,6 +1,6 @@
 """The turns of a conversation as Ollama's messages.
 
-Sources: docs.ollama.com (openapi.yaml; capabilities/thinking, tool-calling, vision), the SDK `ollama` 0.6.3.
+Sources: docs.ollama.com (openapi.yaml; capabilities/thinking, tool-calling), the SDK `ollama` 0.6.3.
 """
 
 from __future__ import annotations

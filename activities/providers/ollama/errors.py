@@ -28,6 +28,7 @@ _NO_MEMORY = re.compile(r"requires more system memory|model is too large", re.IG
 def error_for(
     model: str, failures: Failures, status: int, details: Any, retry_after: float | None
 ) -> OpenResponsesError:
+    """`model` is the one that was asked for."""
     message = message_of(details)
     error = failures.of(status, message, retry_after=retry_after)
     if status == 404 and "not found" in message:
@@ -40,7 +41,7 @@ def error_for(
 
 
 def error_in_stream(model: str, failures: Failures, line: JsonObject) -> OpenResponsesError:
-    """Later versions tell the status beside the message."""
+    """The status stands beside the message, in those lines that have one."""
     given = line.get("status_code") or line.get("status")
     status = given if isinstance(given, int) and given >= 400 else 500
     return error_for(model, failures, status, line["error"], None)
@@ -53,5 +54,6 @@ def hint_to_start(config: ProviderConfig) -> Iterator[None]:
     except ProviderUnavailable as error:
         if not isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
             raise
-        hint = f"{error.message} at {config.base_url}. Is Ollama running? Start it with `ollama serve`."
+        address = httpx.URL(config.base_url).copy_with(userinfo=b"")
+        hint = f"{error.message} at {address}. Is Ollama running? Start it with `ollama serve`."
         raise ProviderUnavailable(hint) from error.__cause__

@@ -1,6 +1,6 @@
 """OpenAI's errors, as a body or in the middle of the stream.
 
-Sources: OpenAI's API reference, error codes; `ResponseError` of its Python SDK (openai 3.54); recorded errors of
+Sources: OpenAI's HTTP errors; `ResponseError` of its Python SDK (openai 3.54); recorded errors of
 vercel/ai, `packages/openai/src/responses/__fixtures__`.
 """
 

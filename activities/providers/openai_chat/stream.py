@@ -26,6 +26,7 @@ from open_responses.deltas import (
     Finish,
     FinishReason,
     ReasoningDelta,
+    ReasoningSummaryDelta,
     RefusalDelta,
     TextAnnotation,
     TextDelta,
@@ -137,7 +138,7 @@ class ChunkReader:
 
     def _count(self, deltas: list[Delta]) -> None:
         for delta in deltas:
-            if isinstance(delta, TextDelta | ReasoningDelta | RefusalDelta):
+            if isinstance(delta, TextDelta | ReasoningDelta | ReasoningSummaryDelta | RefusalDelta):
                 self._received += len(delta.text)
             elif isinstance(delta, ToolCallDelta):
                 self._received += len(delta.arguments)

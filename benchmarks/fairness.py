@@ -1,0 +1,126 @@
+"""`python -m benchmarks.fairness`: how long one tenant's queue holds up another tenant's first answer.
+
+Tenant A queues 300 responses; workers have few slots, so that most of them wait. Then tenant B, who has asked for
+nothing else, asks once. Printed: B's latency, as a multiple of what it is when nobody else is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from dev import services
+from tests.stack import Stack
+
+_QUEUED, _SLOTS, _ROUNDS = 300, 8, 5
+# Ten deltas in half a second: a slot is busy for about as long as a short answer of a real model takes.
+_PROMPT = json.dumps({"words": 10, "gap": 0.04, "delay": 0.1})
+_BODY = {"model": "fake", "input": _PROMPT}
+_CONFIG = """
+[[providers]]
+name = "fake"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:{port}/v1"
+[[routes]]
+model = "fake"
+provider = "fake"
+[[api_keys]]
+tenant = "a"
+sha256 = "{a}"
+[[api_keys]]
+tenant = "b"
+sha256 = "{b}"
+"""
+
+
+async def main() -> None:
+    """On real parts of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        stack = await _start(Path(folder))
+        try:
+            limits = httpx.Limits(max_connections=1000)
+            async with httpx.AsyncClient(base_url=stack.api_url, timeout=300, limits=limits, trust_env=False) as client:
+                await measure(client)
+        finally:
+            await stack.stop()
+
+
+async def measure(client: httpx.AsyncClient) -> float:
+    """Prints and returns the ratio."""
+    await _ask(client, "b")
+    alone = statistics.median([await _ask(client, "b") for _ in range(_ROUNDS)])
+    began = time.perf_counter()
+    queued = [asyncio.create_task(_ask(client, "a", background=True)) for _ in range(_QUEUED)]
+    await asyncio.gather(*queued)
+    behind = [await _ask(client, "b") for _ in range(_ROUNDS)]
+    left = await _left(client)
+    while await _left(client):
+        await asyncio.sleep(0.25)
+    drained = time.perf_counter() - began
+    ratio = behind[0] / alone
+    print(f"\n{_QUEUED} responses of tenant a wait for {_SLOTS} slots; tenant b asks")
+    print(f"  b alone                 {alone * 1000:.0f} ms (median of {_ROUNDS})")
+    print(f"  b's first, behind a     {behind[0] * 1000:.0f} ms: {ratio:.1f} x its own latency")
+    print(f"  b's first {_ROUNDS}, behind a   median {statistics.median(behind) / alone:.1f} x")
+    print(f"  a still had {left} to come when b had its {_ROUNDS}; all were done after {drained:.0f} s")
+    return ratio
+
+
+async def _ask(client: httpx.AsyncClient, tenant: str, **body: object) -> float:
+    began = time.perf_counter()
+    answer = await client.post("/v1/responses", json={**_BODY, **body}, headers={"Authorization": f"Bearer {tenant}"})
+    answer.raise_for_status()
+    if body:
+        _queued.append(answer.json()["id"])
+    return time.perf_counter() - began
+
+
+_queued: list[str] = []
+
+
+async def _left(client: httpx.AsyncClient) -> int:
+    """How many of a's responses have not ended."""
+    while _queued:
+        answer = await client.get(f"/v1/responses/{_queued[-1]}", headers={"Authorization": "Bearer a"})
+        if answer.json()["status"] not in ("completed", "failed"):
+            return len(_queued)
+        _queued.pop()
+    return 0
+
+
+async def _start(data: Path) -> Stack:
+    upstream, valkey, temporal, api = (services.free_port() for _ in range(4))
+    a, b = (hashlib.sha256(key.encode()).hexdigest() for key in "ab")
+    (data / "config.toml").write_text(_CONFIG.format(port=upstream, a=a, b=b))
+    stack = Stack(data)
+    stack.redis_url, stack.temporal_address = f"redis://127.0.0.1:{valkey}/0", f"127.0.0.1:{temporal}"
+    stack.api_url = f"http://127.0.0.1:{api}"
+    stack.env = {
+        "TEMPORAL_ADDRESS": stack.temporal_address,
+        "REDIS_URL": stack.redis_url,
+        "OPEN_RESPONSES_CONFIG": str(data / "config.toml"),
+        "OPEN_RESPONSES_DATA_DIR": str(data),
+        "OPEN_RESPONSES_MAX_CONCURRENT_SAMPLES": str(_SLOTS // 2),
+    }
+    command = (sys.executable, "-m", "benchmarks.upstream", str(upstream))
+    stack.services = {
+        "upstream": services.Service("upstream", command, lambda: services.port_answers(upstream)),
+        "valkey": services.valkey(valkey, data),
+        "temporal": services.temporal(temporal, data),
+        "api": services.api(api, stack.env),
+    }
+    for name in ("upstream", "valkey", "temporal", "worker-0", "worker-1", "api"):
+        await stack.start(name)
+    return stack
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
