@@ -1076,6 +1076,16 @@ async def test_an_answer_is_kept_nowhere_unless_the_configuration_says_so(http: 
             assert provider.resume_of(call()) == expected
 
 
+async def test_what_is_to_be_stored_nowhere_is_not_sent_as_a_background_response(http: httpx.AsyncClient) -> None:
+    async with Wire(stream(*spoken(0, "hello"))) as wire:
+        provider = OpenAIResponses(wire.provider("openai", resume="background"), http, "sk")
+        asked = call(store=False)
+        assert provider.resume_of(asked) == "none"
+        deltas = await sampled(provider, asked)
+    assert (wire.requests[0].json.get("background"), wire.requests[0].json["store"]) == (None, False)
+    assert not any(isinstance(delta, ResumeToken) for delta in deltas)
+
+
 async def test_a_background_answer_says_first_by_what_it_can_be_read_again(http: httpx.AsyncClient) -> None:
     queued = {"type": "response.queued", "response": response("queued")}
     answer = sse(*created(), queued, *spoken(0, "Yes."), completed(), named=True)

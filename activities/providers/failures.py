@@ -97,7 +97,7 @@ def transport_errors(config: ProviderConfig) -> Iterator[None]:
         raise ProviderUnavailable(f"{config.name} cannot be reached") from error
     except httpx.TransportError as error:
         raise ProviderStreamBroken(f"the connection to {config.name} broke") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProviderStreamBroken(f"{config.name} sent what is not JSON") from error
 
 

@@ -33,10 +33,11 @@ class OpenAIResponses:
         self._config = config
         self._http = http
         self._api_key = api_key
-        self._resume: Resume = "background" if config.resume == "background" else "none"
 
     def resume_of(self, call: SampleCall) -> Resume:
-        return self._resume
+        """A background response is stored at OpenAI: not one that is to be stored nowhere."""
+        is_background = self._config.resume == "background" and call.request.is_stored
+        return "background" if is_background else "none"
 
     async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest.
@@ -48,7 +49,7 @@ class OpenAIResponses:
             return
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
-        reader = EventReader(call, failures, resumes=self._resume == "background")
+        reader = EventReader(call, failures, resumes=self.resume_of(call) == "background")
         async with self._opened(call, key, failures) as response, contextlib.aclosing(events(response)) as answer:
             async for kind, event in answer:
                 for delta in reader.read(kind, event):
@@ -74,7 +75,7 @@ class OpenAIResponses:
             self._http,
             self._config,
             "/responses",
-            body=request_body(call, self._config.name, background=self._resume == "background"),
+            body=request_body(call, self._config.name, background=self.resume_of(call) == "background"),
             headers=key.as_bearer(),
             read_error=failures.read_by(error_of),
         )
