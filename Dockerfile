@@ -17,4 +17,6 @@ COPY worker.py ./
 USER app
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8080
-CMD ["uvicorn", "api.main:app", "--host", "0.0.0.0", "--port", "8080", "--no-access-log", "--no-server-header"]
+# Docker kills ten seconds after its SIGTERM: until then answers may end, and streams that are left are resumed elsewhere.
+CMD ["uvicorn", "api.main:app", "--host", "0.0.0.0", "--port", "8080", "--no-access-log", "--no-server-header", \
+     "--timeout-graceful-shutdown", "8"]

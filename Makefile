@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check lock providers bench bench-adapters demo research up clean
+.PHONY: dev test check lock providers bench bench-adapters demo research key up clean
 
 dev: .venv/stamp
 	@$(BIN)/python -m dev
@@ -31,6 +31,10 @@ demo: .venv/stamp
 
 research: .venv/stamp
 	@$(BIN)/python -m examples.research_agent
+
+# make key TENANT=acme
+key: .venv/stamp
+	@$(BIN)/python -m open_responses keys add $(TENANT)
 
 up:
 	docker compose up --build

@@ -102,7 +102,7 @@ class Try:
         self._progress = 0
         self._spent = 0
         self._extra = Usage()
-        self._has_token = self._is_rereading = self._has_told = self._is_halted = False
+        self._has_begun = self._has_token = self._is_rereading = self._has_told = self._is_halted = False
         self.writer: Writer | None = None
 
     async def run(self) -> SampleResult:
@@ -286,8 +286,10 @@ class Try:
             async for delta in stream:
                 if isinstance(delta, Finish):
                     return delta
-                self._progress += 1
-                if isinstance(delta, ResumeToken) and not self._is_rereading:
+                self._has_begun = True
+                if not isinstance(delta, ResumeToken):
+                    self._progress += 1
+                elif not self._is_rereading:
                     self._remember(writer, delta.token)
                 events = assembler.feed(joiner.clean(delta))
                 self._has_told = self._has_told or bool(events)
@@ -405,7 +407,8 @@ class Try:
                 self.writer.record({f"resume:{self._call.turn}": b""})
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.writer.flush(), 30.0)
-        if not self._is_halted and (lost_token or (error.retryable and self._progress)):
+        goes_on = self._progress or (lost_token and isinstance(error, ProviderStreamBroken))
+        if error.retryable and goes_on and not self._is_halted:
             return SampleResult(outcome="broken", reason=error.message)
         seconds_left = 0.0 if self._is_halted else self._seconds_left(error)
         raise to_application_error(error, seconds_left=seconds_left, final=self._is_halted) from error
@@ -416,7 +419,7 @@ class Try:
         A connection that breaks or falls silent says nothing of the answer, unless a whole reading told nothing new.
         """
         if not isinstance(error, ProviderStreamBroken | ProviderTimeout):
-            return error.retryable and self._progress > 0
+            return error.retryable and self._has_begun
         return self._is_rereading and not self._has_told
 
     def _seconds_left(self, error: OpenResponsesError) -> float:

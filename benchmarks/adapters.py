@@ -24,11 +24,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx
 
 from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
@@ -36,7 +38,7 @@ from benchmarks.adapter_streams import CALL, TEXT, VENDORS, deltas_of, pieces
 from dev import services
 from open_responses.assembler import Assembler
 from open_responses.config import Config, ProviderConfig
-from open_responses.contracts import Provider, SampleCall, SampleContext
+from open_responses.contracts import SampleCall, SampleContext
 from open_responses.deltas import Finish
 from open_responses.io.event_log import encode
 from open_responses.middleware.compose import compose_sample
@@ -67,27 +69,31 @@ _AIM = 1 / 3
 class _Ours:
     """Kept from round to round, as a worker keeps its client and its adapters."""
 
-    def __init__(self, base_url: str) -> None:
-        self._http = open_http_client()
-        self._base_url = base_url
+    def __init__(self, base_url: str, http: httpx.AsyncClient, bare: aiohttp.ClientSession) -> None:
         providers = tuple(
-            ProviderConfig(name=vendor, adapter=vendor, base_url=f"{base_url}{_PATHS.get(vendor, '')}")
+            ProviderConfig(name=vendor, adapter=vendor, base_url=_at(base_url, vendor) + _PATHS.get(vendor, ""))
             for vendor in VENDORS
         )
-        self._providers: dict[str, Provider] = {}
-        for provider in providers:
-            url = provider.base_url.replace("VENDOR", provider.name)
-            config = Config(providers=(provider.model_copy(update={"base_url": url}),))
-            self._providers |= build_providers(config, self._http, {})
-        self._bare = aiohttp.ClientSession()
+        self._providers = build_providers(Config(providers=providers), http, {})
+        self._base_url = base_url
+        self._bare = bare
 
-    async def bytes(self, vendor: str) -> str:
-        async with self._bare.post(self._base_url.replace("VENDOR", vendor)) as response:
+    async def seconds(self, way: str, vendor: str) -> float:
+        """CPU of one stream."""
+        gc.collect()
+        began = time.process_time()
+        if way == "bytes":
+            await self._bytes(vendor)
+        elif await self.turn(vendor) != "".join(pieces(TEXT)):
+            raise ValueError(f"ours of {vendor} lost some of the text")
+        return time.process_time() - began
+
+    async def _bytes(self, vendor: str) -> None:
+        async with self._bare.post(_at(self._base_url, vendor)) as response:
             async for _ in response.content.iter_any():
                 pass
-        return "".join(pieces(TEXT))
 
-    async def ours(self, vendor: str) -> str:
+    async def turn(self, vendor: str) -> str:
         """One turn as the worker takes it (`activities/turn.py`), up to the log. Returns the text."""
         sample = compose_sample((), lambda passed: self._providers[vendor].sample(passed.call))
         context = SampleContext(_call(_MODELS[vendor]), "resp_1", "default")
@@ -97,9 +103,20 @@ class _Ours:
             for event in events:
                 encode(event, written)
                 written += 1
-        return "".join(
-            part["text"] for item in assembler.fold.output if item["type"] == "message" for part in item["content"]
-        )
+        messages = [item for item in assembler.fold.output if item["type"] == "message"]
+        return "".join(part["text"] for message in messages for part in message["content"])
+
+
+@asynccontextmanager
+async def _ours(base_url: str) -> AsyncIterator[_Ours]:
+    async with open_http_client() as http, aiohttp.ClientSession() as bare:
+        ours = _Ours(base_url, http, bare)
+        gc.freeze()
+        yield ours
+
+
+def _at(base_url: str, vendor: str) -> str:
+    return base_url.replace("VENDOR", vendor)
 
 
 def _call(model: str) -> SampleCall:
@@ -108,28 +125,19 @@ def _call(model: str) -> SampleCall:
     return SampleCall(model=model, items=request.input_items(), request=request, tools=tools)
 
 
-async def _serve_ours(base_url: str) -> None:
-    ours = _Ours(base_url)
-    gc.freeze()
-    for line in sys.stdin:
-        asked = json.loads(line)
-        gc.collect()
-        began = time.process_time()
-        said = await getattr(ours, asked["way"])(asked["vendor"])
-        seconds = time.process_time() - began
-        if said != "".join(pieces(TEXT)):
-            raise ValueError(f"ours of {asked['vendor']} lost some of the text")
-        print(json.dumps({"seconds": seconds}), flush=True)
+async def _answer_parent(base_url: str) -> None:
+    async with _ours(base_url) as ours:
+        for line in sys.stdin:
+            asked = json.loads(line)
+            print(json.dumps({"seconds": await ours.seconds(asked["way"], asked["vendor"])}), flush=True)
 
 
 async def _profile(vendor: str, base_url: str) -> None:
-    ours = _Ours(base_url)
-    await ours.ours(vendor)
-    profile = cProfile.Profile()
-    profile.enable()
-    for _ in range(5):
-        await ours.ours(vendor)
-    profile.disable()
+    async with _ours(base_url) as ours:
+        await ours.turn(vendor)
+        with cProfile.Profile() as profile:
+            for _ in range(5):
+                await ours.turn(vendor)
     pstats.Stats(profile).sort_stats("tottime").print_stats(30)
 
 
@@ -189,7 +197,7 @@ def _compare(base_url: str, rounds: int) -> None:
             spent: dict[str, list[float]] = {way: [] for way in _WAYS}
             for number in range(rounds + 1):
                 for way in _WAYS:
-                    seconds = sides[way].measure(way, vendor, base_url.replace("VENDOR", vendor))
+                    seconds = sides[way].measure(way, vendor, _at(base_url, vendor))
                     if number:  # The first round warms up.
                         spent[way].append(seconds * 1e6 / deltas_of(vendor))
             _print(vendor, spent)
@@ -207,14 +215,16 @@ def _print(vendor: str, spent: dict[str, list[float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pause", type=int, default=0, help="milliseconds between two events")
     parser.add_argument("--profile", choices=VENDORS)
     parser.add_argument("--ours", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.ours:
-        asyncio.run(_serve_ours(given.ours))
+        asyncio.run(_answer_parent(given.ours))
         return
+    if not given.profile and not Path(_BENCH_PYTHON).exists():
+        sys.exit("LiteLLM has no environment yet: `make bench-adapters` makes it")
     with _server(given.pause) as base_url:
         if given.profile:
             asyncio.run(_profile(given.profile, base_url))

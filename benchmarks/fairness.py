@@ -24,6 +24,7 @@ _QUEUED, _SLOTS, _ROUNDS = 300, 8, 5
 # Ten deltas in half a second: a slot is busy for about as long as a short answer of a real model takes.
 _PROMPT = json.dumps({"words": 10, "gap": 0.04, "delay": 0.1})
 _BODY = {"model": "fake", "input": _PROMPT}
+_NOT_ENDED = ("queued", "in_progress")
 _CONFIG = """
 [[providers]]
 name = "fake"
@@ -58,12 +59,13 @@ async def measure(client: httpx.AsyncClient) -> float:
     await _ask(client, "b")
     alone = statistics.median([await _ask(client, "b") for _ in range(_ROUNDS)])
     began = time.perf_counter()
-    queued = [asyncio.create_task(_ask(client, "a", background=True)) for _ in range(_QUEUED)]
-    await asyncio.gather(*queued)
+    queued = await asyncio.gather(*(_queue(client) for _ in range(_QUEUED)))
     behind = [await _ask(client, "b") for _ in range(_ROUNDS)]
-    left = await _left(client)
-    while await _left(client):
-        await asyncio.sleep(0.25)
+    running = await _running(client, queued)
+    left = len(running)
+    while running:
+        await asyncio.sleep(0.5)
+        running = await _running(client, running)
     drained = time.perf_counter() - began
     ratio = behind[0] / alone
     print(f"\n{_QUEUED} responses of tenant a wait for {_SLOTS} slots; tenant b asks")
@@ -74,26 +76,28 @@ async def measure(client: httpx.AsyncClient) -> float:
     return ratio
 
 
-async def _ask(client: httpx.AsyncClient, tenant: str, **body: object) -> float:
+async def _ask(client: httpx.AsyncClient, tenant: str) -> float:
     began = time.perf_counter()
-    answer = await client.post("/v1/responses", json={**_BODY, **body}, headers={"Authorization": f"Bearer {tenant}"})
+    answer = await client.post("/v1/responses", json=_BODY, headers=_key(tenant))
     answer.raise_for_status()
-    if body:
-        _queued.append(answer.json()["id"])
     return time.perf_counter() - began
 
 
-_queued: list[str] = []
+async def _queue(client: httpx.AsyncClient) -> str:
+    answer = await client.post("/v1/responses", json={**_BODY, "background": True}, headers=_key("a"))
+    answer.raise_for_status()
+    response_id: str = answer.json()["id"]
+    return response_id
 
 
-async def _left(client: httpx.AsyncClient) -> int:
-    """How many of a's responses have not ended."""
-    while _queued:
-        answer = await client.get(f"/v1/responses/{_queued[-1]}", headers={"Authorization": "Bearer a"})
-        if answer.json()["status"] not in ("completed", "failed"):
-            return len(_queued)
-        _queued.pop()
-    return 0
+async def _running(client: httpx.AsyncClient, response_ids: list[str]) -> list[str]:
+    """Those that have not ended."""
+    answers = await asyncio.gather(*(client.get(f"/v1/responses/{id}", headers=_key("a")) for id in response_ids))
+    return [id for id, answer in zip(response_ids, answers, strict=True) if answer.json()["status"] in _NOT_ENDED]
+
+
+def _key(tenant: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {tenant}"}
 
 
 async def _start(data: Path) -> Stack:

@@ -22,9 +22,10 @@ def main() -> int:
     """Exit code 0 after Ctrl-C, 1 with one line for what keeps it from starting."""
     try:
         settings = DevSettings()
-        local_model = not load_config(settings.config_path).providers
+        config = load_config(settings.config_path)
+        local_model = not config.providers
         _check_ports(settings, local_model=local_model)
-        return asyncio.run(_run(settings, local_model=local_model))
+        return asyncio.run(_run(settings, local_model=local_model, is_open=not config.api_keys))
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0]).upper().removeprefix("OPEN_RESPONSES_")
@@ -33,7 +34,7 @@ def main() -> int:
         return _fail(str(error))
 
 
-async def _run(settings: DevSettings, *, local_model: bool) -> int:
+async def _run(settings: DevSettings, *, local_model: bool, is_open: bool) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -44,7 +45,7 @@ async def _run(settings: DevSettings, *, local_model: bool) -> int:
         await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            _say(_welcome(settings, local_model=local_model))
+            _say(_welcome(settings, local_model=local_model, is_open=is_open))
             await supervisor.watch(stopping)
         starting.cancel()
         _say("stopping …")
@@ -78,7 +79,9 @@ def _parts(settings: DevSettings, *, local_model: bool) -> list[Part]:
         return Part(lambda: services.worker(index, new_worker_id(index), env, metrics_port=metrics), bury)
 
     parts += [make_worker(index) for index in range(settings.workers)]
-    return [*parts, Part(lambda: services.api(settings.api_port, env))]
+    # Kept open by us, so that a restart of the API refuses nobody.
+    listener = services.listen(settings.api_port)
+    return [*parts, Part(lambda: services.api(settings.api_port, env, listener=listener))]
 
 
 def _check_ports(settings: DevSettings, *, local_model: bool) -> None:
@@ -100,7 +103,7 @@ def _check_ports(settings: DevSettings, *, local_model: bool) -> None:
             raise StartFailed(f"Port {port} for {name} is taken; choose another with {variable}.")
 
 
-def _welcome(settings: DevSettings, *, local_model: bool) -> str:
+def _welcome(settings: DevSettings, *, local_model: bool, is_open: bool) -> str:
     api = f"http://127.0.0.1:{settings.api_port}"
     model = LOCAL_MODEL if local_model else "MODEL"
     lines = [
@@ -112,6 +115,7 @@ def _welcome(settings: DevSettings, *, local_model: bool) -> str:
         *([f"Local model  http://127.0.0.1:{settings.llama_port}/v1"] if local_model else []),
         f"Metrics      http://127.0.0.1:{settings.worker_metrics_port}/metrics",
         f"Logs         {settings.data_dir / 'logs'}",
+        *(["Access       no API keys: this machine only (docs/tenants.md)"] if is_open else []),
         "",
         "Try it:",
         f"  curl -N {api}/v1/responses -H 'Content-Type: application/json' \\",

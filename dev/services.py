@@ -113,15 +113,19 @@ def api(port: int, env: dict[str, str], *, host: str = "127.0.0.1", listener: so
         where = ("--fd", str(listener.fileno()))
     command = (sys.executable, "-m", "uvicorn", "api.main:app", *where)
     flags = ("--no-access-log", "--no-server-header", "--log-level", "warning", "--timeout-graceful-shutdown", "3")
+    # A message of a socket may be as long as a body.
+    messages = ("--ws-max-size", str(64 * 1024 * 1024))
     inherits = () if listener is None else (listener.fileno(),)
     ready = f"http://127.0.0.1:{port}/readyz"
-    return Service("api", (*command, *flags), lambda: _http_ok(ready), env, inherits)
+    return Service("api", (*command, *flags, *messages), lambda: _http_ok(ready), env, inherits)
 
 
 def listen(port: int) -> socket.socket:
     """A listener on loopback, for one API process after the other."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Its connections inherit it. uvicorn takes an inherited socket for a Unix one, and would let small events wait.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(2048)
     return listener

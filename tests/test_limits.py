@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 import redis.asyncio as aioredis
 from openai import AsyncOpenAI
+from temporalio.client import Client
 
 from open_responses.config import ApiKeyConfig
 from open_responses.io import keys
@@ -35,6 +36,7 @@ KEYS = {
     "daily": 'budget_tokens = 20\nbudget_period = "day"',
     "both": "requests_per_minute = 1000\ntokens_per_minute = 100000",
     "none": "",
+    "heavy": "weight = 2.5",
 }
 
 
@@ -320,6 +322,18 @@ async def stop_workers(stack: Stack) -> None:
     for name in ("worker-0", "worker-1"):
         stack.signal(name, signal.SIGTERM)
         await asyncio.to_thread(stack.processes[name].wait, 30)
+
+
+@pytest.mark.parametrize(("tier", "priority"), [("priority", 1), ("default", 3), (None, 3), ("flex", 5)])
+async def test_the_service_tier_and_the_tenants_weight_are_the_workflows_priority(
+    stack: Stack, api: httpx.AsyncClient, tier: str | None, priority: int
+) -> None:
+    """Activities inherit it; `benchmarks/fairness.py` shows what comes of it."""
+    response = (await ask(api, "heavy", **({"service_tier": tier} if tier else {}))).json()
+    temporal = await Client.connect(stack.temporal_address)
+    info = (await temporal.get_workflow_handle(response["id"]).describe()).raw_description.workflow_execution_info
+    assert (info.priority.priority_key, info.priority.fairness_key) == (priority, "t-heavy")
+    assert info.priority.fairness_weight == 2.5
 
 
 async def test_events_of_a_limited_key_are_like_all_others(api: httpx.AsyncClient, upstream: Upstream) -> None:

@@ -22,6 +22,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from tests.upstream import Fault, Script
@@ -132,11 +133,14 @@ class Generation:
         async with self.grown:
             self.grown.notify_all()
 
+    def _has_more(self, at: int) -> bool:
+        return len(self.pieces) > at or self.is_over
+
     async def follow(self, recut: bool) -> AsyncGenerator[Piece, None]:
         at = 0
         while True:
             async with self.grown:
-                await self.grown.wait_for(lambda: len(self.pieces) > at or self.is_over)
+                await self.grown.wait_for(partial(self._has_more, at))
             for piece in self.pieces[at:]:
                 at += 1
                 step = _RECUT if recut else len(piece.text)
@@ -451,8 +455,9 @@ class Anthropic:
     def _check_prefill(self, body: Json, content: list[Json]) -> None:
         model = re.search(r"-(\d)-(\d)", body["model"])
         if model and (int(model[1]), int(model[2])) >= (4, 6):
-            raise Refused("This model does not support assistant message prefill. The conversation must end with a user"
-                          " message.")  # fmt: skip
+            raise Refused(
+                "This model does not support assistant message prefill. The conversation must end with a user message."
+            )
         if self._thinks(body):
             raise Refused("When thinking is enabled, the final message must not be an assistant message with a prefill")
         if content[-1].get("text", "x")[-1:].isspace():
@@ -465,8 +470,10 @@ class Anthropic:
             if self._thoughts.get(block["signature"]) != block["thinking"]:
                 raise Refused(f"{place}.content.{number}: Invalid `signature` in `thinking` block")
             if number + 1 < len(content) and content[number + 1]["type"] == "thinking":
-                raise Refused(f"{place}.content.{number}: `thinking` blocks cannot be modified: they must remain as they"
-                              " were in the original response")  # fmt: skip
+                raise Refused(
+                    f"{place}.content.{number}: `thinking` blocks cannot be modified: they must remain as they were in "
+                    "the original response"
+                )
         if content[-1]["type"] == "thinking":
             raise Refused(f"{place}: The final block in an assistant message cannot be `thinking`.")
         wanted = [block["id"] for block in content if block["type"] == "tool_use"]
@@ -587,8 +594,10 @@ class Gemini:
             calls = [part for part in content["parts"] if "functionCall" in part]
             answers = [part for part in contents[(number + 1) % len(roles)]["parts"] if "functionResponse" in part]
             if calls and len(calls) != len(answers):
-                raise Refused("Please ensure that the number of function response parts is equal to the number of function"
-                              " call parts of the function call turn.")  # fmt: skip
+                raise Refused(
+                    "Please ensure that the number of function response parts is equal to the number of function call "
+                    "parts of the function call turn."
+                )
             if calls and "thoughtSignature" not in calls[0]:
                 raise Refused(
                     "Function call is missing a thought_signature in functionCall parts. This is required for tools to "
@@ -821,6 +830,11 @@ class _OpenAIEvents:
 
     def error(self, status: int) -> bytes:
         said = {"code": "server_error", "message": "The server had an error while processing your request. Sorry!"}
+        if status == 429:
+            said = {
+                "code": "rate_limit_exceeded",
+                "message": "Rate limit reached. Please try again in 2s. Visit the site.",
+            }
         return self._told("response.failed", response=self._response("failed", error=said))
 
 

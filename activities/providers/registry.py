@@ -29,6 +29,6 @@ def _build(config: ProviderConfig, http: httpx.AsyncClient, environ: Mapping[str
     module, _, name = _BUILT_IN.get(config.adapter, config.adapter).partition(":")
     try:
         adapter: Provider = getattr(importlib.import_module(module), name)(config, http, key or None)
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"provider {config.name!r}: adapter {config.adapter!r} cannot be used: {error}") from error
     return adapter

@@ -2,7 +2,8 @@
 
 What this prevents: a request with a large image, or an activity with a long transcript, that the server answers with
 `BadRequest` or that ends its workflow. Such a payload is written to a file named by its hash, and the history holds
-hash and size. The files come after the codec, so they hold what Temporal would have held: compressed, not sealed.
+hash and size. The files come after the codec, so they hold what Temporal would have held: compressed, and encrypted
+where there is a key. Those of one response share a folder, so that they go when it is deleted.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import dataclasses
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 from temporalio.api.common.v1 import Payload
@@ -26,9 +29,13 @@ from temporalio.converter import (
     StorageDriverClaim,
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
 )
 
-from open_responses.io.payload_codec import DATA_CONVERTER
+from open_responses.ids import is_id
+from open_responses.io.payload_codec import DATA_CONVERTER, converter_with
+from open_responses.io.payload_keys import PayloadKeys, ResponseKeys
+from open_responses.io.sealing import Sealer
 
 log = structlog.get_logger(__name__)
 
@@ -39,22 +46,33 @@ _KEEP_INLINE_BELOW_BYTES = 128 * 1024
 _HASH = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = ".part"
 _SWEPT = ".swept"
+_TRIES = 5
 
 
 class ClaimBroken(Exception):
     """A payload whose file is missing or damaged. The message says which and where, and nothing of the content."""
 
 
-def data_converter(blob_dir: Path | None) -> DataConverter:
-    """Ours, with payloads of 128 KiB and more in `blob_dir`; every client, worker and replayer needs the same."""
+def data_converter(blob_dir: Path | None, encryption_keys: Sequence[bytes] = ()) -> DataConverter:
+    """Ours, with payloads of 128 KiB and more in `blob_dir`; every client, worker and replayer needs the same.
+
+    The first of the keys encrypts, any decrypts. The keys of single responses are in `blob_dir` as well.
+    """
     if blob_dir is None:
-        return DATA_CONVERTER
+        return converter_with(PayloadKeys(encryption_keys)) if encryption_keys else DATA_CONVERTER
     storage = ExternalStorage(drivers=[FileStorageDriver(blob_dir)], payload_size_threshold=_KEEP_INLINE_BELOW_BYTES)
-    return dataclasses.replace(DATA_CONVERTER, external_storage=storage)
+    keys = PayloadKeys(encryption_keys, response_keys(blob_dir, encryption_keys))
+    return dataclasses.replace(converter_with(keys), external_storage=storage)
+
+
+def response_keys(blob_dir: Path, encryption_keys: Sequence[bytes] = ()) -> ResponseKeys:
+    """The keys of responses that are not to be stored, sealed on disk if there is anything to seal them with."""
+    return ResponseKeys(blob_dir / "keys", Sealer(encryption_keys) if encryption_keys else None)
 
 
 class FileStorageDriver(StorageDriver):
-    """Files under one directory that all processes see, `ab/abcd…` by the SHA-256 of the payload's bytes."""
+    """Files under one directory that all processes see, named by the SHA-256 of the payload's bytes: `resp_…/abcd…` for
+    those of a response, `ab/abcd…` for others (and for what was written before responses had folders)."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -67,13 +85,23 @@ class FileStorageDriver(StorageDriver):
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
         """On disk for good when it returns. What is there already is only touched, so that `sweep` spares it."""
-        return await asyncio.gather(*(asyncio.to_thread(_store, self._directory, payload) for payload in payloads))
+        target = context.target
+        owner = (target.id or "") if isinstance(target, StorageDriverWorkflowInfo) else ""
+        if not is_id("resp_", owner):
+            owner = ""
+        return await asyncio.gather(*(asyncio.to_thread(_store, self._directory, owner, one) for one in payloads))
 
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
         """Raises ClaimBroken for a file that is missing or is not what was stored."""
         return await asyncio.gather(*(asyncio.to_thread(_retrieve, self._directory, claim) for claim in claims))
+
+
+async def forget_payloads(directory: Path, response_id: str) -> None:
+    """Remove a response's large payloads. Nobody else's history refers to them."""
+    if is_id("resp_", response_id):
+        await asyncio.to_thread(shutil.rmtree, directory / response_id, ignore_errors=True)
 
 
 async def sweep(directory: Path, older_than_seconds: float) -> int:
@@ -98,13 +126,14 @@ async def sweep_daily(directory: Path, older_than_seconds: float) -> None:
         await asyncio.sleep(_DAY_SECONDS)
 
 
-def _store(directory: Path, payload: Payload) -> StorageDriverClaim:
+def _store(directory: Path, owner: str, payload: Payload) -> StorageDriverClaim:
     data = payload.SerializeToString(deterministic=True)
     digest = hashlib.sha256(data).hexdigest()
-    path = _path(directory, digest)
+    path = _path(directory, owner, digest)
     if not _touch(path):
         _write(path, data)
-    return StorageDriverClaim(claim_data={"sha256": digest, "size": str(len(data))})
+    claim = {"sha256": digest, "size": str(len(data))}
+    return StorageDriverClaim(claim_data={**claim, "of": owner} if owner else claim)
 
 
 def _touch(path: Path) -> bool:
@@ -118,10 +147,9 @@ def _touch(path: Path) -> bool:
 
 def _write(path: Path, data: bytes) -> None:
     """The file appears whole or not at all, and outlives a loss of power: its hash goes into a history next."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}{_TEMPORARY}")
     try:
-        with part.open("xb") as file:
+        with _created(part) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -131,6 +159,15 @@ def _write(path: Path, data: bytes) -> None:
         raise
     _sync_directory(path.parent)
     _sync_directory(path.parent.parent)
+
+
+def _created(path: Path) -> BinaryIO:
+    """A sweep may remove the folder between its making and the first file in it."""
+    for _ in range(_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return path.open("xb")
+    raise FileNotFoundError(path)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -145,12 +182,15 @@ def _retrieve(directory: Path, claim: StorageDriverClaim) -> Payload:
     digest = claim.claim_data.get("sha256", "")
     if not _HASH.fullmatch(digest):
         raise ClaimBroken(f"a claim on a stored payload names no SHA-256: {digest[:80]!r}")
+    owner = claim.claim_data.get("of", "")
+    if owner and not is_id("resp_", owner):
+        raise ClaimBroken(f"a claim on a stored payload names no response: {owner[:80]!r}")
     try:
-        data = _path(directory, digest).read_bytes()
+        data = _path(directory, owner, digest).read_bytes()
     except FileNotFoundError:
         raise ClaimBroken(
             f"stored payload {digest} is not in {directory}: "
-            "every process must see the same directory: OPEN_RESPONSES_BLOB_DIR"
+            "every process must see the same directory: OPEN_RESPONSES_BLOB_DIR; or its response was deleted"
         ) from None
     if hashlib.sha256(data).hexdigest() != digest:
         size = claim.claim_data.get("size")
@@ -158,16 +198,20 @@ def _retrieve(directory: Path, claim: StorageDriverClaim) -> Payload:
     return Payload.FromString(data)
 
 
-def _path(directory: Path, digest: str) -> Path:
-    return directory / digest[:2] / digest
+def _path(directory: Path, owner: str, digest: str) -> Path:
+    return directory / (owner or digest[:2]) / digest
 
 
 def _sweep(directory: Path, before: float) -> int:
     removed = 0
-    for path in directory.glob("[0-9a-f][0-9a-f]/*"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < before:
-                removed += _remove(path, before)
+    for folder in (*directory.glob("[0-9a-f][0-9a-f]"), *directory.glob("resp_*")):
+        for path in folder.glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    removed += _remove(path, before)
+        if folder.name.startswith("resp_"):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     return removed
 
 

@@ -1,4 +1,4 @@
-"""How payloads look on their way to Temporal: pydantic's JSON, compressed."""
+"""How payloads look on their way to Temporal: pydantic's JSON, compressed, and encrypted where there is a key."""
 
 from __future__ import annotations
 
@@ -11,50 +11,91 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
     ActivitySerializationContext,
     DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
     PayloadCodec,
     SerializationContext,
     WithSerializationContext,
+    WorkflowSerializationContext,
 )
 
+from open_responses.io.payload_keys import KeyMissing, PayloadKeys
 from open_responses.payloads import TASK_QUEUE
 
-_ENCODING = b"binary/zstd"
+_COMPRESSED = b"binary/zstd"
+_ENCRYPTED = b"binary/encrypted"
+_KEY_ID = "encryption-key-id"
 # Below this the frame costs more than it saves, and the UI shows small payloads without a codec endpoint.
 _COMPRESS_FROM_BYTES = 2048
+# A payload comes from one message of Temporal's or one file of ours; more than this in it is an attack on our memory.
+_LARGEST_BYTES = 1 << 30
+_NO_KEYS = PayloadKeys()
 
 
-class ZstdCodec(PayloadCodec, WithSerializationContext):
-    """Compresses payloads: history is bounded by bytes, and transcripts shrink about fourfold.
+class Codec(PayloadCodec, WithSerializationContext):
+    """Compresses payloads: history is bounded by bytes, and transcripts shrink about fourfold. Then encrypts them.
 
     But not those of activities on another fleet's task queue, whose workers know nothing of our codec.
     """
 
-    def __init__(self, *, is_ours: bool = True) -> None:
+    def __init__(self, keys: PayloadKeys = _NO_KEYS, *, workflow_id: str | None = None, is_ours: bool = True) -> None:
+        self._keys = keys
+        self._workflow_id = workflow_id
         self._is_ours = is_ours
 
-    def with_context(self, context: SerializationContext) -> ZstdCodec:
-        if not isinstance(context, ActivitySerializationContext):
-            return self
-        return ZstdCodec(is_ours=context.activity_task_queue in (None, TASK_QUEUE))
+    def with_context(self, context: SerializationContext) -> Codec:
+        if isinstance(context, ActivitySerializationContext):
+            is_ours = context.activity_task_queue in (None, TASK_QUEUE)
+            return Codec(self._keys, workflow_id=context.workflow_id, is_ours=is_ours)
+        if isinstance(context, WorkflowSerializationContext):
+            return Codec(self._keys, workflow_id=context.workflow_id)
+        return self
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [self._compress(payload) for payload in payloads] if self._is_ours else list(payloads)
+        if not self._is_ours:
+            return list(payloads)
+        return [self._encrypted(_compressed(payload)) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [self._decompress(payload) for payload in payloads]
+        """Raises KeyMissing. What was written before there were keys stays readable."""
+        return [_decompressed(self._decrypted(payload)) for payload in payloads]
 
-    @staticmethod
-    def _compress(payload: Payload) -> Payload:
-        if payload.ByteSize() < _COMPRESS_FROM_BYTES:
+    def _encrypted(self, payload: Payload) -> Payload:
+        sealed = self._keys.encrypt(payload.SerializeToString(), self._workflow_id)
+        if sealed is None:
             return payload
-        data = zstandard.ZstdCompressor(level=3).compress(payload.SerializeToString())
-        return Payload(metadata={"encoding": _ENCODING}, data=data)
+        name, data = sealed
+        return Payload(metadata={"encoding": _ENCRYPTED, _KEY_ID: name.encode()}, data=data)
 
-    @staticmethod
-    def _decompress(payload: Payload) -> Payload:
-        if payload.metadata.get("encoding") != _ENCODING:
+    def _decrypted(self, payload: Payload) -> Payload:
+        if payload.metadata.get("encoding") != _ENCRYPTED:
             return payload
-        return Payload.FromString(zstandard.ZstdDecompressor().decompress(payload.data))
+        name = payload.metadata.get(_KEY_ID, b"").decode("utf-8", "replace")
+        return Payload.FromString(self._keys.decrypt(name, payload.data))
 
 
-DATA_CONVERTER: DataConverter = dataclasses.replace(pydantic_data_converter, payload_codec=ZstdCodec())
+def _compressed(payload: Payload) -> Payload:
+    if payload.ByteSize() < _COMPRESS_FROM_BYTES:
+        return payload
+    data = zstandard.ZstdCompressor(level=3).compress(payload.SerializeToString())
+    return Payload(metadata={"encoding": _COMPRESSED}, data=data)
+
+
+def _decompressed(payload: Payload) -> Payload:
+    if payload.metadata.get("encoding") != _COMPRESSED:
+        return payload
+    if zstandard.frame_content_size(payload.data) > _LARGEST_BYTES:
+        raise KeyMissing("a compressed payload claims to be larger than any of ours")
+    return Payload.FromString(zstandard.ZstdDecompressor().decompress(payload.data))
+
+
+def converter_with(keys: PayloadKeys) -> DataConverter:
+    """Ours. What a failure says, and where, is a payload like any other: it may quote what a model or a tool said."""
+    return dataclasses.replace(
+        pydantic_data_converter,
+        payload_codec=Codec(keys),
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )
+
+
+DATA_CONVERTER: DataConverter = converter_with(_NO_KEYS)
+"""Without keys and large payloads: for histories that have neither."""

@@ -1,4 +1,4 @@
-"""Secrets that a request brings, sealed before they touch Temporal or Redis (AES-256-GCM).
+"""Keys, and the secrets that a request brings, sealed before they touch Temporal or Redis (AES-256-GCM).
 
 What this prevents: an MCP server's token in a workflow's history, where every operator and every backup sees it. A
 sealed text is bound to what it belongs to, so that it cannot be moved into another response.
@@ -29,8 +29,8 @@ class Sealer:
     """Seals with the first key, opens with any: so that keys can be rotated."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
-        self._newest = _key_id(keys[0])
+        self._ciphers = {key_id(key): AESGCM(key) for key in keys}
+        self._newest = key_id(keys[0])
 
     def seal(self, plain: bytes, *, bound_to: str) -> str:
         """`sealed:v1:<key id>:<base64url of nonce and ciphertext>`."""
@@ -40,13 +40,13 @@ class Sealer:
 
     def unseal(self, text: str, *, bound_to: str) -> bytes:
         """Raises SealBroken for a text of another key, of another owner, or one that was changed."""
-        key_id, _, body = text.removeprefix(_PREFIX).partition(":")
+        name, _, body = text.removeprefix(_PREFIX).partition(":")
         if not text.startswith(_PREFIX) or not body:
             raise SealBroken("this is not a sealed text")
-        cipher = self._ciphers.get(key_id)
+        cipher = self._ciphers.get(name)
         if cipher is None:
             raise SealBroken(
-                f"sealed with key {key_id}, which this process does not have: all processes need the same "
+                f"sealed with key {name}, which this process does not have: all processes need the same "
                 "OPEN_RESPONSES_ENCRYPTION_KEYS"
             )
         try:
@@ -56,13 +56,20 @@ class Sealer:
             raise SealBroken("the sealed text was changed, or belongs elsewhere") from None
 
 
+def configured_keys(encryption_keys: str | None) -> list[bytes]:
+    """The keys of `OPEN_RESPONSES_ENCRYPTION_KEYS` (base64, comma-separated), the newest first. Raises ConfigError."""
+    if not encryption_keys:
+        return []
+    return [_decoded(text.strip(), "OPEN_RESPONSES_ENCRYPTION_KEYS") for text in encryption_keys.split(",")]
+
+
 def load_sealer(encryption_keys: str | None, data_dir: Path) -> Sealer:
-    """The keys of `OPEN_RESPONSES_ENCRYPTION_KEYS` (base64, comma-separated), else one in `<data_dir>/secret.key`.
+    """The configured keys, else one in `<data_dir>/secret.key`.
 
     The file is made at the first need, for processes on one machine. Raises ConfigError.
     """
-    if encryption_keys:
-        return Sealer([_decoded(text.strip(), "OPEN_RESPONSES_ENCRYPTION_KEYS") for text in encryption_keys.split(",")])
+    if keys := configured_keys(encryption_keys):
+        return Sealer(keys)
     path = data_dir / "secret.key"
     try:
         return Sealer([_decoded(_kept(path), str(path))])
@@ -99,5 +106,6 @@ def _decoded(text: str | bytes, where: str) -> bytes:
     return key
 
 
-def _key_id(key: bytes) -> str:
+def key_id(key: bytes) -> str:
+    """A name for a key that tells nothing of it."""
     return hashlib.sha256(key).hexdigest()[:_KEY_ID_DIGITS]

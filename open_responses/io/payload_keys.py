@@ -1,0 +1,160 @@
+"""The keys that payloads are encrypted with on their way to Temporal: those of the installation, and those of single
+responses, which are thrown away.
+
+What this prevents: a response with `store: false` that lives on in Temporal's tables, their backups and write-ahead
+logs long after it was deleted. Its payloads are encrypted with a key of its own, and that key is a file which is
+overwritten at the response's end. The files are also the list of what is still to be erased: each is there before its
+response begins, and goes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from open_responses.ids import is_id
+from open_responses.io.sealing import Sealer, key_id
+
+_KEY_BYTES, _SALT_BYTES, _NONCE_BYTES = 32, 16, 12
+_PURPOSE = b"open_responses payload v1"
+
+
+class KeyMissing(Exception):
+    """A payload that this process cannot read. The message says which key it takes, and nothing of the content."""
+
+
+class PayloadKeys:
+    """Which key a workflow's payloads are encrypted with: its response's own, else the newest of the installation's,
+    else none."""
+
+    def __init__(self, shared: Sequence[bytes] = (), responses: ResponseKeys | None = None) -> None:
+        self._shared = {key_id(key): key for key in shared}
+        self._newest = key_id(shared[0]) if shared else None
+        self.responses = responses
+
+    def encrypt(self, plain: bytes, workflow_id: str | None) -> tuple[str, bytes] | None:
+        """(key's name, salt and nonce and ciphertext); None where nothing is to be encrypted."""
+        own = self.responses.find(workflow_id) if self.responses is not None and workflow_id is not None else None
+        if own is not None:
+            assert workflow_id is not None
+            return workflow_id, _encrypt(own, plain)
+        if self._newest is not None:
+            return self._newest, _encrypt(self._shared[self._newest], plain)
+        return None
+
+    def decrypt(self, name: str, data: bytes) -> bytes:
+        """Raises KeyMissing: for a key that is not here, or data that was changed."""
+        key = self._named(name)
+        salt, nonce, sealed = data[:_SALT_BYTES], data[_SALT_BYTES:][:_NONCE_BYTES], data[_SALT_BYTES + _NONCE_BYTES :]
+        try:
+            return AESGCM(_derived(key, salt)).decrypt(nonce, sealed, _PURPOSE)
+        except (InvalidTag, ValueError):
+            raise KeyMissing(f"a payload of key {name[:80]} was changed") from None
+
+    def _named(self, name: str) -> bytes:
+        if is_id("resp_", name):
+            key = self.responses.find(name) if self.responses is not None else None
+            if key is not None:
+                return key
+            raise KeyMissing(
+                f"the key of {name} is gone: the response was not to be stored and has ended, or this process sees "
+                "another directory than the others: OPEN_RESPONSES_BLOB_DIR"
+            )
+        if name in self._shared:
+            return self._shared[name]
+        raise KeyMissing(
+            f"encrypted with key {name[:80]}, which this process does not have: all processes need the same "
+            "OPEN_RESPONSES_ENCRYPTION_KEYS"
+        )
+
+
+class ResponseKeys:
+    """A file for each response that is not to be stored, in a directory that all processes see.
+
+    With a sealer, what is on disk is sealed. The time of a file is the last sign of somebody who reads the response.
+    """
+
+    def __init__(self, directory: Path, sealer: Sealer | None = None) -> None:
+        self._directory = directory
+        self._sealer = sealer
+
+    def make(self, response_id: str) -> None:
+        """On disk when it returns; a key that is there stays. Whole or not at all, whoever dies meanwhile."""
+        path = self._directory / response_id
+        if path.exists():
+            return
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        key = os.urandom(_KEY_BYTES)
+        content = key if self._sealer is None else self._sealer.seal(key, bound_to=response_id).encode()
+        part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            with contextlib.suppress(FileExistsError):
+                os.link(part, path)
+        finally:
+            part.unlink()
+
+    def find(self, response_id: str) -> bytes | None:
+        """None for a response that has no key of its own, or has it no more."""
+        if not is_id("resp_", response_id):
+            return None
+        try:
+            content = (self._directory / response_id).read_bytes()
+        except FileNotFoundError:
+            return None
+        if len(content) == _KEY_BYTES:
+            return content
+        if self._sealer is None:
+            raise KeyMissing(f"the key of {response_id} is sealed: OPEN_RESPONSES_ENCRYPTION_KEYS is not set here")
+        return self._sealer.unseal(content.decode(), bound_to=response_id)
+
+    def touch(self, response_id: str) -> None:
+        """Somebody reads this response."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._directory / response_id)
+
+    def throw_away(self, response_id: str) -> None:
+        """Overwritten, then removed: as far as a file system lets us."""
+        path = self._directory / response_id
+        with contextlib.suppress(FileNotFoundError):
+            size = path.stat().st_size
+            with path.open("r+b") as file:
+                file.write(os.urandom(size))
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
+
+    def silent_for(self, seconds: float) -> Iterator[str]:
+        """The responses with a key that nobody has read for so long. Clears away what a crash left half-written."""
+        before = time.time() - seconds
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._directory):
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat().st_mtime >= before:
+                        continue
+                    if is_id("resp_", entry.name):
+                        yield entry.name
+                    elif entry.name.startswith("."):
+                        os.unlink(entry.path)
+
+
+def _encrypt(key: bytes, plain: bytes) -> bytes:
+    """Each payload has a key derived for it alone: random nonces under one key would run out after 2^32 payloads."""
+    salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
+    return salt + nonce + AESGCM(_derived(key, salt)).encrypt(nonce, plain, _PURPOSE)
+
+
+def _derived(key: bytes, salt: bytes) -> bytes:
+    return hmac.new(key, _PURPOSE + salt, hashlib.sha256).digest()
