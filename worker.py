@@ -38,17 +38,19 @@ from activities.tools.registry import definitions, load_tools
 from activities.turn import TurnParts
 from open_responses.io.breaker import Breaker
 from open_responses.io.counters import RedisCounters
+from open_responses.io.erasure import Eraser
 from open_responses.io.event_log import Appender
-from open_responses.io.large_payloads import sweep_daily
+from open_responses.io.large_payloads import response_keys, sweep_daily
 from open_responses.io.leases import Lease, Reaper
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
-from open_responses.io.sealing import load_sealer
+from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect as connect_temporal
 from open_responses.payloads import TASK_QUEUE
 from workflows.approval import ApprovalWorkflow
+from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger("worker")
@@ -72,6 +74,7 @@ async def main() -> None:
     records = Records(store, temporal)
     contexts = Contexts(redis, records)
     handover = Handover(temporal, redis)
+    eraser = _eraser(settings, store, temporal)
     reaper = Reaper(redis, lease, handover.bury, handover.search)
     async with open_http_client() as http:
         providers = build_providers(settings.config, http, os.environ)
@@ -109,6 +112,7 @@ async def main() -> None:
             asyncio.create_task(reaper.run()),
             asyncio.create_task(listen(redis, running, reaper)),
             asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
+            asyncio.create_task(eraser.run()),
         ]
         worker = _worker(temporal, settings, activities)
         serving = asyncio.create_task(worker.run())
@@ -134,7 +138,7 @@ def _worker(temporal: Client, settings: Settings, activities: Sequence[Callable[
     return Worker(
         temporal,
         task_queue=TASK_QUEUE,
-        workflows=[ResponseWorkflow, ApprovalWorkflow],
+        workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow],
         activities=activities,
         # The sandbox re-imports the workflow's module for every run; determinism is checked by replay tests instead.
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -148,11 +152,27 @@ def _worker(temporal: Client, settings: Settings, activities: Sequence[Callable[
     )
 
 
+def _eraser(settings: Settings, store: ResponseStore, temporal: Client) -> Eraser:
+    return Eraser(
+        store,
+        temporal,
+        settings.blobs,
+        response_keys(settings.blobs, configured_keys(settings.encryption_keys)),
+        patience_seconds=settings.erase_after_seconds,
+        rewrite_log=settings.rewrite_redis_log,
+    )
+
+
 async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None:
     """Wait for Temporal: at start it may come up after us."""
     while not stopping.is_set():
         try:
-            return await connect_temporal(settings.blobs, metrics_port=settings.worker_metrics_port, patient=True)
+            return await connect_temporal(
+                settings.blobs,
+                encryption_keys=configured_keys(settings.encryption_keys),
+                metrics_port=settings.worker_metrics_port,
+                patient=True,
+            )
         except (RuntimeError, RPCError, OSError) as error:
             log.warning("temporal_not_reachable", reason=str(error))
             with contextlib.suppress(TimeoutError):

@@ -16,6 +16,7 @@ from open_responses.io.records import Records
 from open_responses.io.redis import Redis, RedisDown
 from open_responses.items import INPUT_ITEMS, InputItem, McpTools
 from open_responses.json_types import JsonObject
+from open_responses.partials import without_partials
 from open_responses.payloads import Progress, StartResponse
 from open_responses.trace import replay
 
@@ -28,10 +29,11 @@ class Context:
     items: list[InputItem]
     output: list[JsonObject]
 
-    def conversation(self, output: Sequence[JsonObject]) -> list[InputItem]:
-        """All that the model may read, with the output as it stands."""
-        finished = [item for item in output if item.get("status") not in ("in_progress", "incomplete")]
-        return self.items + INPUT_ITEMS.validate_python([readable(item) for item in finished])
+    def conversation(self, output: Sequence[JsonObject], *, goes_on: bool = False) -> list[InputItem]:
+        """All that the model may read, with the output as it stands. `goes_on`: its open item is to be continued."""
+        return self.items + INPUT_ITEMS.validate_python(
+            [readable(item) for item in without_partials(output, goes_on=goes_on)]
+        )
 
 
 class Contexts:

@@ -18,7 +18,15 @@ from open_responses.transcript import as_model_reads
 
 
 def build_call(
-    call: SampleInput, context: Context, offer: Offer, fold: Fold, sealer: Sealer, spent: int, prefix: str | None
+    call: SampleInput,
+    context: Context,
+    offer: Offer,
+    fold: Fold,
+    sealer: Sealer,
+    spent: int,
+    prefix: str | None,
+    *,
+    goes_on: bool = False,
 ) -> SampleCall:
     """The call, with the output as `fold` has it. `spent` are tokens of the budget that a lost try has used.
 
@@ -28,7 +36,10 @@ def build_call(
     names = {(route.server_label, route.tool): name for name, route in offer.routes.items()}
     left = call.max_output_tokens
     items = as_model_reads(
-        from_summary(context.conversation(fold.snapshot()), lambda sealed: _summary(sealer, start.tenant, sealed)),
+        from_summary(
+            context.conversation(fold.snapshot(), goes_on=goes_on),
+            lambda sealed: _summary(sealer, start.tenant, sealed),
+        ),
         lambda label, tool: tool if label == HOSTED_LABEL else names.get((label, tool), tool),
     )
     return SampleCall(

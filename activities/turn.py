@@ -185,14 +185,20 @@ class Try:
         action, stage, sampled = self._continuation(stage, taken)
         writer.write([_attempt_event(call, self._attempt, action)])
         if action == "restarted":
-            writer.write(stage.assembler.abandon())
+            self._give_up(stage)
             return stage, self._sample_call(stage)
         return stage, sampled
+
+    def _give_up(self, stage: Stage) -> None:
+        """Close what the lost try left. Behind a thought that led to nothing, a half message of no words says so."""
+        if not stage.assembler.fold.open and stage.assembler.fold.output[-1]["type"] == "reasoning":
+            stage.writer.write(stage.assembler.feed(TextDelta("")))
+        stage.writer.write(stage.assembler.abandon())
 
     def _continuation(self, stage: Stage, taken: Takeover) -> tuple[str, Stage, SampleCall]:
         """`continued`, `resumed` or `restarted`, with the stage and the call that go with it (design: a retry after
         half an answer was streamed)."""
-        sampled = self._sample_call(stage)
+        sampled = self._sample_call(stage, goes_on=True)
         resume = self._provider.resume_of(sampled)
         reading = self._read_again(stage, taken, sampled)
         if reading is not None:
@@ -202,7 +208,7 @@ class Try:
             return "restarted", stage, sampled
         # One delta is about one token: what is left of the budget can only be estimated after a crash.
         self._spent = sum(1 for event in taken.events if event["type"] == "response.output_text.delta")
-        return "continued", stage, self._sample_call(stage, prefix or None)
+        return "continued", stage, self._sample_call(stage, prefix or None, goes_on=True)
 
     def _read_again(self, stage: Stage, taken: Takeover, sampled: SampleCall) -> tuple[Stage, SampleCall] | None:
         """The answer that the provider has begun already, from its beginning; before its first word, too: it may be
@@ -228,7 +234,7 @@ class Try:
             raise ServerError(f"provider {self._call.provider!r} is not configured on this worker")
         return provider
 
-    def _sample_call(self, stage: Stage, prefix: str | None = None) -> SampleCall:
+    def _sample_call(self, stage: Stage, prefix: str | None = None, *, goes_on: bool = False) -> SampleCall:
         call = build_call(
             self._call,
             stage.context,
@@ -237,6 +243,7 @@ class Try:
             self._with.sealer,
             self._spent + self._extra.output_tokens,
             prefix,
+            goes_on=goes_on,
         )
         adapter = self._with.adapters.get(self._call.provider, "")
         return replace(call, items=without_parts(call.items, adapter))

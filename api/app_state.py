@@ -9,6 +9,7 @@ from temporalio.client import Client
 
 from api.limits import Admission
 from api.overload import Backlog
+from open_responses.io.erasure import Eraser
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis
@@ -30,6 +31,7 @@ class AppState:
     sealer: Sealer
     admission: Admission
     backlog: Backlog
+    eraser: Eraser
 
 
 def state_of(connection: HTTPConnection) -> AppState:

@@ -68,17 +68,21 @@ def tenant_of(connection: HTTPConnection) -> str:
 
 def _check_is_near(settings: Settings, connection: HTTPConnection) -> None:
     if settings.allow_open:
-        return
+        _check_page(settings, connection)
+    else:
+        check_is_near(settings, connection)
+
+
+def check_is_near(settings: Settings, connection: HTTPConnection) -> None:
+    """Raises PermissionDenied for who comes from another machine, by a name of another, or from a page of another."""
+    _check_page(settings, connection)
     peer = connection.client.host if connection.client is not None else ""
     host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
-    origin = connection.headers.get("origin")
-    if not _is_loopback(peer):
+    if not is_loopback(peer):
         reason = f"and you come from {peer or 'an unknown address'}"
-    elif not _is_loopback(host):
+    elif not is_loopback(host):
         # A name that a web page's owner pointed to this machine.
         reason = f"and you ask for the host {host[:80]!r}"
-    elif origin is not None and not _may_call(settings, origin):
-        reason = f"and this is a page of {origin[:80]!r}, which OPEN_RESPONSES_CORS_ORIGINS does not name"
     else:
         return
     raise PermissionDenied(
@@ -89,14 +93,25 @@ def _check_is_near(settings: Settings, connection: HTTPConnection) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def _check_page(settings: Settings, connection: HTTPConnection) -> None:
+    """A browser lets every page send requests to this machine, and names the page."""
+    origin = connection.headers.get("origin")
+    if origin is None:
+        return
+    page = urlsplit(origin)
+    is_own = is_loopback(page.hostname or "") or page.netloc == connection.headers.get("host")
+    if not is_own and not {origin, "*"} & set(settings.origins):
+        raise PermissionDenied(
+            f"This server has no API keys, and this is a page of {origin[:80]!r}. Name it in "
+            "OPEN_RESPONSES_CORS_ORIGINS if it may use the server.",
+            code="no_api_keys",
+        )
+
+
+def is_loopback(host: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
-
-
-def _may_call(settings: Settings, origin: str) -> bool:
-    return _is_loopback(urlsplit(origin).hostname or "") or {origin, "*"} & set(settings.origins) != set()

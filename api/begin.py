@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.auth import Caller
+from api.conversation_turns import ReadConversation, conversation_for_turn, give_back_turn
 from api.decisions import hold, let_go
 from api.idempotency import AlreadyBegun, IdempotencyKey
 from api.limits import check_scopes, priority_of
@@ -29,7 +30,7 @@ from open_responses.conversation import check_calls_are_answered
 from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound, Unavailable
 from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
-from open_responses.payloads import TASK_QUEUE, StartResponse
+from open_responses.payloads import TASK_QUEUE, Remembered, StartResponse
 from open_responses.requests import CreateResponse
 from workflows.response import ResponseWorkflow
 
@@ -40,10 +41,12 @@ _START_PATIENCE_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A response that may begin: its start, and the ids of the responses that it continues, oldest first."""
+    """A response that may begin: its start, the ids of the responses that it continues, oldest first, and the
+    conversation that it answers, if it names one."""
 
     start: StartResponse
     ancestors: tuple[str, ...]
+    conversation: ReadConversation | None = None
 
 
 async def prepare(
@@ -61,22 +64,40 @@ async def prepare(
     `held` is the response that it continues, where a connection's memory alone has it.
     """
     check_scopes(state.settings.config, caller.key, asked)
-    await state.backlog.check()
-    asked = await resolved(state, caller.tenant, asked)
-    if held is None:
-        ancestors = await ancestors_of(state, caller.tenant, asked)
-    else:
-        ancestors = held.ancestors_for(asked)
-    start = await plan(state, caller.tenant, asked, provider_key, key, is_compaction=is_compaction)
-    if held is not None:
-        start = start.model_copy(update={"remembered": held.remembered})
-    start = await state.admission.admit(caller.key, caller.headers, start)
+    overload = await state.backlog.overload()
+    if overload is not None and (caller.key is None or not overload.moves):
+        raise overload.error
+    conversation = await conversation_for_turn(state, caller.tenant, asked, key)
+    shown = conversation.items if conversation is not None else ()
+    asked = await resolved(state, caller.tenant, asked, shown)
+    ancestors, remembered = await _before(state, caller.tenant, asked, conversation, held)
+    start = await plan(state, caller.tenant, asked, provider_key, key, shown, is_compaction=is_compaction)
+    if remembered is not None:
+        start = start.model_copy(update={"remembered": remembered})
+    start = await state.admission.admit(caller.key, caller.headers, start, overload)
     try:
         await hold(state, start.response_id, start.decisions)
     except BaseException:
         await state.admission.withdraw(start)
         raise
-    return Prepared(start, ancestors)
+    return Prepared(start, ancestors, conversation)
+
+
+async def _before(
+    state: AppState,
+    tenant: str,
+    asked: CreateResponse,
+    conversation: ReadConversation | None,
+    held: HeldResponse | None,
+) -> tuple[tuple[str, ...], Remembered | None]:
+    """What came before the request: stored responses, and what its start has to carry. Raises InvalidRequest for calls
+    that it leaves without an answer."""
+    if conversation is not None:
+        conversation.check_continues(asked)
+        return (), conversation.remembered
+    if held is not None:
+        return held.ancestors_for(asked), held.remembered
+    return await ancestors_of(state, tenant, asked), None
 
 
 async def follow(state: AppState, prepared: Prepared) -> AsyncGenerator[bytes | None, None]:
@@ -94,9 +115,10 @@ async def follow(state: AppState, prepared: Prepared) -> AsyncGenerator[bytes | 
 
 async def begin(state: AppState, prepared: Prepared) -> None:
     """Start the workflow. Raises Unavailable when Temporal stays away; then nothing has begun. Raises AlreadyBegun for
-    an `Idempotency-Key` that another request has used meanwhile."""
+    an `Idempotency-Key` that another request has used meanwhile, and Conflict when the conversation is not any more
+    what was read."""
     try:
-        await _begin(state, prepared.start, prepared.ancestors)
+        await _take_turn_and_begin(state, prepared)
     except BaseException as error:
         await let_go(state, prepared.start.response_id, prepared.start.decisions)
         if not isinstance(error, AlreadyBegun):
@@ -105,7 +127,24 @@ async def begin(state: AppState, prepared: Prepared) -> None:
         raise
 
 
+async def _take_turn_and_begin(state: AppState, prepared: Prepared) -> None:
+    """Last of all that may be refused, so that a conversation waits for nothing but a response."""
+    start, conversation = prepared.start, prepared.conversation
+    if conversation is None:
+        await _begin(state, start, prepared.ancestors)
+        return
+    await conversation.take_turn(start.response_id)
+    try:
+        await _begin(state, start, prepared.ancestors)
+    except AlreadyBegun:
+        raise
+    except BaseException:
+        await give_back_turn(state, conversation.owned, start.response_id)
+        raise
+
+
 async def _begin(state: AppState, start: StartResponse, ancestors: tuple[str, ...]) -> None:
+    await state.eraser.prepare(start)
     try:
         if not await state.store.begin(start, ancestors):
             raise AlreadyBegun
@@ -170,6 +209,7 @@ async def cancelling(
         if not ended and not start.request.is_stored:
             await cancel(state, start.response_id)
         await events.aclose()
+        state.eraser.erase_soon(start)
 
 
 async def cancel(state: AppState, response_id: str) -> None:

@@ -13,6 +13,7 @@ from api.app_state import AppState, state_of
 from api.auth import caller_of, show_limits
 from api.begin import Prepared, begin, cancelling, follow, prepare, start_workflow
 from api.body import read_body
+from api.conversation_turns import was_left_behind
 from api.idempotency import AlreadyBegun, earlier, idempotency_key, spent
 from api.retrieve import replay, respond_as_it_stands
 from api.routing import take_provider_key
@@ -33,9 +34,11 @@ async def create_response(request: Request) -> Response:
     key = idempotency_key(caller.tenant, request.headers, body)
     asked = validate_create_response(body)
     if key is not None and (record := await earlier(state, caller.tenant, key)) is not None:
-        return await _again(request, state, record, asked)
-    prepared = await prepare(state, caller, asked, provider_key, key)
+        if not await was_left_behind(state, record):
+            return await _again(request, state, record, asked)
+        await state.store.retract(record.start.response_id)
     try:
+        prepared = await prepare(state, caller, asked, provider_key, key)
         return await _first(request, state, prepared)
     except AlreadyBegun:
         record = await earlier(state, caller.tenant, key) if key is not None else None
@@ -76,7 +79,12 @@ async def _again(request: Request, state: AppState, record: Record, asked: Creat
 def _event_stream(state: AppState, asked: CreateResponse, events: AsyncGenerator[bytes | None, None]) -> EventStream:
     options = asked.stream_options
     obfuscate = options is None or options.include_obfuscation is not False
-    return EventStream(events, keepalive_seconds=state.settings.keepalive_seconds, obfuscate=obfuscate)
+    return EventStream(
+        events,
+        keepalive_seconds=state.settings.keepalive_seconds,
+        slow_client_seconds=state.settings.slow_client_seconds,
+        obfuscate=obfuscate,
+    )
 
 
 async def _folded(request: Request, events: AsyncGenerator[bytes | None, None]) -> Response:

@@ -7,7 +7,7 @@ were shown, for another tenant, or on an approval that nobody asked for. What ru
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from temporalio.service import RPCError
 
@@ -40,13 +40,17 @@ from open_responses.transcript import approval_of
 _HOLD_SECONDS = 60
 
 
-async def decisions_of(state: AppState, tenant: str, asked: CreateResponse) -> list[Decision]:
-    """The stored calls that the input's approvals speak of.
+async def decisions_of(
+    state: AppState, tenant: str, asked: CreateResponse, conversation: Sequence[JsonObject] = ()
+) -> list[Decision]:
+    """The stored calls that the input's approvals speak of. `conversation` are the items of the one that it names.
 
     Raises InvalidRequest for an approval for nothing, of another conversation or tenant, doubled, or one whose tool the
     request does not bring again or does not allow, and Conflict for one that was answered already.
     """
     items = asked.input_items()
+    shown = {item.id for item in items if isinstance(item, McpApprovalRequest)}
+    shown |= {item["id"] for item in conversation if item["type"] == "mcp_approval_request"}
     settled = {id for item in items if (id := _settles(item)) is not None}
     decisions: list[Decision] = []
     for index, item in enumerate(items):
@@ -58,7 +62,7 @@ async def decisions_of(state: AppState, tenant: str, asked: CreateResponse) -> l
         param = f"input[{index}].approval_request_id"
         if any(d.approval_request_id == item.approval_request_id for d in decisions):
             raise InvalidRequest("This approval is answered twice.", param=param, code="invalid_value")
-        decisions.append(await _decision(state, tenant, asked, item, param))
+        decisions.append(await _decision(state, tenant, asked, shown, item, param))
     return decisions
 
 
@@ -70,9 +74,9 @@ def _settles(item: InputItem) -> str | None:
 
 
 async def _decision(
-    state: AppState, tenant: str, asked: CreateResponse, answer: McpApprovalResponse, param: str
+    state: AppState, tenant: str, asked: CreateResponse, shown: Set[str], answer: McpApprovalResponse, param: str
 ) -> Decision:
-    asking, stored = await _stored_request(state, tenant, asked, answer, param)
+    asking, stored = await _stored_request(state, tenant, asked, shown, answer, param)
     if any(item.get("approval_request_id") == stored["id"] for item in asking.output):
         # Answered while the response ran, yes or no.
         raise _taken(stored["id"])
@@ -90,7 +94,7 @@ async def _decision(
 
 
 async def _stored_request(
-    state: AppState, tenant: str, asked: CreateResponse, answer: McpApprovalResponse, param: str
+    state: AppState, tenant: str, asked: CreateResponse, shown: Set[str], answer: McpApprovalResponse, param: str
 ) -> tuple[Record, JsonObject]:
     """The response that asked, and its request."""
     unknown = InvalidRequest(
@@ -103,15 +107,14 @@ async def _stored_request(
     except NotFound:
         raise unknown from None
     stored = next((item for item in asking.output if item["id"] == answer.approval_request_id), None)
-    if stored is None or not await _is_of_this_conversation(state, tenant, asked, asking, answer):
+    if stored is None or not await _is_of_this_conversation(state, tenant, asked, shown, asking, answer):
         raise unknown
     return asking, stored
 
 
 async def _is_of_this_conversation(
-    state: AppState, tenant: str, asked: CreateResponse, asking: Record, answer: McpApprovalResponse
+    state: AppState, tenant: str, asked: CreateResponse, shown: Set[str], asking: Record, answer: McpApprovalResponse
 ) -> bool:
-    shown = (item.id for item in asked.input_items() if isinstance(item, McpApprovalRequest))
     if answer.approval_request_id in shown:
         return True
     previous = asked.previous_response_id

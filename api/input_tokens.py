@@ -12,9 +12,10 @@ from api.app_state import state_of
 from api.auth import caller_of
 from api.begin import ancestors_of
 from api.body import read_body
+from api.conversation_turns import read_conversation
 from api.references import resolved
 from api.routing import take_provider_key
-from open_responses.io.chains import Chains
+from open_responses.io.chains import Chains, remembered_items
 from open_responses.items import InputItem
 from open_responses.requests import CreateResponse, JsonSchemaFormat, validate_create_response
 from open_responses.tokens import count_tokens, item_tokens, json_tokens
@@ -29,9 +30,16 @@ async def count_input_tokens(request: Request) -> JSONResponse:
     state, caller = state_of(request), caller_of(request)
     body = read_json_object(await read_body(request, state.settings.max_body_bytes))
     take_provider_key(body, request.headers)
-    asked = await resolved(state, caller.tenant, validate_create_response(body))
-    ancestors = await ancestors_of(state, caller.tenant, asked)
-    items = await Chains(state.records).items(ancestors) + asked.input_items()
+    asked = validate_create_response(body)
+    conversation = await read_conversation(state, caller.tenant, asked)
+    if conversation is not None:
+        asked = await resolved(state, caller.tenant, asked, conversation.items)
+        conversation.check_continues(asked)
+        earlier = remembered_items(conversation.remembered)
+    else:
+        asked = await resolved(state, caller.tenant, asked)
+        earlier = await Chains(state.records).items(await ancestors_of(state, caller.tenant, asked))
+    items = earlier + asked.input_items()
     # Counting a long text takes a while, and this process serves others.
     tokens = await asyncio.to_thread(_count, items, asked)
     return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})

@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import Priority
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.overload import Overload
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import OpenResponsesError, PermissionDenied, RateLimited, TokenBudgetExceeded
 from open_responses.io.limits import Quotas, Standing
@@ -25,6 +26,8 @@ from open_responses.tools import McpTool
 
 log = structlog.get_logger(__name__)
 
+# Running responses of a key that are no burden to an overloaded server.
+_FEW = 10
 # Nobody knows when a running response ends; a client of the openai SDK asks twice more in this time.
 _PLACE_WAIT_SECONDS = 2.0
 _PRIORITIES = {"priority": 1, "flex": 5}
@@ -90,17 +93,25 @@ class Admission:
         self._temporal = temporal
         self._chores: set[asyncio.Task[None]] = set()
 
-    async def admit(self, key: ApiKeyConfig | None, headers: dict[str, str], start: StartResponse) -> StartResponse:
+    async def admit(
+        self, key: ApiKeyConfig | None, headers: dict[str, str], start: StartResponse, overload: Overload | None
+    ) -> StartResponse:
         """The start with what it has taken; where the key stands goes into the answer's headers.
 
-        Raises RateLimited and TokenBudgetExceeded; then nothing was taken.
+        Raises RateLimited and TokenBudgetExceeded, and under overload Unavailable for a key that has more than a few
+        running; then nothing was taken.
         """
-        if key is None or not key.has_limits:
+        if key is None:
             return start
+        places = key.max_concurrent
+        if overload is not None:
+            places = min(places or _FEW, _FEW)
         tokens = 0 if key.tokens_per_minute is None else about(start.request.input_items())
-        standing = await self._quotas.admit(key, start.response_id, tokens)
+        standing = await self._quotas.admit(key, start.response_id, tokens, places)
         _show(key, headers, standing)
         self._look_after(key, standing.doubtful)
+        if standing.refused == "running" and overload is not None and places != key.max_concurrent:
+            raise overload.error
         if standing.refused is not None:
             raise _refusal(key, headers, standing, tokens)
         admitted = Admitted(

@@ -14,15 +14,31 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import workflows
-from api import approvals, compact, create, errors, input_tokens, models, retrieve, service, socket
+from api import (
+    approvals,
+    codec,
+    compact,
+    conversations,
+    create,
+    errors,
+    input_tokens,
+    models,
+    openapi_document,
+    retrieve,
+    service,
+    socket,
+)
 from api.answer_headers import AnswerHeaders
 from api.app_state import AppState
+from api.codec import CodecBorder
 from api.limits import Admission
 from api.overload import Backlog
+from open_responses.io.erasure import Eraser
+from open_responses.io.large_payloads import response_keys
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
-from open_responses.io.sealing import load_sealer
+from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect as connect_temporal
@@ -36,7 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = connect_redis(settings.redis_url)
-        temporal = await connect_temporal(settings.blobs, lazy=True)
+        keys = configured_keys(settings.encryption_keys)
+        temporal = await connect_temporal(settings.blobs, encryption_keys=keys, lazy=True)
         store = ResponseStore(
             redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds
         )
@@ -44,7 +61,16 @@ def create_app(settings: Settings) -> FastAPI:
         sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
         backlog = Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds)
         records, admission = Records(store, temporal), Admission(redis, temporal)
-        app.state.open_responses = AppState(settings, redis, temporal, store, records, hub, sealer, admission, backlog)
+        eraser = Eraser(
+            store,
+            temporal,
+            settings.blobs,
+            response_keys(settings.blobs, keys),
+            patience_seconds=settings.erase_after_seconds,
+        )
+        app.state.open_responses = AppState(
+            settings, redis, temporal, store, records, hub, sealer, admission, backlog, eraser
+        )
         _say_who_is_answered(settings)
         listening = asyncio.create_task(hub.run())
         yield
@@ -52,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.gather(listening, return_exceptions=True)
         await redis.aclose()
 
-    app = FastAPI(title="open_responses", version="0.1.0", lifespan=lifespan, openapi_url=None)
+    app = FastAPI(title="open_responses", version=openapi_document.VERSION, lifespan=lifespan, openapi_url=None)
     errors.install(app)
     for router in (
         create.router,
@@ -61,8 +87,11 @@ def create_app(settings: Settings) -> FastAPI:
         service.router,
         socket.router,
         compact.router,
+        conversations.router,
         input_tokens.router,
         models.router,
+        openapi_document.router,
+        codec.router,
     ):
         app.include_router(router)
     return app
@@ -71,11 +100,12 @@ def create_app(settings: Settings) -> FastAPI:
 def create_asgi(settings: Settings) -> ASGIApp:
     """The application in the layers that see every answer, unexpected errors' as well. CORS is closed by default."""
     app: ASGIApp = create_app(settings)
+    for_clients = app
     if settings.origins:
-        app = CORSMiddleware(
+        for_clients = CORSMiddleware(
             app, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
         )
-    return AnswerHeaders(app)
+    return AnswerHeaders(CodecBorder(app, otherwise=for_clients, settings=settings))
 
 
 def _say_who_is_answered(settings: Settings) -> None:

@@ -1,6 +1,8 @@
 """Is there a worker for one more? How much work waits, as Temporal has it; beyond a limit new work is refused.
 
-What this prevents: a queue that only grows, in which every client has given up before its turn comes.
+What this prevents: a queue that only grows, in which every client has given up before its turn comes. And that the one
+who filled the queue closes the door to all: whoever has little running does not wait behind it (Temporal deals tasks
+out by tenant), and is let in for as long as the queue moves.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from temporalio.api.enums.v1 import TaskQueueType
@@ -25,16 +28,26 @@ _FRESH_SECONDS = 1.0
 # After a quiet time the last reading says nothing: the next request waits for a new one, but not for long.
 _STALE_SECONDS = 5.0
 _PATIENCE_SECONDS = 0.5
+_LONGEST_READING = timedelta(seconds=3)
 _RETRY_AFTER_SECONDS = 5.0
 _KINDS = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Tasks that wait for a worker, and for how long the oldest does, in seconds."""
+    """Tasks that wait for a worker, for how long the oldest does, in seconds, and whether any was taken lately."""
 
     tasks: int = 0
     age: float = 0.0
+    moves: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """Too much waits. `moves`: workers take from the queue, so that a tenant with little in it is served soon."""
+
+    moves: bool
+    error: Unavailable
 
 
 class Backlog:
@@ -47,20 +60,24 @@ class Backlog:
         self._read_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
-    async def check(self) -> None:
-        """Raises Unavailable, before anything is accepted, when too much work waits."""
+    async def overload(self) -> Overload | None:
+        """What new work is to be refused with, before it is accepted; None when there is room."""
         age = time.monotonic() - self._read_at
         if age > _FRESH_SECONDS and (self._reading is None or self._reading.done()):
             self._reading = asyncio.create_task(self._read())
         if age > _STALE_SECONDS and self._reading is not None:
             await asyncio.wait({self._reading}, timeout=_PATIENCE_SECONDS)
-        if self._last.tasks > self._max.tasks or self._last.age > self._max.age:
-            raise Unavailable(
+        if self._last.tasks <= self._max.tasks and self._last.age <= self._max.age:
+            return None
+        return Overload(
+            moves=self._last.moves,
+            error=Unavailable(
                 f"The server has too much to do: {self._last.tasks} steps wait for a worker, the oldest for "
                 f"{self._last.age:.0f} s. Nothing was started; try again later.",
                 code="overloaded",
                 retry_after=_RETRY_AFTER_SECONDS,
-            )
+            ),
+        )
 
     async def _read(self) -> None:
         try:
@@ -70,7 +87,7 @@ class Backlog:
             log.info("backlog_unknown", reason=str(error))
             self._last = Reading()
         else:
-            self._last = Reading(max(r.tasks for r in readings), max(r.age for r in readings))
+            self._last = max(readings, key=lambda reading: (reading.age, reading.tasks))
         self._read_at = time.monotonic()
 
     async def _read_kind(self, kind: TaskQueueType.ValueType) -> Reading:
@@ -80,5 +97,10 @@ class Backlog:
             task_queue_type=kind,
             report_stats=True,
         )
-        stats = (await self._temporal.workflow_service.describe_task_queue(query, retry=False)).stats
-        return Reading(stats.approximate_backlog_count, stats.approximate_backlog_age.ToTimedelta().total_seconds())
+        describe = self._temporal.workflow_service.describe_task_queue
+        stats = (await describe(query, retry=False, timeout=_LONGEST_READING)).stats
+        return Reading(
+            tasks=stats.approximate_backlog_count,
+            age=stats.approximate_backlog_age.ToTimedelta().total_seconds(),
+            moves=stats.tasks_dispatch_rate > 0,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import orjson
@@ -19,7 +20,7 @@ from open_responses.errors import InvalidRequest
 from open_responses.ids import new_id
 from open_responses.io.json_schema import schema_problem
 from open_responses.io.sealing import SealBroken, Sealer
-from open_responses.items import Compaction
+from open_responses.items import Compaction, InputItem
 from open_responses.json_types import JsonObject
 from open_responses.offer import hosted_names, is_bare
 from open_responses.payloads import HostedTool, StartResponse
@@ -35,13 +36,14 @@ async def plan(
     asked: CreateResponse,
     provider_key: str | None = None,
     key: IdempotencyKey | None = None,
+    conversation: Sequence[JsonObject] = (),
     *,
     is_compaction: bool = False,
 ) -> StartResponse:
     """Raises ModelNotFound, since there is no silent default model, InvalidRequest for what its provider cannot take
     and for tools that cannot be had, and ContextLengthExceeded for an input that no window takes.
 
-    `provider_key` is the request's own key for the provider.
+    `provider_key` is the request's own key for the provider, `conversation` are the items of the one that it names.
     """
     config, settings = state.settings.config, state.settings
     first, *fallbacks = targets_of(config, asked, provider_key, os.environ)
@@ -52,8 +54,8 @@ async def plan(
     _check_servers(config, asked)
     check_approvals_can_be_given(config, asked)
     window = settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds
-    _check_compactions(asked, state.sealer, tenant)
-    decisions = await decisions_of(state, tenant, asked)
+    check_compactions(asked.input_items(), state.sealer, tenant)
+    decisions = await decisions_of(state, tenant, asked, conversation)
     stripped, secrets = _sealed(asked, state.sealer, response_id)
     return StartResponse(
         response_id=response_id,
@@ -101,8 +103,9 @@ def _check_schema(schema: JsonObject, param: str) -> None:
         )
 
 
-def _check_compactions(asked: CreateResponse, sealer: Sealer, tenant: str) -> None:
-    for index, item in enumerate(asked.input_items()):
+def check_compactions(items: Sequence[InputItem], sealer: Sealer, tenant: str, *, path: str = "input") -> None:
+    """Raises InvalidRequest for what this server did not write for this tenant."""
+    for index, item in enumerate(items):
         if isinstance(item, Compaction):
             try:
                 sealer.unseal(item.encrypted_content, bound_to=owner(tenant))
@@ -110,7 +113,7 @@ def _check_compactions(asked: CreateResponse, sealer: Sealer, tenant: str) -> No
                 raise InvalidRequest(
                     f"This compaction cannot be read here: {error}. Only what this server wrote, for the same API "
                     "key's tenant, can be sent back.",
-                    param=f"input[{index}].encrypted_content",
+                    param=f"{path}[{index}].encrypted_content",
                     code="invalid_value",
                 ) from None
 

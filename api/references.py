@@ -15,34 +15,48 @@ from open_responses.listed_items import listed_input
 from open_responses.requests import CreateResponse
 
 
-async def resolved(state: AppState, tenant: str, asked: CreateResponse) -> CreateResponse:
-    """The request with the items themselves.
+async def resolved(
+    state: AppState, tenant: str, asked: CreateResponse, conversation: Sequence[JsonObject] = ()
+) -> CreateResponse:
+    """The request with the items themselves. `conversation` are those of the conversation that it names.
 
     An item is found by its id alone if it is one of ours, else among the items of the responses that the request
     continues. Raises InvalidRequest for one that is unknown, another tenant's, or not finished.
     """
     if isinstance(asked.input, str) or not any(isinstance(item, ItemReference) for item in asked.input):
         return asked
-    items: list[InputItem] = []
-    for index, item in enumerate(asked.input):
-        items.append(await _item(state, tenant, asked, item, index) if isinstance(item, ItemReference) else item)
+    items = await resolved_items(state, tenant, asked.input, asked.previous_response_id, conversation)
     return asked.model_copy(update={"input": items})
 
 
-async def _item(state: AppState, tenant: str, asked: CreateResponse, reference: ItemReference, index: int) -> InputItem:
-    found = await _stored(state, tenant, asked, reference.id)
+async def resolved_items(
+    state: AppState,
+    tenant: str,
+    given: Sequence[InputItem],
+    previous_response_id: str | None = None,
+    conversation: Sequence[JsonObject] = (),
+    *,
+    path: str = "input",
+) -> list[InputItem]:
+    """As `resolved`, for items alone; `path` is the parameter that they came in."""
+    items: list[InputItem] = []
+    for index, item in enumerate(given):
+        if isinstance(item, ItemReference):
+            found = _named(conversation, item.id) or await _stored(state, tenant, previous_response_id, item.id)
+            item = _finished(found, item.id, f"{path}[{index}].id")
+        items.append(item)
+    return items
+
+
+def _finished(found: JsonObject | None, item_id: str, param: str) -> InputItem:
     if found is None:
-        raise InvalidRequest(
-            f"Item with id {reference.id[:80]!r} not found.", param=f"input[{index}].id", code="item_not_found"
-        )
+        raise InvalidRequest(f"Item with id {item_id[:80]!r} not found.", param=param, code="item_not_found")
     if found.get("status") == "in_progress":
-        raise InvalidRequest(
-            f"Item {reference.id[:80]!r} is not finished yet.", param=f"input[{index}].id", code="item_in_progress"
-        )
+        raise InvalidRequest(f"Item {item_id[:80]!r} is not finished yet.", param=param, code="item_in_progress")
     return INPUT_ITEM.validate_python(found)
 
 
-async def _stored(state: AppState, tenant: str, asked: CreateResponse, item_id: str) -> JsonObject | None:
+async def _stored(state: AppState, tenant: str, previous_response_id: str | None, item_id: str) -> JsonObject | None:
     place = place_of(item_id)
     if place is not None:
         response_id, _ = place
@@ -52,7 +66,7 @@ async def _stored(state: AppState, tenant: str, asked: CreateResponse, item_id: 
             found = None
         if found is not None:
             return found
-    return await _in_the_chain(state, tenant, asked.previous_response_id, item_id)
+    return await _in_the_chain(state, tenant, previous_response_id, item_id)
 
 
 async def _in_the_chain(

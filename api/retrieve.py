@@ -10,9 +10,7 @@ from collections.abc import AsyncGenerator
 import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from api.app_state import AppState, state_of
 from api.auth import tenant_of
@@ -44,6 +42,7 @@ async def get_response(request: Request, response_id: str) -> Response:
         return EventStream(
             await replay(state, record, after),
             keepalive_seconds=state.settings.keepalive_seconds,
+            slow_client_seconds=state.settings.slow_client_seconds,
             obfuscate=_flag(request, "include_obfuscation", "true"),
         )
     if after is not None:
@@ -67,14 +66,13 @@ async def cancel_response(request: Request, response_id: str) -> Response:
 
 @router.delete("")
 async def delete_response(request: Request, response_id: str) -> Response:
-    """Forget a response: Redis and Temporal's history. One that runs is stopped first."""
+    """Forget a response: Redis, Temporal's history, large payloads. One that runs is stopped first."""
     state = state_of(request)
     record = await owned_record(state, tenant_of(request), response_id)
     if record.response is None:
         await cancel(state, response_id)
         await _ended(state, response_id)
-    await state.store.delete(response_id)
-    await _delete_history(state, response_id)
+    await state.eraser.delete(response_id)
     return _json({"id": response_id, "object": "response", "deleted": True})
 
 
@@ -167,18 +165,6 @@ async def _ended(state: AppState, response_id: str) -> None:
         if await state.records.finished(response_id) is not None:
             return
         await asyncio.sleep(0.05)
-
-
-async def _delete_history(state: AppState, response_id: str) -> None:
-    """Temporal deletes in the background, within seconds; the store's tombstone hides the response meanwhile."""
-    deletion = DeleteWorkflowExecutionRequest(
-        namespace=state.temporal.namespace, workflow_execution=WorkflowExecution(workflow_id=response_id)
-    )
-    try:
-        await state.temporal.workflow_service.delete_workflow_execution(deletion)
-    except RPCError as error:
-        if error.status != RPCStatusCode.NOT_FOUND:
-            raise
 
 
 def _between(items: list[JsonObject], after: str | None, before: str | None) -> list[JsonObject]:

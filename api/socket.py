@@ -281,7 +281,14 @@ def _too_many() -> RateLimited:
 
 
 def _check_warm_up(asked: CreateResponse) -> None:
-    """A call that is approved runs at once, which is what a warm-up does not want."""
+    """A call that is approved runs at once, which is what a warm-up does not want, and no turn begins with it."""
+    if asked.conversation is not None:
+        raise InvalidRequest(
+            "A warm-up ('generate' is false) adds nothing to a conversation: send 'conversation' with the turn that is "
+            "to be answered.",
+            param="conversation",
+            code="invalid_value",
+        )
     for index, item in enumerate(asked.input_items()):
         if isinstance(item, McpApprovalResponse):
             raise InvalidRequest(

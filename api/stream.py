@@ -19,36 +19,45 @@ from temporalio.service import RPCError
 from api.app_state import AppState
 from api.obfuscation import obfuscated
 from open_responses.io.event_log import encode
-from open_responses.io.log_reader import is_terminal, peek, read_log
+from open_responses.io.log_reader import PAGE, is_terminal, peek, read_log
 from open_responses.io.redis import RedisDown
-from open_responses.payloads import StartResponse
-from open_responses.replay import whole_stream
+from open_responses.json_types import JsonObject
+from open_responses.payloads import Ending, StartResponse, final_resource
+from open_responses.replay import terminal_events, whole_stream
 
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_SECONDS = 1.0
 # The log is looked at each time; Temporal, which costs more, once the silence has lasted.
 _ASK_TEMPORAL_SECONDS = 5.0
+_SHOW_READER_SECONDS = 10.0
 
 
 class Follower:
-    """One client's view of one response, from event `next_sequence` on."""
+    """One client's view of one response, from event `next_sequence` on.
+
+    A reader that is slow holds a page of events at most: what it has no room for, it reads from the log later.
+    """
 
     def __init__(self, state: AppState, start: StartResponse, next_sequence: int = 0) -> None:
         self._state = state
         self._start = start
         self._id = start.response_id
         self._next = next_sequence
+        self._seen_at = 0.0
 
     async def events(self, queue: asyncio.Queue[bytes]) -> AsyncGenerator[bytes | None, None]:
         """Encoded events in order, without gap or repeat; None for each second of silence."""
         heard = asked = time.monotonic()
-        for event in await self._missed():
-            yield event
-            if is_terminal(event):
-                return
+        batch = await self._missed()
         while True:
-            batch = await self._next_batch(queue)
+            for event in batch:
+                self._show_reader()
+                yield event
+                if is_terminal(event):
+                    return
+            self._show_reader()
+            batch = await (self._missed() if len(batch) >= PAGE else self._next_batch(queue))
             now = time.monotonic()
             if batch:
                 heard = now
@@ -57,10 +66,13 @@ class Follower:
                 batch = await self._from_temporal()
             if not batch:
                 yield None
-            for event in batch:
-                yield event
-                if is_terminal(event):
-                    return
+
+    def _show_reader(self) -> None:
+        """What is not to be stored is erased when nobody reads it any more."""
+        now = time.monotonic()
+        if not self._start.request.is_stored and now - self._seen_at > _SHOW_READER_SECONDS:
+            self._seen_at = now
+            self._state.eraser.keys.touch(self._id)
 
     async def _next_batch(self, queue: asyncio.Queue[bytes]) -> list[bytes]:
         try:
@@ -77,28 +89,33 @@ class Follower:
         return [event]
 
     async def _missed(self) -> list[bytes]:
-        """What the log has from our next event on. A log that starts behind it is being restored: wait."""
-        events: list[bytes] = []
+        """A page of what the log has from our next event on. A log that starts behind it is being restored: wait."""
         with contextlib.suppress(*RedisDown):
-            while page := await read_log(self._state.redis, self._id, self._next):
-                if peek(page[0])[1] != self._next:
-                    break
-                events += page
+            page = await read_log(self._state.redis, self._id, self._next)
+            if page and peek(page[0])[1] == self._next:
                 self._next = peek(page[-1])[1] + 1
-        return events
+                return page
+        return []
 
     async def _from_temporal(self) -> list[bytes]:
         """The rest of the stream, if the response has ended and the log does not know it."""
         try:
-            finished = await self._state.records.finished(self._id)
+            outcome = await self._state.records.outcome(self._id)
         except RPCError as error:
             log.info("temporal_away", response_id=self._id, reason=str(error))
             return []
-        if finished is None:
+        if outcome == "running":
             return []
-        events = list(self.replayed(finished.response, finished.trace))
+        if outcome == "gone":
+            return [encode(event, self._next + i) for i, event in enumerate(self._taken_away())]
+        events = list(self.replayed(outcome.response, outcome.trace))
         self._next += len(events)
         return events
+
+    def _taken_away(self) -> list[JsonObject]:
+        """The end of a stream whose response was deleted, or ended from outside, while somebody read it."""
+        message = "The response was deleted, or ended from outside, before this stream reached its end."
+        return terminal_events(final_resource(self._start, Ending(status="failed", error_message=message), [], None, 0))
 
     def replayed(self, response: dict[str, object], trace: list[list[object]]) -> list[bytes]:
         """The events from ours on, rebuilt from what was stored."""
@@ -117,15 +134,26 @@ SSE_HEADERS = [
 ]
 
 
+class SlowClient(Exception):
+    """It does not read what it asked for."""
+
+
 class EventStream(Response):
-    """An ASGI answer that writes events as SSE (SSE-1, SSE-2) and stops when its client goes away."""
+    """An ASGI answer that writes events as SSE (SSE-1, SSE-2) and stops when its client goes away, or takes nothing
+    for `slow_client_seconds`."""
 
     def __init__(
-        self, events: AsyncGenerator[bytes | None, None], *, keepalive_seconds: float, obfuscate: bool = True
+        self,
+        events: AsyncGenerator[bytes | None, None],
+        *,
+        keepalive_seconds: float,
+        slow_client_seconds: float,
+        obfuscate: bool = True,
     ) -> None:
         super().__init__()
         self._events = events
         self._keepalive = keepalive_seconds
+        self._patience = slow_client_seconds
         self._obfuscate = obfuscate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +164,9 @@ class EventStream(Response):
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
+        except SlowClient:
+            log.info("slow_client_dropped", seconds=self._patience)
+            abort(receive)
         finally:
             for task in (sending, leaving):
                 task.cancel()
@@ -152,13 +183,31 @@ class EventStream(Response):
                 else:
                     continue
                 last = time.monotonic()
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+                await self._sent(send, body)
+        await self._sent(send, b"data: [DONE]\n\n", more_body=False)
+
+    async def _sent(self, send: Send, body: bytes, *, more_body: bool = True) -> None:
+        """It returns at once while the server's buffer has room, and waits for the client when it is full."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await send({"type": "http.response.body", "body": body, "more_body": more_body})
+        except TimeoutError:
+            raise SlowClient from None
 
 
 def frame(event: bytes) -> bytes:
     """One event as SSE: the `event:` field equals the body's type."""
     return b"event: " + event[9 : event.index(b'"', 9)] + b"\ndata: " + event + b"\n\n"
+
+
+def abort(receive: Receive) -> None:
+    """uvicorn closes a connection once its buffer is empty, which a client that reads nothing never lets happen."""
+    cycle_or_protocol = getattr(receive, "__self__", None)
+    close = getattr(getattr(cycle_or_protocol, "transport", None), "abort", None)
+    if close is not None:
+        close()
+    else:
+        log.warning("slow_client_not_closed", receive=type(cycle_or_protocol).__name__)
 
 
 async def _gone(receive: Receive) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks import loop
+from benchmarks import fairness, loop
 from dev import services
 from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.stack import Stack
@@ -61,6 +61,7 @@ async def main() -> None:
                 await _recovery(client, stack)
         finally:
             await stack.stop()
+    await fairness.main()
 
 
 async def _start(data: Path) -> tuple[Stack, str]:

@@ -61,10 +61,13 @@ def _parts(settings: DevSettings, *, local_model: bool) -> list[Part]:
         "TEMPORAL_ADDRESS": f"127.0.0.1:{settings.temporal_port}",
         "REDIS_URL": redis_url,
         "OPEN_RESPONSES_CONFIG": settings.config_path,
+        "OPEN_RESPONSES_TEMPORAL_UI_URL": f"http://127.0.0.1:{settings.temporal_ui_port}",
+        "OPEN_RESPONSES_REWRITE_REDIS_LOG": "1",
     }
+    codec = f"http://127.0.0.1:{settings.api_port}/codec"
     parts = [
         Part(lambda: services.valkey(settings.valkey_port, data)),
-        Part(lambda: services.temporal(settings.temporal_port, data, ui_port=settings.temporal_ui_port)),
+        Part(lambda: services.temporal(settings.temporal_port, data, ui_port=settings.temporal_ui_port, codec=codec)),
     ]
     if local_model:
         env["OPEN_RESPONSES_LOCAL_MODEL_URL"] = f"http://127.0.0.1:{settings.llama_port}/v1"

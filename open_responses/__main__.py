@@ -27,8 +27,10 @@ def new_key(tenant: str) -> tuple[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="open_responses")
-    keys = parser.add_subparsers(required=True, metavar="keys").add_parser("keys", help="API keys").add_subparsers(
-        required=True, metavar="add"
+    keys = (
+        parser.add_subparsers(required=True, metavar="keys")
+        .add_parser("keys", help="API keys")
+        .add_subparsers(required=True, metavar="add")
     )
     add = keys.add_parser("add", help="make a key for a tenant, and the TOML block to paste")
     add.add_argument("tenant", type=_name, help="whose responses these are; may have several keys")

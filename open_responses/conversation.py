@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from open_responses.errors import InvalidRequest
 from open_responses.items import FunctionCall, FunctionCallOutput, InputItem
@@ -10,20 +10,25 @@ from open_responses.json_types import JsonObject
 
 
 def check_calls_are_answered(
-    given: Sequence[InputItem], previous_output: Iterable[JsonObject], *, own: frozenset[str] = frozenset()
+    given: Sequence[InputItem],
+    previous_output: Iterable[JsonObject],
+    *,
+    own: frozenset[str] = frozenset(),
+    left_open: Collection[str] = (),
 ) -> None:
     """Every call has one output, behind it. Raises InvalidRequest for one that is missing, doubled, or for nothing.
 
     `previous_output` is the output of the response that is continued; its own input was checked when it came. `own` are
-    the functions that the server ran in it: a call of theirs that was cut off need not be answered by the client.
+    the functions that the server ran in it: a call of theirs that was cut off need not be answered by the client;
+    `left_open` are the ids of such calls, where those are known.
     """
     waiting = _unanswered(previous_output)
-    left_open = {call_id for call_id, name in waiting.items() if name in own}
+    open_calls = {call_id for call_id, name in waiting.items() if name in own or call_id in left_open}
     answered: set[str] = set()
     for index, item in enumerate(given):
         if isinstance(item, FunctionCall) and item.status != "incomplete":
             waiting[item.call_id] = item.name
-            left_open.discard(item.call_id)
+            open_calls.discard(item.call_id)
             answered.discard(item.call_id)
         elif isinstance(item, FunctionCallOutput):
             if item.call_id not in waiting:
@@ -31,7 +36,7 @@ def check_calls_are_answered(
             del waiting[item.call_id]
             answered.add(item.call_id)
     for call_id, name in waiting.items():
-        if call_id in left_open:
+        if call_id in open_calls:
             continue
         raise InvalidRequest(
             f"No tool output found for function call {call_id!r} ({name}). Send a function_call_output with this "

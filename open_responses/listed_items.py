@@ -27,8 +27,18 @@ def listed_input(response_id: str, request: CreateResponse) -> list[JsonObject]:
 
 def _listed(response_id: str, index: int, item: JsonObject) -> JsonObject:
     kind = item.get("type") or "message"
-    own = member_id(_PREFIXES.get(kind, "item_"), response_id, FIRST_INPUT_INDEX + index)
-    listed = {**item, "type": kind, "id": item.get("id") or own}
+    return as_listed(item, member_id(prefix_of(kind), response_id, FIRST_INPUT_INDEX + index))
+
+
+def prefix_of(kind: str) -> str:
+    """What the id of an item of this type begins with."""
+    return _PREFIXES.get(kind, "item_")
+
+
+def as_listed(item: JsonObject, own_id: str) -> JsonObject:
+    """The item with its type, its id, or this one if it has none, and a message with its status and its parts."""
+    kind = item.get("type") or "message"
+    listed = {**item, "type": kind, "id": item.get("id") or own_id}
     if kind == "message":
         listed["status"] = item.get("status") or "completed"
         if isinstance(item["content"], str):

@@ -6,7 +6,7 @@ passes in silence changes the answer. An explicit null means "not set", as OpenA
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationError, model_validator
 
@@ -30,7 +30,6 @@ IGNORED_PARAMETERS = {
 }
 # … and ignoring these would give another answer than the one that was asked for.
 UNSUPPORTED_PARAMETERS = {
-    "conversation": "continue with previous_response_id",
     "prompt": "prompt templates are stored at OpenAI; send instructions and input",
     "moderation": "input and output are not moderated, and a check must not be skipped in silence",
     "access_programs": "they select OpenAI's own policies",
@@ -54,7 +53,7 @@ def parse_create_response(raw: bytes) -> CreateResponse:
 
     Raises `InvalidRequest` for the first thing that is wrong, with `param` as a path (`input[0].content[1].text`) and
     one of the codes `invalid_json`, `unknown_parameter`, `unsupported_parameter`, `unsupported_tool`,
-    `missing_required_parameter`, `invalid_type`, `invalid_value`.
+    `missing_required_parameter`, `mutually_exclusive_parameters`, `invalid_type`, `invalid_value`.
     """
     return validate_create_response(read_json_object(raw))
 
@@ -136,6 +135,7 @@ Include: TypeAlias = Literal[
     "file_search_call.results",
     "code_interpreter_call.outputs",
 ]
+INCLUDES: tuple[str, ...] = get_args(Include)
 
 
 def present(value: Any) -> Any:
@@ -187,6 +187,16 @@ class ContextManagement(Settings):
     compact_threshold: Annotated[int, Field(ge=1000)] = 200_000
 
 
+class ConversationParam(Settings):
+    id: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+ConversationReference: TypeAlias = Annotated[
+    Annotated[str, Field(min_length=1, max_length=64), Tag("<string>")] | Annotated[ConversationParam, Tag("<object>")],
+    either("a string or an object with an id", string=str, object=dict | ConversationParam),
+]
+
+
 class CreateResponse(Settings):
     """A validated request. `model_fields_set` tells what was sent; `model_dump_json(exclude_unset=True)` is its compact
     form, which `model_validate_json` reads back.
@@ -202,6 +212,7 @@ class CreateResponse(Settings):
     input: Input
     instructions: str | None = None
     previous_response_id: str | None = None
+    conversation: ConversationReference | None = None
     tools: Tools | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -246,6 +257,10 @@ class CreateResponse(Settings):
     def is_background(self) -> bool:
         return self.background is True
 
+    @property
+    def conversation_id(self) -> str | None:
+        return self.conversation.id if isinstance(self.conversation, ConversationParam) else self.conversation
+
     def input_items(self) -> list[InputItem]:
         """The input as items: a string is one user message (HTTP-3)."""
         if isinstance(self.input, str):
@@ -256,6 +271,9 @@ class CreateResponse(Settings):
     def _parts_fit_together(self) -> CreateResponse:
         check_names_are_unique(self.tools or [])
         check_choice_fits(self.tool_choice, self.tools or [])
+        if self.conversation is not None and self.previous_response_id is not None:
+            complaint = "cannot be given together with 'previous_response_id': send one of them"
+            raise fault("mutually_exclusive_parameters", complaint, field="conversation")
         if self.is_background and not self.is_stored:
             raise fault("invalid_value", "is true, which needs 'store' to be true as well", field="background")
         if self.stream_options is not None and not self.is_streamed:

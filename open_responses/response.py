@@ -84,6 +84,7 @@ def initial_response(
         "truncation": request.truncation or "disabled",
         "usage": None,
         "metadata": request.metadata or {},
+        **({} if request.conversation_id is None else {"conversation": {"id": request.conversation_id}}),
     }
 
 

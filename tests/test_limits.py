@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 import secrets
 import signal
@@ -16,15 +17,17 @@ import openai
 import pytest
 import pytest_asyncio
 import redis.asyncio as aioredis
+import websockets
 from openai import AsyncOpenAI
 from temporalio.client import Client
 
+from dev import services
 from open_responses.config import ApiKeyConfig
 from open_responses.io import keys
 from open_responses.io.limits import Quotas, settle
 from open_responses.payloads import Admitted
 from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Stack, events_of, until
+from tests.stack import Stack, another_api, events_of, until
 from tests.test_api import is_error
 from tests.upstream import Script, Upstream
 
@@ -36,6 +39,7 @@ KEYS = {
     "daily": 'budget_tokens = 20\nbudget_period = "day"',
     "both": "requests_per_minute = 1000\ntokens_per_minute = 100000",
     "none": "",
+    "socket": "requests_per_minute = 2",
     "heavy": "weight = 2.5",
 }
 
@@ -60,7 +64,8 @@ async def redis(stack: Stack) -> AsyncIterator[aioredis.Redis]:
 
 
 async def ask(api: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:
-    return await api.post("/v1/responses", json={"model": "fake", "input": "hello", **body}, headers=bearer(key))
+    headers = bearer(key) if key else {}
+    return await api.post("/v1/responses", json={"model": "fake", "input": "hello", **body}, headers=headers)
 
 
 async def test_the_sixth_request_of_a_minute_is_refused_and_says_when_to_come_back(api: httpx.AsyncClient) -> None:
@@ -85,22 +90,22 @@ async def test_the_sixth_request_of_a_minute_is_refused_and_says_when_to_come_ba
 
 async def test_the_window_slides(redis: aioredis.Redis) -> None:
     key, quotas = fresh_key(requests_per_minute=2), Quotas(redis)
-    assert (await quotas.admit(key, "resp_1", 0)).refused is None
+    assert (await quotas.admit(key, "resp_1", 0, key.max_concurrent)).refused is None
     first = (await redis.hkeys(keys.limits(key.account, "requests")))[0]
-    assert (await quotas.admit(key, "resp_2", 0)).refused is None
-    refused = await quotas.admit(key, "resp_3", 0)
+    assert (await quotas.admit(key, "resp_2", 0, key.max_concurrent)).refused is None
+    refused = await quotas.admit(key, "resp_3", 0, key.max_concurrent)
     assert refused.refused == "requests"
     assert refused.wait_seconds is not None
     assert 50 < refused.wait_seconds <= 60
     # As if the first had been made 59 seconds earlier: there is room for one when it leaves, and not before.
     await redis.hincrby(keys.limits(key.account, "requests"), first, -1)
     await redis.hincrby(keys.limits(key.account, "requests"), str(int(first) - 59), 1)
-    soon = await quotas.admit(key, "resp_3", 0)
+    soon = await quotas.admit(key, "resp_3", 0, key.max_concurrent)
     assert soon.refused == "requests"
     assert soon.wait_seconds is not None
     assert soon.wait_seconds <= 1
     await asyncio.sleep(soon.wait_seconds)
-    assert (await quotas.admit(key, "resp_3", 0)).refused is None
+    assert (await quotas.admit(key, "resp_3", 0, key.max_concurrent)).refused is None
 
 
 async def test_tokens_are_estimated_before_and_counted_after(api: httpx.AsyncClient, upstream: Upstream) -> None:
@@ -222,12 +227,21 @@ async def test_a_spent_budget_refuses_what_comes_after(
 
 async def test_a_response_is_counted_once_however_often_it_is_finished(redis: aioredis.Redis) -> None:
     key, quotas = fresh_key(tokens_per_minute=1000, budget_tokens=1000), Quotas(redis)
-    standing = await quotas.admit(key, "resp_1", 100)
+    standing = await quotas.admit(key, "resp_1", 100, key.max_concurrent)
     admitted = Admitted(account=key.account, tokens=100, second=standing.second)
     for _ in range(3):
         await settle(redis, admitted, "resp_1", 40)
     after = await quotas.look(key)
     assert (after.tokens, after.spent) == (40, 40)
+
+
+async def test_a_burst_at_several_processes_gets_not_one_place_too_many(stack: Stack) -> None:
+    clients = [aioredis.Redis.from_url(stack.redis_url) for _ in range(4)]
+    key, processes = fresh_key(requests_per_minute=50, max_concurrent=20), [Quotas(client) for client in clients]
+    standings = await asyncio.gather(*(processes[i % 4].admit(key, f"resp_{i}", 0, 20) for i in range(200)))
+    assert sum(standing.refused is None for standing in standings) == 20
+    for client in clients:
+        await client.aclose()
 
 
 async def test_no_key_of_the_limits_lives_for_ever(api: httpx.AsyncClient, redis: aioredis.Redis) -> None:
@@ -241,18 +255,22 @@ async def test_without_redis_each_process_goes_on_counting_from_where_all_were(r
     key = fresh_key(requests_per_minute=5, max_concurrent=3)
     mine, others = Quotas(redis), Quotas(redis)
     for index in range(3):
-        assert (await others.admit(key, f"resp_{index}", 0)).refused is None
+        assert (await others.admit(key, f"resp_{index}", 0, key.max_concurrent)).refused is None
         await settle(redis, Admitted(account=key.account, second=1), f"resp_{index}", 0)
-    assert (await mine.admit(key, "resp_mine", 0)).requests == 4
+    assert (await mine.admit(key, "resp_mine", 0, key.max_concurrent)).requests == 4
     away = Quotas(aioredis.Redis.from_url("redis://127.0.0.1:9/0"))
-    mine._redis, away_standing = away._redis, await away.admit(key, "resp_a", 0)
+    mine._redis, away_standing = away._redis, await away.admit(key, "resp_a", 0, key.max_concurrent)
     assert away_standing.refused is None
-    assert (await mine.admit(key, "resp_b", 0)).refused is None
-    refused = await mine.admit(key, "resp_c", 0)
+    assert (await mine.admit(key, "resp_b", 0, key.max_concurrent)).refused is None
+    refused = await mine.admit(key, "resp_c", 0, key.max_concurrent)
     assert refused.refused == "requests"
     assert refused.wait_seconds is not None
     assert 0 < refused.wait_seconds <= 60
-    assert [(await away.admit(key, f"resp_{i}", 0)).refused for i in range(3)] == [None, None, "running"]
+    assert [(await away.admit(key, f"resp_{i}", 0, key.max_concurrent)).refused for i in range(3)] == [
+        None,
+        None,
+        "running",
+    ]
 
 
 async def test_while_redis_is_away_the_limit_holds_and_requests_are_answered_again_afterwards(
@@ -272,17 +290,15 @@ async def test_while_redis_is_away_the_limit_holds_and_requests_are_answered_aga
         assert script.attempts == 2
 
 
-async def test_nothing_is_accepted_while_too_much_work_waits_and_nothing_accepted_is_lost(
-    stack: Stack, upstream: Upstream
-) -> None:
+async def test_nothing_is_accepted_while_too_much_work_waits_and_nothing_accepted_is_lost(stack: Stack) -> None:
     """Both workers are stopped; what came before the limit was reached is answered when they are back."""
-    async with keyed_api(stack, key_block("t", "busy", ""), MAX_BACKLOG="5") as client:
-        assert (await ask(client, "busy")).status_code == 200
+    async with another_api(stack, env={"OPEN_RESPONSES_MAX_BACKLOG": "5"}) as client:
+        assert (await ask(client, "")).status_code == 200
         await stop_workers(stack)
         accepted: list[str] = []
 
         async def is_refused() -> bool:
-            answer = await ask(client, "busy", background=True)
+            answer = await ask(client, "", background=True)
             if answer.status_code == 200:
                 accepted.append(answer.json()["id"])
                 return False
@@ -295,26 +311,59 @@ async def test_nothing_is_accepted_while_too_much_work_waits_and_nothing_accepte
         await stack.heal()
 
         async def is_answered() -> bool:
-            answers = [await client.get(f"/v1/responses/{id}", headers=bearer("busy")) for id in accepted]
+            answers = [await client.get(f"/v1/responses/{id}") for id in accepted]
             return all(answer.json()["status"] == "completed" for answer in answers)
 
         await until(is_answered, 40)
 
         async def is_open_again() -> bool:
-            return (await ask(client, "busy")).status_code == 200
+            return (await ask(client, "")).status_code == 200
 
         await until(is_open_again)
 
 
 async def test_a_queue_that_stands_still_is_noticed_by_its_age(stack: Stack) -> None:
-    async with keyed_api(stack, key_block("t", "old", ""), MAX_BACKLOG_AGE_SECONDS="1.5") as client:
+    async with another_api(stack, env={"OPEN_RESPONSES_MAX_BACKLOG_AGE_SECONDS": "1.5"}) as client:
         await stop_workers(stack)
-        assert (await ask(client, "old", background=True)).status_code == 200
+        assert (await ask(client, "", background=True)).status_code == 200
 
         async def is_refused() -> bool:
-            return (await ask(client, "old", previous_response_id="resp_" + "0" * 48)).status_code == 503
+            return (await ask(client, "", previous_response_id="resp_" + "0" * 48)).status_code == 503
 
         await until(is_refused, 15)
+        await stack.heal()
+
+
+async def test_who_fills_the_queue_is_refused_and_others_are_let_in(stack: Stack, upstream: Upstream) -> None:
+    script = upstream.says("fill the queue", Script(words=4, hold_after=2))
+    blocks = [key_block("greedy", "greedy"), key_block("modest", "modest")]
+    few_slots = {"OPEN_RESPONSES_MAX_CONCURRENT_SAMPLES": "2"}
+    stack.env |= few_slots
+    try:
+        for name in ("worker-0", "worker-1"):
+            await services.stop(stack.processes[name])
+            await stack.start(name)
+        async with keyed_api(stack, *blocks, MAX_BACKLOG="5") as client:
+
+            async def is_refused() -> bool:
+                answer = await ask(client, "greedy", input="fill the queue", background=True)
+                if answer.status_code == 503:
+                    is_error(answer, 503, "overloaded")
+                return answer.status_code == 503
+
+            await until(is_refused, 20)
+            # Its turn comes as soon as a slot is free, however many of the other's wait.
+            modest = asyncio.create_task(ask(client, "modest"))
+            await asyncio.wait({modest}, timeout=1)
+            script.released.set()
+            answer = await modest
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["status"] == "completed"
+    finally:
+        script.released.set()
+        for name in few_slots:
+            del stack.env[name]
+        await stop_workers(stack)
         await stack.heal()
 
 
@@ -334,6 +383,21 @@ async def test_the_service_tier_and_the_tenants_weight_are_the_workflows_priorit
     info = (await temporal.get_workflow_handle(response["id"]).describe()).raw_description.workflow_execution_info
     assert (info.priority.priority_key, info.priority.fairness_key) == (priority, "t-heavy")
     assert info.priority.fairness_weight == 2.5
+
+
+async def test_turns_on_a_socket_are_counted_like_requests(api: httpx.AsyncClient) -> None:
+    url = f"ws://127.0.0.1:{api.base_url.port}/v1/responses"
+    turn = json.dumps({"type": "response.create", "model": "fake", "input": "hello"})
+    ends: list[str] = []
+    async with websockets.connect(url, additional_headers=bearer("socket"), proxy=None) as connection:
+        for _ in range(3):
+            await connection.send(turn)
+            async for message in connection:
+                event = json.loads(message)
+                if event["type"] in ("response.completed", "error"):
+                    ends.append(event["type"] if event["type"] != "error" else event["error"]["code"])
+                    break
+    assert ends == ["response.completed", "response.completed", "rate_limit_exceeded"]
 
 
 async def test_events_of_a_limited_key_are_like_all_others(api: httpx.AsyncClient, upstream: Upstream) -> None:

@@ -1066,6 +1066,26 @@ async def test_a_server_that_is_not_there_is_unavailable(http: httpx.AsyncClient
         await sampled(OpenAIResponses(config, http, "sk"), call())
 
 
+async def test_items_without_an_index_are_told_apart_by_their_ids(http: httpx.AsyncClient) -> None:
+    """As llama.cpp's server of the Responses API sends them."""
+    events = [*created(), *called(0, "{}", call_id="c1"), *called(1, '{"x":', "1}", call_id="c2"), completed()]
+    for event in events:
+        index = event.pop("output_index", None)
+        if index is not None:
+            event.setdefault("item_id", f"fc_{index}")
+            if "item" in event:
+                event["item"] = {**event["item"], "id": f"fc_{index}"}
+                del event["item_id"]
+            else:
+                event["item_id"] = f"fc_{index}"
+    deltas = await heard(http, sse(*events, named=True))
+    calls: dict[int, str] = {}
+    for delta in deltas:
+        if isinstance(delta, ToolCallDelta):
+            calls[delta.index] = calls.get(delta.index, "") + delta.arguments
+    assert sorted(calls.values()) == ['{"x":1}', "{}"]
+
+
 # --- background
 
 

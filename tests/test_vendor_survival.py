@@ -248,24 +248,12 @@ async def killed(session_stack: Stack, vendors: Vendors) -> dict[tuple[str, str]
 # What each adapter does with half an answer, but for those that begin it anew.
 CONTINUED = {("anthropic-prefill", "text"), ("ollama", "text"), ("ollama", "call after text")}
 UNNOTICED = ("first word", "between turns")
-# A finished thought whose answer was lost stays in the context (`Context.conversation`, `without_partials`), and these
-# vendors refuse it: at once, on the next turn, or along the chain.
-_LOST_THOUGHT = pytest.mark.xfail(strict=True, reason="a thought without its answer is sent to the vendor")
 
 
-def places(*, chained: bool = False) -> list[Any]:
+def places(*, chained: bool = False) -> list[tuple[str, str]]:
     """(model, place) of what is begun anew."""
-    refused = {
-        *(
-            (model, place)
-            for model in ("anthropic", "anthropic-prefill")
-            for place in ("text after a thought", "arguments")
-        ),
-        ("openai", "arguments"),
-        *([("openai", "text after a thought")] if chained else []),
-    }
     return [
-        pytest.param(model, place, marks=_LOST_THOUGHT if (model, place) in refused else ())
+        (model, place)
         for model in MODELS
         for place in PLACES
         if chained or not ((model, place) in CONTINUED or place in UNNOTICED or model == "openai-background")

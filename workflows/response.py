@@ -13,9 +13,17 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    FailureError,
+    TimeoutError,
+    TimeoutType,
+)
 
 with workflow.unsafe.imports_passed_through():
+    from open_responses.conversations import END_TURN, end_of_turn
     from open_responses.ids import member_id
     from open_responses.json_types import JsonObject
     from open_responses.ledger import Ledger
@@ -541,6 +549,10 @@ class ResponseWorkflow:
         if not self._cut_off:
             self._ledger.close_open_items()
             await self._publish()
+        # Items of a sample that was cut off are only known when the log has been read.
+        is_known = not self._cut_off or ending.status != "incomplete"
+        if is_known:
+            await self._end_turn(ending)
         self._epoch += 1
         ended_at = int(workflow.now().timestamp())
         call = FinishInput(
@@ -560,12 +572,25 @@ class ResponseWorkflow:
             workflow.logger.warning("finished without Redis")
             result = FinishResult()
         self._ledger.absorb(result.items, result.trace)
+        if not is_known:
+            await self._end_turn(ending)
         workflow.upsert_search_attributes([_STATUS.value_set(ending.status)])
         self._show(ending.status)
         return FinishedResponse(
             response=final_resource(self._start, ending, self._ledger.output, self._usage, ended_at),
             trace=self._ledger.trace,
         )
+
+    async def _end_turn(self, ending: Ending) -> None:
+        """Tell the conversation, before anybody hears of the end: whoever does finds the items there."""
+        conversation_id = self._start.request.conversation_id
+        if conversation_id is None or not workflow.patched("conversations"):
+            return
+        conversation = workflow.get_external_workflow_handle(conversation_id)
+        try:
+            await conversation.signal(END_TURN, end_of_turn(self._start, ending.status, self._ledger.output))
+        except FailureError:
+            workflow.logger.info("the conversation was deleted meanwhile")
 
     def _show(self, state: str) -> None:
         """The operator's view: Markdown in the Temporal UI."""

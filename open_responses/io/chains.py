@@ -13,12 +13,11 @@ from open_responses.excerpt import readable
 from open_responses.io.records import Records
 from open_responses.items import INPUT_ITEMS, InputItem
 from open_responses.json_types import JsonObject
-from open_responses.payloads import StartResponse
+from open_responses.partials import without_partials
+from open_responses.payloads import Remembered, StartResponse
 
 # Items of chains kept in memory, over all chains: about 3 kB each.
 _CACHED_ITEMS = 20_000
-# What a sample that broke off leaves in the output, to be sampled again behind it.
-_SAMPLED = ("message", "reasoning", "function_call", "mcp_call")
 
 
 class Chains:
@@ -52,20 +51,16 @@ class Chains:
 
 def given_items(start: StartResponse) -> list[InputItem]:
     """What a response adds to its chain before its output: turns that are stored nowhere else, and its input."""
+    return remembered_items(start.remembered) + start.input_items()
+
+
+def remembered_items(remembered: Remembered | None) -> list[InputItem]:
+    """Turns that are stored nowhere else, as items."""
     items: list[InputItem] = []
-    for turn in start.remembered.turns if start.remembered is not None else ():
+    for turn in remembered.turns if remembered is not None else ():
         items += INPUT_ITEMS.validate_python(turn.input) + _read_output(turn.output)
-    return items + start.input_items()
+    return items
 
 
 def _read_output(output: list[JsonObject]) -> list[InputItem]:
-    return INPUT_ITEMS.validate_python([readable(item) for item in without_partials(output)])
-
-
-def without_partials(output: list[JsonObject]) -> list[JsonObject]:
-    """An item that a lost sample left half-finished was sampled again behind it: the model must not see both."""
-    return [
-        item
-        for i, item in enumerate(output)
-        if item.get("status") != "incomplete" or i == len(output) - 1 or item["type"] not in _SAMPLED
-    ]
+    return INPUT_ITEMS.validate_python([readable(item) for item in without_partials(output, keep_last=True)])

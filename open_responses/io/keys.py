@@ -13,6 +13,10 @@ CONTROL = "or:control"
 """Channel to all workers: `cancel <response id>`, `expired <worker id>`."""
 
 
+ERASED = "or:erased"
+"""String, for an hour: something was erased since the append-only file was last written anew."""
+
+
 def log(response_id: str) -> str:
     """Stream: the event with sequence number N has the entry id `{N+1}-0` (Redis has no entry 0-0)."""
     return f"or:{{{response_id}}}:log"

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import structlog
+from google.protobuf import json_format
 from temporalio.api.common.v1 import Payload
+from temporalio.api.sdk.v1.external_storage_pb2 import ExternalStorageReference
 from temporalio.converter import (
     DataConverter,
     ExternalStorage,
@@ -68,6 +70,32 @@ def data_converter(blob_dir: Path | None, encryption_keys: Sequence[bytes] = ())
 def response_keys(blob_dir: Path, encryption_keys: Sequence[bytes] = ()) -> ResponseKeys:
     """The keys of responses that are not to be stored, sealed on disk if there is anything to seal them with."""
     return ResponseKeys(blob_dir / "keys", Sealer(encryption_keys) if encryption_keys else None)
+
+
+async def opened(converter: DataConverter, payloads: Sequence[Payload]) -> list[Payload]:
+    """Payloads as they are in a history, fetched, decrypted and decompressed, but still payloads.
+
+    Raises ClaimBroken, PayloadUnreadable.
+    """
+    found = list(payloads)
+    storage = converter.external_storage
+    if storage is not None:
+        (driver,) = storage.drivers
+        for index, payload in enumerate(found):
+            claim = _claim_in(payload, driver)
+            if claim is not None:
+                (found[index],) = await driver.retrieve(StorageDriverRetrieveContext(), [claim])
+    return await converter.payload_codec.decode(found) if converter.payload_codec is not None else found
+
+
+def _claim_in(payload: Payload, driver: StorageDriver) -> StorageDriverClaim | None:
+    if payload.metadata.get("messageType") != ExternalStorageReference.DESCRIPTOR.full_name.encode():
+        return None
+    try:
+        reference = json_format.Parse(payload.data, ExternalStorageReference())
+    except json_format.ParseError:
+        return None
+    return StorageDriverClaim(dict(reference.claim_data)) if reference.driver_name == driver.name() else None
 
 
 class FileStorageDriver(StorageDriver):

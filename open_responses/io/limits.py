@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import structlog
 
@@ -32,6 +32,7 @@ _BLIND_LEASE_SECONDS = 60.0
 _BUDGET_DAYS = 40
 
 Limit = Literal["requests", "tokens", "running", "budget"]
+_What: TypeAlias = Literal["admit", "look"]
 _LIMITS: tuple[Limit | None, ...] = (None, "requests", "tokens", "running", "budget")
 
 
@@ -62,13 +63,14 @@ class Quotas:
         self._redis = redis
         self._local: dict[str, _Account] = {}
 
-    async def admit(self, key: ApiKeyConfig, response_id: str, tokens: int) -> Standing:
-        """Count a request with an estimate of its tokens, and take a place, or say which limit refuses it."""
-        return await self._ask("admit", key, response_id, tokens)
+    async def admit(self, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None) -> Standing:
+        """Count a request with an estimate of its tokens, and take one of the places (None: of any number), or say
+        which limit refuses it."""
+        return await self._ask("admit", key, response_id, tokens, places)
 
     async def look(self, key: ApiKeyConfig) -> Standing:
         """Where the key stands; counts nothing."""
-        return await self._ask("look", key, "", 0)
+        return await self._ask("look", key, "", 0, None)
 
     async def withdraw(self, admitted: Admitted, response_id: str) -> None:
         """It has not begun: the place is free. The request was made, and stays counted."""
@@ -81,8 +83,8 @@ class Quotas:
         """It still runs. Raises RedisDown."""
         await self._redis.eval(_SOURCE, 4, *_keys(key.account, key.budget_period), "renew", response_id, _LEASE_MS)
 
-    async def _ask(self, what: Literal["admit", "look"], key: ApiKeyConfig, response_id: str, tokens: int) -> Standing:
-        limits = (key.requests_per_minute, key.tokens_per_minute, key.max_concurrent, key.budget_tokens)
+    async def _ask(self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None) -> Standing:
+        limits = (key.requests_per_minute, key.tokens_per_minute, places, key.budget_tokens)
         account = self._account(key.account)
         try:
             reply = await self._redis.eval(
@@ -97,7 +99,7 @@ class Quotas:
             )
         except RedisDown as error:
             log.warning("limits_of_this_process_only", tenant=key.tenant, reason=str(error))
-            return account.ask(what, key, response_id, tokens)
+            return account.ask(what, key, response_id, tokens, places)
         standing = _standing(reply)
         account.heard(standing)
         return standing
@@ -214,11 +216,11 @@ class _Account:
         self.requests.raise_to(standing.requests)
         self.tokens.raise_to(standing.tokens)
 
-    def ask(self, what: Literal["admit", "look"], key: ApiKeyConfig, response_id: str, tokens: int) -> Standing:
+    def ask(self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None) -> Standing:
         """As the script does it."""
         now = time.monotonic()
         self.running = {id: until for id, until in self.running.items() if until > now}
-        refused, wait = self._refused(key, response_id, tokens) if what == "admit" else (None, 0.0)
+        refused, wait = self._refused(key, response_id, tokens, places) if what == "admit" else (None, 0.0)
         if what == "admit" and refused is None:
             self.requests.add(1)
             self.tokens.add(tokens)
@@ -233,12 +235,14 @@ class _Account:
             spent=self.spent,
         )
 
-    def _refused(self, key: ApiKeyConfig, response_id: str, tokens: int) -> tuple[Limit | None, float | None]:
+    def _refused(
+        self, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None
+    ) -> tuple[Limit | None, float | None]:
         if key.budget_tokens is not None and self.spent >= key.budget_tokens:
             return "budget", None
         if (wait := self.requests.wait(key.requests_per_minute, 1)) != 0:
             return "requests", wait
         if (wait := self.tokens.wait(key.tokens_per_minute, tokens)) != 0:
             return "tokens", wait
-        is_full = key.max_concurrent is not None and len(self.running) >= key.max_concurrent
+        is_full = places is not None and len(self.running) >= places
         return ("running", 0.0) if is_full and response_id not in self.running else (None, 0.0)

@@ -18,7 +18,10 @@ from open_responses.io.redis import Redis, RedisDown
 
 log = structlog.get_logger(__name__)
 
-_PAGE = 500
+PAGE = 500
+"""Events that `read_log` returns at most."""
+# What a reader that does not keep up may have waiting. What is dropped here, it finds missing, and reads from the log.
+_MAX_WAITING = 500
 _TERMINAL = {name.encode() for name in TERMINAL_EVENTS}
 
 
@@ -56,7 +59,8 @@ class LogHub:
                 continue
             if message is not None:
                 for queue in self._queues.get(message["channel"], ()):
-                    queue.put_nowait(message["data"])
+                    if not queue.full():
+                        queue.put_nowait(message["data"])
 
     async def _resubscribe(self) -> None:
         async with self._lock:
@@ -71,7 +75,7 @@ class LogHub:
     async def listen(self, response_id: str) -> AsyncIterator[asyncio.Queue[bytes]]:
         """A queue of this response's events from now on."""
         channel = keys.channel(response_id).encode()
-        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        queue: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
         first = channel not in self._queues
         self._queues.setdefault(channel, set()).add(queue)
         try:
@@ -95,6 +99,6 @@ class LogHub:
 async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[bytes]:
     """A page of events from this sequence number on. Raises RedisDown."""
     entries: list[tuple[bytes, dict[bytes, bytes]]] = await redis.execute_command(  # type: ignore[no-untyped-call]
-        "XRANGE", keys.log(response_id), f"{next_sequence + 1}-0", "+", "COUNT", _PAGE
+        "XRANGE", keys.log(response_id), f"{next_sequence + 1}-0", "+", "COUNT", PAGE
     )
     return [fields[b"e"] for _, fields in entries]

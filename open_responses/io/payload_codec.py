@@ -18,7 +18,7 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
-from open_responses.io.payload_keys import KeyMissing, PayloadKeys
+from open_responses.io.payload_keys import PayloadKeys, PayloadUnreadable
 from open_responses.payloads import TASK_QUEUE
 
 _COMPRESSED = b"binary/zstd"
@@ -56,7 +56,7 @@ class Codec(PayloadCodec, WithSerializationContext):
         return [self._encrypted(_compressed(payload)) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Raises KeyMissing. What was written before there were keys stays readable."""
+        """Raises PayloadUnreadable. What was written before there were keys stays readable."""
         return [_decompressed(self._decrypted(payload)) for payload in payloads]
 
     def _encrypted(self, payload: Payload) -> Payload:
@@ -84,7 +84,7 @@ def _decompressed(payload: Payload) -> Payload:
     if payload.metadata.get("encoding") != _COMPRESSED:
         return payload
     if zstandard.frame_content_size(payload.data) > _LARGEST_BYTES:
-        raise KeyMissing("a compressed payload claims to be larger than any of ours")
+        raise PayloadUnreadable("a compressed payload claims to be larger than any of ours")
     return Payload.FromString(zstandard.ZstdDecompressor().decompress(payload.data))
 
 

@@ -21,13 +21,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from open_responses.ids import is_id
-from open_responses.io.sealing import Sealer, key_id
+from open_responses.io.sealing import SealBroken, Sealer, key_id
 
 _KEY_BYTES, _SALT_BYTES, _NONCE_BYTES = 32, 16, 12
 _PURPOSE = b"open_responses payload v1"
 
 
-class KeyMissing(Exception):
+class PayloadUnreadable(Exception):
     """A payload that this process cannot read. The message says which key it takes, and nothing of the content."""
 
 
@@ -51,26 +51,26 @@ class PayloadKeys:
         return None
 
     def decrypt(self, name: str, data: bytes) -> bytes:
-        """Raises KeyMissing: for a key that is not here, or data that was changed."""
+        """Raises PayloadUnreadable: for a key that is not here, or data that was changed."""
         key = self._named(name)
         salt, nonce, sealed = data[:_SALT_BYTES], data[_SALT_BYTES:][:_NONCE_BYTES], data[_SALT_BYTES + _NONCE_BYTES :]
         try:
             return AESGCM(_derived(key, salt)).decrypt(nonce, sealed, _PURPOSE)
         except (InvalidTag, ValueError):
-            raise KeyMissing(f"a payload of key {name[:80]} was changed") from None
+            raise PayloadUnreadable(f"a payload of key {name[:80]} was changed") from None
 
     def _named(self, name: str) -> bytes:
         if is_id("resp_", name):
             key = self.responses.find(name) if self.responses is not None else None
             if key is not None:
                 return key
-            raise KeyMissing(
+            raise PayloadUnreadable(
                 f"the key of {name} is gone: the response was not to be stored and has ended, or this process sees "
                 "another directory than the others: OPEN_RESPONSES_BLOB_DIR"
             )
         if name in self._shared:
             return self._shared[name]
-        raise KeyMissing(
+        raise PayloadUnreadable(
             f"encrypted with key {name[:80]}, which this process does not have: all processes need the same "
             "OPEN_RESPONSES_ENCRYPTION_KEYS"
         )
@@ -117,8 +117,13 @@ class ResponseKeys:
         if len(content) == _KEY_BYTES:
             return content
         if self._sealer is None:
-            raise KeyMissing(f"the key of {response_id} is sealed: OPEN_RESPONSES_ENCRYPTION_KEYS is not set here")
-        return self._sealer.unseal(content.decode(), bound_to=response_id)
+            raise PayloadUnreadable(
+                f"the key of {response_id} is sealed, and OPEN_RESPONSES_ENCRYPTION_KEYS is not set here"
+            )
+        try:
+            return self._sealer.unseal(content.decode(), bound_to=response_id)
+        except SealBroken as error:
+            raise PayloadUnreadable(f"the key of {response_id}: {error}") from None
 
     def touch(self, response_id: str) -> None:
         """Somebody reads this response."""

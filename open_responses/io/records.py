@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import orjson
 import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from open_responses.io.payload_keys import PayloadUnreadable
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Deleted, Record, ResponseStore
 from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartResponse
@@ -43,16 +45,25 @@ class Records:
 
     async def finished(self, response_id: str) -> FinishedResponse | None:
         """The result of the closed workflow, or None while it runs or when there is none."""
+        outcome = await self.outcome(response_id)
+        return outcome if isinstance(outcome, FinishedResponse) else None
+
+    async def outcome(self, response_id: str) -> FinishedResponse | Literal["running", "gone"]:
+        """How the workflow stands. `gone`: it was deleted, or ended from outside, and has no result any more."""
         handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
         try:
             description = await handle.describe()
+            if description.status == _RUNNING:
+                return "running"
             if description.status != WorkflowExecutionStatus.COMPLETED:
-                return None
+                return "gone"
             finished: FinishedResponse = await handle.result()
             return finished
+        except PayloadUnreadable:
+            return "gone"
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
-                return None
+                return "gone"
             raise
 
     async def progress(self, response_id: str) -> Progress:
@@ -79,7 +90,7 @@ class Records:
         return Record(start, ancestors, None if finished is None else orjson.dumps(finished.response))
 
     async def request(self, response_id: str) -> StartResponse | None:
-        """The start payload: the first event of the history."""
+        """The start payload: the first event of the history. None for one whose key was thrown away."""
         handle = self._temporal.get_workflow_handle(response_id)
         try:
             async for event in handle.fetch_history_events(page_size=1):
@@ -88,6 +99,8 @@ class Records:
                     return None
                 (start,) = await self._temporal.data_converter.decode(started.input.payloads, [StartResponse])
                 return start if isinstance(start, StartResponse) else None
+        except PayloadUnreadable as error:
+            log.info("request_unreadable", response_id=response_id, reason=str(error))
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise

@@ -35,10 +35,16 @@ class Settings(BaseSettings):
     temporal_ui_url: str = "http://127.0.0.1:8233"
     data_dir: str = ".data"
     encryption_keys: str | None = Field(default=None, repr=False)
-    """Base64, 32 bytes each, comma-separated; the first seals. Without it, one is kept in the data folder."""
+    """Base64, 32 bytes each, comma-separated; the first seals, any opens. Payloads in Temporal are encrypted with them.
+    Without them they are not, and what a request brings of secrets is sealed with a key that is in the data folder."""
+
+    codec_token: str | None = Field(default=None, repr=False, min_length=16)
+    """What an operator's Temporal UI or CLI has to show to have payloads decoded. Without it, and without API keys,
+    only this machine may."""
 
     blob_dir: str | None = None
-    """Payloads of 128 KiB and more, for Temporal's histories; every process must see the same folder."""
+    """Payloads of 128 KiB and more, for Temporal's histories, and the keys of responses that are not to be stored:
+    every process must see the same folder."""
 
     blob_ttl_seconds: int = 60 * 24 * 3600
     """Must exceed the longest run of a response and Temporal's retention together."""
@@ -54,6 +60,15 @@ class Settings(BaseSettings):
     max_backlog: int = Field(default=1000, gt=0)
     max_backlog_age_seconds: float = Field(default=30.0, gt=0)
     """New responses are refused while more tasks than this wait for a worker, or the oldest has waited this long."""
+
+    slow_client_seconds: float = Field(default=60.0, gt=0)
+    """A reader of a stream that takes nothing for so long is dropped; its response goes on."""
+
+    erase_after_seconds: float = Field(default=150.0, gt=0)
+    """How long a response that is not to be stored is kept for a reader that fell silent. Must exceed the one above."""
+
+    rewrite_redis_log: bool = False
+    """After something was erased, have Redis write its append-only file anew: for a Redis of our own."""
 
     response_ttl_seconds: int = 30 * 24 * 3600
     log_ttl_seconds: int = 3600

@@ -12,7 +12,7 @@ import orjson
 
 from open_responses.io import keys
 from open_responses.io.limits import settle
-from open_responses.io.redis import Redis
+from open_responses.io.redis import Pipeline, Redis
 from open_responses.json_types import JsonObject
 from open_responses.payloads import FinishedResponse, StartResponse
 from open_responses.trace import Op
@@ -40,6 +40,9 @@ class Deleted:
 
 
 _TOMBSTONE_SECONDS = 24 * 3600
+_ERASURE_NOTED_SECONDS = 3600
+_FENCE_SECONDS = 3600
+_NOBODY_MAY_WRITE = 2**53 - 1
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -124,12 +127,33 @@ class ResponseStore:
 
     async def delete(self, response_id: str) -> None:
         """Forget it, and remember that: Temporal may know it for some seconds more."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.delete(keys.record(response_id), keys.log(response_id), keys.state(response_id))
-        pipe.zrem(keys.OPEN, response_id)
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.delete(keys.record(response_id))
+        _close_log(pipe, response_id)
         pipe.hset(keys.record(response_id), "deleted", "1")
         pipe.expire(keys.record(response_id), _TOMBSTONE_SECONDS)
         await pipe.execute()
+
+    async def forget(self, response_id: str) -> None:
+        """Delete all of it, and leave no more than a tombstone that was there already."""
+        is_tombstone = await self._redis.hexists(keys.record(response_id), "deleted")
+        pipe = self._redis.pipeline(transaction=True)
+        if not is_tombstone:
+            pipe.delete(keys.record(response_id))
+        _close_log(pipe, response_id)
+        await pipe.execute()
+
+    async def note_erasure(self) -> None:
+        """Something was erased that an append-only file still has."""
+        await self._redis.set(keys.ERASED, "1", ex=_ERASURE_NOTED_SECONDS)
+
+    async def take_erasures(self) -> bool:
+        """Whether something was erased since this was last asked."""
+        return bool(await self._redis.execute_command("GETDEL", keys.ERASED))  # type: ignore[no-untyped-call]
+
+    async def rewrite_append_only_file(self) -> None:
+        """In the background, by a child of Redis. Raises RedisError where one is under way, or it is not allowed."""
+        await self._redis.bgrewriteaof()
 
     async def hold_approval(self, approval_request_id: str, response_id: str, seconds: int) -> bool:
         """Keep others off an approval until the response has begun. False: another response has it, or holds it."""
@@ -155,6 +179,14 @@ class ResponseStore:
     async def tell_workers_to_stop(self, response_id: str) -> None:
         """Whatever still runs for a response that has ended."""
         await self._redis.publish(keys.CONTROL, f"cancel {response_id}")
+
+
+def _close_log(pipe: Pipeline, response_id: str) -> None:
+    """No log any more, and none again: a worker that was stalled would restore what it thinks has been lost."""
+    pipe.delete(keys.log(response_id), keys.state(response_id))
+    pipe.hset(keys.state(response_id), "fence", _NOBODY_MAY_WRITE)
+    pipe.expire(keys.state(response_id), _FENCE_SECONDS)
+    pipe.zrem(keys.OPEN, response_id)
 
 
 def _encode(start: StartResponse) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,10 +34,18 @@ WORKFLOW_TASK_TIMEOUT = timedelta(seconds=3)
 _PATIENT = RetryConfig(max_elapsed_time_millis=300_000, max_retries=1000, max_interval_millis=2_000)
 
 
-async def connect(blob_dir: Path | None, *, metrics_port: int = 0, lazy: bool = False, patient: bool = False) -> Client:
+async def connect(
+    blob_dir: Path | None,
+    *,
+    encryption_keys: Sequence[bytes] = (),
+    metrics_port: int = 0,
+    lazy: bool = False,
+    patient: bool = False,
+) -> Client:
     """A client for `TEMPORAL_ADDRESS` (127.0.0.1:7233 by default) and the rest of Temporal's variables.
 
-    `blob_dir` holds large payloads; every process must see the same one.
+    `blob_dir` holds large payloads and the keys of responses that are not to be stored; every process must see the same
+    one. `encryption_keys` are for all other payloads, the first for new ones.
     `patient`: for a worker, whose results may wait for minutes; a request's caller may not.
     """
     profile = ClientConfig.load_client_connect_config()
@@ -46,7 +55,7 @@ async def connect(blob_dir: Path | None, *, metrics_port: int = 0, lazy: bool = 
         runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")))
     return await Client.connect(
         **profile,
-        data_converter=data_converter(blob_dir),
+        data_converter=data_converter(blob_dir, encryption_keys),
         lazy=lazy,
         runtime=runtime,
         grpc_compression=GrpcCompression.NONE,

@@ -86,6 +86,7 @@ class EventReader:
         self._sent: dict[_Place, int] = {}
         self._phases: dict[int, Phase] = {}
         self._calls: set[int] = set()
+        self._indexes: dict[str, int] = {}
         self._text_at: tuple[int, int] | None = None
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
@@ -97,11 +98,19 @@ class EventReader:
 
     def read(self, kind: str, event: JsonObject) -> list[Delta]:
         """The deltas of one event. Raises what an `error` or a failure in the stream stands for."""
+        event = self._with_index(event)
         if kind in _PIECES:
             return self._more(_place(event, _PIECES[kind]), event)
         if kind in _WHOLE:
             return self._part(_place(event, _WHOLE[kind]), event)
         return self._other(kind, event)
+
+    def _with_index(self, event: JsonObject) -> JsonObject:
+        """Some servers (llama.cpp) send no `output_index`: then the items are counted by their ids."""
+        item_id = event.get("item_id") or as_object(event.get("item")).get("id")
+        if "output_index" in event or not isinstance(item_id, str):
+            return event
+        return {**event, "output_index": self._indexes.setdefault(item_id, len(self._indexes))}
 
     def _other(self, kind: str, event: JsonObject) -> list[Delta]:
         match kind:

@@ -1,0 +1,121 @@
+"""`/codec/encode` and `/codec/decode`: payloads for Temporal's UI and CLI, which know neither our compression nor keys.
+
+What this prevents: an operator who sees noise; and, since it decrypts whatever it is given, anybody else who does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from google.protobuf import json_format
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.converter import DataConverter
+
+from api.app_state import state_of
+from api.auth import check_is_near, is_loopback
+from api.body import read_body
+from open_responses.errors import InvalidRequest, NotFound, PermissionDenied, Unauthorized
+from open_responses.io.large_payloads import ClaimBroken, opened
+from open_responses.io.payload_keys import PayloadUnreadable
+from open_responses.io.settings import Settings
+
+PATH = "/codec/"
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+_MAX_PAYLOADS = 10_000
+
+router = APIRouter(prefix="/codec", include_in_schema=False)
+
+
+@router.post("/decode")
+async def decode(request: Request) -> Response:
+    """`{"payloads": [...]}` in proto-JSON as they are in a history; back as they were before. What cannot be read says
+    why in its place, so that the rest of a history is shown."""
+    payloads = await _payloads(request)
+    converter = state_of(request).temporal.data_converter
+    return await _answer([await _shown(converter, payload) for payload in payloads])
+
+
+@router.post("/encode")
+async def encode(request: Request) -> Response:
+    """The way back, for what an operator types into a signal: compressed, and encrypted with the installation's key."""
+    payloads = await _payloads(request)
+    codec = state_of(request).temporal.data_converter.payload_codec
+    assert codec is not None
+    return await _answer(await codec.encode(payloads))
+
+
+class CodecBorder:
+    """The codec's own CORS, for the UI's pages alone: those that may call the API are not thereby an operator's."""
+
+    def __init__(self, app: ASGIApp, *, otherwise: ASGIApp, settings: Settings) -> None:
+        self._otherwise = otherwise
+        self._codec = CORSMiddleware(
+            app,
+            allow_origins=_ui_origins(settings),
+            allow_methods=["POST"],
+            allow_headers=["content-type", "x-namespace", "authorization"],
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_codec = scope["type"] == "http" and scope["path"].startswith(PATH)
+        await (self._codec if is_codec else self._otherwise)(scope, receive, send)
+
+
+async def _payloads(request: Request) -> list[Payload]:
+    _check_operator(request, state_of(request).settings)
+    body = await read_body(request, _MAX_BODY_BYTES)
+    try:
+        payloads = (await asyncio.to_thread(json_format.Parse, body, Payloads())).payloads
+    except (json_format.ParseError, UnicodeDecodeError):
+        raise InvalidRequest('The body is {"payloads": [...]}, in the JSON form of Temporal\'s payloads.') from None
+    if len(payloads) > _MAX_PAYLOADS:
+        raise InvalidRequest(f"At most {_MAX_PAYLOADS} payloads at a time.", param="payloads")
+    return list(payloads)
+
+
+async def _shown(converter: DataConverter, payload: Payload) -> Payload:
+    try:
+        (shown,) = await opened(converter, [payload])
+    except (PayloadUnreadable, ClaimBroken) as error:
+        return converter.payload_converter.to_payloads([f"[not readable: {error}]"])[0]
+    return shown
+
+
+async def _answer(payloads: list[Payload]) -> Response:
+    text = await asyncio.to_thread(json_format.MessageToJson, Payloads(payloads=payloads), indent=None)
+    return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+def _check_operator(request: Request, settings: Settings) -> None:
+    """With a token, whoever has it. Without one, this machine alone, and only while it has no API keys: those who have
+    these are tenants, and no operators."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin not in _ui_origins(settings):
+        raise PermissionDenied(
+            f"Pages of {origin[:80]!r} may not decode payloads (OPEN_RESPONSES_TEMPORAL_UI_URL).",
+            code="origin_not_allowed",
+        )
+    if settings.codec_token is not None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), settings.codec_token.encode()):
+            raise Unauthorized("Send `Authorization: Bearer <OPEN_RESPONSES_CODEC_TOKEN>`.")
+    elif settings.config.api_keys:
+        raise NotFound("There is no codec endpoint here: set OPEN_RESPONSES_CODEC_TOKEN to have one.")
+    else:
+        check_is_near(settings, request)
+
+
+def _ui_origins(settings: Settings) -> list[str]:
+    """Of the Temporal UI; one on this machine has two names."""
+    url = urlsplit(settings.temporal_ui_url)
+    origins = [f"{url.scheme}://{url.netloc}"]
+    if is_loopback(url.hostname or ""):
+        port = "" if url.port is None else f":{url.port}"
+        origins += [f"{url.scheme}://{host}{port}" for host in ("127.0.0.1", "localhost")]
+    return origins

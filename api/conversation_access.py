@@ -1,0 +1,170 @@
+"""Conversations by id, for their owner: questions and changes, through Temporal. A foreign id looks exactly like an
+unknown one, and takes as long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import QueryRejectCondition
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.app_state import AppState
+from api.idempotency import AlreadyBegun
+from open_responses.conversations import (
+    BUSY,
+    CHANGED,
+    FULL,
+    GONE,
+    ITEM_ID_TAKEN,
+    ITEM_NOT_FOUND,
+    TURN_IS_OVER,
+    ConversationState,
+    Page,
+    PageQuery,
+)
+from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from open_responses.ids import is_id
+from open_responses.io import temporal
+from open_responses.json_types import JsonObject
+from open_responses.payloads import Payload
+
+T = TypeVar("T")
+
+# A worker that died keeps a conversation's next task for some seconds; a client waits no longer than this.
+_PATIENCE_SECONDS = 15.0
+_PAUSE_SECONDS = 0.1
+
+
+class Busy(Conflict):
+    """Another response has the turn, or had it a moment ago."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code=BUSY, param="conversation", retry_after=1)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedConversation:
+    """A conversation of the caller's tenant. `param` is what errors about its id name."""
+
+    client: Client
+    id: str
+    param: str
+
+    async def state(self) -> ConversationState:
+        return await self._ask("state", ConversationState)
+
+    async def summary(self) -> ConversationState:
+        """Without the items."""
+        return await self._ask("summary", ConversationState)
+
+    async def page(self, query: PageQuery) -> Page:
+        return await self._ask("page", Page, query)
+
+    async def item(self, item_id: str) -> JsonObject:
+        """Raises NotFound."""
+        found: JsonObject | None = await self._ask("item", dict, item_id)
+        if found is None:
+            raise _no_item(f"Item with id {item_id[:80]!r} not found in this conversation.")
+        return found
+
+    async def change(self, name: str, *args: Payload | str) -> None:
+        """An update. Raises Busy, InvalidRequest, NotFound, AlreadyBegun for what the conversation refuses, and
+        Unavailable when no worker takes it in time; it may then still come into effect."""
+        handle, update_id = self.client.get_workflow_handle(self.id), uuid.uuid4().hex
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                while True:
+                    try:
+                        await handle.execute_update(name, args=list(args), id=update_id)
+                        return
+                    except RPCError as error:
+                        # ABORTED: the run has ended at this moment, and another has taken over.
+                        if error.status != RPCStatusCode.ABORTED and not temporal.is_away(error):
+                            raise
+                        if time.monotonic() > deadline:
+                            raise
+                        await asyncio.sleep(_PAUSE_SECONDS)
+        except WorkflowUpdateFailedError as error:
+            raise self._refusal(error) from None
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise _unknown(self.id, self.param) from None
+            raise
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            raise Unavailable("The conversation does not answer. Try again shortly.", retry_after=1) from error
+
+    async def _ask(self, name: str, result: type[T], *args: Payload | str) -> T:
+        handle = self.client.get_workflow_handle(self.id)
+        try:
+            answer: T = await handle.query(
+                name,
+                args=list(args),
+                result_type=result,
+                reject_condition=QueryRejectCondition.NOT_OPEN,
+                rpc_timeout=timedelta(seconds=_PATIENCE_SECONDS),
+            )
+        except WorkflowQueryRejectedError:
+            raise _unknown(self.id, self.param) from None
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise _unknown(self.id, self.param) from None
+            raise
+        return answer
+
+    def _refusal(self, error: WorkflowUpdateFailedError) -> Exception:
+        cause = error.cause
+        if not isinstance(cause, ApplicationError):
+            return Unavailable("The conversation could not be changed. Try again shortly.", retry_after=1)
+        if cause.type in (BUSY, CHANGED):
+            return Busy(cause.message)
+        if cause.type == TURN_IS_OVER:
+            return AlreadyBegun()
+        if cause.type == GONE:
+            return _unknown(self.id, self.param)
+        if cause.type == ITEM_NOT_FOUND:
+            return _no_item(cause.message)
+        if cause.type in (FULL, ITEM_ID_TAKEN):
+            param = self.param if cause.type == FULL else "items"
+            return InvalidRequest(cause.message, param=param, code=cause.type)
+        return Unavailable("The conversation could not be changed. Try again shortly.", retry_after=1)
+
+
+async def owned_conversation(
+    state: AppState, tenant: str, conversation_id: str, param: str = "conversation_id"
+) -> OwnedConversation:
+    """Raises NotFound for one that is unknown, deleted, or another tenant's. Temporal's server is asked in each case,
+    and no worker."""
+    if not is_id("conv_", conversation_id):
+        raise _unknown(conversation_id, param)
+    try:
+        found = await state.temporal.get_workflow_handle(conversation_id).describe()
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+        raise _unknown(conversation_id, param) from None
+    is_open = found.status == WorkflowExecutionStatus.RUNNING
+    if not is_open or found.typed_search_attributes.get(temporal.TENANT) != tenant:
+        raise _unknown(conversation_id, param)
+    return OwnedConversation(state.temporal, conversation_id, param)
+
+
+def _unknown(conversation_id: str, param: str) -> NotFound:
+    return NotFound(f"Conversation with id {conversation_id[:80]!r} not found.", param=param)
+
+
+def _no_item(message: str) -> NotFound:
+    return NotFound(message, param="item_id", code=ITEM_NOT_FOUND)

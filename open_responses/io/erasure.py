@@ -1,0 +1,189 @@
+"""Taking away all that is left of a response: in Redis, in Temporal's history, in files.
+
+What this prevents: a response with `store: false` that outlives its end because a process died in between. Its key's
+file is there before anything else of it, and is thrown away last; whoever finds a file that nobody has touched for a
+while finishes the work. With the key gone, what a backup of Temporal's database still has is noise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import structlog
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from open_responses.io.large_payloads import forget_payloads
+from open_responses.io.payload_keys import PayloadUnreadable, ResponseKeys
+from open_responses.io.redis import RedisDown, RedisError
+from open_responses.io.store import ResponseStore
+from open_responses.payloads import StartResponse
+
+log = structlog.get_logger(__name__)
+
+_FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.05, 1.0
+# The workflow closes milliseconds after its terminal event; a cancelled one has a provider to hang up on first.
+_SOON_SECONDS = 20.0
+_ROUNDS_PER_PATIENCE = 4
+
+
+class Eraser:
+    """`keys` are those of the responses that are not to be stored.
+
+    `patience_seconds` is how long one of these is kept after the last sign of a reader, unless its only reader has
+    had all of it. With `rewrite_log`, Redis is asked to write its append-only file anew after something was erased.
+    """
+
+    def __init__(
+        self,
+        store: ResponseStore,
+        temporal: Client,
+        blobs: Path,
+        response_keys: ResponseKeys,
+        *,
+        patience_seconds: float,
+        rewrite_log: bool = False,
+    ) -> None:
+        self._store = store
+        self._temporal = temporal
+        self._blobs = blobs
+        self.keys = response_keys
+        self._patience = patience_seconds
+        self._rewrite_log = rewrite_log
+        self._soon: set[asyncio.Task[None]] = set()
+
+    async def prepare(self, start: StartResponse) -> None:
+        """Before anything of the response is written anywhere. Does nothing for one that is to be stored."""
+        if not start.request.is_stored:
+            await asyncio.to_thread(self.keys.make, start.response_id)
+
+    def erase_soon(self, start: StartResponse) -> None:
+        """Nobody reads on: erase it as soon as its workflow has closed. If this process dies meanwhile, a worker does.
+
+        With an `Idempotency-Key` there may be other readers, so that it has to wait for its patience to end.
+        """
+        if start.request.is_stored or start.nonce is not None:
+            return
+        task = asyncio.create_task(self._erase_when_closed(start.response_id))
+        self._soon.add(task)
+        task.add_done_callback(self._soon.discard)
+
+    async def run(self) -> None:
+        """Erase what others have left, until cancelled. Any number of processes may do so at once."""
+        while True:
+            await asyncio.sleep(self._patience / _ROUNDS_PER_PATIENCE)
+            for response_id in await asyncio.to_thread(lambda: list(self.keys.silent_for(self._patience))):
+                try:
+                    if await self.erase(response_id):
+                        log.info("erased_what_was_left", response_id=response_id)
+                except (RPCError, RedisError, OSError) as error:
+                    log.warning("not_erased", response_id=response_id, reason=type(error).__name__)
+            if self._rewrite_log:
+                await self._rewrite_append_only_file()
+
+    async def erase(self, response_id: str, *, has_idempotency_key: bool | None = None) -> bool:
+        """Whether a response that is not to be stored is gone for good; False while it runs. Safe to repeat."""
+        description = await self._describe(response_id)
+        if description is not None and description.status == WorkflowExecutionStatus.RUNNING:
+            return False
+        if has_idempotency_key is None:
+            has_idempotency_key = await self._has_idempotency_key(description)
+        if has_idempotency_key:
+            # The id that follows from the key must not begin a second response: a tombstone, without content.
+            await self._store.delete(response_id)
+        else:
+            await self._store.forget(response_id)
+        await self._forget(response_id, description)
+        with contextlib.suppress(*RedisDown):
+            await self._store.note_erasure()
+        return True
+
+    async def delete(self, response_id: str) -> None:
+        """Forget a response that was stored. Temporal deletes in the background, within seconds; the store's tombstone
+        hides the response meanwhile. Raises RPCError, RedisDown."""
+        await self._store.delete(response_id)
+        await self._forget(response_id, await self._describe(response_id))
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Forget what its workflow was told, in all of its runs. Raises RPCError."""
+        await self._forget(conversation_id, await self._describe(conversation_id))
+
+    async def _erase_when_closed(self, response_id: str) -> None:
+        look = _FIRST_LOOK_SECONDS
+        try:
+            async with asyncio.timeout(_SOON_SECONDS):
+                while not await self.erase(response_id, has_idempotency_key=False):
+                    await asyncio.sleep(look)
+                    look = min(2 * look, _LONGEST_LOOK_SECONDS)
+        except (RPCError, RedisError, OSError) as error:
+            log.info("erased_later", response_id=response_id, reason=type(error).__name__)
+
+    async def _forget(self, response_id: str, description: WorkflowExecutionDescription | None) -> None:
+        await forget_payloads(self._blobs, response_id)
+        if description is not None:
+            for run_id in await self._runs(description):
+                await self._delete_run(response_id, run_id)
+        await asyncio.to_thread(self.keys.throw_away, response_id)
+
+    async def _describe(self, response_id: str) -> WorkflowExecutionDescription | None:
+        try:
+            return await self._temporal.get_workflow_handle(response_id).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+
+    async def _runs(self, newest: WorkflowExecutionDescription) -> list[str]:
+        """A long response has had several, each with its history; oldest first, so that who is interrupted can go on
+        from the newest."""
+        runs: list[str] = []
+        run_id = newest.run_id
+        while run_id:
+            runs.append(run_id)
+            if run_id == newest.raw_description.workflow_execution_info.first_run_id:
+                break
+            run_id = await self._run_before(newest.id, run_id)
+        return runs[::-1]
+
+    async def _run_before(self, workflow_id: str, run_id: str) -> str:
+        handle = self._temporal.get_workflow_handle(workflow_id, run_id=run_id)
+        with contextlib.suppress(RPCError):
+            async for event in handle.fetch_history_events(page_size=1):
+                return event.workflow_execution_started_event_attributes.continued_execution_run_id
+        return ""
+
+    async def _delete_run(self, workflow_id: str, run_id: str) -> None:
+        """One that still runs is terminated by it."""
+        execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+        deletion = DeleteWorkflowExecutionRequest(namespace=self._temporal.namespace, workflow_execution=execution)
+        try:
+            await self._temporal.workflow_service.delete_workflow_execution(deletion)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+
+    async def _has_idempotency_key(self, description: WorkflowExecutionDescription | None) -> bool:
+        """As its start says; if that cannot be read any more, it may."""
+        if description is None:
+            return False
+        handle = self._temporal.get_workflow_handle(description.id, run_id=description.run_id)
+        try:
+            async for event in handle.fetch_history_events(page_size=1):
+                payloads = event.workflow_execution_started_event_attributes.input.payloads
+                (start,) = await self._temporal.data_converter.decode(payloads, [StartResponse])
+                return bool(start.nonce)
+        except PayloadUnreadable:
+            pass
+        return True
+
+    async def _rewrite_append_only_file(self) -> None:
+        """What is deleted stays in Redis' append-only file until that is written anew."""
+        try:
+            if await self._store.take_erasures():
+                await self._store.rewrite_append_only_file()
+        except (RedisError, OSError) as error:
+            log.info("append_only_file_not_rewritten", reason=str(error))

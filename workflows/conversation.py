@@ -1,0 +1,145 @@
+"""One conversation, for as long as it is kept: a state machine that waits, at no cost. Its id is the conversation's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.conversations import (
+        CONVERSATION_WORKFLOW,
+        END_TURN,
+        GONE,
+        AddItems,
+        BeginTurn,
+        Conversation,
+        ConversationState,
+        EndTurn,
+        Page,
+        PageQuery,
+        Refused,
+        SetMetadata,
+    )
+    from open_responses.json_types import JsonObject
+
+
+@workflow.defn(name=CONVERSATION_WORKFLOW)
+class ConversationWorkflow:
+    """Ends when it is deleted. What it refuses is refused before it is in history."""
+
+    @workflow.init
+    def __init__(self, opened: ConversationState) -> None:
+        self._conversation = Conversation(opened)
+        self._changes = 0
+        self._is_deleted = False
+        self._show()
+
+    @workflow.run
+    async def run(self, opened: ConversationState) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(
+                self._is_due, timeout=timedelta(seconds=opened.renew_seconds), timeout_summary="renewal"
+            )
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if not self._is_deleted:
+            workflow.continue_as_new(self._conversation.state)
+
+    # --- changes
+
+    @workflow.update
+    def add_items(self, call: AddItems) -> None:
+        self._change(lambda: self._conversation.add(call.items))
+
+    @add_items.validator
+    def _check_addition(self, call: AddItems) -> None:
+        self._check(lambda: self._conversation.check_addition(call.items))
+
+    @workflow.update
+    def delete_item(self, item_id: str) -> None:
+        self._change(lambda: self._conversation.delete(item_id))
+
+    @delete_item.validator
+    def _check_deletion(self, item_id: str) -> None:
+        self._check(lambda: self._conversation.check_deletion(item_id))
+
+    @workflow.update
+    def set_metadata(self, call: SetMetadata) -> None:
+        self._change(lambda: self._conversation.set_metadata(call.metadata))
+
+    @workflow.update
+    def begin_turn(self, call: BeginTurn) -> None:
+        self._change(lambda: self._conversation.begin(call))
+
+    @begin_turn.validator
+    def _check_turn(self, call: BeginTurn) -> None:
+        self._check(lambda: self._conversation.check_turn(call))
+
+    @workflow.update
+    def settle_turn(self, call: EndTurn) -> None:
+        """As `end_turn`, by the API, for a response that ended without a word."""
+        self._change(lambda: self._conversation.end(call))
+
+    @workflow.update
+    def release_turn(self, response_id: str) -> None:
+        self._change(lambda: self._conversation.release(response_id))
+
+    @workflow.update
+    def delete(self) -> None:
+        self._is_deleted = True
+
+    @workflow.signal(name=END_TURN)
+    def end_turn(self, call: EndTurn) -> None:
+        """A response's own word at its end."""
+        self._change(lambda: self._conversation.end(call))
+
+    # --- questions
+
+    @workflow.query
+    def state(self) -> ConversationState:
+        return self._conversation.state
+
+    @workflow.query
+    def summary(self) -> ConversationState:
+        """The state without its items."""
+        return self._conversation.state.model_copy(update={"entries": []})
+
+    @workflow.query
+    def page(self, query: PageQuery) -> Page:
+        return self._conversation.page(query)
+
+    @workflow.query
+    def item(self, item_id: str) -> JsonObject | None:
+        return self._conversation.item(item_id)
+
+    # --- how
+
+    def _is_due(self) -> bool:
+        return (
+            self._is_deleted
+            or self._changes >= self._conversation.state.changes_per_run
+            or workflow.info().is_continue_as_new_suggested()
+        )
+
+    def _check(self, act: Callable[[], None]) -> None:
+        if self._is_deleted:
+            raise ApplicationError("This conversation was deleted.", type=GONE)
+        try:
+            act()
+        except Refused as refusal:
+            raise ApplicationError(refusal.message, type=refusal.code) from None
+
+    def _change(self, act: Callable[[], None]) -> None:
+        self._check(act)
+        self._changes += 1
+        self._show()
+
+    def _show(self) -> None:
+        """The operator's view."""
+        state = self._conversation.state
+        turn = f"turn of `{state.turn.response_id}`" if state.turn is not None else "nobody's turn"
+        workflow.set_current_details(f"**{turn}**\n\n- items: {len(state.entries)}\n- revision: {state.revision}")
