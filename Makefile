@@ -1,13 +1,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check lock providers bench bench-adapters demo research key up clean
+.PHONY: dev test fuzz check lock providers bench bench-adapters demo research key up clean
 
 dev: .venv/stamp
 	@$(BIN)/python -m dev
 
 test: .venv/stamp
 	@$(BIN)/python -m pytest
+
+# The suite has a minute of it, always the same; this is longer, and new each time.
+fuzz: .venv/stamp
+	@OPEN_RESPONSES_FUZZ_SECONDS=$${SECONDS_EACH:-60} $(BIN)/python -m pytest tests/test_fuzz.py
 
 check: .venv/stamp
 	@$(BIN)/ruff check .

@@ -30,6 +30,7 @@ from open_responses.conversations import (
     remembered,
 )
 from open_responses.errors import OpenResponsesError
+from open_responses.io.large_payloads import ClaimBroken
 from open_responses.io.payload_keys import PayloadUnreadable
 from open_responses.io.store import Record
 from open_responses.json_types import JsonObject
@@ -133,7 +134,7 @@ async def _end_of(state: AppState, response_id: str) -> EndTurn:
     """What a response that has ended adds, as it would have said itself: nothing, if it did not come to its end."""
     try:
         start, finished = await state.records.request(response_id), await state.records.finished(response_id)
-    except PayloadUnreadable:
+    except (PayloadUnreadable, ClaimBroken):
         start = finished = None
     if start is None or finished is None:
         return EndTurn(response_id=response_id)

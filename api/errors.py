@@ -24,6 +24,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RPCError, _away)
     app.add_exception_handler(RedisError, _away)
     app.add_exception_handler(OSError, _away)
+    app.add_exception_handler(RuntimeError, _perhaps_away)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -58,6 +59,11 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
 async def _away(request: Request, error: Exception) -> JSONResponse:
     log.warning("dependency_away", path=request.url.path, reason=str(error))
     return error_response(Unavailable("A part of the server cannot be reached. Try again shortly.", retry_after=1))
+
+
+async def _perhaps_away(request: Request, error: Exception) -> JSONResponse:
+    """Temporal's SDK has no exception of its own for a first connection that fails: Temporal may still be starting."""
+    return await (_away if str(error).startswith("Failed client connect") else _unexpected)(request, error)
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

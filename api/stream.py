@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import sys
+import termios
 import time
 from collections.abc import AsyncGenerator
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -31,6 +35,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 # The log is looked at each time; Temporal, which costs more, once the silence has lasted.
 _ASK_TEMPORAL_SECONDS = 5.0
 _SHOW_READER_SECONDS = 10.0
+_LOOKS_PER_PATIENCE = 8
 
 
 class Follower:
@@ -134,10 +139,6 @@ SSE_HEADERS = [
 ]
 
 
-class SlowClient(Exception):
-    """It does not read what it asked for."""
-
-
 class EventStream(Response):
     """An ASGI answer that writes events as SSE (SSE-1, SSE-2) and stops when its client goes away, or takes nothing
     for `slow_client_seconds`."""
@@ -155,22 +156,24 @@ class EventStream(Response):
         self._keepalive = keepalive_seconds
         self._patience = slow_client_seconds
         self._obfuscate = obfuscate
+        self._waits_since: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
         sending = asyncio.create_task(self._send_all(send))
-        leaving = asyncio.create_task(_gone(receive))
+        stuck = asyncio.create_task(self._stuck(receive))
+        tasks = (sending, asyncio.create_task(_gone(receive)), stuck)
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
-        except SlowClient:
-            log.info("slow_client_dropped", seconds=self._patience)
-            abort(receive)
+            elif stuck.done():
+                log.info("slow_client_dropped", seconds=self._patience)
+                _abort(receive)
         finally:
-            for task in (sending, leaving):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send_all(self, send: Send) -> None:
         last = time.monotonic()
@@ -182,32 +185,62 @@ class EventStream(Response):
                     body = b": keep-alive\n\n"
                 else:
                     continue
-                last = time.monotonic()
-                await self._sent(send, body)
-        await self._sent(send, b"data: [DONE]\n\n", more_body=False)
+                # It returns at once while the server's buffer has room, and waits for the client when that is full.
+                self._waits_since = last = time.monotonic()
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                self._waits_since = None
+        self._waits_since = time.monotonic()
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
-    async def _sent(self, send: Send, body: bytes, *, more_body: bool = True) -> None:
-        """It returns at once while the server's buffer has room, and waits for the client when it is full."""
-        try:
-            async with asyncio.timeout(self._patience):
-                await send({"type": "http.response.body", "body": body, "more_body": more_body})
-        except TimeoutError:
-            raise SlowClient from None
+    async def _stuck(self, receive: Receive) -> None:
+        """Returns when the client has taken nothing for too long. One that takes little at a time is waited for."""
+        transport = _transport(receive)
+        left, moved_at = -1, time.monotonic()
+        while True:
+            await asyncio.sleep(self._patience / _LOOKS_PER_PATIENCE)
+            now = time.monotonic()
+            size = _unread(transport)
+            if self._waits_since is None or size != left:
+                left, moved_at = size, now
+            elif now - max(moved_at, self._waits_since) >= self._patience:
+                return
+
+
+class _Transport(Protocol):
+    def get_write_buffer_size(self) -> int: ...
+    def get_extra_info(self, name: str) -> Any: ...
+    def abort(self) -> None: ...
+
+
+def _transport(receive: Receive) -> _Transport | None:
+    """uvicorn's, behind a request: ASGI has no word for how much of an answer is still unread."""
+    transport: _Transport | None = getattr(getattr(receive, "__self__", None), "transport", None)
+    return transport
+
+
+def _unread(transport: _Transport | None) -> int:
+    """Bytes on their way to the client: in our buffer, and in the system's, which may hold megabytes more."""
+    if transport is None:
+        return 0
+    size = transport.get_write_buffer_size()
+    with contextlib.suppress(OSError, AttributeError):
+        waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        size += int.from_bytes(waiting, sys.byteorder)
+    return size
+
+
+def _abort(receive: Receive) -> None:
+    """uvicorn closes a connection once its buffer is empty, which a client that reads nothing never lets happen."""
+    transport = _transport(receive)
+    if transport is not None:
+        transport.abort()
+    else:
+        log.warning("slow_client_not_closed", receive=type(getattr(receive, "__self__", receive)).__name__)
 
 
 def frame(event: bytes) -> bytes:
     """One event as SSE: the `event:` field equals the body's type."""
     return b"event: " + event[9 : event.index(b'"', 9)] + b"\ndata: " + event + b"\n\n"
-
-
-def abort(receive: Receive) -> None:
-    """uvicorn closes a connection once its buffer is empty, which a client that reads nothing never lets happen."""
-    cycle_or_protocol = getattr(receive, "__self__", None)
-    close = getattr(getattr(cycle_or_protocol, "transport", None), "abort", None)
-    if close is not None:
-        close()
-    else:
-        log.warning("slow_client_not_closed", receive=type(cycle_or_protocol).__name__)
 
 
 async def _gone(receive: Receive) -> None:

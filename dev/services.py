@@ -72,6 +72,8 @@ def temporal(port: int, data: Path, *, ui_port: int | None = None, codec: str | 
     command += ["--dynamic-config-value", f"history.timerProcessorMaxPollRPS={_POLLS_PER_SECOND}"]
     # One tenant's queue does not hold up another's: tasks that wait are dealt out by the tenants' weights.
     command += ["--dynamic-config-value", "matching.enableFairness=true"]
+    # Else a deletion waits 16 s or more for an acknowledged close, for parents and children that we have not.
+    command += ["--dynamic-config-value", "history.transferProcessorEnsureCloseBeforeDelete=false"]
     for name in SEARCH_ATTRIBUTES:
         command += ["--search-attribute", f"OpenResponses{name}=Keyword"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]

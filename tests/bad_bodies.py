@@ -61,7 +61,8 @@ BAD_BODIES: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": []}, UNKNOWN, "messages"),
     ({"": 1}, UNKNOWN, ""),
     ({"n": None}, UNKNOWN, "n"),
-    ({"conversation": "conv_1"}, UNSUPPORTED, "conversation"),
+    ({"conversation": 7}, TYPE, "conversation"),
+    ({"conversation": {"id": "conv_1", "of": "x"}}, UNKNOWN, "conversation.of"),
     ({"prompt": {"id": "pmpt_1"}}, UNSUPPORTED, "prompt"),
     ({"moderation": {"model": "omni"}}, UNSUPPORTED, "moderation"),
     (

@@ -246,7 +246,7 @@ async def test_refusals_have_the_specifications_shape(client: httpx.AsyncClient)
     is_error(await post(b"{"), 400, "invalid_json")
     is_error(await post({"model": "nope-9", "input": "x"}), 404, "model_not_found", "model")
     is_error(await post({"model": "fake", "input": "x", "tempature": 1}), 400, "unknown_parameter", "tempature")
-    is_error(await post({"model": "fake", "input": "x", "conversation": "c"}), 400, "unsupported_parameter")
+    is_error(await post({"model": "fake", "input": "x", "moderation": {}}), 400, "unsupported_parameter")
     unknown = {"model": "fake", "input": "x", "previous_response_id": "resp_" + "0" * 48}
     is_error(await post(unknown), 400, "previous_response_not_found", "previous_response_id")
     is_error(await post({"model": "fake", "input": "x" * 1_100_000}), 413, "request_too_large")

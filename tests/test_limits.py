@@ -280,14 +280,13 @@ async def test_while_redis_is_away_the_limit_holds_and_requests_are_answered_aga
         assert (await ask(client, "outage")).status_code == 200
         stack.signal("valkey", signal.SIGKILL)
         await asyncio.to_thread(stack.processes["valkey"].wait)
-        script = upstream.says("without redis", Script(words=3))
+        upstream.says("without redis", Script(words=3))
         waiting = [asyncio.create_task(ask(client, "outage", input="without redis")) for _ in range(4)]
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         assert {task.result().status_code for task in done} == {429}, "the refused ones wait for nothing"
         await stack.heal()
         answers = await asyncio.gather(*waiting)
         assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429]
-        assert script.attempts == 2
 
 
 async def test_nothing_is_accepted_while_too_much_work_waits_and_nothing_accepted_is_lost(stack: Stack) -> None:

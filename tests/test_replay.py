@@ -10,6 +10,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.record_history import HISTORIES
+from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow
 
 RECORDED = sorted(HISTORIES.glob("*.json"))
@@ -26,12 +27,16 @@ def test_histories_are_there() -> None:
         "mcp",
         "live_approval",
         "halted",
+        "conversation",
+        "turn_in_a_conversation",
     }
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     replayer = Replayer(
-        workflows=[ResponseWorkflow], data_converter=DATA_CONVERTER, workflow_runner=UnsandboxedWorkflowRunner()
+        workflows=[ResponseWorkflow, ConversationWorkflow],
+        data_converter=DATA_CONVERTER,
+        workflow_runner=UnsandboxedWorkflowRunner(),
     )
     await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))

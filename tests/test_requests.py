@@ -100,7 +100,7 @@ def test_a_number_too_large_for_a_float_is_refused() -> None:
         ({"max_output_tokens": 16.5}, "must be an integer, without a fraction"),
         ({"tools": [{"type": "computer"}]}, "'computer'"),
         ({"tool_choice": {"type": "web_search"}, "tools": [{"type": "web_search"}]}, "'web_search'"),
-        ({"conversation": "c"}, "previous_response_id"),
+        ({"conversation": "c", "previous_response_id": "r"}, "'previous_response_id'"),
         (
             part({"type": "text", "text": ""}),
             "'input_file' or 'input_audio', but is 'text'",
@@ -178,7 +178,7 @@ FULL: dict[str, Any] = {
 }
 
 
-EXTENSIONS = {"context_management", "stop", "seed", "top_k"}
+EXTENSIONS = {"context_management", "stop", "seed", "top_k", "conversation"}
 
 
 @needs_spec

@@ -101,10 +101,10 @@ class Upstream:
 
     async def _answer(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         messages = body["messages"]
-        said = [m["content"] for m in messages if m["role"] == "user"]
+        said = [m["content"] for m in messages if m["role"] == "user"] or [""]
         asked_again = len(said) > 1 and str(said[-1]).startswith("That does not have the form")
         prompt = said[-2] if asked_again else said[-1]
-        prompt = prompt if isinstance(prompt, str) else prompt[0]["text"]
+        prompt = prompt if isinstance(prompt, str) else next((part["text"] for part in prompt if "text" in part), "")
         script = self.script_of(prompt)
         script = script.turns[0] if asked_again else _turn(script, messages)
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
