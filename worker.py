@@ -42,6 +42,7 @@ from open_responses.io.erasure import Eraser
 from open_responses.io.event_log import Appender
 from open_responses.io.large_payloads import response_keys, sweep_daily
 from open_responses.io.leases import Lease, Reaper
+from open_responses.io.logs import configure_logs
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
 from open_responses.io.sealing import configured_keys, load_sealer
@@ -59,6 +60,7 @@ log = structlog.get_logger("worker")
 async def main() -> None:
     """Run until SIGTERM or SIGINT; then hand everything over and leave."""
     settings = load_settings()
+    configure_logs(messages=settings.log_messages)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -121,7 +123,8 @@ async def main() -> None:
         ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if ended & set(chores):
             # A worker that takes work and cannot write would hang every response that it gets.
-            log.error("chore_died", reasons=[repr(chore.exception()) for chore in ended & set(chores)])
+            for chore in ended & set(chores):
+                log.error("chore_died", exc_info=chore.exception())
         log.info("worker_stopping", responses=len(running.response_ids))
         await handover.forget_stickiness(running.response_ids)
         running.hand_over()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from open_responses.errors import RequestTooLarge
+from open_responses.errors import RequestTooLarge, UnsupportedEncoding
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises RequestTooLarge as soon as it is known to be, and reads no further."""
+    """The whole body. Raises RequestTooLarge as soon as it is known to be, and reads no further; UnsupportedEncoding
+    for one that is compressed, whose size nobody knows."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedEncoding("Send the body as it is, without a Content-Encoding.")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)

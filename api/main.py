@@ -36,6 +36,7 @@ from api.overload import Backlog
 from open_responses.io.erasure import Eraser
 from open_responses.io.large_payloads import response_keys
 from open_responses.io.log_reader import LogHub
+from open_responses.io.logs import configure_logs
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
 from open_responses.io.sealing import configured_keys, load_sealer
@@ -51,6 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Not earlier: uvicorn has its own idea of logs, and whoever only imports this module, too.
+        configure_logs(messages=settings.log_messages)
         redis = connect_redis(settings.redis_url)
         keys = configured_keys(settings.encryption_keys)
         temporal = await connect_temporal(settings.blobs, encryption_keys=keys, lazy=True)

@@ -10,6 +10,11 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "lan", "home.arpa")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Public by number, but a cloud's own: Azure's host agent, Oracle's metadata; and what Python's older tables leave out.
+_NEVER = [
+    ipaddress.ip_network(network)
+    for network in ("168.63.129.16/32", "192.0.0.0/24", "fec0::/10", "64:ff9b:1::/48", "100::/64", "3fff::/20")
+]
 
 
 def is_forbidden_address(address: str) -> bool:
@@ -18,7 +23,10 @@ def is_forbidden_address(address: str) -> bool:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return True
-    return any(not form.is_global or form.is_multicast or form.is_reserved for form in _forms(parsed))
+    return any(
+        not form.is_global or form.is_multicast or form.is_reserved or any(form in network for network in _NEVER)
+        for form in _forms(parsed)
+    )
 
 
 def is_forbidden_host(host: str) -> bool:

@@ -76,6 +76,10 @@ class RequestTooLarge(InvalidRequest):
     code, status = "request_too_large", 413
 
 
+class UnsupportedEncoding(InvalidRequest):
+    code, status = "unsupported_content_encoding", 415
+
+
 class ProviderKeyMissing(InvalidRequest):
     code = "provider_key_missing"
 

@@ -14,7 +14,16 @@ from open_responses.errors import InvalidRequest
 from open_responses.items import MAX_ITEMS, InputItem, Text, UserMessage
 from open_responses.json_types import JsonObject
 from open_responses.tools import ToolChoice, Tools, check_choice_fits, check_names_are_unique
-from open_responses.validation import CHECK_NAMES, Settings, by_type, complaint_of, either, fault, read_json_object
+from open_responses.validation import (
+    CHECK_NAMES,
+    Settings,
+    by_type,
+    complaint_of,
+    either,
+    fault,
+    read_json_object,
+    small_schema,
+)
 
 # Ours: a model's name becomes a search attribute and a line in the operator's view.
 MAX_MODEL_NAME = 256
@@ -89,7 +98,7 @@ class JsonSchemaFormat(Settings):
     type: Literal["json_schema"]
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
-    schema_: JsonObject = Field(alias="schema")
+    schema_: Annotated[JsonObject, AfterValidator(small_schema)] = Field(alias="schema")
     strict: bool | None = None
 
 

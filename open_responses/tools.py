@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 
 from open_responses.items import SLUG, FunctionName
 from open_responses.json_types import JsonObject
-from open_responses.validation import Hint, Settings, either, fault, kind_of, member, shorten
+from open_responses.validation import Hint, Settings, either, fault, kind_of, member, shorten, small_schema
 
 # OpenAI's API takes 128 tools; room for a gateway that joins several MCP servers.
 MAX_TOOLS = 512
@@ -108,7 +108,7 @@ def looks_like_a_schema(schema: JsonObject) -> JsonObject:
     required = schema.get("required", [])
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise fault("invalid_type", "must be an array of strings", field="required")
-    return schema
+    return small_schema(schema)
 
 
 def _refuse_forcing(value: Any) -> Any:

@@ -25,6 +25,9 @@ Path: TypeAlias = tuple[int | str, ...]
 # What every JSON library that the body passes through can carry: orjson stops at 64 bits.
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
 SHOWN_CHARACTERS = 60
+MAX_SCHEMA_VALUES = 50_000
+"""Ours: ten for each of the 5,000 properties that OpenAI allows."""
+
 
 CHECK_NAMES = {"refuse_unknown_names": True}
 
@@ -92,6 +95,20 @@ def by_type(what: str, *allowed: str) -> Discriminator:
 def member(value: Any, name: str) -> Any:
     """`value.name` of an object that may still be JSON."""
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+
+
+def small_schema(schema: JsonObject) -> JsonObject:
+    """A schema is compiled here, and made a grammar elsewhere, at a cost that grows with it. Raises a `fault`."""
+    left = MAX_SCHEMA_VALUES
+    waiting: list[Any] = [schema]
+    while waiting:
+        node = waiting.pop()
+        inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        left -= len(inner)
+        if left < 0:
+            raise fault("invalid_value", f"is too large a schema: at most {MAX_SCHEMA_VALUES} values")
+        waiting += inner
+    return schema
 
 
 def read_json_object(raw: bytes) -> JsonObject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from dev import services
 from dev.services import Service
+from open_responses.compaction import ORDER
 from tests.mcp_server import TOKEN
 from tests.stack import Stack
 from tests.upstream import Upstream
@@ -169,6 +170,13 @@ url = "http://127.0.0.1:{odd_mcp}/mcp"
 async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream() as fake:
         yield fake
+
+
+@pytest.fixture(autouse=True)
+def no_notes_for_another_test(upstream: Upstream) -> Iterator[None]:
+    """Summaries are asked for in the same words by every test."""
+    yield
+    upstream.scripts.pop(ORDER, None)
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -77,6 +77,7 @@ CLAUSES: dict[str, list[str]] = {
     "ITEM-5": [
         "test_grammar.test_any_stream_folds_to_its_items_and_replays_from_its_trace",
         "test_conformance.test_a_scenario_conforms_as_json_and_as_a_stream",
+        "test_grammar.test_any_run_is_one_stream_that_folds_to_its_response_and_replays_to_the_byte",
     ],
     "ITEM-6": [
         "test_survival.test_a_killed_worker_leaves_no_gap_in_the_stream",

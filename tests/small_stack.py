@@ -95,8 +95,11 @@ async def keys_with(stack: Stack, needle: str) -> list[str]:
             content = repr(await redis.xrange(key))
         elif kind == b"string":
             content = repr(await redis.get(key))
-        else:
+        elif kind == b"zset":
             content = repr(await redis.zrange(key, 0, -1))
+        else:
+            assert kind == b"none", f"{key!r} is a {kind!r}"
+            continue
         if needle in content or needle in key.decode():
             found.append(key.decode())
     await redis.aclose()

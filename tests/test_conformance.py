@@ -197,6 +197,9 @@ def check(model: str, scenario: Scenario, response: Json) -> None:
     may_run_out = model == "smollm2" and scenario.status == "completed"
     assert response["status"] == scenario.status or (may_run_out and response["status"] == "incomplete"), response
     assert response["model"] == model
+    if response["status"] == "incomplete":
+        states = [item["status"] for item in response["output"]]
+        assert states == ["completed"] * (len(states) - 1) + ["incomplete"], "what ran out is last (ITEM-2)"
     kinds = {item["type"] for item in response["output"]}
     assert set(scenario.outputs) <= kinds, f"{scenario.outputs} expected, {kinds} found"
     assert scenario.contains in json.dumps(response["output"], ensure_ascii=False).replace("\\", "")

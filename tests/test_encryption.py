@@ -199,13 +199,13 @@ async def history_of(stack: Stack, response_id: str) -> WorkflowHistory:
 
 
 def encodings(node: Any, *, above: str = "") -> set[str]:
-    """Of all payloads below, but those of search attributes, which Temporal itself has to read."""
+    """Of all payloads below, but those of search attributes, which Temporal itself reads, and what the SDK notes of a
+    local activity: its name and when it ran."""
     if isinstance(node, list):
         return {found for one in node for found in encodings(one, above=above)}
-    if not isinstance(node, dict) or above == "searchAttributes":
+    if not isinstance(node, dict) or above in ("searchAttributes", "data"):
         return set()
     if "metadata" in node and "encoding" in node["metadata"]:
-        print(node, above)
         return {base64.b64decode(node["metadata"]["encoding"]).decode()}
     return {found for key, value in node.items() for found in encodings(value, above=key)}
 

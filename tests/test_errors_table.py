@@ -88,6 +88,7 @@ TESTS: dict[str, str] = {
     "unknown_parameter": "bad_bodies.BAD_BODIES",
     "unknown_tool_call": "test_loop.test_a_clients_call_ends_the_response_once_the_servers_calls_have_run",
     "unsupported_content": "test_provider_cells.test_a_part_is_taken_or_refused_by_its_place_before_the_call",
+    "unsupported_content_encoding": "test_security.test_a_compressed_body_is_refused",
     "unsupported_item": "test_provider_cells.test_an_item_that_a_provider_has_not_is_refused_by_its_place",
     "unsupported_parameter": "bad_bodies.BAD_BODIES",
     "unsupported_tool": "bad_bodies.BAD_BODIES",

@@ -7,6 +7,7 @@ fuzz` is long and new each time (`OPEN_RESPONSES_FUZZ_SECONDS`, for each operati
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -39,7 +40,7 @@ _fuzzed = settings(
     deadline=None,
     derandomize=IS_SHORT,
     database=None,
-    phases=(Phase.generate,) if IS_SHORT else (Phase.generate, Phase.shrink),
+    phases=(Phase.generate,),
     suppress_health_check=list(HealthCheck),
 )
 
@@ -74,6 +75,9 @@ def tame(body: Any) -> Any:
         for tool in tools if isinstance(tools, list) else []:
             if isinstance(tool, dict) and isinstance(tool.get("server_url"), str):
                 tool["server_url"] = "http://127.0.0.1:9/mcp"
+        if isinstance(body.get("input"), list) and body["input"]:
+            # The scripted model takes an answer at the end for its own, half-finished.
+            body["input"].append({"role": "user", "content": "hello"})
         body.pop("api_key", None)
         if isinstance(body.get("background"), bool):
             body["background"] = False
@@ -118,17 +122,33 @@ def check(method: str, path: str, answer: httpx.Response) -> None:
         # A path that an id has changed may be another's, or none.
         assert str(answer.status_code) in told or answer.status_code in (404, 405)
     elif media == "text/event-stream":
-        judge(json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {"))
+        events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+        if events[0]["sequence_number"] == 0:
+            judge(events)
 
 
-def until_time_is_up(work: Callable[[Any], None]) -> Callable[[Any], None]:
+class Enough(Exception):
+    """Time is up, or something was found."""
+
+
+def search(values: st.SearchStrategy[Any], work: Callable[[Any], None]) -> None:
+    """`work` with one value after the other, for so long. Fails with the first value that it fails with."""
     end = time.monotonic() + SECONDS
+    found: list[tuple[Any, Exception]] = []
 
-    def bounded(value: Any) -> None:
-        if time.monotonic() < end:
+    def one(value: Any) -> None:
+        if found or time.monotonic() > end:
+            raise Enough
+        try:
             work(value)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it was found
+            found.append((value, error))
+            raise Enough from None
 
-    return bounded
+    with contextlib.suppress(Enough):
+        _fuzzed(given(values)(one))()
+    for value, error in found:
+        raise AssertionError(f"with {value!r:.2000}") from error
 
 
 # Deletion comes last, so that the others find something.
@@ -140,11 +160,7 @@ OPERATIONS = sorted(operations(), key=lambda key: (key[0] == "DELETE", key))
 async def test_no_request_is_a_5xx_or_hangs(stack: Stack, known: Known, method: str, path: str) -> None:
     def run() -> None:
         with httpx.Client(base_url=stack.api_url, timeout=PATIENCE, trust_env=False) as client:
-
-            def one(request: dict[str, Any]) -> None:
-                check(method, path, client.request(**request))
-
-            _fuzzed(given(requests(method, path, known))(until_time_is_up(one)))()
+            search(requests(method, path, known), lambda request: check(method, path, client.request(**request)))
 
     await asyncio.to_thread(run)
 
@@ -198,7 +214,7 @@ async def test_no_message_breaks_a_socket(stack: Stack, known: Known) -> None:
                 judge(events)
 
         try:
-            _fuzzed(given(messages())(until_time_is_up(one)))()
+            search(messages(), one)
         finally:
             socket.close()
 

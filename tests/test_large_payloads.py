@@ -21,12 +21,20 @@ from temporalio.converter import (
     StorageDriverClaim,
     StorageDriverRetrieveContext,
     StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
 )
 from temporalio.service import RPCError
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from dev import services
-from open_responses.io.large_payloads import ClaimBroken, FileStorageDriver, data_converter, sweep
+from open_responses.ids import new_id
+from open_responses.io.large_payloads import (
+    ClaimBroken,
+    FileStorageDriver,
+    data_converter,
+    forget_payloads,
+    sweep,
+)
 from open_responses.io.payload_codec import DATA_CONVERTER
 
 # Over Temporal's 2 MiB after compression, and small enough for a quick test; 20 MB was tried, too.
@@ -308,3 +316,41 @@ async def test_sweeps_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     age(tmp_path, 3600)
     assert sum(await asyncio.gather(*(sweep(tmp_path, 1800) for _ in range(4)))) == 200
     assert files(tmp_path) == []
+
+
+# --- the folders of responses and conversations
+
+
+async def stored_for(directory: Path, owner: str, text: bytes) -> StorageDriverClaim:
+    context = StorageDriverStoreContext(target=StorageDriverWorkflowInfo(namespace="default", id=owner))
+    (claim,) = await FileStorageDriver(directory).store(context, [payload(text)])
+    return claim
+
+
+@pytest.mark.parametrize("prefix", ["resp_", "conv_"])
+async def test_the_payloads_of_one_owner_share_a_folder_and_go_together(tmp_path: Path, prefix: str) -> None:
+    one, other = new_id(prefix), new_id(prefix)
+    claims = [await stored_for(tmp_path, owner, b"same") for owner in (one, other)]
+    assert {path.parent.name for path in files(tmp_path)} == {one, other}
+    assert await read(tmp_path, *claims) == [b"same", b"same"]
+    await forget_payloads(tmp_path, one)
+    assert await read(tmp_path, claims[1]) == [b"same"]
+    with pytest.raises(ClaimBroken, match="or its response was deleted"):
+        await read(tmp_path, claims[0])
+
+
+async def test_an_old_folder_is_swept_away(tmp_path: Path) -> None:
+    await stored_for(tmp_path, new_id("resp_"), b"old")
+    age(tmp_path, 3600)
+    assert await sweep(tmp_path, 1800) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("owner", ["..", "resp_", "resp_../../etc", "keys", "/etc"])
+async def test_other_names_own_no_folder(tmp_path: Path, owner: str) -> None:
+    claim = await stored_for(tmp_path, owner, b"text")
+    assert "of" not in claim.claim_data
+    with pytest.raises(ClaimBroken, match="names no owner"):
+        await read(tmp_path, StorageDriverClaim({**claim.claim_data, "of": owner}))
+    await forget_payloads(tmp_path, owner)
+    assert await read(tmp_path, claim) == [b"text"]

@@ -190,9 +190,9 @@ class Belongings:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def owned(api: httpx.AsyncClient, upstream: Upstream) -> Belongings:
+async def owned(api: httpx.AsyncClient, upstream: Upstream) -> AsyncIterator[Belongings]:
     done = (await ask(api, "owner-key", input="a secret")).json()
-    upstream.says("never ends", Script(words=5, hold_after=2))
+    never_ends = upstream.says("never ends", Script(words=5, hold_after=2))
     running = (await ask(api, "owner-key", input="never ends", background=True)).json()
     upstream.says("delete it", calls(("c", "delete_all", {"what": "disk"})))
     waiting = (await ask(api, "owner-key", input="delete it", tools=HOSTED, background=True)).json()
@@ -213,7 +213,8 @@ async def owned(api: httpx.AsyncClient, upstream: Upstream) -> Belongings:
     compacted = await api.post("/v1/responses/compact", json=body, headers=bearer("owner-key"))
     assert compacted.status_code == 200, compacted.text
     compaction = next(item for item in compacted.json()["output"] if item["type"] == "compaction")
-    return Belongings(done, running, waiting, waits_for["id"], asking, compaction)
+    yield Belongings(done, running, waiting, waits_for["id"], asking, compaction)
+    never_ends.released.set()
 
 
 def strange(answer: httpx.Response, *ids: str) -> tuple[int, dict[str, str], str]:

@@ -101,6 +101,9 @@ class Upstream:
 
     async def _answer(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         messages = body["messages"]
+        if not messages:
+            await _refuse(writer, Fault(status=400))
+            return
         said = [m["content"] for m in messages if m["role"] == "user"] or [""]
         asked_again = len(said) > 1 and str(said[-1]).startswith("That does not have the form")
         prompt = said[-2] if asked_again else said[-1]
@@ -111,12 +114,7 @@ class Upstream:
         fault = script.faults[script.attempts] if script.attempts < len(script.faults) else None
         script.attempts += 1
         if fault is not None and fault.status is not None:
-            error = json.dumps({"error": {"message": f"fault {fault.status}"}}).encode()
-            extra = "".join(f"{name}: {value}\r\n" for name, value in fault.headers.items())
-            writer.write(
-                f"HTTP/1.1 {fault.status} Fault\r\n{extra}Content-Length: {len(error)}\r\n\r\n".encode() + error
-            )
-            await writer.drain()
+            await _refuse(writer, fault)
             return
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
         watching = asyncio.create_task(_watch(reader, script))
@@ -153,11 +151,18 @@ class Upstream:
         await writer.drain()
 
 
+async def _refuse(writer: asyncio.StreamWriter, fault: Fault) -> None:
+    error = json.dumps({"error": {"message": f"fault {fault.status}"}}).encode()
+    extra = "".join(f"{name}: {value}\r\n" for name, value in fault.headers.items())
+    writer.write(f"HTTP/1.1 {fault.status} Fault\r\n{extra}Content-Length: {len(error)}\r\n\r\n".encode() + error)
+    await writer.drain()
+
+
 def _turn(script: Script, messages: list[dict[str, Any]]) -> Script:
     """The turn that follows the answers of the model since the last user message; the last one after a compaction."""
     if any("was replaced by these notes" in str(message["content"]) for message in messages):
         return script.turns[-1] if script.turns else script
-    last_user = max(i for i, message in enumerate(messages) if message["role"] == "user")
+    last_user = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=0)
     done = sum(1 for m in messages[last_user:] if m["role"] == "assistant" and m.get("tool_calls"))
     return script if done == 0 or not script.turns else script.turns[min(done, len(script.turns)) - 1]
 

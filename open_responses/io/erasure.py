@@ -29,6 +29,7 @@ _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.05, 1.0
 # The workflow closes milliseconds after its terminal event; a cancelled one has a provider to hang up on first.
 _SOON_SECONDS = 20.0
 _ROUNDS_PER_PATIENCE = 4
+_LONGEST_ROUND_SECONDS = 5.0
 
 
 class Eraser:
@@ -75,7 +76,7 @@ class Eraser:
     async def run(self) -> None:
         """Erase what others have left, until cancelled. Any number of processes may do so at once."""
         while True:
-            await asyncio.sleep(self._patience / _ROUNDS_PER_PATIENCE)
+            await asyncio.sleep(min(self._patience / _ROUNDS_PER_PATIENCE, _LONGEST_ROUND_SECONDS))
             for response_id in await asyncio.to_thread(lambda: list(self.keys.silent_for(self._patience))):
                 try:
                     if await self.erase(response_id):
@@ -183,7 +184,7 @@ class Eraser:
     async def _rewrite_append_only_file(self) -> None:
         """What is deleted stays in Redis' append-only file until that is written anew."""
         try:
-            if await self._store.take_erasures():
+            if await self._store.take_erasures(every_seconds=max(1, int(self._patience / _ROUNDS_PER_PATIENCE))):
                 await self._store.rewrite_append_only_file()
         except (RedisError, OSError) as error:
             log.info("append_only_file_not_rewritten", reason=str(error))

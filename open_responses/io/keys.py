@@ -15,6 +15,8 @@ CONTROL = "or:control"
 
 ERASED = "or:erased"
 """String, for an hour: something was erased since the append-only file was last written anew."""
+REWRITTEN = "or:rewritten"
+"""String, for some seconds: the append-only file is being written anew, or was a moment ago."""
 
 
 def log(response_id: str) -> str:

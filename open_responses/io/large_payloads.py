@@ -49,6 +49,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = ".part"
 _SWEPT = ".swept"
 _TRIES = 5
+_OWNERS = ("resp_", "conv_")
 
 
 class ClaimBroken(Exception):
@@ -93,7 +94,7 @@ def _claim_in(payload: Payload, driver: StorageDriver) -> StorageDriverClaim | N
         return None
     try:
         reference = json_format.Parse(payload.data, ExternalStorageReference())
-    except json_format.ParseError:
+    except (json_format.ParseError, UnicodeDecodeError):
         return None
     return StorageDriverClaim(dict(reference.claim_data)) if reference.driver_name == driver.name() else None
 
@@ -115,7 +116,7 @@ class FileStorageDriver(StorageDriver):
         """On disk for good when it returns. What is there already is only touched, so that `sweep` spares it."""
         target = context.target
         owner = (target.id or "") if isinstance(target, StorageDriverWorkflowInfo) else ""
-        if not is_id("resp_", owner):
+        if not _may_own(owner):
             owner = ""
         return await asyncio.gather(*(asyncio.to_thread(_store, self._directory, owner, one) for one in payloads))
 
@@ -126,10 +127,15 @@ class FileStorageDriver(StorageDriver):
         return await asyncio.gather(*(asyncio.to_thread(_retrieve, self._directory, claim) for claim in claims))
 
 
-async def forget_payloads(directory: Path, response_id: str) -> None:
-    """Remove a response's large payloads. Nobody else's history refers to them."""
-    if is_id("resp_", response_id):
-        await asyncio.to_thread(shutil.rmtree, directory / response_id, ignore_errors=True)
+async def forget_payloads(directory: Path, owner: str) -> None:
+    """Remove the large payloads of a response, or of a conversation. Nobody else's history refers to them."""
+    if _may_own(owner):
+        await asyncio.to_thread(shutil.rmtree, directory / owner, ignore_errors=True)
+
+
+def _may_own(workflow_id: str) -> bool:
+    """Whether this workflow's payloads have a folder of their own."""
+    return any(is_id(prefix, workflow_id) for prefix in _OWNERS)
 
 
 async def sweep(directory: Path, older_than_seconds: float) -> int:
@@ -211,8 +217,8 @@ def _retrieve(directory: Path, claim: StorageDriverClaim) -> Payload:
     if not _HASH.fullmatch(digest):
         raise ClaimBroken(f"a claim on a stored payload names no SHA-256: {digest[:80]!r}")
     owner = claim.claim_data.get("of", "")
-    if owner and not is_id("resp_", owner):
-        raise ClaimBroken(f"a claim on a stored payload names no response: {owner[:80]!r}")
+    if owner and not _may_own(owner):
+        raise ClaimBroken(f"a claim on a stored payload names no owner: {owner[:80]!r}")
     try:
         data = _path(directory, owner, digest).read_bytes()
     except FileNotFoundError:
@@ -232,12 +238,15 @@ def _path(directory: Path, owner: str, digest: str) -> Path:
 
 def _sweep(directory: Path, before: float) -> int:
     removed = 0
-    for folder in (*directory.glob("[0-9a-f][0-9a-f]"), *directory.glob("resp_*")):
+    for folder in (
+        *directory.glob("[0-9a-f][0-9a-f]"),
+        *(path for prefix in _OWNERS for path in directory.glob(f"{prefix}*")),
+    ):
         for path in folder.glob("*"):
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < before:
                     removed += _remove(path, before)
-        if folder.name.startswith("resp_"):
+        if folder.name.startswith(_OWNERS):
             with contextlib.suppress(OSError):
                 folder.rmdir()
     return removed

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import zstandard
+from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
@@ -70,7 +71,7 @@ class Codec(PayloadCodec, WithSerializationContext):
         if payload.metadata.get("encoding") != _ENCRYPTED:
             return payload
         name = payload.metadata.get(_KEY_ID, b"").decode("utf-8", "replace")
-        return Payload.FromString(self._keys.decrypt(name, payload.data))
+        return _parsed(self._keys.decrypt(name, payload.data))
 
 
 def _compressed(payload: Payload) -> Payload:
@@ -83,9 +84,19 @@ def _compressed(payload: Payload) -> Payload:
 def _decompressed(payload: Payload) -> Payload:
     if payload.metadata.get("encoding") != _COMPRESSED:
         return payload
-    if zstandard.frame_content_size(payload.data) > _LARGEST_BYTES:
-        raise PayloadUnreadable("a compressed payload claims to be larger than any of ours")
-    return Payload.FromString(zstandard.ZstdDecompressor().decompress(payload.data))
+    try:
+        if zstandard.frame_content_size(payload.data) > _LARGEST_BYTES:
+            raise PayloadUnreadable("a compressed payload claims to be larger than any of ours")
+        return _parsed(zstandard.ZstdDecompressor().decompress(payload.data))
+    except zstandard.ZstdError:
+        raise PayloadUnreadable("a compressed payload is damaged") from None
+
+
+def _parsed(data: bytes) -> Payload:
+    try:
+        return Payload.FromString(data)
+    except DecodeError:
+        raise PayloadUnreadable("a payload is damaged") from None
 
 
 def converter_with(keys: PayloadKeys) -> DataConverter:

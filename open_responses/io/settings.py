@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     max_backlog_age_seconds: float = Field(default=30.0, gt=0)
     """New responses are refused while more tasks than this wait for a worker, or the oldest has waited this long."""
 
+    log_messages: bool = False
+    """Log what exceptions say as well. It may quote requests, answers and tools."""
+
     slow_client_seconds: float = Field(default=60.0, gt=0)
     """A reader of a stream that takes nothing for so long is dropped; its response goes on."""
 

@@ -147,8 +147,12 @@ class ResponseStore:
         """Something was erased that an append-only file still has."""
         await self._redis.set(keys.ERASED, "1", ex=_ERASURE_NOTED_SECONDS)
 
-    async def take_erasures(self) -> bool:
-        """Whether something was erased since this was last asked."""
+    async def take_erasures(self, *, every_seconds: int) -> bool:
+        """Whether something was erased since this was last true, for any process, which is that long ago at least."""
+        if not await self._redis.exists(keys.ERASED):
+            return False
+        if not await self._redis.set(keys.REWRITTEN, "1", nx=True, ex=every_seconds):
+            return False
         return bool(await self._redis.execute_command("GETDEL", keys.ERASED))  # type: ignore[no-untyped-call]
 
     async def rewrite_append_only_file(self) -> None:

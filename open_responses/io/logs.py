@@ -1,0 +1,114 @@
+"""Logs: one JSON object a line, on stderr, without what was said.
+
+What this prevents: a conversation that everybody reads who may read logs. Exceptions carry it: a validation error
+quotes the input, a tool's error the argument, and a traceback with local variables the whole request. So an exception
+is logged as its types and places; `OPEN_RESPONSES_LOG_MESSAGES=1` adds the messages.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import orjson
+import structlog
+
+_Event: TypeAlias = MutableMapping[str, Any]
+_ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
+_MAX_FRAMES = 30
+# Its messages quote results and exceptions after the first line.
+_ASYNCIO = "asyncio"
+# It quotes what a server of tools sent. What goes wrong there is an exception for us.
+_TALKATIVE = "mcp"
+_SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
+
+def configure_logs(*, messages: bool = False) -> None:
+    """For this process: our own lines (`structlog`), and those of libraries (`logging`), from warnings on."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Exceptions(messages=messages),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_line)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_first_line, structlog.stdlib.add_logger_name, *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(serializer=_line),
+            ],
+            keep_exc_info=False,
+        )
+    )
+    logging.root.handlers = [handler]
+    logging.root.setLevel(logging.WARNING)
+    if not messages:
+        logging.getLogger(_TALKATIVE).setLevel(logging.CRITICAL + 1)
+    for name in _SERVERS:
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+
+
+class _Exceptions:
+    """Replaces `exc_info` by what may be read of it."""
+
+    def __init__(self, *, messages: bool) -> None:
+        self._messages = messages
+
+    def __call__(self, logger: Any, method: str, event: _Event) -> _Event:
+        exc_info = _exc_info(event.pop("exc_info", None))
+        if exc_info is not None:
+            event["exception"] = self._told(exc_info[1])
+        return event
+
+    def _told(self, error: BaseException) -> list[dict[str, Any]]:
+        """The exception and what led to it, the outermost first."""
+        told: list[dict[str, Any]] = []
+        seen: set[int] = set()
+        cause: BaseException | None = error
+        while cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            frames = traceback.extract_tb(cause.__traceback__, limit=-_MAX_FRAMES)
+            one: dict[str, Any] = {
+                "type": f"{type(cause).__module__}.{type(cause).__qualname__}",
+                "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            }
+            if self._messages:
+                one["message"] = str(cause)
+            told.append(one)
+            cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        return told
+
+
+def _exc_info(given: Any) -> _ExcInfo | None:
+    if isinstance(given, BaseException):
+        return type(given), given, given.__traceback__
+    if isinstance(given, tuple):
+        return given if given[1] is not None else None
+    if given:
+        current = sys.exc_info()
+        return current if current[0] is not None and current[1] is not None else None
+    return None
+
+
+def _first_line(logger: Any, method: str, event: _Event) -> _Event:
+    record: logging.LogRecord | None = event.get("_record")
+    if record is not None and record.name == _ASYNCIO:
+        event["event"] = str(event["event"]).partition("\n")[0]
+    return event
+
+
+def _line(event: _Event, **_: Any) -> str:
+    return orjson.dumps(event, default=repr).decode()
