@@ -9,14 +9,23 @@ from temporalio.exceptions import ApplicationError
 from open_responses.errors import OpenResponsesError
 
 
-def to_application_error(error: OpenResponsesError, *, seconds_left: float, final: bool = False) -> ApplicationError:
+def backoff_seconds(attempt: int) -> float:
+    """How long Temporal waits behind this attempt by itself (`workflows/calls.py`)."""
+    return min(30.0, 2.0 ** (attempt - 1))
+
+
+def to_application_error(
+    error: OpenResponsesError, *, seconds_left: float, attempt: int = 1, final: bool = False
+) -> ApplicationError:
     """The failure's `type` is our code.
 
     Retried while the window lasts; a `Retry-After` beyond it is final at once, since waiting for it would be in vain.
-    `final`: no other provider is to be tried either.
+    The last try is at the window's end. `final`: no other provider is to be tried either.
     """
     delay = error.retry_after
     retryable = error.retryable and seconds_left > (delay or 0)
+    if retryable and delay is None and backoff_seconds(attempt) > seconds_left:
+        delay = seconds_left
     return ApplicationError(
         error.message,
         # Whether another provider may do better: the workflow asks, when this one has given up.

@@ -418,7 +418,9 @@ class Try:
         if error.retryable and goes_on and not self._is_halted:
             return SampleResult(outcome="broken", reason=error.message)
         seconds_left = 0.0 if self._is_halted else self._seconds_left(error)
-        raise to_application_error(error, seconds_left=seconds_left, final=self._is_halted) from error
+        raise to_application_error(
+            error, seconds_left=seconds_left, attempt=self._attempt, final=self._is_halted
+        ) from error
 
     def _is_no_longer_there(self, error: OpenResponsesError) -> bool:
         """Whether an answer that is read again would not go on: the provider ended it with an error, or has it no more.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request
 
-from open_responses.errors import RequestTooLarge, UnsupportedEncoding
+from open_responses.errors import InvalidRequest, RequestTooLarge, UnsupportedEncoding
+
+_SILENCE_SECONDS = 30.0
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -18,12 +22,19 @@ async def read_body(request: Request, limit: int) -> bytes:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    stream = request.stream()
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(stream), _SILENCE_SECONDS)
+        except StopAsyncIteration:
+            return b"".join(chunks)
+        except TimeoutError:
+            message = f"The rest of the body did not come within {_SILENCE_SECONDS:g} seconds."
+            raise InvalidRequest(message, code="invalid_json") from None
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _too_large(limit: int) -> RequestTooLarge:

@@ -16,6 +16,7 @@ from api.auth import tenant_of
 from api.body import read_body
 from api.conversation_access import Busy, OwnedConversation, owned_conversation
 from api.conversation_turns import free_turn
+from api.paging import page_limit
 from api.plan import check_compactions
 from api.references import resolved_items
 from open_responses.conversations import (
@@ -42,7 +43,6 @@ Body = TypeVar("Body", bound=Settings)
 router = APIRouter(prefix="/v1/conversations")
 
 MAX_ITEMS_AT_ONCE = 20
-_MAX_PAGE, _PAGE = 100, 20
 # A run that rests is renewed well before the sweep of large payloads.
 _RENEWALS_PER_TTL = 3
 
@@ -190,12 +190,10 @@ def _read(kind: type[Body], body: JsonObject) -> Body:
 def _page_query(request: Request) -> PageQuery:
     _includes(request)
     query = request.query_params
-    order, limit = query.get("order", "desc"), query.get("limit", str(_PAGE))
+    order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise InvalidRequest("order is 'asc' or 'desc'.", param="order", code="invalid_value")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:6]) <= _MAX_PAGE:
-        raise InvalidRequest(f"limit is a whole number from 1 to {_MAX_PAGE}.", param="limit", code="invalid_value")
-    return PageQuery(limit=int(limit), after=query.get("after"), newest_first=order == "desc")
+    return PageQuery(limit=page_limit(query.get("limit")), after=query.get("after"), newest_first=order == "desc")
 
 
 def _includes(request: Request) -> None:

@@ -8,6 +8,8 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from temporalio.service import RPCError
 
 from api.auth import show_limits
@@ -25,6 +27,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RedisError, _away)
     app.add_exception_handler(OSError, _away)
     app.add_exception_handler(RuntimeError, _perhaps_away)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -64,6 +67,11 @@ async def _away(request: Request, error: Exception) -> JSONResponse:
 async def _perhaps_away(request: Request, error: Exception) -> JSONResponse:
     """Temporal's SDK has no exception of its own for a first connection that fails: Temporal may still be starting."""
     return await (_away if str(error).startswith("Failed client connect") else _unexpected)(request, error)
+
+
+async def _left(_: Request, error: Exception) -> Response:
+    """The client went away in the middle of its request: nobody reads this."""
+    return Response(status_code=499)
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -14,7 +14,7 @@ from api.begin import ancestors_of
 from api.body import read_body
 from api.conversation_turns import read_conversation
 from api.references import resolved
-from api.routing import take_provider_key
+from api.routing import route_of, take_provider_key
 from open_responses.io.chains import Chains, remembered_items
 from open_responses.items import InputItem
 from open_responses.requests import CreateResponse, JsonSchemaFormat, validate_create_response
@@ -31,6 +31,7 @@ async def count_input_tokens(request: Request) -> JSONResponse:
     body = read_json_object(await read_body(request, state.settings.max_body_bytes))
     take_provider_key(body, request.headers)
     asked = validate_create_response(body)
+    route_of(state.settings.config, asked.model)
     conversation = await read_conversation(state, caller.tenant, asked)
     if conversation is not None:
         asked = await resolved(state, caller.tenant, asked, conversation.items)

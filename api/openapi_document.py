@@ -119,7 +119,7 @@ def _paths() -> JsonObject:
                     _parameter("X-Provider-Api-Key", "header"),
                 ],
                 request=CreateResponse,
-                errors=(400, 404, 409, 413, 429, 500, 503),
+                errors=(404, 409, 429, 500),
             ),
             "x-open-responses-websocket": {
                 "description": "The same path takes a WebSocket: each `response.create` message (the body, without "
@@ -180,7 +180,7 @@ def _paths() -> JsonObject:
                 {200: ("The response as it stands.", body, {})},
                 parameters=[response_id],
                 request=ApprovalBody,
-                errors=(400, 404, 409, 413),
+                errors=(404, 409),
             )
         },
         "/v1/responses/compact": {
@@ -189,7 +189,7 @@ def _paths() -> JsonObject:
                 "A conversation in fewer words",
                 {200: ("", ref("Compacted"), {})},
                 request=CompactRequest,
-                errors=(400, 404, 413, 429, 500, 503),
+                errors=(404, 429, 500),
             )
         },
         "/v1/responses/input_tokens": {
@@ -198,7 +198,7 @@ def _paths() -> JsonObject:
                 "How long a request's context would be",
                 {200: ("", ref("InputTokens"), {})},
                 request=CreateResponse,
-                errors=(400, 404, 413),
+                errors=(404,),
             )
         },
         "/v1/conversations": {
@@ -208,7 +208,6 @@ def _paths() -> JsonObject:
                 {200: ("", ref("Conversation"), {})},
                 request=CreateConversation,
                 may_be_empty=True,
-                errors=(400, 413),
             )
         },
         "/v1/conversations/{conversation_id}": {
@@ -225,7 +224,7 @@ def _paths() -> JsonObject:
                 {200: ("", ref("Conversation"), {})},
                 parameters=[conversation_id],
                 request=UpdateConversation,
-                errors=(400, 404, 413),
+                errors=(404,),
             ),
             "delete": _operation(
                 "deleteConversation",
@@ -249,7 +248,7 @@ def _paths() -> JsonObject:
                 {200: ("", ref("ItemPage"), {})},
                 parameters=[conversation_id, include],
                 request=CreateItems,
-                errors=(400, 404, 409, 413),
+                errors=(404, 409),
             ),
         },
         "/v1/conversations/{conversation_id}/items/{item_id}": {
@@ -315,7 +314,8 @@ def _operation(
         for status, (says, schema, more) in answers.items()
     }
     # A key may be wrong or may not do this; a part may be away. That can happen to every request that has a caller.
-    for status in sorted({*errors, *(() if is_open else (401, 403, 503))}):
+    of_bodies = () if request is None else (400, 413, 415)
+    for status in sorted({*errors, *of_bodies, *(() if is_open else (401, 403, 503))}):
         responses[str(status)] = _error(status)
     operation: JsonObject = {"operationId": name, "summary": summary, "responses": responses}
     if parameters:
@@ -335,6 +335,7 @@ _STATUSES = {
     404: "Unknown, another's, or not stored.",
     409: "It contradicts what is there already.",
     413: "The body is too large.",
+    415: "The body is compressed.",
     429: "A limit of the key is reached.",
     500: "The server, or the provider behind it, failed.",
     503: "A part of the server is away, or has too much to do.",

@@ -16,6 +16,7 @@ from api.app_state import AppState, state_of
 from api.auth import tenant_of
 from api.begin import cancel
 from api.lookup import owned_record
+from api.paging import page_limit
 from api.stream import EventStream, Follower
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.fold import Fold
@@ -88,7 +89,7 @@ async def list_input_items(request: Request, response_id: str) -> Response:
     if order == "desc":
         items.reverse()
     items = _between(items, query.get("after"), query.get("before"))
-    limit = _limit(query.get("limit"))
+    limit = page_limit(query.get("limit"))
     page = items[:limit]
     return _json(
         {
@@ -175,14 +176,6 @@ def _between(items: list[JsonObject], after: str | None, before: str | None) -> 
     first = ids.index(after) + 1 if after is not None else 0
     last = ids.index(before) if before is not None else len(items)
     return items[first:last]
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return 20
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 100:
-        raise InvalidRequest("limit is a whole number from 1 to 100.", param="limit")
-    return int(text)
 
 
 def _starting_after(request: Request) -> int | None:

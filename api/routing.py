@@ -23,11 +23,11 @@ def targets_of(
     Raises ModelNotFound, InvalidRequest for what the provider cannot take, and ProviderKeyMissing where neither the
     request nor the environment has a key.
     """
-    route = _route(config, asked.model)
+    route = route_of(config, asked.model)
     targets = [_target(config, route, asked.model, asked, provider_key, environ)]
     for model in route.fallbacks:
         try:
-            targets.append(_target(config, _route(config, model), model, asked, None, environ))
+            targets.append(_target(config, route_of(config, model), model, asked, None, environ))
         except InvalidRequest:
             continue
     return targets
@@ -39,16 +39,22 @@ def take_provider_key(body: JsonObject, headers: Mapping[str, str]) -> str | Non
     key = headers.get(KEY_HEADER) or given
     if key is None:
         return None
-    if not isinstance(key, str) or not key.strip() or len(key) > _LONGEST_KEY or not key.isprintable():
+    if not isinstance(key, str) or not _may_be_a_key(key):
         raise InvalidRequest(
-            "'api_key' must be the provider's key: a string of printable characters.",
+            "'api_key' must be the provider's key: a string of printable ASCII characters.",
             param="api_key",
             code="invalid_value",
         )
     return key.strip()
 
 
-def _route(config: Config, model: str) -> RouteConfig:
+def _may_be_a_key(key: str) -> bool:
+    """It becomes a header: anything else would fail there."""
+    return bool(key.strip()) and len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()
+
+
+def route_of(config: Config, model: str) -> RouteConfig:
+    """Raises ModelNotFound: there is no silent default model."""
     route = config.route(model)
     if route is None:
         known = ", ".join(sorted({route.model for route in config.routes}))

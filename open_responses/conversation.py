@@ -25,8 +25,16 @@ def check_calls_are_answered(
     waiting = _unanswered(previous_output)
     open_calls = {call_id for call_id, name in waiting.items() if name in own or call_id in left_open}
     answered: set[str] = set()
+    given_calls: set[str] = set()
     for index, item in enumerate(given):
         if isinstance(item, FunctionCall) and item.status != "incomplete":
+            if item.call_id in given_calls:
+                raise InvalidRequest(
+                    f"Function call {item.call_id!r} stands here a second time, before its output.",
+                    param=f"input[{index}].call_id",
+                    code="invalid_value",
+                )
+            given_calls.add(item.call_id)
             waiting[item.call_id] = item.name
             open_calls.discard(item.call_id)
             answered.discard(item.call_id)
@@ -34,6 +42,7 @@ def check_calls_are_answered(
             if item.call_id not in waiting:
                 raise _for_nothing(item.call_id, index, doubled=item.call_id in answered)
             del waiting[item.call_id]
+            given_calls.discard(item.call_id)
             answered.add(item.call_id)
     for call_id, name in waiting.items():
         if call_id in open_calls:

@@ -68,6 +68,6 @@ def _place(event: JsonObject) -> _Place:
 
 
 def _size(event: JsonObject) -> int:
-    """Characters of a delta; 1 for any other event."""
+    """Characters of a delta; 1 for any other event, and for one of logprobs alone."""
     delta = event.get("delta")
-    return len(delta) if isinstance(delta, str) else 1
+    return len(delta) or 1 if isinstance(delta, str) else 1

@@ -113,6 +113,7 @@ def _events_of(
 ) -> Iterator[JsonObject]:
     mark = op[0]
     if mark == "x":
+        _advance(op[1], positions)
         yield dict(op[1])
     elif mark == "r":
         status = "queued" if op[1] == "response.queued" else initial["status"]
@@ -126,6 +127,13 @@ def _events_of(
         yield from _deltas(op, output[op[1]], positions)
     else:
         yield _part_event(op, output[op[1]])
+
+
+def _advance(event: JsonObject, positions: dict[tuple[int, int], int]) -> None:
+    """A delta that was recorded whole is part of its text as well."""
+    if event["type"] in _DELTAS:
+        place = event["output_index"], _part_number(event, _DELTAS[event["type"]])
+        positions[place] = positions.get(place, 0) + len(event["delta"])
 
 
 def _part_at(item: JsonObject, number: int) -> OpenPart:

@@ -174,7 +174,7 @@ SCENARIOS: dict[str, Scenario] = {
 
 def asked(model: str, scenario: Scenario) -> Json:
     """The real model is small, its machine is busy: short answers, the same each time."""
-    short = {"max_output_tokens": 48, "temperature": 0.0} if model == "smollm2" else {}
+    short = {"max_output_tokens": 24, "temperature": 0.0} if model == "smollm2" else {}
     return {"model": model, **short, **scenario.body}
 
 

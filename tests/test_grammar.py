@@ -11,7 +11,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import event as seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -341,7 +340,6 @@ def test_any_run_is_one_stream_that_folds_to_its_response_and_replays_to_the_byt
     INPUT_ITEMS.validate_python([item for item in response["output"] if item["type"] != "web_search_call"])
 
 
-@pytest.mark.xfail(strict=True, reason="trace.replay does not count the text of deltas that were recorded whole")
 def test_a_delta_without_logprobs_behind_one_with_them_replays_with_its_own_text() -> None:
     assembler, trace = Assembler(Fold(), response_id=RESPONSE_ID), Trace()
     logged = (
@@ -353,7 +351,6 @@ def test_a_delta_without_logprobs_behind_one_with_them_replays_with_its_own_text
     assert replayed == ["one ", "two "]
 
 
-@pytest.mark.xfail(strict=True, reason="Rereading takes a delta without text for one that the log has")
 def test_a_delta_of_logprobs_alone_is_read_again() -> None:
     reading = Rereading(Fold(), OFFERS[0], RESPONSE_ID, before=[], logged=[])
     fresh = reading.feed(TextDelta("", LOGPROBS))

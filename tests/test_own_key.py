@@ -92,3 +92,8 @@ async def nowhere(stack: Stack, secret: str) -> None:
     for file in Path(stack.data).rglob("*"):
         if file.is_file():
             assert needle not in file.read_bytes(), file
+
+
+async def test_a_key_that_no_header_can_carry_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/responses", json={"model": "keyed", "input": "x", "api_key": "sk-é"})
+    is_error(answer, 400, "invalid_value", "api_key")

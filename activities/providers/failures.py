@@ -32,6 +32,8 @@ _TOO_LONG = re.compile(
     r"|exceeds? the (available|maximum) (context|number of tokens)|exceed context limit",
     re.IGNORECASE,
 )
+# llama.cpp says this with a 500.
+_CANNOT = re.compile(r"(image|audio|video|file) input is not supported", re.IGNORECASE)
 _SPENT = ("insufficient_quota", "billing_error", "credit balance is too low")
 
 ReadError: TypeAlias = Callable[[int, bytes, Mapping[str, str]], OpenResponsesError]
@@ -63,6 +65,8 @@ class Failures:
             return ContextLengthExceeded(said)
         if status == 404:
             return ProviderRejected(said, code="model_not_found")
+        if status >= 500 and _CANNOT.search(text):
+            return ProviderRejected(said)
         if status in (408, 409, 425) or status >= 500:
             return ProviderUnavailable(said, retry_after=retry_after)
         return ProviderRejected(said)
