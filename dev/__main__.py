@@ -25,7 +25,11 @@ def main() -> int:
         config = load_config(settings.config_path)
         local_model = not config.providers
         _check_ports(settings, local_model=local_model)
-        return asyncio.run(_run(settings, local_model=local_model, is_open=not config.api_keys))
+        named = next((route.model for route in config.routes if not set(route.model) & set("*?[")), "MODEL")
+        welcome = _welcome(
+            settings, local_model=local_model, model=LOCAL_MODEL if local_model else named, is_open=not config.api_keys
+        )
+        return asyncio.run(_run(settings, welcome, local_model=local_model))
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0]).upper().removeprefix("OPEN_RESPONSES_")
@@ -34,7 +38,7 @@ def main() -> int:
         return _fail(str(error))
 
 
-async def _run(settings: DevSettings, *, local_model: bool, is_open: bool) -> int:
+async def _run(settings: DevSettings, welcome: str, *, local_model: bool) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -45,7 +49,7 @@ async def _run(settings: DevSettings, *, local_model: bool, is_open: bool) -> in
         await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            _say(_welcome(settings, local_model=local_model, is_open=is_open))
+            _say(welcome)
             await supervisor.watch(stopping)
         starting.cancel()
         _say("stopping …")
@@ -106,9 +110,9 @@ def _check_ports(settings: DevSettings, *, local_model: bool) -> None:
             raise StartFailed(f"Port {port} for {name} is taken; choose another with {variable}.")
 
 
-def _welcome(settings: DevSettings, *, local_model: bool, is_open: bool) -> str:
+def _welcome(settings: DevSettings, *, local_model: bool, model: str, is_open: bool) -> str:
     api = f"http://127.0.0.1:{settings.api_port}"
-    model = LOCAL_MODEL if local_model else "MODEL"
+    key = "" if is_open else " -H 'Authorization: Bearer YOUR_KEY'"
     lines = [
         "",
         f"API          {api}/v1",
@@ -121,7 +125,7 @@ def _welcome(settings: DevSettings, *, local_model: bool, is_open: bool) -> str:
         *(["Access       no API keys: this machine only (docs/tenants.md)"] if is_open else []),
         "",
         "Try it:",
-        f"  curl -N {api}/v1/responses -H 'Content-Type: application/json' \\",
+        f"  curl -N {api}/v1/responses -H 'Content-Type: application/json'{key} \\",
         f'''    -d '{{"model": "{model}", "input": "Tell me a story about a river.", "stream": true}}\'''',
         "",
         "Ctrl-C stops everything.",
