@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-import uvloop
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -187,6 +186,6 @@ if __name__ == "__main__":
     if not hasattr(workflows, "OURS"):
         sys.exit(f"the package 'workflows' at {workflows.__file__} is not ours: run from the project's root")
     try:
-        uvloop.run(main())
+        asyncio.run(main())
     except (ConfigError, ValueError) as error:
         sys.exit(f"worker: {error}")
