@@ -120,12 +120,14 @@ class Writer:
         self.pending.clear()
 
     def write(self, events: list[JsonObject]) -> None:
-        """Hand events over, without sequence numbers. Raises Fenced once the log is known to be another's.
+        """Hand events over, without sequence numbers. Raises Fenced once the log is known to be another's, and LogLost.
 
         While an append is under way, a delta joins its unsent neighbour: so a slow Redis costs events, not pace.
         """
         if self.fenced.is_set():
             raise Fenced
+        if self.lost:
+            raise LogLost
         for event in events:
             last = self.pending[-1] if self.pending and self.in_flight else None
             if last is not None and _continues(last, event):
@@ -137,7 +139,12 @@ class Writer:
             self._appender.wake(self)
 
     def record(self, fields: Mapping[str, bytes]) -> None:
-        """Set fields of the state together with the last events written: both are there, or neither."""
+        """Set fields of the state together with the last events written: both are there, or neither.
+
+        Nothing is set in a log that is another's, or lost: `flush` tells.
+        """
+        if self.is_over:
+            return
         self.pending_fields.update(fields)
         self._idle.clear()
         self._appender.wake(self)
@@ -181,8 +188,17 @@ class Writer:
 
     @property
     def has_more(self) -> bool:
-        """Whether something waits to be sent."""
-        return bool(self.pending or self.pending_fields or self.unsent)
+        """Whether something waits to be sent.
+
+        What a writer that is over still holds does not: the appender would look at it again and again, and at nothing
+        else.
+        """
+        return not self.is_over and bool(self.pending or self.pending_fields or self.unsent)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of this writer's will ever be sent any more."""
+        return self.fenced.is_set() or self.lost
 
     def lose(self) -> None:
         """Nobody here can write the log again: whoever waits for it is told."""
