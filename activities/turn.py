@@ -412,7 +412,7 @@ class Try:
         if self.writer is not None:
             if lost_token:
                 self.writer.record({f"resume:{self._call.turn}": b""})
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, LogLost):
                 await asyncio.wait_for(self.writer.flush(), 30.0)
         goes_on = self._progress or (lost_token and isinstance(error, ProviderStreamBroken))
         if error.retryable and goes_on and not self._is_halted:
