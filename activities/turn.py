@@ -40,7 +40,7 @@ from open_responses.errors import (
 )
 from open_responses.fold import Fold
 from open_responses.io.breaker import Breaker
-from open_responses.io.event_log import Appender, Earlier, Fenced, Writer, fence, item_field
+from open_responses.io.event_log import Appender, Earlier, Fenced, LogLost, Writer, fence, item_field
 from open_responses.io.json_schema import format_problem
 from open_responses.io.redis import Redis, RedisDown
 from open_responses.io.sealing import Sealer
