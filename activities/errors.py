@@ -15,17 +15,22 @@ def backoff_seconds(attempt: int) -> float:
 
 
 def to_application_error(
-    error: OpenResponsesError, *, seconds_left: float, attempt: int = 1, final: bool = False
+    error: OpenResponsesError,
+    *,
+    seconds_left: float,
+    attempt: int = 1,
+    longest_pause: float | None = None,
+    final: bool = False,
 ) -> ApplicationError:
     """The failure's `type` is our code.
 
     Retried while the window lasts; a `Retry-After` beyond it is final at once, since waiting for it would be in vain.
-    The last try is at the window's end. `final`: no other provider is to be tried either.
+    `longest_pause` bounds Temporal's own back-off. `final`: no other provider is to be tried either.
     """
     delay = error.retry_after
     retryable = error.retryable and seconds_left > (delay or 0)
-    if retryable and delay is None and backoff_seconds(attempt) > seconds_left:
-        delay = seconds_left
+    if retryable and delay is None and longest_pause is not None and backoff_seconds(attempt) > longest_pause:
+        delay = longest_pause
     return ApplicationError(
         error.message,
         # Whether another provider may do better: the workflow asks, when this one has given up.

@@ -419,7 +419,12 @@ class Try:
             return SampleResult(outcome="broken", reason=error.message)
         seconds_left = 0.0 if self._is_halted else self._seconds_left(error)
         raise to_application_error(
-            error, seconds_left=seconds_left, attempt=self._attempt, final=self._is_halted
+            error,
+            seconds_left=seconds_left,
+            # Where another provider waits, its turn comes at the window's end, and not a back-off later.
+            longest_pause=seconds_left if self._call.has_fallback else None,
+            attempt=self._attempt,
+            final=self._is_halted,
         ) from error
 
     def _is_no_longer_there(self, error: OpenResponsesError) -> bool:

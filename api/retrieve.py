@@ -84,7 +84,7 @@ async def list_input_items(request: Request, response_id: str) -> Response:
     query = request.query_params
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
-        raise InvalidRequest("order is 'asc' or 'desc'.", param="order")
+        raise InvalidRequest("order is 'asc' or 'desc'.", param="order", code="invalid_value")
     items = listed_input(response_id, record.start.request)
     if order == "desc":
         items.reverse()

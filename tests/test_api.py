@@ -207,7 +207,7 @@ async def test_input_items_are_listed_in_pages(client: httpx.AsyncClient) -> Non
     oldest = (await client.get(url, params={"order": "asc", "before": rest["data"][1]["id"]})).json()
     assert [item["content"][0]["text"] for item in oldest["data"]] == ["m0"]
     for query in ({"order": "up"}, {"limit": "0"}, {"limit": "x"}):
-        is_error(await client.get(url, params=query), 400, "invalid_request")
+        is_error(await client.get(url, params=query), 400, "invalid_value")
 
 
 async def test_length_ends_in_incomplete(client: httpx.AsyncClient, upstream: Upstream) -> None:
