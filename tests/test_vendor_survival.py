@@ -536,7 +536,8 @@ async def test_the_real_model_is_asked_in_the_vendors_formats_and_survives_a_kil
 ) -> None:
     """llama.cpp speaks Anthropic's Messages, and continues an answer there, and OpenAI's Responses."""
     adapters = ("smollm2-anthropic", "smollm2-openai")
-    ask = {"input": "Tell me about rivers.", "temperature": 0, "max_output_tokens": 32}
+    # Long enough to be still under way when both workers are dead.
+    ask = {"input": "Tell me about rivers.", "temperature": 0, "max_output_tokens": 120}
     calm = [text_of(await collect(client, {"model": model, **ask})) for model in adapters]
     assert calm[0] == calm[1] != ""
     streams: dict[str, list[Event]] = {model: [] for model in adapters}
@@ -556,8 +557,9 @@ async def test_the_real_model_is_asked_in_the_vendors_formats_and_survives_a_kil
     await asyncio.gather(*running)
     continued, restarted = streams.values()
     check_whole(continued, calm[0], continued[-1]["response"]["status"])
-    assert actions(continued) == ["continued"]
-    assert actions(restarted) == ["restarted"]
-    half, whole = restarted[-1]["response"]["output"]
-    assert calm[1].startswith(written(half)["output_text"])
+    assert set(actions(continued)) == {"continued"}
+    assert set(actions(restarted)) == {"restarted"}
+    *halves, whole = restarted[-1]["response"]["output"]
+    assert halves
+    assert all(calm[1].startswith(written(half)["output_text"]) for half in halves)
     assert written(whole)["output_text"] == calm[1]
