@@ -307,7 +307,7 @@ class Try:
 
     def _pay(self, writer: Writer, usage: Usage) -> None:
         """Count what was sampled beside the answer, also for whoever takes over."""
-        self._extra = plus(self._extra, usage)
+        self._extra = self._extra.plus(usage)
         writer.record({f"spent:{self._call.turn}": orjson.dumps(asdict(self._extra))})
 
     def _remember(self, writer: Writer, token: str) -> None:
@@ -331,7 +331,7 @@ class Try:
             turn=self._call.turn,
             attempt=self._call.tries + self._attempt - 1,
             counters=self._with.counters,
-            used=plus(Usage(**self._call.used.model_dump()), self._extra),
+            used=Usage(**self._call.used.model_dump()).plus(self._extra),
         )
 
     async def _compacted(self, stage: Stage, sampled: SampleCall, sample: Sample) -> SampleCall:
@@ -380,7 +380,7 @@ class Try:
         usage = replace(usage, input_tokens=usage.input_tokens - spent, output_tokens=usage.output_tokens + spent)
         ended: JsonObject = {
             "finish_reason": finish.reason,
-            "usage": TurnUsage.of(plus(usage, self._extra)).model_dump(),
+            "usage": TurnUsage.of(usage.plus(self._extra)).model_dump(),
         }
         items = {
             item_field(self._call.first_output_index + i): orjson.dumps(item)
@@ -446,18 +446,6 @@ class Try:
 
 def replace_assembler(stage: Stage, assembler: Assembler) -> Stage:
     return Stage(stage.context, stage.offer, assembler, stage.writer)
-
-
-def plus(one: Usage, other: Usage) -> Usage:
-    """Two samples' tokens together."""
-    return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        cached_tokens=one.cached_tokens + other.cached_tokens,
-        cache_write_tokens=one.cache_write_tokens + other.cache_write_tokens,
-        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
-        estimated=one.estimated or other.estimated,
-    )
 
 
 def _attempt_event(call: SampleInput, attempt: int, action: str, *, reason: str | None = None) -> JsonObject:

@@ -115,6 +115,17 @@ class Usage:
     reasoning_tokens: int = 0
     estimated: bool = False
 
+    def plus(self, other: Usage) -> Usage:
+        """Both samples' tokens together."""
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            estimated=self.estimated or other.estimated,
+        )
+
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "pause"]
 """`pause`: the provider wants the conversation back as it stands, to go on (Anthropic's `pause_turn`)."""

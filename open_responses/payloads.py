@@ -89,14 +89,7 @@ class TurnUsage(Payload):
         return cls(**asdict(usage))
 
     def plus(self, other: TurnUsage) -> TurnUsage:
-        return TurnUsage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
-            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-            estimated=self.estimated or other.estimated,
-        )
+        return TurnUsage.of(Usage(**self.model_dump()).plus(Usage(**other.model_dump())))
 
 
 class Ending(Payload):
