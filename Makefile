@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test fuzz check audit lock providers bench bench-adapters demo research key up clean
+.PHONY: dev test fuzz chaos check audit lock providers bench bench-adapters demo research key up clean
 
 dev: .venv/stamp
 	@$(BIN)/python -m dev
@@ -12,6 +12,10 @@ test: .venv/stamp
 # The suite has a minute of it, always the same; this is longer, and new each time.
 fuzz: .venv/stamp
 	@OPEN_RESPONSES_FUZZ_SECONDS=$${SECONDS_EACH:-60} $(BIN)/python -m pytest tests/test_fuzz.py
+
+# Processes killed at random under clients that come back. SECONDS_ALL=600 for a longer run, SEED=… for the same draws.
+chaos: .venv/stamp
+	@OPEN_RESPONSES_CHAOS_SECONDS=$${SECONDS_ALL:-120} $${SEED:+OPEN_RESPONSES_CHAOS_SEED=$$SEED} $(BIN)/python -m pytest -s tests/test_chaos.py
 
 check: .venv/stamp
 	@$(BIN)/ruff check .

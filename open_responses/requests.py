@@ -34,6 +34,7 @@ IGNORED_PARAMETERS = {
     "user": "replaced by safety_identifier and prompt_cache_key; a label for abuse detection",
     "prompt_cache_retention": "how long a cache may live: cost only",
     "prompt_cache_options": "where caches break and how long they live: cost only (but see `prewarm`)",
+    "client_metadata": "what a client says of itself, for OpenAI's own statistics (Codex sends it)",
     "background_options": "how long a background response may wait: here it starts at once, the best of its values",
     "image": "a hint on how images are packed into the context: cost only",
 }
