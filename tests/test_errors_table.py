@@ -19,7 +19,7 @@ from api.main import create_app
 from open_responses import errors
 from open_responses.errors import Conflict, OpenResponsesError, ProviderError, ServerError
 from open_responses.io.settings import Settings
-from tests.stack import Stack, collect
+from tests.stack import Stack, another_api, collect
 from tests.test_api import create, is_error
 from tests.test_loop import HOSTED, script
 from tests.upstream import Fault, Script, Upstream, calls
@@ -95,6 +95,8 @@ TESTS: dict[str, str] = {
     "websocket_connection_limit_reached": "test_websocket.test_a_connection_ends_after_its_time_and_its_stored_response_goes_on",
     "websocket_queue_full": "test_websocket.test_more_turns_than_can_wait_are_refused_and_the_others_run",
 }
+# How long a provider that fails is tried again.
+IMPATIENT = {"OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "3"}
 SDK = {
     400: openai.BadRequestError,
     401: openai.AuthenticationError,
@@ -240,17 +242,15 @@ async def test_a_page_from_elsewhere_reads_no_payloads(client: httpx.AsyncClient
     is_error(answer, 403, "origin_not_allowed")
 
 
-@pytest.mark.timeout(180)
-async def test_a_provider_that_keeps_failing_is_told_by_how_it_failed(
-    client: httpx.AsyncClient, upstream: Upstream
-) -> None:
+async def test_a_provider_that_keeps_failing_is_told_by_how_it_failed(stack: Stack, upstream: Upstream) -> None:
     """Both last as long as the worker tries, at the same time."""
     upstream.says("breaks always", Script(faults=[Fault(drop=True)] * 500))
     upstream.says("hangs always", Script(faults=[Fault(stall=True)] * 500))
-    broken, silent = await asyncio.gather(
-        collect(client, {"model": "no-resume", "input": "breaks always"}),
-        collect(client, {"model": "impatient", "input": "hangs always"}),
-    )
+    async with another_api(stack, env=IMPATIENT) as client:
+        broken, silent = await asyncio.gather(
+            collect(client, {"model": "no-resume", "input": "breaks always"}),
+            collect(client, {"model": "impatient", "input": "hangs always"}),
+        )
     for events, code in ((broken, "provider_stream_broken"), (silent, "provider_timeout")):
         error, failed = events[-2:]
         assert (error["error"]["code"], error["error"]["type"]) == (code, "model_error")
@@ -278,3 +278,31 @@ def test_errors_that_a_race_alone_can_cause_have_their_body() -> None:
         written = error_response(kind("what happened"))
         assert written.status_code == kind.status
         assert f'"code":"{code}"'.encode() in bytes(written.body)
+
+
+async def test_the_sdk_asks_once_where_another_try_cannot_help(stack: Stack, upstream: Upstream) -> None:
+    upstream.says("once and for all", Script(words=1))
+    asked: list[str] = []
+
+    async def note(request: httpx.Request) -> None:
+        asked.append(request.url.path)
+
+    http = httpx.AsyncClient(event_hooks={"request": [note]}, trust_env=False)
+    async with openai.AsyncOpenAI(base_url=f"{stack.api_url}/v1", api_key="none", http_client=http) as sdk:
+        headers = {"Idempotency-Key": "once and for all"}
+        await sdk.responses.create(model="fake", input="once and for all", extra_headers=headers)
+        with pytest.raises(openai.ConflictError) as refused:
+            await sdk.responses.create(model="fake", input="something else", extra_headers=headers)
+    assert refused.value.code == "idempotency_key_reused"
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+def test_what_the_sdk_repeats_says_when_or_that_it_is_of_no_use(kind: type[OpenResponsesError]) -> None:
+    """A provider's failure that may pass, and a defect of ours, are repeated after the SDK's own pauses."""
+    headers = error_response(kind("what happened")).headers
+    assert ("retry-after" in headers) == (kind.status == 503)
+    is_final = kind.status == 409 or (kind.status == 429 and not kind.retryable)
+    if issubclass(kind, ProviderError):
+        is_final = not kind.retryable
+    assert (headers.get("x-should-retry") == "false") == is_final

@@ -11,7 +11,7 @@ from open_responses.errors import ProviderRateLimited, ProviderUnavailable
 from open_responses.io import keys
 from open_responses.io.breaker import Breaker
 from open_responses.io.redis import connect
-from tests.stack import Event, Stack, check_whole, collect
+from tests.stack import Event, Stack, another_api, check_whole, collect
 from tests.upstream import Fault, Script, Upstream, calls
 
 
@@ -63,11 +63,10 @@ async def test_a_stream_that_breaks_again_and_again_is_begun_anew_elsewhere(
     assert response["output"][1]["content"][0]["text"] == script.text
 
 
-async def test_without_a_fallback_the_response_fails_with_the_providers_code(
-    client: httpx.AsyncClient, stack: Stack
-) -> None:
+async def test_without_a_fallback_the_response_fails_with_the_providers_code(stack: Stack) -> None:
     await forget_failures(stack)
-    events = await collect(client, {"model": "down", "input": "nobody is there"})
+    async with another_api(stack, env={"OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "3"}) as client:
+        events = await collect(client, {"model": "down", "input": "nobody is there"})
     assert [e["type"] for e in events[-2:]] == ["error", "response.failed"]
     assert events[-1]["response"]["error"]["code"] == "provider_unavailable"
 
