@@ -11,10 +11,10 @@ from open_responses.items import REFUSED_CALL
 from open_responses.json_types import JsonObject
 from open_responses.json_writing import writing_problem
 from open_responses.payloads import SampleResult
+from open_responses.transcript import NOT_RUN
 
 BROKE_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """finish_reason -> why the response is incomplete."""
-_NOT_RUN = "Not run: the model's turn broke off before it was complete."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Run `calls`, side by side; then `stop`, or, with None, wait for `approvals`, if any, and sample again."""
+    """Run `calls`, side by side; then `stop`, or, with None, wait for `approvals`, if any, and sample again.
+
+    `unanswered` are calls that are not run and get no output either.
+    """
 
     calls: Sequence[Call] = ()
     approvals: Sequence[int] = ()
     stop: Stop | None = None
+    unanswered: Sequence[Call] = ()
 
 
 def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *, waits_for_approval: bool) -> Step:
@@ -56,13 +60,13 @@ def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *,
     `first_index` is the output index of the turn's first item, `hosted` the names that the server runs itself. A call
     of the client's own ends the response as `completed`, once the server's calls beside it have run: the client
     answers it and comes back. So does an approval, unless the response waits for its answer. A turn that broke off ends
-    the response: its whole calls are not run, and say so, since a call without an output cannot be continued.
+    the response: its whole calls are not run, and say so. Behind an item that was cut off none may come, so that a
+    function's call in front of it has no output; the model is told all the same (`as_model_reads`).
     """
     items = [(first_index + i, item) for i, item in enumerate(result.items) if item.get("status") != "incomplete"]
     calls = [call for index, item in items if (call := _call(index, item, hosted)) is not None]
     if result.finish_reason in BROKE_OFF:
-        unrun = [replace(call, problem=_NOT_RUN) for call in calls]
-        return Step(unrun, (), Stop("incomplete", BROKE_OFF[result.finish_reason]))
+        return _after_a_break(result, calls)
     approvals = [index for index, item in items if item["type"] == "mcp_approval_request"]
     asks_client = any(item["type"] == "function_call" and item["name"] not in hosted for _, item in items)
     if asks_client or (approvals and not waits_for_approval):
@@ -71,6 +75,15 @@ def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *,
     if calls or approvals or refused or result.finish_reason == "pause":
         return Step(calls, approvals)
     return Step(stop=Stop("completed"))
+
+
+def _after_a_break(result: SampleResult, calls: Sequence[Call]) -> Step:
+    unrun = [replace(call, problem=NOT_RUN) for call in calls]
+    is_cut_off = bool(result.items) and result.items[-1].get("status") == "incomplete"
+    # An `mcp_call` is its own output.
+    unanswered = [call for call in unrun if is_cut_off and call.kind == "hosted"]
+    answered = [call for call in unrun if call not in unanswered]
+    return Step(answered, (), Stop("incomplete", BROKE_OFF[result.finish_reason]), unanswered)
 
 
 def _call(index: int, item: JsonObject, hosted: frozenset[str]) -> Call | None:

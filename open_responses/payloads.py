@@ -295,7 +295,7 @@ class McpCallInput(Payload):
 
 
 class McpListInput(Payload):
-    """Asks a server for its tools, unless the chain or the cache knows them."""
+    """Asks a server for its tools, unless the context or the cache has them."""
 
     response_id: str
     tenant: str
@@ -327,7 +327,7 @@ class ToolProgress(Payload):
 class McpListResult(Payload):
     """A server's tools in the shape of OpenAI's `mcp_list_tools`, or why there are none.
 
-    `known`: an earlier response of the chain shows them already, and nothing is added to this one.
+    `known`: the context shows them already, from an earlier response, and nothing is added to this one.
     """
 
     outcome: ToolOutcome

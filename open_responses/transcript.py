@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from open_responses.items import (
+    AssistantMessage,
     FunctionCall,
     FunctionCallOutput,
     InputItem,
@@ -17,6 +18,7 @@ from open_responses.items import (
     McpApprovalResponse,
     McpCall,
     McpTools,
+    Reasoning,
     RefusedCall,
 )
 from open_responses.json_types import JsonObject
@@ -24,12 +26,19 @@ from open_responses.json_types import JsonObject
 NameOf = Callable[[str, str], str]
 """(server label, tool) -> the function name under which the model knows it."""
 
+NOT_RUN = "Not run: the model's turn broke off before it was complete."
+# Most conversations have none of these, and as they may be long, each is looked at once.
+_RETOLD = frozenset(
+    {FunctionCall, FunctionCallOutput, McpApprovalRequest, McpApprovalResponse, McpCall, McpTools, RefusedCall}
+)
 _UNFINISHED = "The call was interrupted before it gave a result."
 
 
 def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputItem]:
     """Drops lists of tools, spells MCP and refused calls out, says what became of each approval, and gives each call
-    that was cut off an output that says so."""
+    that has no output one that says why."""
+    if _RETOLD.isdisjoint(map(type, items)):
+        return list(items)
     called = {item.approval_request_id for item in items if isinstance(item, McpCall) and item.approval_request_id}
     called |= {a for item in items if isinstance(item, FunctionCall) and (a := approval_of(item)) is not None}
     left_open = _left_open(items)
@@ -50,7 +59,7 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
             case FunctionCall() if item.status == "incomplete":
                 continue
             case FunctionCall() if index in left_open:
-                read += [item, _output(item.call_id, _UNFINISHED)]
+                read += [item, _output(item.call_id, left_open[index])]
             case FunctionCallOutput() if item.status == "incomplete" and not item.output:
                 read.append(item.model_copy(update={"output": _UNFINISHED}))
             case _:
@@ -58,17 +67,27 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
     return read
 
 
-def _left_open(items: Sequence[InputItem]) -> set[int]:
-    """Where the calls without an output stand. The same id may come back in a later response."""
+def was_cut_off(item: InputItem) -> bool:
+    """Whether the model broke off in the middle of this item: what it called in the same turn was not run."""
+    is_sampled = isinstance(item, AssistantMessage | Reasoning | FunctionCall | McpCall)
+    return is_sampled and getattr(item, "status", None) == "incomplete"
+
+
+def _left_open(items: Sequence[InputItem]) -> dict[int, str]:
+    """Where the calls without an output stand, and what is to be said of each. The same id may come back in a later
+    response."""
     waiting: dict[str, int] = {}
+    unrun: set[int] = set()
     left: set[int] = set()
     for index, item in enumerate(items):
-        if isinstance(item, FunctionCall) and item.status != "incomplete":
+        if was_cut_off(item):
+            unrun |= set(waiting.values())
+        elif isinstance(item, FunctionCall):
             left |= {waiting[item.call_id]} if item.call_id in waiting else set()
             waiting[item.call_id] = index
         elif isinstance(item, FunctionCallOutput):
             waiting.pop(item.call_id, None)
-    return left | set(waiting.values())
+    return {index: NOT_RUN if index in unrun else _UNFINISHED for index in left | set(waiting.values())}
 
 
 def approval_of(item: FunctionCall) -> str | None:

@@ -18,6 +18,7 @@ from open_responses.io.payload_codec import DATA_CONVERTER
 from open_responses.next_step import Step
 from open_responses.payloads import FinishInput, FinishResult, SampleInput, SampleResult, StartResponse
 from open_responses.requests import CreateResponse
+from open_responses.transcript import NOT_RUN
 from tests.stack import Event, Stack, another_api, check_whole, collect, until
 from tests.upstream import Script, Upstream, calls
 from workflows.response import ResponseWorkflow
@@ -33,7 +34,7 @@ def types(response: dict[str, Any]) -> list[str]:
     return [item["type"] for item in response["output"]]
 
 
-async def run(client: httpx.AsyncClient, prompt: str, **body: Any) -> dict[str, Any]:
+async def run(client: httpx.AsyncClient, prompt: Any, **body: Any) -> dict[str, Any]:
     events = await collect(client, {"input": prompt, "tools": HOSTED, **body})
     return events[-1]["response"]  # type: ignore[no-any-return]
 
@@ -349,14 +350,28 @@ async def test_a_conversation_goes_on_after_a_turn_that_broke_off_behind_a_hoste
 ) -> None:
     turn = calls(("c1", "get_weather", {"city": "Rome"}), ("c2", "get_weather", '{"ci'), finish="length")
     script(upstream, "broke off", turn, Script(words=2))
-    response = await run(client, "broke off")
+    response = check_whole(await collect(client, {"input": "broke off", "tools": HOSTED}), "", "incomplete")
     assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
-    assert [item["status"] for item in response["output"]] == ["completed", "incomplete", "completed"]
-    assert "Not run" in outputs(response)[0]
-    after = await run(client, "go on", previous_response_id=response["id"])
-    assert after["status"] == "completed"
-    told = upstream.requests[-1]["messages"]
-    assert [m["content"] for m in told if m["role"] == "tool"] == outputs(response)
+    assert types(response) == ["function_call"] * 2, "nothing stands behind what was cut off (ITEM-2)"
+    assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]
+    sent_back = [{"role": "user", "content": "broke off"}, *response["output"], {"role": "user", "content": "go on"}]
+    for prompt, earlier in (("go on", {"previous_response_id": response["id"]}), (sent_back, {})):
+        after = await run(client, prompt, **earlier)
+        assert after["status"] == "completed"
+        told = upstream.requests[-1]["messages"]
+        assert [m["content"] for m in told if m["role"] == "tool"] == [NOT_RUN]
+
+
+async def test_an_mcp_call_in_front_of_what_was_cut_off_ends_in_its_own_place(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    turn = calls(("c1", "add", {"a": 1, "b": 2}), ("c2", "get_weather", '{"ci'), finish="length")
+    script(upstream, "broke off at mcp", turn)
+    tools = [*HOSTED, {"type": "mcp", "server_label": "calc", "require_approval": "never"}]
+    response = check_whole(await collect(client, {"input": "broke off at mcp", "tools": tools}), "", "incomplete")
+    assert types(response) == ["mcp_list_tools", "mcp_call", "function_call"]
+    assert [item["status"] for item in response["output"]] == ["completed", "failed", "incomplete"]
+    assert response["output"][1]["error"]["content"] == NOT_RUN
 
 
 async def test_the_model_reads_that_a_cancelled_call_was_interrupted(

@@ -12,6 +12,7 @@ from open_responses.items import INPUT_ITEMS
 from open_responses.json_types import JsonObject
 from open_responses.next_step import Stop, next_step
 from open_responses.payloads import SampleResult
+from open_responses.transcript import NOT_RUN
 
 HOSTED = frozenset({"search"})
 MESSAGE: JsonObject = {"type": "message", "role": "assistant", "content": [], "status": "completed"}
@@ -73,8 +74,19 @@ def test_a_background_response_waits_for_approvals() -> None:
 
 def test_whole_calls_of_a_turn_that_broke_off_are_not_run_and_say_so() -> None:
     result = SampleResult(outcome="done", items=[call("search"), call("mine")], finish_reason="length")
-    (unrun,) = next_step(result, 0, HOSTED, waits_for_approval=False).calls
-    assert "broke off" in str(unrun.problem)
+    step = next_step(result, 0, HOSTED, waits_for_approval=False)
+    (unrun,) = step.calls
+    assert unrun.problem == NOT_RUN
+    assert step.unanswered == []
+
+
+@pytest.mark.parametrize("cut_off", [call("search", '{"q', status="incomplete"), {**MESSAGE, "status": "incomplete"}])
+def test_no_output_stands_behind_what_was_cut_off(cut_off: JsonObject) -> None:
+    """An `mcp_call` ends where it stands."""
+    result = SampleResult(outcome="done", items=[call("search"), mcp(), cut_off], finish_reason="length")
+    step = next_step(result, 0, HOSTED, waits_for_approval=False)
+    assert [(wanted.name, wanted.problem) for wanted in step.calls] == [("t", NOT_RUN)]
+    assert [wanted.name for wanted in step.unanswered] == ["search"]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +127,10 @@ def output(call_id: str) -> JsonObject:
         ([], [call("a"), output("c-a")], None),
         ([call("a", status="incomplete")], [], None),
         ([], [call("a", status="incomplete")], None),
+        ([call("a"), call("b", status="incomplete")], [], None),
+        ([call("a"), call("b", status="incomplete"), output("c-a")], [], None),
+        ([call("a", status="incomplete"), call("b")], [], "missing_tool_output"),
+        ([call("b", status="incomplete")], [call("a")], "missing_tool_output"),
         ([call("a"), output("c-a"), call("a"), output("c-a")], [], None),
         ([], [call("a")], "missing_tool_output"),
         ([output("c-a")], [call("a"), call("b")], "missing_tool_output"),

@@ -27,6 +27,9 @@ def test_histories_are_there() -> None:
         "mcp",
         "live_approval",
         "halted",
+        "broke_off_at_calls",
+        "cut_off_at_calls",
+        "falls_back",
         "conversation",
         "turn_in_a_conversation",
     }

@@ -6,13 +6,13 @@ from open_responses.capabilities import ADAPTERS
 from open_responses.items import INPUT_ITEMS, FunctionCall, FunctionCallOutput
 from open_responses.json_types import JsonObject
 from open_responses.tool_output import without_parts
-from open_responses.transcript import as_model_reads
+from open_responses.transcript import NOT_RUN, as_model_reads
 
 UNFINISHED = "The call was interrupted before it gave a result."
 
 
-def call(call_id: str) -> JsonObject:
-    return {"type": "function_call", "call_id": call_id, "name": "f", "arguments": "{}", "status": "completed"}
+def call(call_id: str, status: str = "completed") -> JsonObject:
+    return {"type": "function_call", "call_id": call_id, "name": "f", "arguments": "{}", "status": status}
 
 
 def output(call_id: str, said: object = "x", status: str = "completed") -> JsonObject:
@@ -31,6 +31,12 @@ def read(*items: JsonObject) -> list[tuple[str, str]]:
 def test_a_call_without_an_output_gets_one_also_where_its_id_comes_back() -> None:
     said = read(call("a"), call("b"), output("b"), call("a"), output("a"))
     assert said == [("a", "called"), ("a", UNFINISHED), ("b", "called"), ("b", "x"), ("a", "called"), ("a", "x")]
+
+
+def test_calls_in_front_of_one_that_was_cut_off_were_not_run_unless_an_output_says_what_became_of_them() -> None:
+    said = read(call("a"), call("b"), call("c", "incomplete"), output("b"))
+    assert said == [("a", "called"), ("a", NOT_RUN), ("b", "called"), ("b", "x")]
+    assert read(call("a"), call("b", "incomplete"), call("c"))[-1] == ("c", UNFINISHED)
 
 
 def test_an_output_that_was_cut_off_says_so_and_one_that_had_begun_stays() -> None:

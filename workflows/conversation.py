@@ -131,7 +131,8 @@ class ConversationWorkflow:
         try:
             act()
         except Refused as refusal:
-            raise ApplicationError(refusal.message, type=refusal.code) from None
+            about = () if refusal.param is None else (refusal.param,)
+            raise ApplicationError(refusal.message, *about, type=refusal.code) from None
 
     def _change(self, act: Callable[[], None]) -> None:
         self._check(act)

@@ -1,0 +1,78 @@
+"""The end of a response: stored and announced, and told to its conversation before anybody hears of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.conversations import END_TURN, end_of_turn
+    from open_responses.payloads import Ending, FinishedResponse, FinishInput, FinishResult, final_resource
+    from workflows import calls
+    from workflows.publication import Publication
+    from workflows.state import ResponseState
+
+_STATUS = SearchAttributeKey.for_keyword("OpenResponsesStatus")
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Comes once, when no handler runs any more."""
+
+    state: ResponseState
+    publication: Publication
+
+    async def run(self, ending: Ending) -> FinishedResponse:
+        """The workflow's result: the truth, also where Redis stays away."""
+        state, ledger = self.state, self.state.ledger
+        if not state.cut_off:
+            ledger.close_open_items()
+            await self.publication.publish()
+        # Items of a sample that was cut off are only known when the log has been read.
+        is_known = not state.cut_off or ending.status != "incomplete"
+        if is_known:
+            await self._end_turn(ending)
+        ended_at = int(workflow.now().timestamp())
+        result = await self._finish(ending, ended_at)
+        ledger.absorb(result.items, result.trace)
+        if not is_known:
+            await self._end_turn(ending)
+        workflow.upsert_search_attributes([_STATUS.value_set(ending.status)])
+        state.show(ending.status)
+        return FinishedResponse(
+            response=final_resource(state.start, ending, ledger.output, state.usage, ended_at), trace=ledger.trace
+        )
+
+    async def _finish(self, ending: Ending, ended_at: int) -> FinishResult:
+        state = self.state
+        call = FinishInput(
+            start=state.start,
+            epoch=state.next_epoch(),
+            ending=ending,
+            output=state.ledger.output,
+            trace=state.ledger.trace,
+            cut_off=state.cut_off,
+            usage=state.usage,
+            ended_at=ended_at,
+        )
+        try:
+            return await calls.finish(call)
+        except ActivityError:
+            # Redis stayed away. The workflow's result is the truth, and readers fall back to it.
+            workflow.logger.warning("finished without Redis")
+            return FinishResult()
+
+    async def _end_turn(self, ending: Ending) -> None:
+        """Tell the conversation, before anybody hears of the end: whoever does finds the items there."""
+        start = self.state.start
+        conversation_id = start.request.conversation_id
+        if conversation_id is None or not workflow.patched("conversations"):
+            return
+        conversation = workflow.get_external_workflow_handle(conversation_id)
+        try:
+            await conversation.signal(END_TURN, end_of_turn(start, ending.status, self.state.ledger.output))
+        except FailureError:
+            workflow.logger.info("the conversation was deleted meanwhile")

@@ -1,0 +1,74 @@
+"""Calls that wait inside a running response for a person's word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.payloads import ApprovalAnswer, Decision
+    from workflows.publication import Publication
+    from workflows.state import ResponseState
+    from workflows.tool_calls import ToolCalls
+
+
+@dataclass(frozen=True, slots=True)
+class LiveApprovals:
+    """Waits at no cost, and runs each call as soon as it is approved."""
+
+    state: ResponseState
+    publication: Publication
+    calls: ToolCalls
+    _waiting: set[str] = field(default_factory=set)
+    _answers: dict[str, ApprovalAnswer] = field(default_factory=dict)
+
+    def answer(self, answer: ApprovalAnswer) -> None:
+        self._answers[answer.approval_request_id] = answer
+
+    def check(self, answer: ApprovalAnswer) -> None:
+        """Raises ApplicationError for an answer that comes a second time, or for nothing."""
+        if self._is_answered(answer.approval_request_id):
+            raise ApplicationError("this approval was answered already", type="approval_already_answered")
+        if answer.approval_request_id not in self._waiting:
+            raise ApplicationError("no call waits for this approval", type="approval_not_found")
+
+    async def run(self, approvals: Sequence[int]) -> None:
+        """`approvals` are the output indexes of the requests."""
+        for index in approvals:
+            self._waiting.add(self.state.ledger.output[index]["id"])
+        self.state.show("waiting for approval")
+        await asyncio.gather(*(self._await_answer(index) for index in approvals))
+
+    def _is_answered(self, approval_request_id: str) -> bool:
+        """Now, or in an earlier run of this workflow: an answer leaves a call in the output, yes or no."""
+        return approval_request_id in self._answers or any(
+            item.get("approval_request_id") == approval_request_id for item in self.state.ledger.output
+        )
+
+    async def _await_answer(self, index: int) -> None:
+        request = self.state.ledger.output[index]
+        approval_id = request["id"]
+        await workflow.wait_condition(lambda: approval_id in self._answers or self.state.is_stopping())
+        self._waiting.remove(approval_id)
+        answer = self._answers.get(approval_id)
+        if answer is None:
+            return
+        decision = Decision(
+            approval_request_id=approval_id,
+            server_label=request["server_label"],
+            name=request["name"],
+            arguments=request["arguments"],
+            approve=answer.approve,
+            reason=answer.reason,
+        )
+        call = self.calls.add_decided(decision)
+        self.state.choice_spent = True
+        if answer.approve:
+            await self.calls.run([call])
+        else:
+            self.calls.settle_denied(call, answer.reason)
+            await self.publication.publish()

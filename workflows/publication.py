@@ -1,0 +1,45 @@
+"""The workflow's own events on their way into the log, one publication at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.payloads import PublishInput
+    from workflows import calls
+    from workflows.state import ResponseState
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Brings into the log what the ledger has and the log has not."""
+
+    state: ResponseState
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def publish(self) -> None:
+        """A failure is no harm: the events are in the trace; the next writer finds the log short, and restores it."""
+        state = self.state
+        async with self._one_at_a_time:
+            taken = state.ledger.take()
+            if taken is None:
+                return
+            call = PublishInput(
+                response_id=state.start.response_id,
+                initial=state.start.initial(),
+                epoch=state.next_epoch(),
+                first_sequence=taken.first_sequence,
+                events=taken.events,
+                items=taken.items,
+            )
+            try:
+                result = await calls.publish(call)
+                if result.outcome == "log_lost":
+                    known = {"output": state.ledger.output, "trace": state.ledger.trace[: taken.first_op]}
+                    await calls.publish(call.model_copy(update=known))
+            except ActivityError:
+                workflow.logger.warning("published without Redis")

@@ -1,0 +1,110 @@
+"""Where one response stands: what its parts share while it runs, and what one run of its workflow hands to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.ledger import Ledger
+    from open_responses.payloads import Carried, Ending, SampleResult, StartResponse, Target, TurnUsage
+
+
+@dataclass(slots=True)
+class ResponseState:
+    """The state of a run. `start` is without what was carried here.
+
+    `epoch` fences the log: each try and each publication has its own. `fallback` is the index of the target in use.
+    `stop` is how the response was told to end. `cut_off`: a sample was stopped in its middle, so that only the log
+    knows where the stream stands.
+    """
+
+    start: StartResponse
+    started_at: float
+    ledger: Ledger = field(default_factory=Ledger)
+    epoch: int = 0
+    turn: int = 0
+    usage: TurnUsage | None = None
+    tool_calls: int = 0
+    choice_spent: bool = False
+    fallback: int = 0
+    stop: Ending | None = None
+    cut_off: bool = False
+
+    @classmethod
+    def of(cls, start: StartResponse) -> ResponseState:
+        """As the run begins: fresh, or where the one before it left off."""
+        carried = start.carried
+        if carried is None:
+            return cls(start, workflow.now().timestamp())
+        return cls(
+            start.model_copy(update={"carried": None}),
+            carried.started_at,
+            Ledger(carried.output, carried.trace),
+            epoch=carried.epoch,
+            turn=carried.turn,
+            usage=carried.usage,
+            tool_calls=carried.tool_calls,
+            choice_spent=carried.choice_spent,
+            fallback=carried.fallback,
+            stop=carried.stop or (Ending(status="cancelled") if carried.cancelled else None),
+        )
+
+    def handed_over(self) -> StartResponse:
+        """The start of the run that goes on from here."""
+        carried = Carried(
+            epoch=self.epoch,
+            turn=self.turn,
+            output=self.ledger.output,
+            trace=self.ledger.trace,
+            usage=self.usage,
+            tool_calls=self.tool_calls,
+            choice_spent=self.choice_spent,
+            fallback=self.fallback,
+            started_at=self.started_at,
+            stop=self.stop,
+        )
+        return self.start.model_copy(update={"carried": carried})
+
+    def next_epoch(self) -> int:
+        self.epoch += 1
+        return self.epoch
+
+    def take(self, result: SampleResult) -> None:
+        """A turn that stands."""
+        self.ledger.absorb(result.items, result.trace)
+        self.usage = result.usage if self.usage is None else self.usage.plus(result.usage)
+
+    def end_with(self, ending: Ending) -> None:
+        """Stop as soon as possible. The first word counts."""
+        self.stop = self.stop or ending
+
+    def is_stopping(self) -> bool:
+        return self.stop is not None
+
+    @property
+    def target(self) -> Target:
+        return self.start.targets[self.fallback]
+
+    @property
+    def may_fall_back(self) -> bool:
+        return self.fallback + 1 < len(self.start.targets)
+
+    def tokens_left(self) -> int | None:
+        """Of the whole response's budget (REQ-4); None for no bound."""
+        limit = self.start.request.max_output_tokens
+        if limit is None:
+            return None
+        return max(0, limit - (self.usage.output_tokens if self.usage else 0))
+
+    def show(self, doing: str) -> None:
+        """The operator's view: Markdown in the Temporal UI."""
+        usage = self.usage or TurnUsage()
+        workflow.set_current_details(
+            f"**{doing}** · turn {self.turn} · try {self.epoch}\n\n"
+            f"- model `{self.start.request.model}` on `{self.target.provider}`\n"
+            f"- tokens: {usage.input_tokens} in, {usage.output_tokens} out\n"
+            f"- tool calls: {self.tool_calls}\n"
+            f"- items: {len(self.ledger.output)}"
+        )

@@ -1,0 +1,140 @@
+"""One turn of the model that stands, however many tries, pauses and providers it takes.
+
+What this prevents: a stream that breaks again and again and is sampled for ever, and a provider that is down and waited
+for while another one could answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, CancelledError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.payloads import SampleInput, SampleResult, TurnUsage
+    from workflows import calls
+    from workflows.failures import failure, provider_is_down
+    from workflows.state import ResponseState
+    from workflows.tool_run import until_stopped
+
+# A turn that broke this often makes no headway, even if each try streamed something.
+_MAX_TRIES_PER_TURN = 100
+# A stream that breaks in its middle goes on at once; where another provider waits, not for ever.
+_BREAKS_BEFORE_FALLBACK = 3
+_BREAKS_AT_ONCE = 5
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Turn:
+    """The tries at one turn. `lost` is why the last one did not end, `breaks` counts streams that broke since this
+    provider's first, `fell_back`: the last try was another provider's."""
+
+    state: ResponseState
+    began: datetime
+    lost: str | None = None
+    breaks: int = 0
+    fell_back: bool = False
+
+    async def sample(self) -> SampleResult | None:
+        """None when the response was stopped. Raises ActivityError when no provider brings the turn to its end.
+
+        A try that ended early is scheduled again at once, under the next epoch: Temporal's own retry would wait a
+        second, and its timer is for providers that asked for patience.
+        """
+        for tries in range(1, _MAX_TRIES_PER_TURN + 1):
+            try:
+                result = await self._try(tries)
+            except ActivityError as error:
+                if not self.state.may_fall_back or not provider_is_down(error):
+                    raise
+                self._fall_back(failure(error).error_message)
+                continue
+            if result is None or result.outcome == "cancelled":
+                return None
+            if result.outcome == "done":
+                return result
+            self.lost = result.reason or result.outcome
+            self.fell_back = False
+            if result.outcome == "broken" and not await self._may_go_on():
+                break
+        self.state.cut_off = True
+        raise _given_up(self.lost)
+
+    async def _try(self, tries: int) -> SampleResult | None:
+        state = self.state
+        state.next_epoch()
+        state.show("sampling" if self.lost is None else f"sampling again ({self.lost})")
+        if state.is_stopping():
+            state.cut_off = True
+            return None
+        try:
+            result = await until_stopped(calls.start_sample(self._input(tries)), state.is_stopping)
+        except ActivityError as error:
+            state.cut_off = True
+            if isinstance(error.cause, CancelledError):
+                return None
+            raise
+        state.cut_off = result is None or result.outcome == "cancelled"
+        return result
+
+    async def _may_go_on(self) -> bool:
+        """After a stream that broke: at once, with the next provider, or after a pause; False when it took too long."""
+        self.breaks += 1
+        if self.breaks >= _BREAKS_BEFORE_FALLBACK and self.state.may_fall_back:
+            self._fall_back(self.lost)
+        elif self.breaks >= _BREAKS_AT_ONCE:
+            if (workflow.now() - self.began).total_seconds() > self.state.start.retry_window:
+                return False
+            await self._pause()
+        return True
+
+    def _fall_back(self, reason: str | None) -> None:
+        """Go on with the next provider, for the rest of the response."""
+        self.state.fallback += 1
+        self.state.cut_off = False
+        self.lost, self.breaks, self.fell_back = reason, 0, True
+
+    async def _pause(self) -> None:
+        """A provider that breaks its streams again and again gets time to recover."""
+        seconds = min(_LONGEST_PAUSE_SECONDS, 2.0 ** (self.breaks - _BREAKS_AT_ONCE))
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(self.state.is_stopping, timeout=timedelta(seconds=seconds))
+
+    def _input(self, tries: int) -> SampleInput:
+        state, target = self.state, self.state.target
+        return SampleInput(
+            response_id=state.start.response_id,
+            turn=state.turn,
+            epoch=state.epoch,
+            provider=target.provider,
+            upstream_model=target.upstream_model,
+            context_window=target.context_window,
+            fallback=state.fallback,
+            has_fallback=state.may_fall_back,
+            fell_back=self.fell_back,
+            used=state.usage or TurnUsage(),
+            retry_window=state.start.retry_window,
+            first_sequence=state.ledger.length,
+            first_output_index=len(state.ledger.output),
+            max_output_tokens=state.tokens_left(),
+            choice_spent=state.choice_spent,
+            tries=tries,
+            lost=self.lost,
+        )
+
+
+def _given_up(lost: str | None) -> ActivityError:
+    return ActivityError(
+        f"the provider's stream broke again and again; the last time: {lost}",
+        scheduled_event_id=0,
+        started_event_id=0,
+        identity="",
+        activity_type="sample",
+        activity_id="",
+        retry_state=None,
+    )
