@@ -1,9 +1,9 @@
-"""MCP servers as activities: a server's tools, listed once a chain, and calls to them."""
+"""MCP servers as activities: a server's tools, listed once a chain or conversation, and calls to them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -17,6 +17,7 @@ from activities.tools.mcp_client import McpError, McpServer, McpToolDefinition, 
 from open_responses.config import Config, McpServerConfig
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.errors import Unavailable
+from open_responses.ids import place_of
 from open_responses.io import keys
 from open_responses.io.json_schema import schema_problem
 from open_responses.io.records import Records
@@ -59,7 +60,7 @@ class McpActivities:
 
     @activity.defn(name=LIST_MCP_TOOLS)
     async def list_tools(self, call: McpListInput) -> McpListResult:
-        """The server's tools: those that the chain shows, those of the cache, or the server's own answer."""
+        """The server's tools: those that the context shows, those of the cache, or the server's own answer."""
         try:
             record = await self._record(call.response_id)
             if await self._is_known(record, call.server_label):
@@ -157,15 +158,23 @@ class McpActivities:
         return configured.timeout_seconds if configured is not None else _CALL_SECONDS
 
     async def _is_known(self, record: Record, label: str) -> bool:
-        """Whether the newest response of the chain that speaks of this server shows its tools, at the same address."""
-        url = _url_of(record.start, label)
+        """Whether the context shows the server's tools already, as this server listed them, at the same address."""
+        shown = _newest_list(_items_in_start(record.start), label)
+        if shown is not None:
+            return await self._was_listed_for(record.start, shown)
         for ancestor in reversed(await self.records.load_all(record.ancestors)):
-            if ancestor is None:
-                continue
-            for item in reversed(ancestor.output):
-                if item["type"] == "mcp_list_tools" and item["server_label"] == label and item.get("error") is None:
-                    return _url_of(ancestor.start, label) == url
+            if ancestor is not None and _newest_list(ancestor.output, label) is not None:
+                return _url_of(ancestor.start, label) == _url_of(record.start, label)
         return False
+
+    async def _was_listed_for(self, start: StartResponse, shown: JsonObject) -> bool:
+        """A list that came with the start of a response, from its conversation or its input, may be a client's own, or
+        of another address: the response that its id names tells. One that is not stored cannot."""
+        place, label = place_of(shown.get("id") or ""), shown["server_label"]
+        listing = None if place is None else await self.records.load(place[0])
+        if listing is None or listing.start.tenant != start.tenant or shown not in listing.output:
+            return False
+        return _url_of(listing.start, label) == _url_of(start, label)
 
     async def _listed(self, server: McpServer, tenant: str) -> list[JsonObject]:
         key = keys.mcp_tools(_digest(server, tenant))
@@ -206,6 +215,21 @@ def _schema_problem(schema: JsonObject) -> str | None:
         told = error.context or {}
         return f"'{told.get('field')}' {told.get('complaint')}"
     return schema_problem(schema)
+
+
+def _items_in_start(start: StartResponse) -> list[JsonObject]:
+    """What the model reads that is in no other response's record, oldest first."""
+    turns = start.remembered.turns if start.remembered is not None else []
+    items = [item for turn in turns for item in (*turn.input, *turn.output)]
+    return items + [item.model_dump(mode="json", exclude_unset=True) for item in start.input_items()]
+
+
+def _newest_list(items: Sequence[JsonObject], label: str) -> JsonObject | None:
+    """The newest `mcp_list_tools` of this server that is no failure."""
+    for item in reversed(items):
+        if item.get("type") == "mcp_list_tools" and item["server_label"] == label and item.get("error") is None:
+            return item
+    return None
 
 
 def _url_of(start: StartResponse, label: str) -> str | None:

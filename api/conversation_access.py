@@ -38,6 +38,7 @@ from open_responses.conversations import (
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from open_responses.ids import is_id
 from open_responses.io import temporal
+from open_responses.io.temporal import TemporalAway
 from open_responses.json_types import JsonObject
 from open_responses.payloads import Payload
 
@@ -93,7 +94,7 @@ class OwnedConversation:
                         return
                     except RPCError as error:
                         # ABORTED: the run has ended at this moment, and another has taken over.
-                        if error.status != RPCStatusCode.ABORTED and not temporal.is_away(error):
+                        if error.status != RPCStatusCode.ABORTED and not isinstance(error, TemporalAway):
                             raise
                         if time.monotonic() > deadline:
                             raise
@@ -140,6 +141,9 @@ class OwnedConversation:
         if cause.type in (FULL, ITEM_ID_TAKEN):
             param = self.param if cause.type == FULL else "items"
             return InvalidRequest(cause.message, param=param, code=cause.type)
+        if cause.details:
+            # A fault of the request, which names its parameter.
+            return InvalidRequest(cause.message, param=cause.details[0], code=cause.type)
         return Unavailable("The conversation could not be changed. Try again shortly.", retry_after=1)
 
 

@@ -20,14 +20,13 @@ from api.app_state import AppState
 from api.conversation_access import Busy, OwnedConversation, owned_conversation
 from api.idempotency import AlreadyBegun, IdempotencyKey
 from open_responses.conversation import check_calls_are_answered
+from open_responses.conversation_memory import remembered
 from open_responses.conversations import (
     BeginTurn,
     ConversationState,
     EndTurn,
     Turn,
-    check_outputs_belong,
     end_of_turn,
-    remembered,
 )
 from open_responses.errors import OpenResponsesError
 from open_responses.io.large_payloads import ClaimBroken
@@ -39,7 +38,7 @@ from open_responses.requests import CreateResponse
 
 log = structlog.get_logger(__name__)
 
-# Far longer than a start takes (api/begin.py gives up after 20 seconds).
+# Far longer than a start takes (`start_patience_seconds`).
 _START_TAKES_SECONDS = 60.0
 _ROUNDS = 3
 
@@ -62,7 +61,6 @@ class ReadConversation:
 
     def check_continues(self, asked: CreateResponse) -> None:
         """Raises InvalidRequest for calls that the input does not answer, and for outputs without a call."""
-        check_outputs_belong(self.items)
         check_calls_are_answered(asked.input_items(), self.items, left_open=self.state.left_open)
 
     async def take_turn(self, response_id: str) -> None:

@@ -19,6 +19,7 @@ from api.conversation_turns import free_turn
 from api.paging import page_limit
 from api.plan import check_compactions
 from api.references import resolved_items
+from open_responses.conversation import check_added_calls
 from open_responses.conversations import (
     AddItems,
     Conversation,
@@ -73,6 +74,7 @@ async def create_conversation(request: Request) -> Response:
         metadata=given.metadata or {},
         renew_seconds=state.settings.blob_ttl_seconds / _RENEWALS_PER_TTL,
     )
+    check_added_calls((), items)
     conversation = Conversation(opened)
     conversation.add(items)
     await state.temporal.start_workflow(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from api.app_state import AppState
 from api.lookup import owned_record
 from open_responses.errors import InvalidRequest, NotFound
-from open_responses.ids import place_of
+from open_responses.ids import FIRST_INPUT_INDEX, place_of
 from open_responses.io.store import Record
 from open_responses.items import INPUT_ITEM, InputItem, ItemReference
 from open_responses.json_types import JsonObject
@@ -59,13 +59,16 @@ def _finished(found: JsonObject | None, item_id: str, param: str) -> InputItem:
 async def _stored(state: AppState, tenant: str, previous_response_id: str | None, item_id: str) -> JsonObject | None:
     place = place_of(item_id)
     if place is not None:
-        response_id, _ = place
+        response_id, index = place
         try:
-            found = _named(_items_of(await owned_record(state, tenant, response_id)), item_id)
+            record = await owned_record(state, tenant, response_id)
         except NotFound:
-            found = None
-        if found is not None:
+            record = None
+        if record is not None and (found := _named(_items_of(record), item_id)) is not None:
             return found
+        if record is not None and record.response is None and index < FIRST_INPUT_INDEX:
+            # Whether it is there, and finished, only its workflow knows, and it may change at this moment.
+            return {"id": item_id, "status": "in_progress"}
     return await _in_the_chain(state, tenant, previous_response_id, item_id)
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
+from open_responses.conversation import check_added_calls
 from open_responses.errors import InvalidRequest
 from open_responses.ids import FIRST_INPUT_INDEX, member_id
 from open_responses.items import MAX_ITEMS
 from open_responses.json_types import JsonObject
 from open_responses.listed_items import as_listed, listed_input, prefix_of
 from open_responses.partials import without_partials
-from open_responses.payloads import Payload, Remembered, RememberedTurn, StartResponse
+from open_responses.payloads import Payload, StartResponse
 from open_responses.response import FinalStatus
 
 CONVERSATION_WORKFLOW = "ConversationWorkflow"
@@ -41,12 +42,14 @@ _ENDED_TURNS = 1000
 
 
 class Refused(Exception):
-    """A change that the conversation does not take; `code` is one of the names above."""
+    """A change that the conversation does not take. `code` is one of the names above, or, with the `param` that it is
+    about, one of a request's own errors."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.param = param
 
 
 class Entry(Payload):
@@ -148,6 +151,19 @@ class Conversation:
 
     def check_addition(self, added: Sequence[JsonObject]) -> None:
         """Raises Refused, while a response has the turn as well: it answers the conversation as it was."""
+        self._check_room_for(added)
+        try:
+            check_added_calls(self.state.items, added, self.state.left_open)
+        except InvalidRequest as error:
+            raise Refused(error.error_code, error.message, error.param) from None
+
+    def add(self, added: Sequence[JsonObject]) -> None:
+        """Items at the end; one that is there already stays where it is. What calls and outputs belong together is not
+        looked at again: earlier versions let more in, and it stays in the histories of running conversations."""
+        self._check_room_for(added)
+        self._append(Entry(item=item) for item in added)
+
+    def _check_room_for(self, added: Sequence[JsonObject]) -> None:
         if self.state.turn is not None:
             raise _busy(self.state.turn)
         self._check_room()
@@ -155,11 +171,6 @@ class Conversation:
         for item in added:
             if known.setdefault(item["id"], item) != item:
                 raise Refused(ITEM_ID_TAKEN, f"Another item of this conversation has the id {item['id'][:80]!r}.")
-
-    def add(self, added: Sequence[JsonObject]) -> None:
-        """Items at the end; one that is there already stays where it is."""
-        self.check_addition(added)
-        self._append(Entry(item=item) for item in added)
 
     def check_deletion(self, item_id: str) -> None:
         if item_id not in self._known():
@@ -282,33 +293,6 @@ def end_of_turn(start: StartResponse, status: FinalStatus, output: Sequence[Json
 def new_entry_item(item: JsonObject, own_id: str) -> JsonObject:
     """An item that a client adds, with an id and a status."""
     return _whole(as_listed(item, own_id))
-
-
-def remembered(state: ConversationState) -> Remembered | None:
-    """The conversation in the start of the response that answers it. None for an empty one."""
-    turns: list[RememberedTurn] = []
-    before: Entry | None = None
-    for entry in state.entries:
-        if before is None or (before.is_output and (not entry.is_output or before.response_id != entry.response_id)):
-            turns.append(RememberedTurn(input=[], output=[]))
-        (turns[-1].output if entry.is_output else turns[-1].input).append(entry.item)
-        before = entry
-    return Remembered(turns=turns) if turns else None
-
-
-def check_outputs_belong(items: Sequence[JsonObject]) -> None:
-    """Raises InvalidRequest for an output whose call is not in front of it: a client may have deleted that."""
-    called: set[str] = set()
-    for item in items:
-        if item["type"] == "function_call":
-            called.add(item["call_id"])
-        elif item["type"] == "function_call_output" and item["call_id"] not in called:
-            raise InvalidRequest(
-                f"Item {item['id']!r} of the conversation is the output of the call {item['call_id']!r}, which is "
-                "not in it. Delete the item.",
-                param="conversation",
-                code="unknown_tool_call",
-            )
 
 
 def _given(start: StartResponse) -> list[JsonObject]:

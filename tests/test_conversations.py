@@ -17,6 +17,8 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.idempotency import idempotency_key
+from open_responses.compaction import ORDER
+from open_responses.conversation_memory import remembered
 from open_responses.conversations import (
     BUSY,
     CHANGED,
@@ -29,15 +31,15 @@ from open_responses.conversations import (
     EndTurn,
     Entry,
     Refused,
-    remembered,
 )
 from open_responses.ids import is_id, new_id
 from open_responses.io.payload_codec import DATA_CONVERTER
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import TENANT
-from open_responses.payloads import TASK_QUEUE, StartResponse
+from open_responses.payloads import TASK_QUEUE, Progress, StartResponse
 from open_responses.requests import CreateResponse
 from tests.keyed import bearer, key_block, keyed_api
+from tests.mcp_server import TOKEN
 from tests.stack import Stack, check_whole, collect, events_of, until
 from tests.test_api import is_error
 from tests.test_websocket import connected
@@ -383,8 +385,8 @@ async def test_a_worker_killed_in_mid_answer_leaves_the_conversation_whole(
         events.append(event)
         if len(events) == 20:
             await stack.kill(await stack.busy_worker())
-            await flush(stack)
     response = check_whole(events, script.text)
+    await flush(stack)
     assert response["conversation"] == {"id": conversation}
     assert texts(await items_of(client, conversation)) == ["before", "killed in a conversation", script.text]
     await respond(client, conversation, "and then")
@@ -543,8 +545,7 @@ async def test_a_call_of_the_client_has_to_be_answered_in_the_next_turn(
     script = upstream.says("call mine", calls(("c7", "mine", {})))
     script.turns.append(Script(words=2))
     conversation = await new(client)
-    first = await respond(client, conversation, "call mine", tools=MINE)
-    call = first["output"][0]
+    await respond(client, conversation, "call mine", tools=MINE)
     is_error(await ask(client, conversation, "ignored it", tools=MINE), 400, "missing_tool_output", "input")
     output = {"type": "function_call_output", "call_id": "c7", "output": "done"}
     unknown = await ask(client, conversation, [output, {**output, "call_id": "c8"}], tools=MINE)
@@ -554,10 +555,39 @@ async def test_a_call_of_the_client_has_to_be_answered_in_the_next_turn(
     items = await items_of(client, conversation)
     assert [item["type"] for item in items] == ["message", "function_call", "function_call_output", "message"]
     assert items[2]["status"] == "completed"
-    assert (await client.delete(f"/v1/conversations/{conversation}/items/{call['id']}")).status_code == 200
-    is_error(await ask(client, conversation, "go on"), 400, "unknown_tool_call", "conversation")
-    assert (await client.delete(f"/v1/conversations/{conversation}/items/{items[2]['id']}")).status_code == 200
-    assert (await ask(client, conversation, "go on")).status_code == 200
+
+
+async def test_an_output_whose_call_was_deleted_stays_and_is_not_read(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "mine", "arguments": "{}", "id": "fc_mine"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "forty-two", "id": "fco_mine"}
+    conversation = await new(client, user("call it"), call, output)
+    await respond(client, conversation, "with it")
+    assert "forty-two" in json.dumps(upstream.requests[-1]["messages"])
+    assert (await client.delete(f"/v1/conversations/{conversation}/items/fc_mine")).status_code == 200
+    await respond(client, conversation, "without it")
+    assert "forty-two" not in json.dumps(upstream.requests[-1]["messages"])
+    assert "fco_mine" in [item["id"] for item in await items_of(client, conversation)]
+    path = f"/v1/conversations/{conversation}/items"
+    again = await client.post(path, json={"items": [{**output, "id": "fco_again"}]})
+    is_error(again, 400, "unknown_tool_call", "items[0].call_id")
+    # A new call under the same id is another one.
+    ids = {"call": "fc_new", "output": "fco_new"}
+    both = [{**call, "id": ids["call"]}, {**output, "id": ids["output"], "output": "forty-three"}]
+    assert (await client.post(path, json={"items": both})).status_code == 200
+    await respond(client, conversation, "and with the new one")
+    told = json.dumps(upstream.requests[-1]["messages"])
+    assert ("forty-three" in told, "forty-two" in told) == (True, False)
+
+
+async def test_a_call_whose_output_was_deleted_has_to_be_answered_again(client: httpx.AsyncClient) -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "mine", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "42", "id": "fco_mine"}
+    conversation = await new(client, call, output)
+    assert (await client.delete(f"/v1/conversations/{conversation}/items/fco_mine")).status_code == 200
+    is_error(await ask(client, conversation, "go on"), 400, "missing_tool_output", "input")
+    assert (await ask(client, conversation, [output, user("go on")])).status_code == 200
 
 
 async def test_calls_and_outputs_may_be_added_by_the_client(client: httpx.AsyncClient, upstream: Upstream) -> None:
@@ -569,6 +599,36 @@ async def test_calls_and_outputs_may_be_added_by_the_client(client: httpx.AsyncC
     assert added.json()["data"][0]["id"].startswith("fco_")
     assert (await ask(client, conversation, "and?")).status_code == 200
     assert "42" in json.dumps(upstream.requests[-1]["messages"])
+
+
+async def test_an_output_is_added_once_behind_its_call(client: httpx.AsyncClient) -> None:
+    """What no turn could go on from is refused when it is added, and nothing of the request is there."""
+    call = {"type": "function_call", "call_id": "c1", "name": "mine", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+    unknown, doubled = "unknown_tool_call", "duplicate_tool_output"
+    bad: list[tuple[list[Json], str, int]] = [
+        ([output], unknown, 0),
+        ([user("x"), output, call], unknown, 1),
+        ([{**call, "status": "incomplete"}, output], unknown, 1),
+        ([call, output, output], doubled, 2),
+        ([call, call], "invalid_value", 1),
+    ]
+    conversation = await new(client, user("before"))
+    path = f"/v1/conversations/{conversation}/items"
+    for items, code, index in bad:
+        for url in ("/v1/conversations", path):
+            is_error(await client.post(url, json={"items": items}), 400, code, f"items[{index}].call_id")
+    assert texts(await items_of(client, conversation)) == ["before"]
+
+    assert (await client.post(path, json={"items": [call]})).status_code == 200
+    is_error(await client.post(path, json={"items": [user("x"), call]}), 400, "invalid_value", "items[1].call_id")
+    named = {**output, "id": "fco_mine"}
+    for _ in range(2):
+        # The same item a second time is there already.
+        assert (await client.post(path, json={"items": [named]})).status_code == 200
+    is_error(await client.post(path, json={"items": [output]}), 400, doubled, "items[0].call_id")
+    assert (await client.post(path, json={"items": [call, output]})).status_code == 200
+    assert (await ask(client, conversation, "and?")).status_code == 200
 
 
 async def test_hosted_tools_leave_their_calls_and_results(client: httpx.AsyncClient, upstream: Upstream) -> None:
@@ -607,6 +667,45 @@ async def test_an_approval_is_given_in_the_conversation(client: httpx.AsyncClien
     done = await respond(client, conversation, [word], tools=HOSTED)
     assert [item["type"] for item in done["output"]] == ["function_call", "function_call_output", "message"]
     is_error(await ask(client, conversation, [word], tools=HOSTED), 409, "approval_already_answered")
+
+
+async def test_the_tools_of_an_mcp_server_are_listed_once_in_a_conversation(
+    client: httpx.AsyncClient, upstream: Upstream, stack: Stack
+) -> None:
+    """As long as the list is among its items, and the server is the same."""
+
+    async def types(prompt: str, **tool: Any) -> list[str]:
+        script = upstream.says(prompt, calls(("c", "add", {"a": 1, "b": 1})))
+        script.turns.append(Script(words=2))
+        response = await respond(client, conversation, prompt, tools=[{**calc, **tool}])
+        return [item["type"] for item in response["output"]]
+
+    calc = {"type": "mcp", "server_label": "calc", "require_approval": "never"}
+    conversation = await new(client)
+    listed, known = ["mcp_list_tools", "mcp_call", "message"], ["mcp_call", "message"]
+    assert await types("list it") == listed
+    await flush(stack)
+    assert await types("known by now") == known
+    items = await items_of(client, conversation)
+    assert sum(item["type"] == "mcp_list_tools" for item in items) == 1
+    elsewhere = {"server_url": stack.mcp_url, "authorization": TOKEN}
+    assert await types("at another address", **elsewhere) == listed
+    assert await types("and there again", **elsewhere) == known
+    for item in await items_of(client, conversation):
+        if item["type"] == "mcp_list_tools":
+            await client.delete(f"/v1/conversations/{conversation}/items/{item['id']}")
+    assert await types("the list is gone") == listed
+
+
+async def test_a_list_of_tools_that_a_client_wrote_is_asked_for_again(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    script = upstream.says("whose list", calls(("c", "add", {"a": 1, "b": 1})))
+    script.turns.append(Script(words=2))
+    forged = {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "calc", "tools": [{"name": "sub"}]}
+    calc = {"type": "mcp", "server_label": "calc", "require_approval": "never"}
+    response = await respond(client, await new(client, forged), "whose list", tools=[calc])
+    assert [item["type"] for item in response["output"]] == ["mcp_list_tools", "mcp_call", "message"]
 
 
 # --- items
@@ -899,6 +998,16 @@ def test_the_characters_of_what_is_deleted_are_free_again() -> None:
     assert known.state.characters == 0
 
 
+def test_what_an_earlier_version_let_in_stays_in_and_is_not_read() -> None:
+    """The handler of an update runs again at each replay: only its validator may refuse what was taken once."""
+    known = conversation()
+    output = {"type": "function_call_output", "id": "fco_1", "call_id": "c1", "output": "x"}
+    assert refusal(known.check_addition, [output]) == "unknown_tool_call"
+    known.add([output])
+    assert [item["id"] for item in known.state.items] == ["fco_1"]
+    assert remembered(known.state) is None
+
+
 def test_what_a_response_reads_is_in_turns() -> None:
     def entry(id: str, response_id: str | None = None, is_output: bool = False) -> Entry:
         return Entry(item={"type": "message", "id": id}, response_id=response_id, is_output=is_output)
@@ -909,6 +1018,45 @@ def test_what_a_response_reads_is_in_turns() -> None:
     turns = [([i["id"] for i in turn.input], [i["id"] for i in turn.output]) for turn in found.turns]
     assert turns == [(["a", "b"], ["c", "d"]), ([], ["e"])]
     assert remembered(conversation().state) is None
+
+
+def test_what_a_summary_stands_for_is_not_carried_along() -> None:
+    def entry(id: str, role: str | None = None, kind: str = "message") -> Entry:
+        return Entry(item={"type": kind, "id": id, **({"role": role} if role else {})})
+
+    before = [entry("rules", "developer"), entry("old", "user"), entry("said", "assistant")]
+    asked = [entry("asked", "user"), entry("and", "user"), entry("thought", kind="reasoning")]
+    notes = [entry("first", kind="compaction"), entry("go on", "user"), entry("notes", kind="compaction")]
+    found = remembered(conversation(entries=[*before, *asked, *notes[:1], entry("new", "assistant")]).state)
+    assert found is not None
+    assert [item["id"] for item in found.turns[0].input] == ["rules", "asked", "and", "first", "new"]
+    found = remembered(conversation(entries=[*before, *asked, *notes]).state)
+    assert found is not None
+    assert [item["id"] for item in found.turns[0].input] == ["rules", "go on", "notes"]
+
+
+async def test_a_conversation_goes_on_from_its_summary(
+    client: httpx.AsyncClient, upstream: Upstream, stack: Stack
+) -> None:
+    """What the summary replaced stays in the list, and is in no start any more."""
+    upstream.says(ORDER, Script(literal="The notes."))
+    upstream.says("much of it", Script(words=3))
+    answer = upstream.says("after the notes", Script(words=3))
+    conversation = await new(client, *(user(f"old {i} " + "filler " * 400) for i in range(4)), answered())
+    managed = [{"type": "compaction", "compact_threshold": 1000}]
+    first = await respond(client, conversation, "much of it", context_management=managed)
+    assert [item["type"] for item in first["output"]] == ["compaction", "message"]
+    second = await respond(client, conversation, "after the notes")
+    assert second["output"][0]["content"][0]["text"] == answer.text
+    told = "".join(shown(upstream))
+    assert ("The notes." in told, "old 0" in told) == (True, False)
+    assert len(await items_of(client, conversation)) == 10
+    progress = await (await connect(stack)).get_workflow_handle(second["id"]).query("progress", result_type=Progress)
+    assert "old 0" not in progress.model_dump_json()
+
+
+def answered() -> Json:
+    return {"role": "assistant", "content": "Noted."}
 
 
 async def _true(condition: bool) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import redis.asyncio as aioredis
 
-from tests.stack import Stack
+from open_responses.ids import member_id, new_id
+from tests.keyed import bearer, key_block, keyed_api
+from tests.stack import Stack, until
 from tests.test_api import is_error
 from tests.upstream import Script, Upstream, calls
 
@@ -78,6 +81,45 @@ async def test_what_is_unknown_or_not_stored_is_refused_before_anything_starts(
     for reference in ("msg_" + "0" * 53, "nonsense", unstored["output"][0]["id"]):
         answer = await client.post("/v1/responses", json={"model": "fake", "input": [{"id": reference}]})
         is_error(answer, 400, "item_not_found", "input[0].id")
+
+
+async def test_what_is_still_written_can_be_named_at_its_end(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    held = upstream.says("still written", Script(words=3, hold_after=1))
+    upstream.says("named at last", Script(words=1))
+    running = await respond(client, input="still written", background=True)
+    await asyncio.wait_for(held.held.wait(), 20)
+    ids = [member_id("msg_", running["id"], index) for index in (0, 7)]
+    for item_id in ids:
+        # Whether there will be an eighth item, nobody knows yet.
+        answer = await client.post("/v1/responses", json={"model": "fake", "input": [{"id": item_id}]})
+        is_error(answer, 400, "item_in_progress", "input[0].id")
+    given = (await client.get(f"/v1/responses/{running['id']}/input_items")).json()["data"][0]["id"]
+    await respond(client, input=[{"id": given}, user("named at last")])
+    held.released.set()
+
+    async def ended() -> bool:
+        return (await client.get(f"/v1/responses/{running['id']}")).json()["status"] == "completed"
+
+    await until(ended)
+    await respond(client, input=[{"id": ids[0]}, user("named at last")])
+    answer = await client.post("/v1/responses", json={"model": "fake", "input": [{"id": ids[1]}]})
+    is_error(answer, 400, "item_not_found", "input[0].id")
+
+
+async def test_what_another_tenant_still_writes_looks_unknown(stack: Stack, upstream: Upstream) -> None:
+    held = upstream.says("written by the owner", Script(words=3, hold_after=1))
+    async with keyed_api(stack, key_block("owner", "owner-r"), key_block("stranger", "stranger-r")) as api:
+        body = {"model": "fake", "input": "written by the owner", "background": True}
+        running = (await api.post("/v1/responses", json=body, headers=bearer("owner-r"))).json()
+        await asyncio.wait_for(held.held.wait(), 20)
+        seen = []
+        for item_id in (member_id("msg_", running["id"], 0), member_id("msg_", new_id("resp_"), 0)):
+            asked = {"model": "fake", "input": [{"id": item_id}]}
+            answer = await api.post("/v1/responses", json=asked, headers=bearer("stranger-r"))
+            is_error(answer, 400, "item_not_found", "input[0].id")
+            seen.append(answer.text.replace(item_id, "<id>"))
+        assert seen[0] == seen[1]
+        held.released.set()
 
 
 def user(text: str) -> dict[str, Any]:
