@@ -1,47 +1,47 @@
-"""`/v1/models`: what can be asked for."""
+"""`/v1/models`: what can be asked for. The providers' own lists come from Redis, where a worker puts them."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.app_state import state_of
 from api.auth import Caller, caller_of
-from open_responses.config import RouteConfig
 from open_responses.errors import ModelNotFound
+from open_responses.io.model_lists import ModelLists
 from open_responses.json_types import JsonObject
+from open_responses.offered_models import OfferedModel, offered_model, offered_models, reached_providers
 
 router = APIRouter(prefix="/v1/models")
-
-_PATTERN = frozenset("*?[")
 
 
 @router.get("")
 async def list_models(request: Request) -> JSONResponse:
-    """The routes' models. Patterns are left out: they are not names that one could ask for."""
-    caller = caller_of(request)
-    routes = [
-        route
-        for route in state_of(request).settings.config.routes
-        if not set(route.model) & _PATTERN and _may_use(caller, route.model)
-    ]
-    named = {route.model: _model(route.model, route) for route in reversed(routes)}
-    return JSONResponse({"object": "list", "data": [named[model] for model in dict.fromkeys(r.model for r in routes)]})
+    """The names in the routes, and those that providers list and a route takes. Patterns are not names."""
+    caller, state = caller_of(request), state_of(request)
+    config = state.settings.config
+    lists = await ModelLists(state.redis).read(reached_providers(config))
+    offered = [_told(model) for model in offered_models(config, lists) if _may_use(caller, model.id)]
+    return JSONResponse({"object": "list", "data": offered})
 
 
 @router.get("/{model:path}")
 async def get_model(request: Request, model: str) -> JSONResponse:
-    """A model that some route takes, by its name or by a pattern."""
-    caller = caller_of(request)
-    route = state_of(request).settings.config.route(model)
+    """A model that some route takes, by its name or by a pattern; as in the list, where it is there."""
+    caller, state = caller_of(request), state_of(request)
+    config = state.settings.config
+    route = config.route(model)
     if route is None or not _may_use(caller, model):
         raise ModelNotFound(f"The model {model[:80]!r} does not exist here.", param="model")
-    return JSONResponse(_model(model, route))
+    lists = await ModelLists(state.redis).read([config.provider(route.provider)])
+    return JSONResponse(_told(offered_model(route, model, lists)))
 
 
 def _may_use(caller: Caller, model: str) -> bool:
     return caller.key is None or caller.key.allows_model(model)
 
 
-def _model(name: str, route: RouteConfig) -> JsonObject:
-    return {"id": name, "object": "model", "created": 0, "owned_by": route.provider}
+def _told(model: OfferedModel) -> JsonObject:
+    return {"object": "model", **asdict(model)}

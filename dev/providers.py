@@ -16,9 +16,9 @@ import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,10 +26,11 @@ import httpx
 from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
 from open_responses.config import BUILT_IN_PROVIDERS, BUILT_IN_ROUTES, Config, ProviderConfig, RouteConfig
-from open_responses.contracts import Provider, SampleCall
+from open_responses.contracts import ListsModels, Provider, SampleCall
 from open_responses.deltas import Finish, TextDelta
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken
 from open_responses.io.settings import ConfigError, load_settings
+from open_responses.offered_models import is_pattern
 from open_responses.requests import CreateResponse
 
 _CALL_SECONDS = 10.0
@@ -39,7 +40,6 @@ _SAMPLE_SECONDS = 60.0
 _SAMPLE_TOKENS = 16
 _NAMES_SHOWN = 3
 _NOTHING = "—"
-_WILD = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,13 @@ class _BadAdapter(Exception):
 async def _run(config: Config, environ: Mapping[str, str], *, sample: bool) -> int:
     keys = _Keys(config, environ)
     async with open_http_client() as http:
+        http.event_hooks = {"response": [_note_status]}
         try:
             adapters = build_providers(config, http, environ)
         except ValueError as error:
             raise _BadAdapter(str(error)) from error
-        rows = await asyncio.gather(*(_called(http, config, one, keys) for one in config.providers))
+        called = (_called(http, config, one, adapters[one.name], keys) for one in config.providers)
+        rows = await asyncio.gather(*called)
         _print(("provider", "adapter", "base_url", "key", "reachable", "models", "ms"), rows, keys)
         if sample:
             asked = await asyncio.gather(*(_sampled(one, config, adapters, keys) for one in _concrete(config)))
@@ -121,13 +123,24 @@ class _Answer:
     models: Sequence[str] | None = None
 
 
-async def _called(http: httpx.AsyncClient, config: Config, provider: ProviderConfig, keys: _Keys) -> Row:
+_statuses: ContextVar[list[int]] = ContextVar("statuses")
+
+
+async def _note_status(response: httpx.Response) -> None:
+    """Adapters answer with models or with errors of ours; an operator wants to know what HTTP said."""
+    if (statuses := _statuses.get(None)) is not None:
+        statuses.append(response.status_code)
+
+
+async def _called(
+    http: httpx.AsyncClient, config: Config, provider: ProviderConfig, adapter: Provider, keys: _Keys
+) -> Row:
     about = (provider.name, provider.adapter, _without_userinfo(provider.base_url), keys.told(provider))
     is_built_in = provider in BUILT_IN_PROVIDERS
     if is_built_in and keys.lacks(provider):
         return Row((*about, "no key", _NOTHING, _NOTHING), is_good=True)
     began = time.perf_counter()
-    answer = await _answer(http, provider, keys.of(provider))
+    answer = await _answer(http, provider, adapter, keys.of(provider))
     milliseconds = _milliseconds(time.perf_counter() - began)
     is_wanted = not is_built_in or keys.of(provider) is not None or _is_used(config, provider)
     is_good = answer.is_good or keys.lacks(provider) or not is_wanted
@@ -141,22 +154,36 @@ def _is_used(config: Config, provider: ProviderConfig) -> bool:
     return any(route is not None and route.provider == provider.name for route in [*own, *fallbacks])
 
 
-async def _answer(http: httpx.AsyncClient, provider: ProviderConfig, key: str | None) -> _Answer:
-    path, headers = _models_call(provider.adapter, key)
+async def _answer(http: httpx.AsyncClient, provider: ProviderConfig, adapter: Provider, key: str | None) -> _Answer:
+    statuses: list[int] = []
+    _statuses.set(statuses)
+    models: list[str] | None = None
+    failure: Exception | None = None
     try:
         async with asyncio.timeout(_CALL_SECONDS):
-            response = await http.get(provider.base_url.rstrip("/") + path, headers=headers, timeout=None)
+            if isinstance(adapter, ListsModels):
+                models = sorted(str(model.id) for model in await adapter.list_models())
+            else:
+                # An API of which nothing is known here: the address itself, without the key.
+                await http.get(provider.base_url, timeout=None)
     except TimeoutError:
         return _Answer(f"no answer in {_CALL_SECONDS:.0f} s", is_good=False)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return _Answer(_in_words(error), is_good=False)
-    status = response.status_code
+    except Exception as error:  # noqa: BLE001 - the border to an adapter that may be somebody else's
+        failure = error
+    if failure is not None and (not statuses or isinstance(failure.__cause__ or failure, httpx.HTTPError)):
+        return _Answer(_in_words(failure), is_good=False)
+    if not statuses:
+        # The adapter has a client of its own.
+        return _Answer("listed", is_good=True, models=models)
+    return _read(statuses[-1], models, key, lists=isinstance(adapter, ListsModels))
+
+
+def _read(status: int, models: Sequence[str] | None, key: str | None, *, lists: bool) -> _Answer:
     said = f"HTTP {status}"
-    if ":" in provider.adapter:
-        # An API of which nothing is known here: whatever it answers, it is there.
+    if not lists:
+        # Whatever it answers, it is there.
         return _Answer(said, is_good=status < 500)
     if status == HTTPStatus.OK:
-        models = _models_in(response)
         return _Answer(said if models is not None else f"{said}, but no list of models", models is not None, models)
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
         # Some servers of the same API list no models.
@@ -166,34 +193,6 @@ async def _answer(http: httpx.AsyncClient, provider: ProviderConfig, key: str | 
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return _Answer(f"{said}: {'the key is refused' if key else 'it wants a key'}", is_good=False)
     return _Answer(f"{said}: {_phrase(status)}", is_good=False)
-
-
-def _models_call(adapter: str, key: str | None) -> tuple[str, dict[str, str]]:
-    """(path, headers); of an adapter that is not built in, the address itself, without the key."""
-    bearer = {"Authorization": f"Bearer {key}"} if key else {}
-    match adapter:
-        case "openai" | "openai-chat":
-            return "/models", bearer
-        case "anthropic":
-            return "/v1/models?limit=1000", {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
-        case "gemini":
-            return "/v1beta/models?pageSize=1000", {"x-goog-api-key": key} if key else {}
-        case "ollama":
-            return "/api/tags", bearer
-    return "", {}
-
-
-def _models_in(response: httpx.Response) -> list[str] | None:
-    """The names: `data[].id`, `models[].name`, or an array of the former."""
-    try:
-        body: Any = response.json()
-    except ValueError:
-        return None
-    listed = (body.get("data") or body.get("models") or []) if isinstance(body, dict) else body
-    if not isinstance(listed, list) or (isinstance(body, dict) and not {"data", "models"} & body.keys()):
-        return None
-    named = [one.get("id") or one.get("name") for one in listed if isinstance(one, dict)]
-    return sorted(str(name).removeprefix("models/") for name in named if name)
 
 
 def _told(models: Sequence[str] | None) -> str:
@@ -225,6 +224,8 @@ def _in_words(error: Exception) -> str:
                 return "no TLS there"
             case httpx.TimeoutException():
                 return "no answer in time"
+            case OpenResponsesError() if cause.__cause__ is None:
+                return cause.message
             case httpx.InvalidURL() | httpx.UnsupportedProtocol():
                 return "base_url is no address"
             case ValueError():
@@ -246,7 +247,7 @@ def _without_userinfo(url: str) -> str:
 
 def _concrete(config: Config) -> list[RouteConfig]:
     """The routes that name one model, and win for it."""
-    return [r for r in config.routes if not _WILD & set(r.model) and config.route(r.model) is r]
+    return [r for r in config.routes if not is_pattern(r) and config.route(r.model) is r]
 
 
 async def _sampled(route: RouteConfig, config: Config, adapters: Mapping[str, Provider], keys: _Keys) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from open_responses.deltas import Delta, Usage
 from open_responses.errors import OpenResponsesError
@@ -52,6 +52,39 @@ class Provider(Protocol):
         ...
 
     def sample(self, call: SampleCall) -> AsyncIterator[Delta]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model as its provider lists it: `id` is what a request of that provider would name.
+
+    `created` is in Unix seconds. Both others are None where the provider does not say.
+    """
+
+    id: str
+    created: int | None = None
+    owned_by: str | None = None
+
+
+@runtime_checkable
+class ListsModels(Protocol):
+    """What a `Provider` may have besides: its upstream's own list of models, asked for with the configured key."""
+
+    async def list_models(self) -> Sequence[ListedModel]:
+        """All that can be sampled, as far as the upstream tells. Raises the `ProviderError` family."""
+        ...
+
+
+@runtime_checkable
+class CancelsAnswers(Protocol):
+    """What a `Provider` may have besides, where an answer is generated whoever listens (`resume_of`: `background`)."""
+
+    async def cancel(self, call: SampleCall) -> None:
+        """End the answer that `call.resume_token` stands for: its response was cancelled, or nobody will read it.
+
+        Called at most once for a sample, and given a few seconds. What it raises is logged and changes nothing.
+        """
+        ...
 
 
 class ToolError(Exception):

@@ -80,6 +80,9 @@ base_url = "http://127.0.0.1:{parley}"
 model = "parley-*"
 provider = "parley"
 [[routes]]
+model = "vendor/*"
+provider = "fake"
+[[routes]]
 model = "fake-small"
 provider = "fake"
 context_window = 400

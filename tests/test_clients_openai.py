@@ -382,3 +382,22 @@ async def test_what_cannot_get_better_is_not_tried_again(stack: Stack) -> None:
         with pytest.raises(openai.BadRequestError):
             await client.responses.create(model="fake", input="x", temperature=9)
     assert len(front.times) == 1
+
+
+# --- models
+
+
+async def test_models_are_listed_and_retrieved_by_names_with_slashes(sdk: AsyncOpenAI, stack: Stack) -> None:
+    name = "vendor/model-with/slashes"
+
+    async def is_listed() -> bool:
+        return name in [model.id async for model in sdk.models.list()]
+
+    await until(is_listed, 40)
+    model = await sdk.models.retrieve(name)
+    assert (model.id, model.object, model.created, model.owned_by) == (name, "model", 1754425777, "system")
+    found, page = await with_sync(stack, lambda client: (client.models.retrieve(name), client.models.list()))
+    assert found == model
+    assert model in page.data
+    with pytest.raises(openai.NotFoundError):
+        await sdk.models.retrieve("of-nobody/at-all")

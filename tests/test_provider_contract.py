@@ -14,7 +14,7 @@ import pytest_asyncio
 from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
 from open_responses.config import Config, ProviderConfig
-from open_responses.contracts import Provider, Resume, SampleCall
+from open_responses.contracts import ListedModel, Provider, Resume, SampleCall
 from open_responses.deltas import Delta, Finish, TextAnnotation, TextDelta, ToolCallDelta, Usage
 from open_responses.errors import ProviderUnavailable
 from open_responses.testing.delta_checks import check_stream
@@ -81,9 +81,16 @@ def _called(index: int, call_id: str, name: str, *pieces: str) -> list[dict[str,
     return [added, *words, _event("response.output_item.done", index, item=whole)]
 
 
+_OPENAI_MODELS = Canned(
+    b'{"object": "list", "data": [{"id": "gpt-5", "object": "model", "created": 1754425777, "owned_by": "system"},'
+    b' {"id": "openai/gpt-4:free", "object": "model", "created": 1692901234}]}'
+)
+
+
 class TestOpenAIResponses(Ours):
     kind = "openai"
     path = "/v1"
+    models = _OPENAI_MODELS
     text = canned(sse(_created(), *_spoken(0), _completed(), named=True))
     tool_calls = canned(
         sse(
@@ -145,6 +152,7 @@ def _chat_call(index: int, arguments: str, call_id: str | None = None, name: str
 class TestOpenAIChat(Ours):
     kind = "openai-chat"
     path = "/v1"
+    models = _OPENAI_MODELS
     text = canned(sse(*_CHAT_TEXT, done=True))
     tool_calls = canned(
         sse(
@@ -206,6 +214,10 @@ class TestAnthropic(Ours):
     kind = "anthropic"
     model = "claude-sonnet-4-5"
     moving = frozenset({"cache_control"})
+    models = Canned(
+        b'{"data": [{"type": "model", "id": "claude-opus-4-6", "created_at": "2026-02-04T00:00:00Z"},'
+        b' {"type": "model", "id": "claude-a", "created_at": "1970-01-01T00:00:00Z"}], "has_more": false}'
+    )
     text = _message(*_said(0))
     tool_calls = _message(
         *_used(0, "toolu_a", "get_weather", '{"city":', '"Oslo"}'), *_used(1, "toolu_b", "get_time"), reason="tool_use"
@@ -235,6 +247,11 @@ _GEMINI_TEXT = [_parts({"text": "Hello "}), _parts({"text": "you"}, finish="STOP
 class TestGemini(Ours):
     kind = "gemini"
     model = "gemini-3-flash"
+    models = Canned(
+        b'{"models": [{"name": "models/gemini-3-flash", "supportedGenerationMethods": ["generateContent"]},'
+        b' {"name": "models/gemini-embedding-001", "supportedGenerationMethods": ["embedContent"]},'
+        b' {"name": "models/gemma-3-27b-it", "supportedGenerationMethods": ["generateContent", "countTokens"]}]}'
+    )
     text = canned(sse(*_GEMINI_TEXT))
     tool_calls = canned(
         sse(
@@ -267,6 +284,10 @@ def _lines(*messages: dict[str, Any], end: dict[str, Any] | None = None) -> Cann
 
 class TestOllama(Ours):
     kind = "ollama"
+    models = Canned(
+        b'{"models": [{"name": "gemma3:latest", "model": "gemma3:latest", "modified_at": "2025-10-03T23:34:03-07:00"},'
+        b' {"name": "hf.co/a/b:Q4_K_M", "model": "hf.co/a/b:Q4_K_M", "modified_at": "2025-10-03T23:34:03Z"}]}'
+    )
     text = _lines({"content": "Hello "}, {"content": "you"})
     tool_calls = _lines(
         {"tool_calls": [{"function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}]},
@@ -286,6 +307,7 @@ class Broken(ProviderContract):
     tool_calls = Canned(b"calls")
     reasoning = Canned(b"thinks")
     error_in_stream = Canned(b"fails")
+    models = Canned(b"lists")
     patience_seconds = 0.3
 
     @asynccontextmanager
@@ -304,6 +326,9 @@ class Careless:
         yield ToolCallDelta(0, "{}")
         yield Finish("stop", Usage(input_tokens=1, cached_tokens=2))
         yield TextDelta("and another thing")
+
+    async def list_models(self) -> list[ListedModel]:
+        return [ListedModel("one"), ListedModel("/a/path")]
 
 
 async def test_a_careless_adapter_passes_next_to_nothing() -> None:

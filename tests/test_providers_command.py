@@ -15,6 +15,8 @@ import pytest
 
 from dev.providers import main
 from dev.services import free_port
+from open_responses.contracts import ListedModel
+from open_responses.errors import ProviderRejected
 from tests.wire import Answer, Wire, refusal, sse
 
 KEY = "sk-hush-0123456789"
@@ -201,6 +203,29 @@ async def test_an_adapter_of_your_own_is_there_if_its_address_answers(told: Comm
     assert "—" in said.line("own")
     assert KEY not in json.dumps(wire.requests[0].headers)
     assert said.code == 0
+
+
+class Listing:
+    """An adapter that lists by itself, without our HTTP client."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    async def list_models(self) -> list[ListedModel]:
+        return [ListedModel("m2"), ListedModel("m1")]
+
+
+class Refusing(Listing):
+    async def list_models(self) -> list[ListedModel]:
+        raise ProviderRejected(f"not with {KEY}")
+
+
+async def test_an_adapter_of_your_own_may_list_its_models(told: Command) -> None:
+    config = provider("own", "tests.test_providers_command:Listing", "http://127.0.0.1:1")
+    config += provider("not", "tests.test_providers_command:Refusing", "http://127.0.0.1:1", 'api_key_env = "A_KEY"')
+    said = await told(config, A_KEY=KEY)
+    assert "2: m1, m2" in said.line("own")
+    assert "not with …" in said.line("not")
+    assert said.code == 1
 
 
 async def test_a_sample_is_asked_of_each_route_that_names_one_model(told: Command) -> None:

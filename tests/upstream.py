@@ -1,4 +1,4 @@
-"""A fake provider over a real socket, in the wire format of `/v1/chat/completions`.
+"""A fake provider over a real socket, in the wire format of `/v1/chat/completions`, and of `/v1/models`.
 
 What it does is looked up by the last user message: `upstream.says("tell", Script(words=50))`. Attempt i of a
 conversation suffers `faults[i]`. A trailing assistant message is continued at the character where it ends, so that
@@ -64,6 +64,10 @@ class Upstream:
         self.requests: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
         self.heads: deque[str] = deque(maxlen=_REMEMBERED)
         self.scripts: dict[str, Script] = {}
+        self.models: list[dict[str, Any]] = [
+            {"id": name, "object": "model", "created": created, "owned_by": "system"}
+            for name, created in (("vendor/model-with/slashes", 1754425777), ("vendor/second", 0), ("whisper-1", 1))
+        ]
         self.port = 0
         self._server: asyncio.Server | None = None
 
@@ -88,6 +92,9 @@ class Upstream:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"GET /v1/models "):
+                await _reply(writer, {"object": "list", "data": self.models})
+                return
             fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if line)
             length = {name.lower(): value for name, value in fields.items()}.get("content-length", "0")
             body = json.loads(await reader.readexactly(int(length)))
@@ -149,6 +156,13 @@ class Upstream:
         last = {"model": "fake", "choices": [], "usage": usage}
         writer.write(f"data: {json.dumps(end)}\n\ndata: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
         await writer.drain()
+
+
+async def _reply(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+    data = json.dumps(body).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    writer.write(head.encode() + data)
+    await writer.drain()
 
 
 async def _refuse(writer: asyncio.StreamWriter, fault: Fault) -> None:

@@ -3,6 +3,8 @@
     vendors.says("tell", Spoken(words=50, thoughts=4))       # one script for all four: whoever asks with this prompt
     vendors.asked("anthropic", "tell")                       # the requests' bodies
 
+Each lists its models, Anthropic and Gemini on pages of two, however many are asked for.
+
 Scripts are those of `tests/upstream.py`, with thoughts before the text. Words, thoughts and pieces of arguments are
 counted together by `hold_after` and by a fault's `after`. What a vendor refuses is refused here too, with its own
 words: signatures that are missing, changed or another's, thoughts without an answer, a prefill that it does not take.
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from tests.upstream import Fault, Script
 
@@ -53,12 +56,15 @@ class VendorFault(Fault):
 class Spoken(Script):
     """A script with words of thought before the text. `seal` is what the vendor wants back with them.
 
-    `rereadings` counts the requests that read an answer again, which suffer `reread_faults`.
+    `rereadings` counts the requests that read an answer again, which suffer `reread_faults`; `cancellations`, those
+    that end it.
     """
 
     thoughts: int = 0
     seal: str = ""
     rereadings: int = 0
+    cancellations: int = 0
+    cancel_status: int = 200
     reread_faults: list[Fault | None] = field(default_factory=list)
 
     @property
@@ -123,12 +129,17 @@ class Generation:
 
     async def run(self, live: AsyncGenerator[Piece, None], fault: Fault | None) -> None:
         async for piece in live:
+            if self.is_over:
+                return
             if isinstance(fault, VendorFault) and fault.error and len(self.pieces) >= fault.after:
                 self.error = fault.error
                 break
             self.pieces.append(piece)
             async with self.grown:
                 self.grown.notify_all()
+        await self.end()
+
+    async def end(self) -> None:
         self.is_over = True
         async with self.grown:
             self.grown.notify_all()
@@ -204,8 +215,13 @@ class Vendors:
             fields = {k.lower(): v for k, v in (line.split(": ", 1) for line in head[1:] if line)}
             body = await reader.readexactly(int(fields.get("content-length", "0")))
             _, name, rest = path.split("/", 2)
-            if method == "GET":
+            if method == "GET" and urlsplit(rest).path == self._vendors[name].models_path:
+                await _reply(writer, 200, self._vendors[name].models(dict(parse_qsl(urlsplit(rest).query))))
+            elif method == "GET":
                 await self._reread(self._generations.get(rest.removeprefix("responses/").split("?")[0]), reader, writer)
+            elif rest.endswith("/cancel"):
+                generation = self._generations.get(rest.removeprefix("responses/").removesuffix("/cancel"))
+                await self._cancel(generation, writer)
             else:
                 await self._answer(self._vendors[name], rest, json.loads(body), reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -250,6 +266,18 @@ class Vendors:
             await self._follow(generation, encoder, fault, reader, writer, recut=False)
             return
         await _stream(vendor.content_type, encoder, pieces, fault, script, reader, writer)
+
+    async def _cancel(self, generation: Generation | None, writer: asyncio.StreamWriter) -> None:
+        if generation is None:
+            await _reply(writer, 404, OpenAI().refusal(404, "no such response", None))
+            return
+        script = generation.script
+        script.cancellations += 1
+        if script.cancel_status != 200:
+            await _reply(writer, script.cancel_status, OpenAI().refusal(script.cancel_status, "fault", None))
+            return
+        await generation.end()
+        await _reply(writer, 200, {"id": generation.id, "object": "response", "status": "cancelled"})
 
     async def _reread(
         self, generation: Generation | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -394,6 +422,11 @@ class Vendor(Protocol):
     name: ClassVar[str]
     path: ClassVar[str]
     content_type: ClassVar[str]
+    models_path: ClassVar[str]
+
+    def models(self, query: dict[str, str]) -> Json:
+        """A page of its list."""
+        ...
 
     def read(self, body: Json) -> Asked: ...
 
@@ -410,6 +443,18 @@ class Vendor(Protocol):
         ...
 
 
+LISTED = {
+    "anthropic": ("claude-sonnet-4-6", "anthropic-lists-1", "anthropic-lists-2", "claude-haiku-4-5", "claude-opus-4-6"),
+    "gemini": ("gemini-3-flash-preview", "gemini-lists-1", "gemini-lists-2"),
+    "openai": ("gpt-5", "openai-lists-1", "openai-lists-2", "whisper-1"),
+    "ollama": ("qwen3:latest", "ollama-lists-1:8b", "ollama-lists-2:latest"),
+}
+"""What each vendor has; to `{vendor}-lists-*` there is a route."""
+LISTED_AT = 1_754_425_777
+_LISTED_MOMENT = "2025-08-05T20:29:37Z"
+_PAGE = 2
+
+
 def _event(event: Json, *, named: bool = True) -> bytes:
     name = f"event: {event['type']}\n" if named else ""
     return f"{name}data: {json.dumps(event)}\n\n".encode()
@@ -420,10 +465,20 @@ class Anthropic:
 
     name: ClassVar[str] = "anthropic"
     path: ClassVar[str] = "v1/messages"
+    models_path: ClassVar[str] = "v1/models"
     content_type: ClassVar[str] = "text/event-stream; charset=utf-8"
 
     def __init__(self) -> None:
         self._thoughts: dict[str, str] = {}
+
+    def models(self, query: dict[str, str]) -> Json:
+        names = LISTED[self.name]
+        begin = names.index(query["after_id"]) + 1 if "after_id" in query else 0
+        page = names[begin : begin + min(_PAGE, int(query.get("limit", 20)))]
+        data = [
+            {"type": "model", "id": name, "display_name": name.title(), "created_at": _LISTED_MOMENT} for name in page
+        ]
+        return {"data": data, "has_more": page[-1] != names[-1], "first_id": page[0], "last_id": page[-1]}
 
     def read(self, body: Json) -> Asked:
         messages = body["messages"]
@@ -571,10 +626,22 @@ class Gemini:
 
     name: ClassVar[str] = "gemini"
     path: ClassVar[str] = r"v1beta/models/[\w.-]+:streamGenerateContent\?alt=sse"
+    models_path: ClassVar[str] = "v1beta/models"
     content_type: ClassVar[str] = "text/event-stream"
 
     def __init__(self) -> None:
         self._seals: set[str] = {SKIP_SIGNATURE}
+
+    def models(self, query: dict[str, str]) -> Json:
+        about = [(name, ["generateContent", "countTokens"]) for name in LISTED[self.name]]
+        about.insert(1, ("gemini-lists-embedding", ["embedContent"]))
+        begin = int(query.get("pageToken", "at=0").removeprefix("at="))
+        models = [
+            {"name": f"models/{name}", "version": "1", "displayName": name, "supportedGenerationMethods": methods}
+            for name, methods in about[begin : begin + _PAGE]
+        ]
+        following = begin + _PAGE
+        return {"models": models, **({"nextPageToken": f"at={following}"} if following < len(about) else {})}
 
     def read(self, body: Json) -> Asked:
         contents = body["contents"]
@@ -671,11 +738,16 @@ class OpenAI:
 
     name: ClassVar[str] = "openai"
     path: ClassVar[str] = "responses"
+    models_path: ClassVar[str] = "models"
     content_type: ClassVar[str] = "text/event-stream; charset=utf-8"
 
     def __init__(self) -> None:
         self._seals: set[str] = set()
         self._reasoned_calls: dict[str, str] = {}
+
+    def models(self, query: dict[str, str]) -> Json:
+        about = {"object": "model", "created": LISTED_AT, "owned_by": "system"}
+        return {"object": "list", "data": [{"id": name, **about} for name in LISTED[self.name]]}
 
     def read(self, body: Json) -> Asked:
         items = body["input"]
@@ -843,7 +915,13 @@ class Ollama:
 
     name: ClassVar[str] = "ollama"
     path: ClassVar[str] = "api/chat"
+    models_path: ClassVar[str] = "api/tags"
     content_type: ClassVar[str] = "application/x-ndjson"
+
+    def models(self, query: dict[str, str]) -> Json:
+        moment = "2025-08-05T13:29:37.409490317-07:00"
+        about = {"modified_at": moment, "size": 3338801804, "digest": "a2af6cc3", "details": {"format": "gguf"}}
+        return {"models": [{"name": name, "model": name, **about} for name in LISTED[self.name]]}
 
     def read(self, body: Json) -> Asked:
         messages = body["messages"]
@@ -929,9 +1007,9 @@ def _tables(port: int) -> Iterator[str]:
 
 
 def configuration(port: int, llama: int) -> str:
-    """Providers and routes `{model}-fake` and, patient for half a second only, `{model}-hasty`; and adapters that the
-    real model is asked by: `smollm2-anthropic`, `smollm2-openai`."""
-    real = ""
+    """Providers and routes `{model}-fake` and, patient for half a second only, `{model}-hasty`; routes to what each
+    lists, `{vendor}-lists-*`; and adapters that the real model is asked by: `smollm2-anthropic`, `smollm2-openai`."""
+    real = "".join(f'[[routes]]\nmodel = "{name}-lists-*"\nprovider = "{name}-fake"\n' for name in VENDORS)
     for adapter, path, settings in (("anthropic", "", 'resume = "prefill"'), ("openai", "/v1", "")):
         name = f"smollm2-{adapter}"
         real += (

@@ -25,9 +25,9 @@ def log(response_id: str) -> str:
 
 
 def state(response_id: str) -> str:
-    """Hash: `fence`, `cancelled`; `turn:{n}` with the result of each turn whose events are all in the log, `resume:{n}`
-    with what a provider's answer can be read again by; `item:{i}` with each output item that is finished, or left open
-    for a tool that runs."""
+    """Hash: `fence`, `cancelled`, `origin` (`Writer.origin` of whoever wrote last); `turn:{n}` with the result of each
+    turn whose events are all in the log, `resume:{n}` with what a provider's answer can be read again by; `item:{i}`
+    with each output item that is finished, or left open for a tool that runs."""
     return f"or:{{{response_id}}}:state"
 
 
@@ -37,7 +37,7 @@ def record(response_id: str) -> str:
 
 
 def channel(response_id: str) -> str:
-    """Channel that carries each event as it is appended."""
+    """Channel that carries each event as it is appended: its writer's origin, a space, and the event."""
     return f"or:{{{response_id}}}:events"
 
 
@@ -54,6 +54,17 @@ def approval(approval_request_id: str) -> str:
 def mcp_tools(digest: str) -> str:
     """String: the tools of an MCP server, for a few minutes. `digest` covers tenant, address and credentials."""
     return f"or:mcp:{digest}"
+
+
+def models(digest: str) -> str:
+    """String: the models that a provider lists, for an hour. `digest` covers its name, adapter and address. All have
+    the same hash tag, so that one command reads several."""
+    return f"or:{{models}}:{digest}"
+
+
+def models_turn(digest: str) -> str:
+    """String: some worker asks that provider for its models, or has a moment ago."""
+    return f"or:{{models}}:{digest}:turn"
 
 
 def breaker(provider: str) -> str:

@@ -30,7 +30,7 @@ from unittest import SkipTest
 
 from open_responses import sealed_reasoning
 from open_responses.config import ProviderConfig
-from open_responses.contracts import Provider, Resume, SampleCall
+from open_responses.contracts import ListedModel, ListsModels, Provider, Resume, SampleCall
 from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, ReasoningSummaryDelta, ResumeToken
 from open_responses.errors import (
     InvalidRequest,
@@ -39,6 +39,7 @@ from open_responses.errors import (
     ProviderError,
     ProviderRateLimited,
 )
+from open_responses.offered_models import is_usable, usable
 from open_responses.testing.delta_checks import check_stream, fail, items_of, text_of
 from open_responses.testing.loopback import Asked, Canned, Loopback
 from open_responses.testing.prefixes import difference, without
@@ -66,7 +67,8 @@ class ProviderContract:
     - `text`: a plain answer, its text in two pieces or more, to the end;
     - `tool_calls`: a call of `get_weather`, of `get_time`, or of both, with arguments;
     - `reasoning`: reasoning, then text;
-    - `error_in_stream`: an error in the middle of an answer, in your upstream's form.
+    - `error_in_stream`: an error in the middle of an answer, in your upstream's form;
+    - `models`: its list of models, two or more, if your adapter has `list_models`.
 
     `settings` go to the configuration (`resume`, `timeout_seconds` …), `path` is what stands behind the host in
     `base_url`. `moving` are members of a request that mark a place in it and move on with it (Anthropic's breakpoints);
@@ -77,6 +79,7 @@ class ProviderContract:
     tool_calls: ClassVar[Canned | None] = None
     reasoning: ClassVar[Canned | None] = None
     error_in_stream: ClassVar[Canned | None] = None
+    models: ClassVar[Canned | None] = None
 
     model: ClassVar[str] = "model-1"
     path: ClassVar[str] = ""
@@ -302,6 +305,39 @@ class ProviderContract:
         if not isinstance(error, ProviderError) or not error.retryable:
             fail(f"a refused connection is a ProviderUnavailable, and not {error!r}")
 
+    # --- the list of models
+
+    async def test_models_are_listed_by_the_names_that_a_request_has(self) -> None:
+        async with self._serving(_given(self.models, "models")) as (provider, upstream):
+            listed = await _lister(provider).list_models()
+        problems = [f"{model!r} is no ListedModel" for model in listed if not isinstance(model, ListedModel)]
+        problems += [f"{model.id!r} is no name that a client could send" for model in listed if not is_usable(model)]
+        if problems or len({model.id for model in listed}) < 2:
+            fail(problems[0] if problems else f"`models` has two or more; these were listed: {listed}")
+        if [model for model in listed if model not in usable(listed)]:
+            fail("`created` is in Unix seconds, `owned_by` a short text, each None where the upstream does not say")
+        if _KEY not in upstream.asked[0].head:
+            fail("the list is asked for with the configured key")
+
+    async def test_half_a_list_is_no_list(self) -> None:
+        whole = _given(self.models, "models")
+        broken = (replace(whole, body=whole.body[:-2]), replace(whole, breaks=True), Canned(b"<html>", "text/html"))
+        for answer in (*broken, *(Canned(text.encode()) for text in ("null", "7", "{}", '{"data": 7, "models": 7}'))):
+            async with self._serving(answer) as (provider, _):
+                error = await _error_of_list(provider)
+            if not isinstance(error, ProviderError):
+                fail(f"what cannot be read is a ProviderError, and not {error!r}: {answer.body[:40]!r}")
+
+    async def test_a_refused_list_is_an_error_of_the_tree(self) -> None:
+        for status in _STATUSES:
+            async with self._serving(self.refusal(status, f"refused: Bearer {_KEY}")) as (provider, upstream):
+                error = await _error_of_list(provider)
+            _check_refusal(status, error)
+            if len(upstream.asked) != 1:
+                fail(f"an adapter does not try again: a {status} was followed by {len(upstream.asked) - 1} requests")
+            if _KEY in f"{error} {error!r} {error.__cause__!r}":
+                fail(f"the key is in the error that a {status} becomes: {error}")
+
     # --- how it is done
 
     def _config(self, port: int, **more: Any) -> ProviderConfig:
@@ -356,6 +392,23 @@ async def _error_of(provider: Provider, asked: SampleCall) -> OpenResponsesError
     except Exception as error:
         raise AssertionError(f"what fails is a ProviderError or an InvalidRequest, and not {error!r}") from error
     raise AssertionError(f"this is no answer, and was taken for one: {deltas}")
+
+
+def _lister(provider: Provider) -> ListsModels:
+    if not isinstance(provider, ListsModels):
+        raise SkipTest("the adapter has no list_models")
+    return provider
+
+
+async def _error_of_list(provider: Provider) -> OpenResponsesError:
+    lister = _lister(provider)
+    try:
+        listed = await lister.list_models()
+    except OpenResponsesError as error:
+        return error
+    except Exception as error:
+        raise AssertionError(f"what fails is a ProviderError, and not {error!r}") from error
+    raise AssertionError(f"this is no list of models, and was taken for one: {listed}")
 
 
 def _check_refusal(status: int, error: OpenResponsesError) -> None:

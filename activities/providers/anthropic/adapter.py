@@ -18,15 +18,17 @@ from collections.abc import AsyncGenerator
 import httpx
 
 from activities.providers.anthropic.errors import error_of
+from activities.providers.anthropic.model_list import MODELS_PATH, models_on
 from activities.providers.anthropic.models import Model
 from activities.providers.anthropic.request import native_format, request_body
 from activities.providers.anthropic.stream import StreamReader, events
 from activities.providers.failures import Failures
 from activities.providers.keys import Key
+from activities.providers.model_list import read_models
 from activities.providers.tool_choices import is_forced
 from activities.providers.upstream import open_stream
 from open_responses.config import ProviderConfig
-from open_responses.contracts import Resume, SampleCall
+from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
 
 API_VERSION = "2023-06-01"
@@ -70,3 +72,15 @@ class Anthropic:
                     yield delta
             for delta in reader.finish():
                 yield delta
+
+    async def list_models(self) -> list[ListedModel]:
+        """Raises the ProviderError family."""
+        key = Key(self._api_key, is_own=False)
+        return await read_models(
+            self._http,
+            self._config,
+            MODELS_PATH,
+            headers={"anthropic-version": API_VERSION, **key.as_header("x-api-key")},
+            read_error=Failures(self._config, key).read_by(error_of),
+            read_page=models_on,
+        )

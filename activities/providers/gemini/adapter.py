@@ -17,12 +17,14 @@ import httpx
 
 from activities.providers.failures import Failures
 from activities.providers.gemini.errors import error_of
+from activities.providers.gemini.model_list import MODELS_PATH, models_on
 from activities.providers.gemini.request import request_body
 from activities.providers.gemini.stream import ChunkReader, chunks
 from activities.providers.keys import Key
+from activities.providers.model_list import read_models
 from activities.providers.upstream import open_stream
 from open_responses.config import ProviderConfig
-from open_responses.contracts import Resume, SampleCall
+from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
 
 
@@ -56,6 +58,18 @@ class Gemini:
                     yield delta
             for delta in reader.finish():
                 yield delta
+
+    async def list_models(self) -> list[ListedModel]:
+        """Raises the ProviderError family."""
+        key = Key(self._api_key, is_own=False)
+        return await read_models(
+            self._http,
+            self._config,
+            MODELS_PATH,
+            headers=key.as_header("x-goog-api-key"),
+            read_error=Failures(self._config, key).read_by(error_of),
+            read_page=models_on,
+        )
 
 
 def _path(model: str) -> str:

@@ -12,13 +12,15 @@ import httpx
 
 from activities.providers.failures import Failures
 from activities.providers.keys import Key
-from activities.providers.ollama.errors import error_for, hint_to_start
+from activities.providers.model_list import read_models
+from activities.providers.ollama.errors import error_for, error_of_list, hint_to_start
+from activities.providers.ollama.model_list import MODELS_PATH, models_on
 from activities.providers.ollama.request import request_body
 from activities.providers.ollama.stream import LineReader
 from activities.providers.prefill import takes_prefill
 from activities.providers.upstream import ndjson_objects, open_stream
 from open_responses.config import ProviderConfig
-from open_responses.contracts import Resume, SampleCall
+from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
 
 
@@ -54,3 +56,15 @@ class Ollama:
                         yield delta
                 for delta in reader.finish():
                     yield delta
+
+    async def list_models(self) -> list[ListedModel]:
+        """Raises the ProviderError family."""
+        key = Key(self._api_key, is_own=False)
+        return await read_models(
+            self._http,
+            self._config,
+            MODELS_PATH,
+            headers=key.as_bearer(),
+            read_error=Failures(self._config, key).read_by(error_of_list),
+            read_page=models_on,
+        )

@@ -40,6 +40,11 @@ def error_for(
     return error
 
 
+def error_of_list(failures: Failures, status: int, details: Any, retry_after: float | None) -> OpenResponsesError:
+    """Of a request that names no model."""
+    return failures.of(status, message_of(details), retry_after=retry_after)
+
+
 def error_in_stream(model: str, failures: Failures, line: JsonObject) -> OpenResponsesError:
     """The status stands beside the message, in those lines that have one."""
     given = line.get("status_code") or line.get("status")

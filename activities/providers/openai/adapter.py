@@ -1,5 +1,6 @@
-"""OpenAI's Responses API, and other servers of it: `POST /responses` with `stream: true`, and
-`GET /responses/{id}?stream=true` for an answer that broke off.
+"""OpenAI's Responses API, and other servers of it: `POST /responses` with `stream: true`; for an answer in the
+background that broke off, `GET /responses/{id}?stream=true`, and for one that nobody wants, `POST
+/responses/{id}/cancel`.
 
 Source: OpenAI's API reference, Responses.
 """
@@ -12,14 +13,15 @@ from urllib.parse import quote
 
 import httpx
 
-from activities.providers.failures import Failures
+from activities.providers.failures import Failures, transport_errors
 from activities.providers.keys import Key
 from activities.providers.openai.errors import error_of, error_of_resumed
 from activities.providers.openai.request import request_body
 from activities.providers.openai.stream import EventReader, drain, events
+from activities.providers.openai_models import list_openai_models
 from activities.providers.upstream import open_stream
 from open_responses.config import ProviderConfig
-from open_responses.contracts import Resume, SampleCall
+from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta, Finish, Usage
 
 # OpenAI refuses a smaller max_output_tokens.
@@ -58,6 +60,19 @@ class OpenAIResponses:
                     break
             await drain(answer)
             yield reader.finish()
+
+    async def list_models(self) -> list[ListedModel]:
+        """Raises the ProviderError family."""
+        return await list_openai_models(self._http, self._config, self._api_key, error_of)
+
+    async def cancel(self, call: SampleCall) -> None:
+        """End a background response. Does nothing to one that has ended. Raises the ProviderError family."""
+        key = Key.of(call, self._api_key)
+        path = f"/responses/{quote(call.resume_token or '', safe='')}/cancel"
+        with transport_errors(self._config):
+            answer = await self._http.post(self._config.base_url.rstrip("/") + path, headers=key.as_bearer())
+        if answer.status_code != 200:
+            raise Failures(self._config, key).read_by(error_of)(answer.status_code, answer.content, answer.headers)
 
     def _opened(
         self, call: SampleCall, key: Key, failures: Failures

@@ -17,10 +17,11 @@ from activities.providers.openai_chat.dialects import dialect_of
 from activities.providers.openai_chat.errors import error_of
 from activities.providers.openai_chat.request import request_body
 from activities.providers.openai_chat.stream import ChunkReader, chunks
+from activities.providers.openai_models import list_openai_models
 from activities.providers.prefill import takes_prefill
 from activities.providers.upstream import open_stream
 from open_responses.config import ProviderConfig
-from open_responses.contracts import Resume, SampleCall
+from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
 
 
@@ -55,3 +56,7 @@ class OpenAIChat:
                     yield delta
             for delta in reader.finish():
                 yield delta
+
+    async def list_models(self) -> list[ListedModel]:
+        """Raises the ProviderError family."""
+        return await list_openai_models(self._http, self._config, self._api_key, error_of)
