@@ -17,12 +17,20 @@ def fitted(call: SampleCall, window: int | None) -> SampleCall:
     """
     if window is None:
         return call
+    room = budget(window, call.max_output_tokens)
+    if at_most(call.items) + _around_at_most(call) <= room:
+        return call
     around = count_tokens(call.request.instructions or "") + count_tokens(call.prefix or "")
     around += json_tokens(tool.model_dump(mode="json", exclude_unset=True) for tool in call.tools)
-    left = budget(window, call.max_output_tokens) - around
-    if at_most(call.items) <= left:
-        return call
+    left = room - around
     if call.request.truncation == "auto" or call.request.compact_threshold is not None:
         return replace(call, items=fit(call.items, left, item_tokens))
     check_fits(around + sum(map(item_tokens, call.items)), window)
     return call
+
+
+def _around_at_most(call: SampleCall) -> int:
+    """An upper bound of what is beside the items, that costs no counting, nor the vocabulary's memory."""
+    words = len(call.request.instructions or "") + len(call.prefix or "")
+    tools = sum(len(tool.model_dump_json(exclude_unset=True)) for tool in call.tools)
+    return 4 * (words + tools)

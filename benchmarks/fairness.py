@@ -8,50 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import statistics
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import httpx
 
-from dev import services
-from tests.stack import Stack
+from benchmarks.stack import WORKERS, prompt, running
 
 _QUEUED, _SLOTS, _ROUNDS = 300, 8, 5
 # Ten deltas in half a second: a slot is busy for about as long as a short answer of a real model takes.
-_PROMPT = json.dumps({"words": 10, "gap": 0.04, "delay": 0.1})
-_BODY = {"model": "fake", "input": _PROMPT}
+_BODY = {"model": "fake", "input": prompt(10, 0.04, 0.1)}
 _NOT_ENDED = ("queued", "in_progress")
-_CONFIG = """
-[[providers]]
-name = "fake"
-adapter = "openai-chat"
-base_url = "http://127.0.0.1:{port}/v1"
-[[routes]]
-model = "fake"
-provider = "fake"
+_KEYS = """
 [[api_keys]]
-tenant = "a"
-sha256 = "{a}"
-[[api_keys]]
-tenant = "b"
-sha256 = "{b}"
+tenant = "{tenant}"
+sha256 = "{sha256}"
 """
 
 
 async def main() -> None:
     """On real parts of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        stack = await _start(Path(folder))
-        try:
-            limits = httpx.Limits(max_connections=1000)
-            async with httpx.AsyncClient(base_url=stack.api_url, timeout=300, limits=limits, trust_env=False) as client:
-                await measure(client)
-        finally:
-            await stack.stop()
+    keys = "".join(_KEYS.format(tenant=key, sha256=hashlib.sha256(key.encode()).hexdigest()) for key in "ab")
+    env = {"OPEN_RESPONSES_MAX_CONCURRENT_SAMPLES": str(_SLOTS // len(WORKERS))}
+    async with running(tail=keys, env=env) as (stack, _):
+        limits = httpx.Limits(max_connections=1000)
+        async with httpx.AsyncClient(base_url=stack.api_url, timeout=300, limits=limits, trust_env=False) as client:
+            await measure(client)
 
 
 async def measure(client: httpx.AsyncClient) -> float:
@@ -98,32 +80,6 @@ async def _running(client: httpx.AsyncClient, response_ids: list[str]) -> list[s
 
 def _key(tenant: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {tenant}"}
-
-
-async def _start(data: Path) -> Stack:
-    upstream, valkey, temporal, api = (services.free_port() for _ in range(4))
-    a, b = (hashlib.sha256(key.encode()).hexdigest() for key in "ab")
-    (data / "config.toml").write_text(_CONFIG.format(port=upstream, a=a, b=b))
-    stack = Stack(data)
-    stack.redis_url, stack.temporal_address = f"redis://127.0.0.1:{valkey}/0", f"127.0.0.1:{temporal}"
-    stack.api_url = f"http://127.0.0.1:{api}"
-    stack.env = {
-        "TEMPORAL_ADDRESS": stack.temporal_address,
-        "REDIS_URL": stack.redis_url,
-        "OPEN_RESPONSES_CONFIG": str(data / "config.toml"),
-        "OPEN_RESPONSES_DATA_DIR": str(data),
-        "OPEN_RESPONSES_MAX_CONCURRENT_SAMPLES": str(_SLOTS // 2),
-    }
-    command = (sys.executable, "-m", "benchmarks.upstream", str(upstream))
-    stack.services = {
-        "upstream": services.Service("upstream", command, lambda: services.port_answers(upstream)),
-        "valkey": services.valkey(valkey, data),
-        "temporal": services.temporal(temporal, data),
-        "api": services.api(api, stack.env),
-    }
-    for name in ("upstream", "valkey", "temporal", "worker-0", "worker-1", "api"):
-        await stack.start(name)
-    return stack
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from open_responses.errors import InvalidRequest
 from open_responses.items import (
+    SLUG,
+    AssistantMessage,
     FunctionCallOutput,
     InputAudio,
     InputFile,
@@ -21,7 +23,10 @@ from open_responses.items import (
     InputItem,
     InputVideo,
     ItemReference,
+    McpApprovalResponse,
+    McpTools,
     OpaqueItem,
+    Reasoning,
     UserMessage,
 )
 from open_responses.requests import CreateResponse
@@ -85,6 +90,8 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
     `items` are the request's own input: `param` names the place in it.
     """
     able = able_of(adapter)
+    if _is_all(request) and not any(_is_read(adapter, item) for item in items):
+        raise nothing_to_read()
     _check_settings(able, provider, request)
     _check_tools(adapter, provider, request)
     for path, kind, in_output in _parts_of(items):
@@ -95,6 +102,29 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
             )
     if adapter in ADAPTERS:
         _check_items(adapter, provider, items)
+
+
+def nothing_to_read() -> InvalidRequest:
+    """For a conversation of which no word reaches the model: a server would refuse it, or make something up."""
+    return InvalidRequest(
+        "Nothing in the input is for the model to read: send a message.", param="input", code="invalid_value"
+    )
+
+
+def _is_all(request: CreateResponse) -> bool:
+    """Whether nothing comes before the request's own input."""
+    return not (request.instructions or request.previous_response_id or request.conversation)
+
+
+def _is_read(adapter: str, item: InputItem) -> bool:
+    match item:
+        case Reasoning() | McpTools() | McpApprovalResponse():
+            return False
+        case AssistantMessage():
+            return bool(item.content)
+        case OpaqueItem() if adapter in ADAPTERS:
+            return item.is_from(adapter) or not (item.is_record or item.type.startswith(SLUG))
+    return True
 
 
 def _check_settings(able: Capabilities, provider: str, request: CreateResponse) -> None:
@@ -121,7 +151,7 @@ def _check_items(adapter: str, provider: str, items: Sequence[InputItem]) -> Non
     for index, item in enumerate(items):
         if isinstance(item, ItemReference):
             continue
-        if isinstance(item, OpaqueItem) and not item.is_record and not item.type.startswith("open_responses:"):
+        if isinstance(item, OpaqueItem) and not item.is_record and not item.type.startswith(SLUG):
             raise InvalidRequest(
                 f"The provider {provider!r} cannot take an item of type {item.type!r}.",
                 param=f"input[{index}]",

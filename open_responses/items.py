@@ -262,6 +262,8 @@ class AssistantMessage(_Message):
     phase: Literal["commentary", "final_answer"] | None = None
 
 
+MESSAGES = (UserMessage, AssistantMessage, SystemMessage, DeveloperMessage)
+
 CallId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
 FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from open_responses.items import INPUT_ITEM, InputItem
+from pydantic import BaseModel
+
+from open_responses.items import INPUT_ITEM, MESSAGES, InputItem, Refusal
 from open_responses.json_types import JsonObject
 
 _PLAIN = ("content", "output", "reason")
@@ -16,6 +18,9 @@ _IN_A_PART = ("text", "refusal")
 
 def texts_of(item: InputItem) -> Iterator[str]:
     """Every text of an item that a model reads; of arguments, their JSON."""
+    if isinstance(item, MESSAGES) and not item.model_extra:
+        yield from _texts_in(item.content)
+        return
     found: list[str] = []
 
     def see(text: str) -> str:
@@ -24,6 +29,17 @@ def texts_of(item: InputItem) -> Iterator[str]:
 
     _changed(item.model_dump(mode="json", exclude_unset=True), see)
     yield from found
+
+
+def _texts_in(content: str | Sequence[BaseModel]) -> Iterator[str]:
+    """Without dumping what is a message: contexts have thousands of them."""
+    if isinstance(content, str):
+        yield content
+        return
+    for part in content:
+        text = part.refusal if isinstance(part, Refusal) else getattr(part, "text", None)
+        if isinstance(text, str):
+            yield text
 
 
 def map_texts(item: InputItem, change: Callable[[str], str]) -> InputItem:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 
 from pydantic import BaseModel
 
-from open_responses.items import InputItem
+from open_responses.items import MESSAGES, InputItem, InputText, OutputText, Refusal
 from open_responses.json_types import JsonObject
 from open_responses.texts import texts_of
 
+_TEXTS = (InputText, OutputText, Refusal)
 _PER_ITEM = 6
 _PER_IMAGE = 1000
 # A page of a PDF is about 50 kB in base64, and about 1,500 tokens.
@@ -78,9 +79,12 @@ def part_data(part: JsonObject) -> str:
 
 
 def _parts(item: InputItem) -> list[JsonObject]:
-    """Without dumping what is a plain text: contexts have thousands of items."""
-    found = (getattr(item, "content", None), getattr(item, "output", None))
-    parts = [part for value in found if isinstance(value, list) for part in value]
+    """Without dumping what is text: contexts have thousands of items."""
+    if isinstance(item, MESSAGES):
+        found: tuple[object, ...] = (item.content,)
+    else:
+        found = (getattr(item, "content", None), getattr(item, "output", None))
+    parts = [part for value in found if isinstance(value, list) for part in value if not isinstance(part, _TEXTS)]
     dumped = [part.model_dump(exclude_unset=True) if isinstance(part, BaseModel) else part for part in parts]
     return [part for part in dumped if isinstance(part, dict)]
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,20 @@ async def test_a_response_of_an_idempotency_key_is_spent_once_it_is_erased(
     again = await client.post("/v1/responses", json=body, headers={"Idempotency-Key": "unstored"})
     assert (again.status_code, again.json()["error"]["code"]) == (409, "idempotency_key_spent")
     assert script.attempts == 1
+
+
+async def test_a_large_one_whose_erasure_was_cut_off_is_unknown_and_goes_in_the_end(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """Who erases takes the files first. With an `Idempotency-Key` nobody erases at once, so that the test can do it."""
+    text = f"{CANARY}-13 " + "".join(random.Random(3).choices("0123456789abcdefghijklmnopqrstuvwxyz", k=400_000))
+    upstream.says(text, Script(words=2))
+    body = {"model": "fake", "input": text, "store": False}
+    response = (await client.post("/v1/responses", json=body, headers={"Idempotency-Key": "cut off"})).json()
+    (folder,) = (path for path in files_named(stack, response["id"]) if path.is_dir())
+    shutil.rmtree(folder)
+    assert (await client.get(f"/v1/responses/{response['id']}")).status_code == 404
+    await nothing_left(stack, response["id"], f"{CANARY}-13")
 
 
 async def test_a_reader_that_is_slow_still_gets_all_of_it(stack: Stack, upstream: Upstream) -> None:

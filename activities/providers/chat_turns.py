@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from activities.providers.content_parts import Part, text_of
 from activities.providers.foreign_items import leave_out
@@ -28,7 +28,6 @@ from open_responses.items import (
     FunctionCall,
     FunctionCallOutput,
     InputItem,
-    InputText,
     Reasoning,
     SystemMessage,
     UserMessage,
@@ -42,6 +41,10 @@ class Piece:
 
     part: Part
     path: str
+
+
+Content: TypeAlias = str | list[Piece]
+"""A text alone is a string: nearly all of a long conversation is, and a request waits for it to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Turn:
     """Consecutive messages of one role; an assistant's with its calls and, behind these, their outputs."""
 
     role: Literal["user", "assistant", "system"]
-    contents: list[list[Piece]] = field(default_factory=list)
+    contents: list[Content] = field(default_factory=list)
     thoughts: list[Thought] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
@@ -98,8 +101,12 @@ class Turn:
     @property
     def text(self) -> str:
         """All texts, messages with an empty line between them."""
-        texts = ("".join(text_of(piece.part) or "" for piece in content) for content in self.contents)
-        return "\n\n".join(text for text in texts if text)
+        return "\n\n".join([text for content in self.contents if (text := _text_in(content))])
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """All that does not stand as a text alone."""
+        return [piece for content in self.contents if not isinstance(content, str) for piece in content]
 
 
 @dataclass(slots=True)
@@ -132,25 +139,24 @@ class _TurnReader:
         self._calls: dict[str, tuple[Call, Turn]] = {}
 
     def add(self, item: InputItem, index: int) -> None:
-        at = f"input[{index}]"
         match item:
             case UserMessage():
-                self._turn("user").contents.append(_pieces(item.content, f"{at}.content"))
-            case SystemMessage() | DeveloperMessage():
-                self._instruct(_pieces(item.content, f"{at}.content"))
+                self._turn("user").contents.append(_content(item.content, index, "content"))
             case AssistantMessage():
-                self._assistant().contents.append(_pieces(item.content, f"{at}.content"))
+                self._assistant().contents.append(_content(item.content, index, "content"))
+            case SystemMessage() | DeveloperMessage():
+                self._instruct(_content(item.content, index, "content"))
             case FunctionCall():
                 self._call(item)
             case FunctionCallOutput():
-                self._output(item, _pieces(item.output, f"{at}.output"))
+                self._output(item, _content(item.output, index, "output"))
             case Reasoning():
                 self._think(item)
             case _:
                 leave_out(item, index, self._provider)
 
     def say(self, text: str) -> None:
-        self._assistant().contents.append(_pieces(text, "input"))
+        self._assistant().contents.append(text)
 
     def _turn(self, role: Literal["user", "assistant", "system"]) -> Turn:
         last = self._turns[-1] if self._turns else None
@@ -173,11 +179,11 @@ class _TurnReader:
             self._turns[-1].thoughts += self._pending
         self._pending.clear()
 
-    def _instruct(self, content: list[Piece]) -> None:
+    def _instruct(self, content: Content) -> None:
         if self._turns:
             self._turn("system").contents.append(content)
         else:
-            self.conversation.system.append("".join(text_of(piece.part) or "" for piece in content))
+            self.conversation.system.append(_text_in(content))
 
     def _call(self, item: FunctionCall) -> None:
         turn = self._assistant()
@@ -185,15 +191,14 @@ class _TurnReader:
         turn.calls.append(call)
         self._calls[item.call_id] = (call, turn)
 
-    def _output(self, item: FunctionCallOutput, content: list[Piece]) -> None:
+    def _output(self, item: FunctionCallOutput, content: Content) -> None:
         self._settle()
         if item.call_id not in self._calls:
             self._turn("user").contents.append(content)
             return
         call, turn = self._calls[item.call_id]
-        texts = [text for piece in content if (text := text_of(piece.part)) is not None]
-        attached = [piece for piece in content if text_of(piece.part) is None]
-        turn.outputs.append(Output(call, "".join(texts), attached))
+        attached = [] if isinstance(content, str) else [piece for piece in content if text_of(piece.part) is None]
+        turn.outputs.append(Output(call, _text_in(content), attached))
 
     def _think(self, item: Reasoning) -> None:
         kept = sealed_reasoning.content_for(self._provider, item.encrypted_content)
@@ -205,10 +210,17 @@ class _TurnReader:
             self._pending.append(Thought(text, seal))
 
 
-def _pieces(content: str | Sequence[Part], path: str) -> list[Piece]:
+def _content(content: str | Sequence[Part], index: int, member: str) -> Content:
     if isinstance(content, str):
-        return [Piece(InputText(type="input_text", text=content), path)]
-    return [Piece(part, f"{path}[{index}]") for index, part in enumerate(content)]
+        return content
+    if len(content) == 1 and (text := text_of(content[0])) is not None:
+        return text
+    path = f"input[{index}].{member}"
+    return [Piece(part, f"{path}[{place}]") for place, part in enumerate(content)]
+
+
+def _text_in(content: Content) -> str:
+    return content if isinstance(content, str) else "".join([text_of(piece.part) or "" for piece in content])
 
 
 def origin_of(output: Output, call_id: str) -> str:

@@ -12,9 +12,12 @@ Part: TypeAlias = InputText | InputImage | InputFile | InputAudio | InputVideo |
 
 def text_of(part: Part) -> str | None:
     """A part's text; None for what is not text."""
-    if isinstance(part, InputText | OutputText):
-        return part.text
-    return part.refusal if isinstance(part, Refusal) else None
+    match part:
+        case OutputText() | InputText():
+            return part.text
+        case Refusal():
+            return part.refusal
+    return None
 
 
 def unsupported_part(part: Part, path: str, why: str = "") -> InvalidRequest:

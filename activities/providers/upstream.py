@@ -37,8 +37,8 @@ async def open_stream(
     request = http.build_request(
         "GET" if body is None else "POST",
         config.base_url.rstrip("/") + path,
-        json=body,
-        headers=dict(headers),
+        content=None if body is None else _written(body),
+        headers=dict(headers) if body is None else {**headers, "Content-Type": "application/json"},
         timeout=httpx.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS),
     )
     with transport_errors(config):
@@ -49,6 +49,15 @@ async def open_stream(
             yield response
         finally:
             await response.aclose()
+
+
+def _written(body: JsonObject) -> bytes:
+    """As httpx writes it, in a fiftieth of its time; what orjson refuses, an integer of more than 64 bits say, the
+    other may write."""
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def is_event_stream(response: httpx.Response) -> bool:

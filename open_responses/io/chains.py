@@ -1,52 +1,72 @@
 """The conversation behind a response: the items of all its ancestors, oldest first (REQ-1).
 
-Chains are remembered for their next response: a chain of 500 is not read again for each new link.
+What each response said is remembered, since it never changes: a chain of 500 is not read again for each new link. It is
+taken from memory only while the store still has the response, so that one that was deleted is gone here as well.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import orjson
 
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.excerpt import readable
 from open_responses.io.records import Records
+from open_responses.io.store import Record
 from open_responses.items import INPUT_ITEMS, InputItem
 from open_responses.json_types import JsonObject
 from open_responses.partials import without_partials
 from open_responses.payloads import Remembered, StartResponse
 
-# Items of chains kept in memory, over all chains: about 3 kB each.
-_CACHED_ITEMS = 20_000
+# Over all chains. An item is about 3 kB of objects beside its text.
+_REMEMBERED_BYTES = 64 * 2**20
+_ITEM_BYTES = 3000
+
+
+class Said(NamedTuple):
+    """What one response adds to its chain, and how much memory that takes at most."""
+
+    items: list[InputItem]
+    size: int
 
 
 class Chains:
     """Loads chains from the store, and from Temporal where the store has lost them."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, *, remembered_bytes: int = _REMEMBERED_BYTES) -> None:
         self._records = records
-        self._known: OrderedDict[str, list[InputItem]] = OrderedDict()
-        self._cached = 0
+        self._limit = remembered_bytes
+        self._remembered: OrderedDict[str, Said] = OrderedDict()
+        self._size = 0
 
     async def items(self, ancestors: Sequence[str]) -> list[InputItem]:
         """What these responses said, inputs and outputs. Raises PreviousResponseNotFound for one that is gone."""
-        known = next((i for i in range(len(ancestors), 0, -1) if ancestors[i - 1] in self._known), 0)
-        items = list(self._known[ancestors[known - 1]]) if known else []
-        missing = ancestors[known:]
-        for ancestor_id, ancestor in zip(missing, await self._records.load_all(missing), strict=True):
-            if ancestor is None:
-                raise PreviousResponseNotFound(f"response {ancestor_id}, earlier in the chain, is gone")
-            items += given_items(ancestor.start) + _read_output(ancestor.output)
-        if missing:
-            self._remember(ancestors[-1], items)
-        return items
+        known = {one: self._remembered[one] for one in ancestors if one in self._remembered}
+        for lost in await self._records.missing(list(known)):
+            del known[lost]
+            self._forget(lost)
+        unread = [one for one in ancestors if one not in known]
+        for one, record in zip(unread, await self._records.load_all(unread), strict=True):
+            if record is None:
+                raise PreviousResponseNotFound(f"response {one}, earlier in the chain, is gone")
+            known[one] = _said(record)
+        self._remember(known, ancestors)
+        return [item for one in ancestors for item in known[one].items]
 
-    def _remember(self, response_id: str, items: list[InputItem]) -> None:
-        self._known[response_id] = list(items)
-        self._cached += len(items)
-        while self._cached > _CACHED_ITEMS and len(self._known) > 1:
-            _, dropped = self._known.popitem(last=False)
-            self._cached -= len(dropped)
+    def _remember(self, known: dict[str, Said], ancestors: Sequence[str]) -> None:
+        for one in ancestors:
+            self._forget(one)
+            self._remembered[one] = known[one]
+            self._size += known[one].size
+        while self._size > self._limit:
+            self._forget(next(iter(self._remembered)))
+
+    def _forget(self, response_id: str) -> None:
+        said = self._remembered.pop(response_id, None)
+        self._size -= said.size if said is not None else 0
 
 
 def given_items(start: StartResponse) -> list[InputItem]:
@@ -58,9 +78,25 @@ def remembered_items(remembered: Remembered | None) -> list[InputItem]:
     """Turns that are stored nowhere else, as items."""
     items: list[InputItem] = []
     for turn in remembered.turns if remembered is not None else ():
-        items += INPUT_ITEMS.validate_python(turn.input) + _read_output(turn.output)
+        items += INPUT_ITEMS.validate_python([*turn.input, *_readable(turn.output)])
     return items
 
 
-def _read_output(output: list[JsonObject]) -> list[InputItem]:
-    return INPUT_ITEMS.validate_python([readable(item) for item in without_partials(output, keep_last=True)])
+def _said(record: Record) -> Said:
+    """As `given_items`, and its output. Of the start only that is read: all of it takes ten times as long."""
+    start: JsonObject = orjson.loads(record.written)
+    written: list[JsonObject] = []
+    for turn in (start.get("remembered") or {}).get("turns", ()):
+        written += [*turn["input"], *_readable(turn["output"])]
+    given = start["request"]["input"]
+    if not isinstance(given, str):
+        written += given
+    elif given or not start.get("is_compaction"):
+        written.append({"type": "message", "role": "user", "content": given})
+    written += _readable(record.output)
+    items = INPUT_ITEMS.validate_python(written)
+    return Said(items, len(record.written) + len(record.response or b"") + _ITEM_BYTES * len(items))
+
+
+def _readable(output: Sequence[JsonObject]) -> list[JsonObject]:
+    return [readable(item) for item in without_partials(output, keep_last=True)]

@@ -10,6 +10,7 @@ import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from open_responses.io.large_payloads import ClaimBroken
 from open_responses.io.payload_keys import PayloadUnreadable
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Deleted, Record, ResponseStore
@@ -18,6 +19,8 @@ from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartR
 log = structlog.get_logger(__name__)
 
 _RUNNING = WorkflowExecutionStatus.RUNNING
+_ERASED = (PayloadUnreadable, ClaimBroken)
+"""What is left of a response that was erased: a payload without its key, or a claim without its file."""
 
 
 class Records:
@@ -28,20 +31,28 @@ class Records:
         self._temporal = temporal
 
     async def load(self, response_id: str) -> Record | None:
-        return (await self.load_all([response_id]))[0]
+        return (await self._load([response_id], with_ancestors=True))[0]
 
     async def load_all(self, response_ids: Sequence[str]) -> list[Record | None]:
-        """In order; None for an id that neither knows."""
-        if not response_ids:
-            return []
+        """In order, without their ancestors; None for an id that neither knows."""
+        return await self._load(response_ids, with_ancestors=False) if response_ids else []
+
+    async def _load(self, response_ids: Sequence[str], *, with_ancestors: bool) -> list[Record | None]:
         try:
-            found = await self.store.load(response_ids)
+            found = await self.store.load(response_ids, with_ancestors=with_ancestors)
         except RedisDown:
             found = [None] * len(response_ids)
         return [
             None if isinstance(record, Deleted) else record or await self._from_temporal(response_id)
             for response_id, record in zip(response_ids, found, strict=True)
         ]
+
+    async def missing(self, response_ids: Sequence[str]) -> set[str]:
+        """Those of these that the store has not, or not any more; in an outage nobody knows, so all of them."""
+        try:
+            return await self.store.missing(response_ids)
+        except RedisDown:
+            return set(response_ids)
 
     async def finished(self, response_id: str) -> FinishedResponse | None:
         """The result of the closed workflow, or None while it runs or when there is none."""
@@ -59,7 +70,7 @@ class Records:
                 return "gone"
             finished: FinishedResponse = await handle.result()
             return finished
-        except PayloadUnreadable:
+        except _ERASED:
             return "gone"
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
@@ -82,12 +93,12 @@ class Records:
         ancestors = await self._ancestors(start)
         if not start.request.is_stored:
             # It may end at this moment, and leaves nothing behind (REQ-9).
-            return Record(start, ancestors, None)
+            return Record.of(start, ancestors, None)
         try:
             await self.store.restore(start, ancestors, finished)
         except RedisDown:
             log.info("record_not_restored", response_id=response_id)
-        return Record(start, ancestors, None if finished is None else orjson.dumps(finished.response))
+        return Record.of(start, ancestors, None if finished is None else orjson.dumps(finished.response))
 
     async def request(self, response_id: str) -> StartResponse | None:
         """The start payload: the first event of the history. None for one whose key was thrown away."""
@@ -99,7 +110,7 @@ class Records:
                     return None
                 (start,) = await self._temporal.data_converter.decode(started.input.payloads, [StartResponse])
                 return start if isinstance(start, StartResponse) else None
-        except PayloadUnreadable as error:
+        except _ERASED as error:
             log.info("request_unreadable", response_id=response_id, reason=str(error))
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:

@@ -7,24 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import orjson
 
 from open_responses.io import keys
 from open_responses.io.limits import settle
-from open_responses.io.redis import Pipeline, Redis
+from open_responses.io.redis import Pipeline, Redis, script
 from open_responses.json_types import JsonObject
 from open_responses.payloads import FinishedResponse, StartResponse
 from open_responses.trace import Op
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
-    """One response. `response` is the final resource, encoded, or None while it runs."""
+    """One response. `written` is its start as JSON, `response` the final resource, encoded, or None while it runs.
+    `ancestors` is empty where the record was loaded without.
 
-    start: StartResponse
+    The start is read when it is first asked for: of the 500 records behind a response nobody asks.
+    """
+
+    written: bytes
     ancestors: tuple[str, ...]
     response: bytes | None
+
+    @classmethod
+    def of(cls, start: StartResponse, ancestors: tuple[str, ...], response: bytes | None) -> Record:
+        return cls(_encode(start), ancestors, response)
+
+    @cached_property
+    def start(self) -> StartResponse:
+        return StartResponse.model_validate_json(self.written)
 
     @property
     def output(self) -> list[JsonObject]:
@@ -43,6 +56,7 @@ _TOMBSTONE_SECONDS = 24 * 3600
 _ERASURE_NOTED_SECONDS = 3600
 _FENCE_SECONDS = 3600
 _NOBODY_MAY_WRITE = 2**53 - 1
+_MISSING = script("missing")
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -77,12 +91,24 @@ class ResponseStore:
         pipe.zrem(keys.OPEN, response_id)
         await pipe.execute()
 
-    async def load(self, response_ids: Sequence[str]) -> list[Record | Deleted | None]:
-        """The records, in order, None for each that is not there. One round trip."""
+    async def load(self, response_ids: Sequence[str], *, with_ancestors: bool = True) -> list[Record | Deleted | None]:
+        """The records, in order, None for each that is not there. One round trip.
+
+        Those of one chain are to be had without ancestors: each has all that came before it.
+        """
         pipe = self._redis.pipeline(transaction=False)
+        fields = ["deleted", "start", "response", *(["ancestors"] if with_ancestors else [])]
         for response_id in response_ids:
-            pipe.hmget(keys.record(response_id), "start", "ancestors", "response", "deleted")
+            pipe.hmget(keys.record(response_id), fields)
         return [_decode(*reply) for reply in await pipe.execute()]
+
+    async def missing(self, response_ids: Sequence[str]) -> set[str]:
+        """Those of these that are not in the store: deleted, or lost."""
+        if not response_ids:
+            return set()
+        # One argument: to write 500 takes this process longer than Redis has to look for them.
+        places = await self._redis.eval(_MISSING, 0, ",".join(map(keys.record, response_ids)))
+        return {response_ids[place - 1] for place in places}
 
     async def finish(self, start: StartResponse, response: bytes, trace: list[Op]) -> None:
         """Keep the final response, or forget one that is not to be stored."""
@@ -198,11 +224,11 @@ def _encode(start: StartResponse) -> bytes:
 
 
 def _decode(
-    start: bytes | None, ancestors: bytes | None, response: bytes | None, deleted: bytes | None
+    deleted: bytes | None, start: bytes | None, response: bytes | None, ancestors: bytes | None = None
 ) -> Record | Deleted | None:
     if deleted is not None:
         return Deleted()
     if start is None:
         return None
     chain = tuple((ancestors or b"").decode().split(",")) if ancestors else ()
-    return Record(StartResponse.model_validate_json(start), chain, response)
+    return Record(start, chain, response)

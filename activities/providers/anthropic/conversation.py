@@ -18,6 +18,7 @@ from activities.providers.foreign_items import leave_out
 from activities.providers.json_objects import arguments_object, object_in
 from activities.providers.leading_instructions import leading_instructions
 from open_responses import sealed_reasoning
+from open_responses.capabilities import nothing_to_read
 from open_responses.items import (
     AssistantMessage,
     DeveloperMessage,
@@ -73,7 +74,7 @@ def system_and_messages(
 
     System and developer messages at the beginning go to `system`; those in the middle stay where they are: as the
     system's own messages where the model takes them, else in a `<system-reminder>` of the user's turn, as Anthropic
-    advises. Raises InvalidRequest for what has no place.
+    advises. Raises InvalidRequest for what has no place, and where there is nothing to say.
     """
     leading = leading_instructions(items)
     orders = [instructions, *map(_order, leading), *words]
@@ -81,6 +82,8 @@ def system_and_messages(
     turns: list[_Turn] = []
     for index, item in enumerate(items[len(leading) :], len(leading)):
         _add(turns, item, index, provider)
+    if not (turns or system or any(isinstance(item, UserMessage) for item in items)):
+        raise nothing_to_read()
     if not turns or turns[0].role == "assistant":
         turns.insert(0, _Turn("user", blocks=[text_block(_OPENING)]))
     if prefix:

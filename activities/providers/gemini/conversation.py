@@ -21,6 +21,7 @@ from activities.providers.gemini.models import is_gemini_3
 from activities.providers.gemini.parts import parts_of
 from activities.providers.json_objects import arguments_object, object_in
 from activities.providers.leading_instructions import leading_instructions
+from open_responses.capabilities import nothing_to_read
 from open_responses.errors import InvalidRequest
 from open_responses.items import (
     AssistantMessage,
@@ -46,7 +47,8 @@ _ANSWER_TYPES = frozenset({"application/pdf", "image/jpeg", "image/png", "image/
 def system_and_contents(
     items: Sequence[InputItem], instructions: str | None, *, provider: str, model: str
 ) -> tuple[list[JsonObject], list[JsonObject]]:
-    """(parts of the system instruction, contents). Raises InvalidRequest for what Gemini cannot take.
+    """(parts of the system instruction, contents). Raises InvalidRequest for what Gemini cannot take, and where there
+    is nothing to say.
 
     System and developer messages at the beginning are part of the system instruction. Later ones stay where they are,
     as a marked text of the user's: moved to the front, they would change what came before them, and the cached prefix.
@@ -58,6 +60,8 @@ def system_and_contents(
     conversation = _Conversation(items, provider, is_gemini_3(model))
     for index in range(len(leading), len(items)):
         conversation.add(index)
+    if not system and conversation.is_empty:
+        raise nothing_to_read()
     return system, conversation.finished()
 
 
@@ -110,6 +114,11 @@ class _Conversation:
                 self._image(item)
             case _:
                 leave_out(item, index, self._provider)
+
+    @property
+    def is_empty(self) -> bool:
+        """An empty message of the user's is one, too."""
+        return not (self._contents or any(isinstance(item, UserMessage) for item in self._items))
 
     def finished(self) -> list[JsonObject]:
         """The contents, which begin with the user's turn, as Gemini wants them."""

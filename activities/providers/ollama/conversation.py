@@ -10,6 +10,7 @@ from activities.providers.content_parts import text_of, unsupported_part
 from activities.providers.data_urls import read_data_url
 from activities.providers.text_formats import format_in_words, verbosity_in_words
 from activities.providers.tool_choices import is_forced, plain_choice
+from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
 from open_responses.items import InputImage
 from open_responses.json_types import JsonObject
@@ -17,7 +18,7 @@ from open_responses.tools import FunctionChoice
 
 
 def chat_messages(call: SampleCall, provider: str, *, offers_tools: bool) -> list[JsonObject]:
-    """Instructions first. Raises InvalidRequest for what Ollama has no place for."""
+    """Instructions first. Raises InvalidRequest for what Ollama has no place for, and where there is nothing to say."""
     talk = read_conversation(call, provider)
     asked = call.request
     said = [format_in_words(asked)] if offers_tools else []
@@ -26,6 +27,8 @@ def chat_messages(call: SampleCall, provider: str, *, offers_tools: bool) -> lis
     messages: list[JsonObject] = [{"role": "system", "content": "\n\n".join(system)}] if system else []
     for turn in talk.turns:
         _add_turn(messages, turn)
+    if not messages:
+        raise nothing_to_read()
     ordered = _choice_in_words(call)
     if ordered:
         messages.insert(len(messages) - (1 if call.prefix else 0), {"role": "system", "content": ordered})
@@ -42,8 +45,7 @@ def _choice_in_words(call: SampleCall) -> str | None:
 
 def _add_turn(messages: list[JsonObject], turn: Turn) -> None:
     if turn.role == "user":
-        pieces = [piece for content in turn.contents for piece in content]
-        _add_user(messages, turn.text, _images(pieces))
+        _add_user(messages, turn.text, _images(turn.pieces))
     elif turn.role == "system":
         messages.append({"role": "system", "content": turn.text})
     elif turn.text or turn.calls:

@@ -11,6 +11,7 @@ import re
 from activities.providers.logprobs import LOGPROBS
 from activities.providers.openai.conversation import input_items
 from activities.providers.openai.tools import tool_choice_of, tools_of
+from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
 from open_responses.items import Reasoning
 from open_responses.json_types import JsonObject
@@ -24,7 +25,8 @@ def request_body(call: SampleCall, provider: str, *, background: bool) -> JsonOb
     """The upstream request. What the client did not set is not sent.
 
     What grows or changes from turn to turn stands at the end, so that the bytes before it stay the same. `provider` is
-    the name that reasoning was sealed with. Raises InvalidRequest for what OpenAI cannot take at all.
+    the name that reasoning was sealed with. Raises InvalidRequest for what OpenAI cannot take at all, and where
+    there is nothing to say.
     """
     reasons = _WITHOUT_REASONING.search(call.model) is None
     body: JsonObject = {"model": call.model, "stream": True, "store": background}
@@ -36,6 +38,8 @@ def request_body(call: SampleCall, provider: str, *, background: bool) -> JsonOb
     body |= _settings(call) | tools_of(call)
     items = call.items if reasons else [item for item in call.items if not isinstance(item, Reasoning)]
     body["input"] = input_items(items, provider, stored=background)
+    if not body["input"] and not call.request.instructions:
+        raise nothing_to_read()
     body |= tool_choice_of(call)
     if call.max_output_tokens is not None:
         body["max_output_tokens"] = call.max_output_tokens

@@ -20,17 +20,19 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from activities.providers.chat_turns import Call, Piece, Thought, Turn, origin_of, read_conversation
+from activities.providers.chat_turns import Call, Content, Piece, Thought, Turn, origin_of, read_conversation
 from activities.providers.content_parts import text_of, unsupported_part
 from activities.providers.data_urls import as_data_url
 from activities.providers.openai_chat.dialects import Dialect
+from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
 from open_responses.items import InputAudio, InputFile, InputImage
 from open_responses.json_types import JsonObject
 
 
 def chat_messages(call: SampleCall, provider: str, dialect: Dialect, words: Sequence[str]) -> list[JsonObject]:
-    """The conversation, instructions first, then `words`. Raises InvalidRequest for what the API has no place for."""
+    """The conversation, instructions first, then `words`. Raises InvalidRequest for what the API has no place for, and
+    where there is nothing to say."""
     talk = read_conversation(call, provider)
     system = [text for text in (call.request.instructions, *talk.system, *words) if text]
     writer = _MessageWriter(dialect)
@@ -38,25 +40,28 @@ def chat_messages(call: SampleCall, provider: str, dialect: Dialect, words: Sequ
         writer.messages.append({"role": "system", "content": "\n\n".join(system)})
     for turn in talk.turns:
         writer.write(turn)
-    return writer.finished()
+    messages = writer.finished()
+    if not messages:
+        raise nothing_to_read()
+    return messages
 
 
 class _MessageWriter:
     def __init__(self, dialect: Dialect) -> None:
         self.messages: list[JsonObject] = []
         self._dialect = dialect
-        self._user: list[list[JsonObject]] = []
+        self._user: list[str | list[JsonObject]] = []
 
     def write(self, turn: Turn) -> None:
         if turn.role == "user":
-            self._user += [[_part(piece, self._dialect) for piece in content] for content in turn.contents]
+            self._user += [self._content(content) for content in turn.contents]
         elif turn.role == "assistant":
             self._write_assistant(turn)
         elif self._dialect.system_anywhere:
             self._end_user()
             self.messages.append({"role": "system", "content": turn.text})
         else:
-            self._user.append([_text(f"<system>\n{turn.text}\n</system>")])
+            self._user.append(f"<system>\n{turn.text}\n</system>")
 
     def finished(self) -> list[JsonObject]:
         self._end_user()
@@ -86,6 +91,9 @@ class _MessageWriter:
             self.messages.append({"role": "assistant", "content": "OK."})
         self.messages.append({"role": "user", "content": _joined(self._user)})
         self._user = []
+
+    def _content(self, content: Content) -> str | list[JsonObject]:
+        return content if isinstance(content, str) else [_part(piece, self._dialect) for piece in content]
 
     def _call(self, call: Call) -> JsonObject:
         function = {"name": call.name, "arguments": call.as_text}
@@ -126,11 +134,19 @@ def _text(text: str) -> JsonObject:
     return {"type": "text", "text": text}
 
 
-def _joined(contents: list[list[JsonObject]]) -> str | list[JsonObject]:
+def _joined(contents: list[str | list[JsonObject]]) -> str | list[JsonObject]:
     """A string where text is all there is: some servers know no parts."""
-    if all(part["type"] == "text" for content in contents for part in content):
-        return "\n\n".join("".join(part["text"] for part in content) for content in contents)
-    return [part for content in contents for part in content]
+    texts = [text for content in contents if (text := _text_alone(content)) is not None]
+    if len(texts) == len(contents):
+        return "\n\n".join(texts)
+    return [part for content in contents for part in ([_text(content)] if isinstance(content, str) else content)]
+
+
+def _text_alone(content: str | list[JsonObject]) -> str | None:
+    if isinstance(content, str):
+        return content
+    is_text = all(part["type"] == "text" for part in content)
+    return "".join(part["text"] for part in content) if is_text else None
 
 
 def _part(piece: Piece, dialect: Dialect) -> JsonObject:
