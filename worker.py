@@ -27,21 +27,25 @@ from activities.finish import FinishActivity
 from activities.handover import Handover, listen
 from activities.mcp import McpActivities
 from activities.middleware import load_middleware
+from activities.model_lists import ModelListing
+from activities.outage import TemporalWatch
 from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
 from activities.publish import PublishActivity
 from activities.running import RunningWork
 from activities.sample import SampleActivity
+from activities.stage import TurnParts
 from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
-from activities.turn import TurnParts
 from open_responses.io.breaker import Breaker
 from open_responses.io.counters import RedisCounters
 from open_responses.io.erasure import Eraser
 from open_responses.io.event_log import Appender
+from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.large_payloads import response_keys, sweep_daily
 from open_responses.io.leases import Lease, Reaper
 from open_responses.io.logs import configure_logs
+from open_responses.io.model_lists import ModelLists
 from open_responses.io.records import Records
 from open_responses.io.redis import connect as connect_redis
 from open_responses.io.sealing import configured_keys, load_sealer
@@ -107,16 +111,20 @@ async def main() -> None:
             mcp.list_tools,
             mcp.call_tool,
         ]
+        watch = TemporalWatch(temporal)
         lease.start()
         chores = [
+            asyncio.create_task(watch.run()),
             asyncio.create_task(appender.run()),
             asyncio.create_task(reaper.run()),
             asyncio.create_task(listen(redis, running, reaper)),
             asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
             asyncio.create_task(eraser.run()),
+            asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
         ]
-        worker = _worker(temporal, settings, activities)
+        worker = _worker(temporal, settings, activities, watch)
         serving = asyncio.create_task(worker.run())
+        spare_what_is_loaded()
         log.info("worker_ready", worker=settings.worker_id)
         ends = {serving, asyncio.create_task(stopping.wait()), *chores}
         ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -136,12 +144,15 @@ async def main() -> None:
     await redis.aclose()
 
 
-def _worker(temporal: Client, settings: Settings, activities: Sequence[Callable[..., Any]]) -> Worker:
+def _worker(
+    temporal: Client, settings: Settings, activities: Sequence[Callable[..., Any]], watch: TemporalWatch
+) -> Worker:
     return Worker(
         temporal,
         task_queue=TASK_QUEUE,
         workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow],
         activities=activities,
+        interceptors=[watch],
         # The sandbox re-imports the workflow's module for every run; determinism is checked by replay tests instead.
         workflow_runner=UnsandboxedWorkflowRunner(),
         build_id="open-responses-1",
@@ -173,9 +184,8 @@ async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None
                 settings.blobs,
                 encryption_keys=configured_keys(settings.encryption_keys),
                 metrics_port=settings.worker_metrics_port,
-                patient=True,
             )
-        except (RuntimeError, RPCError, OSError) as error:
+        except (RPCError, OSError) as error:
             log.warning("temporal_not_reachable", reason=str(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), 0.5)

@@ -8,7 +8,9 @@ from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
 from api.limits import Admission
+from api.open_streams import OpenStreams
 from api.overload import Backlog
+from api.reads import Reads
 from open_responses.io.erasure import Eraser
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records
@@ -32,6 +34,8 @@ class AppState:
     admission: Admission
     backlog: Backlog
     eraser: Eraser
+    open_streams: OpenStreams
+    reads: Reads
 
 
 def state_of(connection: HTTPConnection) -> AppState:

@@ -34,8 +34,8 @@ class Caller:
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """Who a request's, or a socket's, key belongs to. Raises Unauthorized, and PermissionDenied where there are no keys
-    and the caller is not on this machine."""
+    """Who a request's, or a socket's, key belongs to. Raises Unauthorized, RateLimited for a key that reads too often,
+    and PermissionDenied where there are no keys and the caller is not on this machine."""
     settings = state_of(connection).settings
     keys = settings.config.api_keys
     if not keys:
@@ -51,6 +51,8 @@ def caller_of(connection: HTTPConnection) -> Caller:
         raise Unauthorized("No valid API key. Send `Authorization: Bearer <key>`.")
     caller = Caller(found.tenant, found, answer_headers(connection))
     connection.scope[_CALLER] = caller
+    if connection.scope["type"] == "http":
+        state_of(connection).reads.count(found, connection.scope["method"], connection.url.path)
     return caller
 
 

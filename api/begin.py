@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.app_state import AppState
 from api.auth import Caller
@@ -30,13 +30,18 @@ from open_responses.conversation import check_calls_are_answered
 from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound, Unavailable
 from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
+from open_responses.io.temporal import TemporalAway, TemporalDown
 from open_responses.payloads import TASK_QUEUE, Remembered, StartResponse
 from open_responses.requests import CreateResponse
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger(__name__)
 
-_START_PATIENCE_SECONDS = 20.0
+_AGAIN_SECONDS = 5.0
+
+
+class StartUnknown(Unavailable):
+    """Temporal did not say whether the response has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,12 @@ async def _before(
     return await ancestors_of(state, tenant, asked), None
 
 
-async def follow(state: AppState, prepared: Prepared) -> AsyncGenerator[bytes | None, None]:
+async def follow(state: AppState, prepared: Prepared, *, only_end: bool = False) -> AsyncGenerator[bytes | None, None]:
     """The response's events, from its beginning on: the first step starts it and yields None.
 
     Listens first, then starts: no event falls in between.
     """
-    follower = Follower(state, prepared.start)
+    follower = Follower(state, prepared.start, only_end=only_end)
     async with state.hub.listen(prepared.start.response_id) as queue:
         await begin(state, prepared)
         yield None
@@ -114,14 +119,16 @@ async def follow(state: AppState, prepared: Prepared) -> AsyncGenerator[bytes | 
 
 
 async def begin(state: AppState, prepared: Prepared) -> None:
-    """Start the workflow. Raises Unavailable when Temporal stays away; then nothing has begun. Raises AlreadyBegun for
-    an `Idempotency-Key` that another request has used meanwhile, and Conflict when the conversation is not any more
-    what was read."""
+    """Start the workflow. Raises Unavailable when Temporal stays away; then nothing has begun, unless it is a
+    StartUnknown. Raises AlreadyBegun for an `Idempotency-Key` that another request has used meanwhile, and Conflict
+    when the conversation is not any more what was read."""
     try:
         await _take_turn_and_begin(state, prepared)
     except BaseException as error:
         await let_go(state, prepared.start.response_id, prepared.start.decisions)
-        if not isinstance(error, AlreadyBegun):
+        if isinstance(error, StartUnknown | asyncio.CancelledError):
+            await state.admission.doubt(prepared.start)
+        elif not isinstance(error, AlreadyBegun):
             # Of those with one Idempotency-Key, the one that has begun gives the place back at its end.
             await state.admission.withdraw(prepared.start)
         raise
@@ -160,7 +167,8 @@ async def _begin(state: AppState, start: StartResponse, ancestors: tuple[str, ..
 
 async def start_workflow(state: AppState, start: StartResponse) -> bool:
     """False when a workflow with this id is there already: our own, whose answer got lost, since ids are not used
-    twice; or, with an `Idempotency-Key`, another's."""
+    twice; or, with an `Idempotency-Key`, another's. Raises Unavailable when Temporal stays away, and StartUnknown where
+    it may have begun all the same."""
     asked = start.request
     attributes = [
         SearchAttributePair(temporal.MODEL, asked.model),
@@ -170,7 +178,7 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
     ]
     if asked.previous_response_id:
         attributes.append(SearchAttributePair(temporal.PREVIOUS, asked.previous_response_id))
-    deadline = time.monotonic() + _START_PATIENCE_SECONDS
+    deadline, was_sent = time.monotonic() + state.settings.start_patience_seconds, False
     while True:
         try:
             await state.temporal.start_workflow(
@@ -186,14 +194,28 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
             )
         except temporal.WorkflowAlreadyStartedError:
             return False
-        except RPCError as error:
-            if not temporal.is_away(error):
-                raise
+        except TemporalDown as error:
+            was_sent = was_sent or not isinstance(error, TemporalAway) or error.was_sent
             if time.monotonic() > deadline:
-                raise Unavailable("Temporal cannot be reached; nothing was started.", retry_after=5) from error
+                raise (_not_known(start) if was_sent else _not_started()) from error
             await asyncio.sleep(0.25)
         else:
             return True
+
+
+def _not_started() -> Unavailable:
+    return Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=_AGAIN_SECONDS)
+
+
+def _not_known(start: StartResponse) -> StartUnknown:
+    if start.nonce is not None:
+        what = "Send it again with the same Idempotency-Key: it gets this response, and begins no second one."
+    else:
+        what = "Sent again, it may begin a second one; with an Idempotency-Key it would not."
+    return StartUnknown(
+        f"Temporal cannot be reached, and it is not known whether the response was started. {what}",
+        retry_after=_AGAIN_SECONDS,
+    )
 
 
 async def cancelling(
@@ -207,17 +229,24 @@ async def cancelling(
         ended = True
     finally:
         if not ended and not start.request.is_stored:
-            await cancel(state, start.response_id)
+            with contextlib.suppress(*TemporalDown):
+                await cancel(state, start.response_id)
         await events.aclose()
         state.eraser.erase_soon(start)
 
 
 async def cancel(state: AppState, response_id: str) -> None:
-    """Durably by signal, and at once by a word to the worker."""
+    """Durably by signal, and at once by a word to the worker. Raises TemporalDown: then it is not durable.
+
+    One that has ended meanwhile stays as it is.
+    """
     with contextlib.suppress(*RedisDown):
         await state.store.request_cancel(response_id)
-    with contextlib.suppress(RPCError):
+    try:
         await state.temporal.get_workflow_handle(response_id).signal("cancel")
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
 
 
 async def ancestors_of(state: AppState, tenant: str, asked: CreateResponse) -> tuple[str, ...]:

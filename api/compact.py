@@ -34,7 +34,8 @@ async def compact(request: Request) -> Response:
     asked = parse_compact_request(body)
     prepared = await prepare(state, caller, asked.as_response(), provider_key, is_compaction=True)
     last = None
-    async with contextlib.aclosing(cancelling(state, prepared.start, follow(state, prepared))) as events:
+    following = follow(state, prepared, only_end=True)
+    async with contextlib.aclosing(cancelling(state, prepared.start, following)) as events:
         async for event in events:
             if event is not None:
                 last = event

@@ -33,6 +33,8 @@ async def create_response(request: Request) -> Response:
     provider_key = take_provider_key(body, request.headers)
     key = idempotency_key(caller.tenant, request.headers, body)
     asked = validate_create_response(body)
+    if asked.stream:
+        state.open_streams.take(request, caller.key)
     if key is not None and (record := await earlier(state, caller.tenant, key)) is not None:
         if not await was_left_behind(state, record):
             return await _again(request, state, record, asked)
@@ -53,7 +55,7 @@ async def _first(request: Request, state: AppState, prepared: Prepared) -> Respo
     if asked.is_background and not asked.stream:
         await begin(state, prepared)
         return Response(orjson.dumps(prepared.start.initial()), media_type="application/json")
-    events = follow(state, prepared)
+    events = follow(state, prepared, only_end=not asked.stream)
     # The first step starts the workflow: what fails there is still a plain error answer.
     await anext(events)
     stream = cancelling(state, prepared.start, events)
@@ -70,7 +72,7 @@ async def _again(request: Request, state: AppState, record: Record, asked: Creat
         await start_workflow(state, record.start)
     if asked.is_background and not asked.stream:
         return await respond_as_it_stands(state, record)
-    events = await replay(state, record, None)
+    events = await replay(state, record, None, only_end=not asked.stream)
     if asked.stream:
         return _event_stream(state, asked, events)
     return await _folded(request, events)

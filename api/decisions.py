@@ -9,16 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence, Set
 
-from temporalio.service import RPCError
-
 from api.app_state import AppState
 from api.lookup import owned_record
 from open_responses.config import Config
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from open_responses.io import temporal
 from open_responses.io.approvals import holder_of
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
+from open_responses.io.temporal import TemporalDown
 from open_responses.items import (
     AssistantMessage,
     FunctionCall,
@@ -241,10 +239,8 @@ async def _hold(state: AppState, response_id: str, approval_request_id: str) -> 
             raise _taken(approval_request_id)
     try:
         holder = await holder_of(state.temporal, approval_request_id)
-    except RPCError as error:
-        if temporal.is_away(error):
-            raise Unavailable("Temporal cannot be reached; nothing was started.", retry_after=5) from error
-        raise
+    except TemporalDown as error:
+        raise Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=5) from error
     if holder not in (None, response_id):
         raise _taken(approval_request_id)
 

@@ -10,32 +10,71 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from temporalio.service import RPCError
+from temporalio.exceptions import TemporalError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.auth import show_limits
-from open_responses.errors import Conflict, InvalidRequest, NotFound, OpenResponsesError, ServerError, Unavailable
+from open_responses.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    OpenResponsesError,
+    ProviderError,
+    ServerError,
+    Unavailable,
+)
 from open_responses.io.redis import RedisError
+from open_responses.io.temporal import TemporalDown
 
 log = structlog.get_logger(__name__)
+
+_SOON_SECONDS = 1.0
 
 
 def install(app: FastAPI) -> None:
     """Handlers for our own errors, the framework's, and the unexpected."""
     app.add_exception_handler(OpenResponsesError, _ours)
     app.add_exception_handler(HTTPException, _framework)
-    app.add_exception_handler(RPCError, _away)
-    app.add_exception_handler(RedisError, _away)
-    app.add_exception_handler(OSError, _away)
-    app.add_exception_handler(RuntimeError, _perhaps_away)
+    for kind in (TemporalError, RedisError, OSError, Exception):
+        app.add_exception_handler(kind, _other)
     app.add_exception_handler(ClientDisconnect, _left)
-    app.add_exception_handler(Exception, _unexpected)
+
+
+def as_told(error: Exception, path: str) -> OpenResponsesError:
+    """What a client is told of an error, over HTTP and over a WebSocket alike; what is not ours is logged."""
+    if isinstance(error, OpenResponsesError):
+        return error
+    if _says_who_is_away(error):
+        log.warning("dependency_away", path=path, reason=str(error))
+        return Unavailable("A part of the server cannot be reached. Try again shortly.", retry_after=_SOON_SECONDS)
+    log.exception("unexpected_error", path=path, exc_info=error)
+    return ServerError("The server failed in a way that it should not have. It has been logged.")
+
+
+def _says_who_is_away(error: Exception) -> bool:
+    """What Temporal finds wrong with a call of ours is no better the next time; all else that it refuses may be (no
+    worker for a query)."""
+    if isinstance(error, RPCError):
+        return error.status != RPCStatusCode.INVALID_ARGUMENT
+    return isinstance(error, (*TemporalDown, RedisError, OSError))
 
 
 def error_response(error: OpenResponsesError) -> JSONResponse:
-    """The body, the status, and `Retry-After` in whole seconds where waiting helps."""
+    """The body, the status, and what to know before another try."""
     body = {"message": error.message, "type": error.type, "param": error.param, "code": error.error_code}
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
-    return JSONResponse({"error": body}, status_code=error.status, headers=headers)
+    return JSONResponse({"error": body}, status_code=error.status, headers=retry_headers(error))
+
+
+def retry_headers(error: OpenResponsesError) -> dict[str, str]:
+    """`retry-after`, in whole seconds, where waiting helps; and where another try does not, a word to the openai SDK,
+    which makes one after each 409, 429 and 5xx."""
+    seconds = error.retry_after
+    if seconds is None and error.status == 503:
+        seconds = _SOON_SECONDS
+    if seconds is not None:
+        return {"retry-after": str(max(1, math.ceil(seconds)))}
+    is_final = error.status in (409, 429) or isinstance(error, ProviderError)
+    return {"x-should-retry": "false"} if is_final and not error.retryable else {}
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -59,21 +98,10 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
     return response
 
 
-async def _away(request: Request, error: Exception) -> JSONResponse:
-    log.warning("dependency_away", path=request.url.path, reason=str(error))
-    return error_response(Unavailable("A part of the server cannot be reached. Try again shortly.", retry_after=1))
-
-
-async def _perhaps_away(request: Request, error: Exception) -> JSONResponse:
-    """Temporal's SDK has no exception of its own for a first connection that fails: Temporal may still be starting."""
-    return await (_away if str(error).startswith("Failed client connect") else _unexpected)(request, error)
-
-
 async def _left(_: Request, error: Exception) -> Response:
     """The client went away in the middle of its request: nobody reads this."""
     return Response(status_code=499)
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.exception("unexpected_error", path=request.url.path, exc_info=error)
-    return error_response(ServerError("The server failed in a way that it should not have. It has been logged."))
+async def _other(request: Request, error: Exception) -> JSONResponse:
+    return error_response(as_told(error, request.url.path))

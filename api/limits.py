@@ -127,6 +127,11 @@ class Admission:
         if start.admitted is not None:
             await self._quotas.withdraw(start.admitted, start.response_id)
 
+    async def doubt(self, start: StartResponse) -> None:
+        """It was admitted, and nobody knows whether it has begun: Temporal is asked when the key is next used."""
+        if start.admitted is not None:
+            await self._quotas.doubt(start.admitted, start.response_id)
+
     async def show(self, key: ApiKeyConfig | None, headers: dict[str, str]) -> None:
         """Where the key stands, for an answer to a request that was not counted."""
         if key is None or not key.has_limits or any(name.startswith("x-ratelimit-") for name in headers):

@@ -32,8 +32,11 @@ from api.answer_headers import AnswerHeaders
 from api.app_state import AppState
 from api.codec import CodecBorder
 from api.limits import Admission
+from api.open_streams import OpenStreams, StreamEnds
 from api.overload import Backlog
+from api.reads import Reads
 from open_responses.io.erasure import Eraser
+from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.large_payloads import response_keys
 from open_responses.io.log_reader import LogHub
 from open_responses.io.logs import configure_logs
@@ -46,6 +49,9 @@ from open_responses.io.temporal import connect as connect_temporal
 
 log = structlog.get_logger(__name__)
 
+# Somebody waits for each answer, and without Redis there is one as well.
+_REDIS_PATIENCE_SECONDS = 2.0
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The application, for these settings. Connects at start-up, lazily: Temporal and Redis may come up later."""
@@ -54,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Not earlier: uvicorn has its own idea of logs, and whoever only imports this module, too.
         configure_logs(messages=settings.log_messages)
-        redis = connect_redis(settings.redis_url)
+        redis = connect_redis(settings.redis_url, patience_seconds=_REDIS_PATIENCE_SECONDS)
         keys = configured_keys(settings.encryption_keys)
         temporal = await connect_temporal(settings.blobs, encryption_keys=keys, lazy=True)
         store = ResponseStore(
@@ -72,16 +78,29 @@ def create_app(settings: Settings) -> FastAPI:
             patience_seconds=settings.erase_after_seconds,
         )
         app.state.open_responses = AppState(
-            settings, redis, temporal, store, records, hub, sealer, admission, backlog, eraser
+            settings,
+            redis,
+            temporal,
+            store,
+            records,
+            hub,
+            sealer,
+            admission,
+            backlog,
+            eraser,
+            OpenStreams(settings.max_open_streams),
+            Reads(),
         )
         _say_who_is_answered(settings)
         listening = asyncio.create_task(hub.run())
+        spare_what_is_loaded()
         yield
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         await redis.aclose()
 
     app = FastAPI(title="open_responses", version=openapi_document.VERSION, lifespan=lifespan, openapi_url=None)
+    app.add_middleware(StreamEnds)
     errors.install(app)
     for router in (
         create.router,

@@ -82,7 +82,7 @@ class Backlog:
     async def _read(self) -> None:
         try:
             readings = await asyncio.gather(*(self._read_kind(kind) for kind in _KINDS))
-        except (RPCError, RuntimeError) as error:
+        except RPCError as error:
             # Whether Temporal is there shows at the start itself.
             log.info("backlog_unknown", reason=str(error))
             self._last = Reading()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 import orjson
 from fastapi import APIRouter, Request
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from temporalio.service import RPCError
 
 from api.app_state import AppState, state_of
-from api.auth import tenant_of
+from api.auth import caller_of, tenant_of
 from api.begin import cancel
 from api.lookup import owned_record
 from api.paging import page_limit
@@ -26,20 +26,24 @@ from open_responses.io.store import Record
 from open_responses.json_types import JsonObject
 from open_responses.listed_items import listed_input
 from open_responses.response import started_response
-from open_responses.trace import count_events
+from open_responses.trace import Op, count_events
 
 router = APIRouter(prefix="/v1/responses/{response_id}")
 
 _PATIENCE_SECONDS = 15.0
+# Without Redis, each look is a question to Temporal.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.32
 
 
 @router.get("")
 async def get_response(request: Request, response_id: str) -> Response:
     """The response as it stands; with `stream=true` its events after `starting_after`, replayed and then live."""
-    state = state_of(request)
-    record = await owned_record(state, tenant_of(request), response_id)
-    after = _starting_after(request)
-    if _flag(request, "stream"):
+    state, caller = state_of(request), caller_of(request)
+    after, streams = _starting_after(request), _flag(request, "stream")
+    if streams:
+        state.open_streams.take(request, caller.key)
+    record = await owned_record(state, caller.tenant, response_id)
+    if streams:
         return EventStream(
             await replay(state, record, after),
             keepalive_seconds=state.settings.keepalive_seconds,
@@ -58,9 +62,10 @@ async def cancel_response(request: Request, response_id: str) -> Response:
     record = await owned_record(state, tenant, response_id)
     if record.response is None:
         await cancel(state, response_id)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline, pause = time.monotonic() + _PATIENCE_SECONDS, _FIRST_PAUSE_SECONDS
         while record.response is None and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             record = await owned_record(state, tenant, response_id)
     return _json(await _as_it_stands(state, record))
 
@@ -132,20 +137,31 @@ async def _from_workflow(state: AppState, record: Record) -> JsonObject | None:
     return None
 
 
-async def replay(state: AppState, record: Record, after: int | None) -> AsyncGenerator[bytes | None, None]:
+async def replay(
+    state: AppState, record: Record, after: int | None, *, only_end: bool = False
+) -> AsyncGenerator[bytes | None, None]:
     """Raises InvalidRequest when `after` is past the end of a response that has ended."""
     start, first = record.start, 0 if after is None else after + 1
-    follower = Follower(state, start, first)
+    follower = Follower(state, start, first, only_end=only_end)
     if record.response is None:
         return _live(state, follower, start.response_id)
-    trace = await state.store.trace(start.response_id) or []
+    trace = await _trace(state, start.response_id)
     response: JsonObject = orjson.loads(record.response)
     total = count_events(trace) + (2 if response["status"] == "failed" else 1)
     if first >= total:
         raise InvalidRequest(
             f"starting_after is {after}, but the last event of this response is {total - 1}.", param="starting_after"
         )
-    return _listed(follower.replayed(response, trace))
+    return _listed(follower.replayed(response, trace, first))
+
+
+async def _trace(state: AppState, response_id: str) -> list[Op]:
+    """How a response that has ended was cut into events: from Redis, or from its workflow's result."""
+    with contextlib.suppress(*RedisDown):
+        if (trace := await state.store.trace(response_id)) is not None:
+            return trace
+    finished = await state.records.finished(response_id)
+    return [] if finished is None else finished.trace
 
 
 async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncGenerator[bytes | None, None]:
@@ -154,7 +170,7 @@ async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncG
             yield event
 
 
-async def _listed(events: list[bytes]) -> AsyncGenerator[bytes | None, None]:
+async def _listed(events: Iterator[bytes]) -> AsyncGenerator[bytes | None, None]:
     for event in events:
         yield event
 

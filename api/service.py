@@ -46,7 +46,7 @@ async def _workers(state: AppState) -> str | None:
         )
         try:
             answer = await state.temporal.workflow_service.describe_task_queue(query, retry=False)
-        except (RPCError, RuntimeError) as error:
+        except RPCError as error:
             return f"Temporal does not answer: {error}"
         if not answer.pollers:
             return "no worker polls"

@@ -21,11 +21,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
 from api.begin import Prepared, cancelling, follow, prepare
-from api.errors import error_response
+from api.errors import as_told, error_response
 from api.obfuscation import obfuscated
 from api.routing import take_provider_key
 from api.socket_memory import HeldResponse, held_after
-from api.socket_messages import as_told, envelope, read_message, read_turn, take_generate
+from api.socket_messages import envelope, read_message, read_turn, speaks_openais, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
 from open_responses.io.event_log import encode
 from open_responses.io.log_reader import peek
@@ -47,11 +47,13 @@ _NORMAL_CLOSURE = 1000
 
 @router.websocket("/v1/responses")
 async def responses_socket(websocket: WebSocket) -> None:
-    """Turns of a conversation, one after the other. A handshake without a valid key is answered with 401."""
+    """Turns of a conversation, one after the other. A handshake without a valid key is answered with 401, one too many
+    of a key with 429."""
     state = state_of(websocket)
     try:
         caller = caller_of(websocket)
         _check_origin(websocket, state.settings)
+        state.open_streams.take(websocket, caller.key)
     except OpenResponsesError as error:
         await websocket.send_denial_response(error_response(error))
         return
@@ -137,7 +139,7 @@ class Connection:
             except WebSocketDisconnect:
                 raise
             except Exception as error:  # noqa: BLE001 - the socket's border
-                await self._send(envelope(as_told(error), self._caller.headers))
+                await self._send(envelope(as_told(error, "websocket"), self._caller.headers))
 
     # --- a turn
 
@@ -152,7 +154,7 @@ class Connection:
 
     async def _answer(self, body: JsonObject, size: int) -> bool:
         """Whether the response failed. Raises what the turn is refused with."""
-        generates = take_generate(body)
+        generates = take_generate(body, is_openais=speaks_openais(self._websocket.headers))
         provider_key = self._provider_key(body)
         held = self._held if self._holds(body.get("previous_response_id")) else None
         if held is not None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import orjson
-import structlog
-from temporalio.service import RPCError
 
-from open_responses.errors import InvalidRequest, OpenResponsesError, RequestTooLarge, ServerError, Unavailable
-from open_responses.io.redis import RedisError
+from api.errors import retry_headers
+from open_responses.errors import InvalidRequest, OpenResponsesError, RequestTooLarge
 from open_responses.json_types import JsonObject
 from open_responses.validation import kind_of, read_json_object, shorten
 
-log = structlog.get_logger(__name__)
-
 _CREATE = "response.create"
+_OPENAIS_PROTOCOL = "responses_websockets="
 # Fields of the HTTP request, or of OpenAI's socket, and why they are not taken here.
 _NOT_HERE = {
     "stream": "a socket always streams",
@@ -48,8 +44,19 @@ def read_turn(raw: bytes) -> JsonObject:
     return body
 
 
-def take_generate(body: JsonObject) -> bool:
-    """Takes out of the body what only a socket has; false for a warm-up. Raises InvalidRequest for what it has not."""
+def speaks_openais(headers: Mapping[str, str]) -> bool:
+    """Whether the handshake names OpenAI's own socket protocol, whose clients (Codex, openai-agents) say `stream: true`
+    in each turn."""
+    return _OPENAIS_PROTOCOL in headers.get("openai-beta", "")
+
+
+def take_generate(body: JsonObject, *, is_openais: bool = False) -> bool:
+    """Takes out of the body what only a socket has; false for a warm-up. Raises InvalidRequest for what it has not.
+
+    WS-1 has `stream` refused; with `is_openais`, true is let pass: it says what happens in any case.
+    """
+    if is_openais and body.get("stream") is True:
+        del body["stream"]
     for name, reason in _NOT_HERE.items():
         if body.pop(name, None) is not None:
             raise InvalidRequest(
@@ -74,20 +81,7 @@ def envelope(error: OpenResponsesError, headers: Mapping[str, str] | None = None
         "param": error.param,
         "type": error.type,
     }
-    shown = dict(headers or {})
-    if error.retry_after is not None:
-        shown["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    shown = {**retry_headers(error), **(headers or {})}
     if shown:
         told["headers"] = shown
     return orjson.dumps({"type": "error", "status": error.status, "error": told})
-
-
-def as_told(error: Exception) -> OpenResponsesError:
-    """What a client is told of an error that is not ours: the socket's counterpart of `api/errors.py`."""
-    if isinstance(error, OpenResponsesError):
-        return error
-    if isinstance(error, RPCError | RedisError | OSError):
-        log.warning("dependency_away", path="websocket", reason=str(error))
-        return Unavailable("A part of the server cannot be reached. Try again shortly.", retry_after=1)
-    log.exception("unexpected_error", path="websocket", exc_info=error)
-    return ServerError("The server failed in a way that it should not have. It has been logged.")

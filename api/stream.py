@@ -11,7 +11,7 @@ import fcntl
 import sys
 import termios
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Protocol
 
 import orjson
@@ -22,8 +22,10 @@ from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.obfuscation import obfuscated
+from api.sent_events import SentEvents
+from open_responses.errors import StreamLost
 from open_responses.io.event_log import encode
-from open_responses.io.log_reader import PAGE, is_terminal, peek, read_log
+from open_responses.io.log_reader import PAGE, Origin, Published, is_terminal, peek, read_page
 from open_responses.io.redis import RedisDown
 from open_responses.json_types import JsonObject
 from open_responses.payloads import Ending, StartResponse, final_resource
@@ -42,22 +44,35 @@ class Follower:
     """One client's view of one response, from event `next_sequence` on.
 
     A reader that is slow holds a page of events at most: what it has no room for, it reads from the log later.
+    `only_end`: whoever asks looks at the last event alone, and may be given others a second time.
     """
 
-    def __init__(self, state: AppState, start: StartResponse, next_sequence: int = 0) -> None:
+    def __init__(
+        self, state: AppState, start: StartResponse, next_sequence: int = 0, *, only_end: bool = False
+    ) -> None:
         self._state = state
         self._start = start
         self._id = start.response_id
         self._next = next_sequence
+        self._only_end = only_end
+        self._sent = SentEvents(next_sequence)
+        self._origin = b""
+        self._compared: int | None = None
+        """Up to where a log that was begun anew agrees with what was sent; None where there is no doubt."""
         self._seen_at = 0.0
 
-    async def events(self, queue: asyncio.Queue[bytes]) -> AsyncGenerator[bytes | None, None]:
-        """Encoded events in order, without gap or repeat; None for each second of silence."""
+    async def events(self, queue: asyncio.Queue[Published]) -> AsyncGenerator[bytes | None, None]:
+        """Encoded events in order, without gap or repeat; None for each second of silence.
+
+        Raises StreamLost where what was sent is lost, and another answer has taken its place.
+        """
         heard = asked = time.monotonic()
         batch = await self._missed()
         while True:
             for event in batch:
                 self._show_reader()
+                if not self._only_end:
+                    self._sent.add(event)
                 yield event
                 if is_terminal(event):
                     return
@@ -79,16 +94,18 @@ class Follower:
             self._seen_at = now
             self._state.eraser.keys.touch(self._id)
 
-    async def _next_batch(self, queue: asyncio.Queue[bytes]) -> list[bytes]:
+    async def _next_batch(self, queue: asyncio.Queue[Published]) -> list[bytes]:
         try:
             async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
-                event = await queue.get()
+                origin, event = await queue.get()
         except TimeoutError:
             return await self._missed()
+        if origin != self._origin:
+            self._meet(origin)
         _, sequence = peek(event)
-        if sequence < self._next:
+        if self._compared is None and sequence < self._next:
             return []
-        if sequence > self._next:
+        if self._compared is not None or sequence > self._next:
             return await self._missed()
         self._next = sequence + 1
         return [event]
@@ -96,11 +113,53 @@ class Follower:
     async def _missed(self) -> list[bytes]:
         """A page of what the log has from our next event on. A log that starts behind it is being restored: wait."""
         with contextlib.suppress(*RedisDown):
-            page = await read_log(self._state.redis, self._id, self._next)
-            if page and peek(page[0])[1] == self._next:
-                self._next = peek(page[-1])[1] + 1
-                return page
+            while True:
+                begin = self._next if self._compared is None else self._compared
+                page, origin = await read_page(self._state.redis, self._id, begin)
+                if origin != self._origin and self._meet(origin):
+                    continue
+                if not page or peek(page[0])[1] != begin:
+                    break
+                unsent = self._unsent(page, begin)
+                if unsent:
+                    return unsent
         return []
+
+    def _meet(self, encoded: bytes) -> bool:
+        """Another try writes. It went on from all that it found in the log, and nothing is sent that the log has not:
+        so what was sent is its beginning, unless the log was lost together with the try that could have restored it.
+        Then, and True is returned, it has to be compared; for the same answer may be told again.
+        """
+        if not encoded:
+            return False
+        origin = Origin.of(encoded)
+        is_known = self._origin != b""
+        if is_known and origin.fence < Origin.of(self._origin).fence:
+            # A late word of a try that was shut out; its events are behind ours.
+            return False
+        self._origin = encoded
+        if not is_known or origin.begin >= self._next:
+            return False
+        log.warning("stream_begun_anew", response_id=self._id, sent=self._next, begin=origin.begin)
+        if self._only_end:
+            self._next = origin.begin
+        else:
+            self._compared = max(origin.begin, self._sent.first)
+        return True
+
+    def _unsent(self, page: list[bytes], begin: int) -> list[bytes]:
+        """What is new of these events, numbered from `begin`. Raises StreamLost where the rest is not what was sent."""
+        if not self._sent.agree_with(page, begin):
+            raise self._lost()
+        unsent = page[self._next - begin :]
+        self._next += len(unsent)
+        end = begin + len(page)
+        self._compared = None if end >= self._next else end
+        return unsent
+
+    def _lost(self) -> LostAt:
+        log.warning("stream_lost", response_id=self._id, sent=self._next)
+        return LostAt(self._next, _why_lost(self._start))
 
     async def _from_temporal(self) -> list[bytes]:
         """The rest of the stream, if the response has ended and the log does not know it."""
@@ -113,22 +172,46 @@ class Follower:
             return []
         if outcome == "gone":
             return [encode(event, self._next + i) for i, event in enumerate(self._taken_away())]
-        events = list(self.replayed(outcome.response, outcome.trace))
-        self._next += len(events)
-        return events
+        if self._only_end:
+            self._next = 0
+        begin = min(self._next, self._sent.first)
+        whole = list(self.replayed(outcome.response, outcome.trace, begin))
+        if not whole:
+            # It is shorter than what a client has that came back with `starting_after`.
+            raise self._lost()
+        return self._unsent(whole, begin)
 
     def _taken_away(self) -> list[JsonObject]:
         """The end of a stream whose response was deleted, or ended from outside, while somebody read it."""
         message = "The response was deleted, or ended from outside, before this stream reached its end."
         return terminal_events(final_resource(self._start, Ending(status="failed", error_message=message), [], None, 0))
 
-    def replayed(self, response: dict[str, object], trace: list[list[object]]) -> list[bytes]:
-        """The events from ours on, rebuilt from what was stored."""
-        return [
-            encode(event, event.pop("sequence_number"))
-            for event in whole_stream(self._start.initial(), response, trace)
-            if event["sequence_number"] >= self._next
-        ]
+    def replayed(self, response: dict[str, object], trace: list[list[object]], first: int) -> Iterator[bytes]:
+        """The events from `first` on, rebuilt from what was stored, one at a time: together they are several times as
+        large as the response."""
+        for event in whole_stream(self._start.initial(), response, trace):
+            if event["sequence_number"] >= first:
+                yield encode(event, event.pop("sequence_number"))
+
+
+class LostAt(StreamLost):
+    """`sequence`: the number that the next event would have had."""
+
+    def __init__(self, sequence: int, message: str) -> None:
+        super().__init__(message)
+        self.sequence = sequence
+
+    def event(self) -> bytes:
+        """The last event of such a stream. Not a terminal one: the response itself has not failed."""
+        error = {"type": self.type, "code": self.error_code, "message": self.message, "param": None}
+        return encode({"type": "error", "error": error}, self.sequence)
+
+
+def _why_lost(start: StartResponse) -> str:
+    what = "Events of this stream were lost, and the answer was begun anew: what came so far is not its beginning."
+    if start.request.is_stored:
+        return f"{what} GET /v1/responses/{start.response_id} has all of it, with stream=true as events from 0 on."
+    return f"{what} The response was not to be stored, and is cancelled: send the request again."
 
 
 SSE_HEADERS = [
@@ -156,7 +239,8 @@ class EventStream(Response):
         self._keepalive = keepalive_seconds
         self._patience = slow_client_seconds
         self._obfuscate = obfuscate
-        self._waits_since: float | None = None
+        self._written = 0
+        self._is_writing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
@@ -177,32 +261,40 @@ class EventStream(Response):
 
     async def _send_all(self, send: Send) -> None:
         last = time.monotonic()
-        async with contextlib.aclosing(self._events) as events:
-            async for event in events:
-                if event is not None:
-                    body = frame(obfuscated(event) if self._obfuscate else event)
-                elif time.monotonic() - last >= self._keepalive:
-                    body = b": keep-alive\n\n"
-                else:
-                    continue
-                # It returns at once while the server's buffer has room, and waits for the client when that is full.
-                self._waits_since = last = time.monotonic()
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                self._waits_since = None
-        self._waits_since = time.monotonic()
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+        end = b"data: [DONE]\n\n"
+        try:
+            async with contextlib.aclosing(self._events) as events:
+                async for event in events:
+                    if event is not None:
+                        body = frame(obfuscated(event) if self._obfuscate else event)
+                    elif time.monotonic() - last >= self._keepalive:
+                        body = b": keep-alive\n\n"
+                    else:
+                        continue
+                    last = time.monotonic()
+                    await self._write(send, body, more=True)
+        except LostAt as lost:
+            end = frame(lost.event()) + end
+        await self._write(send, end, more=False)
+
+    async def _write(self, send: Send, body: bytes, *, more: bool) -> None:
+        """Returns at once while the server's buffer has room, and waits for the client when that is full."""
+        self._written += len(body)
+        self._is_writing = True
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+        self._is_writing = False
 
     async def _stuck(self, receive: Receive) -> None:
-        """Returns when the client has taken nothing for too long. One that takes little at a time is waited for."""
+        """Returns when the client has taken nothing of what waits for it for too long: it does not read, or it is gone
+        and nobody said so. One that takes little at a time is waited for."""
         transport = _transport(receive)
-        left, moved_at = -1, time.monotonic()
+        taken, moved_at = 0, time.monotonic()
         while True:
             await asyncio.sleep(self._patience / _LOOKS_PER_PATIENCE)
-            now = time.monotonic()
-            size = _unread(transport)
-            if self._waits_since is None or size != left:
-                left, moved_at = size, now
-            elif now - max(moved_at, self._waits_since) >= self._patience:
+            now, unread = time.monotonic(), _unread(transport)
+            if self._written - unread > taken or not (unread or self._is_writing):
+                taken, moved_at = self._written - unread, now
+            elif now - moved_at >= self._patience:
                 return
 
 

@@ -14,6 +14,7 @@
     ├── TokenBudgetExceeded       429  type `too_many_requests`
     ├── RateLimited               429  a limit of the API key; type `too_many_requests`; retryable
     ├── ServerError               500
+    │   ├── StreamLost            500  what a client has of a stream was lost, and another answer took its place
     │   └── Unavailable           503  a part of ours is away, or has too much to do; retryable
     └── ProviderError             500  type `model_error`
         ├── ProviderRejected           the provider refused the request; final
@@ -114,6 +115,10 @@ class RateLimited(OpenResponsesError):
 
 class ServerError(OpenResponsesError):
     pass
+
+
+class StreamLost(ServerError):
+    code = "stream_lost"
 
 
 class Unavailable(ServerError):

@@ -18,16 +18,19 @@ class SlowReader:
     received: bytearray = field(default_factory=bytearray)
 
     @classmethod
-    async def open(cls, base_url: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> Self:
+    async def open(
+        cls, base_url: str, body: dict[str, Any] | None, headers: dict[str, str] | None = None, path: str = ""
+    ) -> Self:
+        """A new response's stream; without a body, that of the one whose path this is."""
         url = urlsplit(base_url)
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(connection, (url.hostname, url.port))
-        data = json.dumps({"model": "fake", "stream": True, **body}).encode()
+        data = json.dumps({"model": "fake", "stream": True, **body}).encode() if body is not None else b""
         lines = [
-            "POST /v1/responses HTTP/1.0",
+            f"{'GET' if body is None else 'POST'} /v1/responses{path} HTTP/1.0",
             f"host: {url.netloc}",
             "content-type: application/json",
             f"content-length: {len(data)}",

@@ -82,6 +82,7 @@ TESTS: dict[str, str] = {
     "request_too_large": "test_api.test_refusals_have_the_specifications_shape",
     "response_ended": "test_errors_table.test_an_approval_of_a_response_that_has_ended_is_said_to_be_late",
     "server_error": "test_errors_table.test_errors_that_a_race_alone_can_cause_have_their_body",
+    "stream_lost": "test_two_losses.test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_another_answer",
     "token_budget_exceeded": "test_limits.test_a_spent_budget_refuses_what_comes_after",
     "tool_not_allowed": "test_approvals.test_an_approved_call_stays_within_what_its_new_request_allows",
     "unavailable": "test_errors_table.test_without_temporal_it_is_a_503_that_says_when_to_come_back",

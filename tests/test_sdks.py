@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
+import pytest
 import pytest_asyncio
-from agents import Agent, HostedMCPTool, OpenAIResponsesModel, Runner, function_tool, set_tracing_disabled
+from agents import (
+    Agent,
+    HostedMCPTool,
+    OpenAIResponsesModel,
+    OpenAIResponsesWSModel,
+    Runner,
+    function_tool,
+    set_tracing_disabled,
+)
 from openai import AsyncOpenAI
 
 from tests.stack import Stack
@@ -72,7 +81,10 @@ async def test_the_openai_sdk_reads_what_the_server_ran(sdk: AsyncOpenAI, upstre
     assert (await sdk.responses.retrieve(response.id)).output_text == answer.text
 
 
-async def test_an_agent_with_two_functions_and_an_mcp_tool(sdk: AsyncOpenAI, upstream: Upstream) -> None:
+@pytest.mark.parametrize("transport", ["http", "websocket"])
+async def test_an_agent_with_two_functions_and_an_mcp_tool(
+    stack: Stack, upstream: Upstream, transport: Literal["http", "websocket"]
+) -> None:
     asked: list[str] = []
 
     @function_tool
@@ -95,10 +107,17 @@ async def test_an_agent_with_two_functions_and_an_mcp_tool(sdk: AsyncOpenAI, ups
         calls(("d", "round_down", {"number": 830_000})),
         answer,
     )
+    sdk = AsyncOpenAI(
+        base_url=f"{stack.api_url}/v1",
+        api_key="none",
+        max_retries=0,
+        default_headers={"OpenAI-Beta": "responses_websockets=2026-02-06"},
+    )
+    model = (OpenAIResponsesModel if transport == "http" else OpenAIResponsesWSModel)(model="fake", openai_client=sdk)
     agent = Agent(
         name="counter",
         instructions="Count people.",
-        model=OpenAIResponsesModel(model="fake", openai_client=sdk),
+        model=model,
         tools=[
             population,
             round_down,
@@ -112,6 +131,8 @@ async def test_an_agent_with_two_functions_and_an_mcp_tool(sdk: AsyncOpenAI, ups
     assert told == ["700000", "130000", "830000", "800000"]
     streamed = Runner.run_streamed(agent, "agent")
     deltas = [event.data.delta async for event in streamed.stream_events() if _is_text(event)]  # type: ignore[union-attr]
+    await model.close()
+    await sdk.close()
     assert "".join(deltas) == answer.text == streamed.final_output
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 import redis.asyncio as aioredis
+from temporalio.client import Client
 
 from tests.stack import Event, Stack, check_whole, collect, events_of, until
 from tests.upstream import Fault, Script, Upstream
@@ -187,9 +188,14 @@ async def test_an_outage_of_ten_seconds_is_a_pause_at_most(
 
     healing: list[asyncio.Task[None]] = []
     events = await stream_and(client, f"outage of {part}", outage)
-    check_whole(events, script.text)
+    response = check_whole(events, script.text)
     await healing[0]
     assert script.attempts == 1
+    # What the sample had done was kept until it could be told, and not waited for until a heartbeat was missed.
+    temporal = await Client.connect(stack.temporal_address)
+    history = await temporal.get_workflow_handle(response["id"]).fetch_history()
+    started = [e.activity_task_started_event_attributes for e in history.events]
+    assert max(attributes.attempt for attributes in started) == 1
 
 
 @pytest.mark.parametrize(

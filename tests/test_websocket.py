@@ -135,6 +135,15 @@ async def test_a_turn_streams_the_events_of_the_http_api(
     assert lines == [*heard, "[DONE]"]
 
 
+async def test_clients_of_openais_protocol_may_say_that_they_stream(stack: Stack, upstream: Upstream) -> None:
+    script = upstream.says("streams in any case", Script(words=3))
+    async with connected(stack.api_url, {"OpenAI-Beta": "responses_websockets=2026-02-06"}) as client:
+        await client.ask(input="streams in any case", stream=True)
+        check_whole([event async for event in client.events()], script.text)
+        await client.ask(input="streams in any case", stream=False)
+        await client.is_refused(400, "unsupported_parameter", "stream")
+
+
 async def test_turns_run_one_after_the_other_in_the_order_in_which_they_came(ws: Client, upstream: Upstream) -> None:
     first = upstream.says("first of three", Script(words=5, hold_after=2))
     for name in ("first", "second", "third"):
@@ -680,7 +689,8 @@ async def test_a_client_that_reads_nothing_is_dropped_and_its_stored_response_go
         url = str(api.base_url).rstrip("/")
         async with connected(url, sock=raw, compression=None, max_queue=1, ping_interval=None) as ws:
             await ws.ask(input="much to read")
-            response_id = (await ws.hear())["response"]["id"]
+            heard = [await ws.hear()]
+            response_id = heard[0]["response"]["id"]
             ws.connection.transport.pause_reading()
 
             async def is_dropped() -> bool:
@@ -693,8 +703,8 @@ async def test_a_client_that_reads_nothing_is_dropped_and_its_stored_response_go
                 await other.answer(input="hello")
             await until(is_whole, 30)
             await until(is_dropped, 30)
-    events = [event async for event in events_of(client, resume=(response_id, None))]
-    check_whole(events, script.text)
+    rest = [event async for event in events_of(client, resume=(response_id, heard[-1]["sequence_number"]))]
+    check_whole([*heard, *rest], script.text)
 
 
 async def _connections(server_port: int, client_port: int) -> bool:

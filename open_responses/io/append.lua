@@ -1,9 +1,10 @@
 -- Appends events to one response's log: fenced, exactly once, and published.
--- KEYS: log, state.  ARGV: fence, sequence number of the first event, TTL in seconds, channel, number of fields to set in
--- the state, field and value of each, events ...
+-- KEYS: log, state.  ARGV: fence, sequence number of the first event, TTL in seconds, channel, the writer's origin (goes
+-- with each event that is published, and to the state), number of fields to set in the state, field and value of each,
+-- events ...
 -- Returns {code, length of the log, cancelled}. Codes: 0 appended, 1 fenced (a newer try owns the log), 2 gap (the log
 -- is shorter than the writer thinks: it was flushed; nothing was written).
-local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled')
+local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'origin')
 local cancelled = state[2] and 1 or 0
 local length = redis.call('XLEN', KEYS[1])
 local fence, newest = tonumber(ARGV[1]), tonumber(state[1] or '-1')
@@ -14,13 +15,14 @@ if fence > newest then
   redis.call('HSET', KEYS[2], 'fence', ARGV[1])
   redis.call('EXPIRE', KEYS[2], ARGV[3])
 end
+if state[3] ~= ARGV[5] then redis.call('HSET', KEYS[2], 'origin', ARGV[5]) end
 -- What is there already came from this writer, whose reply got lost: skip it.
-local fields = tonumber(ARGV[5])
-local skipped = 5 + 2 * fields
+local fields = tonumber(ARGV[6])
+local skipped = 6 + 2 * fields
 for i = skipped + 1 + length - first, #ARGV do
   redis.call('XADD', KEYS[1], (first + i - skipped) .. '-0', 'e', ARGV[i])
-  redis.call('PUBLISH', ARGV[4], ARGV[i])
+  redis.call('PUBLISH', ARGV[4], ARGV[5] .. ' ' .. ARGV[i])
 end
 if length == 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-for i = 6, skipped, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+for i = 7, skipped, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 return {0, redis.call('XLEN', KEYS[1]), cancelled}

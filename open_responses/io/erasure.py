@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.io.large_payloads import forget_payloads
+from open_responses.io.large_payloads import ClaimBroken, forget_payloads
 from open_responses.io.payload_keys import PayloadUnreadable, ResponseKeys
 from open_responses.io.redis import RedisDown, RedisError
 from open_responses.io.store import ResponseStore
@@ -105,9 +105,11 @@ class Eraser:
 
     async def delete(self, response_id: str) -> None:
         """Forget a response that was stored. Temporal deletes in the background, within seconds; the store's tombstone
-        hides the response meanwhile. Raises RPCError, RedisDown."""
+        hides the response meanwhile. Raises RPCError, RedisDown; while Temporal is away, nothing is forgotten anywhere,
+        since behind the tombstone nobody would come back for the rest."""
+        description = await self._describe(response_id)
         await self._store.delete(response_id)
-        await self._forget(response_id, await self._describe(response_id))
+        await self._forget(response_id, description)
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Forget what its workflow was told, in all of its runs. Raises RPCError."""
@@ -177,7 +179,7 @@ class Eraser:
                 payloads = event.workflow_execution_started_event_attributes.input.payloads
                 (start,) = await self._temporal.data_converter.decode(payloads, [StartResponse])
                 return bool(start.nonce)
-        except PayloadUnreadable:
+        except (PayloadUnreadable, ClaimBroken):
             pass
         return True
 

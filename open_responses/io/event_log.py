@@ -25,6 +25,7 @@ from open_responses.trace import Op, Trace, count_events, replay
 log = structlog.get_logger(__name__)
 
 _MERGEABLE = {"response.output_text.delta", "response.function_call_arguments.delta", "response.reasoning.delta"}
+_OPENING = {"response.created", "response.queued", "response.in_progress"}
 _RETRY_SECONDS = 0.1
 _BATCH = 200  # events in one script call; bounds how long a restored log blocks Redis
 _MAX_ATTEMPTS = 1 << 20
@@ -33,6 +34,12 @@ _MAX_ATTEMPTS = 1 << 20
 def fence(epoch: int, attempt: int) -> int:
     """Order of the tries at one response: the workflow's epoch, then Temporal's attempt."""
     return epoch * _MAX_ATTEMPTS + attempt
+
+
+def is_of_try(owner: int) -> bool:
+    """Whether a fence is that of a try at a turn. The workflow's own events (its end among them) have attempt 0, and a
+    log that was closed has the highest number of all."""
+    return 0 < owner % _MAX_ATTEMPTS < _MAX_ATTEMPTS - 1
 
 
 class Fenced(Exception):
@@ -95,6 +102,13 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._acknowledged = base
+        self._began: int | None = None
+
+    @property
+    def origin(self) -> bytes:
+        """Who writes, for readers: `{fence}-{sequence number of the first event of its own}`. The opening events are
+        nobody's own: each writer would write them alike."""
+        return b"%d-%d" % (self.fence, self.base if self._began is None else self._began)
 
     @property
     def next_sequence(self) -> int:
@@ -165,6 +179,8 @@ class Writer:
         events = self.pending[:_BATCH]
         del self.pending[:_BATCH]
         first = self.base + self.trace.length
+        if self._began is None:
+            self._began = first + sum(event["type"] in _OPENING for event in events)
         for event in events:
             self.trace.record(event)
         fields: dict[str, bytes] = {}
@@ -385,6 +401,7 @@ class Appender:
             batch.first,
             self._ttl,
             keys.channel(response_id),
+            writer.origin,
             len(batch.fields),
             *(part for pair in batch.fields.items() for part in pair),
             *batch.events,

@@ -59,7 +59,7 @@ if ARGV[1] == 'settle' then
   return 1
 end
 
--- ARGV: response id, milliseconds. It still runs.
+-- ARGV: response id, milliseconds. It still runs; with 0, that is to be found out.
 if ARGV[1] == 'renew' then
   redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], ARGV[2])
   return 1

@@ -7,6 +7,7 @@ a finished response that is counted twice, or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,12 @@ class Quotas:
         """It still runs. Raises RedisDown."""
         await self._redis.eval(_SOURCE, 4, *_keys(key.account, key.budget_period), "renew", response_id, _LEASE_MS)
 
+    async def doubt(self, admitted: Admitted, response_id: str) -> None:
+        """It may or may not run: its lease ends now, so that whoever counts next finds out."""
+        with contextlib.suppress(*RedisDown):
+            names = _keys(admitted.account, admitted.budget_period)
+            await self._redis.eval(_SOURCE, 4, *names, "renew", response_id, 0)
+
     async def _ask(self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None) -> Standing:
         limits = (key.requests_per_minute, key.tokens_per_minute, places, key.budget_tokens)
         account = self._account(key.account)
@@ -155,7 +162,7 @@ def _standing(reply: Sequence[int | bytes]) -> Standing:
     )
 
 
-class _Window:
+class Window:
     """What was counted in the last minute, by the second."""
 
     def __init__(self) -> None:
@@ -204,8 +211,8 @@ class _Window:
 class _Account:
     """What this process has seen of one key's use: the limits while Redis is away."""
 
-    requests: _Window = field(default_factory=_Window)
-    tokens: _Window = field(default_factory=_Window)
+    requests: Window = field(default_factory=Window)
+    tokens: Window = field(default_factory=Window)
     running: dict[str, float] = field(default_factory=dict)
     spent: int = 0
 

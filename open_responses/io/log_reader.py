@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
@@ -23,6 +24,25 @@ PAGE = 500
 # What a reader that does not keep up may have waiting. What is dropped here, it finds missing, and reads from the log.
 _MAX_WAITING = 500
 _TERMINAL = {name.encode() for name in TERMINAL_EVENTS}
+
+
+Published: TypeAlias = tuple[bytes, bytes]
+"""(origin of the writer, event), both encoded."""
+
+
+class Origin(NamedTuple):
+    """Who wrote: a try, by its fence, and the sequence number of the first event of its own.
+
+    What a try found in the log before that, it went on from.
+    """
+
+    fence: int
+    begin: int
+
+    @classmethod
+    def of(cls, encoded: bytes) -> Origin:
+        fence, _, begin = encoded.partition(b"-")
+        return cls(int(fence), int(begin))
 
 
 def peek(event: bytes) -> tuple[bytes, int]:
@@ -41,7 +61,7 @@ class LogHub:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._queues: dict[bytes, set[asyncio.Queue[bytes]]] = {}
+        self._queues: dict[bytes, set[asyncio.Queue[Published]]] = {}
         self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
         self._lock = asyncio.Lock()
 
@@ -58,9 +78,10 @@ class LogHub:
                 await self._resubscribe()
                 continue
             if message is not None:
+                origin, _, event = message["data"].partition(b" ")
                 for queue in self._queues.get(message["channel"], ()):
                     if not queue.full():
-                        queue.put_nowait(message["data"])
+                        queue.put_nowait((origin, event))
 
     async def _resubscribe(self) -> None:
         async with self._lock:
@@ -72,10 +93,10 @@ class LogHub:
                     await self._pubsub.subscribe(*self._queues)
 
     @contextlib.asynccontextmanager
-    async def listen(self, response_id: str) -> AsyncIterator[asyncio.Queue[bytes]]:
+    async def listen(self, response_id: str) -> AsyncIterator[asyncio.Queue[Published]]:
         """A queue of this response's events from now on."""
         channel = keys.channel(response_id).encode()
-        queue: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
+        queue: asyncio.Queue[Published] = asyncio.Queue(_MAX_WAITING)
         first = channel not in self._queues
         self._queues.setdefault(channel, set()).add(queue)
         try:
@@ -102,3 +123,12 @@ async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[b
         "XRANGE", keys.log(response_id), f"{next_sequence + 1}-0", "+", "COUNT", PAGE
     )
     return [fields[b"e"] for _, fields in entries]
+
+
+async def read_page(redis: Redis, response_id: str, next_sequence: int) -> tuple[list[bytes], bytes]:
+    """As `read_log`, with the origin of whoever wrote to this log last; empty where that is not known."""
+    pipe = redis.pipeline(transaction=True)
+    pipe.execute_command("XRANGE", keys.log(response_id), f"{next_sequence + 1}-0", "+", "COUNT", PAGE)
+    pipe.hget(keys.state(response_id), "origin")
+    entries, origin = await pipe.execute()
+    return [fields[b"e"] for _, fields in entries], origin or b""

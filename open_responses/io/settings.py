@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     max_backlog_age_seconds: float = Field(default=30.0, gt=0)
     """New responses are refused while more tasks than this wait for a worker, or the oldest has waited this long."""
 
+    max_open_streams: int = Field(default=10_000, gt=0)
+    """SSE answers and WebSockets that one API process has open at most, whoever opened them."""
+
+    start_patience_seconds: float = Field(default=20.0, gt=0)
+    """How long a request waits for a Temporal that is away before it is told so."""
+
     log_messages: bool = False
     """Log what exceptions say as well. It may quote requests, answers and tools."""
 

@@ -1,0 +1,66 @@
+"""What an activity has done while Temporal is away is kept until it can be told.
+
+What this prevents: the SDK repeats a completion for ten seconds and then drops it, whatever the client's own
+`retry_config` says. The result of a sample or of a tool would be lost, and be waited for until a heartbeat is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+log = structlog.get_logger(__name__)
+
+_LOOK_EVERY_SECONDS = 0.5
+_ANSWER_WITHIN = timedelta(seconds=2)
+
+
+class TemporalWatch(Interceptor):
+    """Knows whether Temporal answers, to within a second, and holds what ends meanwhile."""
+
+    def __init__(self, temporal: Client) -> None:
+        self._temporal = temporal
+        self._is_up = asyncio.Event()
+        self._is_up.set()
+
+    async def run(self) -> None:
+        """Look again and again; ends by being cancelled."""
+        while True:
+            is_up = await self._answers()
+            if is_up and not self._is_up.is_set():
+                log.info("temporal_is_back")
+                self._is_up.set()
+            elif not is_up and self._is_up.is_set():
+                log.warning("temporal_is_away")
+                self._is_up.clear()
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+
+    async def wait_until_up(self) -> None:
+        await self._is_up.wait()
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Held(next, self)
+
+    async def _answers(self) -> bool:
+        try:
+            return await self._temporal.service_client.check_health(timeout=_ANSWER_WITHIN)
+        except RPCError:
+            return False
+
+
+class _Held(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, watch: TemporalWatch) -> None:
+        super().__init__(next)
+        self._watch = watch
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        try:
+            return await super().execute_activity(input)
+        finally:
+            await self._watch.wait_until_up()
