@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import orjson
 
 from open_responses.io import keys
-from open_responses.io.event_log import Fenced
-from open_responses.io.redis import Redis, script
+from open_responses.io.event_log import Fenced, is_of_try
+from open_responses.io.redis import Redis, RedisDown, script
 from open_responses.json_types import JsonObject
 from open_responses.payloads import SampleInput
 
@@ -51,3 +51,12 @@ async def read_log(redis: Redis, response_id: str, fence: int, first_sequence: i
     kept: list[bytes] = known
     record, resume, spent = [value or None for value in kept] or [None] * 3
     return Takeover(events, bool(refused), bool(cancelled), record, resume, spent)
+
+
+async def has_ended(redis: Redis, response_id: str) -> bool:
+    """Whether the response's own end has taken the log over, and no other try; False where Redis does not say."""
+    try:
+        owner: bytes | None = await redis.hget(keys.state(response_id), "fence")  # type: ignore[assignment]
+    except RedisDown:
+        return False
+    return owner is not None and not is_of_try(int(owner))

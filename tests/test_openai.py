@@ -1129,10 +1129,29 @@ async def test_a_background_answer_is_read_again_from_its_beginning(http: httpx.
 
 
 async def test_the_token_of_an_answer_is_no_path(http: httpx.AsyncClient) -> None:
-    async with Wire(FULL) as wire:
+    async with Wire(FULL, Answer(b"{}")) as wire:
         provider = OpenAIResponses(wire.provider("openai", resume="background"), http, "sk")
         await sampled(provider, call(resume_token="../files?x"))
+        await provider.cancel(call(resume_token="../files?x"))
     assert wire.requests[0].path == "/responses/..%2Ffiles%3Fx?stream=true"
+    assert wire.requests[1].path == "/responses/..%2Ffiles%3Fx/cancel"
+
+
+async def test_a_background_answer_is_cancelled_with_the_key_that_it_was_begun_with(http: httpx.AsyncClient) -> None:
+    async with Wire(Answer(b"{}")) as wire:
+        provider = OpenAIResponses(wire.provider("openai", path="/v1", resume="background"), http, "sk")
+        await provider.cancel(call(resume_token="resp_up"))
+        await provider.cancel(call(resume_token="resp_up", api_key="own"))
+    for request, key in zip(wire.requests, ("sk", "own"), strict=True):
+        assert (request.method, request.path, request.body) == ("POST", "/v1/responses/resp_up/cancel", b"")
+        assert request.headers["authorization"] == f"Bearer {key}"
+
+
+async def test_a_cancellation_that_is_refused_is_an_error_of_the_tree(http: httpx.AsyncClient) -> None:
+    async with Wire(refusal(404, error("Response with id 'resp_up' not found."))) as wire:
+        provider = OpenAIResponses(wire.provider("openai", resume="background"), http, "sk")
+        with pytest.raises(ProviderRejected):
+            await provider.cancel(call(resume_token="resp_up"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import pytest
 import pytest_asyncio
 import redis.asyncio as aioredis
 
-from tests.stack import Event, Stack, check_whole, collect, events_of, text_of, until
+from tests.stack import Event, Stack, another_api, check_whole, collect, events_of, text_of, until
 from tests.upstream import Fault, Script, Upstream
 from tests.vendors import VENDORS, Spoken, VendorFault, Vendors, call
 
@@ -295,6 +296,7 @@ async def test_a_background_answer_is_read_again_and_never_generated_twice(kille
     assert [item["status"] for item in response["output"]] == ["completed"] * len(response["output"])
     assert [turn.attempts for turn in run.turns] == [1] * len(run.turns)
     assert run.held.rereadings == 1 or run.turns[0].rereadings == 1
+    assert [turn.cancellations for turn in run.turns] == [0] * len(run.turns)
 
 
 @pytest.mark.parametrize(("model", "place"), places())
@@ -474,7 +476,7 @@ def check_carried(body: dict[str, Any], scripts: list[Spoken]) -> None:
             assert sent.count(script.text) == 1
 
 
-# --- cancelled, and Redis flushed
+# --- cancelled
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -491,6 +493,101 @@ async def test_cancelling_closes_the_vendors_connection(
     assert cancelled["status"] == "cancelled"
     await asyncio.wait_for(script.gone.wait(), 5)
     script.released.set()
+
+
+# --- a background answer that nobody will read any more
+
+BACKGROUND = "openai-background-fake"
+
+
+async def hold(client: httpx.AsyncClient, vendors: Vendors, prompt: str) -> tuple[str, Spoken]:
+    """The id of a response whose background answer is held in its middle."""
+    script = vendors.says(prompt, Spoken(words=20, hold_after=6))
+    body = {"model": BACKGROUND, "input": prompt, "background": True}
+    response = (await client.post("/v1/responses", json=body)).json()
+    await asyncio.wait_for(script.held.wait(), 20)
+    return response["id"], script
+
+
+async def is_cancelled(script: Spoken) -> bool:
+    return script.cancellations > 0
+
+
+@pytest.mark.parametrize("how", ["cancelled", "deleted"])
+async def test_a_background_answer_of_a_response_that_is_stopped_is_cancelled_upstream(
+    client: httpx.AsyncClient, vendors: Vendors, how: str
+) -> None:
+    response_id, script = await hold(client, vendors, f"background, {how}")
+    if how == "cancelled":
+        await client.post(f"/v1/responses/{response_id}/cancel")
+    else:
+        assert (await client.delete(f"/v1/responses/{response_id}")).json()["deleted"]
+    await until(lambda: is_cancelled(script))
+    script.released.set()
+    assert (script.attempts, script.rereadings, script.cancellations) == (1, 0, 1)
+
+
+async def test_a_background_answer_is_cancelled_upstream_at_the_deadline(stack: Stack, vendors: Vendors) -> None:
+    """The end fences the log, so that a try which is streaming may hear of that first."""
+    async with another_api(stack, head="deadline_seconds = 3") as client:
+        _, held = await hold(client, vendors, "background, silent at the deadline")
+        streaming = vendors.says("background, streaming at the deadline", Spoken(words=5000, gap=0.001))
+        events = await collect(client, {"model": BACKGROUND, "input": "background, streaming at the deadline"})
+        assert events[-1]["response"]["incomplete_details"] == {"reason": "deadline_exceeded"}
+        for script in (held, streaming):
+            await until(lambda script=script: is_cancelled(script))
+        held.released.set()
+    assert [script.cancellations for script in (held, streaming)] == [1, 1]
+
+
+async def test_a_background_answer_that_a_middleware_stops_is_cancelled_upstream(
+    client: httpx.AsyncClient, vendors: Vendors
+) -> None:
+    script = vendors.says("background, guarded", Spoken(literal="It is unspeakable and long", hold_after=4))
+    response = check_deltas(await collect(client, {"model": BACKGROUND, "input": "background, guarded"}))
+    assert written(response["output"][-1])["output_text"] == "Not here."
+    script.released.set()
+    assert (script.attempts, script.cancellations) == (1, 1)
+
+
+async def test_a_background_answer_whose_cancellation_fails_is_cancelled_here_all_the_same(
+    client: httpx.AsyncClient, vendors: Vendors
+) -> None:
+    response_id, script = await hold(client, vendors, "background, cannot be cancelled")
+    script.cancel_status = 500
+    cancelled = (await client.post(f"/v1/responses/{response_id}/cancel")).json()
+    assert cancelled["status"] == "cancelled"
+    await until(lambda: is_cancelled(script))
+    script.released.set()
+
+
+async def test_a_worker_that_leaves_or_lost_its_answer_to_another_leaves_it_running_upstream(
+    client: httpx.AsyncClient, stack: Stack, vendors: Vendors
+) -> None:
+    """One is told to shut down; one is frozen until another reads the answer, and wakes up fenced."""
+    for how in ("leaves", "is frozen"):
+        script = vendors.says(f"a worker {how}", Spoken(words=100, gap=0.03, hold_after=6))
+        asking = asyncio.create_task(collect(client, {"model": BACKGROUND, "input": f"a worker {how}"}))
+        await asyncio.wait_for(script.held.wait(), 20)
+        worker = await stack.busy_worker()
+        stack.signal(worker, signal.SIGTERM if how == "leaves" else signal.SIGSTOP)
+        await until(lambda script=script: is_read_again(script))
+        if how == "is frozen":
+            stack.signal(worker, signal.SIGCONT)
+        script.released.set()
+        response = check_whole(await asking, script.text)
+        assert kinds(response) == [("message", "completed")]
+        assert (script.attempts, script.rereadings, script.cancellations) == (1, 1, 0)
+        await stack.heal()
+    # The one that woke up is alive, and has heard of its fence by now.
+    assert script.cancellations == 0
+
+
+async def is_read_again(script: Spoken) -> bool:
+    return script.rereadings > 0
+
+
+# --- Redis flushed
 
 
 async def test_flushing_redis_loses_no_word_and_no_seal(

@@ -1,0 +1,185 @@
+"""Redis flushed and every worker killed in the same moment, in mid-answer: nobody is left who knows what was told.
+
+The answer is sampled anew and comes out otherwise. Whoever has half of the first one is told so, and is never given the
+rest of the second as if it were the rest of the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import redis.asyncio as aioredis
+from openai import APIError, AsyncOpenAI
+from websockets.asyncio.client import connect
+
+from tests.stack import Event, Stack, check_whole, events_of, text_of, until
+from tests.upstream import Script, Upstream
+
+# Words that come faster are put together now and then, and would be cut otherwise the second time.
+GAP = 0.02
+FIRST = "".join(f"first{i} " for i in range(40))
+
+
+async def lose_all(stack: Stack) -> None:
+    for name in ("worker-0", "worker-1"):
+        await stack.kill(name)
+    redis = aioredis.Redis.from_url(stack.redis_url)
+    await redis.flushall()
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def lost_in_the_middle(
+    stack: Stack, upstream: Upstream, prompt: str, second: Script, has_half: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[None]:
+    """Around a request that is under way: its first answer is lost in the middle, and `second` is the next one."""
+    script = upstream.says(prompt, Script(literal=FIRST, hold_after=20, gap=GAP))
+    yield
+    await asyncio.wait_for(script.held.wait(), 20)
+    await until(has_half)
+    await lose_all(stack)
+    upstream.says(prompt, second)
+    script.released.set()
+    await stack.heal()
+
+
+@pytest.mark.parametrize("words", [60, 3], ids=["longer", "shorter"])
+async def test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_another_answer(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream, words: int
+) -> None:
+    prompt, second = f"lost, then {words} words", Script(words=words)
+    events: list[Event] = []
+
+    async def stream() -> None:
+        async for event in events_of(client, {"input": prompt}):
+            events.append(event)
+
+    async def has_half() -> bool:
+        return "first19" in text_of(events)
+
+    async with lost_in_the_middle(stack, upstream, prompt, second, has_half):
+        streaming = asyncio.create_task(stream())
+    await asyncio.wait_for(streaming, 60)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert FIRST.startswith(text_of(events))
+    assert (events[-1]["type"], events[-1]["error"]["code"]) == ("error", "stream_lost")
+    response_id = events[0]["response"]["id"]
+    assert response_id in events[-1]["error"]["message"]
+
+    async def has_ended() -> bool:
+        return (await client.get(f"/v1/responses/{response_id}")).json()["status"] == "completed"
+
+    await until(has_ended)
+    check_whole([event async for event in events_of(client, resume=(response_id, None))], second.text)
+
+
+async def test_a_plain_request_gets_the_second_answer_whole(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    second = Script(words=3)
+
+    async def has_half() -> bool:
+        return True
+
+    async with lost_in_the_middle(stack, upstream, "lost, unseen", second, has_half):
+        asking = asyncio.create_task(client.post("/v1/responses", json={"model": "fake", "input": "lost, unseen"}))
+    (message,) = (await asking).json()["output"]
+    assert message["content"][0]["text"] == second.text
+
+
+async def test_a_socket_is_told_in_an_envelope_and_goes_on(stack: Stack, upstream: Upstream) -> None:
+    told: list[Event] = []
+
+    async def has_half() -> bool:
+        return "first19" in text_of(told)
+
+    url = stack.api_url.replace("http", "ws")
+    async with connect(f"{url}/v1/responses", proxy=None) as socket:
+
+        async def turn(prompt: str) -> None:
+            told.clear()
+            await socket.send(json.dumps({"type": "response.create", "model": "fake", "input": prompt}))
+            while not told or ("status" not in told[-1] and told[-1]["type"] != "response.completed"):
+                told.append(json.loads(await socket.recv()))
+
+        async with lost_in_the_middle(stack, upstream, "lost, on a socket", Script(words=60), has_half):
+            turning = asyncio.create_task(turn("lost, on a socket"))
+        await asyncio.wait_for(turning, 60)
+        assert (told[-1]["type"], told[-1]["error"]["code"]) == ("error", "stream_lost")
+        script = upstream.says("the next turn", Script(words=3))
+        await turn("the next turn")
+        assert text_of(told) == script.text
+
+
+async def test_the_sdk_raises_it(stack: Stack, upstream: Upstream) -> None:
+    words: list[str] = []
+
+    async def has_half() -> bool:
+        return "first19" in "".join(words)
+
+    async def stream() -> None:
+        async with AsyncOpenAI(base_url=f"{stack.api_url}/v1", api_key="none", max_retries=0) as sdk:
+            async for event in await sdk.responses.create(model="fake", input="lost, by the sdk", stream=True):
+                if event.type == "response.output_text.delta":
+                    words.append(event.delta)
+
+    async with lost_in_the_middle(stack, upstream, "lost, by the sdk", Script(words=60), has_half):
+        streaming = asyncio.create_task(stream())
+    with pytest.raises(APIError, match="begun anew"):
+        await asyncio.wait_for(streaming, 60)
+
+
+async def test_a_loss_that_was_made_good_before_the_next_is_not_noticed(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """A flush, the log restored by its writer, and only then the writer's death."""
+    script = upstream.says("lost one by one", Script(words=40, hold_after=20))
+    events: list[Event] = []
+
+    async def stream() -> None:
+        async for event in events_of(client, {"input": "lost one by one"}):
+            events.append(event)
+
+    async def has(word: str) -> bool:
+        return word in text_of(events)
+
+    streaming = asyncio.create_task(stream())
+    await until(lambda: has("w19"))
+    redis = aioredis.Redis.from_url(stack.redis_url)
+    await redis.flushall()
+    await redis.aclose()
+    held, script.released, script.hold_after = script.released, asyncio.Event(), 30
+    held.set()
+    await until(lambda: has("w29"))
+    for name in ("worker-0", "worker-1"):
+        await stack.kill_seen(name)
+    script.released.set()
+    await stack.heal()
+    await asyncio.wait_for(streaming, 60)
+    check_whole(events, script.text)
+    assert [e["action"] for e in events if e["type"] == "open_responses:attempt"] == ["continued"]
+
+
+async def test_the_same_answer_told_again_goes_on_where_it_was(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    events: list[Event] = []
+
+    async def stream() -> None:
+        async for event in events_of(client, {"input": "lost, and told again"}):
+            events.append(event)
+
+    async def has_half() -> bool:
+        return "first19" in text_of(events)
+
+    again = Script(literal=FIRST, gap=GAP)
+    async with lost_in_the_middle(stack, upstream, "lost, and told again", again, has_half):
+        streaming = asyncio.create_task(stream())
+    await asyncio.wait_for(streaming, 60)
+    check_whole(events, FIRST)
+    assert again.attempts == 1
