@@ -29,12 +29,12 @@ from activities.mcp import McpActivities
 from activities.middleware import load_middleware
 from activities.model_lists import ModelListing
 from activities.outage import TemporalWatch
-from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
+from activities.providers.shared.http import open_http_client
 from activities.publish import PublishActivity
 from activities.running import RunningWork
-from activities.sample import SampleActivity
-from activities.stage import TurnParts
+from activities.sampling.sample import SampleActivity
+from activities.sampling.stage import TurnParts
 from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
 from open_responses.io.breaker import Breaker

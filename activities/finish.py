@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import orjson
 from temporalio import activity
 
-from activities.takeover import read_log
+from activities.sampling.takeover import read_log
 from open_responses.assembler import Assembler
 from open_responses.fold import TERMINAL_EVENTS, Fold
 from open_responses.io.event_log import Appender, Fenced, Writer, fence

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
-from api.limits import Admission
-from api.open_streams import OpenStreams
-from api.overload import Backlog
-from api.reads import Reads
+from api.admission.limits import Admission
+from api.admission.open_streams import OpenStreams
+from api.admission.overload import Backlog
+from api.admission.reads import Reads
 from open_responses.io.erasure import Eraser
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records

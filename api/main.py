@@ -14,27 +14,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import workflows
-from api import (
-    approvals,
-    codec,
-    compact,
-    conversations,
-    create,
-    errors,
-    input_tokens,
-    models,
-    openapi_document,
-    retrieve,
-    service,
-    socket,
-)
+from api import codec, errors, models, service
+from api.admission.limits import Admission
+from api.admission.open_streams import OpenStreams, StreamEnds
+from api.admission.overload import Backlog
+from api.admission.reads import Reads
 from api.answer_headers import AnswerHeaders
 from api.app_state import AppState
 from api.codec import CodecBorder
-from api.limits import Admission
-from api.open_streams import OpenStreams, StreamEnds
-from api.overload import Backlog
-from api.reads import Reads
+from api.conversations import routes as conversations
+from api.openapi import document as openapi
+from api.responses import approvals, compact, create, input_tokens, retrieve
+from api.websocket import connection as websocket
 from open_responses.io.erasure import Eraser
 from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.large_payloads import response_keys
@@ -99,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.gather(listening, return_exceptions=True)
         await redis.aclose()
 
-    app = FastAPI(title="open_responses", version=openapi_document.VERSION, lifespan=lifespan, openapi_url=None)
+    app = FastAPI(title="open_responses", version=openapi.VERSION, lifespan=lifespan, openapi_url=None)
     app.add_middleware(StreamEnds)
     errors.install(app)
     for router in (
@@ -107,12 +98,12 @@ def create_app(settings: Settings) -> FastAPI:
         retrieve.router,
         approvals.router,
         service.router,
-        socket.router,
+        websocket.router,
         compact.router,
         conversations.router,
         input_tokens.router,
         models.router,
-        openapi_document.router,
+        openapi.router,
         codec.router,
     ):
         app.include_router(router)

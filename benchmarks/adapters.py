@@ -32,8 +32,8 @@ from typing import Any
 import aiohttp
 import httpx
 
-from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
+from activities.providers.shared.http import open_http_client
 from benchmarks.adapter_streams import CALL, TEXT, VENDORS, deltas_of, pieces
 from dev import services
 from open_responses.assembler import Assembler
@@ -94,7 +94,7 @@ class _Ours:
                 pass
 
     async def turn(self, vendor: str) -> str:
-        """One turn as the worker takes it (`activities/turn.py`), up to the log. Returns the text."""
+        """One turn as the worker takes it (`activities/sampling/turn.py`), up to the log. Returns the text."""
         sample = compose_sample((), lambda passed: self._providers[vendor].sample(passed.call))
         context = SampleContext(_call(_MODELS[vendor]), "resp_1", "default")
         assembler, joiner, written = Assembler(response_id="resp_1"), Joiner(), 0

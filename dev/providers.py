@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
+from activities.providers.shared.http import open_http_client
 from open_responses.config import BUILT_IN_PROVIDERS, BUILT_IN_ROUTES, Config, ProviderConfig, RouteConfig
 from open_responses.contracts import ListsModels, Provider, SampleCall
 from open_responses.deltas import Finish, TextDelta

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from activities.providers.anthropic import Anthropic
 from activities.providers.anthropic.models import Model
-from activities.providers.http import open_http_client
+from activities.providers.shared.http import open_http_client
 from open_responses import sealed_reasoning
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (

@@ -11,10 +11,10 @@ from temporalio.activity import ActivityCancellationDetails as Details
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import background
-from activities.background import BackgroundAnswer
 from activities.running import Stop
-from activities.sample import is_given_up
+from activities.sampling import background
+from activities.sampling.background import BackgroundAnswer
+from activities.sampling.sample import is_given_up
 from open_responses.contracts import Resume, SampleCall
 from open_responses.deltas import Delta, Finish, ResumeToken, TextDelta, Usage
 from open_responses.errors import ProviderUnavailable

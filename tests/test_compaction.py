@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.compact import Compacted, compact
-from activities.fitting import fitted
+from activities.sampling.compact import Compacted, compact
+from activities.sampling.fitting import fitted
 from open_responses.compaction import ORDER, condensed, from_summary, is_due
 from open_responses.contracts import SampleCall, SampleContext
 from open_responses.deltas import Delta, Finish, FinishReason, TextDelta, Usage

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from api.openapi_document import document
+from api.openapi.document import document
 from tests.json_values import JUNK, Values, spoiled
 from tests.outside import TERMINAL, judge
 from tests.stack import Stack

@@ -20,7 +20,7 @@ import pytest_asyncio
 from activities.providers.gemini import Gemini
 from activities.providers.gemini.conversation import SKIP_SIGNATURE
 from activities.providers.gemini.schema import gemini_schema
-from activities.providers.http import open_http_client
+from activities.providers.shared.http import open_http_client
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,

@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from activities.providers.anthropic import Anthropic
-from activities.providers.failures import Failures
 from activities.providers.gemini import Gemini
-from activities.providers.http import open_http_client
-from activities.providers.keys import Key
 from activities.providers.ollama import Ollama
 from activities.providers.openai import OpenAIResponses
 from activities.providers.openai_chat import OpenAIChat
+from activities.providers.shared.failures import Failures
+from activities.providers.shared.http import open_http_client
+from activities.providers.shared.keys import Key
 from open_responses.config import ProviderConfig
 from open_responses.contracts import Provider
 from tests.wire import Answer, Wire, call, failure_of, refusal, sse

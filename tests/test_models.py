@@ -15,8 +15,8 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from activities.model_lists import ModelListing
-from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
+from activities.providers.shared.http import open_http_client
 from dev.services import free_port
 from open_responses.config import Config, ProviderConfig, RouteConfig
 from open_responses.contracts import ListedModel, ListsModels

@@ -9,7 +9,7 @@ import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.obfuscation import obfuscated
+from api.streaming.obfuscation import obfuscated
 from open_responses.io.event_log import encode
 from tests.stack import collect
 from tests.upstream import Script, Upstream

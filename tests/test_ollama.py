@@ -14,8 +14,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from activities.providers.http import open_http_client
 from activities.providers.ollama import Ollama
+from activities.providers.shared.http import open_http_client
 from dev.services import free_port
 from open_responses import sealed_reasoning
 from open_responses.config import ProviderConfig

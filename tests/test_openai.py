@@ -15,8 +15,8 @@ import httpx
 import openai
 import pytest
 
-from activities.providers.http import open_http_client
 from activities.providers.openai import OpenAIResponses
+from activities.providers.shared.http import open_http_client
 from open_responses import sealed_reasoning
 from open_responses.deltas import (
     Delta,

@@ -16,8 +16,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from activities.providers.http import open_http_client
 from activities.providers.openai_chat import OpenAIChat
+from activities.providers.shared.http import open_http_client
 from dev import services
 from open_responses import sealed_reasoning
 from open_responses.config import ProviderConfig

@@ -16,8 +16,8 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from api.main import create_app
-from api.openapi_document import SPECIFICATION, document, event_name
-from api.openapi_schemas import EVENTS
+from api.openapi.document import SPECIFICATION, document, event_name
+from api.openapi.schemas import EVENTS
 from open_responses.io.settings import Settings
 from tests import spec
 from tests.bad_bodies import BAD_BODIES, body

@@ -13,8 +13,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
+from activities.providers.shared.http import open_http_client
 from open_responses.capabilities import check_takes
 from open_responses.config import Config
 from open_responses.contracts import SampleCall

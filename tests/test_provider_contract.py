@@ -11,8 +11,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
+from activities.providers.shared.http import open_http_client
 from open_responses.config import Config, ProviderConfig
 from open_responses.contracts import ListedModel, Provider, Resume, SampleCall
 from open_responses.deltas import Delta, Finish, TextAnnotation, TextDelta, ToolCallDelta, Usage

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from activities.providers.http import open_http_client
 from activities.providers.registry import build_providers
+from activities.providers.shared.http import open_http_client
 from open_responses.config import Config
 from open_responses.errors import OpenResponsesError
 from open_responses.testing.provider_contract import ProviderContract

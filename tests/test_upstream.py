@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from activities.providers.http import open_http_client
 from activities.providers.openai_chat import OpenAIChat
+from activities.providers.shared.http import open_http_client
 from open_responses.config import ProviderConfig
 from open_responses.errors import ProviderStreamBroken, ProviderUnavailable
 from tests.wire import Wire, call, sampled, sse, text_of

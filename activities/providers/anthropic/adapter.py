@@ -22,11 +22,11 @@ from activities.providers.anthropic.model_list import MODELS_PATH, models_on
 from activities.providers.anthropic.models import Model
 from activities.providers.anthropic.request import native_format, request_body
 from activities.providers.anthropic.stream import StreamReader, events
-from activities.providers.failures import Failures
-from activities.providers.keys import Key
-from activities.providers.model_list import read_models
-from activities.providers.tool_choices import is_forced
-from activities.providers.upstream import open_stream
+from activities.providers.shared.failures import Failures
+from activities.providers.shared.keys import Key
+from activities.providers.shared.model_list import read_models
+from activities.providers.shared.tool_choices import is_forced
+from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta

@@ -9,8 +9,8 @@ import base64
 import binascii
 from collections.abc import Sequence
 
-from activities.providers.content_parts import Part, text_of, unsupported_content, unsupported_part
-from activities.providers.data_urls import read_data_url
+from activities.providers.shared.content_parts import Part, text_of, unsupported_content, unsupported_part
+from activities.providers.shared.data_urls import read_data_url
 from open_responses.errors import InvalidRequest
 from open_responses.items import InputFile, InputImage
 from open_responses.json_types import JsonObject

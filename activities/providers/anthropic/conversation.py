@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from activities.providers.anthropic.content import blocks_of, text_block
-from activities.providers.foreign_items import leave_out
-from activities.providers.json_objects import arguments_object, object_in
-from activities.providers.leading_instructions import leading_instructions
+from activities.providers.shared.foreign_items import leave_out
+from activities.providers.shared.json_objects import arguments_object, object_in
+from activities.providers.shared.leading_instructions import leading_instructions
 from open_responses import sealed_reasoning
 from open_responses.capabilities import nothing_to_read
 from open_responses.items import (

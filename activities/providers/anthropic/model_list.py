@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from activities.providers.model_list import PAGE_SIZE, Page, entries, seconds_of
+from activities.providers.shared.model_list import PAGE_SIZE, Page, entries, seconds_of
 from open_responses.contracts import ListedModel
 from open_responses.json_types import JsonObject
 

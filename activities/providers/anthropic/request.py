@@ -11,8 +11,8 @@ from activities.providers.anthropic.prompt_cache import with_breakpoints
 from activities.providers.anthropic.schema import native_schema
 from activities.providers.anthropic.thinking import thinking_of
 from activities.providers.anthropic.tools import tools_of
-from activities.providers.text_formats import format_in_words, json_format, verbosity_in_words
-from activities.providers.tool_choices import is_forced, plain_choice
+from activities.providers.shared.text_formats import format_in_words, json_format, verbosity_in_words
+from activities.providers.shared.tool_choices import is_forced, plain_choice
 from open_responses.contracts import SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject

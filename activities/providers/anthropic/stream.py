@@ -15,10 +15,10 @@ import httpx
 from activities.providers.anthropic.conversation import BLOCK_ID
 from activities.providers.anthropic.errors import error_in_stream
 from activities.providers.anthropic.models import Model
-from activities.providers.estimates import estimated_usage
-from activities.providers.failures import Failures, details_in
-from activities.providers.json_objects import as_object
-from activities.providers.upstream import is_event_stream, sse_objects
+from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.failures import Failures, details_in
+from activities.providers.shared.json_objects import as_object
+from activities.providers.shared.upstream import is_event_stream, sse_objects
 from open_responses import sealed_reasoning
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (

@@ -6,7 +6,7 @@ Sources: platform.claude.com/docs (thinking, effort, preserved thinking).
 from __future__ import annotations
 
 from activities.providers.anthropic.models import Model, refused
-from activities.providers.tool_choices import is_forced
+from activities.providers.shared.tool_choices import is_forced
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 

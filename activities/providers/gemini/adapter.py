@@ -15,14 +15,14 @@ from urllib.parse import quote
 
 import httpx
 
-from activities.providers.failures import Failures
 from activities.providers.gemini.errors import error_of
 from activities.providers.gemini.model_list import MODELS_PATH, models_on
 from activities.providers.gemini.request import request_body
 from activities.providers.gemini.stream import ChunkReader, chunks
-from activities.providers.keys import Key
-from activities.providers.model_list import read_models
-from activities.providers.upstream import open_stream
+from activities.providers.shared.failures import Failures
+from activities.providers.shared.keys import Key
+from activities.providers.shared.model_list import read_models
+from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta

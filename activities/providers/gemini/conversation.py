@@ -16,11 +16,11 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from activities.providers.foreign_items import leave_out
 from activities.providers.gemini.models import is_gemini_3
 from activities.providers.gemini.parts import parts_of
-from activities.providers.json_objects import arguments_object, object_in
-from activities.providers.leading_instructions import leading_instructions
+from activities.providers.shared.foreign_items import leave_out
+from activities.providers.shared.json_objects import arguments_object, object_in
+from activities.providers.shared.leading_instructions import leading_instructions
 from open_responses.capabilities import nothing_to_read
 from open_responses.errors import InvalidRequest
 from open_responses.items import (

@@ -10,9 +10,9 @@ from activities.providers.gemini.models import is_gemini_3
 from activities.providers.gemini.schema import gemini_schema
 from activities.providers.gemini.thinking import thinking_config
 from activities.providers.gemini.tools import tool_settings
-from activities.providers.logprobs import wants_logprobs
-from activities.providers.text_formats import format_in_words, json_format, verbosity_in_words
-from activities.providers.tool_choices import is_forced
+from activities.providers.shared.logprobs import wants_logprobs
+from activities.providers.shared.text_formats import format_in_words, json_format, verbosity_in_words
+from activities.providers.shared.tool_choices import is_forced
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.requests import JsonObjectFormat, JsonSchemaFormat

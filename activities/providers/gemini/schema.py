@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from activities.providers.json_objects import as_object
+from activities.providers.shared.json_objects import as_object
 from open_responses.json_types import JsonObject
 
 _KEPT = frozenset(

@@ -17,14 +17,14 @@ from dataclasses import replace
 
 import httpx
 
-from activities.providers.estimates import estimated_usage
-from activities.providers.failures import Failures
 from activities.providers.gemini.citations import CitedText
 from activities.providers.gemini.conversation import GENERATED_IMAGE
 from activities.providers.gemini.errors import error_in_stream
-from activities.providers.json_objects import as_object
-from activities.providers.logprobs import plain_logprob
-from activities.providers.upstream import chunk_object, is_event_stream
+from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.failures import Failures
+from activities.providers.shared.json_objects import as_object
+from activities.providers.shared.logprobs import plain_logprob
+from activities.providers.shared.upstream import chunk_object, is_event_stream
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,

@@ -10,15 +10,15 @@ from functools import partial
 
 import httpx
 
-from activities.providers.failures import Failures
-from activities.providers.keys import Key
-from activities.providers.model_list import read_models
 from activities.providers.ollama.errors import error_for, error_of_list, hint_to_start
 from activities.providers.ollama.model_list import MODELS_PATH, models_on
 from activities.providers.ollama.request import request_body
 from activities.providers.ollama.stream import LineReader
-from activities.providers.prefill import takes_prefill
-from activities.providers.upstream import ndjson_objects, open_stream
+from activities.providers.shared.failures import Failures
+from activities.providers.shared.keys import Key
+from activities.providers.shared.model_list import read_models
+from activities.providers.shared.prefill import takes_prefill
+from activities.providers.shared.upstream import ndjson_objects, open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta

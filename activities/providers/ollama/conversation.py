@@ -5,11 +5,11 @@ Sources: docs.ollama.com (openapi.yaml; capabilities/thinking, tool-calling), th
 
 from __future__ import annotations
 
-from activities.providers.chat_turns import Output, Piece, Turn, origin_of, read_conversation
-from activities.providers.content_parts import text_of, unsupported_part
-from activities.providers.data_urls import read_data_url
-from activities.providers.text_formats import format_in_words, verbosity_in_words
-from activities.providers.tool_choices import is_forced, plain_choice
+from activities.providers.shared.chat_turns import Output, Piece, Turn, origin_of, read_conversation
+from activities.providers.shared.content_parts import text_of, unsupported_part
+from activities.providers.shared.data_urls import read_data_url
+from activities.providers.shared.text_formats import format_in_words, verbosity_in_words
+from activities.providers.shared.tool_choices import is_forced, plain_choice
 from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
 from open_responses.items import InputImage

@@ -5,7 +5,7 @@ Source: docs.ollama.com/api/tags. That `modified_at` is when it was created is w
 
 from __future__ import annotations
 
-from activities.providers.model_list import Page, entries, seconds_of
+from activities.providers.shared.model_list import Page, entries, seconds_of
 from open_responses.contracts import ListedModel
 from open_responses.json_types import JsonObject
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from activities.providers.logprobs import wants_logprobs
-from activities.providers.object_schema import object_schema
 from activities.providers.ollama.conversation import chat_messages
-from activities.providers.text_formats import json_format
-from activities.providers.tool_choices import plain_choice
+from activities.providers.shared.logprobs import wants_logprobs
+from activities.providers.shared.object_schema import object_schema
+from activities.providers.shared.text_formats import json_format
+from activities.providers.shared.tool_choices import plain_choice
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat

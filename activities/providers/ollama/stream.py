@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from activities.providers.estimates import estimated_usage
-from activities.providers.failures import Failures
-from activities.providers.json_objects import as_object
-from activities.providers.logprobs import logprobs_of
 from activities.providers.ollama.errors import error_in_stream
+from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.failures import Failures
+from activities.providers.shared.json_objects import as_object
+from activities.providers.shared.logprobs import logprobs_of
 from open_responses import sealed_reasoning
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (

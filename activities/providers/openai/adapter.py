@@ -13,13 +13,13 @@ from urllib.parse import quote
 
 import httpx
 
-from activities.providers.failures import Failures, transport_errors
-from activities.providers.keys import Key
 from activities.providers.openai.errors import error_of, error_of_resumed
 from activities.providers.openai.request import request_body
 from activities.providers.openai.stream import EventReader, drain, events
-from activities.providers.openai_models import list_openai_models
-from activities.providers.upstream import open_stream
+from activities.providers.shared.failures import Failures, transport_errors
+from activities.providers.shared.keys import Key
+from activities.providers.shared.openai_models import list_openai_models
+from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta, Finish, Usage

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from activities.providers.content_parts import Part, unsupported_content
-from activities.providers.data_urls import as_data_url, read_data_url, suffix_of
-from activities.providers.foreign_items import leave_out
 from activities.providers.openai.reasoning import reasoning_items
+from activities.providers.shared.content_parts import Part, unsupported_content
+from activities.providers.shared.data_urls import as_data_url, read_data_url, suffix_of
+from activities.providers.shared.foreign_items import leave_out
 from open_responses.items import (
     AssistantMessage,
     DeveloperMessage,

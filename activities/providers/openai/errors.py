@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from activities.providers.failures import Failures, code_of, message_of
-from activities.providers.json_objects import as_object
-from activities.providers.retry_after import seconds_of
+from activities.providers.shared.failures import Failures, code_of, message_of
+from activities.providers.shared.json_objects import as_object
+from activities.providers.shared.retry_after import seconds_of
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken
 from open_responses.json_types import JsonObject
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from activities.providers.json_objects import object_in
+from activities.providers.shared.json_objects import object_in
 from open_responses import sealed_reasoning
 from open_responses.items import Reasoning
 from open_responses.json_types import JsonObject

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from activities.providers.logprobs import LOGPROBS
 from activities.providers.openai.conversation import input_items
 from activities.providers.openai.tools import tool_choice_of, tools_of
+from activities.providers.shared.logprobs import LOGPROBS
 from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
 from open_responses.items import Reasoning

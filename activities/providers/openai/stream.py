@@ -16,13 +16,13 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from activities.providers.estimates import estimated_usage
-from activities.providers.failures import Failures
-from activities.providers.json_objects import as_object
-from activities.providers.logprobs import logprobs_of
 from activities.providers.openai.errors import error_in_stream
 from activities.providers.openai.reasoning import seal_of
-from activities.providers.upstream import is_event_stream, sse_objects
+from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.failures import Failures
+from activities.providers.shared.json_objects import as_object
+from activities.providers.shared.logprobs import logprobs_of
+from activities.providers.shared.upstream import is_event_stream, sse_objects
 from open_responses import sealed_reasoning
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (

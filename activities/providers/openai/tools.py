@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from activities.providers.json_objects import as_object
+from activities.providers.shared.json_objects import as_object
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.tools import AllowedTools, FunctionChoice, FunctionTool, McpChoice

@@ -11,15 +11,15 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
-from activities.providers.failures import Failures
-from activities.providers.keys import Key
 from activities.providers.openai_chat.dialects import dialect_of
 from activities.providers.openai_chat.errors import error_of
 from activities.providers.openai_chat.request import request_body
 from activities.providers.openai_chat.stream import ChunkReader, chunks
-from activities.providers.openai_models import list_openai_models
-from activities.providers.prefill import takes_prefill
-from activities.providers.upstream import open_stream
+from activities.providers.shared.failures import Failures
+from activities.providers.shared.keys import Key
+from activities.providers.shared.openai_models import list_openai_models
+from activities.providers.shared.prefill import takes_prefill
+from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta

@@ -20,10 +20,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from activities.providers.chat_turns import Call, Content, Piece, Thought, Turn, origin_of, read_conversation
-from activities.providers.content_parts import text_of, unsupported_part
-from activities.providers.data_urls import as_data_url
 from activities.providers.openai_chat.dialects import Dialect
+from activities.providers.shared.chat_turns import Call, Content, Piece, Thought, Turn, origin_of, read_conversation
+from activities.providers.shared.content_parts import text_of, unsupported_part
+from activities.providers.shared.data_urls import as_data_url
 from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
 from open_responses.items import InputAudio, InputFile, InputImage

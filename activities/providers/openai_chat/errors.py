@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from activities.providers.failures import Failures, code_of, message_of
-from activities.providers.json_objects import as_object
+from activities.providers.shared.failures import Failures, code_of, message_of
+from activities.providers.shared.json_objects import as_object
 from open_responses.errors import OpenResponsesError
 from open_responses.json_types import JsonObject
 

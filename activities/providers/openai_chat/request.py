@@ -5,12 +5,12 @@ Source: OpenAI's API reference, `POST /chat/completions`.
 
 from __future__ import annotations
 
-from activities.providers.logprobs import wants_logprobs
-from activities.providers.object_schema import object_schema
 from activities.providers.openai_chat.conversation import chat_messages
 from activities.providers.openai_chat.dialects import Dialect
-from activities.providers.text_formats import format_in_words, json_format, verbosity_in_words
-from activities.providers.tool_choices import plain_choice
+from activities.providers.shared.logprobs import wants_logprobs
+from activities.providers.shared.object_schema import object_schema
+from activities.providers.shared.text_formats import format_in_words, json_format, verbosity_in_words
+from activities.providers.shared.tool_choices import plain_choice
 from open_responses.contracts import Resume, SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from activities.providers.json_objects import as_object
+from activities.providers.shared.json_objects import as_object
 from open_responses import sealed_reasoning
 from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, ReasoningSummaryDelta
 from open_responses.json_types import JsonObject

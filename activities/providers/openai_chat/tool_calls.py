@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from activities.providers.json_objects import as_object, object_in
+from activities.providers.shared.json_objects import as_object, object_in
 from open_responses.deltas import ToolCallDelta
 from open_responses.json_types import JsonObject
 

@@ -1,0 +1,228 @@
+"""Items to the turns of a chat: what the chat adapters (`openai_chat`, `ollama`) write messages from.
+
+What this prevents: a request that one server takes and the next refuses. Chat templates and APIs differ most in what
+may follow what, so the turns have the one form that all take:
+
+- leading system and developer messages are one system text; one in the middle is a turn in its place;
+- consecutive messages of one role are one turn, since templates demand that user and assistant alternate;
+- outputs belong to the turn with their calls, wherever they stood, and what is not text in them is kept apart: a `tool`
+  message holds text;
+- reasoning goes with the turn that it led to, if this provider made it, or nobody sealed it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from activities.providers.shared.content_parts import Part, text_of
+from activities.providers.shared.foreign_items import leave_out
+from activities.providers.shared.json_objects import arguments_object, object_in
+from open_responses import sealed_reasoning
+from open_responses.contracts import SampleCall
+from open_responses.items import (
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionCall,
+    FunctionCallOutput,
+    InputItem,
+    Reasoning,
+    SystemMessage,
+    UserMessage,
+)
+from open_responses.json_types import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part of a content, and where it stands, for errors."""
+
+    part: Part
+    path: str
+
+
+Content: TypeAlias = str | list[Piece]
+"""A text alone is a string: nearly all of a long conversation is, and a request waits for it to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """Reasoning that goes back. `seal` is what its adapter kept with it; empty where nothing was."""
+
+    text: str
+    seal: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`written` are the arguments as the model wrote them."""
+
+    call_id: str
+    name: str
+    written: str
+
+    @property
+    def as_object(self) -> JsonObject:
+        return arguments_object(self.written)
+
+    @property
+    def as_text(self) -> str:
+        """As written where that is a JSON object; servers parse it."""
+        whole = object_in(self.written)
+        return self.written if whole is not None else json.dumps(self.as_object, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`text` of it, and what else there is."""
+
+    call: Call
+    text: str
+    attached: list[Piece]
+
+    @property
+    def told(self) -> str:
+        """What the tool's own message says."""
+        return self.text if self.text or not self.attached else "The output is in the next user message."
+
+
+@dataclass(slots=True)
+class Turn:
+    """Consecutive messages of one role; an assistant's with its calls and, behind these, their outputs."""
+
+    role: Literal["user", "assistant", "system"]
+    contents: list[Content] = field(default_factory=list)
+    thoughts: list[Thought] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All texts, messages with an empty line between them."""
+        return "\n\n".join([text for content in self.contents if (text := _text_in(content))])
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """All that does not stand as a text alone."""
+        return [piece for content in self.contents if not isinstance(content, str) for piece in content]
+
+
+@dataclass(slots=True)
+class Conversation:
+    """`system` are the texts before the first turn."""
+
+    system: list[str] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+
+
+def read_conversation(call: SampleCall, provider: str) -> Conversation:
+    """The turns, the unfinished answer (`prefix`) last. Raises InvalidRequest for an item that no chat has.
+
+    `provider` is the name in the configuration: only reasoning that it made, or that nobody sealed, is kept.
+    """
+    reader = _TurnReader(provider)
+    for index, item in enumerate(call.items):
+        reader.add(item, index)
+    if call.prefix:
+        reader.say(call.prefix)
+    return reader.conversation
+
+
+class _TurnReader:
+    def __init__(self, provider: str) -> None:
+        self.conversation = Conversation()
+        self._provider = provider
+        self._turns = self.conversation.turns
+        self._pending: list[Thought] = []
+        self._calls: dict[str, tuple[Call, Turn]] = {}
+
+    def add(self, item: InputItem, index: int) -> None:
+        match item:
+            case UserMessage():
+                self._turn("user").contents.append(_content(item.content, index, "content"))
+            case AssistantMessage():
+                self._assistant().contents.append(_content(item.content, index, "content"))
+            case SystemMessage() | DeveloperMessage():
+                self._instruct(_content(item.content, index, "content"))
+            case FunctionCall():
+                self._call(item)
+            case FunctionCallOutput():
+                self._output(item, _content(item.output, index, "output"))
+            case Reasoning():
+                self._think(item)
+            case _:
+                leave_out(item, index, self._provider)
+
+    def say(self, text: str) -> None:
+        self._assistant().contents.append(text)
+
+    def _turn(self, role: Literal["user", "assistant", "system"]) -> Turn:
+        last = self._turns[-1] if self._turns else None
+        if last is not None and last.role == role and not last.outputs:
+            return last
+        if role != "assistant":
+            self._settle()
+        self._turns.append(Turn(role))
+        return self._turns[-1]
+
+    def _assistant(self) -> Turn:
+        turn = self._turn("assistant")
+        turn.thoughts += self._pending
+        self._pending.clear()
+        return turn
+
+    def _settle(self) -> None:
+        """Reasoning behind the last word of a turn belongs to it; without any turn it is of an answer that is lost."""
+        if self._turns and self._turns[-1].role == "assistant" and not self._turns[-1].outputs:
+            self._turns[-1].thoughts += self._pending
+        self._pending.clear()
+
+    def _instruct(self, content: Content) -> None:
+        if self._turns:
+            self._turn("system").contents.append(content)
+        else:
+            self.conversation.system.append(_text_in(content))
+
+    def _call(self, item: FunctionCall) -> None:
+        turn = self._assistant()
+        call = Call(item.call_id, item.name, item.arguments)
+        turn.calls.append(call)
+        self._calls[item.call_id] = (call, turn)
+
+    def _output(self, item: FunctionCallOutput, content: Content) -> None:
+        self._settle()
+        if item.call_id not in self._calls:
+            self._turn("user").contents.append(content)
+            return
+        call, turn = self._calls[item.call_id]
+        attached = [] if isinstance(content, str) else [piece for piece in content if text_of(piece.part) is None]
+        turn.outputs.append(Output(call, _text_in(content), attached))
+
+    def _think(self, item: Reasoning) -> None:
+        kept = sealed_reasoning.content_for(self._provider, item.encrypted_content)
+        if kept is None and item.encrypted_content is not None:
+            return
+        seal = object_in(kept) or {}
+        text = "".join(part.text for part in item.content or [])
+        if text or seal:
+            self._pending.append(Thought(text, seal))
+
+
+def _content(content: str | Sequence[Part], index: int, member: str) -> Content:
+    if isinstance(content, str):
+        return content
+    if len(content) == 1 and (text := text_of(content[0])) is not None:
+        return text
+    path = f"input[{index}].{member}"
+    return [Piece(part, f"{path}[{place}]") for place, part in enumerate(content)]
+
+
+def _text_in(content: Content) -> str:
+    return content if isinstance(content, str) else "".join([text_of(piece.part) or "" for piece in content])
+
+
+def origin_of(output: Output, call_id: str) -> str:
+    """The line before what could not stand in the output itself."""
+    return f"From the output of {output.call.name} (call {call_id}):"

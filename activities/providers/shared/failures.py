@@ -1,0 +1,141 @@
+"""A provider's failures, mapped once to our error tree: whether another try can help, and what the client is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import httpx
+
+from activities.providers.shared.keys import Key
+from activities.providers.shared.retry_after import wait_of
+from open_responses.config import ProviderConfig
+from open_responses.errors import (
+    ContextLengthExceeded,
+    OpenResponsesError,
+    ProviderAuthentication,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderStreamBroken,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+
+_MESSAGE_LIMIT = 500
+# How the vendors say that a context is too long, beside OpenAI's code for it.
+_TOO_LONG = re.compile(
+    r"context (length|size|window)|(prompt|input) is too long|input token count.*exceeds|too many (input )?tokens"
+    r"|exceeds? the (available|maximum) (context|number of tokens)|exceed context limit",
+    re.IGNORECASE,
+)
+# llama.cpp says this with a 500.
+_CANNOT = re.compile(r"(image|audio|video|file) input is not supported", re.IGNORECASE)
+_SPENT = ("insufficient_quota", "billing_error", "credit balance is too low")
+
+ReadError: TypeAlias = Callable[[int, bytes, Mapping[str, str]], OpenResponsesError]
+"""(status, body, headers in small letters) -> the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """The failures of one call. Their messages are the vendor's own words, without the key."""
+
+    config: ProviderConfig
+    key: Key
+
+    def of(self, status: int, message: str, *, code: str = "", retry_after: float | None = None) -> OpenResponsesError:
+        """The error that a status stands for, with the vendor's message and code.
+
+        Statuses in the middle of a stream are those that the vendor would have answered with.
+        """
+        text = self.key.hidden_in(" ".join(message.split()))[:_MESSAGE_LIMIT]
+        said = f"{self.config.name} answered {status}: {text}"
+        if any(word == code or word in text for word in _SPENT):
+            return ProviderRejected(said, code="insufficient_quota")
+        if status in (401, 403):
+            hint = _key_hint(self.config, self.key.is_own)
+            return ProviderAuthentication(f"{self.config.name} refused the credentials ({status}). {hint}")
+        if status == 429:
+            return ProviderRateLimited(said, retry_after=retry_after)
+        if code == "context_length_exceeded" or (status in (400, 413, 422, 500) and _TOO_LONG.search(text)):
+            return ContextLengthExceeded(said)
+        if status == 404:
+            return ProviderRejected(said, code="model_not_found")
+        if status >= 500 and _CANNOT.search(text):
+            return ProviderRejected(said)
+        if status in (408, 409, 425) or status >= 500:
+            return ProviderUnavailable(said, retry_after=retry_after)
+        return ProviderRejected(said)
+
+    def broken_off(self) -> ProviderStreamBroken:
+        """A stream that ended without the vendor's last word."""
+        return ProviderStreamBroken(f"{self.config.name}'s stream ended in the middle of the answer")
+
+    def read_by(self, error_of: ErrorOf) -> ReadError:
+        """For `open_stream`: an answer's status, body and headers, as the vendor's `error_of` reads them."""
+
+        def read(status: int, body: bytes, headers: Mapping[str, str]) -> OpenResponsesError:
+            return error_of(self, status, details_in(decoded(body)), wait_of(headers))
+
+        return read
+
+
+ErrorOf: TypeAlias = Callable[[Failures, int, Any, float | None], OpenResponsesError]
+"""(failures, status, the body's `error` member, seconds to wait) -> the error: what an adapter knows of its vendor."""
+
+
+@contextmanager
+def transport_errors(config: ProviderConfig) -> Iterator[None]:
+    """Maps httpx's exceptions, and what is not JSON."""
+    try:
+        yield
+    except httpx.ConnectTimeout as error:
+        raise ProviderUnavailable(f"{config.name} does not accept connections") from error
+    except httpx.TimeoutException as error:
+        raise ProviderTimeout(f"{config.name} was silent for {config.timeout_seconds:g} seconds") from error
+    except httpx.ConnectError as error:
+        raise ProviderUnavailable(f"{config.name} cannot be reached") from error
+    except httpx.TransportError as error:
+        raise ProviderStreamBroken(f"the connection to {config.name} broke") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProviderStreamBroken(f"{config.name} sent what is not JSON") from error
+
+
+def decoded(body: bytes) -> Any:
+    """The body's JSON, or its text."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace")
+
+
+def _key_hint(config: ProviderConfig, own_key: bool) -> str:
+    if own_key:
+        return "Check the key that the request brought."
+    return f"Check the key in {config.api_key_env}." if config.api_key_env else "No api_key_env is configured."
+
+
+def message_of(details: Any) -> str:
+    """The text of an `error` member: an object with a message, a string, or whatever it is."""
+    if isinstance(details, dict):
+        inner = details.get("message") or details.get("error") or details.get("detail") or details
+        return inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
+    return str(details)
+
+
+def code_of(details: Any) -> str:
+    """The vendor's code as text, of an `error` member."""
+    if not isinstance(details, dict):
+        return ""
+    return str(details.get("code") or details.get("type") or "")
+
+
+def details_in(body: Any) -> Any:
+    """The `error` member of a body, where there is one."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    return body.get("error", body) if isinstance(body, dict) else body

@@ -1,0 +1,21 @@
+"""Whether half an answer can be put into the model's mouth, for it to go on."""
+
+from __future__ import annotations
+
+from activities.providers.shared.text_formats import json_format
+from open_responses.contracts import SampleCall
+from open_responses.items import Reasoning, UserMessage
+
+
+def takes_prefill(call: SampleCall) -> bool:
+    """Not where a grammar holds, which would begin anew, nor where the model has thought since the last question: it
+    would think first again (llama.cpp: "Assistant response prefill is incompatible with enable_thinking").
+    """
+    return json_format(call.request) is None and not _has_thought(call)
+
+
+def _has_thought(call: SampleCall) -> bool:
+    for item in reversed(call.items):
+        if isinstance(item, Reasoning | UserMessage):
+            return isinstance(item, Reasoning)
+    return False

@@ -1,0 +1,100 @@
+"""One HTTP call to a provider, and the frames of its answer: what the adapters share, and no vendor's format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import httpx_sse
+import orjson
+
+from activities.providers.shared.failures import ReadError, transport_errors
+from activities.providers.shared.http import send_stream
+from open_responses.config import ProviderConfig
+from open_responses.errors import ProviderStreamBroken
+from open_responses.json_types import JsonObject
+
+CONNECT_SECONDS = 10.0
+
+
+@asynccontextmanager
+async def open_stream(
+    http: httpx.AsyncClient,
+    config: ProviderConfig,
+    path: str,
+    *,
+    body: JsonObject | None,
+    headers: Mapping[str, str],
+    read_error: ReadError,
+) -> AsyncIterator[httpx.Response]:
+    """POST `body` (GET for None) to `base_url` + `path`, and the answer to read from. Raises the ProviderError family.
+
+    `timeout_seconds` bounds each silence: until the first byte, and between two.
+    """
+    request = http.build_request(
+        "GET" if body is None else "POST",
+        config.base_url.rstrip("/") + path,
+        content=None if body is None else _written(body),
+        headers=dict(headers) if body is None else {**headers, "Content-Type": "application/json"},
+        timeout=httpx.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS),
+    )
+    with transport_errors(config):
+        response = await send_stream(http, request)
+        try:
+            if response.status_code != 200:
+                raise read_error(response.status_code, await response.aread(), response.headers)
+            yield response
+        finally:
+            await response.aclose()
+
+
+def _written(body: JsonObject) -> bytes:
+    """As httpx writes it, in a fiftieth of its time; what orjson refuses, an integer of more than 64 bits say, the
+    other may write."""
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def is_event_stream(response: httpx.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return kind.startswith("text/event-stream")
+
+
+async def sse_objects(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
+    """(event name, object) of each event with data, up to `[DONE]` or the stream's end."""
+    async for event in httpx_sse.EventSource(response).aiter_sse():
+        if event.data == "[DONE]":
+            return
+        if event.data:
+            yield event.event, chunk_object(_read(event.data))
+
+
+async def ndjson_objects(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
+    """The object on each line. Lines end in LF alone: U+2028 and its like may stand in a text as they are."""
+    rest = ""
+    async for text in response.aiter_text():
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            if line.strip():
+                yield chunk_object(_read(line))
+    if rest.strip():
+        yield chunk_object(_read(rest))
+
+
+def _read(text: str) -> Any:
+    """As `json.loads`, in a third of its time; what orjson refuses, half a surrogate pair say, the other may read."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
+def chunk_object(read: Any) -> JsonObject:
+    if not isinstance(read, dict):
+        raise ProviderStreamBroken("the provider sent a chunk that is not an object")
+    return read

@@ -1,0 +1,1 @@
+"""One turn of the model: taken over, asked for, checked, written to the log."""

@@ -1,0 +1,162 @@
+"""The provider's answer to a turn: streamed into the log, checked against `text.format`, halted by a middleware."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import orjson
+
+from activities.sampling.background import BackgroundAnswer
+from activities.sampling.compact import Compacted, compact, compact_now
+from activities.sampling.fitting import fitted
+from activities.sampling.headway import Headway
+from activities.sampling.sample_call import corrected
+from activities.sampling.stage import Stage
+from open_responses.compaction import compaction_item, owner
+from open_responses.contracts import Halt, SampleCall, SampleContext
+from open_responses.deltas import Delta, Finish, ResumeToken, TextDelta, Usage
+from open_responses.errors import InvalidOutput, ProviderStreamBroken
+from open_responses.io.json_schema import format_problem
+from open_responses.middleware.compose import compose_sample
+from open_responses.surrogates import Joiner
+
+Sample: TypeAlias = Callable[[SampleContext], AsyncGenerator[Delta, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One try's. `cancel` stops the try from outside, at once: called when the log says that the response was
+    cancelled."""
+
+    stage: Stage
+    headway: Headway
+    background: BackgroundAnswer
+    cancel: Callable[[], None]
+
+    async def stream(self, sampled: SampleCall) -> Finish:
+        """The whole answer, in the log as far as it was told. Raises the ProviderError family, and Fenced."""
+        if self.stage.is_budget_spent:
+            return Finish("length")
+        try:
+            finish = await self._asked(sampled)
+        except Halt as halt:
+            finish = self._halted(halt)
+        # A middleware may end an answer that its provider goes on with.
+        await self.background.cancel()
+        if self.headway.halted_by is not None:
+            raise self.headway.halted_by
+        return finish
+
+    async def _asked(self, sampled: SampleCall) -> Finish:
+        stage = self.stage
+        last = self.background.watched(stage.provider)
+        sample = compose_sample(stage.parts.middleware, lambda passed: last(passed.call))
+        if stage.context.start.is_compaction:
+            return await self._compaction(sampled, sample)
+        if sampled.prefix is None and sampled.resume_token is None:
+            sampled = await self._compacted(sampled, sample)
+        if sampled.max_output_tokens is not None and sampled.max_output_tokens <= 0:
+            return Finish("length", Usage())
+        return await self._fitting(sampled, sample)
+
+    def _halted(self, halt: Halt) -> Finish:
+        """A middleware ends the response: with its error, or with its own words as the last item."""
+        stage = self.stage
+        self.headway.halted_by = halt.error
+        if halt.error is None:
+            stage.writer.write(stage.assembler.abandon())
+            stage.writer.write(stage.assembler.feed(TextDelta(halt.text or "")))
+        return Finish("stop", Usage())
+
+    # --- one answer that fits
+
+    async def _fitting(self, sampled: SampleCall, sample: Sample) -> Finish:
+        """The whole answer. One that does not fit `text.format` is asked for once more (REQ-11)."""
+        finish = await self._sampled(sampled, sample)
+        text = self._checked_text(finish)
+        problem = self._problem(text)
+        if text is None or problem is None:
+            return finish
+        stage = self.stage
+        stage.pay(finish.usage)
+        stage.tell_attempt("restarted", reason=problem)
+        stage.writer.write(stage.assembler.abandon())
+        left = stage.call.max_output_tokens
+        if left is not None and stage.beside.output_tokens >= left:
+            return Finish("length", Usage())
+        finish = await self._sampled(corrected(stage.sample_call(), text, problem), sample)
+        problem = self._problem(self._checked_text(finish))
+        if problem is not None:
+            raise InvalidOutput(f"The model's answer does not fit text.format, asked for it twice: {problem}")
+        return finish
+
+    def _problem(self, text: str | None) -> str | None:
+        return None if text is None else format_problem(self.stage.context.start.request, text)
+
+    def _checked_text(self, finish: Finish) -> str | None:
+        """The text that has to fit `text.format`; None for an answer that is cut off, refused, or calls tools first."""
+        last = self.stage.writer.fold.snapshot()[-1:]
+        if finish.reason != "stop" or self.stage.assembler.has_calls or not last or last[0]["type"] != "message":
+            return None
+        parts = last[0]["content"]
+        return None if any(part["type"] == "refusal" for part in parts) else "".join(part["text"] for part in parts)
+
+    async def _sampled(self, sampled: SampleCall, sample: Sample) -> Finish:
+        stage, headway, joiner = self.stage, self.headway, Joiner()
+        writer, assembler = stage.writer, stage.assembler
+        context = stage.sample_context(fitted(sampled, stage.call.context_window))
+        async with contextlib.aclosing(sample(context)) as stream:
+            async for delta in stream:
+                if isinstance(delta, Finish):
+                    return delta
+                headway.has_begun = True
+                if not isinstance(delta, ResumeToken):
+                    headway.deltas += 1
+                elif not headway.is_read_again:
+                    self._remember(delta.token)
+                events = assembler.feed(joiner.clean(delta))
+                headway.has_told = headway.has_told or bool(events)
+                writer.write(events)
+                if writer.cancelled.is_set():
+                    self.cancel()
+        raise ProviderStreamBroken("the provider's stream ended without saying why")
+
+    def _remember(self, token: str) -> None:
+        """What whoever takes over reads the answer again by."""
+        stage = self.stage
+        self.headway.has_token = True
+        known = {"token": token, "output_index": len(stage.writer.fold.output), "fallback": stage.call.fallback}
+        stage.writer.record({f"resume:{stage.call.turn}": orjson.dumps(known)})
+
+    # --- a summary
+
+    async def _compacted(self, sampled: SampleCall, sample: Sample) -> SampleCall:
+        """Put a summary into the output where the context has grown beyond the request's threshold."""
+        stage = self.stage
+        threshold = stage.context.start.request.compact_threshold
+        if threshold is None:
+            return sampled
+        context = stage.sample_context(sampled)
+        return self._with_notes(await compact(sample, context, threshold, stage.call.context_window))
+
+    async def _compaction(self, sampled: SampleCall, sample: Sample) -> Finish:
+        """The summary that was asked for by itself."""
+        stage = self.stage
+        written = await compact_now(sample, stage.sample_context(sampled), stage.call.context_window)
+        if written.notes is None:
+            raise InvalidOutput("The model wrote no summary of the conversation.")
+        self._with_notes(written)
+        return Finish("stop", Usage())
+
+    def _with_notes(self, written: Compacted) -> SampleCall:
+        """The call that goes on from the notes, if there are any."""
+        stage = self.stage
+        if written.usage != Usage():
+            stage.pay(written.usage)
+        if written.notes is not None:
+            sealed = stage.parts.sealer.seal(written.notes.encode(), bound_to=owner(stage.context.start.tenant))
+            stage.writer.write(stage.assembler.add_whole(compaction_item(sealed)))
+        return stage.sample_call()

@@ -1,0 +1,119 @@
+"""The turn as one try finds it: what was asked, what the log has of it, and where the try writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import orjson
+
+from activities.context import Context, Contexts
+from activities.sampling.sample_call import build_call
+from open_responses.assembler import Assembler
+from open_responses.contracts import Counters, Middleware, Provider, SampleCall, SampleContext
+from open_responses.deltas import Usage
+from open_responses.errors import ServerError
+from open_responses.io.breaker import Breaker
+from open_responses.io.event_log import Appender, Writer
+from open_responses.io.redis import Redis
+from open_responses.io.sealing import Sealer
+from open_responses.json_types import JsonObject
+from open_responses.offer import Offer
+from open_responses.payloads import SampleInput
+from open_responses.tool_output import without_parts
+from open_responses.tools import FunctionTool
+
+ATTEMPT = "open_responses:attempt"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnParts:
+    """What a try works with: one of each per worker process."""
+
+    redis: Redis
+    contexts: Contexts
+    appender: Appender
+    breaker: Breaker
+    providers: Mapping[str, Provider]
+    adapters: Mapping[str, str]
+    definitions: Mapping[str, FunctionTool]
+    middleware: Sequence[Middleware]
+    counters: Counters
+    sealer: Sealer
+    log_ttl_seconds: int
+
+
+@dataclass(slots=True)
+class Stage:
+    """`spent` are the tokens of an answer's beginning that a lost try has paid for, by an estimate; `beside`, those
+    sampled beside the answer: a summary, or an answer that did not fit."""
+
+    parts: TurnParts
+    call: SampleInput
+    attempt: int
+    context: Context
+    offer: Offer
+    assembler: Assembler
+    writer: Writer
+    spent: int = 0
+    beside: Usage = field(default_factory=Usage)
+
+    @property
+    def provider(self) -> Provider:
+        """Raises ServerError for a provider that this worker does not know."""
+        provider = self.parts.providers.get(self.call.provider)
+        if provider is None:
+            raise ServerError(f"provider {self.call.provider!r} is not configured on this worker")
+        return provider
+
+    @property
+    def is_budget_spent(self) -> bool:
+        left = self.call.max_output_tokens
+        return left is not None and self.spent + self.beside.output_tokens >= left
+
+    @property
+    def tries(self) -> int:
+        """Which try at the turn this is, from 1 on: the workflow's and Temporal's together."""
+        return self.call.tries + self.attempt - 1
+
+    def sample_call(self, prefix: str | None = None, *, goes_on: bool = False) -> SampleCall:
+        """The call behind the output as the log has it. Raises ServerError for what cannot be unsealed here."""
+        call = build_call(
+            self.call,
+            self.context,
+            self.offer,
+            self.writer.fold,
+            self.parts.sealer,
+            self.spent + self.beside.output_tokens,
+            prefix,
+            goes_on=goes_on,
+        )
+        return replace(call, items=without_parts(call.items, self.parts.adapters.get(self.call.provider, "")))
+
+    def sample_context(self, call: SampleCall) -> SampleContext:
+        return SampleContext(
+            call=call,
+            response_id=self.call.response_id,
+            tenant=self.context.start.tenant,
+            turn=self.call.turn,
+            attempt=self.tries,
+            counters=self.parts.counters,
+            used=Usage(**self.call.used.model_dump()).plus(self.beside),
+        )
+
+    def pay(self, usage: Usage) -> None:
+        """Count what was sampled beside the answer, also for whoever takes over."""
+        self.beside = self.beside.plus(usage)
+        self.writer.record({f"spent:{self.call.turn}": orjson.dumps(asdict(self.beside))})
+
+    def tell_attempt(self, action: str, *, reason: str | None = None) -> None:
+        """What becomes of what was told before, for those who care."""
+        event: JsonObject = {
+            "type": ATTEMPT,
+            "turn": self.call.turn,
+            "attempt": self.tries,
+            "provider": self.call.provider,
+            "reason": reason or self.call.lost or "retried",
+            "action": action,
+        }
+        self.writer.write([event])

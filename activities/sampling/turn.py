@@ -1,0 +1,184 @@
+"""One try at one turn of the model: context, middleware, provider, assembler, log.
+
+What this prevents: a sample that dies or is doubled and leaves a gap or a repeat in the stream. Every try first takes
+the log over, so that what it reads there is final, and goes on from exactly that point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
+import structlog
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from activities.context import Context, mcp_lists
+from activities.errors import to_application_error
+from activities.sampling.answer import Answer
+from activities.sampling.background import BackgroundAnswer
+from activities.sampling.continuation import Continuation
+from activities.sampling.headway import Headway
+from activities.sampling.stage import Stage, TurnParts
+from activities.sampling.takeover import Takeover, take_over
+from open_responses.assembler import Assembler
+from open_responses.deltas import Finish, TextDelta
+from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, ServerError, Unavailable
+from open_responses.fold import Fold
+from open_responses.io.event_log import Earlier, Fenced, LogLost, Writer, fence, item_field
+from open_responses.io.redis import RedisDown
+from open_responses.json_types import JsonObject
+from open_responses.offer import build_offer
+from open_responses.payloads import SampleInput, SampleResult, TurnUsage
+
+log = structlog.get_logger(__name__)
+
+# A provider that is down is waited for while there is no other: with a fallback, not for long.
+_PATIENCE_WITH_FALLBACK_SECONDS = 10.0
+# Redis may be away. A result is safe in Temporal, and whoever finishes writes the log again.
+_FLUSH_SECONDS = 30.0
+
+
+class Try:
+    """`cancel` stops the try from outside, at once: called when the log says that the response was cancelled."""
+
+    def __init__(self, parts: TurnParts, call: SampleInput, attempt: int, cancel: Callable[[], None]) -> None:
+        self._with = parts
+        self._call = call
+        self._attempt = attempt
+        self._cancel = cancel
+        self._headway = Headway()
+        self.response_id = call.response_id
+        self.background = BackgroundAnswer(call.response_id)
+        self.writer: Writer | None = None
+
+    async def run(self) -> SampleResult:
+        try:
+            return await self._run()
+        except Fenced:
+            return SampleResult(outcome="fenced", reason="another worker took over")
+        except OpenResponsesError as error:
+            return await self._broken(error)
+        except (*RedisDown, RPCError) as error:
+            return await self._broken(Unavailable(f"a part of the server is away: {error}"))
+        except ApplicationError:
+            raise
+        except Exception as error:
+            log.exception("sample_crashed", response_id=self._call.response_id)
+            return await self._broken(ServerError(f"the sample failed unexpectedly: {type(error).__name__}"))
+
+    async def _run(self) -> SampleResult:
+        call = self._call
+        context, taken, wait = await asyncio.gather(
+            self._with.contexts.load(call.response_id, call.first_output_index),
+            take_over(self._with.redis, call, self._fence, self._attempt, ttl=self._with.log_ttl_seconds),
+            self._with.breaker.ask(call.provider),
+        )
+        stage = self._open(context, taken)
+        if taken.cancelled:
+            return SampleResult(outcome="cancelled")
+        if taken.turn_record is not None:
+            return self._result(stage.writer, orjson.loads(taken.turn_record))
+        if wait:
+            message = f"{call.provider} has failed again and again; it is tried again in {wait:.0f} seconds"
+            raise ProviderCircuitOpen(message, retry_after=wait)
+        sampled = Continuation(stage, taken, self._headway).begin()
+        finish = await Answer(stage, self._headway, self.background, self._cancel).stream(sampled)
+        await self._with.breaker.succeeded(call.provider)
+        return await self._close(stage, finish)
+
+    @property
+    def _fence(self) -> int:
+        return fence(self._call.epoch, self._attempt)
+
+    def _open(self, context: Context, taken: Takeover) -> Stage:
+        """The stage, with what the log has adopted."""
+        start = context.start
+        lists = mcp_lists(context.conversation(context.output)) if start.has_mcp else {}
+        offer = build_offer(
+            start.request, start.hosted, self._with.definitions, lists, choice_spent=self._call.choice_spent
+        )
+        fold = Fold(context.output)
+        assembler = Assembler(fold, offer, self._call.response_id)
+        self.writer = writer = Writer(
+            self._with.appender,
+            self._call.response_id,
+            fence=self._fence,
+            initial=start.initial(),
+            base=self._call.first_sequence,
+            fold=fold,
+            earlier=self._earlier,
+        )
+        for event in taken.events:
+            writer.adopt(event)
+        return Stage(self._with, self._call, self._attempt, context, offer, assembler, writer)
+
+    async def _earlier(self) -> Earlier:
+        return await self._with.contexts.earlier(self._call.response_id, self._call.first_sequence)
+
+    # --- the end of the turn
+
+    async def _close(self, stage: Stage, finish: Finish) -> SampleResult:
+        assembler, writer, first = stage.assembler, stage.writer, self._call.first_output_index
+        if len(writer.fold.output) == first and not assembler.has_calls:
+            writer.write(assembler.feed(TextDelta("")))
+        writer.write(assembler.close("incomplete" if finish.reason in ("length", "content_filter") else "completed"))
+        usage = finish.usage
+        spent = min(stage.spent, usage.input_tokens)
+        usage = replace(usage, input_tokens=usage.input_tokens - spent, output_tokens=usage.output_tokens + spent)
+        ended: JsonObject = {
+            "finish_reason": finish.reason,
+            "usage": TurnUsage.of(usage.plus(stage.beside)).model_dump(),
+        }
+        items = {item_field(first + i): orjson.dumps(item) for i, item in enumerate(writer.fold.output[first:])}
+        writer.record({f"turn:{self._call.turn}": orjson.dumps(ended), **items})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(writer.flush(), _FLUSH_SECONDS)
+        return self._result(writer, ended)
+
+    def _result(self, writer: Writer, ended: JsonObject) -> SampleResult:
+        writer.settle()
+        return SampleResult(
+            outcome="done",
+            items=writer.fold.output[self._call.first_output_index :],
+            trace=writer.trace.ops,
+            next_sequence=writer.next_sequence,
+            finish_reason=ended["finish_reason"],
+            usage=TurnUsage.model_validate(ended["usage"]),
+        )
+
+    async def _broken(self, error: OpenResponsesError) -> SampleResult:
+        """What a failed try leads to: another one at once, or Temporal's patience, or the response's failure."""
+        headway = self._headway
+        log.warning("sample_failed", response_id=self._call.response_id, code=error.error_code, progress=headway.deltas)
+        is_halted = headway.halted_by is not None
+        if not isinstance(error, ProviderCircuitOpen) and not is_halted:
+            await self._with.breaker.failed(self._call.provider, error)
+        if self.writer is not None:
+            if headway.has_lost_answer(error):
+                self.writer.record({f"resume:{self._call.turn}": b""})
+            with contextlib.suppress(TimeoutError, LogLost):
+                await asyncio.wait_for(self.writer.flush(), _FLUSH_SECONDS)
+        if headway.goes_on_at_once(error):
+            return SampleResult(outcome="broken", reason=error.message)
+        seconds_left = 0.0 if is_halted else self._seconds_left(error)
+        raise to_application_error(
+            error,
+            seconds_left=seconds_left,
+            # Where another provider waits, its turn comes at the window's end, and not a back-off later.
+            longest_pause=seconds_left if self._call.has_fallback else None,
+            attempt=self._attempt,
+            final=is_halted,
+        ) from error
+
+    def _seconds_left(self, error: OpenResponsesError) -> float:
+        """How long this provider may still be tried."""
+        window = self._call.retry_window
+        if self._call.has_fallback:
+            window = 0 if isinstance(error, ProviderCircuitOpen) else min(window, _PATIENCE_WITH_FALLBACK_SECONDS)
+        return window - (time.time() - activity.info().scheduled_time.timestamp())

@@ -1,0 +1,1 @@
+"""Who may come in, and how many: limits, overload, open streams, reads."""

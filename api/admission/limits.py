@@ -1,0 +1,211 @@
+"""What stands before every response: what its API key may ask for, and how much of it.
+
+All of it is checked before anything begins; what was let in is never refused afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.common import Priority
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.admission.overload import Overload
+from open_responses.config import ApiKeyConfig, Config
+from open_responses.errors import OpenResponsesError, PermissionDenied, RateLimited, TokenBudgetExceeded
+from open_responses.io.limits import Quotas, Standing
+from open_responses.io.redis import Redis, RedisDown
+from open_responses.offer import hosted_names
+from open_responses.payloads import Admitted, StartResponse
+from open_responses.requests import CreateResponse
+from open_responses.tokens import about
+from open_responses.tools import McpTool
+
+log = structlog.get_logger(__name__)
+
+# Running responses of a key that are no burden to an overloaded server.
+_FEW = 10
+# Nobody knows when a running response ends; a client of the openai SDK asks twice more in this time.
+_PLACE_WAIT_SECONDS = 2.0
+_PRIORITIES = {"priority": 1, "flex": 5}
+_DEFAULT_PRIORITY = 3
+# Temporal's limit, in bytes.
+_LONGEST_FAIRNESS_KEY = 64
+
+
+def check_scopes(config: Config, key: ApiKeyConfig | None, asked: CreateResponse) -> None:
+    """Raises PermissionDenied for a model or a tool that the key may not have, whether or not there is one.
+
+    What a route falls back to is the operator's choice, and not asked for.
+    """
+    if key is None:
+        return
+    if not key.allows_model(asked.model):
+        raise PermissionDenied(
+            f"This API key may not use the model {asked.model[:80]!r}; it may use {', '.join(key.models)}.",
+            param="model",
+        )
+    if key.tools:
+        _check_tools(config, key, asked)
+
+
+def _check_tools(config: Config, key: ApiKeyConfig, asked: CreateResponse) -> None:
+    denied = [name for name in hosted_names(asked, [tool.name for tool in config.tools]) if not key.allows_tool(name)]
+    if denied:
+        raise PermissionDenied(
+            f"This API key may not use the hosted tool {denied[0]!r}. It may use {', '.join(key.tools)}; name each in "
+            "'tools' as a function without parameters, instead of 'open_responses:hosted_tools'.",
+            param="tools",
+        )
+    for index, tool in enumerate(asked.tools or []):
+        if not isinstance(tool, McpTool):
+            continue
+        configured = config.mcp_server(tool.server_label)
+        elsewhere = tool.server_url is not None and (configured is None or tool.server_url != configured.url)
+        if not key.allows_tool(tool.server_label) or elsewhere:
+            raise PermissionDenied(
+                f"This API key may not use the MCP server {tool.server_label!r}"
+                f"{' at an address of its own' if elsewhere else ''}. It may use {', '.join(key.tools)}.",
+                param=f"tools[{index}]",
+            )
+
+
+def priority_of(config: Config, start: StartResponse) -> Priority:
+    """The response's share where tasks wait for a worker: `service_tier` before all, then the tenant's weight.
+
+    Activities inherit it from their workflow.
+    """
+    return Priority(
+        priority_key=_PRIORITIES.get(start.request.service_tier or "", _DEFAULT_PRIORITY),
+        fairness_key=start.tenant.encode()[:_LONGEST_FAIRNESS_KEY].decode(errors="ignore"),
+        fairness_weight=config.weight_of(start.tenant),
+    )
+
+
+class Admission:
+    """Counts against the keys' limits, and looks after places whose response may have ended unseen."""
+
+    def __init__(self, redis: Redis, temporal: Client) -> None:
+        self._quotas = Quotas(redis)
+        self._temporal = temporal
+        self._chores: set[asyncio.Task[None]] = set()
+
+    async def admit(
+        self, key: ApiKeyConfig | None, headers: dict[str, str], start: StartResponse, overload: Overload | None
+    ) -> StartResponse:
+        """The start with what it has taken; where the key stands goes into the answer's headers.
+
+        Raises RateLimited and TokenBudgetExceeded, and under overload Unavailable for a key that has more than a few
+        running; then nothing was taken.
+        """
+        if key is None:
+            return start
+        places = key.max_concurrent
+        if overload is not None:
+            places = min(places or _FEW, _FEW)
+        tokens = 0 if key.tokens_per_minute is None else about(start.request.input_items())
+        standing = await self._quotas.admit(key, start.response_id, tokens, places)
+        _show(key, headers, standing)
+        self._look_after(key, standing.doubtful)
+        if standing.refused == "running" and overload is not None and places != key.max_concurrent:
+            raise overload.error
+        if standing.refused is not None:
+            raise _refusal(key, headers, standing, tokens)
+        admitted = Admitted(
+            account=key.account,
+            budget_period=key.budget_period,
+            tokens=tokens if standing.second else 0,
+            second=standing.second,
+        )
+        return start.model_copy(update={"admitted": admitted})
+
+    async def withdraw(self, start: StartResponse) -> None:
+        """It was admitted and has not begun."""
+        if start.admitted is not None:
+            await self._quotas.withdraw(start.admitted, start.response_id)
+
+    async def doubt(self, start: StartResponse) -> None:
+        """It was admitted, and nobody knows whether it has begun: Temporal is asked when the key is next used."""
+        if start.admitted is not None:
+            await self._quotas.doubt(start.admitted, start.response_id)
+
+    async def show(self, key: ApiKeyConfig | None, headers: dict[str, str]) -> None:
+        """Where the key stands, for an answer to a request that was not counted."""
+        if key is None or not key.has_limits or any(name.startswith("x-ratelimit-") for name in headers):
+            return
+        standing = await self._quotas.look(key)
+        _show(key, headers, standing)
+        self._look_after(key, standing.doubtful)
+
+    def _look_after(self, key: ApiKeyConfig, response_ids: Sequence[str]) -> None:
+        for response_id in response_ids:
+            chore = asyncio.create_task(self._renew_or_free(key, response_id))
+            self._chores.add(chore)
+            chore.add_done_callback(self._chores.discard)
+
+    async def _renew_or_free(self, key: ApiKeyConfig, response_id: str) -> None:
+        """Its lease has ended. Whoever was to give the place back may have died, or Redis was away."""
+        try:
+            if await self._is_running(response_id):
+                await self._quotas.renew(key, response_id)
+            else:
+                await self._quotas.withdraw(Admitted(account=key.account, second=1), response_id)
+        except (RPCError, *RedisDown) as error:
+            log.info("place_not_looked_after", response_id=response_id, reason=str(error))
+
+    async def _is_running(self, response_id: str) -> bool:
+        try:
+            description = await self._temporal.get_workflow_handle(response_id).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return description.status == WorkflowExecutionStatus.RUNNING
+
+
+def _refusal(key: ApiKeyConfig, headers: dict[str, str], standing: Standing, tokens: int) -> OpenResponsesError:
+    if standing.wait_seconds is None:
+        # The openai SDK tries a 429 again unless it is told that this is of no use.
+        headers["x-should-retry"] = "false"
+    if standing.refused == "budget":
+        return TokenBudgetExceeded(
+            f"The API key's budget of {key.budget_tokens} tokens a {key.budget_period} is spent. It starts anew with "
+            f"the next {key.budget_period} (UTC)."
+        )
+    if standing.refused == "running":
+        message = f"The API key's limit of {key.max_concurrent} responses at a time is reached."
+        return RateLimited(f"{message} Try again when one has ended.", retry_after=_PLACE_WAIT_SECONDS)
+    if standing.refused == "requests":
+        message = f"The API key's limit of {key.requests_per_minute} requests a minute is reached."
+    elif standing.wait_seconds is None:
+        return RateLimited(
+            f"The input is about {tokens} tokens, and the API key's limit is {key.tokens_per_minute} a minute."
+        )
+    else:
+        message = f"The API key's limit of {key.tokens_per_minute} tokens a minute is reached."
+    seconds = standing.wait_seconds or 0.0
+    return RateLimited(f"{message} Try again in {_duration(seconds)}.", retry_after=seconds)
+
+
+def _show(key: ApiKeyConfig, headers: dict[str, str], standing: Standing) -> None:
+    """OpenAI's own names and forms."""
+    shown = {
+        "requests": (key.requests_per_minute, standing.requests, standing.requests_reset),
+        "tokens": (key.tokens_per_minute, standing.tokens, standing.tokens_reset),
+    }
+    for name, (limit, used, reset) in shown.items():
+        if limit is not None:
+            headers[f"x-ratelimit-limit-{name}"] = str(limit)
+            headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - used))
+            headers[f"x-ratelimit-reset-{name}"] = _duration(reset)
+
+
+def _duration(seconds: float) -> str:
+    """As OpenAI writes it: `120ms`, `6s`, `1m0s`."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms" if seconds else "0s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,25 @@
+"""Compactions in what a client sends: each was written here, for the same tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from open_responses.compaction import owner
+from open_responses.errors import InvalidRequest
+from open_responses.io.sealing import SealBroken, Sealer
+from open_responses.items import Compaction, InputItem
+
+
+def check_compactions(items: Sequence[InputItem], sealer: Sealer, tenant: str, *, path: str = "input") -> None:
+    """Raises InvalidRequest for what this server did not write for this tenant."""
+    for index, item in enumerate(items):
+        if isinstance(item, Compaction):
+            try:
+                sealer.unseal(item.encrypted_content, bound_to=owner(tenant))
+            except SealBroken as error:
+                raise InvalidRequest(
+                    f"This compaction cannot be read here: {error}. Only what this server wrote, for the same API "
+                    "key's tenant, can be sent back.",
+                    param=f"{path}[{index}].encrypted_content",
+                    code="invalid_value",
+                ) from None

@@ -1,0 +1,1 @@
+"""`/v1/conversations`, and the conversation that a request names."""

@@ -1,0 +1,217 @@
+"""`/v1/conversations` and what hangs below it, as OpenAI has them."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, TypeVar
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import Field, ValidationError
+from starlette.responses import Response
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+
+from api.app_state import AppState, state_of
+from api.auth import tenant_of
+from api.body import read_body
+from api.compactions import check_compactions
+from api.conversations.access import Busy, OwnedConversation, owned_conversation
+from api.conversations.turns import free_turn
+from api.paging import page_limit
+from api.references import resolved_items
+from open_responses.conversation import check_added_calls
+from open_responses.conversations import (
+    AddItems,
+    Conversation,
+    ConversationState,
+    PageQuery,
+    SetMetadata,
+    new_entry_item,
+)
+from open_responses.errors import InvalidRequest, NotFound
+from open_responses.ids import new_id
+from open_responses.io import temporal
+from open_responses.items import InputItem
+from open_responses.json_types import JsonObject
+from open_responses.listed_items import prefix_of
+from open_responses.payloads import TASK_QUEUE
+from open_responses.requests import INCLUDES, Metadata
+from open_responses.validation import CHECK_NAMES, Settings, complaint_of, one_of, read_json_object, shorten
+from workflows.conversation import ConversationWorkflow
+
+Body = TypeVar("Body", bound=Settings)
+
+router = APIRouter(prefix="/v1/conversations")
+
+MAX_ITEMS_AT_ONCE = 20
+# A run that rests is renewed well before the sweep of large payloads.
+_RENEWALS_PER_TTL = 3
+
+
+class CreateConversation(Settings):
+    items: Annotated[list[InputItem], Field(max_length=MAX_ITEMS_AT_ONCE)] | None = None
+    metadata: Metadata | None = None
+
+
+class UpdateConversation(Settings):
+    metadata: Metadata | None
+
+
+class CreateItems(Settings):
+    items: Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS_AT_ONCE)]
+
+
+@router.post("")
+async def create_conversation(request: Request) -> Response:
+    """A conversation, empty or with up to 20 items."""
+    state, tenant = state_of(request), tenant_of(request)
+    given = _read(CreateConversation, await _body(request, state))
+    items = await _new_items(state, tenant, given.items or [])
+    opened = ConversationState(
+        conversation_id=new_id("conv_"),
+        tenant=tenant,
+        created_at=int(time.time()),
+        metadata=given.metadata or {},
+        renew_seconds=state.settings.blob_ttl_seconds / _RENEWALS_PER_TTL,
+    )
+    check_added_calls((), items)
+    conversation = Conversation(opened)
+    conversation.add(items)
+    await state.temporal.start_workflow(
+        ConversationWorkflow.run,
+        conversation.state,
+        id=opened.conversation_id,
+        task_queue=TASK_QUEUE,
+        search_attributes=TypedSearchAttributes([SearchAttributePair(temporal.TENANT, tenant)]),
+        static_summary=f"conversation · {tenant}",
+        task_timeout=temporal.WORKFLOW_TASK_TIMEOUT,
+    )
+    return _json(opened.resource())
+
+
+@router.get("/{conversation_id}")
+async def get_conversation(request: Request, conversation_id: str) -> Response:
+    found = await owned_conversation(state_of(request), tenant_of(request), conversation_id)
+    return _json((await found.summary()).resource())
+
+
+@router.post("/{conversation_id}")
+async def update_conversation(request: Request, conversation_id: str) -> Response:
+    """Other metadata, in place of all that was there."""
+    state, tenant = state_of(request), tenant_of(request)
+    given = _read(UpdateConversation, await _body(request, state))
+    found = await owned_conversation(state, tenant, conversation_id)
+    await found.change("set_metadata", SetMetadata(metadata=given.metadata or {}))
+    return _json((await found.summary()).resource())
+
+
+@router.delete("/{conversation_id}")
+async def delete_conversation(request: Request, conversation_id: str) -> Response:
+    """Forget a conversation and its items. Its responses stay, and one that runs goes on."""
+    state = state_of(request)
+    found = await owned_conversation(state, tenant_of(request), conversation_id)
+    await found.change("delete")
+    await state.eraser.delete_conversation(conversation_id)
+    return _json({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+
+
+@router.get("/{conversation_id}/items")
+async def list_items(request: Request, conversation_id: str) -> Response:
+    """A page of the items, newest first unless `order=asc`."""
+    query = _page_query(request)
+    found = await owned_conversation(state_of(request), tenant_of(request), conversation_id)
+    page = await found.page(query)
+    if not page.is_known:
+        raise NotFound("after names no item of this conversation.", param="after")
+    return _list(page.items, has_more=page.has_more)
+
+
+@router.post("/{conversation_id}/items")
+async def create_items(request: Request, conversation_id: str) -> Response:
+    """Items at the end, up to 20. While a response has the turn, it is a 409."""
+    state, tenant = state_of(request), tenant_of(request)
+    _includes(request)
+    given = _read(CreateItems, await _body(request, state))
+    found = await owned_conversation(state, tenant, conversation_id)
+    items = await _new_items(state, tenant, given.items)
+    await _add(state, found, AddItems(items=items))
+    return _list(items)
+
+
+@router.get("/{conversation_id}/items/{item_id}")
+async def get_item(request: Request, conversation_id: str, item_id: str) -> Response:
+    _includes(request)
+    found = await owned_conversation(state_of(request), tenant_of(request), conversation_id)
+    return _json(await found.item(item_id))
+
+
+@router.delete("/{conversation_id}/items/{item_id}")
+async def delete_item(request: Request, conversation_id: str, item_id: str) -> Response:
+    """The conversation, without the item. A response that runs has read it already."""
+    found = await owned_conversation(state_of(request), tenant_of(request), conversation_id)
+    await found.change("delete_item", item_id)
+    return _json((await found.summary()).resource())
+
+
+async def _add(state: AppState, conversation: OwnedConversation, call: AddItems) -> None:
+    try:
+        await conversation.change("add_items", call)
+    except Busy:
+        turn = (await conversation.summary()).turn
+        if turn is not None:
+            await free_turn(state, conversation, turn)
+        await conversation.change("add_items", call)
+
+
+async def _new_items(state: AppState, tenant: str, given: list[InputItem]) -> list[JsonObject]:
+    """As they are kept: references resolved, each with an id."""
+    items = await resolved_items(state, tenant, given, path="items")
+    check_compactions(items, state.sealer, tenant, path="items")
+    dumped = [item.model_dump(mode="json", exclude_unset=True) for item in items]
+    kept = [new_entry_item(item, new_id(prefix_of(item.get("type") or "message"))) for item in dumped]
+    ids = [item["id"] for item in kept]
+    for index, item_id in enumerate(ids):
+        if item_id in ids[:index]:
+            param = f"items[{index}].id"
+            raise InvalidRequest(f"{param!r} is the id of another of these items.", param=param, code="invalid_value")
+    return kept
+
+
+async def _body(request: Request, state: AppState) -> JsonObject:
+    raw = await read_body(request, state.settings.max_body_bytes)
+    return read_json_object(raw) if raw else {}
+
+
+def _read(kind: type[Body], body: JsonObject) -> Body:
+    try:
+        return kind.model_validate(body, context=CHECK_NAMES)
+    except ValidationError as error:
+        raise complaint_of(error) from None
+
+
+def _page_query(request: Request) -> PageQuery:
+    _includes(request)
+    query = request.query_params
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise InvalidRequest("order is 'asc' or 'desc'.", param="order", code="invalid_value")
+    return PageQuery(limit=page_limit(query.get("limit")), after=query.get("after"), newest_first=order == "desc")
+
+
+def _includes(request: Request) -> None:
+    """What OpenAI's API may add to items. Here they come whole, so that there is nothing to add."""
+    query = request.query_params
+    for name in (*query.getlist("include"), *query.getlist("include[]")):
+        if name not in INCLUDES:
+            raise InvalidRequest(
+                f"include must be {one_of(INCLUDES)}, but is '{shorten(name)}'.", param="include", code="invalid_value"
+            )
+
+
+def _list(items: list[JsonObject], *, has_more: bool = False) -> Response:
+    ends = {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
+    return _json({"object": "list", "data": items, **ends, "has_more": has_more})
+
+
+def _json(body: JsonObject) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")

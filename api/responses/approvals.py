@@ -1,0 +1,93 @@
+"""`POST /v1/responses/{id}/approvals`: a person's word, live, to a response that waits for it inside its workflow."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import Field, ValidationError
+from starlette.responses import Response
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.app_state import AppState, state_of
+from api.auth import tenant_of
+from api.body import read_body
+from api.lookup import owned_record
+from api.responses.retrieve import respond_as_it_stands
+from open_responses.errors import Conflict, NotFound
+from open_responses.io.store import Record
+from open_responses.payloads import ApprovalAnswer
+from open_responses.tool_items import response_of_approval
+from open_responses.validation import CHECK_NAMES, Settings, complaint_of, read_json_object
+
+router = APIRouter(prefix="/v1/responses/{response_id}")
+
+# The client sees the request a moment before the workflow knows of it.
+_WORKFLOW_PATIENCE_SECONDS = 5.0
+
+
+class ApprovalBody(Settings):
+    """`POST /v1/responses/{id}/approvals`: the members of an `mcp_approval_response` item."""
+
+    type: str | None = None
+    approval_request_id: Annotated[str, Field(min_length=1)]
+    approve: bool
+    reason: Annotated[str, Field(max_length=4096)] | None = None
+
+
+@router.post("/approvals")
+async def answer_approval(request: Request, response_id: str) -> Response:
+    """Answer a running background response that waits for an approval. Returns the response as it stands."""
+    state, tenant = state_of(request), tenant_of(request)
+    body = read_json_object(await read_body(request, state.settings.max_body_bytes))
+    try:
+        given = ApprovalBody.model_validate(body, context=CHECK_NAMES)
+    except ValidationError as error:
+        raise complaint_of(error) from None
+    record = await owned_record(state, tenant, response_id)
+    if response_of_approval(given.approval_request_id) != response_id:
+        raise _no_such(given.approval_request_id)
+    if record.response is not None:
+        raise _ended(given.approval_request_id, record)
+    answer = ApprovalAnswer(approval_request_id=given.approval_request_id, approve=given.approve, reason=given.reason)
+    await _update(state, response_id, answer)
+    return await respond_as_it_stands(state, await owned_record(state, tenant, response_id))
+
+
+async def _update(state: AppState, response_id: str, answer: ApprovalAnswer) -> None:
+    handle = state.temporal.get_workflow_handle(response_id)
+    deadline = time.monotonic() + _WORKFLOW_PATIENCE_SECONDS
+    while True:
+        try:
+            await handle.execute_update("answer_approval", answer)
+        except WorkflowUpdateFailedError as error:
+            code = error.cause.type if isinstance(error.cause, ApplicationError) else None
+            if code == "approval_already_answered":
+                raise Conflict("This approval was answered already.", code=code) from None
+            if time.monotonic() > deadline:
+                raise _no_such(answer.approval_request_id) from None
+            await asyncio.sleep(0.05)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise Conflict("The response has ended; nothing waits for this approval.") from None
+            raise
+        else:
+            return
+
+
+def _no_such(approval_id: str) -> NotFound:
+    return NotFound(f"No call of this response waits for approval {approval_id[:80]!r}.", param="approval_request_id")
+
+
+def _ended(approval_id: str, record: Record) -> Conflict | NotFound:
+    if any(item["id"] == approval_id for item in record.output):
+        return Conflict(
+            "The response has ended. Answer with a new response: previous_response_id, and an mcp_approval_response "
+            "in its input.",
+            code="response_ended",
+        )
+    return _no_such(approval_id)

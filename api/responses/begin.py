@@ -1,0 +1,272 @@
+"""From a request to a running response: validate, refuse what can be refused, start the workflow, follow its events.
+
+Whatever brings the request (HTTP, a WebSocket's turn), it becomes a response here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import structlog
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.admission.limits import check_scopes, priority_of
+from api.app_state import AppState
+from api.auth import Caller
+from api.conversations.turns import ReadConversation, conversation_for_turn, give_back_turn
+from api.idempotency import AlreadyBegun, IdempotencyKey
+from api.lookup import owned_record
+from api.references import resolved
+from api.responses.decisions import hold, let_go
+from api.responses.held import HeldResponse
+from api.responses.plan import plan
+from api.streaming.follower import Follower
+from open_responses.conversation import check_calls_are_answered
+from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound, Unavailable
+from open_responses.io import temporal
+from open_responses.io.redis import RedisDown
+from open_responses.io.temporal import TemporalAway, TemporalDown
+from open_responses.payloads import TASK_QUEUE, Remembered, StartResponse
+from open_responses.requests import CreateResponse
+from workflows.response import ResponseWorkflow
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_SECONDS = 5.0
+
+
+class StartUnknown(Unavailable):
+    """Temporal did not say whether the response has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A response that may begin: its start, the ids of the responses that it continues, oldest first, and the
+    conversation that it answers, if it names one."""
+
+    start: StartResponse
+    ancestors: tuple[str, ...]
+    conversation: ReadConversation | None = None
+
+
+async def prepare(
+    state: AppState,
+    caller: Caller,
+    asked: CreateResponse,
+    provider_key: str | None = None,
+    key: IdempotencyKey | None = None,
+    held: HeldResponse | None = None,
+    *,
+    is_compaction: bool = False,
+) -> Prepared:
+    """Raises what the request is to be refused with. After it, `begin` or `follow` has to come at once.
+
+    `held` is the response that it continues, where a connection's memory alone has it.
+    """
+    check_scopes(state.settings.config, caller.key, asked)
+    overload = await state.backlog.overload()
+    if overload is not None and (caller.key is None or not overload.moves):
+        raise overload.error
+    conversation = await conversation_for_turn(state, caller.tenant, asked, key)
+    shown = conversation.items if conversation is not None else ()
+    asked = await resolved(state, caller.tenant, asked, shown)
+    ancestors, remembered = await _before(state, caller.tenant, asked, conversation, held)
+    start = await plan(state, caller.tenant, asked, provider_key, key, shown, is_compaction=is_compaction)
+    if remembered is not None:
+        start = start.model_copy(update={"remembered": remembered})
+    start = await state.admission.admit(caller.key, caller.headers, start, overload)
+    try:
+        await hold(state, start.response_id, start.decisions)
+    except BaseException:
+        await state.admission.withdraw(start)
+        raise
+    return Prepared(start, ancestors, conversation)
+
+
+async def _before(
+    state: AppState,
+    tenant: str,
+    asked: CreateResponse,
+    conversation: ReadConversation | None,
+    held: HeldResponse | None,
+) -> tuple[tuple[str, ...], Remembered | None]:
+    """What came before the request: stored responses, and what its start has to carry. Raises InvalidRequest for calls
+    that it leaves without an answer."""
+    if conversation is not None:
+        conversation.check_continues(asked)
+        return (), conversation.remembered
+    if held is not None:
+        return held.ancestors_for(asked), held.remembered
+    return await ancestors_of(state, tenant, asked), None
+
+
+async def follow(state: AppState, prepared: Prepared, *, only_end: bool = False) -> AsyncGenerator[bytes | None, None]:
+    """The response's events, from its beginning on: the first step starts it and yields None.
+
+    Listens first, then starts: no event falls in between.
+    """
+    follower = Follower(state, prepared.start, only_end=only_end)
+    async with state.hub.listen(prepared.start.response_id) as queue:
+        await begin(state, prepared)
+        yield None
+        async for event in follower.events(queue):
+            yield event
+
+
+async def begin(state: AppState, prepared: Prepared) -> None:
+    """Start the workflow. Raises Unavailable when Temporal stays away; then nothing has begun, unless it is a
+    StartUnknown. Raises AlreadyBegun for an `Idempotency-Key` that another request has used meanwhile, and Conflict
+    when the conversation is not any more what was read."""
+    try:
+        await _take_turn_and_begin(state, prepared)
+    except BaseException as error:
+        await let_go(state, prepared.start.response_id, prepared.start.decisions)
+        if isinstance(error, StartUnknown | asyncio.CancelledError):
+            await state.admission.doubt(prepared.start)
+        elif not isinstance(error, AlreadyBegun):
+            # Of those with one Idempotency-Key, the one that has begun gives the place back at its end.
+            await state.admission.withdraw(prepared.start)
+        raise
+
+
+async def _take_turn_and_begin(state: AppState, prepared: Prepared) -> None:
+    """Last of all that may be refused, so that a conversation waits for nothing but a response."""
+    start, conversation = prepared.start, prepared.conversation
+    if conversation is None:
+        await _begin(state, start, prepared.ancestors)
+        return
+    await conversation.take_turn(start.response_id)
+    try:
+        await _begin(state, start, prepared.ancestors)
+    except AlreadyBegun:
+        raise
+    except BaseException:
+        await give_back_turn(state, conversation.owned, start.response_id)
+        raise
+
+
+async def _begin(state: AppState, start: StartResponse, ancestors: tuple[str, ...]) -> None:
+    await state.eraser.prepare(start)
+    try:
+        if not await state.store.begin(start, ancestors):
+            raise AlreadyBegun
+    except RedisDown as error:
+        log.warning("started_without_redis", response_id=start.response_id, reason=str(error))
+    if not await start_workflow(state, start) and start.nonce is not None:
+        begun = await state.records.request(start.response_id)
+        if begun is None or begun.nonce != start.nonce:
+            with contextlib.suppress(*RedisDown):
+                await state.store.retract(start.response_id)
+            raise AlreadyBegun
+
+
+async def start_workflow(state: AppState, start: StartResponse) -> bool:
+    """False when a workflow with this id is there already: our own, whose answer got lost, since ids are not used
+    twice; or, with an `Idempotency-Key`, another's. Raises Unavailable when Temporal stays away, and StartUnknown where
+    it may have begun all the same."""
+    asked = start.request
+    attributes = [
+        SearchAttributePair(temporal.MODEL, asked.model),
+        SearchAttributePair(temporal.PROVIDER, start.provider),
+        SearchAttributePair(temporal.TENANT, start.tenant),
+        SearchAttributePair(temporal.STATUS, "in_progress"),
+    ]
+    if asked.previous_response_id:
+        attributes.append(SearchAttributePair(temporal.PREVIOUS, asked.previous_response_id))
+    deadline, was_sent = time.monotonic() + state.settings.start_patience_seconds, False
+    while True:
+        try:
+            await state.temporal.start_workflow(
+                ResponseWorkflow.run,
+                start,
+                id=start.response_id,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                task_queue=TASK_QUEUE,
+                search_attributes=TypedSearchAttributes(attributes),
+                static_summary=f"{asked.model} · {start.tenant}",
+                task_timeout=temporal.WORKFLOW_TASK_TIMEOUT,
+                priority=priority_of(state.settings.config, start),
+            )
+        except temporal.WorkflowAlreadyStartedError:
+            return False
+        except TemporalDown as error:
+            was_sent = was_sent or not isinstance(error, TemporalAway) or error.was_sent
+            if time.monotonic() > deadline:
+                raise (_not_known(start) if was_sent else _not_started()) from error
+            await asyncio.sleep(0.25)
+        else:
+            return True
+
+
+def _not_started() -> Unavailable:
+    return Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=_AGAIN_SECONDS)
+
+
+def _not_known(start: StartResponse) -> StartUnknown:
+    if start.nonce is not None:
+        what = "Send it again with the same Idempotency-Key: it gets this response, and begins no second one."
+    else:
+        what = "Sent again, it may begin a second one; with an Idempotency-Key it would not."
+    return StartUnknown(
+        f"Temporal cannot be reached, and it is not known whether the response was started. {what}",
+        retry_after=_AGAIN_SECONDS,
+    )
+
+
+async def cancelling(
+    state: AppState, start: StartResponse, events: AsyncGenerator[bytes | None, None]
+) -> AsyncGenerator[bytes | None, None]:
+    """A client that leaves ends only its reader; but nobody can ever fetch a response that is not stored."""
+    ended = False
+    try:
+        async for event in events:
+            yield event
+        ended = True
+    finally:
+        if not ended and not start.request.is_stored:
+            with contextlib.suppress(*TemporalDown):
+                await cancel(state, start.response_id)
+        await events.aclose()
+        state.eraser.erase_soon(start)
+
+
+async def cancel(state: AppState, response_id: str) -> None:
+    """Durably by signal, and at once by a word to the worker. Raises TemporalDown: then it is not durable.
+
+    One that has ended meanwhile stays as it is.
+    """
+    with contextlib.suppress(*RedisDown):
+        await state.store.request_cancel(response_id)
+    try:
+        await state.temporal.get_workflow_handle(response_id).signal("cancel")
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+
+
+async def ancestors_of(state: AppState, tenant: str, asked: CreateResponse) -> tuple[str, ...]:
+    """The chain behind `previous_response_id`. An unknown id is an error, never ignored (REQ-1)."""
+    previous = asked.previous_response_id
+    if previous is None:
+        check_calls_are_answered(asked.input_items(), ())
+        return ()
+    try:
+        record = await owned_record(state, tenant, previous)
+    except NotFound:
+        raise PreviousResponseNotFound(
+            f"Previous response with id {previous!r} not found.", param="previous_response_id"
+        ) from None
+    if record.response is None:
+        raise InvalidRequest(
+            f"Response {previous!r} is still in progress; wait for its end to continue it.",
+            param="previous_response_id",
+            code="previous_response_in_progress",
+        )
+    own = frozenset(tool.name for tool in record.start.hosted)
+    check_calls_are_answered(asked.input_items(), record.output, own=own)
+    return (*record.ancestors, previous)

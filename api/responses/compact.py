@@ -1,0 +1,64 @@
+"""`POST /v1/responses/compact`: a conversation in fewer words, to go on from (REQ-16, WS-7)."""
+
+from __future__ import annotations
+
+import contextlib
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.app_state import AppState, state_of
+from api.auth import caller_of
+from api.body import read_body
+from api.lookup import owned_record
+from api.responses.begin import cancelling, follow, prepare
+from api.responses.routing import take_provider_key
+from api.streaming.follower import response_in
+from open_responses.compact_request import CompactRequest, compacted_resource, parse_compact_request
+from open_responses.errors import error_of
+from open_responses.json_types import JsonObject
+from open_responses.listed_items import listed_input
+from open_responses.payloads import StartResponse
+from open_responses.validation import read_json_object
+
+router = APIRouter()
+
+
+@router.post("/v1/responses/compact")
+async def compact(request: Request) -> Response:
+    """A `response.compaction`: send its output as the input of a new chain. Durable as any response, and not stored."""
+    state, caller = state_of(request), caller_of(request)
+    body = read_json_object(await read_body(request, state.settings.max_body_bytes))
+    provider_key = take_provider_key(body, request.headers)
+    asked = parse_compact_request(body)
+    prepared = await prepare(state, caller, asked.as_response(), provider_key, is_compaction=True)
+    last = None
+    following = follow(state, prepared, only_end=True)
+    async with contextlib.aclosing(cancelling(state, prepared.start, following)) as events:
+        async for event in events:
+            if event is not None:
+                last = event
+            elif await request.is_disconnected():
+                return Response(status_code=499)
+    assert last is not None, "a followed stream ends with a terminal event"
+    response: JsonObject = orjson.loads(response_in(last))
+    if response["error"] is not None:
+        raise error_of(response["error"]["code"], response["error"]["message"])
+    kept = await _prompt(state, caller.tenant, asked, prepared.start)
+    return Response(orjson.dumps(compacted_resource(response, kept)), media_type="application/json")
+
+
+async def _prompt(state: AppState, tenant: str, asked: CompactRequest, start: StartResponse) -> list[JsonObject]:
+    """The newest messages of the user: what is being answered stays in the user's own words."""
+    items = listed_input(start.response_id, start.request) if start.input_items() else []
+    if not items and asked.previous_response_id is not None:
+        record = await owned_record(state, tenant, asked.previous_response_id)
+        items = listed_input(asked.previous_response_id, record.start.request)
+    ends = [index for index, item in enumerate(items) if item.get("role") == "user"]
+    if not ends:
+        return []
+    begin = ends[-1]
+    while begin and items[begin - 1].get("role") == "user":
+        begin -= 1
+    return items[begin : ends[-1] + 1]

@@ -1,0 +1,54 @@
+"""`POST /v1/responses/input_tokens`: how long a request's context would be, without asking a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from api.app_state import state_of
+from api.auth import caller_of
+from api.body import read_body
+from api.conversations.turns import read_conversation
+from api.references import resolved
+from api.responses.begin import ancestors_of
+from api.responses.routing import route_of, take_provider_key
+from open_responses.io.chains import Chains, remembered_items
+from open_responses.items import InputItem
+from open_responses.requests import CreateResponse, JsonSchemaFormat, validate_create_response
+from open_responses.tokens import count_tokens, item_tokens, json_tokens
+from open_responses.validation import read_json_object
+
+router = APIRouter()
+
+
+@router.post("/v1/responses/input_tokens")
+async def count_input_tokens(request: Request) -> JSONResponse:
+    """Tokens by this server's tokenizer, which is not every model's (docs/decisions/0006)."""
+    state, caller = state_of(request), caller_of(request)
+    body = read_json_object(await read_body(request, state.settings.max_body_bytes))
+    take_provider_key(body, request.headers)
+    asked = validate_create_response(body)
+    route_of(state.settings.config, asked.model)
+    conversation = await read_conversation(state, caller.tenant, asked)
+    if conversation is not None:
+        asked = await resolved(state, caller.tenant, asked, conversation.items)
+        conversation.check_continues(asked)
+        earlier = remembered_items(conversation.remembered)
+    else:
+        asked = await resolved(state, caller.tenant, asked)
+        earlier = await Chains(state.records).items(await ancestors_of(state, caller.tenant, asked))
+    items = earlier + asked.input_items()
+    # Counting a long text takes a while, and this process serves others.
+    tokens = await asyncio.to_thread(_count, items, asked)
+    return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})
+
+
+def _count(items: Sequence[InputItem], asked: CreateResponse) -> int:
+    tokens = sum(map(item_tokens, items)) + count_tokens(asked.instructions or "")
+    tokens += json_tokens(tool.model_dump(mode="json", exclude_unset=True) for tool in asked.tools or [])
+    if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
+        tokens += json_tokens([asked.text.format.schema_])
+    return tokens

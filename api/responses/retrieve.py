@@ -1,0 +1,215 @@
+"""`/v1/responses/{id}` and what hangs below it: fetch, replay, cancel, delete, list the input."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Iterator
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from temporalio.service import RPCError
+
+from api.app_state import AppState, state_of
+from api.auth import caller_of, tenant_of
+from api.lookup import owned_record
+from api.paging import page_limit
+from api.responses.begin import cancel
+from api.streaming.follower import Follower
+from api.streaming.sse import EventStream
+from open_responses.errors import InvalidRequest, NotFound
+from open_responses.fold import Fold
+from open_responses.io.log_reader import read_log
+from open_responses.io.redis import RedisDown
+from open_responses.io.store import Record
+from open_responses.json_types import JsonObject
+from open_responses.listed_items import listed_input
+from open_responses.response import started_response
+from open_responses.trace import Op, count_events
+
+router = APIRouter(prefix="/v1/responses/{response_id}")
+
+_PATIENCE_SECONDS = 15.0
+# Without Redis, each look is a question to Temporal.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.32
+
+
+@router.get("")
+async def get_response(request: Request, response_id: str) -> Response:
+    """The response as it stands; with `stream=true` its events after `starting_after`, replayed and then live."""
+    state, caller = state_of(request), caller_of(request)
+    after, streams = _starting_after(request), _flag(request, "stream")
+    if streams:
+        state.open_streams.take(request, caller.key)
+    record = await owned_record(state, caller.tenant, response_id)
+    if streams:
+        return EventStream(
+            await replay(state, record, after),
+            keepalive_seconds=state.settings.keepalive_seconds,
+            slow_client_seconds=state.settings.slow_client_seconds,
+            obfuscate=_flag(request, "include_obfuscation", "true"),
+        )
+    if after is not None:
+        raise InvalidRequest("starting_after goes with stream=true.", param="starting_after")
+    return _json(await _as_it_stands(state, record))
+
+
+@router.post("/cancel")
+async def cancel_response(request: Request, response_id: str) -> Response:
+    """Stop a response and return it. One that has ended already is returned unchanged."""
+    state, tenant = state_of(request), tenant_of(request)
+    record = await owned_record(state, tenant, response_id)
+    if record.response is None:
+        await cancel(state, response_id)
+        deadline, pause = time.monotonic() + _PATIENCE_SECONDS, _FIRST_PAUSE_SECONDS
+        while record.response is None and time.monotonic() < deadline:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            record = await owned_record(state, tenant, response_id)
+    return _json(await _as_it_stands(state, record))
+
+
+@router.delete("")
+async def delete_response(request: Request, response_id: str) -> Response:
+    """Forget a response: Redis, Temporal's history, large payloads. One that runs is stopped first."""
+    state = state_of(request)
+    record = await owned_record(state, tenant_of(request), response_id)
+    if record.response is None:
+        await cancel(state, response_id)
+        await _ended(state, response_id)
+    await state.eraser.delete(response_id)
+    return _json({"id": response_id, "object": "response", "deleted": True})
+
+
+@router.get("/input_items")
+async def list_input_items(request: Request, response_id: str) -> Response:
+    """The request's input as items, newest first unless `order=asc`."""
+    record = await owned_record(state_of(request), tenant_of(request), response_id)
+    query = request.query_params
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise InvalidRequest("order is 'asc' or 'desc'.", param="order", code="invalid_value")
+    items = listed_input(response_id, record.start.request)
+    if order == "desc":
+        items.reverse()
+    items = _between(items, query.get("after"), query.get("before"))
+    limit = page_limit(query.get("limit"))
+    page = items[:limit]
+    return _json(
+        {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(items) > limit,
+        }
+    )
+
+
+async def respond_as_it_stands(state: AppState, record: Record) -> Response:
+    """The response now, as JSON."""
+    return _json(await _as_it_stands(state, record))
+
+
+async def _as_it_stands(state: AppState, record: Record) -> bytes | JsonObject:
+    """The final response, or what the log amounts to so far."""
+    if record.response is not None:
+        return record.response
+    initial, fold = record.start.initial(), Fold()
+    with contextlib.suppress(*RedisDown):
+        while page := await read_log(state.redis, record.start.response_id, fold.next_sequence):
+            for event in page:
+                fold.apply(orjson.loads(event))
+    if fold.terminal is not None and fold.response is not None:
+        return fold.response
+    if fold.next_sequence == 0 and (lost := await _from_workflow(state, record)) is not None:
+        return lost
+    return {**(started_response(initial) if fold.next_sequence else initial), "output": fold.snapshot()}
+
+
+async def _from_workflow(state: AppState, record: Record) -> JsonObject | None:
+    """A running response whose log is gone, or has not begun, as its workflow has it."""
+    with contextlib.suppress(RPCError):
+        progress = await state.records.progress(record.start.response_id)
+        if progress.trace:
+            return {**started_response(record.start.initial()), "output": progress.output}
+    return None
+
+
+async def replay(
+    state: AppState, record: Record, after: int | None, *, only_end: bool = False
+) -> AsyncGenerator[bytes | None, None]:
+    """Raises InvalidRequest when `after` is past the end of a response that has ended."""
+    start, first = record.start, 0 if after is None else after + 1
+    follower = Follower(state, start, first, only_end=only_end)
+    if record.response is None:
+        return _live(state, follower, start.response_id)
+    trace = await _trace(state, start.response_id)
+    response: JsonObject = orjson.loads(record.response)
+    total = count_events(trace) + (2 if response["status"] == "failed" else 1)
+    if first >= total:
+        raise InvalidRequest(
+            f"starting_after is {after}, but the last event of this response is {total - 1}.", param="starting_after"
+        )
+    return _listed(follower.replayed(response, trace, first))
+
+
+async def _trace(state: AppState, response_id: str) -> list[Op]:
+    """How a response that has ended was cut into events: from Redis, or from its workflow's result."""
+    with contextlib.suppress(*RedisDown):
+        if (trace := await state.store.trace(response_id)) is not None:
+            return trace
+    finished = await state.records.finished(response_id)
+    return [] if finished is None else finished.trace
+
+
+async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncGenerator[bytes | None, None]:
+    async with state.hub.listen(response_id) as queue:
+        async for event in follower.events(queue):
+            yield event
+
+
+async def _listed(events: Iterator[bytes]) -> AsyncGenerator[bytes | None, None]:
+    for event in events:
+        yield event
+
+
+async def _ended(state: AppState, response_id: str) -> None:
+    """Wait for the workflow's end; one that will not end is terminated with its deletion."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if await state.records.finished(response_id) is not None:
+            return
+        await asyncio.sleep(0.05)
+
+
+def _between(items: list[JsonObject], after: str | None, before: str | None) -> list[JsonObject]:
+    ids = [item["id"] for item in items]
+    for name, cursor in (("after", after), ("before", before)):
+        if cursor is not None and cursor not in ids:
+            raise NotFound(f"{name} names no input item of this response.", param=name)
+    first = ids.index(after) + 1 if after is not None else 0
+    last = ids.index(before) if before is not None else len(items)
+    return items[first:last]
+
+
+def _starting_after(request: Request) -> int | None:
+    text = request.query_params.get("starting_after")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise InvalidRequest("starting_after is the sequence number of an event: 0, 1, 2, …", param="starting_after")
+    return int(text)
+
+
+def _flag(request: Request, name: str, default: str = "false") -> bool:
+    text = request.query_params.get(name, default).lower()
+    if text not in ("true", "false", "1", "0"):
+        raise InvalidRequest(f"{name} is true or false.", param=name)
+    return text in ("true", "1")
+
+
+def _json(body: bytes | JsonObject) -> Response:
+    return Response(body if isinstance(body, bytes) else orjson.dumps(body), media_type="application/json")

@@ -1,0 +1,1 @@
+"""A response's events on their way to one client."""

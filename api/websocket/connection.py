@@ -1,0 +1,300 @@
+"""The Responses API over a WebSocket, at the path of the HTTP one: turns in, the same events out (WS-1 to WS-9).
+
+What this prevents: a conversation that depends on a connection. Each turn is a durable response like any other; a
+socket brings it and follows it, one after the other. All that breaks with a socket is its memory of what is stored
+nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import orjson
+import structlog
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from api.app_state import AppState, state_of
+from api.auth import Caller, caller_of
+from api.errors import as_told, error_response
+from api.responses.begin import Prepared, cancelling, follow, prepare
+from api.responses.held import HeldResponse, held_after
+from api.responses.routing import take_provider_key
+from api.streaming.obfuscation import obfuscated
+from api.websocket.messages import envelope, read_message, read_turn, speaks_openais, take_generate
+from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
+from open_responses.io.event_log import encode
+from open_responses.io.log_reader import peek
+from open_responses.io.settings import Settings
+from open_responses.items import McpApprovalResponse
+from open_responses.json_types import JsonObject
+from open_responses.payloads import Ending, StartResponse, TurnUsage, final_resource
+from open_responses.replay import opening_events, terminal_events
+from open_responses.requests import CreateResponse, validate_create_response
+
+log = structlog.get_logger(__name__)
+router = APIRouter()
+
+# As many as OpenAI lets run on one connection.
+_MAX_WAITING = 16
+_FAILED = b"response.failed"
+_NORMAL_CLOSURE = 1000
+
+
+@router.websocket("/v1/responses")
+async def responses_socket(websocket: WebSocket) -> None:
+    """Turns of a conversation, one after the other. A handshake without a valid key is answered with 401, one too many
+    of a key with 429."""
+    state = state_of(websocket)
+    try:
+        caller = caller_of(websocket)
+        _check_origin(websocket, state.settings)
+        state.open_streams.take(websocket, caller.key)
+    except OpenResponsesError as error:
+        await websocket.send_denial_response(error_response(error))
+        return
+    await websocket.accept()
+    await Connection(websocket, state, caller).serve()
+
+
+def _check_origin(websocket: WebSocket, settings: Settings) -> None:
+    """Browsers let every page open a socket to every server, this machine's own included, and read from it. They name
+    the page; other clients name none."""
+    origin = websocket.headers.get("origin")
+    if origin is None or urlsplit(origin).netloc == websocket.headers.get("host"):
+        return
+    if origin not in settings.origins and "*" not in settings.origins:
+        raise PermissionDenied(
+            f"Pages of {origin[:80]!r} may not use this server (OPEN_RESPONSES_CORS_ORIGINS).",
+            code="origin_not_allowed",
+        )
+
+
+class Connection:
+    """One client's socket: a queue of messages, the response in flight, and the newest one that is stored nowhere."""
+
+    def __init__(self, websocket: WebSocket, state: AppState, caller: Caller) -> None:
+        self._websocket = websocket
+        self._state = state
+        self._caller = caller
+        self._waiting: asyncio.Queue[bytes | OpenResponsesError] = asyncio.Queue(_MAX_WAITING)
+        self._waiting_bytes = 0
+        self._held: HeldResponse | None = None
+        self._in_flight: StartResponse | None = None
+        self._last_event = b""
+        self._is_stuck = False
+
+    async def serve(self) -> None:
+        """Until the client leaves, or its time is up (WS-8), or the server shuts down."""
+        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._run())]
+        try:
+            lifetime = self._state.settings.socket_seconds
+            done, _ = await asyncio.wait(tasks, timeout=lifetime, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+            if not done:
+                await self._say_goodbye()
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            if self._is_stuck:
+                self._abort()
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
+                log.error("socket_broke", exc_info=result)
+
+    # --- messages in
+
+    async def _read(self) -> None:
+        """Messages wait for their turn, and each is answered in it, so that a client can tell what an answer is to."""
+        limit = self._state.settings.max_body_bytes
+        while True:
+            received = await self._websocket.receive()
+            if received["type"] == "websocket.disconnect":
+                return
+            text = received.get("text")
+            message = read_message(received["bytes"] if text is None else text, limit)
+            size = len(message) if isinstance(message, bytes) else 0
+            if self._waiting.full() or (self._waiting_bytes and self._waiting_bytes + size > limit):
+                await self._send(envelope(_too_many()))
+                continue
+            self._waiting_bytes += size
+            self._waiting.put_nowait(message)
+
+    async def _run(self) -> None:
+        """One turn after the other (WS-3)."""
+        while True:
+            message = await self._waiting.get()
+            self._caller = replace(self._caller, headers={})
+            try:
+                if isinstance(message, OpenResponsesError):
+                    raise message
+                self._waiting_bytes -= len(message)
+                await self._turn(read_turn(message), len(message))
+            except WebSocketDisconnect:
+                raise
+            except Exception as error:  # noqa: BLE001 - the socket's border
+                await self._send(envelope(as_told(error, "websocket"), self._caller.headers))
+
+    # --- a turn
+
+    async def _turn(self, body: JsonObject, size: int) -> None:
+        referenced = body.get("previous_response_id")
+        has_failed = True
+        try:
+            has_failed = await self._answer(body, size)
+        finally:
+            if has_failed:
+                self._evict(referenced)
+
+    async def _answer(self, body: JsonObject, size: int) -> bool:
+        """Whether the response failed. Raises what the turn is refused with."""
+        generates = take_generate(body, is_openais=speaks_openais(self._websocket.headers))
+        provider_key = self._provider_key(body)
+        held = self._held if self._holds(body.get("previous_response_id")) else None
+        if held is not None:
+            self._check_size(held, size)
+            if held.waiting_input and not body.get("input"):
+                # OpenAI's clients go on from a warm-up with nothing to add.
+                body["input"] = held.waiting_input
+                held = held.before_input()
+        if not generates and not body.get("input"):
+            body["input"] = ""
+        asked = validate_create_response(body)
+        if not generates:
+            _check_warm_up(asked)
+        prepared = await prepare(self._state, self._caller, asked, provider_key, held=held)
+        response, has_failed = await (self._stream(prepared) if generates else self._warm_up(prepared))
+        if not has_failed:
+            self._remember(prepared, response, held, is_warm_up=not generates)
+        return has_failed
+
+    async def _stream(self, prepared: Prepared) -> tuple[bytes, bool]:
+        """The response's events, as over SSE. Returns the terminal one, and whether it tells of a failure."""
+        self._in_flight, self._last_event = prepared.start, b""
+        events = cancelling(self._state, prepared.start, follow(self._state, prepared))
+        try:
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    if event is not None:
+                        await self._send(obfuscated(event))
+                        self._last_event = event
+        finally:
+            self._in_flight = None
+        return self._last_event, peek(self._last_event)[0] == _FAILED
+
+    async def _warm_up(self, prepared: Prepared) -> tuple[bytes, bool]:
+        """`generate: false`: a response with an empty output, at once. It lives in this connection's memory only, and
+        says so: `store` is false."""
+        request = prepared.start.request.model_copy(update={"store": False})
+        start = prepared.start.model_copy(update={"request": request})
+        await self._state.admission.withdraw(prepared.start)
+        response = final_resource(start, Ending(status="completed"), [], TurnUsage(), int(time.time()))
+        last = b""
+        for sequence, event in enumerate([*opening_events(start.initial()), *terminal_events(response)]):
+            last = encode(event, sequence)
+            await self._send(last)
+        return last, False
+
+    # --- the memory
+
+    def _holds(self, response_id: object) -> bool:
+        return self._held is not None and self._held.response_id == response_id
+
+    def _evict(self, response_id: object) -> None:
+        """A continuation failed: another try must not go on from what may be the reason (WS-6)."""
+        if self._holds(response_id):
+            self._held = None
+
+    def _remember(self, prepared: Prepared, last: bytes, before: HeldResponse | None, *, is_warm_up: bool) -> None:
+        """The newest response alone (WS-4). A stored one is in the store."""
+        if prepared.start.request.is_stored and not is_warm_up:
+            self._held = None
+            return
+        output = orjson.loads(last)["response"]["output"]
+        size_before = before.size if before is not None else 0
+        self._held = held_after(
+            prepared.start, prepared.ancestors, output, size_before=size_before, is_warm_up=is_warm_up
+        )
+
+    def _check_size(self, held: HeldResponse, size: int) -> None:
+        """As if the conversation had been sent again, which is what a client without a socket would do."""
+        limit = self._state.settings.max_body_bytes
+        if held.size + size > limit:
+            raise RequestTooLarge(f"The conversation that this connection remembers is larger than {limit} bytes.")
+
+    def _provider_key(self, body: JsonObject) -> str | None:
+        """The message's own, or else the handshake's."""
+        has_own = body.get("api_key") is not None
+        return take_provider_key(body, {} if has_own else self._websocket.headers)
+
+    # --- messages out
+
+    async def _send(self, message: bytes) -> None:
+        """Waits while the client's buffer is full, but not for ever. Raises WebSocketDisconnect."""
+        try:
+            async with asyncio.timeout(self._state.settings.socket_send_seconds):
+                await self._websocket.send_text(message.decode())
+        except TimeoutError:
+            log.info("slow_client_dropped", tenant=self._caller.tenant)
+            self._is_stuck = True
+            raise WebSocketDisconnect(1006) from None
+
+    async def _say_goodbye(self) -> None:
+        with contextlib.suppress(WebSocketDisconnect):
+            await self._send(envelope(self._too_old()))
+            await self._websocket.close(_NORMAL_CLOSURE, "websocket_connection_limit_reached")
+
+    def _too_old(self) -> InvalidRequest:
+        """In OpenAI's words, and what becomes of the response in flight."""
+        lifetime = self._state.settings.socket_seconds
+        limit = f"{lifetime / 60:g} minutes" if lifetime >= 60 else f"{lifetime:g} seconds"
+        message = (
+            f"Responses websocket connection limit reached ({limit}). Create a new websocket connection to continue."
+        )
+        start = self._in_flight
+        if start is not None and start.request.is_stored:
+            after = f"&starting_after={peek(self._last_event)[1]}" if self._last_event else ""
+            message += f" The response in flight goes on: GET /v1/responses/{start.response_id}?stream=true{after}"
+        elif start is not None:
+            message += f" The response in flight, {start.response_id}, was not to be stored, and is cancelled."
+        return InvalidRequest(message, code="websocket_connection_limit_reached")
+
+    def _abort(self) -> None:
+        """uvicorn closes a connection once its buffer is empty, which a client that reads nothing never lets happen."""
+        protocol = getattr(self._websocket._receive, "__self__", None)
+        abort = getattr(getattr(protocol, "transport", None), "abort", None)
+        if abort is not None:
+            abort()
+        else:
+            log.warning("slow_client_not_closed", receive=type(protocol).__name__)
+
+
+def _too_many() -> RateLimited:
+    return RateLimited(
+        f"Too many messages wait on this connection: at most {_MAX_WAITING}. Send this one again after a response.",
+        code="websocket_queue_full",
+    )
+
+
+def _check_warm_up(asked: CreateResponse) -> None:
+    """A call that is approved runs at once, which is what a warm-up does not want, and no turn begins with it."""
+    if asked.conversation is not None:
+        raise InvalidRequest(
+            "A warm-up ('generate' is false) adds nothing to a conversation: send 'conversation' with the turn that is "
+            "to be answered.",
+            param="conversation",
+            code="invalid_value",
+        )
+    for index, item in enumerate(asked.input_items()):
+        if isinstance(item, McpApprovalResponse):
+            raise InvalidRequest(
+                "A warm-up ('generate' is false) runs nothing: send the approval with the turn that follows.",
+                param=f"input[{index}]",
+                code="invalid_value",
+            )
