@@ -19,7 +19,7 @@ async def owned_record(state: AppState, tenant: str, response_id: str) -> Record
         record = None
     if record is None or not record.start.request.is_stored:
         raise _unknown(response_id)
-    return record
+    return await state.records.settled(record)
 
 
 def _unknown(response_id: str) -> NotFound:

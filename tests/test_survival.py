@@ -12,6 +12,7 @@ import pytest
 import redis.asyncio as aioredis
 from temporalio.client import Client
 
+from open_responses.io import keys
 from tests.stack import Event, Stack, check_whole, collect, events_of, until
 from tests.upstream import Fault, Script, Upstream
 
@@ -158,6 +159,28 @@ async def test_a_worker_that_dies_with_redis_flushed_is_found_in_temporal(
     await redis.aclose()
     script.released.set()
     check_whole(await asyncio.wait_for(asking, 20), script.text)
+
+
+async def test_an_end_that_redis_never_heard_of_is_found_in_temporal(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """Its log and its end are gone, as after a `finish` without Redis, and the request is there."""
+    upstream.says("unheard", Script(words=3))
+    response = check_whole(await collect(client, {"input": "unheard"}), "w0 w1 w2 ")
+    redis = aioredis.Redis.from_url(stack.redis_url)
+
+    async def forget() -> None:
+        await redis.hdel(keys.record(response["id"]), "response", "trace")
+        await redis.delete(keys.log(response["id"]), keys.state(response["id"]))
+
+    await forget()
+    assert (await client.get(f"/v1/responses/{response['id']}")).json() == response
+    await forget()
+    body = {"model": "fake", "input": "unheard", "previous_response_id": response["id"]}
+    assert (await client.post("/v1/responses", json=body)).status_code == 200
+    await forget()
+    assert [e async for e in events_of(client, resume=(response["id"], None))][-1]["response"] == response
+    await redis.aclose()
 
 
 async def test_a_chain_survives_a_flush(client: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:

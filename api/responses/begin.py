@@ -38,6 +38,7 @@ from workflows.response import ResponseWorkflow
 log = structlog.get_logger(__name__)
 
 _AGAIN_SECONDS = 5.0
+_CLOSING_SECONDS = 0.5
 
 
 class StartUnknown(Unavailable):
@@ -249,6 +250,12 @@ async def cancel(state: AppState, response_id: str) -> None:
             raise
 
 
+async def _is_closing(state: AppState, response_id: str) -> bool:
+    with contextlib.suppress(RPCError):
+        return (await state.records.progress(response_id)).status != "in_progress"
+    return False
+
+
 async def ancestors_of(state: AppState, tenant: str, asked: CreateResponse) -> tuple[str, ...]:
     """The chain behind `previous_response_id`. An unknown id is an error, never ignored (REQ-1)."""
     previous = asked.previous_response_id
@@ -261,6 +268,10 @@ async def ancestors_of(state: AppState, tenant: str, asked: CreateResponse) -> t
         raise PreviousResponseNotFound(
             f"Previous response with id {previous!r} not found.", param="previous_response_id"
         ) from None
+    if record.response is None and await _is_closing(state, previous):
+        # Its client has the answer already; the workflow has a millisecond to go, and Redis has lost the rest.
+        await asyncio.sleep(_CLOSING_SECONDS)
+        record = await owned_record(state, tenant, previous)
     if record.response is None:
         raise InvalidRequest(
             f"Response {previous!r} is still in progress; wait for its end to continue it.",

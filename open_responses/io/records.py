@@ -33,6 +33,20 @@ class Records:
     async def load(self, response_id: str) -> Record | None:
         return (await self._load([response_id], with_ancestors=True))[0]
 
+    async def settled(self, record: Record) -> Record:
+        """The record, with the response that the store has not: its workflow may have ended without Redis, or just
+        before a flush."""
+        if record.response is not None:
+            return record
+        start = record.start
+        try:
+            finished = await self.finished(start.response_id)
+        except RPCError:
+            return record
+        if finished is None or not start.request.is_stored:
+            return record
+        return await self._restored(start, record.ancestors, finished)
+
     async def load_all(self, response_ids: Sequence[str]) -> list[Record | None]:
         """In order, without their ancestors; None for an id that neither knows."""
         return await self._load(response_ids, with_ancestors=False) if response_ids else []
@@ -94,10 +108,15 @@ class Records:
         if not start.request.is_stored:
             # It may end at this moment, and leaves nothing behind (REQ-9).
             return Record.of(start, ancestors, None)
+        return await self._restored(start, ancestors, finished)
+
+    async def _restored(
+        self, start: StartResponse, ancestors: tuple[str, ...], finished: FinishedResponse | None
+    ) -> Record:
         try:
             await self.store.restore(start, ancestors, finished)
         except RedisDown:
-            log.info("record_not_restored", response_id=response_id)
+            log.info("record_not_restored", response_id=start.response_id)
         return Record.of(start, ancestors, None if finished is None else orjson.dumps(finished.response))
 
     async def request(self, response_id: str) -> StartResponse | None:
