@@ -1,9 +1,11 @@
-// The clients that people use from Node: `openai` and the AI SDK's Open Responses provider, against a running server.
+// The clients that people use from Node: `openai`, and the AI SDK with its Open Responses and its OpenAI provider, against
+// a running server.
 //
 //   node clients.js http://127.0.0.1:8080/v1     prints one JSON object: what each of them made of the answers
 //
 // tests/test_clients_node.py has scripted the model, and judges.
 
+import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenResponses } from '@ai-sdk/open-responses'
 import { generateObject, generateText, stepCountIs, streamText, tool } from 'ai'
 import OpenAI, { APIError } from 'openai'
@@ -11,7 +13,10 @@ import { z } from 'zod'
 
 const baseURL = process.argv[2]
 const client = new OpenAI({ baseURL, apiKey: 'none', maxRetries: 0 })
-const model = createOpenResponses({ name: 'here', url: `${baseURL}/responses`, apiKey: 'none' })('fake')
+const providers = {
+  aiSdk: createOpenResponses({ name: 'here', url: `${baseURL}/responses`, apiKey: 'none' }),
+  aiSdkOpenAI: createOpenAI({ baseURL, apiKey: 'none' }).responses,
+}
 
 const weather = {
   type: 'function',
@@ -94,7 +99,7 @@ const openai = {
   },
 }
 
-const aiSdk = {
+const aiSdk = (modelOf, model = modelOf('fake')) => ({
   async text() {
     const result = await generateText({ model, system: 'Be brief.', prompt: 'node text' })
     return { text: result.text, finish: result.finishReason, usage: result.usage.totalTokens }
@@ -135,21 +140,21 @@ const aiSdk = {
     return result.object
   },
   async errors() {
-    const nobody = createOpenResponses({ name: 'here', url: `${baseURL}/responses` })('nobody')
     return {
-      model: await raised(() => generateText({ model: nobody, prompt: 'x', maxRetries: 0 })),
+      model: await raised(() => generateText({ model: modelOf('nobody'), prompt: 'x', maxRetries: 0 })),
       invalid: await raised(() => generateText({ model, prompt: 'x', maxOutputTokens: 1, maxRetries: 0 })),
-      finish: await (async () => {
-        const result = streamText({ model, prompt: 'node fails', maxRetries: 0, onError: () => undefined })
-        await collected(result.fullStream, () => undefined)
-        return result.finishReason
-      })(),
+      // One provider has a part for it, the other ends with it.
+      streamed: await collected(
+        streamText({ model, prompt: 'node fails', maxRetries: 0, onError: () => undefined }).fullStream,
+        (part) => (part.type === 'error' || part.finishReason === 'error' ? 'error' : undefined)),
     }
   },
-}
+})
 
 const found = {}
-for (const [name, suite] of Object.entries({ openai, aiSdk })) {
+const suites = { openai }
+for (const [name, modelOf] of Object.entries(providers)) suites[name] = aiSdk(modelOf)
+for (const [name, suite] of Object.entries(suites)) {
   found[name] = {}
   for (const [test, run] of Object.entries(suite)) {
     try {
