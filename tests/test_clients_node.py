@@ -1,4 +1,4 @@
-"""Clients from Node.js: npm's `openai`, and the AI SDK with `@ai-sdk/open-responses` and `@ai-sdk/openai` (`tests/node/clients.js`)."""
+"""Clients from Node.js (`tests/node/clients.js`): `openai`, and the AI SDK with two of its providers."""
 
 from __future__ import annotations
 

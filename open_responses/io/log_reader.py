@@ -23,6 +23,9 @@ PAGE = 500
 """Events that `read_log` returns at most."""
 # What a reader that does not keep up may have waiting. What is dropped here, it finds missing, and reads from the log.
 _MAX_WAITING = 500
+# What a call on the shared subscription may end with: redis-py reconnects in whoever notices first, and who comes in
+# the middle of that finds half a connection.
+_BROKEN = (*RedisDown, RuntimeError, AttributeError)
 _TERMINAL = {name.encode() for name in TERMINAL_EVENTS}
 
 
@@ -73,7 +76,7 @@ class LogHub:
                 continue
             try:
                 message = await self._pubsub.get_message(timeout=30)
-            except (*RedisDown, RuntimeError):
+            except _BROKEN:
                 await asyncio.sleep(0.1)
                 await self._resubscribe()
                 continue
@@ -85,10 +88,10 @@ class LogHub:
 
     async def _resubscribe(self) -> None:
         async with self._lock:
-            with contextlib.suppress(*RedisDown):
+            with contextlib.suppress(*_BROKEN):
                 await self._pubsub.aclose()  # type: ignore[no-untyped-call]
             self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
-            with contextlib.suppress(*RedisDown):
+            with contextlib.suppress(*_BROKEN):
                 if self._queues:
                     await self._pubsub.subscribe(*self._queues)
 
@@ -108,13 +111,15 @@ class LogHub:
             listeners.discard(queue)
             if not listeners:
                 del self._queues[channel]
-                with contextlib.suppress(*RedisDown, RuntimeError):
+                with contextlib.suppress(*_BROKEN):
                     await self._pubsub.unsubscribe(channel)
 
     async def _subscribe(self, channel: bytes) -> None:
-        async with self._lock:
-            with contextlib.suppress(*RedisDown):
+        try:
+            async with self._lock:
                 await self._pubsub.subscribe(channel)
+        except _BROKEN:
+            await self._resubscribe()
 
 
 async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[bytes]:

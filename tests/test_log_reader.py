@@ -1,0 +1,49 @@
+"""Readers share one subscription, which may break at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import redis.asyncio as aioredis
+
+from open_responses.io import keys
+from open_responses.io.event_log import encode
+from open_responses.io.log_reader import LogHub
+from open_responses.io.redis import connect
+from tests.stack import Stack
+
+
+async def test_a_subscription_that_is_cut_off_again_and_again_fails_nobody_and_is_made_again(stack: Stack) -> None:
+    redis, plain = connect(stack.redis_url), aioredis.Redis.from_url(stack.redis_url)
+    hub = LogHub(redis)
+    running = asyncio.create_task(hub.run())
+    over = asyncio.Event()
+
+    async def listen(number: int) -> int:
+        times = 0
+        while not over.is_set():
+            async with hub.listen(f"resp_{number}_{times}"):
+                await asyncio.sleep(0.001)
+            times += 1
+        return times
+
+    async def cut_off() -> None:
+        for _ in range(60):
+            await plain.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")
+            await asyncio.sleep(0.02)
+        over.set()
+
+    *times, _ = await asyncio.gather(*(listen(number) for number in range(20)), cut_off())
+    assert min(times) > 0
+    event = encode({"type": "response.in_progress"}, 1)
+    async with hub.listen("resp_at_last") as queue, asyncio.timeout(20):
+        while queue.empty():
+            await plain.publish(keys.channel("resp_at_last"), b"1-2 " + event)
+            await asyncio.sleep(0.05)
+        assert queue.get_nowait() == (b"1-2", event)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await redis.aclose()
+    await plain.aclose()
