@@ -19,5 +19,4 @@ USER app
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8080
 # Docker kills ten seconds after its SIGTERM: until then answers may end, and streams that are left are resumed elsewhere.
-CMD ["uvicorn", "api.main:app", "--host", "0.0.0.0", "--port", "8080", "--no-access-log", "--no-server-header", \
-     "--timeout-graceful-shutdown", "8", "--timeout-keep-alive", "75", "--ws-max-size", "67108864"]
+CMD ["python", "-m", "api", "--host", "0.0.0.0", "--port", "8080", "--graceful-seconds", "8"]

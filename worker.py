@@ -184,6 +184,7 @@ async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None
                 settings.blobs,
                 encryption_keys=configured_keys(settings.encryption_keys),
                 metrics_port=settings.worker_metrics_port,
+                for_worker=True,
             )
         except (RPCError, OSError) as error:
             log.warning("temporal_not_reachable", reason=str(error))

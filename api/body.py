@@ -1,4 +1,4 @@
-"""Reading a request's body, up to a limit."""
+"""Reading a request's body, up to a limit, and not for ever."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import asyncio
 
 from fastapi import Request
 
-from open_responses.errors import InvalidRequest, RequestTooLarge, UnsupportedEncoding
+from open_responses.errors import RequestTimeout, RequestTooLarge, UnsupportedEncoding
 
-_SILENCE_SECONDS = 30.0
+# 8 KiB a second on average, or all that is left. Not one average over the whole body: what came fast would buy time.
+_WINDOW_SECONDS = 20.0
+_WINDOW_BYTES = 160 * 1024
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises RequestTooLarge as soon as it is known to be, and reads no further; UnsupportedEncoding
-    for one that is compressed, whose size nobody knows."""
+    """The whole body. Raises RequestTooLarge as soon as it is known to be, and reads no further;
+    RequestTimeout when less than `_WINDOW_BYTES`, and not its end, came in `_WINDOW_SECONDS`; UnsupportedEncoding for
+    one that is compressed, whose size nobody knows."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedEncoding("Send the body as it is, without a Content-Encoding.")
@@ -21,20 +24,25 @@ async def read_body(request: Request, limit: int) -> bytes:
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     chunks: list[bytes] = []
-    size = 0
-    stream = request.stream()
-    while True:
-        try:
-            chunk = await asyncio.wait_for(anext(stream), _SILENCE_SECONDS)
-        except StopAsyncIteration:
-            return b"".join(chunks)
-        except TimeoutError:
-            message = f"The rest of the body did not come within {_SILENCE_SECONDS:g} seconds."
-            raise InvalidRequest(message, code="invalid_json") from None
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
+    size, wanted = 0, _WINDOW_BYTES
+    now = asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(_WINDOW_SECONDS) as window:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                chunks.append(chunk)
+                if size >= wanted:
+                    wanted = size + _WINDOW_BYTES
+                    window.reschedule(now() + _WINDOW_SECONDS)
+    except TimeoutError:
+        # Errors hold frames, and these what they had, until somebody looks for cycles.
+        chunks.clear()
+        raise RequestTimeout(
+            f"The body came too slowly: less than {_WINDOW_BYTES} bytes in {_WINDOW_SECONDS:g} seconds."
+        ) from None
+    return b"".join(chunks)
 
 
 def _too_large(limit: int) -> RequestTooLarge:

@@ -92,6 +92,7 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
         refused = Conflict(f"{request.method} is not allowed at {request.url.path}.", code="method_not_allowed")
         response = error_response(refused)
         response.status_code = 405
+        response.headers.update(error.headers or {})
         return response
     response = error_response(InvalidRequest(str(error.detail)))
     response.status_code = error.status_code

@@ -1,4 +1,4 @@
-"""The API's process: `uvicorn api.main:app`."""
+"""The API's application. `python -m api` serves it; `uvicorn api.main:app` does, without bounds on connections."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from api.admission.reads import Reads
 from api.answer_headers import AnswerHeaders
 from api.app_state import AppState
 from api.codec import CodecBorder
+from api.connections.slow_readers import SlowReaders
 from api.conversations import routes as conversations
 from api.openapi import document as openapi
 from api.responses import approvals, compact, create, input_tokens, retrieve
@@ -118,7 +119,8 @@ def create_asgi(settings: Settings) -> ASGIApp:
         for_clients = CORSMiddleware(
             app, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
         )
-    return AnswerHeaders(CodecBorder(app, otherwise=for_clients, settings=settings))
+    answering = CodecBorder(app, otherwise=for_clients, settings=settings)
+    return AnswerHeaders(SlowReaders(answering, seconds=settings.slow_client_seconds))
 
 
 def _say_who_is_answered(settings: Settings) -> None:

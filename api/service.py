@@ -21,13 +21,13 @@ router = APIRouter()
 _LEASE_PATIENCE_SECONDS = 5
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"])
 async def healthz() -> JSONResponse:
     """This process is alive."""
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(request: Request) -> JSONResponse:
     """Temporal and Redis answer, and at least one worker polls; 503 with what is missing."""
     state = state_of(request)

@@ -116,16 +116,10 @@ def api(port: int, env: dict[str, str], *, host: str = "127.0.0.1", listener: so
     where: tuple[str, ...] = ("--host", host, "--port", str(port))
     if listener is not None:
         where = ("--fd", str(listener.fileno()))
-    command = (sys.executable, "-m", "uvicorn", "api.main:app", *where)
-    # Longer than clients keep a connection that is idle: with uvicorn's 5 s, which are httpx's too, a request now and
-    # then meets a connection that is just being closed.
-    keep_alive = ("--timeout-keep-alive", "75")
-    flags = ("--no-access-log", "--no-server-header", "--log-level", "warning", "--timeout-graceful-shutdown", "3")
-    # A message of a socket may be as long as a body.
-    messages = ("--ws-max-size", str(64 * 1024 * 1024))
+    command = (sys.executable, "-m", "api", *where, "--log-level", "warning", "--graceful-seconds", "3")
     inherits = () if listener is None else (listener.fileno(),)
     ready = f"http://127.0.0.1:{port}/readyz"
-    return Service("api", (*command, *flags, *keep_alive, *messages), lambda: _http_ok(ready), env, inherits)
+    return Service("api", command, lambda: _http_ok(ready), env, inherits)
 
 
 def listen(port: int) -> socket.socket:

@@ -17,6 +17,7 @@ class CompactRequest(Settings):
 
     IGNORED: ClassVar[dict[str, str]] = {
         "prompt_cache_retention": "how long a cache may live: cost only",
+        "prompt_cache_options": "where caches break and how long they live: cost only",
         "service_tier": "a compaction is done at once",
     }
 
@@ -28,6 +29,8 @@ class CompactRequest(Settings):
 
     @model_validator(mode="after")
     def _has_something_to_compact(self) -> CompactRequest:
+        if self.previous_response_id is None and self.input == []:
+            raise fault("invalid_value", "must have at least one item", field="input")
         if self.previous_response_id is None and not self.input:
             raise fault("missing_required_parameter", "", field="input")
         return self

@@ -5,6 +5,7 @@
     │   ├── PreviousResponseNotFound  400
     │   ├── ContextLengthExceeded 400
     │   ├── RequestTooLarge       413
+    │   ├── RequestTimeout        408  the body came too slowly
     │   └── ProviderKeyMissing    400  neither the request nor the configuration has a key for the provider
     ├── Unauthorized              401
     ├── PermissionDenied          403  a good key, which may not do this
@@ -75,6 +76,10 @@ class ContextLengthExceeded(InvalidRequest):
 
 class RequestTooLarge(InvalidRequest):
     code, status = "request_too_large", 413
+
+
+class RequestTimeout(InvalidRequest):
+    code, status = "request_timeout", 408
 
 
 class UnsupportedEncoding(InvalidRequest):

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
 from open_responses.json_types import JsonObject
 from open_responses.validation import Hint, by_type, either, fault, member
@@ -22,6 +31,9 @@ MAX_FILE_DATA = 33_554_432
 # Ours: far above any real conversation, and low enough that one request cannot keep a worker busy for seconds.
 MAX_ITEMS = 10_000
 MAX_PARTS = 10_000
+# With `fail_fast` on each list: the first fault is told, and a million others are not collected.
+
+_PARTS = Field(max_length=MAX_PARTS, fail_fast=True)
 
 SLUG = "open_responses:"
 REFUSED_CALL = f"{SLUG}refused_call"
@@ -157,8 +169,8 @@ class OtherAnnotation(_Kept):
 class OutputText(_Kept):
     type: Literal["output_text"]
     text: Text
-    annotations: list[Annotation] | None = None
-    logprobs: list[JsonObject] | None = None
+    annotations: Annotated[list[Annotation], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
+    logprobs: Annotated[list[JsonObject], Field(fail_fast=True)] | None = None
 
 
 class Refusal(_Kept):
@@ -211,19 +223,19 @@ AssistantPart: TypeAlias = Annotated[
 
 _text_or_parts = either("a string or an array of content parts", text=str, parts=list)
 UserContent: TypeAlias = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[UserPart], Field(max_length=MAX_PARTS), Tag("<parts>")],
+    Annotated[Text, Tag("<text>")] | Annotated[list[UserPart], _PARTS, Tag("<parts>")],
     _text_or_parts,
 ]
 InstructionContent: TypeAlias = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[InputText], Field(max_length=MAX_PARTS), Tag("<parts>")],
+    Annotated[Text, Tag("<text>")] | Annotated[list[InputText], _PARTS, Tag("<parts>")],
     _text_or_parts,
 ]
 AssistantContent: TypeAlias = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[AssistantPart], Field(max_length=MAX_PARTS), Tag("<parts>")],
+    Annotated[Text, Tag("<text>")] | Annotated[list[AssistantPart], _PARTS, Tag("<parts>")],
     _text_or_parts,
 ]
 ToolOutput: TypeAlias = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[ToolOutputPart], Field(max_length=MAX_PARTS), Tag("<parts>")],
+    Annotated[Text, Tag("<text>")] | Annotated[list[ToolOutputPart], _PARTS, Tag("<parts>")],
     _text_or_parts,
 ]
 
@@ -292,8 +304,8 @@ class Reasoning(_Kept):
 
     type: Literal["reasoning"]
     id: str | None = None
-    summary: Annotated[list[SummaryText], Field(max_length=MAX_PARTS)]
-    content: Annotated[list[ReasoningText], Field(max_length=MAX_PARTS)] | None = None
+    summary: Annotated[list[SummaryText], Field(max_length=MAX_PARTS, fail_fast=True)]
+    content: Annotated[list[ReasoningText], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
     encrypted_content: str | None = None
 
 
@@ -321,7 +333,7 @@ class McpTools(_Kept):
     type: Literal["mcp_list_tools"]
     id: str | None = None
     server_label: Annotated[str, Field(min_length=1)]
-    tools: Annotated[list[JsonObject], Field(max_length=MAX_PARTS), AfterValidator(_are_listed_tools)]
+    tools: Annotated[list[JsonObject], Field(max_length=MAX_PARTS, fail_fast=True), AfterValidator(_are_listed_tools)]
     error: str | JsonObject | None = None
 
 

@@ -6,6 +6,7 @@ from open_responses.ids import FIRST_INPUT_INDEX, member_id
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse
 
+_WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})
 _PREFIXES = {
     "message": "msg_",
     "function_call": "fc_",
@@ -36,13 +37,22 @@ def prefix_of(kind: str) -> str:
 
 
 def as_listed(item: JsonObject, own_id: str) -> JsonObject:
-    """The item with its type, its id, or this one if it has none, and a message with its status and its parts."""
+    """The item with its type, its id, or this one if it has none, its status (ITEM-1), and a message with its parts."""
     kind = item.get("type") or "message"
     listed = {**item, "type": kind, "id": item.get("id") or own_id}
-    if kind == "message":
+    if kind in _WITH_STATUS:
         listed["status"] = item.get("status") or "completed"
-        if isinstance(item["content"], str):
+    if kind == "message":
+        content = item["content"]
+        if isinstance(content, str):
             part = "output_text" if item["role"] == "assistant" else "input_text"
             extra: JsonObject = {"annotations": [], "logprobs": []} if part == "output_text" else {}
-            listed["content"] = [{"type": part, "text": item["content"], **extra}]
+            content = [{"type": part, "text": content, **extra}]
+        listed["content"] = [_whole_part(part) for part in content]
     return listed
+
+
+def _whole_part(part: JsonObject) -> JsonObject:
+    if part.get("type") != "input_image":
+        return part
+    return {**part, "detail": part.get("detail") or "auto"}

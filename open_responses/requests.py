@@ -144,6 +144,10 @@ Include: TypeAlias = Literal[
     "web_search_call.action.sources",
     "file_search_call.results",
     "code_interpreter_call.outputs",
+    "web_search_call.results",
+    "computer_call_output.output.image_url",
+    # Items always come whole here.
+    "message.input_image.image_url",
 ]
 INCLUDES: tuple[str, ...] = get_args(Include)
 
@@ -176,7 +180,7 @@ Metadata: TypeAlias = Annotated[
 ]
 Input: TypeAlias = Annotated[
     Annotated[Text, Tag("<string>")]
-    | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS), Tag("<items>")],
+    | Annotated[list[InputItem], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("<items>")],
     either("a string or an array of items", string=str, items=list),
     BeforeValidator(present),
 ]
@@ -184,6 +188,10 @@ Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
 StopText: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _continues(body: dict[Any, Any]) -> bool:
+    return body.get("previous_response_id") is not None or body.get("conversation") is not None
 
 
 def _as_list(value: Any) -> Any:
@@ -235,7 +243,7 @@ class CreateResponse(Settings):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     text: TextSettings | None = None
     reasoning: ReasoningSettings | None = None
-    include: list[Include] | None = None
+    include: Annotated[list[Include], Field(max_length=64, fail_fast=True)] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     metadata: Metadata | None = None
     stream: bool | None = None
@@ -248,7 +256,7 @@ class CreateResponse(Settings):
     stop: Annotated[list[StopText], Field(min_length=1, max_length=16), BeforeValidator(_as_list)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
     top_k: Annotated[int, Field(ge=1)] | None = None
-    context_management: Annotated[list[ContextManagement], Field(max_length=1)] | None = None
+    context_management: Annotated[list[ContextManagement], Field(max_length=1, fail_fast=True)] | None = None
 
     @property
     def compact_threshold(self) -> int | None:
@@ -277,8 +285,18 @@ class CreateResponse(Settings):
             return [UserMessage(type="message", role="user", content=self.input)]
         return self.input
 
+    @model_validator(mode="before")
+    @classmethod
+    def _may_go_on_without_input(cls, body: Any) -> Any:
+        """What continues something may have nothing to add to it."""
+        if isinstance(body, dict) and body.get("input") is None and _continues(body):
+            return {**body, "input": []}
+        return body
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> CreateResponse:
+        if self.input == [] and self.previous_response_id is None and self.conversation is None:
+            raise fault("invalid_value", "must have at least one item", field="input")
         check_names_are_unique(self.tools or [])
         check_choice_fits(self.tool_choice, self.tools or [])
         if self.conversation is not None and self.previous_response_id is not None:

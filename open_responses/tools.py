@@ -156,7 +156,7 @@ class HostedTools(Settings):
 class ToolFilter(Settings):
     """A subset of a server's tools: by name, by their own word that they change nothing, or both."""
 
-    tool_names: Annotated[list[str], Field(max_length=MAX_TOOLS)] | None = None
+    tool_names: Annotated[list[str], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
     read_only: bool | None = None
 
     def includes(self, name: str, *, read_only: bool) -> bool:
@@ -236,7 +236,8 @@ class McpTool(Settings):
     authorization: HeaderValue | None = None
     allowed_tools: (
         Annotated[
-            Annotated[list[str], Field(max_length=MAX_TOOLS), Tag("<names>")] | Annotated[ToolFilter, Tag("<filter>")],
+            Annotated[list[str], Field(max_length=MAX_TOOLS, fail_fast=True), Tag("<names>")]
+            | Annotated[ToolFilter, Tag("<filter>")],
             either("an array of names or an object", names=list, filter=dict | ToolFilter),
         ]
         | None
@@ -304,7 +305,7 @@ def _are_few_servers(tools: list[Tool]) -> list[Tool]:
     return tools
 
 
-Tools: TypeAlias = Annotated[list[Tool], Field(max_length=MAX_TOOLS), AfterValidator(_are_few_servers)]
+Tools: TypeAlias = Annotated[list[Tool], Field(max_length=MAX_TOOLS, fail_fast=True), AfterValidator(_are_few_servers)]
 
 
 class FunctionChoice(Settings):
@@ -341,7 +342,7 @@ class AllowedTools(Settings):
     """A subset of `tools`, which the server enforces; `tools` itself goes to the model unchanged."""
 
     type: Literal["allowed_tools"]
-    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MAX_ALLOWED_TOOLS)]
+    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MAX_ALLOWED_TOOLS, fail_fast=True)]
     mode: Literal["none", "auto", "required"] = "auto"
 
 

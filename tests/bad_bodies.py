@@ -217,7 +217,7 @@ BAD_BODIES: list[tuple[dict[str, Any], str, str]] = [
     ({"truncation": "on"}, VALUE, "truncation"),
     ({"truncation": True}, TYPE, "truncation"),
     ({"service_tier": "gold"}, VALUE, "service_tier"),
-    ({"include": ["message.input_image.image_url"]}, VALUE, "include[0]"),
+    ({"include": ["message.input_audio.data"]}, VALUE, "include[0]"),
     ({"include": "reasoning.encrypted_content"}, TYPE, "include"),
     ({"instructions": ["be brief"]}, TYPE, "instructions"),
     ({"previous_response_id": 5}, TYPE, "previous_response_id"),

@@ -401,3 +401,27 @@ async def test_models_are_listed_and_retrieved_by_names_with_slashes(sdk: AsyncO
     assert model in page.data
     with pytest.raises(openai.NotFoundError):
         await sdk.models.retrieve("of-nobody/at-all")
+
+
+async def test_what_continues_something_needs_no_input(sdk: AsyncOpenAI, upstream: Upstream) -> None:
+    script = upstream.says("said before", Script(words=3))
+    conversation = await sdk.conversations.create(items=[{"type": "message", "role": "user", "content": "said before"}])
+    answer = await sdk.responses.create(model="fake", conversation=conversation.id)
+    assert answer.output_text == script.text
+    items = await sdk.conversations.items.list(conversation.id)
+    assert [item.type for item in items.data] == ["message", "message"]
+    told = upstream.says("asked again", Script(words=2))
+    again = await sdk.responses.create(model="fake", input="asked again")
+    more = await sdk.responses.create(model="fake", previous_response_id=again.id, instructions="Go on.", input=[])
+    assert more.status == "completed"
+    assert told.attempts == 2
+    assert (await sdk.responses.input_items.list(more.id)).data == []
+
+
+async def test_tokens_are_counted_of_whatever_there_is(sdk: AsyncOpenAI, upstream: Upstream) -> None:
+    upstream.says("count this", Script(words=3))
+    response = await sdk.responses.create(model="fake", input="count this")
+    nothing = (await sdk.responses.input_tokens.count()).input_tokens
+    text = (await sdk.responses.input_tokens.count(input="count this")).input_tokens
+    chain = (await sdk.responses.input_tokens.count(model="fake", previous_response_id=response.id)).input_tokens
+    assert nothing == 0 < text < chain

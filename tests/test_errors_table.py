@@ -79,6 +79,7 @@ TESTS: dict[str, str] = {
     "provider_timeout": "test_errors_table.test_a_provider_that_keeps_failing_is_told_by_how_it_failed",
     "provider_unavailable": "test_fallbacks.test_without_a_fallback_the_response_fails_with_the_providers_code",
     "rate_limit_exceeded": "test_limits.test_the_sixth_request_of_a_minute_is_refused_and_says_when_to_come_back",
+    "request_timeout": "test_bounds.test_a_body_that_comes_too_slowly_is_a_408",
     "request_too_large": "test_api.test_refusals_have_the_specifications_shape",
     "response_ended": "test_errors_table.test_an_approval_of_a_response_that_has_ended_is_said_to_be_late",
     "server_error": "test_errors_table.test_errors_that_a_race_alone_can_cause_have_their_body",

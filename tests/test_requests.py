@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -94,7 +95,7 @@ def test_a_number_too_large_for_a_float_is_refused() -> None:
         ({"response_format": {"type": "json_object"}}, "here it is called 'text.format'"),
         ({"reasoning": {"efort": "low"}}, "perhaps 'effort' was meant"),
         ({"truncation": "on"}, "must be 'auto' or 'disabled', but is 'on'"),
-        ({"include": ["x"]}, "'file_search_call.results' or 'code_interpreter_call.outputs', but is 'x'"),
+        ({"include": ["x"]}, "'computer_call_output.output.image_url' or 'message.input_image.image_url', but is 'x'"),
         ({"max_output_tokens": 1}, "must be at least 16"),
         ({"temperature": "hot"}, "must be a number, but is a string"),
         ({"max_output_tokens": 16.5}, "must be an integer, without a fraction"),
@@ -307,3 +308,28 @@ def test_any_change_to_a_request_gives_a_request_or_a_clear_refusal(place: tuple
         assert CreateResponse.model_validate_json(stored) == request
         sentence = b"Read back the same."
     assert sentence.endswith(b".")
+
+
+def test_a_body_of_a_million_faults_is_refused_at_the_first() -> None:
+    """Collecting them all took seconds, and gigabytes."""
+    raw = json.dumps({"model": "m", "input": [{"role": "user", "content": [0] * 10_000}] * 50}).encode()
+    tracemalloc.start()
+    with pytest.raises(InvalidRequest) as refused:
+        parse_create_response(raw)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (refused.value.error_code, refused.value.param) == ("invalid_type", "input[0].content[0]")
+    assert peak < 40 * len(raw)
+
+
+@pytest.mark.parametrize("inner", ["[],", "1,", "{},"])
+def test_a_body_of_too_many_values_is_refused_before_they_are_made(inner: str) -> None:
+    raw = f'{{"model":"m","input":[{inner * 1_100_000}1]}}'.encode()
+    with pytest.raises(InvalidRequest, match="more than 1000000 values"):
+        parse_create_response(raw)
+
+
+def test_what_stands_in_a_text_is_not_counted() -> None:
+    table = "1,2,3\\n[{" * 400_000
+    asked = parse_create_response(json.dumps({"model": "m", "input": table}).encode())
+    assert asked.input == table

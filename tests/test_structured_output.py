@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -10,9 +11,9 @@ from pydantic import BaseModel
 
 from open_responses.io.json_schema import format_problem, schema_problem
 from open_responses.requests import validate_create_response
-from tests.stack import Stack, collect
+from tests.stack import Stack, check_whole, collect, events_of
 from tests.test_api import is_error
-from tests.upstream import Script, Upstream
+from tests.upstream import Script, Upstream, calls
 
 SCHEMA = {
     "type": "object",
@@ -72,6 +73,30 @@ async def test_an_answer_that_does_not_fit_is_asked_for_once_more(
     assert "people" in upstream.requests[-1]["messages"][-1]["content"], "the model is told what is wrong"
 
 
+async def test_who_does_not_watch_is_told_of_the_answer_that_fits_alone(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    """The texts of all messages of a response are one text to the SDKs."""
+    script = upstream.says("a city, unwatched", Script(literal='{"city":"Rome"}'))
+    script.turns.append(Script(literal=GOOD))
+    body = {"model": "fake", "input": "a city, unwatched", "text": FORMAT}
+    response = (await client.post("/v1/responses", json=body)).json()
+    assert [(item["status"], item["content"][0]["text"]) for item in response["output"]] == [("completed", GOOD)]
+    assert response["usage"]["output_tokens"] == 2, "both answers are paid for"
+    replayed = [event async for event in events_of(client, resume=(response["id"], None))]
+    check_whole(replayed, GOOD)
+    assert [event["action"] for event in replayed if event["type"] == "open_responses:attempt"] == ["restarted"]
+
+
+async def test_a_call_behind_a_text_is_told_with_it(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.says("a city by a tool", replace(calls(("c", "look_up", {"city": "Rome"})), words=2))
+    tool = {"type": "function", "name": "look_up"}
+    body = {"model": "fake", "input": "a city by a tool", "text": FORMAT, "tools": [tool]}
+    response = (await client.post("/v1/responses", json=body)).json()
+    assert [item["type"] for item in response["output"]] == ["message", "function_call"]
+    assert response["output"][0]["content"][0]["text"] == "w0 w1 "
+
+
 async def test_an_answer_that_does_not_fit_twice_fails_with_a_code(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:
@@ -128,7 +153,7 @@ async def test_the_openai_sdk_parses(stack: Stack, upstream: Upstream) -> None:
         city: str
         people: int
 
-    upstream.says("parse a city", Script(literal=GOOD))
+    upstream.says("parse a city", Script(literal='{"city":"Rome"}', turns=[Script(literal=GOOD)]))
     async with AsyncOpenAI(base_url=stack.api_url + "/v1", api_key="none", max_retries=0) as openai:
         parsed = await openai.responses.parse(model="fake", input="parse a city", text_format=City)
     assert parsed.output_parsed == City(city="Rome", people=2800000)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -132,6 +133,32 @@ async def test_the_sdk_raises_it(stack: Stack, upstream: Upstream) -> None:
         streaming = asyncio.create_task(stream())
     with pytest.raises(APIError, match="begun anew"):
         await asyncio.wait_for(streaming, 60)
+
+
+async def test_a_flush_in_a_pause_is_made_good_by_a_worker_that_leaves(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """Nothing is written between the loss and the end of the try: its writer looks all the same."""
+    script = upstream.says("lost in a pause", Script(words=40, hold_after=20, gap=GAP))
+    events: list[Event] = []
+
+    async def stream() -> None:
+        async for event in events_of(client, {"input": "lost in a pause"}):
+            events.append(event)
+
+    async def has_half() -> bool:
+        return "w19" in text_of(events)
+
+    streaming = asyncio.create_task(stream())
+    await until(has_half)
+    worker = await stack.busy_worker()
+    redis = aioredis.Redis.from_url(stack.redis_url)
+    await redis.flushall()
+    await redis.aclose()
+    stack.signal(worker, signal.SIGTERM)
+    script.released.set()
+    await asyncio.wait_for(streaming, 60)
+    check_whole(events, script.text)
 
 
 async def test_a_loss_that_was_made_good_before_the_next_is_not_noticed(

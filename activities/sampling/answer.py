@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ from open_responses.compaction import compaction_item, owner
 from open_responses.contracts import Halt, SampleCall, SampleContext
 from open_responses.deltas import Delta, Finish, ResumeToken, TextDelta, Usage
 from open_responses.errors import InvalidOutput, ProviderStreamBroken
-from open_responses.io.json_schema import format_problem
+from open_responses.io.json_schema import format_problem, has_form
 from open_responses.middleware.compose import compose_sample
 from open_responses.surrogates import Joiner
 
@@ -74,13 +74,18 @@ class Answer:
     # --- one answer that fits
 
     async def _fitting(self, sampled: SampleCall, sample: Sample) -> Finish:
-        """The whole answer. One that does not fit `text.format` is asked for once more (REQ-11)."""
-        finish = await self._sampled(sampled, sample)
-        text = self._checked_text(finish)
+        """The whole answer. One that does not fit `text.format` is asked for once more (REQ-11).
+
+        Where nobody watches it grow, it is told once it fits: clients read the texts of all messages as one.
+        """
+        stage, held = self.stage, list[TextDelta]()
+        is_watched = stage.context.start.request.is_streamed or sampled.prefix or sampled.resume_token
+        finish = await self._sampled(sampled, sample, None if is_watched else held)
+        text = self._checked_text(finish, held)
         problem = self._problem(text)
         if text is None or problem is None:
+            self._tell(held)
             return finish
-        stage = self.stage
         stage.pay(finish.usage)
         stage.tell_attempt("restarted", reason=problem)
         stage.writer.write(stage.assembler.abandon())
@@ -88,7 +93,7 @@ class Answer:
         if left is not None and stage.beside.output_tokens >= left:
             return Finish("length", Usage())
         finish = await self._sampled(corrected(stage.sample_call(), text, problem), sample)
-        problem = self._problem(self._checked_text(finish))
+        problem = self._problem(self._checked_text(finish, []))
         if problem is not None:
             raise InvalidOutput(f"The model's answer does not fit text.format, asked for it twice: {problem}")
         return finish
@@ -96,17 +101,23 @@ class Answer:
     def _problem(self, text: str | None) -> str | None:
         return None if text is None else format_problem(self.stage.context.start.request, text)
 
-    def _checked_text(self, finish: Finish) -> str | None:
+    def _checked_text(self, finish: Finish, held: Sequence[TextDelta]) -> str | None:
         """The text that has to fit `text.format`; None for an answer that is cut off, refused, or calls tools first."""
+        if finish.reason != "stop" or self.stage.assembler.has_calls:
+            return None
+        if held:
+            return "".join(delta.text for delta in held)
         last = self.stage.writer.fold.snapshot()[-1:]
-        if finish.reason != "stop" or self.stage.assembler.has_calls or not last or last[0]["type"] != "message":
+        if not last or last[0]["type"] != "message":
             return None
         parts = last[0]["content"]
         return None if any(part["type"] == "refusal" for part in parts) else "".join(part["text"] for part in parts)
 
-    async def _sampled(self, sampled: SampleCall, sample: Sample) -> Finish:
-        stage, headway, joiner = self.stage, self.headway, Joiner()
-        writer, assembler = stage.writer, stage.assembler
+    async def _sampled(self, sampled: SampleCall, sample: Sample, held: list[TextDelta] | None = None) -> Finish:
+        """Tells what comes. Text at the end of an answer of a form of its own waits in `held`, if that is given."""
+        if held is not None and not has_form(self.stage.context.start.request):
+            held = None
+        stage, headway, joiner, writer = self.stage, self.headway, Joiner(), self.stage.writer
         context = stage.sample_context(fitted(sampled, stage.call.context_window))
         async with contextlib.aclosing(sample(context)) as stream:
             async for delta in stream:
@@ -117,12 +128,24 @@ class Answer:
                     headway.deltas += 1
                 elif not headway.is_read_again:
                     self._remember(delta.token)
-                events = assembler.feed(joiner.clean(delta))
-                headway.has_told = headway.has_told or bool(events)
-                writer.write(events)
+                delta = joiner.clean(delta)
+                if held is not None and isinstance(delta, TextDelta):
+                    held.append(delta)
+                else:
+                    self._tell([*(held or ()), delta])
+                    if held:
+                        # It was not the end of the answer.
+                        held.clear()
+                        held = None
                 if writer.cancelled.is_set():
                     self.cancel()
         raise ProviderStreamBroken("the provider's stream ended without saying why")
+
+    def _tell(self, deltas: Iterable[Delta]) -> None:
+        for delta in deltas:
+            events = self.stage.assembler.feed(delta)
+            self.headway.has_told = self.headway.has_told or bool(events)
+            self.stage.writer.write(events)
 
     def _remember(self, token: str) -> None:
         """What whoever takes over reads the answer again by."""

@@ -30,6 +30,8 @@ _STALE_SECONDS = 5.0
 _PATIENCE_SECONDS = 0.5
 _LONGEST_READING = timedelta(seconds=3)
 _RETRY_AFTER_SECONDS = 5.0
+# After a crash Temporal counts tasks that were taken long before, for some ten seconds.
+_LEFT_OVER_SECONDS = 15.0
 _KINDS = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 
 
@@ -58,6 +60,7 @@ class Backlog:
         self._max = Reading(max_tasks, max_age_seconds)
         self._last = Reading()
         self._read_at = float("-inf")
+        self._old_since: float | None = None
         self._reading: asyncio.Task[None] | None = None
 
     async def overload(self) -> Overload | None:
@@ -67,7 +70,7 @@ class Backlog:
             self._reading = asyncio.create_task(self._read())
         if age > _STALE_SECONDS and self._reading is not None:
             await asyncio.wait({self._reading}, timeout=_PATIENCE_SECONDS)
-        if self._last.tasks <= self._max.tasks and self._last.age <= self._max.age:
+        if self._last.tasks <= self._max.tasks and not self._stands_still:
             return None
         return Overload(
             moves=self._last.moves,
@@ -79,6 +82,13 @@ class Backlog:
             ),
         )
 
+    @property
+    def _stands_still(self) -> bool:
+        """Whether a task has waited for too long, and is no leftover."""
+        if self._old_since is None:
+            return False
+        return time.monotonic() - self._old_since >= min(_LEFT_OVER_SECONDS, self._max.age)
+
     async def _read(self) -> None:
         try:
             readings = await asyncio.gather(*(self._read_kind(kind) for kind in _KINDS))
@@ -89,6 +99,10 @@ class Backlog:
         else:
             self._last = max(readings, key=lambda reading: (reading.age, reading.tasks))
         self._read_at = time.monotonic()
+        if self._last.age <= self._max.age:
+            self._old_since = None
+        elif self._old_since is None:
+            self._old_since = self._read_at
 
     async def _read_kind(self, kind: TaskQueueType.ValueType) -> Reading:
         query = DescribeTaskQueueRequest(

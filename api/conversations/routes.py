@@ -49,7 +49,7 @@ _RENEWALS_PER_TTL = 3
 
 
 class CreateConversation(Settings):
-    items: Annotated[list[InputItem], Field(max_length=MAX_ITEMS_AT_ONCE)] | None = None
+    items: Annotated[list[InputItem], Field(max_length=MAX_ITEMS_AT_ONCE, fail_fast=True)] | None = None
     metadata: Metadata | None = None
 
 
@@ -58,7 +58,7 @@ class UpdateConversation(Settings):
 
 
 class CreateItems(Settings):
-    items: Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS_AT_ONCE)]
+    items: Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS_AT_ONCE, fail_fast=True)]
 
 
 @router.post("")

@@ -197,7 +197,7 @@ def _paths() -> JsonObject:
                 "countInputTokens",
                 "How long a request's context would be",
                 {200: ("", ref("InputTokens"), {})},
-                request=CreateResponse,
+                request="CountTokens",
                 errors=(404,),
             )
         },
@@ -279,17 +279,12 @@ def _paths() -> JsonObject:
                 errors=(404,),
             )
         },
-        "/healthz": {
-            "get": _operation("health", "This process is alive", {200: ("", ref("Health"), {})}, is_open=True)
-        },
-        "/readyz": {
-            "get": _operation(
-                "readiness",
-                "All parts answer, and a worker polls",
-                {200: ("", ref("Health"), {}), 503: ("What is missing.", ref("Health"), {})},
-                is_open=True,
-            )
-        },
+        "/healthz": _probe("health", "This process is alive", {200: ("", ref("Health"), {})}),
+        "/readyz": _probe(
+            "readiness",
+            "All parts answer, and a worker polls",
+            {200: ("", ref("Health"), {}), 503: ("What is missing.", ref("Health"), {})},
+        ),
     }
 
 
@@ -299,7 +294,7 @@ def _operation(
     answers: Mapping[int, tuple[str, JsonObject, JsonObject]],
     *,
     parameters: list[JsonObject] | None = None,
-    request: type[BaseModel] | None = None,
+    request: type[BaseModel] | str | None = None,
     may_be_empty: bool = False,
     errors: tuple[int, ...] = (),
     is_open: bool = False,
@@ -314,14 +309,15 @@ def _operation(
         for status, (says, schema, more) in answers.items()
     }
     # A key may be wrong or may not do this; a part may be away. That can happen to every request that has a caller.
-    of_bodies = () if request is None else (400, 413, 415)
+    of_bodies = () if request is None else (400, 408, 413, 415)
     for status in sorted({*errors, *of_bodies, *(() if is_open else (401, 403, 503))}):
         responses[str(status)] = _error(status)
     operation: JsonObject = {"operationId": name, "summary": summary, "responses": responses}
     if parameters:
         operation["parameters"] = parameters
     if request is not None:
-        content = {"application/json": {"schema": ref(request.__name__)}}
+        name_of_body = request if isinstance(request, str) else request.__name__
+        content = {"application/json": {"schema": ref(name_of_body)}}
         operation["requestBody"] = {"required": not may_be_empty, "content": content}
     if is_open:
         operation["security"] = []
@@ -334,6 +330,7 @@ _STATUSES = {
     403: "A good key, which may not do this; or a server without keys, asked from elsewhere.",
     404: "Unknown, another's, or not stored.",
     409: "It contradicts what is there already.",
+    408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body is compressed.",
     429: "A limit of the key is reached.",
@@ -350,6 +347,14 @@ def _error(status: int) -> JsonObject:
     if status in (429, 503):
         answer["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
     return answer
+
+
+def _probe(name: str, summary: str, answers: Mapping[int, tuple[str, JsonObject, JsonObject]]) -> JsonObject:
+    """Load balancers look by GET, or by HEAD."""
+    return {
+        method: _operation(name if method == "get" else f"{name}Head", summary, answers, is_open=True)
+        for method in ("get", "head")
+    }
 
 
 def _parameter(name: str, where: str, schema: JsonObject | None = None) -> JsonObject:
@@ -376,6 +381,9 @@ def _requests() -> JsonObject:
     found["CompactRequest"]["properties"]["api_key"] = create["api_key"]
     create["stop"] = {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 256}, *create["stop"]["anyOf"]]}
     create["model"] = {**create["model"], "minLength": 1}
+    create["input"] = {**create["input"], "description": "Needed unless previous_response_id or conversation is given."}
+    found["CreateResponse"]["required"] = ["model"]
+    found["CountTokens"] = {**found["CreateResponse"], "title": "CountTokens", "required": []}
     for name in found:
         _bound_metadata(found[name])
     found["OpaqueItem"]["properties"]["type"] = _kinds_of_items()

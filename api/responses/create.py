@@ -85,7 +85,6 @@ def _event_stream(state: AppState, asked: CreateResponse, events: AsyncGenerator
     return EventStream(
         events,
         keepalive_seconds=state.settings.keepalive_seconds,
-        slow_client_seconds=state.settings.slow_client_seconds,
         obfuscate=obfuscate,
     )
 

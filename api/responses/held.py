@@ -40,6 +40,11 @@ class HeldResponse:
         """The input of a warm-up, which a request without any of its own is to answer."""
         return self.turns[-1].input if self.is_warm_up else []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it that a model could answer."""
+        return not self.ancestors and not any(turn.input or turn.output for turn in self.turns)
+
     def before_input(self) -> HeldResponse:
         """What came before the input of a warm-up. It was checked when it came."""
         return replace(self, turns=self.turns[:-1], is_warm_up=False, is_checked=True)

@@ -23,15 +23,22 @@ from open_responses.validation import read_json_object
 
 router = APIRouter()
 
+_ANY_MODEL = "any"
+
 
 @router.post("/v1/responses/input_tokens")
 async def count_input_tokens(request: Request) -> JSONResponse:
-    """Tokens by this server's tokenizer, which is not every model's (docs/decisions/0006)."""
+    """Tokens by this server's tokenizer, which is not every model's (docs/decisions/0006).
+
+    All is optional, as OpenAI has it: without a model none is looked up, and without input the rest is counted.
+    """
     state, caller = state_of(request), caller_of(request)
     body = read_json_object(await read_body(request, state.settings.max_body_bytes))
     take_provider_key(body, request.headers)
-    asked = validate_create_response(body)
-    route_of(state.settings.config, asked.model)
+    given = {name: value for name, value in body.items() if value is not None}
+    asked = validate_create_response({"model": _ANY_MODEL, "input": "", **given})
+    if "model" in given:
+        route_of(state.settings.config, asked.model)
     conversation = await read_conversation(state, caller.tenant, asked)
     if conversation is not None:
         asked = await resolved(state, caller.tenant, asked, conversation.items)
@@ -40,7 +47,7 @@ async def count_input_tokens(request: Request) -> JSONResponse:
     else:
         asked = await resolved(state, caller.tenant, asked)
         earlier = await Chains(state.records).items(await ancestors_of(state, caller.tenant, asked))
-    items = earlier + asked.input_items()
+    items = earlier + (asked.input_items() if "input" in given else [])
     # Counting a long text takes a while, and this process serves others.
     tokens = await asyncio.to_thread(_count, items, asked)
     return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})

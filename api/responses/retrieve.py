@@ -48,7 +48,6 @@ async def get_response(request: Request, response_id: str) -> Response:
         return EventStream(
             await replay(state, record, after),
             keepalive_seconds=state.settings.keepalive_seconds,
-            slow_client_seconds=state.settings.slow_client_seconds,
             obfuscate=_flag(request, "include_obfuscation", "true"),
         )
     if after is not None:
@@ -149,7 +148,7 @@ async def replay(
     trace = await _trace(state, start.response_id)
     response: JsonObject = orjson.loads(record.response)
     total = count_events(trace) + (2 if response["status"] == "failed" else 1)
-    if first >= total:
+    if first > total:
         raise InvalidRequest(
             f"starting_after is {after}, but the last event of this response is {total - 1}.", param="starting_after"
         )

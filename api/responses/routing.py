@@ -57,8 +57,9 @@ def route_of(config: Config, model: str) -> RouteConfig:
     """Raises ModelNotFound: there is no silent default model."""
     route = config.route(model)
     if route is None:
-        known = ", ".join(sorted({route.model for route in config.routes}))
-        raise ModelNotFound(f"No route for model {model!r}. Routes: {known}.", param="model")
+        raise ModelNotFound(
+            f"There is no model {model!r} here. GET /v1/models lists those that you may ask for.", param="model"
+        )
     return route
 
 

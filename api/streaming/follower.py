@@ -169,8 +169,9 @@ class Follower:
         begin = min(self._next, self._sent.first)
         whole = list(self.replayed(outcome.response, outcome.trace, begin))
         if not whole:
-            # It is shorter than what a client has that came back with `starting_after`.
-            raise self._lost()
+            # Where a client came back with a `starting_after` that was never sent, or sent before all was lost.
+            log.warning("stream_past_the_end", response_id=self._id, wanted=self._next)
+            raise LostAt(self._next, f"This response ended before its event {self._next}. {_where_it_is(self._start)}")
         return self._unsent(whole, begin)
 
     def _taken_away(self) -> list[JsonObject]:
@@ -202,8 +203,12 @@ class LostAt(StreamLost):
 def _why_lost(start: StartResponse) -> str:
     what = "Events of this stream were lost, and the answer was begun anew: what came so far is not its beginning."
     if start.request.is_stored:
-        return f"{what} GET /v1/responses/{start.response_id} has all of it, with stream=true as events from 0 on."
+        return f"{what} {_where_it_is(start)}"
     return f"{what} The response was not to be stored, and is cancelled: send the request again."
+
+
+def _where_it_is(start: StartResponse) -> str:
+    return f"GET /v1/responses/{start.response_id} has all of it, with stream=true as events from 0 on."
 
 
 def response_in(terminal: bytes) -> bytes:

@@ -165,6 +165,8 @@ class Connection:
                 held = held.before_input()
         if not generates and not body.get("input"):
             body["input"] = ""
+        elif held is not None and held.is_empty and not body.get("input"):
+            raise InvalidRequest("'input' must have at least one item.", param="input", code="invalid_value")
         asked = validate_create_response(body)
         if not generates:
             _check_warm_up(asked)

@@ -6,6 +6,7 @@ taken from memory only while the store still has the response, so that one that 
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,9 +22,11 @@ from open_responses.json_types import JsonObject
 from open_responses.partials import without_partials
 from open_responses.payloads import Remembered, StartResponse
 
-# Over all chains. An item is about 3 kB of objects beside its text.
+# Over all chains. Each object of its JSON is about 1.5 kB of Python's beside its text.
 _REMEMBERED_BYTES = 64 * 2**20
-_ITEM_BYTES = 3000
+_OBJECT_BYTES = 1500
+# A tombstone lasts longer: what was deleted, and then written anew under the same idempotency key, is read anew.
+_REMEMBERED_SECONDS = 3600.0
 
 
 class Said(NamedTuple):
@@ -31,6 +34,11 @@ class Said(NamedTuple):
 
     items: list[InputItem]
     size: int
+    read_at: float
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.read_at < _REMEMBERED_SECONDS
 
 
 class Chains:
@@ -44,7 +52,7 @@ class Chains:
 
     async def items(self, ancestors: Sequence[str]) -> list[InputItem]:
         """What these responses said, inputs and outputs. Raises PreviousResponseNotFound for one that is gone."""
-        known = {one: self._remembered[one] for one in ancestors if one in self._remembered}
+        known = {one: said for one in ancestors if (said := self._remembered.get(one)) is not None and said.is_fresh}
         for lost in await self._records.missing(list(known)):
             del known[lost]
             self._forget(lost)
@@ -95,7 +103,8 @@ def _said(record: Record) -> Said:
         written.append({"type": "message", "role": "user", "content": given})
     written += _readable(record.output)
     items = INPUT_ITEMS.validate_python(written)
-    return Said(items, len(record.written) + len(record.response or b"") + _ITEM_BYTES * len(items))
+    size = sum(len(part) + _OBJECT_BYTES * part.count(b"{") for part in (record.written, record.response or b""))
+    return Said(items, size, time.monotonic())
 
 
 def _readable(output: Sequence[JsonObject]) -> list[JsonObject]:

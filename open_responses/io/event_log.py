@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -164,7 +165,11 @@ class Writer:
         self._appender.wake(self)
 
     async def flush(self) -> None:
-        """Wait until Redis has all that was written. Raises Fenced, and LogLost."""
+        """Wait until Redis has all that was written, and what it may have lost since. Raises Fenced, and LogLost."""
+        if self._idle.is_set() and not self.is_over:
+            # Nothing waits: an empty batch finds a log that is shorter than it should be.
+            self._idle.clear()
+            self._appender.wake(self)
         await self._idle.wait()
         if self.lost:
             raise LogLost
@@ -247,6 +252,10 @@ def _taken(writer: Writer) -> Batch | None:
         return None
 
 
+# U+0085, U+2028, U+2029 in UTF-8.
+_LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
+
+
 def _continues(last: JsonObject, event: JsonObject) -> bool:
     return (
         event["type"] in _MERGEABLE
@@ -259,8 +268,17 @@ def _continues(last: JsonObject, event: JsonObject) -> bool:
 
 
 def encode(event: JsonObject, sequence: int) -> bytes:
-    """One event as the log and the client have it. `type` and `sequence_number` come first: readers rely on it."""
-    return orjson.dumps({"type": event["type"], "sequence_number": sequence, **event})
+    """One event as the log and the client have it. `type` and `sequence_number` come first: readers rely on it.
+
+    What Unicode calls the end of a line is escaped: many readers of SSE split there (Python's `splitlines`, httpx's
+    `iter_lines`), though the standard has it otherwise.
+    """
+    encoded = orjson.dumps({"type": event["type"], "sequence_number": sequence, **event})
+    return encoded if encoded.isascii() else _LINE_ENDS.sub(_escaped, encoded)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
 
 
 class Appender:

@@ -25,13 +25,23 @@ def schema_problem(schema: JsonObject) -> str | None:
     return None
 
 
+def has_form(request: CreateResponse) -> bool:
+    """Whether the answer may not be any text."""
+    return _form(request) is not None
+
+
+def _form(request: CreateResponse) -> JsonObjectFormat | JsonSchemaFormat | None:
+    wanted = request.text.format if request.text is not None else None
+    return wanted if isinstance(wanted, JsonObjectFormat | JsonSchemaFormat) else None
+
+
 def format_problem(request: CreateResponse, text: str) -> str | None:
     """Why a text does not fit the request's `text.format`; None if it does, or may be any text."""
-    wanted = request.text.format if request.text is not None else None
-    if not isinstance(wanted, JsonObjectFormat | JsonSchemaFormat):
+    wanted = _form(request)
+    if wanted is None:
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         return f"it is not JSON ({error})"
     if isinstance(wanted, JsonObjectFormat):
@@ -44,6 +54,10 @@ def format_problem(request: CreateResponse, text: str) -> str | None:
         return None
     at = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in misfit.instance_path)
     return f"at ${at}: {misfit.message[:_SHOWN]}"
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a value of JSON")
 
 
 def _validator(schema: JsonObject) -> jsonschema_rs.Validator:

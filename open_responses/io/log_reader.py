@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, TypeAlias
-
-import structlog
 
 from open_responses.fold import TERMINAL_EVENTS
 from open_responses.io import keys
-from open_responses.io.redis import Redis, RedisDown
-
-log = structlog.get_logger(__name__)
+from open_responses.io.redis import AbstractConnection, PubSub, Redis, RedisDown
 
 PAGE = 500
 """Events that `read_log` returns at most."""
 # What a reader that does not keep up may have waiting. What is dropped here, it finds missing, and reads from the log.
 _MAX_WAITING = 500
-# What a call on the shared subscription may end with: redis-py reconnects in whoever notices first, and who comes in
-# the middle of that finds half a connection.
+_LISTEN_SECONDS = 1.0
+_AGAIN_SECONDS = 0.1
+_SUBSCRIBED_WITHIN_SECONDS = 2.0
+# What a call on the subscription may end with, when it was cut or closed in its middle.
 _BROKEN = (*RedisDown, RuntimeError, AttributeError)
 _TERMINAL = {name.encode() for name in TERMINAL_EVENTS}
 
@@ -60,40 +58,76 @@ def is_terminal(event: bytes) -> bool:
 
 
 class LogHub:
-    """Fans events out to this process's readers."""
+    """Fans events out to this process's readers.
+
+    One connection, and `run` alone touches it: redis-py mends a broken one in whichever call notices, and forgets what
+    another one has just subscribed to. Here a connection that breaks is thrown away, and all is subscribed to again.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._queues: dict[bytes, set[asyncio.Queue[Published]]] = {}
-        self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
-        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def run(self) -> None:
         """Pass messages on until cancelled. After an outage the subscriptions are made again."""
         while True:
-            if not self._queues:
-                await asyncio.sleep(0.02)
-                continue
+            pubsub = _OneConnection(self._redis.connection_pool, ignore_subscribe_messages=True)
+            connected = asyncio.Event()
+            tasks = [
+                asyncio.create_task(self._subscribe(pubsub, connected)),
+                asyncio.create_task(self._read(pubsub, connected)),
+            ]
             try:
-                message = await self._pubsub.get_message(timeout=30)
-            except _BROKEN:
-                await asyncio.sleep(0.1)
-                await self._resubscribe()
-                continue
-            if message is not None:
-                origin, _, event = message["data"].partition(b" ")
-                for queue in self._queues.get(message["channel"], ()):
-                    if not queue.full():
-                        queue.put_nowait((origin, event))
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await _ended(tasks)
+                with contextlib.suppress(*_BROKEN):
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
+            for task in tasks:
+                if not task.cancelled() and not isinstance(task.exception(), _BROKEN):
+                    task.result()
+            # The log has what they miss.
+            self._let_go()
+            await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _resubscribe(self) -> None:
-        async with self._lock:
-            with contextlib.suppress(*_BROKEN):
-                await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-            self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
-            with contextlib.suppress(*_BROKEN):
-                if self._queues:
-                    await self._pubsub.subscribe(*self._queues)
+    async def _subscribe(self, pubsub: PubSub, connected: asyncio.Event) -> None:
+        """Keep the subscriptions to what somebody listens to."""
+        subscribed: set[bytes] = set()
+        while True:
+            self._changed.clear()
+            wanted = set(self._queues)
+            waiting, self._waiting = self._waiting, []
+            try:
+                if new := wanted - subscribed:
+                    await pubsub.subscribe(*new)
+                if old := subscribed - wanted:
+                    await pubsub.unsubscribe(*old)
+            finally:
+                self._waiting += waiting
+            if wanted:
+                connected.set()
+            subscribed = wanted
+            self._let_go(waiting)
+            await self._changed.wait()
+
+    async def _read(self, pubsub: PubSub, connected: asyncio.Event) -> None:
+        await connected.wait()
+        while True:
+            message = await pubsub.get_message(timeout=_LISTEN_SECONDS)
+            if message is None:
+                continue
+            origin, _, event = message["data"].partition(b" ")
+            for queue in self._queues.get(message["channel"], ()):
+                if not queue.full():
+                    queue.put_nowait((origin, event))
+
+    def _let_go(self, waiting: Sequence[asyncio.Future[None]] | None = None) -> None:
+        for future in list(self._waiting) if waiting is None else waiting:
+            if not future.done():
+                future.set_result(None)
+            self._waiting.remove(future)
 
     @contextlib.asynccontextmanager
     async def listen(self, response_id: str) -> AsyncIterator[asyncio.Queue[Published]]:
@@ -104,22 +138,36 @@ class LogHub:
         self._queues.setdefault(channel, set()).add(queue)
         try:
             if first:
-                await self._subscribe(channel)
+                await self._subscribed()
             yield queue
         finally:
             listeners = self._queues[channel]
             listeners.discard(queue)
             if not listeners:
                 del self._queues[channel]
-                with contextlib.suppress(*_BROKEN):
-                    await self._pubsub.unsubscribe(channel)
+                self._changed.set()
 
-    async def _subscribe(self, channel: bytes) -> None:
-        try:
-            async with self._lock:
-                await self._pubsub.subscribe(channel)
-        except _BROKEN:
-            await self._resubscribe()
+    async def _subscribed(self) -> None:
+        """Returns once the subscription is made, or cannot be: then the log is looked at, each second."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self._changed.set()
+        await asyncio.wait([done], timeout=_SUBSCRIBED_WITHIN_SECONDS)
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancelled until they end: a call that sends something may finish, and take no notice of it."""
+    while not all(task.done() for task in tasks):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=0.1)
+
+
+class _OneConnection(PubSub):
+    """A subscription that ends with its connection, and is not mended behind our back."""
+
+    async def on_connect(self, connection: AbstractConnection) -> None:
+        raise ConnectionError("the connection was cut")
 
 
 async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[bytes]:

@@ -15,17 +15,28 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 import redis.asyncio as aioredis
 import structlog
-from redis.asyncio.client import Pipeline
+from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
+from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError, TimeoutError
 
 Redis: TypeAlias = aioredis.Redis
-RedisDown = (ConnectionError, TimeoutError, OSError)
-"""What an outage looks like: refused, reset, silent, or still loading its data."""
+RedisDown = (ConnectionError, TimeoutError, OSError, ResponseError)
+"""What an outage looks like: refused, reset, silent, or still loading its data; or a Redis that is there and refuses
+(BUSY, MISCONF, READONLY, OOM)."""
 
-__all__ = ["NoScriptError", "Pipeline", "Redis", "RedisDown", "RedisError", "connect", "script"]
+__all__ = [
+    "AbstractConnection",
+    "NoScriptError",
+    "Pipeline",
+    "PubSub",
+    "Redis",
+    "RedisDown",
+    "RedisError",
+    "connect",
+    "script",
+]
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -87,20 +98,27 @@ class _Silence:
 
     async def _ask(self, pool: _Pool) -> None:
         """A connection of its own: an answer to its greeting is a sign of life."""
-        while True:
-            await asyncio.sleep(_ASK_AGAIN_SECONDS)
-            connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
-            try:
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command("PING")
-                await connection.read_response()
-            except RedisDown:
-                continue
-            finally:
-                await connection.disconnect(nowait=True)
+        try:
+            while True:
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+                if await self._is_heard(pool):
+                    break
             log.info("redis_heard_again")
+        finally:
             self._asking = None
-            return
+
+    @staticmethod
+    async def _is_heard(pool: _Pool) -> bool:
+        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_command("PING")
+            await connection.read_response()
+        except RedisDown:
+            return False
+        finally:
+            await connection.disconnect(nowait=True)
+        return True
 
 
 class _Pool(aioredis.BlockingConnectionPool):

@@ -16,6 +16,7 @@ from open_responses.io.limits import settle
 from open_responses.io.redis import Pipeline, Redis, script
 from open_responses.json_types import JsonObject
 from open_responses.payloads import FinishedResponse, StartResponse
+from open_responses.tokens import about
 from open_responses.trace import Op
 
 
@@ -58,6 +59,18 @@ _FENCE_SECONDS = 3600
 _NOBODY_MAY_WRITE = 2**53 - 1
 _MISSING = script("missing")
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+def _used(start: StartResponse, response: JsonObject) -> int:
+    """Tokens, for limits and budgets. No provider says what an answer cost that was cut off: that is estimated, or who
+    leaves before the end would pay for nothing."""
+    usage = response["usage"]
+    if usage is not None:
+        tokens: int = usage["total_tokens"]
+        return tokens
+    if not response["output"]:
+        return 0
+    return about(start.request.input_items()) + sum(len(orjson.dumps(item)) // 4 for item in response["output"])
 
 
 class ResponseStore:
@@ -122,8 +135,7 @@ class ResponseStore:
             pipe.expire(key, self._ttl)
         pipe.zrem(keys.OPEN, response_id)
         if start.admitted is not None:
-            usage = orjson.loads(response).get("usage") or {}
-            settle(pipe, start.admitted, response_id, usage.get("total_tokens", 0))
+            settle(pipe, start.admitted, response_id, _used(start, orjson.loads(response)))
         await pipe.execute()
 
     async def age_log(self, start: StartResponse) -> None:

@@ -22,7 +22,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.service import ConnectConfig, GrpcCompression, RPCError, RPCStatusCode, ServiceClient
+from temporalio.service import ConnectConfig, GrpcCompression, RetryConfig, RPCError, RPCStatusCode, ServiceClient
 
 from open_responses.io.large_payloads import data_converter
 
@@ -36,6 +36,10 @@ PREVIOUS = SearchAttributeKey.for_keyword("OpenResponsesPrevious")
 
 # How long a workflow task of a dead worker is waited for; no task of ours takes a tenth of it.
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=3)
+
+# How a worker's pollers come back after an outage: the SDK's own pause grows to ten seconds. (It does not apply to what
+# they report: `activities/outage.py`.)
+_SOON = RetryConfig(max_elapsed_time_millis=300_000, max_retries=1000, max_interval_millis=2_000)
 
 # Temporal could not be reached, as opposed to having refused.
 _AWAY = (
@@ -69,11 +73,13 @@ async def connect(
     encryption_keys: Sequence[bytes] = (),
     metrics_port: int = 0,
     lazy: bool = False,
+    for_worker: bool = False,
 ) -> Client:
     """A client for `TEMPORAL_ADDRESS` (127.0.0.1:7233 by default) and the rest of Temporal's variables.
 
     `blob_dir` holds large payloads and the keys of responses that are not to be stored; every process must see the same
     one. `encryption_keys` are for all other payloads, the first for new ones.
+    `for_worker`: it is polled with, and repeats its calls for minutes; a request's caller would not wait for that.
     Raises TemporalAway, now or, with `lazy`, at the first call; so does every call from then on.
     """
     profile = ClientConfig.load_client_connect_config()
@@ -87,6 +93,7 @@ async def connect(
         lazy=lazy,
         runtime=runtime,
         grpc_compression=GrpcCompression.NONE,
+        retry_config=_SOON if for_worker else None,
         plugins=[_Border()],
     )
 

@@ -1,0 +1,1 @@
+"""What one connection may take of this process: time, and memory."""

@@ -1,0 +1,148 @@
+"""uvicorn's HTTP connections, with bounds on what comes before anybody has shown a key.
+
+uvicorn with httptools keeps headers of any size, waits for them for ever, and joins the pieces of a long one again with
+each that comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+_REFUSAL = STATUS_LINE[431] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+_LAST_SECONDS = 1.0
+_LAST_BYTES = 256 * 1024
+# Colon, space, and the end of the line.
+_BYTES_PER_HEADER = 4
+
+
+class _HeadersTooLarge(Exception):
+    pass
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """For uvicorn's `http=`. Headers of `max_header_bytes` at most, trailers included, or a 431; a connection is closed
+    when it has none `header_seconds` after it was opened, or after a further request began."""
+
+    max_header_bytes = 64 * 1024
+    header_seconds = 20.0
+
+    _deadline: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+    _unparsed_bytes = 0
+    _has_parsed = False
+    _is_in_message = False
+    _is_refused = False
+    _dropped_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            self._drop(len(data))
+            return
+        self._has_parsed = False
+        super().data_received(data)
+        if self._is_refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
+            return
+        # The parser tells of a header when it has all of it.
+        self._unparsed_bytes = 0 if self._has_parsed else self._unparsed_bytes + len(data)
+        if self._unparsed_bytes > self.max_header_bytes:
+            self._refuse()
+        elif self._is_idle() and self._deadline is None and self.timeout_keep_alive_task is None:
+            # uvicorn takes whatever comes, an empty line or the rest of a body, for the next request.
+            if self._is_in_message:
+                self._wait_for_headers()
+            else:
+                self._keep_alive()
+
+    # --- what the parser tells of
+
+    def on_message_begin(self) -> None:
+        self._header_bytes = 0
+        self._is_in_message = True
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + _BYTES_PER_HEADER)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._has_parsed = True
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._has_parsed = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._has_parsed = True
+        self._is_in_message = False
+        self._stop_waiting()
+        super().on_message_complete()
+
+    # --- size
+
+    def _count(self, size: int) -> None:
+        """Raises out of the parser, which uvicorn answers by `send_400_response`."""
+        self._header_bytes += size
+        if self._header_bytes > self.max_header_bytes:
+            raise _HeadersTooLarge
+
+    def send_400_response(self, msg: str) -> None:
+        if self._header_bytes > self.max_header_bytes:
+            self._refuse()
+        else:
+            super().send_400_response(msg)
+
+    def _refuse(self) -> None:
+        """What still comes is taken and dropped, for a moment and up to a size: the system resets a connection that is
+        closed with something unread, and its client never sees the answer."""
+        self._is_refused = True
+        self._stop_waiting()
+        self.transport.write(_REFUSAL)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LAST_SECONDS, self.transport.abort)
+
+    def _drop(self, size: int) -> None:
+        self._dropped_bytes += size
+        if self._dropped_bytes > _LAST_BYTES:
+            self.transport.abort()
+
+    # --- time
+
+    def _is_idle(self) -> bool:
+        """No request of this connection is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait_for_headers(self) -> None:
+        self._deadline = self.loop.call_later(self.header_seconds, self._give_up)
+
+    def _keep_alive(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if self._is_idle():
+            self.transport.close()
+        else:
+            # While it answers one request, uvicorn does not read the next.
+            self._wait_for_headers()

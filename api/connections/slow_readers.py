@@ -1,0 +1,109 @@
+"""Answers that their clients do not read: whoever takes nothing for `slow_client_seconds` is dropped.
+
+What this prevents: memory that belongs to clients. A server keeps an answer until all of it was taken, and closes a
+connection no earlier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.streaming import transport
+from api.streaming.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+_LOOKS_PER_PATIENCE = 8
+
+
+class SlowReaders:
+    """An ASGI layer over every HTTP answer, streams included: a connection that is cut is `http.disconnect` to them."""
+
+    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+        self._readers: dict[Transport, _Reader] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = transport.behind(receive) if scope["type"] == "http" else None
+        if connection is None:
+            await self._app(scope, receive, send)
+            return
+        reader = self._readers.get(connection)
+        if reader is None:
+            reader = self._readers[connection] = _Reader(connection, self._seconds, self._readers)
+        with reader.answering():
+            await self._app(scope, receive, reader.counting(send))
+
+
+class _Reader:
+    """The client of one connection, from an answer's beginning until all answers were taken. A connection has several
+    one after the other, and the next may begin while the last is still on its way."""
+
+    def __init__(self, connection: Transport, seconds: float, readers: dict[Transport, _Reader]) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._readers = readers
+        self._loop = asyncio.get_running_loop()
+        self._written = 0
+        self._taken = -transport.unread(connection)
+        self._answers = self._writing = 0
+        self._moved_at = self._loop.time()
+        self._next_look = self._look_later()
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """While an answer is made."""
+        self._answers += 1
+        try:
+            yield
+        finally:
+            self._answers -= 1
+            if self._is_done():
+                self._forget()
+
+    def counting(self, send: Send) -> Callable[[Message], Awaitable[None]]:
+        """`send` returns at once while the server's buffer has room, and waits for the client when that is full."""
+
+        async def counted(message: Message) -> None:
+            self._written += len(message.get("body", b""))
+            self._writing += 1
+            try:
+                await send(message)
+            finally:
+                self._writing -= 1
+
+        return counted
+
+    def _look_later(self) -> asyncio.TimerHandle:
+        return self._loop.call_later(self._seconds / _LOOKS_PER_PATIENCE, self._look)
+
+    def _look(self) -> None:
+        """One that takes little at a time is waited for. One that takes nothing of what waits for it does not read, or
+        is gone and nobody said so."""
+        if self._is_done():
+            self._forget()
+            return
+        now, unread = self._loop.time(), transport.unread(self._connection)
+        if self._written - unread > self._taken or not (unread or self._writing):
+            self._taken, self._moved_at = self._written - unread, now
+        elif now - self._moved_at >= self._seconds:
+            log.info("slow_client_dropped", seconds=self._seconds)
+            self._connection.abort()
+            self._forget()
+            return
+        self._next_look = self._look_later()
+
+    def _is_done(self) -> bool:
+        """What the system's buffers hold costs this process nothing."""
+        return not self._answers and not self._connection.get_write_buffer_size()
+
+    def _forget(self) -> None:
+        self._next_look.cancel()
+        if self._readers.get(self._connection) is self:
+            del self._readers[self._connection]
