@@ -153,6 +153,8 @@ class StartResponse(Payload):
 
     `fallbacks` are tried in order when the provider stays down. `provider_key` is the request's own key, sealed.
     `is_compaction`: the output is to be a summary of the conversation, and no answer.
+    `results_in_order`: of tools that run side by side, the first result wakes first. Starts of earlier versions have it
+    not, and replay as they ran.
     `body_digest` and `nonce` belong to an `Idempotency-Key`: what it came with, and which of those that race this is.
     `admitted` is given back to the API key's limits at the end.
     `secrets` are the headers and tokens of the request's MCP servers by label, sealed. `decisions` are the approvals
@@ -171,6 +173,7 @@ class StartResponse(Payload):
     fallbacks: list[Target] = []
     provider_key: str | None = None
     is_compaction: bool = False
+    results_in_order: bool = False
     body_digest: str | None = None
     nonce: str | None = None
     admitted: Admitted | None = None

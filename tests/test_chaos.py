@@ -26,7 +26,7 @@ from tests.stack import Event, Stack, check_whole
 from tests.upstream import Script, Upstream, calls
 
 IS_SHORT = "OPEN_RESPONSES_CHAOS_SECONDS" not in os.environ
-SECONDS = float(os.environ.get("OPEN_RESPONSES_CHAOS_SECONDS", "15"))
+SECONDS = float(os.environ.get("OPEN_RESPONSES_CHAOS_SECONDS", "10"))
 SEED = os.environ.get("OPEN_RESPONSES_CHAOS_SEED", "7" if IS_SHORT else uuid4().hex[:8])
 CLIENTS = 5
 # What may pass between a fault and the answer that it hit.
@@ -208,4 +208,4 @@ async def test_no_answer_has_a_gap_whatever_dies(client: httpx.AsyncClient, stac
     for name, count in sorted(monkey.done.items()):
         print(f"  {count:4d} x {name}")
     assert len(answers) >= CLIENTS
-    assert sum(monkey.done.values()) > SECONDS / 10
+    assert sum(monkey.done.values()) > SECONDS / 20

@@ -166,9 +166,9 @@ SCENARIOS: dict[str, Scenario] = {
         {"input": "Say a number.", "temperature": 0.2, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.1}
     ),
     "metadata": Scenario(
-        {"input": "Keep these.", "metadata": {"k" * 64: "v" * 512, **{str(n): "" for n in range(15)}}}
+        {"input": "Keep these.", "metadata": {"k" * 64: "v" * 512, **{str(n): "" for n in range(15)}}}, real=False
     ),
-    "nulls": Scenario({"input": "Nulls.", **dict.fromkeys(("tools", "text", "metadata", "temperature"))}),
+    "nulls": Scenario({"input": "Nulls.", **dict.fromkeys(("tools", "text", "metadata", "temperature"))}, real=False),
 }
 
 

@@ -19,6 +19,10 @@ def attempts(events: list[Event]) -> list[tuple[str, str]]:
     return [(e["provider"], e["action"]) for e in events if e["type"] == "open_responses:attempt"]
 
 
+# For how long a provider that is down is tried.
+IMPATIENT = {"OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "3"}
+
+
 async def forget_failures(stack: Stack) -> None:
     client = aioredis.Redis.from_url(stack.redis_url)
     await client.delete(keys.breaker("down"), keys.breaker("fake"))
@@ -26,11 +30,12 @@ async def forget_failures(stack: Stack) -> None:
 
 
 async def test_a_provider_that_stays_down_is_left_for_the_first_fallback_that_can_be_asked(
-    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+    stack: Stack, upstream: Upstream
 ) -> None:
     await forget_failures(stack)
     script = upstream.says("down, then up", Script(words=10))
-    events = await collect(client, {"model": "falls-back", "input": "down, then up"})
+    async with another_api(stack, env=IMPATIENT) as client:
+        events = await collect(client, {"model": "falls-back", "input": "down, then up"})
     response = check_whole(events, script.text)
     assert response["model"] == "falls-back"
     assert attempts(events) == [("fake", "fallback")]
@@ -38,14 +43,13 @@ async def test_a_provider_that_stays_down_is_left_for_the_first_fallback_that_ca
     assert len(response["output"]) == 1
 
 
-async def test_after_a_fallback_all_later_turns_go_there(
-    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
-) -> None:
+async def test_after_a_fallback_all_later_turns_go_there(stack: Stack, upstream: Upstream) -> None:
     await forget_failures(stack)
     script = upstream.says("turns after a fallback", calls(("c1", "get_weather", {"city": "Rome"})))
     script.turns.append(Script(words=5))
     tools = [{"type": "function", "name": "get_weather"}]
-    events = await collect(client, {"model": "falls-back", "input": "turns after a fallback", "tools": tools})
+    async with another_api(stack, env=IMPATIENT) as client:
+        events = await collect(client, {"model": "falls-back", "input": "turns after a fallback", "tools": tools})
     check_whole(events, script.turns[0].text)
     assert attempts(events) == [("fake", "fallback")]
 
@@ -65,7 +69,7 @@ async def test_a_stream_that_breaks_again_and_again_is_begun_anew_elsewhere(
 
 async def test_without_a_fallback_the_response_fails_with_the_providers_code(stack: Stack) -> None:
     await forget_failures(stack)
-    async with another_api(stack, env={"OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "3"}) as client:
+    async with another_api(stack, env=IMPATIENT) as client:
         events = await collect(client, {"model": "down", "input": "nobody is there"})
     assert [e["type"] for e in events[-2:]] == ["error", "response.failed"]
     assert events[-1]["response"]["error"]["code"] == "provider_unavailable"

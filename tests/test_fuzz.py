@@ -31,7 +31,7 @@ from tests.stack import Stack
 from tests.test_openapi import operations, problem
 from tests.upstream import Upstream
 
-SECONDS = float(os.environ.get("OPEN_RESPONSES_FUZZ_SECONDS", "3"))
+SECONDS = float(os.environ.get("OPEN_RESPONSES_FUZZ_SECONDS", "1.5"))
 IS_SHORT = "OPEN_RESPONSES_FUZZ_SECONDS" not in os.environ
 PATIENCE = 30.0
 _values = Values(document()["components"]["schemas"])

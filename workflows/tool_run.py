@@ -87,7 +87,7 @@ class ToolRun:
                 tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, attempt)
             )
             handle = calls.start_tool(tool, given, tool.max_attempts - attempt + 1)
-            result = await until_stopped(handle, self.is_stopping, among_others=True)
+            result = await until_stopped(handle, self.is_stopping, in_order=self.start.results_in_order)
             if result is None or result.outcome == "cancelled":
                 return None
             if result.outcome in ("done", "failed", "halted"):
@@ -107,7 +107,9 @@ class ToolRun:
                 may_have_run=may_have_run,
             )
             try:
-                result = await until_stopped(calls.start_mcp_call(given), self.is_stopping, among_others=True)
+                result = await until_stopped(
+                    calls.start_mcp_call(given), self.is_stopping, in_order=self.start.results_in_order
+                )
             except ActivityError as error:
                 tries += 1
                 if tries == _MCP_TRIES or not _may_try_again(error):
@@ -127,7 +129,7 @@ class ToolRun:
         if len(given.model_dump_json()) > MAX_FLEET_PAYLOAD:
             return Outcome(f"The arguments of {call.name!r} are too long. Call it again with less.", failed=True)
         handle = calls.start_fleet_tool(tool, given, f"{FLEET_PREFIX}{output_index}")
-        returned = await until_stopped(handle, self.is_stopping, among_others=True)
+        returned = await until_stopped(handle, self.is_stopping, in_order=self.start.results_in_order)
         if self.is_stopping() and not handle.done():
             return None
         try:
@@ -152,17 +154,17 @@ class ToolRun:
 
 
 async def until_stopped(
-    handle: workflow.ActivityHandle[Result], is_stopping: Callable[[], bool], *, among_others: bool = False
+    handle: workflow.ActivityHandle[Result], is_stopping: Callable[[], bool], *, in_order: bool = False
 ) -> Result | None:
     """The activity's result; None when the response was stopped first.
 
     Its cancellation is asked for and not waited for: its worker may be dead.
 
-    `among_others`: of several that wait, those wake first whose result came first. With a condition each, they would
+    `in_order`: of several that wait, those wake first whose result came first. With a condition each, they would
     wake in the order in which they began to wait; then a task that Temporal has repeated, and that finds two results
     where there was one, would publish them the other way round, over what the log has already.
     """
-    if among_others and workflow.patched("results-wake-in-their-order"):
+    if in_order:
         stopping = asyncio.create_task(workflow.wait_condition(is_stopping))
         await workflow.wait([handle, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
