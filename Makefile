@@ -15,7 +15,7 @@ fuzz: .venv/stamp
 
 # Processes killed at random under clients that come back. SECONDS_ALL=600 for a longer run, SEED=… for the same draws.
 chaos: .venv/stamp
-	@OPEN_RESPONSES_CHAOS_SECONDS=$${SECONDS_ALL:-120} $${SEED:+OPEN_RESPONSES_CHAOS_SEED=$$SEED} $(BIN)/python -m pytest -s tests/test_chaos.py
+	@env OPEN_RESPONSES_CHAOS_SECONDS=$${SECONDS_ALL:-120} $${SEED:+OPEN_RESPONSES_CHAOS_SEED=$$SEED} $(BIN)/python -m pytest -s tests/test_chaos.py
 
 check: .venv/stamp
 	@$(BIN)/ruff check .
