@@ -64,6 +64,12 @@ class Stack:
         await self.kill(name)
         await announce_death(self.redis_url, self.services[name].env["OPEN_RESPONSES_WORKER_ID"])
 
+    async def flush(self) -> None:
+        """`FLUSHALL`: Redis forgets everything."""
+        client = aioredis.Redis.from_url(self.redis_url)
+        await client.flushall()
+        await client.aclose()
+
     async def busy_worker(self) -> str:
         """The worker that runs the only sample."""
         client = aioredis.Redis.from_url(self.redis_url)

@@ -44,12 +44,6 @@ async def ask_to_delete(client: httpx.AsyncClient, upstream: Upstream, *what: st
     return answer
 
 
-async def flush(stack: Stack) -> None:
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
-
-
 @pytest.mark.parametrize("approve", [True, False])
 async def test_a_live_answer_is_the_last_word_even_after_a_flush(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, approve: bool
@@ -79,7 +73,7 @@ async def test_a_live_answer_is_the_last_word_even_after_a_flush(
     for _ in range(2):
         again = await client.post("/v1/responses", json=continued(ended, word(request["id"])))
         assert code_of(again) == (409, "approval_already_answered")
-        await flush(stack)
+        await stack.flush()
     assert deletions(stack, what) == (1 if approve else 0)
 
 
@@ -90,7 +84,7 @@ async def test_an_approval_is_used_once_even_at_once_and_after_a_flush(
     body = continued(asked, word(asked["output"][0]["id"]))
     answers = await asyncio.gather(*(client.post("/v1/responses", json=body) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
-    await flush(stack)
+    await stack.flush()
     assert code_of(await client.post("/v1/responses", json=body)) == (409, "approval_already_answered")
     assert deletions(stack, "at once") == 1
 

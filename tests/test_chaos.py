@@ -19,7 +19,6 @@ from uuid import uuid4
 
 import httpx
 import pytest
-import redis.asyncio as aioredis
 
 from tests.spec import validate_event
 from tests.stack import Event, Stack, check_whole
@@ -72,7 +71,7 @@ class Monkey:
             "SIGTERM of a worker": (2, self._terminate),
             "a worker frozen for two seconds": (2, self._freeze),
             "kill -9 of the API": (4, lambda: stack.kill("api")),
-            "FLUSHALL": (3, self._flush),
+            "FLUSHALL": (3, stack.flush),
             # A client that was away meanwhile may get a splice (docs/decisions/0026, "Left"): the long run may meet it.
             "FLUSHALL as a worker dies": (0 if IS_SHORT else 2, self._flush_and_kill),
             "kill -9 of Valkey": (1, lambda: stack.kill("valkey")),
@@ -97,7 +96,7 @@ class Monkey:
         await asyncio.gather(self._stack.kill("worker-0"), self._stack.kill("worker-1"))
 
     async def _flush_and_kill(self) -> None:
-        await asyncio.gather(self._stack.kill(self._worker()), self._flush())
+        await asyncio.gather(self._stack.kill(self._worker()), self._stack.flush())
 
     async def _terminate(self) -> None:
         self._stack.signal(self._worker(), signal.SIGTERM)
@@ -107,11 +106,6 @@ class Monkey:
         self._stack.signal(name, signal.SIGSTOP)
         await asyncio.sleep(2)
         self._stack.signal(name, signal.SIGCONT)
-
-    async def _flush(self) -> None:
-        redis = aioredis.Redis.from_url(self._stack.redis_url)
-        await redis.flushall()
-        await redis.aclose()
 
 
 async def follow(client: httpx.AsyncClient, answer: Answer) -> None:

@@ -99,12 +99,6 @@ def shown(upstream: Upstream) -> list[str]:
     return [message["content"] for message in upstream.requests[-1]["messages"]]
 
 
-async def flush(stack: Stack) -> None:
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
-
-
 async def connect(stack: Stack) -> Client:
     return await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
 
@@ -309,7 +303,7 @@ async def test_three_turns_see_each_other_whatever_becomes_of_redis_and_the_work
         assert items[-1] == response["output"][0]
         given = (await client.get(f"/v1/responses/{response['id']}/input_items")).json()["data"]
         assert items[-2] == given[0]
-        await flush(stack)
+        await stack.flush()
         if prompt == "turn one":
             for worker in ("worker-0", "worker-1"):
                 await stack.kill(worker)
@@ -386,7 +380,7 @@ async def test_a_worker_killed_in_mid_answer_leaves_the_conversation_whole(
         if len(events) == 20:
             await stack.kill(await stack.busy_worker())
     response = check_whole(events, script.text)
-    await flush(stack)
+    await stack.flush()
     assert response["conversation"] == {"id": conversation}
     assert texts(await items_of(client, conversation)) == ["before", "killed in a conversation", script.text]
     await respond(client, conversation, "and then")
@@ -513,7 +507,7 @@ async def test_a_conversation_of_megabytes_goes_on(client: httpx.AsyncClient, up
         added = await client.post(f"/v1/conversations/{conversation}/items", json={"items": [user(part)]})
         assert added.status_code == 200
     await respond(client, conversation, "about all of it")
-    await flush(stack)
+    await stack.flush()
     await stack.kill("worker-0")
     await stack.kill("worker-1")
     await stack.heal()
@@ -684,7 +678,7 @@ async def test_the_tools_of_an_mcp_server_are_listed_once_in_a_conversation(
     conversation = await new(client)
     listed, known = ["mcp_list_tools", "mcp_call", "message"], ["mcp_call", "message"]
     assert await types("list it") == listed
-    await flush(stack)
+    await stack.flush()
     assert await types("known by now") == known
     items = await items_of(client, conversation)
     assert sum(item["type"] == "mcp_list_tools" for item in items) == 1
@@ -817,7 +811,7 @@ async def test_an_idempotency_key_takes_one_turn(client: httpx.AsyncClient, upst
     answers = await asyncio.gather(*(send() for _ in range(8)))
     assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
     await respond(client, conversation, "in between")
-    await flush(stack)
+    await stack.flush()
     answers.append(await send())
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert script.attempts == 1

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-import redis.asyncio as aioredis
 from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
@@ -276,9 +275,7 @@ async def test_keys_are_rotated_without_losing_what_is_there(
     for name in ("worker-0", "worker-1", "api"):
         await stack.kill(name)
     await stack.heal()
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
+    await stack.flush()
     assert (await client.get(f"/v1/responses/{before['id']}")).json() == before
 
     upstream.says("after the rotation", Script(words=4))

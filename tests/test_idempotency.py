@@ -79,9 +79,7 @@ async def test_after_a_flush_the_key_still_finds_its_response(
 ) -> None:
     script = upstream.says("flushed key", Script(words=5))
     first = await ask(client, "key-4", input="flushed key")
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
+    await stack.flush()
     again = await ask(client, "key-4", input="flushed key")
     assert again.json() == first.json()
     is_error(await ask(client, "key-4", input="another"), 409, "idempotency_key_reused")

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-import redis.asyncio as aioredis
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -223,9 +222,7 @@ async def test_a_response_in_a_tool_is_shown_as_it_is_after_a_flush(
     notes = stack.data / "hosted" / f"{started['id']}.slow"
     while not notes.exists():
         await asyncio.sleep(0.02)
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
+    await stack.flush()
     now = (await client.get(f"/v1/responses/{started['id']}")).json()
     assert now["status"] == "in_progress"
     assert types(now) == ["function_call", "function_call_output"]

@@ -171,9 +171,7 @@ async def test_a_flushed_redis_in_the_middle_changes_nothing(
     async for event in events_of(client, {"input": f"{CANARY}-7", "store": False}):
         events.append(event)
         if event["type"] == "response.output_text.delta" and event["delta"] == "w9 ":
-            redis = aioredis.Redis.from_url(stack.redis_url)
-            await redis.flushall()
-            await redis.aclose()
+            await stack.flush()
     response = check_whole(events, script.text)
     await nothing_left(stack, response["id"], f"{CANARY}-7")
 

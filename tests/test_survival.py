@@ -189,9 +189,7 @@ async def test_a_chain_survives_a_flush(client: httpx.AsyncClient, stack: Stack,
         upstream.says(f"turn {turn}", Script(words=1))
         body = {"model": "fake", "input": f"turn {turn}", "previous_response_id": previous}
         if turn == 3:
-            redis = aioredis.Redis.from_url(stack.redis_url)
-            await redis.flushall()
-            await redis.aclose()
+            await stack.flush()
         answer = await client.post("/v1/responses", json=body)
         assert answer.status_code == 200, answer.text
         previous = answer.json()["id"]

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-import redis.asyncio as aioredis
 from openai import APIError, AsyncOpenAI
 from websockets.asyncio.client import connect
 
@@ -29,9 +28,7 @@ FIRST = "".join(f"first{i} " for i in range(40))
 async def lose_all(stack: Stack) -> None:
     for name in ("worker-0", "worker-1"):
         await stack.kill(name)
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
+    await stack.flush()
 
 
 @asynccontextmanager
@@ -152,9 +149,7 @@ async def test_a_flush_in_a_pause_is_made_good_by_a_worker_that_leaves(
     streaming = asyncio.create_task(stream())
     await until(has_half)
     worker = await stack.busy_worker()
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
+    await stack.flush()
     stack.signal(worker, signal.SIGTERM)
     script.released.set()
     await asyncio.wait_for(streaming, 60)
@@ -177,9 +172,7 @@ async def test_a_loss_that_was_made_good_before_the_next_is_not_noticed(
 
     streaming = asyncio.create_task(stream())
     await until(lambda: has("w19"))
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
+    await stack.flush()
     held, script.released, script.hold_after = script.released, asyncio.Event(), 30
     held.set()
     await until(lambda: has("w29"))

@@ -17,7 +17,6 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-import redis.asyncio as aioredis
 from openai import AsyncOpenAI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -104,12 +103,6 @@ async def ws(stack: Stack) -> AsyncIterator[Client]:
 def sent(upstream: Upstream) -> list[tuple[str, Any]]:
     """What the model was last shown."""
     return [(message["role"], message["content"]) for message in upstream.requests[-1]["messages"]]
-
-
-async def flush(stack: Stack) -> None:
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    await redis.flushall()
-    await redis.aclose()
 
 
 async def true(condition: bool) -> bool:
@@ -246,7 +239,7 @@ async def test_a_stored_response_takes_over_what_the_socket_remembers(
     prompts = ["m stored", "m forgotten", "m forgotten", "m kept", "m last"]
     for loses_redis in (False, True):
         if loses_redis:
-            await flush(stack)
+            await stack.flush()
         await create(client, input="m last", previous_response_id=kept["id"])
         assert [content for role, content in sent(upstream) if role == "user"] == prompts
 
@@ -601,7 +594,7 @@ async def test_what_a_socket_remembered_survives_a_dead_worker_and_an_empty_redi
     await ws.ask(input="flushed on the socket", store=False, previous_response_id=first["id"])
     await asyncio.wait_for(script.held.wait(), 20)
     await stack.kill(await stack.busy_worker())
-    await flush(stack)
+    await stack.flush()
     script.released.set()
     check_whole([event async for event in ws.events()], script.text)
     assert [content for _, content in sent(upstream)] == ["before the flush", "w0 ", "flushed on the socket"]

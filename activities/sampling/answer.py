@@ -79,8 +79,9 @@ class Answer:
         Where nobody watches it grow, it is told once it fits: clients read the texts of all messages as one.
         """
         stage, held = self.stage, list[TextDelta]()
-        is_watched = stage.context.start.request.is_streamed or sampled.prefix or sampled.resume_token
-        finish = await self._sampled(sampled, sample, None if is_watched else held)
+        request = stage.context.start.request
+        is_watched = request.is_streamed or sampled.prefix or sampled.resume_token
+        finish = await self._sampled(sampled, sample, held if has_form(request) and not is_watched else None)
         text = self._checked_text(finish, held)
         problem = self._problem(text)
         if text is None or problem is None:
@@ -114,9 +115,7 @@ class Answer:
         return None if any(part["type"] == "refusal" for part in parts) else "".join(part["text"] for part in parts)
 
     async def _sampled(self, sampled: SampleCall, sample: Sample, held: list[TextDelta] | None = None) -> Finish:
-        """Tells what comes. Text at the end of an answer of a form of its own waits in `held`, if that is given."""
-        if held is not None and not has_form(self.stage.context.start.request):
-            held = None
+        """Tells what comes. Text at the end of the answer waits in `held`, if that is given."""
         stage, headway, joiner, writer = self.stage, self.headway, Joiner(), self.stage.writer
         context = stage.sample_context(fitted(sampled, stage.call.context_window))
         async with contextlib.aclosing(sample(context)) as stream:

@@ -17,8 +17,8 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.io.large_payloads import ClaimBroken, forget_payloads
-from open_responses.io.payload_keys import PayloadUnreadable, ResponseKeys
+from open_responses.io.large_payloads import ERASED, forget_payloads
+from open_responses.io.payload_keys import ResponseKeys
 from open_responses.io.redis import RedisDown, RedisError
 from open_responses.io.store import ResponseStore
 from open_responses.payloads import StartResponse
@@ -179,7 +179,7 @@ class Eraser:
                 payloads = event.workflow_execution_started_event_attributes.input.payloads
                 (start,) = await self._temporal.data_converter.decode(payloads, [StartResponse])
                 return bool(start.nonce)
-        except (PayloadUnreadable, ClaimBroken):
+        except ERASED:
             pass
         return True
 

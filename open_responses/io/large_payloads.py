@@ -36,7 +36,7 @@ from temporalio.converter import (
 
 from open_responses.ids import is_id
 from open_responses.io.payload_codec import DATA_CONVERTER, converter_with
-from open_responses.io.payload_keys import PayloadKeys, ResponseKeys
+from open_responses.io.payload_keys import PayloadKeys, PayloadUnreadable, ResponseKeys
 from open_responses.io.sealing import Sealer
 
 log = structlog.get_logger(__name__)
@@ -54,6 +54,10 @@ _OWNERS = ("resp_", "conv_")
 
 class ClaimBroken(Exception):
     """A payload whose file is missing or damaged. The message says which and where, and nothing of the content."""
+
+
+ERASED = (PayloadUnreadable, ClaimBroken)
+"""What is left of a response that was erased: a payload without its key, or a claim without its file."""
 
 
 def data_converter(blob_dir: Path | None, encryption_keys: Sequence[bytes] = ()) -> DataConverter:

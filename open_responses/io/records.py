@@ -10,8 +10,7 @@ import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.io.large_payloads import ClaimBroken
-from open_responses.io.payload_keys import PayloadUnreadable
+from open_responses.io.large_payloads import ERASED
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Deleted, Record, ResponseStore
 from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartResponse
@@ -19,8 +18,6 @@ from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartR
 log = structlog.get_logger(__name__)
 
 _RUNNING = WorkflowExecutionStatus.RUNNING
-_ERASED = (PayloadUnreadable, ClaimBroken)
-"""What is left of a response that was erased: a payload without its key, or a claim without its file."""
 
 
 class Records:
@@ -84,7 +81,7 @@ class Records:
                 return "gone"
             finished: FinishedResponse = await handle.result()
             return finished
-        except _ERASED:
+        except ERASED:
             return "gone"
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
@@ -129,7 +126,7 @@ class Records:
                     return None
                 (start,) = await self._temporal.data_converter.decode(started.input.payloads, [StartResponse])
                 return start if isinstance(start, StartResponse) else None
-        except _ERASED as error:
+        except ERASED as error:
             log.info("request_unreadable", response_id=response_id, reason=str(error))
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
