@@ -1,13 +1,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test fuzz chaos check audit lock providers bench bench-adapters demo research key up clean
+.PHONY: dev test test-all fuzz chaos check audit lock providers bench bench-adapters demo research key up clean
 
 dev: .venv/stamp
 	@$(BIN)/python -m dev
 
 test: .venv/stamp
 	@$(BIN)/python -m pytest
+
+# The tests marked `campaign`, which `make test` leaves out because they take minutes.
+test-all: .venv/stamp
+	@$(BIN)/python -m pytest -m campaign
 
 # The suite has a minute of it, always the same; this is longer, and new each time.
 fuzz: .venv/stamp
