@@ -7,6 +7,7 @@ from datetime import timedelta
 from temporalio.exceptions import ApplicationError
 
 from open_responses.errors import OpenResponsesError
+from open_responses.payloads import TurnUsage
 
 
 def backoff_seconds(attempt: int) -> float:
@@ -21,11 +22,13 @@ def to_application_error(
     attempt: int = 1,
     longest_pause: float | None = None,
     final: bool = False,
+    paid: TurnUsage | None = None,
 ) -> ApplicationError:
     """The failure's `type` is our code.
 
     Retried while the window lasts; a `Retry-After` beyond it is final at once, since waiting for it would be in vain.
-    `longest_pause` bounds Temporal's own back-off. `final`: no other provider is to be tried either.
+    `longest_pause` bounds Temporal's own back-off. `final`: no other provider is to be tried either. `paid`: what a
+    failed sample's turn has cost.
     """
     delay = error.retry_after
     retryable = error.retryable and seconds_left > (delay or 0)
@@ -34,7 +37,7 @@ def to_application_error(
     return ApplicationError(
         error.message,
         # Whether another provider may do better: the workflow asks, when this one has given up.
-        {"provider_is_down": error.retryable and not final},
+        {"provider_is_down": error.retryable and not final, "usage": None if paid is None else paid.model_dump()},
         type=error.error_code,
         non_retryable=not retryable,
         next_retry_delay=timedelta(seconds=delay) if retryable and delay is not None else None,

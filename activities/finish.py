@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import orjson
 from temporalio import activity
 
-from activities.sampling.takeover import read_log
+from activities.sampling.takeover import paid_before, read_log
 from open_responses.assembler import Assembler
 from open_responses.fold import TERMINAL_EVENTS, Fold
 from open_responses.io.event_log import Appender, Fenced, Writer, fence
 from open_responses.io.redis import Redis
 from open_responses.io.store import ResponseStore
-from open_responses.payloads import FINISH, FinishInput, FinishResult, final_resource
+from open_responses.payloads import FINISH, FinishInput, FinishResult, TurnUsage, final_resource, usage_with
 from open_responses.replay import opening_events, terminal_events
 from open_responses.trace import count_events
 
@@ -33,7 +33,8 @@ class FinishActivity:
         """Returns what only the log knew. Raises RedisDown's family during an outage: the workflow tries again."""
         writer, result = await self._open(call)
         output = [*call.output, *result.items]
-        response = final_resource(call.start, call.ending, output, call.usage, call.ended_at)
+        usage = usage_with(call.usage, result.paid)
+        response = final_resource(call.start, call.ending, output, usage, call.ended_at)
         await self.store.finish(call.start, orjson.dumps(response), [*call.trace, *result.trace])
         writer.write(terminal_events(response))
         await writer.flush()
@@ -46,10 +47,10 @@ class FinishActivity:
     async def _open(self, call: FinishInput) -> tuple[Writer, FinishResult]:
         """The writer behind the last event, and what a sample that was cut off left in the log."""
         if not call.cut_off:
-            return self._writer(call, Fold(call.output)), FinishResult()
+            return self._writer(call, Fold(call.output)), FinishResult(paid=call.paid)
         first = count_events(call.trace)
         left = await read_log(
-            self.redis, call.start.response_id, self._fence(call), first, turn=0, ttl=self.log_ttl_seconds
+            self.redis, call.start.response_id, self._fence(call), first, turn=call.turn, ttl=self.log_ttl_seconds
         )
         if left.refused:
             raise Fenced
@@ -62,7 +63,9 @@ class FinishActivity:
         writer.write(Assembler(writer.fold).abandon())
         await writer.flush()
         return writer, FinishResult(
-            items=writer.fold.output[len(call.output) :], trace=writer.trace.ops[len(call.trace) :]
+            items=writer.fold.output[len(call.output) :],
+            trace=writer.trace.ops[len(call.trace) :],
+            paid=TurnUsage.of(paid_before(call.paid, left)),
         )
 
     def _writer(self, call: FinishInput, fold: Fold) -> Writer:

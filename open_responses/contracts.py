@@ -13,6 +13,11 @@ from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse
 from open_responses.tools import FunctionTool, ToolChoice
 
+
+def _not_counted(_: Usage) -> None:
+    """For calls whose usage before their end nobody keeps."""
+
+
 Resume: TypeAlias = Literal["none", "prefill", "continue_final_message", "background"]
 
 
@@ -26,6 +31,10 @@ class SampleCall:
     is the text of an answer that broke off and is to be continued, `resume_token` stands for one that can be read
     again: for providers that can (`resume_of`). `max_output_tokens` is what is left of the response's budget.
     `api_key` is the request's own, and goes before the configured one.
+
+    `on_usage` takes the tokens that the provider has counted so far: of the whole call each time, so that the last
+    report counts. An adapter calls it when its provider counts, which keeps what an answer cost that breaks off, fails
+    or is cancelled; of an answer that ends, `Finish.usage` counts.
     """
 
     model: str
@@ -38,6 +47,7 @@ class SampleCall:
     resume_token: str | None = None
     provider_tools: Sequence[JsonObject] = ()
     api_key: str | None = field(default=None, repr=False)
+    on_usage: Callable[[Usage], None] = field(default=_not_counted, repr=False, compare=False)
 
 
 class Provider(Protocol):

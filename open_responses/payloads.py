@@ -91,6 +91,14 @@ class TurnUsage(Payload):
     def plus(self, other: TurnUsage) -> TurnUsage:
         return TurnUsage.of(Usage(**self.model_dump()).plus(Usage(**other.model_dump())))
 
+    @property
+    def total(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    def at_least(self, other: TurnUsage) -> TurnUsage:
+        """The later of two running totals of the same tokens."""
+        return self if self.total >= other.total else other
+
 
 class Ending(Payload):
     """How a response ends. `error_*` belong to `failed`, `incomplete_reason` to `incomplete`."""
@@ -237,6 +245,7 @@ class SampleInput(Payload):
     fallback: int = Field(default=0, description="0 for the route's own provider, i for the i-th fallback.")
     has_fallback: bool = Field(default=False, description="Another provider waits: do not try this one for long.")
     used: TurnUsage = Field(default=TurnUsage(), description="Tokens of the turns before this one.")
+    paid: TurnUsage = Field(default=TurnUsage(), description="Tokens of this turn's earlier tries, as far as known.")
     fell_back: bool = Field(default=False, description="The try before this one was another provider's.")
     choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
     tries: int = Field(default=1, description="Counts the tries at this turn, from 1.")
@@ -253,6 +262,9 @@ class SampleResult(Payload):
     `lost`: the worker died, and another one says so on its behalf. `handed_over`: the worker shuts down in good order.
     `broken`: the provider's stream broke after it had made progress. `fenced`: another try has taken over.
     All but `done` and `cancelled` mean: schedule the turn again, at once, with the next epoch.
+
+    `usage` is what the provider has counted for the turn so far, in all its tries and in what was sampled beside them
+    (summaries, answers that did not fit), however this try ended. A try that fails has the same in its error's details.
     """
 
     outcome: SampleOutcome
@@ -394,7 +406,8 @@ class ClaimResult(Payload):
 class FinishInput(Payload):
     """Ends the response: store, then announce.
 
-    `cut_off`: a sample was stopped in the middle, and only the log knows where the stream stands.
+    `cut_off`: a sample was stopped in the middle, and only the log knows where the stream stands. `usage` is that of
+    the turns that stand; `paid` what is known of `turn`, the one that does not stand.
     """
 
     start: StartResponse
@@ -405,13 +418,17 @@ class FinishInput(Payload):
     cut_off: bool
     usage: TurnUsage | None
     ended_at: int
+    turn: int = 0
+    paid: TurnUsage = TurnUsage()
 
 
 class FinishResult(Payload):
-    """What only the log knew: the items of a sample that was cut off, and the trace to the end."""
+    """What only the log knew: the items of a sample that was cut off, the trace to the end, and what the turn that does
+    not stand has cost."""
 
     items: list[JsonObject] = []
     trace: list[Op] = []
+    paid: TurnUsage = TurnUsage()
 
 
 class FinishedResponse(Payload):
@@ -429,6 +446,13 @@ class Progress(Payload):
     output: list[JsonObject]
     trace: list[Op]
     turn: int
+
+
+def usage_with(usage: TurnUsage | None, paid: TurnUsage) -> TurnUsage | None:
+    """Of the turns that stand and the one that does not; None where no provider has counted anything."""
+    if not paid.total:
+        return usage
+    return paid if usage is None else usage.plus(paid)
 
 
 def final_resource(

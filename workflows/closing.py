@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.conversations import END_TURN, end_of_turn
-    from open_responses.payloads import Ending, FinishedResponse, FinishInput, FinishResult, final_resource
+    from open_responses.payloads import Ending, FinishedResponse, FinishInput, FinishResult, final_resource, usage_with
     from workflows import calls
     from workflows.publication import Publication
     from workflows.state import ResponseState
@@ -42,8 +42,9 @@ class Closing:
             await self._end_turn(ending)
         workflow.upsert_search_attributes([_STATUS.value_set(ending.status)])
         state.show(ending.status)
+        usage = usage_with(state.usage, result.paid)
         return FinishedResponse(
-            response=final_resource(state.start, ending, ledger.output, state.usage, ended_at), trace=ledger.trace
+            response=final_resource(state.start, ending, ledger.output, usage, ended_at), trace=ledger.trace
         )
 
     async def _finish(self, ending: Ending, ended_at: int) -> FinishResult:
@@ -57,13 +58,15 @@ class Closing:
             cut_off=state.cut_off,
             usage=state.usage,
             ended_at=ended_at,
+            turn=state.turn,
+            paid=state.paid,
         )
         try:
             return await calls.finish(call)
         except ActivityError:
             # Redis stayed away. The workflow's result is the truth, and readers fall back to it.
             workflow.logger.warning("finished without Redis")
-            return FinishResult()
+            return FinishResult(paid=state.paid)
 
     async def _end_turn(self, ending: Ending) -> None:
         """Tell the conversation, before anybody hears of the end: whoever does finds the items there."""

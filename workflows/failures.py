@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.payloads import Ending
+    from open_responses.payloads import Ending, TurnUsage
 
 
 def failure(error: ActivityError) -> Ending:
@@ -17,6 +17,16 @@ def failure(error: ActivityError) -> Ending:
     if isinstance(cause, ApplicationError):
         return Ending(status="failed", error_code=cause.type or "server_error", error_message=cause.message)
     return Ending(status="failed", error_message=str(cause or error))
+
+
+def paid_in(error: ActivityError) -> TurnUsage:
+    """What the turn of a sample that failed has cost, as far as the sample could say."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        for said in cause.details:
+            if isinstance(said, dict) and said.get("usage"):
+                return TurnUsage.model_validate(said["usage"])
+    return TurnUsage()
 
 
 def provider_is_down(error: ActivityError) -> bool:

@@ -16,6 +16,7 @@ class ResponseState:
     """The state of a run. `start` is without what was carried here.
 
     `epoch` fences the log: each try and each publication has its own. `fallback` is the index of the target in use.
+    `usage` is that of the turns that stand, `paid` what the turn under way has cost in its tries so far.
     `stop` is how the response was told to end. `cut_off`: a sample was stopped in its middle, so that only the log
     knows where the stream stands.
     """
@@ -26,6 +27,7 @@ class ResponseState:
     epoch: int = 0
     turn: int = 0
     usage: TurnUsage | None = None
+    paid: TurnUsage = field(default_factory=TurnUsage)
     tool_calls: int = 0
     choice_spent: bool = False
     fallback: int = 0
@@ -75,6 +77,7 @@ class ResponseState:
         """A turn that stands."""
         self.ledger.absorb(result.items, result.trace)
         self.usage = result.usage if self.usage is None else self.usage.plus(result.usage)
+        self.paid = TurnUsage()
 
     def end_with(self, ending: Ending) -> None:
         """Stop as soon as possible. The first word counts."""

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, CancelledError
 with workflow.unsafe.imports_passed_through():
     from open_responses.payloads import SampleInput, SampleResult, TurnUsage
     from workflows import calls
-    from workflows.failures import failure, provider_is_down
+    from workflows.failures import failure, paid_in, provider_is_down
     from workflows.state import ResponseState
     from workflows.tool_run import until_stopped
 
@@ -50,14 +50,17 @@ class Turn:
             try:
                 result = await self._try(tries)
             except ActivityError as error:
+                self.state.paid = self.state.paid.at_least(paid_in(error))
                 if not self.state.may_fall_back or not provider_is_down(error):
                     raise
                 self._fall_back(failure(error).error_message)
                 continue
+            if result is not None and result.outcome == "done":
+                return result
+            if result is not None:
+                self.state.paid = self.state.paid.at_least(result.usage)
             if result is None or result.outcome == "cancelled":
                 return None
-            if result.outcome == "done":
-                return result
             self.lost = result.reason or result.outcome
             self.fell_back = False
             if result.outcome == "broken" and not await self._may_go_on():
@@ -118,6 +121,7 @@ class Turn:
             has_fallback=state.may_fall_back,
             fell_back=self.fell_back,
             used=state.usage or TurnUsage(),
+            paid=state.paid,
             retry_window=state.start.retry_window,
             first_sequence=state.ledger.length,
             first_output_index=len(state.ledger.output),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import orjson
@@ -69,7 +69,7 @@ class Answer:
         if halt.error is None:
             stage.writer.write(stage.assembler.abandon())
             stage.writer.write(stage.assembler.feed(TextDelta(halt.text or "")))
-        return Finish("stop", Usage())
+        return Finish("stop", stage.reported or Usage())
 
     # --- one answer that fits
 
@@ -96,6 +96,7 @@ class Answer:
         finish = await self._sampled(corrected(stage.sample_call(), text, problem), sample)
         problem = self._problem(self._checked_text(finish, []))
         if problem is not None:
+            stage.pay(finish.usage)
             raise InvalidOutput(f"The model's answer does not fit text.format, asked for it twice: {problem}")
         return finish
 
@@ -114,10 +115,19 @@ class Answer:
         parts = last[0]["content"]
         return None if any(part["type"] == "refusal" for part in parts) else "".join(part["text"] for part in parts)
 
+    def _context(self, call: SampleCall) -> SampleContext:
+        """What middlewares and the adapter get; the tokens that the adapter reports are kept on the way."""
+
+        def report(usage: Usage) -> None:
+            self.stage.report(usage, is_read_again=self.headway.has_token)
+
+        self.stage.reported = None
+        return self.stage.sample_context(replace(call, on_usage=report))
+
     async def _sampled(self, sampled: SampleCall, sample: Sample, held: list[TextDelta] | None = None) -> Finish:
         """Tells what comes. Text at the end of the answer waits in `held`, if that is given."""
         stage, headway, joiner, writer = self.stage, self.headway, Joiner(), self.stage.writer
-        context = stage.sample_context(fitted(sampled, stage.call.context_window))
+        context = self._context(fitted(sampled, stage.call.context_window))
         async with contextlib.aclosing(sample(context)) as stream:
             async for delta in stream:
                 if isinstance(delta, Finish):
@@ -161,14 +171,15 @@ class Answer:
         threshold = stage.context.start.request.compact_threshold
         if threshold is None:
             return sampled
-        context = stage.sample_context(sampled)
+        context = self._context(sampled)
         return self._with_notes(await compact(sample, context, threshold, stage.call.context_window))
 
     async def _compaction(self, sampled: SampleCall, sample: Sample) -> Finish:
         """The summary that was asked for by itself."""
         stage = self.stage
-        written = await compact_now(sample, stage.sample_context(sampled), stage.call.context_window)
+        written = await compact_now(sample, self._context(sampled), stage.call.context_window)
         if written.notes is None:
+            stage.pay(written.usage)
             raise InvalidOutput("The model wrote no summary of the conversation.")
         self._with_notes(written)
         return Finish("stop", Usage())

@@ -12,9 +12,9 @@ import orjson
 
 from activities.sampling.headway import Headway
 from activities.sampling.stage import ATTEMPT, Stage
-from activities.sampling.takeover import Takeover
+from activities.sampling.takeover import Takeover, paid_before
 from open_responses.contracts import SampleCall
-from open_responses.deltas import TextDelta, Usage
+from open_responses.deltas import TextDelta
 from open_responses.replay import opening_events
 from open_responses.rereading import Rereading
 
@@ -30,8 +30,7 @@ class Continuation:
     def begin(self) -> SampleCall:
         """Open the stream, or say what becomes of the half answer in the log; and the call to go on with."""
         stage, taken = self.stage, self.taken
-        if taken.spent is not None:
-            stage.beside = Usage(**orjson.loads(taken.spent))
+        stage.beside = paid_before(stage.call.paid, taken)
         if not taken.events and stage.call.first_sequence == 0:
             stage.writer.write(opening_events(stage.context.start.initial()))
         if len(stage.assembler.fold.output) > stage.call.first_output_index:

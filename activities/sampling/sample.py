@@ -66,10 +66,11 @@ class SampleActivity:
                 await self._shielded(self._end_answer(this, turn, stop))
         if has_ended_itself:
             return turn.result()
+        this.stop()
         if this.writer is not None:
             with contextlib.suppress(TimeoutError, Fenced):
                 await asyncio.wait_for(this.writer.flush(), _FLUSH_SECONDS)
-        return SampleResult(outcome=stop.result(), reason=stop.result())
+        return SampleResult(outcome=stop.result(), reason=stop.result(), usage=this.paid)
 
     async def _shielded(self, last: Coroutine[Any, Any, None]) -> None:
         """Runs to its end, also where the activity is cancelled meanwhile."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -24,6 +26,8 @@ from open_responses.tool_output import without_parts
 from open_responses.tools import FunctionTool
 
 ATTEMPT = "open_responses:attempt"
+# Some servers count with each chunk; one append a second is enough.
+_KEEP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class TurnParts:
 @dataclass(slots=True)
 class Stage:
     """`spent` are the tokens of an answer's beginning that a lost try has paid for, by an estimate; `beside`, those
-    sampled beside the answer: a summary, or an answer that did not fit."""
+    sampled beside the answer: a summary, an answer that did not fit, one that broke off. `reported` is what the
+    provider has counted of the call that is under way."""
 
     parts: TurnParts
     call: SampleInput
@@ -57,6 +62,8 @@ class Stage:
     writer: Writer
     spent: int = 0
     beside: Usage = field(default_factory=Usage)
+    reported: Usage | None = None
+    _kept_at: float = -math.inf
 
     @property
     def provider(self) -> Provider:
@@ -104,7 +111,25 @@ class Stage:
     def pay(self, usage: Usage) -> None:
         """Count what was sampled beside the answer, also for whoever takes over."""
         self.beside = self.beside.plus(usage)
-        self.writer.record({f"spent:{self.call.turn}": orjson.dumps(asdict(self.beside))})
+        self.reported = None
+        self._keep(self.beside)
+
+    def report(self, usage: Usage, *, is_read_again: bool) -> None:
+        """The provider's count of the call so far. It is kept in the log from time to time, for the end of a response
+        whose sample is cancelled or lost; not where the same answer will be read, and counted, again."""
+        self.reported = usage
+        now = time.monotonic()
+        if not is_read_again and now - self._kept_at >= _KEEP_SECONDS:
+            self._kept_at = now
+            self._keep(self.beside.plus(usage))
+
+    def pay_reported(self) -> None:
+        """Count a call that will not come to its end."""
+        if self.reported is not None:
+            self.pay(self.reported)
+
+    def _keep(self, paid: Usage) -> None:
+        self.writer.record({f"spent:{self.call.turn}": orjson.dumps(asdict(paid))})
 
     def tell_attempt(self, action: str, *, reason: str | None = None) -> None:
         """What becomes of what was told before, for those who care."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from open_responses.deltas import Usage
 from open_responses.io import keys
 from open_responses.io.event_log import Fenced, is_of_try
 from open_responses.io.redis import Redis, RedisDown, script
 from open_responses.json_types import JsonObject
-from open_responses.payloads import SampleInput
+from open_responses.payloads import SampleInput, TurnUsage
 
 _SOURCE = script("takeover")
 
@@ -18,7 +19,8 @@ _SOURCE = script("takeover")
 @dataclass(slots=True)
 class Takeover:
     """The turn so far. `turn_record` is its result, if it ended; `resume`, what its answer can be read again by;
-    `spent`, the tokens of a summary, or of an answer that did not fit, before the one in the log.
+    `spent`, the tokens of what was sampled before or beside the answer in the log: a summary, an answer that did not
+    fit, one that broke off.
     """
 
     events: list[JsonObject]
@@ -51,6 +53,13 @@ async def read_log(redis: Redis, response_id: str, fence: int, first_sequence: i
     kept: list[bytes] = known
     record, resume, spent = [value or None for value in kept] or [None] * 3
     return Takeover(events, bool(refused), bool(cancelled), record, resume, spent)
+
+
+def paid_before(known: TurnUsage, taken: Takeover) -> Usage:
+    """The tokens that the turn's earlier tries were counted for. Both are running totals: the workflow's, from tries
+    that it has heard of, and the log's, which Redis may have lost; the larger is the later."""
+    kept = TurnUsage() if taken.spent is None else TurnUsage.model_validate_json(taken.spent)
+    return Usage(**kept.at_least(known).model_dump())
 
 
 async def has_ended(redis: Redis, response_id: str) -> bool:

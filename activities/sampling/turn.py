@@ -56,6 +56,7 @@ class Try:
         self.response_id = call.response_id
         self.background = BackgroundAnswer(call.response_id)
         self.writer: Writer | None = None
+        self._stage: Stage | None = None
 
     async def run(self) -> SampleResult:
         try:
@@ -79,9 +80,9 @@ class Try:
             take_over(self._with.redis, call, self._fence, self._attempt, ttl=self._with.log_ttl_seconds),
             self._with.breaker.ask(call.provider),
         )
-        stage = self._open(context, taken)
+        self._stage = stage = self._open(context, taken)
         if taken.cancelled:
-            return SampleResult(outcome="cancelled")
+            return SampleResult(outcome="cancelled", usage=self.paid)
         if taken.turn_record is not None:
             return self._result(stage.writer, orjson.loads(taken.turn_record))
         if wait:
@@ -91,6 +92,19 @@ class Try:
         finish = await Answer(stage, self._headway, self.background, self._cancel).stream(sampled)
         await self._with.breaker.succeeded(call.provider)
         return await self._close(stage, finish)
+
+    @property
+    def paid(self) -> TurnUsage:
+        """What the provider has counted for the turn, in all its tries so far."""
+        if self._stage is None:
+            return self._call.paid
+        return TurnUsage.of(self._stage.beside).at_least(self._call.paid)
+
+    def stop(self) -> None:
+        """The try was ended from outside: count what its provider had counted until then, unless its answer will be
+        read again."""
+        if self._stage is not None and not self._headway.has_token:
+            self._stage.pay_reported()
 
     @property
     def _fence(self) -> int:
@@ -160,12 +174,15 @@ class Try:
         if not isinstance(error, ProviderCircuitOpen) and not is_halted:
             await self._with.breaker.failed(self._call.provider, error)
         if self.writer is not None:
-            if headway.has_lost_answer(error):
+            has_lost_answer = headway.has_lost_answer(error)
+            if has_lost_answer:
                 self.writer.record({f"resume:{self._call.turn}": b""})
+            if self._stage is not None and (has_lost_answer or not headway.has_token or not error.retryable):
+                self._stage.pay_reported()
             with contextlib.suppress(TimeoutError, LogLost):
                 await asyncio.wait_for(self.writer.flush(), _FLUSH_SECONDS)
         if headway.goes_on_at_once(error):
-            return SampleResult(outcome="broken", reason=error.message)
+            return SampleResult(outcome="broken", reason=error.message, usage=self.paid)
         seconds_left = 0.0 if is_halted else self._seconds_left(error)
         raise to_application_error(
             error,
@@ -174,6 +191,7 @@ class Try:
             longest_pause=seconds_left if self._call.has_fallback else None,
             attempt=self._attempt,
             final=is_halted,
+            paid=self.paid,
         ) from error
 
     def _seconds_left(self, error: OpenResponsesError) -> float:

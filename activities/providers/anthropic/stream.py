@@ -238,10 +238,16 @@ class StreamReader:
         for name, value in {**given, **as_object(given.get("output_tokens_details"))}.items():
             if isinstance(value, int):
                 self._usage[name] = max(value, self._usage.get(name, 0))
+        if given and self._is_counted:
+            self._call.on_usage(self._total())
+
+    @property
+    def _is_counted(self) -> bool:
+        return bool(self._usage.get("output_tokens") or self._usage.get("input_tokens"))
 
     def _total(self) -> Usage:
         counted = self._usage
-        if not counted.get("output_tokens") and not counted.get("input_tokens"):
+        if not self._is_counted:
             return estimated_usage(self._call, self._received)
         cached, written = counted.get("cache_read_input_tokens", 0), counted.get("cache_creation_input_tokens", 0)
         return Usage(

@@ -120,7 +120,7 @@ class ChunkReader:
         if chunk.get("error"):
             raise error_in_stream(self._failures, chunk["error"])
         self._model = chunk.get("modelVersion") or self._model
-        self._usage |= as_object(chunk.get("usageMetadata"))
+        self._count(as_object(chunk.get("usageMetadata")))
         if as_object(chunk.get("promptFeedback")).get("blockReason") not in (None, *_UNSPECIFIED):
             self._is_blocked = True
         candidates = chunk.get("candidates") or []
@@ -144,6 +144,11 @@ class ChunkReader:
             raise kind(f"{self._failures.config.name} broke the answer off: {self._finish}{said}")
         reason = _FINISH[self._finish]
         return "tool_calls" if reason == "stop" and self._calls else reason
+
+    def _count(self, given: JsonObject) -> None:
+        if given:
+            self._usage |= given
+            self._call.on_usage(_usage(self._usage))
 
     def _counted(self) -> Usage:
         return _usage(self._usage) if self._usage else estimated_usage(self._call, self._received)

@@ -60,6 +60,7 @@ class LineReader:
             deltas += [*self._seal(), self._call(as_object(call))]
         if line.get("done"):
             self._last = line
+            self._asked.on_usage(self._usage(line))
         return deltas
 
     def finish(self) -> list[Delta]:

@@ -128,7 +128,9 @@ class EventReader:
             case "response.completed" | "response.incomplete":
                 return self._ended(kind, as_object(event.get("response")))
             case "response.failed":
-                raise error_in_stream(self._failures, as_object(event.get("response")))
+                response = as_object(event.get("response"))
+                self._count(response)
+                raise error_in_stream(self._failures, response)
             case "response.cancelled":
                 raise ProviderStreamBroken("the provider cancelled the answer")
             case "error":
@@ -152,8 +154,7 @@ class EventReader:
 
     def _ended(self, kind: str, response: JsonObject) -> list[Delta]:
         self._model = response.get("model")
-        if response.get("usage"):
-            self._usage = _usage(as_object(response["usage"]))
+        self._count(response)
         deltas = [] if self._sent or self._calls else self._unstreamed(response.get("output"))
         if kind == "response.completed":
             self._reason = "tool_calls" if self._calls else "stop"
@@ -161,6 +162,11 @@ class EventReader:
             why = as_object(response.get("incomplete_details")).get("reason")
             self._reason = "content_filter" if why == "content_filter" else "length"
         return deltas
+
+    def _count(self, response: JsonObject) -> None:
+        if response.get("usage"):
+            self._usage = _usage(as_object(response["usage"]))
+            self._asked.on_usage(self._usage)
 
     def _unstreamed(self, output: Any) -> list[Delta]:
         items = enumerate(output if isinstance(output, list) else [])

@@ -86,6 +86,7 @@ class ChunkReader:
         usage = chunk.get("usage") or as_object(chunk.get("x_groq")).get("usage") or choice.get("usage")
         if usage:
             self._usage = _usage(usage)
+            self._asked.on_usage(self._usage)
         return self._choice(choice) if choice else []
 
     def finish(self) -> list[Delta]:
