@@ -4,6 +4,7 @@
     ├── InvalidRequest            400  the client must change the request
     │   ├── PreviousResponseNotFound  400
     │   ├── ContextLengthExceeded 400
+    │   ├── ContextTooLarge       400  what the request resolves to is larger than this server takes
     │   ├── RequestTooLarge       413
     │   ├── RequestTimeout        408  the body came too slowly
     │   └── ProviderKeyMissing    400  neither the request nor the configuration has a key for the provider
@@ -72,6 +73,10 @@ class PreviousResponseNotFound(InvalidRequest):
 
 class ContextLengthExceeded(InvalidRequest):
     code = "context_length_exceeded"
+
+
+class ContextTooLarge(InvalidRequest):
+    code = "context_too_large"
 
 
 class RequestTooLarge(InvalidRequest):

@@ -167,7 +167,8 @@ class StartResponse(Payload):
     `admitted` is given back to the API key's limits at the end.
     `secrets` are the headers and tokens of the request's MCP servers by label, sealed. `decisions` are the approvals
     that the request brings. `deadline_seconds` counts from the start. `remembered` belongs to a `previous_response_id`
-    that is stored nowhere.
+    that is stored nowhere. `earlier_bytes` is how long the stored responses are that this one continues, as JSON; None
+    in starts of earlier versions.
     """
 
     response_id: str
@@ -191,6 +192,7 @@ class StartResponse(Payload):
     max_turns: int = 100
     deadline_seconds: float | None = None
     remembered: Remembered | None = None
+    earlier_bytes: int | None = None
     carried: Carried | None = None
 
     @field_serializer("request")

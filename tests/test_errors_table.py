@@ -40,6 +40,7 @@ TESTS: dict[str, str] = {
     "approval_already_answered": "test_approvals.test_a_live_answer_is_the_last_word_even_after_a_flush",
     "approval_not_found": "test_mcp.test_an_approval_for_nothing_is_refused",
     "conflict": "test_errors_table.test_errors_that_a_race_alone_can_cause_have_their_body",
+    "context_too_large": "api.test_context_bounds.test_a_chain_has_a_bound_and_a_shorter_one_still_goes_on",
     "context_length_exceeded": "test_truncation.test_auto_drops_the_oldest_turns_and_disabled_refuses",
     "conversation_busy": "test_conversations.test_of_two_at_once_one_is_told_to_wait_and_the_order_is_right",
     "conversation_full": "test_conversations.test_a_full_conversation_takes_no_turn_until_an_item_is_deleted",
@@ -195,7 +196,7 @@ def test_every_row_is_of_a_status_that_its_sdk_class_stands_for() -> None:
 
 @pytest.mark.parametrize("code", sorted(TESTS))
 def test_a_row_has_a_test_that_names_its_code(code: str) -> None:
-    module, _, name = TESTS[code].partition(".")
+    module, _, name = TESTS[code].rpartition(".")
     found = importlib.import_module(f"tests.{module}")
     assert hasattr(found, name), f"{TESTS[code]} is not there"
     # By its name, or by the constant that has it.

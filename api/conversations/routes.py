@@ -17,8 +17,9 @@ from api.body import read_body
 from api.compactions import check_compactions
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.conversations.turns import free_turn
+from api.lookup import OwnedRecords
 from api.paging import page_limit
-from api.references import resolved_items
+from api.references import References
 from open_responses.conversation import check_added_calls
 from open_responses.conversations import (
     AddItems,
@@ -65,8 +66,9 @@ class CreateItems(Settings):
 async def create_conversation(request: Request) -> Response:
     """A conversation, empty or with up to 20 items."""
     state, tenant = state_of(request), tenant_of(request)
-    given = _read(CreateConversation, await _body(request, state))
-    items = await _new_items(state, tenant, given.items or [])
+    raw = await read_body(request, state.settings.max_body_bytes)
+    given = _read(CreateConversation, _object(raw))
+    items = await _new_items(state, tenant, given.items or [], len(raw))
     opened = ConversationState(
         conversation_id=new_id("conv_"),
         tenant=tenant,
@@ -99,7 +101,7 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
 async def update_conversation(request: Request, conversation_id: str) -> Response:
     """Other metadata, in place of all that was there."""
     state, tenant = state_of(request), tenant_of(request)
-    given = _read(UpdateConversation, await _body(request, state))
+    given = _read(UpdateConversation, _object(await read_body(request, state.settings.max_body_bytes)))
     found = await owned_conversation(state, tenant, conversation_id)
     await found.change("set_metadata", SetMetadata(metadata=given.metadata or {}))
     return _json((await found.summary()).resource())
@@ -131,9 +133,10 @@ async def create_items(request: Request, conversation_id: str) -> Response:
     """Items at the end, up to 20. While a response has the turn, it is a 409."""
     state, tenant = state_of(request), tenant_of(request)
     _includes(request)
-    given = _read(CreateItems, await _body(request, state))
+    raw = await read_body(request, state.settings.max_body_bytes)
+    given = _read(CreateItems, _object(raw))
     found = await owned_conversation(state, tenant, conversation_id)
-    items = await _new_items(state, tenant, given.items)
+    items = await _new_items(state, tenant, given.items, len(raw))
     await _add(state, found, AddItems(items=items))
     return _list(items)
 
@@ -163,9 +166,10 @@ async def _add(state: AppState, conversation: OwnedConversation, call: AddItems)
         await conversation.change("add_items", call)
 
 
-async def _new_items(state: AppState, tenant: str, given: list[InputItem]) -> list[JsonObject]:
-    """As they are kept: references resolved, each with an id."""
-    items = await resolved_items(state, tenant, given, path="items")
+async def _new_items(state: AppState, tenant: str, given: list[InputItem], size: int) -> list[JsonObject]:
+    """As they are kept: references resolved, each with an id. `size` is that of the request, in bytes."""
+    references = References(OwnedRecords(state, tenant), size=size, limit=state.settings.max_body_bytes)
+    items = await references.resolved_items(given, path="items")
     check_compactions(items, state.sealer, tenant, path="items")
     dumped = [item.model_dump(mode="json", exclude_unset=True) for item in items]
     kept = [new_entry_item(item, new_id(prefix_of(item.get("type") or "message"))) for item in dumped]
@@ -177,8 +181,7 @@ async def _new_items(state: AppState, tenant: str, given: list[InputItem]) -> li
     return kept
 
 
-async def _body(request: Request, state: AppState) -> JsonObject:
-    raw = await read_body(request, state.settings.max_body_bytes)
+def _object(raw: bytes) -> JsonObject:
     return read_json_object(raw) if raw else {}
 
 

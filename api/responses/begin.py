@@ -20,25 +20,24 @@ from api.app_state import AppState
 from api.auth import Caller
 from api.conversations.turns import ReadConversation, conversation_for_turn, give_back_turn
 from api.idempotency import AlreadyBegun, IdempotencyKey
-from api.lookup import owned_record
-from api.references import resolved
+from api.lookup import OwnedRecords
+from api.references import References
+from api.responses.context import check_context, earlier_of
 from api.responses.decisions import hold, let_go
 from api.responses.held import HeldResponse
 from api.responses.plan import plan
 from api.streaming.follower import Follower
-from open_responses.conversation import check_calls_are_answered
-from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound, Unavailable
+from open_responses.errors import Unavailable
 from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
 from open_responses.io.temporal import TemporalAway, TemporalDown
-from open_responses.payloads import TASK_QUEUE, Remembered, StartResponse
+from open_responses.payloads import TASK_QUEUE, StartResponse
 from open_responses.requests import CreateResponse
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger(__name__)
 
 _AGAIN_SECONDS = 5.0
-_CLOSING_SECONDS = 0.5
 
 
 class StartUnknown(Unavailable):
@@ -63,11 +62,13 @@ async def prepare(
     key: IdempotencyKey | None = None,
     held: HeldResponse | None = None,
     *,
+    size: int,
     is_compaction: bool = False,
 ) -> Prepared:
     """Raises what the request is to be refused with. After it, `begin` or `follow` has to come at once.
 
-    `held` is the response that it continues, where a connection's memory alone has it.
+    `held` is the response that it continues, where a connection's memory alone has it. `size` is that of the request,
+    in bytes as it came.
     """
     check_scopes(state.settings.config, caller.key, asked)
     overload = await state.backlog.overload()
@@ -75,35 +76,22 @@ async def prepare(
         raise overload.error
     conversation = await conversation_for_turn(state, caller.tenant, asked, key)
     shown = conversation.items if conversation is not None else ()
-    asked = await resolved(state, caller.tenant, asked, shown)
-    ancestors, remembered = await _before(state, caller.tenant, asked, conversation, held)
-    start = await plan(state, caller.tenant, asked, provider_key, key, shown, is_compaction=is_compaction)
-    if remembered is not None:
-        start = start.model_copy(update={"remembered": remembered})
+    records = OwnedRecords(state, caller.tenant)
+    references = References(records, size=size, limit=state.settings.max_body_bytes, conversation=shown)
+    asked = await references.resolved(asked)
+    earlier = await earlier_of(state, records, asked, conversation, held)
+    check_context(state, earlier, references.size, asked)
+    start = await plan(state, caller.tenant, asked, records, provider_key, key, shown, is_compaction=is_compaction)
+    start = start.model_copy(update={"earlier_bytes": earlier.stored_bytes})
+    if earlier.remembered is not None:
+        start = start.model_copy(update={"remembered": earlier.remembered})
     start = await state.admission.admit(caller.key, caller.headers, start, overload)
     try:
         await hold(state, start.response_id, start.decisions)
     except BaseException:
         await state.admission.withdraw(start)
         raise
-    return Prepared(start, ancestors, conversation)
-
-
-async def _before(
-    state: AppState,
-    tenant: str,
-    asked: CreateResponse,
-    conversation: ReadConversation | None,
-    held: HeldResponse | None,
-) -> tuple[tuple[str, ...], Remembered | None]:
-    """What came before the request: stored responses, and what its start has to carry. Raises InvalidRequest for calls
-    that it leaves without an answer."""
-    if conversation is not None:
-        conversation.check_continues(asked)
-        return (), conversation.remembered
-    if held is not None:
-        return held.ancestors_for(asked), held.remembered
-    return await ancestors_of(state, tenant, asked), None
+    return Prepared(start, earlier.ancestors, conversation)
 
 
 async def follow(state: AppState, prepared: Prepared, *, only_end: bool = False) -> AsyncGenerator[bytes | None, None]:
@@ -248,36 +236,3 @@ async def cancel(state: AppState, response_id: str) -> None:
     except RPCError as error:
         if error.status != RPCStatusCode.NOT_FOUND:
             raise
-
-
-async def _is_closing(state: AppState, response_id: str) -> bool:
-    with contextlib.suppress(RPCError):
-        return (await state.records.progress(response_id)).status != "in_progress"
-    return False
-
-
-async def ancestors_of(state: AppState, tenant: str, asked: CreateResponse) -> tuple[str, ...]:
-    """The chain behind `previous_response_id`. An unknown id is an error, never ignored (REQ-1)."""
-    previous = asked.previous_response_id
-    if previous is None:
-        check_calls_are_answered(asked.input_items(), ())
-        return ()
-    try:
-        record = await owned_record(state, tenant, previous)
-    except NotFound:
-        raise PreviousResponseNotFound(
-            f"Previous response with id {previous!r} not found.", param="previous_response_id"
-        ) from None
-    if record.response is None and await _is_closing(state, previous):
-        # Its client has the answer already; the workflow has a millisecond to go, and Redis has lost the rest.
-        await asyncio.sleep(_CLOSING_SECONDS)
-        record = await owned_record(state, tenant, previous)
-    if record.response is None:
-        raise InvalidRequest(
-            f"Response {previous!r} is still in progress; wait for its end to continue it.",
-            param="previous_response_id",
-            code="previous_response_in_progress",
-        )
-    own = frozenset(tool.name for tool in record.start.hosted)
-    check_calls_are_answered(asked.input_items(), record.output, own=own)
-    return (*record.ancestors, previous)

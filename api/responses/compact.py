@@ -29,10 +29,11 @@ router = APIRouter()
 async def compact(request: Request) -> Response:
     """A `response.compaction`: send its output as the input of a new chain. Durable as any response, and not stored."""
     state, caller = state_of(request), caller_of(request)
-    body = read_json_object(await read_body(request, state.settings.max_body_bytes))
+    raw = await read_body(request, state.settings.max_body_bytes)
+    body = read_json_object(raw)
     provider_key = take_provider_key(body, request.headers)
     asked = parse_compact_request(body)
-    prepared = await prepare(state, caller, asked.as_response(), provider_key, is_compaction=True)
+    prepared = await prepare(state, caller, asked.as_response(), provider_key, size=len(raw), is_compaction=True)
     last = None
     following = follow(state, prepared, only_end=True)
     async with contextlib.aclosing(cancelling(state, prepared.start, following)) as events:

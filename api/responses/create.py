@@ -30,7 +30,8 @@ router = APIRouter()
 async def create_response(request: Request) -> Response:
     """Create a response: JSON, or a stream of events when `stream` is true."""
     state, caller = state_of(request), caller_of(request)
-    body = read_json_object(await read_body(request, state.settings.max_body_bytes))
+    raw = await read_body(request, state.settings.max_body_bytes)
+    body = read_json_object(raw)
     provider_key = take_provider_key(body, request.headers)
     key = idempotency_key(caller.tenant, request.headers, body)
     asked = validate_create_response(body)
@@ -41,7 +42,7 @@ async def create_response(request: Request) -> Response:
             return await _again(request, state, record, asked)
         await state.store.retract(record.start.response_id)
     try:
-        prepared = await prepare(state, caller, asked, provider_key, key)
+        prepared = await prepare(state, caller, asked, provider_key, key, size=len(raw))
         return await _first(request, state, prepared)
     except AlreadyBegun:
         record = await earlier(state, caller.tenant, key) if key is not None else None

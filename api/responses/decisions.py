@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterable, Sequence, Set
 
 from api.app_state import AppState
-from api.lookup import owned_record
+from api.lookup import OwnedRecords
 from open_responses.config import Config
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from open_responses.io.approvals import holder_of
@@ -39,7 +39,7 @@ _HOLD_SECONDS = 60
 
 
 async def decisions_of(
-    state: AppState, tenant: str, asked: CreateResponse, conversation: Sequence[JsonObject] = ()
+    state: AppState, records: OwnedRecords, asked: CreateResponse, conversation: Sequence[JsonObject] = ()
 ) -> list[Decision]:
     """The stored calls that the input's approvals speak of. `conversation` are the items of the one that it names.
 
@@ -60,7 +60,7 @@ async def decisions_of(
         param = f"input[{index}].approval_request_id"
         if any(d.approval_request_id == item.approval_request_id for d in decisions):
             raise InvalidRequest("This approval is answered twice.", param=param, code="invalid_value")
-        decisions.append(await _decision(state, tenant, asked, shown, item, param))
+        decisions.append(await _decision(state.settings.config, records, asked, shown, item, param))
     return decisions
 
 
@@ -72,15 +72,20 @@ def _settles(item: InputItem) -> str | None:
 
 
 async def _decision(
-    state: AppState, tenant: str, asked: CreateResponse, shown: Set[str], answer: McpApprovalResponse, param: str
+    config: Config,
+    records: OwnedRecords,
+    asked: CreateResponse,
+    shown: Set[str],
+    answer: McpApprovalResponse,
+    param: str,
 ) -> Decision:
-    asking, stored = await _stored_request(state, tenant, asked, shown, answer, param)
+    asking, stored = await _stored_request(records, asked, shown, answer, param)
     if any(item.get("approval_request_id") == stored["id"] for item in asking.output):
         # Answered while the response ran, yes or no.
         raise _taken(stored["id"])
     if answer.approve:
-        _check_tool_is_there(state.settings.config, asked, asking, stored, param)
-        await _check_is_allowed(state, asked, asking, stored, param)
+        _check_tool_is_there(config, asked, asking, stored, param)
+        await _check_is_allowed(records, asked, asking, stored, param)
     return Decision(
         approval_request_id=stored["id"],
         server_label=stored["server_label"],
@@ -92,7 +97,7 @@ async def _decision(
 
 
 async def _stored_request(
-    state: AppState, tenant: str, asked: CreateResponse, shown: Set[str], answer: McpApprovalResponse, param: str
+    records: OwnedRecords, asked: CreateResponse, shown: Set[str], answer: McpApprovalResponse, param: str
 ) -> tuple[Record, JsonObject]:
     """The response that asked, and its request."""
     unknown = InvalidRequest(
@@ -101,17 +106,17 @@ async def _stored_request(
         code="approval_not_found",
     )
     try:
-        asking = await owned_record(state, tenant, response_of_approval(answer.approval_request_id))
+        asking = await records.get(response_of_approval(answer.approval_request_id), param)
     except NotFound:
         raise unknown from None
     stored = next((item for item in asking.output if item["id"] == answer.approval_request_id), None)
-    if stored is None or not await _is_of_this_conversation(state, tenant, asked, shown, asking, answer):
+    if stored is None or not await _is_of_this_conversation(records, asked, shown, asking, answer):
         raise unknown
     return asking, stored
 
 
 async def _is_of_this_conversation(
-    state: AppState, tenant: str, asked: CreateResponse, shown: Set[str], asking: Record, answer: McpApprovalResponse
+    records: OwnedRecords, asked: CreateResponse, shown: Set[str], asking: Record, answer: McpApprovalResponse
 ) -> bool:
     if answer.approval_request_id in shown:
         return True
@@ -121,7 +126,7 @@ async def _is_of_this_conversation(
     if previous == asking.start.response_id:
         return True
     try:
-        record = await owned_record(state, tenant, previous)
+        record = await records.get(previous, "previous_response_id")
     except NotFound:
         return False
     return asking.start.response_id in record.ancestors
@@ -162,14 +167,14 @@ def _server(asked: CreateResponse, label: str) -> McpTool | None:
 
 
 async def _check_is_allowed(
-    state: AppState, asked: CreateResponse, asking: Record, stored: JsonObject, param: str
+    records: OwnedRecords, asked: CreateResponse, asking: Record, stored: JsonObject, param: str
 ) -> None:
     """An approval does not reach beyond what the request that brings it allows (REQ-2)."""
     label, name = stored["server_label"], stored["name"]
     allowed = choice_allows(asked.tool_choice, label, name)
     server = _server(asked, label)
     if allowed and server is not None and server.allowed_tools is not None:
-        read_only = is_read_only(await _listed(state, asked.input_items(), asking, label), name)
+        read_only = is_read_only(await _listed(records, asked.input_items(), asking, label, param), name)
         allowed = server.offers(name, read_only=read_only)
     if not allowed:
         raise InvalidRequest(
@@ -179,18 +184,25 @@ async def _check_is_allowed(
         )
 
 
-async def _listed(state: AppState, given: Sequence[InputItem], asking: Record, label: str) -> Sequence[JsonObject]:
+async def _listed(
+    records: OwnedRecords, given: Sequence[InputItem], asking: Record, label: str, param: str
+) -> Sequence[JsonObject]:
     """The server's tools as the model was told of them."""
     for shown in reversed(given):
         if isinstance(shown, McpTools) and shown.server_label == label:
             return shown.tools
-    ancestors = await state.records.load_all(asking.ancestors)
-    for record in (asking, *reversed(ancestors)):
-        for item in reversed(record.output if record is not None else []):
-            if item["type"] == "mcp_list_tools" and item["server_label"] == label:
-                tools: list[JsonObject] = item["tools"]
-                return tools
+    if (tools := _listed_in(asking, label)) is not None:
+        return tools
+    async for record in records.behind(asking, param):
+        if (tools := _listed_in(record, label)) is not None:
+            return tools
     return ()
+
+
+def _listed_in(record: Record, label: str) -> list[JsonObject] | None:
+    found = (i for i in reversed(record.output) if i["type"] == "mcp_list_tools" and i["server_label"] == label)
+    item = next(found, None)
+    return None if item is None else item["tools"]
 
 
 def check_approvals_can_be_given(config: Config, asked: CreateResponse) -> None:

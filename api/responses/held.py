@@ -20,7 +20,8 @@ class HeldResponse:
     """A response that only its connection has, and what came before it.
 
     `ancestors` are the stored responses at the chain's beginning, oldest first; `turns` came after them, this response
-    last. `own` are the functions that the server ran in it. `size` is that of the turns, in bytes of JSON.
+    last. `own` are the functions that the server ran in it. `size` is that of the turns, in bytes of JSON, and
+    `stored_bytes` that of the ancestors.
     """
 
     response_id: str
@@ -28,6 +29,7 @@ class HeldResponse:
     turns: tuple[RememberedTurn, ...]
     own: frozenset[str]
     size: int
+    stored_bytes: int = 0
     is_warm_up: bool = False
     is_checked: bool = False
 
@@ -77,5 +79,6 @@ def held_after(
         turns=(*earlier, turn),
         own=frozenset(tool.name for tool in start.hosted),
         size=size_before + len(turn.model_dump_json()),
+        stored_bytes=start.earlier_bytes or 0,
         is_warm_up=is_warm_up,
     )

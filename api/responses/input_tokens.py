@@ -12,8 +12,9 @@ from api.app_state import state_of
 from api.auth import caller_of
 from api.body import read_body
 from api.conversations.turns import read_conversation
-from api.references import resolved
-from api.responses.begin import ancestors_of
+from api.lookup import OwnedRecords
+from api.references import References
+from api.responses.context import check_context, earlier_of
 from api.responses.routing import route_of, take_provider_key
 from open_responses.io.chains import Chains, remembered_items
 from open_responses.items import InputItem
@@ -33,20 +34,21 @@ async def count_input_tokens(request: Request) -> JSONResponse:
     All is optional, as OpenAI has it: without a model none is looked up, and without input the rest is counted.
     """
     state, caller = state_of(request), caller_of(request)
-    body = read_json_object(await read_body(request, state.settings.max_body_bytes))
+    raw = await read_body(request, state.settings.max_body_bytes)
+    body = read_json_object(raw)
     take_provider_key(body, request.headers)
     given = {name: value for name, value in body.items() if value is not None}
     asked = validate_create_response({"model": _ANY_MODEL, "input": "", **given})
     if "model" in given:
         route_of(state.settings.config, asked.model)
     conversation = await read_conversation(state, caller.tenant, asked)
-    if conversation is not None:
-        asked = await resolved(state, caller.tenant, asked, conversation.items)
-        conversation.check_continues(asked)
-        earlier = remembered_items(conversation.remembered)
-    else:
-        asked = await resolved(state, caller.tenant, asked)
-        earlier = await Chains(state.records).items(await ancestors_of(state, caller.tenant, asked))
+    records = OwnedRecords(state, caller.tenant)
+    shown = conversation.items if conversation is not None else ()
+    references = References(records, size=len(raw), limit=state.settings.max_body_bytes, conversation=shown)
+    asked = await references.resolved(asked)
+    before = await earlier_of(state, records, asked, conversation)
+    check_context(state, before, references.size, asked)
+    earlier = await Chains(state.records).items(before.ancestors) + remembered_items(before.remembered)
     items = earlier + (asked.input_items() if "input" in given else [])
     # Counting a long text takes a while, and this process serves others.
     tokens = await asyncio.to_thread(_count, items, asked)

@@ -12,6 +12,7 @@ import orjson
 from api.app_state import AppState
 from api.compactions import check_compactions
 from api.idempotency import IdempotencyKey
+from api.lookup import OwnedRecords
 from api.responses.decisions import check_approvals_can_be_given, decisions_of
 from api.responses.routing import targets_of
 from open_responses.addresses import is_forbidden_host
@@ -33,6 +34,7 @@ async def plan(
     state: AppState,
     tenant: str,
     asked: CreateResponse,
+    records: OwnedRecords,
     provider_key: str | None = None,
     key: IdempotencyKey | None = None,
     conversation: Sequence[JsonObject] = (),
@@ -42,7 +44,8 @@ async def plan(
     """Raises ModelNotFound, since there is no silent default model, InvalidRequest for what its provider cannot take
     and for tools that cannot be had, and ContextLengthExceeded for an input that no window takes.
 
-    `provider_key` is the request's own key for the provider, `conversation` are the items of the one that it names.
+    `records` are the responses that it names, `provider_key` is its own key for the provider, `conversation` are the
+    items of the one that it names.
     """
     config, settings = state.settings.config, state.settings
     first, *fallbacks = targets_of(config, asked, provider_key, os.environ)
@@ -54,7 +57,7 @@ async def plan(
     check_approvals_can_be_given(config, asked)
     window = settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds
     check_compactions(asked.input_items(), state.sealer, tenant)
-    decisions = await decisions_of(state, tenant, asked, conversation)
+    decisions = await decisions_of(state, records, asked, conversation)
     stripped, secrets = _sealed(asked, state.sealer, response_id)
     return StartResponse(
         response_id=response_id,

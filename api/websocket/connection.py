@@ -170,7 +170,7 @@ class Connection:
         asked = validate_create_response(body)
         if not generates:
             _check_warm_up(asked)
-        prepared = await prepare(self._state, self._caller, asked, provider_key, held=held)
+        prepared = await prepare(self._state, self._caller, asked, provider_key, held=held, size=size)
         response, has_failed = await (self._stream(prepared) if generates else self._warm_up(prepared))
         if not has_failed:
             self._remember(prepared, response, held, is_warm_up=not generates)

@@ -6,6 +6,7 @@ taken from memory only while the store still has the response, so that one that 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from open_responses.payloads import Remembered, StartResponse
 # Over all chains. Each object of its JSON is about 1.5 kB of Python's beside its text.
 _REMEMBERED_BYTES = 64 * 2**20
 _OBJECT_BYTES = 1500
+_LARGE_BYTES = 256 * 1024
 # A tombstone lasts longer: what was deleted, and then written anew under the same idempotency key, is read anew.
 _REMEMBERED_SECONDS = 3600.0
 
@@ -61,6 +63,9 @@ class Chains:
             if record is None:
                 raise PreviousResponseNotFound(f"response {one}, earlier in the chain, is gone")
             known[one] = _said(record)
+            if record.size > _LARGE_BYTES:
+                # All that this process streams waits meanwhile.
+                await asyncio.sleep(0)
         self._remember(known, ancestors)
         return [item for one in ancestors for item in known[one].items]
 

@@ -10,9 +10,11 @@ import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from open_responses.ids import new_id
 from open_responses.io.large_payloads import ERASED
 from open_responses.io.redis import RedisDown
-from open_responses.io.store import Deleted, Record, ResponseStore
+from open_responses.io.store import Deleted, Foreign, Record, ResponseStore, TooLong
+from open_responses.io.temporal import TENANT
 from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartResponse
 
 log = structlog.get_logger(__name__)
@@ -29,6 +31,37 @@ class Records:
 
     async def load(self, response_id: str) -> Record | None:
         return (await self._load([response_id], with_ancestors=True))[0]
+
+    async def owned(self, response_id: str, tenant: str, *, most_bytes: int | None = None) -> Record | TooLong | None:
+        """The record, if it is this tenant's. One of another tenant takes as long as one that nobody has: its owner is
+        looked at alone, in Redis and in Temporal, and Temporal is asked in each case."""
+        try:
+            found = await self.store.owned(response_id, tenant, most_bytes=most_bytes)
+        except RedisDown:
+            found = None
+        if isinstance(found, Foreign):
+            await self._tenant(new_id("resp_"))
+            return None
+        if found is None:
+            return await self._from_temporal(response_id) if await self._tenant(response_id) == tenant else None
+        return found
+
+    async def size(self, response_ids: Sequence[str]) -> int:
+        """How many bytes these records are together; those that only Temporal has count as none."""
+        try:
+            return await self.store.size(response_ids)
+        except RedisDown:
+            return 0
+
+    async def _tenant(self, response_id: str) -> str | None:
+        """Whose workflow it is, from its search attributes. None where there is none."""
+        try:
+            found = await self._temporal.get_workflow_handle(response_id).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        return found.typed_search_attributes.get(TENANT)
 
     async def settled(self, record: Record) -> Record:
         """The record, with the response that the store has not: its workflow may have ended without Redis, or just

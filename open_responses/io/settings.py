@@ -51,6 +51,11 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = 64 * 1024 * 1024
     """Images are sent inline: three of 20 MB, in base64, are refused; one is not."""
+
+    max_context_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
+    """All that a response resolves to, as JSON: the stored responses or the conversation that it continues, and its
+    input with what it refers to. That is some thirty million tokens of text, or two of the largest bodies."""
+
     allow_open: bool = False
     """Without API keys, answer those who come from other machines as well."""
 

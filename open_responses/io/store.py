@@ -36,11 +36,16 @@ class Record:
     def of(cls, start: StartResponse, ancestors: tuple[str, ...], response: bytes | None) -> Record:
         return cls(_encode(start), ancestors, response)
 
+    @property
+    def size(self) -> int:
+        """In bytes of JSON."""
+        return len(self.written) + len(self.response or b"")
+
     @cached_property
     def start(self) -> StartResponse:
         return StartResponse.model_validate_json(self.written)
 
-    @property
+    @cached_property
     def output(self) -> list[JsonObject]:
         if self.response is None:
             return []
@@ -53,11 +58,25 @@ class Deleted:
     """A tombstone: do not look further."""
 
 
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Another tenant's, or a tombstone, which may be: do not look further."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """A record with more bytes than were wanted; it was not read."""
+
+    size: int
+
+
 _TOMBSTONE_SECONDS = 24 * 3600
 _ERASURE_NOTED_SECONDS = 3600
 _FENCE_SECONDS = 3600
 _NOBODY_MAY_WRITE = 2**53 - 1
 _MISSING = script("missing")
+_OWNED = script("owned")
+_SIZES = script("sizes")
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -90,6 +109,7 @@ class ResponseStore:
         pipe = self._redis.pipeline(transaction=True)
         pipe.hexists(key, "deleted")
         pipe.hsetnx(key, "start", _encode(start))
+        pipe.hsetnx(key, "tenant", start.tenant)
         pipe.hsetnx(key, "ancestors", ",".join(ancestors))
         pipe.expire(key, self._ttl)
         pipe.zadd(keys.OPEN, {start.response_id: start.created_at})
@@ -115,6 +135,38 @@ class ResponseStore:
             pipe.hmget(keys.record(response_id), fields)
         return [_decode(*reply) for reply in await pipe.execute()]
 
+    async def owned(
+        self, response_id: str, tenant: str, *, most_bytes: int | None = None
+    ) -> Record | Foreign | TooLong | None:
+        """The record, if it is this tenant's and no longer than that. One round trip, which takes as long for a record
+        of another tenant as for none. `most_bytes` does not hold for records of earlier versions."""
+        key = keys.record(response_id)
+        what, *found = await self._redis.eval(
+            _OWNED, 1, key, tenant, max(1, most_bytes) if most_bytes is not None else 0
+        )
+        if what == b"none":
+            return None
+        if what in (b"deleted", b"foreign"):
+            return Foreign()
+        size, *fields = found
+        if what == b"large":
+            return TooLong(size)
+        record = _decode(None, *fields)
+        if what == b"found":
+            assert isinstance(record, Record)
+            return record
+        # Written by an earlier version: from now on its owner is known without reading it.
+        assert isinstance(record, Record)
+        await self._redis.hset(key, "tenant", record.start.tenant)
+        return record if record.start.tenant == tenant else Foreign()
+
+    async def size(self, response_ids: Sequence[str]) -> int:
+        """How many bytes these records are together, without reading them. Those that are not there count as none."""
+        if not response_ids:
+            return 0
+        found: int = await self._redis.eval(_SIZES, 0, ",".join(map(keys.record, response_ids)))
+        return found
+
     async def missing(self, response_ids: Sequence[str]) -> set[str]:
         """Those of these that are not in the store: deleted, or lost."""
         if not response_ids:
@@ -132,6 +184,7 @@ class ResponseStore:
             pipe.delete(key)
         else:
             pipe.hset(key, mapping={"start": _encode(start), "response": response, "trace": orjson.dumps(trace)})
+            pipe.hset(key, "tenant", start.tenant)
             pipe.expire(key, self._ttl)
         pipe.zrem(keys.OPEN, response_id)
         if start.admitted is not None:
@@ -148,7 +201,11 @@ class ResponseStore:
 
     async def restore(self, start: StartResponse, ancestors: Sequence[str], finished: FinishedResponse | None) -> None:
         """Put back what Redis lost and Temporal still has."""
-        mapping: dict[str, bytes | str] = {"start": _encode(start), "ancestors": ",".join(ancestors)}
+        mapping: dict[str, bytes | str] = {
+            "start": _encode(start),
+            "tenant": start.tenant,
+            "ancestors": ",".join(ancestors),
+        }
         if finished is not None:
             mapping |= {"response": orjson.dumps(finished.response), "trace": orjson.dumps(finished.trace)}
         key = keys.record(start.response_id)
