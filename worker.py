@@ -39,11 +39,12 @@ from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
 from open_responses.io.breaker import Breaker
 from open_responses.io.counters import RedisCounters
+from open_responses.io.dead_worker_detector import DeadWorkerDetector
 from open_responses.io.erasure import Eraser
 from open_responses.io.event_log import Appender
 from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.large_payloads import response_keys, sweep_daily
-from open_responses.io.leases import Lease, Reaper
+from open_responses.io.leases import Lease
 from open_responses.io.logs import configure_logs
 from open_responses.io.model_lists import ModelLists
 from open_responses.io.records import Records
@@ -80,7 +81,7 @@ async def main() -> None:
     contexts = Contexts(redis, records)
     handover = Handover(temporal, redis)
     eraser = _eraser(settings, store, temporal)
-    reaper = Reaper(redis, lease, handover.bury, handover.search)
+    detector = DeadWorkerDetector(redis, lease, handover.take_over, handover.find_orphans)
     async with open_http_client() as http:
         providers = build_providers(settings.config, http, os.environ)
         tools, middleware = load_tools(settings.config), load_middleware(settings.config)
@@ -112,20 +113,20 @@ async def main() -> None:
             mcp.call_tool,
         ]
         watch = TemporalWatch(temporal)
-        lease.start()
+        await lease.start()
         chores = [
             asyncio.create_task(watch.run()),
             asyncio.create_task(appender.run()),
-            asyncio.create_task(reaper.run()),
-            asyncio.create_task(listen(redis, running, reaper)),
+            asyncio.create_task(detector.run()),
+            asyncio.create_task(listen(redis, running, detector)),
             asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
             asyncio.create_task(eraser.run()),
             asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
         ]
-        worker = _worker(temporal, settings, activities, watch)
+        worker = _worker(temporal, settings, lease.worker_id, activities, watch)
         serving = asyncio.create_task(worker.run())
         spare_what_is_loaded()
-        log.info("worker_ready", worker=settings.worker_id)
+        log.info("worker_ready", worker=lease.worker_id)
         ends = {serving, asyncio.create_task(stopping.wait()), *chores}
         ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if ended & set(chores):
@@ -145,7 +146,11 @@ async def main() -> None:
 
 
 def _worker(
-    temporal: Client, settings: Settings, activities: Sequence[Callable[..., Any]], watch: TemporalWatch
+    temporal: Client,
+    settings: Settings,
+    worker_id: str,
+    activities: Sequence[Callable[..., Any]],
+    watch: TemporalWatch,
 ) -> Worker:
     return Worker(
         temporal,
@@ -156,7 +161,7 @@ def _worker(
         # The sandbox re-imports the workflow's module for every run; determinism is checked by replay tests instead.
         workflow_runner=UnsandboxedWorkflowRunner(),
         build_id="open-responses-1",
-        identity=settings.worker_id,
+        identity=worker_id,
         max_concurrent_activities=settings.max_concurrent_samples,
         max_concurrent_workflow_tasks=100,
         # A worker that died keeps its workflows' next task this long.

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from temporalio import activity
 from temporalio.service import RPCError
 
+from activities.running import current_activity
 from activities.tool_calls import ToolRunner
 from activities.tools.mcp_client import McpError, McpServer, McpToolDefinition, call_tool, list_tools
 from open_responses.config import Config, McpServerConfig
@@ -61,6 +62,8 @@ class McpActivities:
     @activity.defn(name=LIST_MCP_TOOLS)
     async def list_tools(self, call: McpListInput) -> McpListResult:
         """The server's tools: those that the context shows, those of the cache, or the server's own answer."""
+        named = current_activity()
+        self.runner.lease.began(named)
         try:
             record = await self._record(call.response_id)
             if await self._is_known(record, call.server_label):
@@ -70,6 +73,8 @@ class McpActivities:
         except (McpError, ToolError) as error:
             log.info("mcp_list_failed", response_id=call.response_id, label=call.server_label, reason=str(error))
             return McpListResult(outcome="failed", error=str(error))
+        finally:
+            self.runner.lease.ended(named)
 
     @activity.defn(name=CALL_MCP_TOOL)
     async def call_tool(self, call: McpCallInput) -> ToolResult:

@@ -5,7 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
+from temporalio import activity
+
+from open_responses.io.leases import Running
+
 Stop = Literal["cancelled", "handed_over"]
+
+
+def current_activity() -> Running:
+    """This activity, as the worker's lease lists it."""
+    info = activity.info()
+    return Running(
+        info.workflow_id or "",
+        info.workflow_run_id or "",
+        info.activity_id,
+        kind=info.activity_type,
+        attempt=info.attempt,
+        task_token=info.task_token,
+    )
 
 
 class RunningWork:

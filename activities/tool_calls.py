@@ -22,10 +22,10 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.running import RunningWork, Stop
+from activities.running import RunningWork, Stop, current_activity
 from open_responses.contracts import Halt, Middleware, Tool, ToolContext, ToolError, ToolNext, ToolOutput
 from open_responses.errors import OpenResponsesError
-from open_responses.io.leases import Lease, Running
+from open_responses.io.leases import Lease
 from open_responses.io.temporal import unstick
 from open_responses.json_types import JsonObject
 from open_responses.json_writing import whole_characters
@@ -56,7 +56,7 @@ class ToolRunner:
     async def run(self, given: ToolContextPayload, tool: str, arguments: JsonObject, last: ToolNext) -> ToolResult:
         """The call's result. Raises ApplicationError for what Temporal may try again."""
         info = activity.info()
-        named = Running(info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
+        named = current_activity()
         self.lease.began(named)
         stop = self.running.enter(given.response_id)
         progress = _Progress(self.temporal, given)
@@ -78,7 +78,7 @@ class ToolRunner:
             if stop.done() and stop.result() == "handed_over":
                 # Meanwhile this worker may have had another task of the workflow: it is not to wait for us again.
                 await unstick(self.temporal, given.response_id)
-            return result
+            return result.model_copy(update={"attempts": info.attempt})
         except ToolError as error:
             return ToolResult(outcome="failed", output=_shown(error))
         except Halt as halt:

@@ -327,11 +327,13 @@ class ToolResult(Payload):
     response with the error of code `reason`, whose message is the output.
 
     `lost` and `handed_over`: the worker died or shut down, and the call is to be run again, with the same key.
+    `attempts`: how often the activity began, as Temporal counts; each may have had its effect.
     """
 
     outcome: ToolOutcome
     output: str | list[JsonObject] = ""
     reason: str | None = None
+    attempts: int = 1
 
 
 class ToolProgress(Payload):

@@ -109,6 +109,10 @@ name = "flaky"
 target = "tests.hosted:flaky"
 retry_seconds = 0.05
 [[tools]]
+name = "stumbles"
+target = "tests.hosted:stumbles"
+retry_seconds = 0.05
+[[tools]]
 name = "fails"
 target = "tests.hosted:fails"
 [[tools]]

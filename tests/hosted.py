@@ -47,6 +47,15 @@ async def flaky(context: ToolContext) -> str:
     return f"worked at attempt {context.attempt}"
 
 
+async def stumbles(context: ToolContext) -> str:
+    """Fails twice, then hangs."""
+    _note(f"{context.response_id}.stumbles", str(context.attempt))
+    if context.attempt < 3:
+        raise RuntimeError(f"try {context.attempt} failed")
+    await asyncio.sleep(600)
+    return "never"
+
+
 async def fails(final: bool = True) -> str:
     """Fails."""
     raise ToolError("the moon is in the way") if final else ValueError("no such thing")

@@ -41,10 +41,11 @@ class Stack:
     mcp_url: str = ""
     env: dict[str, str] = field(default_factory=dict)
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str, worker_name: str | None = None) -> None:
+        """`worker_name` is what a worker is called in its environment; a name of its own by default."""
         if name.startswith("worker-"):
             index = int(name.removeprefix("worker-"))
-            self.services[name] = services.worker(index, new_worker_id(index), self.env)
+            self.services[name] = services.worker(index, worker_name or new_worker_id(index), self.env)
         service = self.services[name]
         self.processes[name] = service.start(self.data / "logs")
         assert await services.wait_ready(service, self.processes[name], 60), f"{name} did not start"
@@ -70,12 +71,20 @@ class Stack:
         await client.flushall()
         await client.aclose()
 
+    async def worker_id(self, name: str) -> str | None:
+        """The id under which this worker holds its lease: its name, and a random part. None while it holds none."""
+        prefix = self.services[name].env["OPEN_RESPONSES_WORKER_ID"] + ":"
+        client = aioredis.Redis.from_url(self.redis_url)
+        members = [member.decode() for member in await client.zrange(keys.LEASES, 0, -1)]
+        await client.aclose()
+        return next((member for member in members if member.startswith(prefix)), None)
+
     async def busy_worker(self) -> str:
         """The worker that runs the only sample."""
         client = aioredis.Redis.from_url(self.redis_url)
         try:
-            for name, service in self.services.items():
-                worker_id = service.env.get("OPEN_RESPONSES_WORKER_ID")
+            for name in [name for name in self.services if name.startswith("worker-")]:
+                worker_id = await self.worker_id(name)
                 if worker_id and await client.execute_command("HLEN", keys.running(worker_id)):
                     return name
         finally:

@@ -9,11 +9,9 @@ from dataclasses import replace
 
 import httpx
 import pytest_asyncio
-import redis.asyncio as aioredis
 from openai import AsyncOpenAI
 
 from dev import services
-from open_responses.io import keys
 from tests.stack import Stack, check_whole, events_of, until
 from tests.upstream import Script, Upstream
 
@@ -41,14 +39,11 @@ async def restart_api(stack: Stack) -> None:
 async def restart_worker(stack: Stack, name: str) -> None:
     await services.stop(stack.processes[name], 30)
     await stack.start(name)
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    worker_id = stack.services[name].env["OPEN_RESPONSES_WORKER_ID"]
 
     async def is_there() -> bool:
-        return await redis.zscore(keys.LEASES, worker_id) is not None
+        return await stack.worker_id(name) is not None
 
     await until(is_there)
-    await redis.aclose()
 
 
 async def test_every_process_is_replaced_under_load_and_no_client_sees_an_error(

@@ -81,17 +81,20 @@ class ToolRun:
             return Outcome(_message(error, call), failed=True)
 
     async def _hosted(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
-        """A try whose worker was lost counts: a tool that may run once is not run twice."""
-        for attempt in range(1, tool.max_attempts + 1):
+        """At most `max_attempts` runs in all: Temporal's retries inside each activity, and the activities that follow a
+        lost worker. A run whose worker was lost counts, since it may have had its effect."""
+        runs = 0
+        while runs < tool.max_attempts:
             given = ToolCall(
-                tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, attempt)
+                tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, runs + 1)
             )
-            handle = calls.start_tool(tool, given, tool.max_attempts - attempt + 1)
+            handle = calls.start_tool(tool, given, tool.max_attempts - runs)
             result = await until_stopped(handle, self.is_stopping, in_order=self.start.results_in_order)
             if result is None or result.outcome == "cancelled":
                 return None
             if result.outcome in ("done", "failed", "halted"):
                 return _outcome(result)
+            runs += max(1, result.attempts)
         return Outcome(f"The worker that ran {call.name!r} was lost; the call was not finished.", failed=True)
 
     async def _mcp(self, call: Call, output_index: int) -> Outcome | None:

@@ -11,13 +11,13 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.running import RunningWork, Stop
+from activities.running import RunningWork, Stop, current_activity
 from activities.sampling.stage import TurnParts
 from activities.sampling.takeover import has_ended
 from activities.sampling.turn import Try
 from open_responses.errors import OpenResponsesError
 from open_responses.io.event_log import Fenced
-from open_responses.io.leases import Lease, Running
+from open_responses.io.leases import Lease
 from open_responses.payloads import SAMPLE, SampleInput, SampleResult
 
 _HEARTBEAT_SECONDS = 15.0
@@ -37,7 +37,7 @@ class SampleActivity:
     async def sample(self, call: SampleInput) -> SampleResult:
         """Run the turn to its end, or say how it ended. Raises ApplicationError, for Temporal to retry or not."""
         info = activity.info()
-        named = Running(info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
+        named = current_activity()
         self.lease.began(named)
         stop = self.running.enter(call.response_id)
         beats = asyncio.create_task(_beat())

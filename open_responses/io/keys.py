@@ -6,7 +6,10 @@ A response's keys share a hash tag, so that one script may touch them all on a c
 from __future__ import annotations
 
 LEASES = "or:leases"
-"""Sorted set: worker id -> when it last renewed, in milliseconds of Redis' clock."""
+"""Sorted set: worker id -> when it last renewed, in milliseconds of Redis' clock. 0: its death was
+announced."""
+CLAIMS = "or:claims"
+"""Hash: id of a dead worker -> id of the worker that takes it over. Void where the latter has no living lease."""
 OPEN = "or:open"
 """Sorted set: id of each response that has started and not ended -> when it started, in Unix seconds."""
 CONTROL = "or:control"
@@ -42,7 +45,7 @@ def channel(response_id: str) -> str:
 
 
 def running(worker_id: str) -> str:
-    """Hash: the activities that this worker runs, token -> response id."""
+    """Hash: the activities that this worker runs, `Running.token` -> `Running.details`."""
     return f"or:worker:{worker_id}:running"
 
 

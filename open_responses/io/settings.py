@@ -30,7 +30,10 @@ class Settings(BaseSettings):
     config_path: str = Field(default=DEFAULT_CONFIG, validation_alias="OPEN_RESPONSES_CONFIG")
     redis_url: str = Field(default="redis://127.0.0.1:6380/0", validation_alias="REDIS_URL")
     local_model_url: str | None = None
-    worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", pattern=r"^[^\s:]{1,200}$")
+    """The worker's name in leases, logs and Temporal. Each process adds a random part: after a restart the same name
+    belongs to another worker."""
+
     worker_metrics_port: int = 0
     temporal_ui_url: str = "http://127.0.0.1:8233"
     data_dir: str = ".data"
