@@ -52,8 +52,29 @@ class ResponseWorkflow:
 
     @workflow.run
     async def run(self, start: StartResponse) -> FinishedResponse:
+        """Runs to the response's own end, also when Temporal cancels the workflow ("Request Cancellation" in the UI).
+
+        Temporal's cancellation reaches this task alone. The response runs in a task of its own, so that it is stopped
+        by `end_with`, as by the `cancel` signal, and its closing is never cut off.
+        """
+        responding = asyncio.create_task(self._respond())
+        while not responding.done():
+            try:
+                await workflow.wait([responding])
+            except asyncio.CancelledError:
+                self._state.end_with(Ending(status="cancelled"))
+        finished = responding.result()
+        if finished is None:
+            # Not in the task: a cancellation that comes in the same moment is handed over as well.
+            workflow.continue_as_new(self._state.handed_over())
+        return finished
+
+    async def _respond(self) -> FinishedResponse | None:
+        """The response from here to its end; None when history is so long that a new run has to go on."""
         deadline = self._watch_deadline()
         ending = await self._looped()
+        if ending is None:
+            return None
         if deadline is not None:
             deadline.cancel()
         self._ending = ending
@@ -71,7 +92,7 @@ class ResponseWorkflow:
     async def tool_progress(self, progress: ToolProgress) -> None:
         """A running tool's word, for whoever watches the stream."""
         index, ledger = progress.output_index, self._state.ledger
-        if index < len(ledger.output) and ledger.output[index].get("status") == "in_progress":
+        if 0 <= index < len(ledger.output) and ledger.output[index].get("status") == "in_progress":
             ledger.tell("open_responses:tool_progress", index, message=progress.message)
             await self._publication.publish()
 
@@ -98,7 +119,7 @@ class ResponseWorkflow:
 
     # --- the loop
 
-    async def _looped(self) -> Ending:
+    async def _looped(self) -> Ending | None:
         """The loop's end, whatever happens. Temporal would try a task that raises again for ever, and the client would
         wait as long. Not for what replay finds: that is a deploy to be taken back."""
         try:
@@ -114,14 +135,16 @@ class ResponseWorkflow:
         self._state.stop = ending
         return ending
 
-    async def _loop(self) -> Ending:
+    async def _loop(self) -> Ending | None:
+        """None: a new run goes on from here."""
         if self._is_fresh:
             await Opening(self._state, self._publication, self._calls).run()
         while True:
             ending = self._limit()
             if ending is not None:
                 return ending
-            await self._carry_on_if_long()
+            if await self._is_too_long():
+                return None
             self._state.turn += 1
             try:
                 result = await Turn(self._state, workflow.now()).sample()
@@ -179,12 +202,12 @@ class ResponseWorkflow:
             await workflow.sleep(timedelta(seconds=seconds), summary="deadline")
         self._state.end_with(Ending(status="incomplete", incomplete_reason="deadline_exceeded"))
 
-    async def _carry_on_if_long(self) -> None:
+    async def _is_too_long(self) -> bool:
         """Before history reaches its limits, a new run takes over; the log and its readers do not notice."""
         if self._state.turn == 0 or not workflow.info().is_continue_as_new_suggested():
-            return
+            return False
         await workflow.wait_condition(workflow.all_handlers_finished)
-        workflow.continue_as_new(self._state.handed_over())
+        return True
 
 
 def _as_it_began(step: Step) -> Step:

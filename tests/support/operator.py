@@ -1,0 +1,88 @@
+"""What an operator does in Temporal's UI, through the same gRPC calls, and the responses that it is done to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from temporalio.client import Client, WorkflowHandle
+
+from open_responses.io.payload_codec import DATA_CONVERTER
+from tests.stack import Event, Stack, events_of
+from tests.upstream import Script, Upstream
+
+HOSTED = [{"type": "open_responses:hosted_tools"}]
+
+
+async def console(stack: Stack) -> Client:
+    """A client of Temporal, as the UI and the CLI are."""
+    return await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
+
+
+def turns(upstream: Upstream, prompt: str, first: Script, *rest: Script) -> Script:
+    """The model's answers to this prompt, turn by turn."""
+    first.turns = list(rest)
+    return upstream.says(prompt, first)
+
+
+class Watched:
+    """A streamed response: `events` so far, and `handle` for the operator."""
+
+    def __init__(self, temporal: Client, client: httpx.AsyncClient) -> None:
+        self.events: list[Event] = []
+        self._temporal = temporal
+        self._client = client
+        self._changed = asyncio.Event()
+        self.reading: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        response_id: str = self.events[0]["response"]["id"]
+        return response_id
+
+    @property
+    def handle(self) -> WorkflowHandle[Any, Any]:
+        return self._temporal.get_workflow_handle(self.id)
+
+    async def read(self, body: dict[str, Any]) -> None:
+        async for event in events_of(self._client, body):
+            self.events.append(event)
+            self._changed.set()
+
+    async def until(self, kind: str, count: int = 1, seconds: float = 30) -> None:
+        """Wait for the `count`-th event of this type."""
+        async with asyncio.timeout(seconds):
+            while sum(event["type"] == kind for event in self.events) < count:
+                assert self.reading is not None
+                assert not self.reading.done(), [event["type"] for event in self.events]
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def ended(self, seconds: float = 30) -> dict[str, Any]:
+        """The stream's last response, which `GET` and a replay have as well, to the letter."""
+        assert self.reading is not None
+        await asyncio.wait_for(self.reading, seconds)
+        terminal = ("response.completed", "response.incomplete", "response.failed")
+        assert [e["type"] in terminal for e in self.events] == [False] * (len(self.events) - 1) + [True]
+        assert [e["sequence_number"] for e in self.events] == list(range(len(self.events)))
+        response: dict[str, Any] = self.events[-1]["response"]
+        done = {e["output_index"]: e["item"] for e in self.events if e["type"] == "response.output_item.done"}
+        assert [done[index] for index in sorted(done)] == response["output"]
+        assert (await self._client.get(f"/v1/responses/{self.id}")).json() == response
+        assert [event async for event in events_of(self._client, resume=(self.id, None))] == self.events
+        return response
+
+
+@asynccontextmanager
+async def watched(stack: Stack, client: httpx.AsyncClient, prompt: str, **body: Any) -> AsyncIterator[Watched]:
+    """A response that is streamed while the block runs."""
+    this = Watched(await console(stack), client)
+    this.reading = asyncio.create_task(this.read({"input": prompt, **body}))
+    try:
+        yield this
+    finally:
+        this.reading.cancel()
+        await asyncio.gather(this.reading, return_exceptions=True)
