@@ -45,6 +45,7 @@ from open_responses.io.event_log import Appender
 from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.large_payloads import response_keys, sweep_daily
 from open_responses.io.leases import Lease
+from open_responses.io.limits import Quotas
 from open_responses.io.logs import configure_logs
 from open_responses.io.model_lists import ModelLists
 from open_responses.io.records import Records
@@ -94,6 +95,7 @@ async def main() -> None:
                     contexts=contexts,
                     appender=appender,
                     breaker=Breaker(redis),
+                    quotas=Quotas(redis),
                     providers=providers,
                     adapters={provider.name: provider.adapter for provider in settings.config.providers},
                     definitions=definitions(settings.config, tools),

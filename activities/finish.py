@@ -13,7 +13,7 @@ from open_responses.assembler import Assembler
 from open_responses.fold import TERMINAL_EVENTS, Fold
 from open_responses.io.event_log import Appender, Fenced, Writer, fence
 from open_responses.io.redis import Redis
-from open_responses.io.store import ResponseStore
+from open_responses.io.store import ResponseStore, used_by
 from open_responses.payloads import FINISH, FinishInput, FinishResult, TurnUsage, final_resource, usage_with
 from open_responses.replay import opening_events, terminal_events
 from open_responses.trace import count_events
@@ -35,7 +35,8 @@ class FinishActivity:
         output = [*call.output, *result.items]
         usage = usage_with(call.usage, result.paid)
         response = final_resource(call.start, call.ending, output, usage, call.ended_at)
-        await self.store.finish(call.start, orjson.dumps(response), [*call.trace, *result.trace])
+        used = used_by(response, context_tokens=call.start.context_tokens, was_cut_off=call.cut_off)
+        await self.store.finish(call.start, orjson.dumps(response), [*call.trace, *result.trace], used)
         writer.write(terminal_events(response))
         await writer.flush()
         await self.store.age_log(call.start)

@@ -61,7 +61,8 @@ def create_app(settings: Settings) -> FastAPI:
         hub = LogHub(redis)
         sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
         backlog = Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds)
-        records, admission = Records(store, temporal), Admission(redis, temporal)
+        records = Records(store, temporal)
+        admission = Admission(redis, records)
         eraser = Eraser(
             store,
             temporal,

@@ -111,10 +111,12 @@ class Ending(Payload):
 
 class Admitted(Payload):
     """What a response has taken of its API key's limits: a place among the running ones, under the key's account, and
-    an estimate of its tokens, counted in that Unix second; 0 for one that was let in while Redis was away."""
+    an estimate of the tokens that its first model turn sends, counted in that Unix second; 0 for one that was let in
+    while Redis was away. `budget_tokens` is the key's budget, 0 for none."""
 
     account: str
     budget_period: Literal["day", "month"] = "month"
+    budget_tokens: int = 0
     tokens: int = 0
     second: int = 0
 
@@ -164,7 +166,8 @@ class StartResponse(Payload):
     `results_in_order`: of tools that run side by side, the first result wakes first. Starts of earlier versions have it
     not, and replay as they ran.
     `body_digest` and `nonce` belong to an `Idempotency-Key`: what it came with, and which of those that race this is.
-    `admitted` is given back to the API key's limits at the end.
+    `admitted` is given back to the API key's limits at the end; `context_tokens` is an estimate of what the first model
+    turn sends, with all that it continues, 0 where no key's limits apply.
     `secrets` are the headers and tokens of the request's MCP servers by label, sealed. `decisions` are the approvals
     that the request brings. `deadline_seconds` counts from the start. `remembered` belongs to a `previous_response_id`
     that is stored nowhere. `earlier_bytes` is how long the stored responses are that this one continues, as JSON; None
@@ -186,6 +189,7 @@ class StartResponse(Payload):
     body_digest: str | None = None
     nonce: str | None = None
     admitted: Admitted | None = None
+    context_tokens: int = 0
     hosted: list[HostedTool] = []
     secrets: dict[str, str] = {}
     decisions: list[Decision] = []

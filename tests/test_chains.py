@@ -15,6 +15,7 @@ from open_responses.errors import PreviousResponseNotFound
 from open_responses.ids import new_id
 from open_responses.io import keys
 from open_responses.io.chains import Chains
+from open_responses.io.limits import Used
 from open_responses.io.payload_codec import DATA_CONVERTER
 from open_responses.io.records import Records
 from open_responses.io.store import ResponseStore
@@ -48,7 +49,7 @@ async def stored(records: Records, said: str, answered: str, *before: str) -> st
         retry_window=1,
     )
     await records.store.begin(start, before)
-    await records.store.finish(start, answer(answered), [])
+    await records.store.finish(start, answer(answered), [], Used(0))
     return start.response_id
 
 
@@ -110,7 +111,7 @@ async def test_the_parts_of_a_chain_are_those_of_its_requests(records: Records) 
     assert record is not None
     start = record.start.model_copy(update={"request": request, "response_id": new_id("resp_")})
     await records.store.begin(start, [first])
-    await records.store.finish(start, answer("z"), [])
+    await records.store.finish(start, answer("z"), [], Used(0))
     items = await Chains(records).items([start.response_id])
     assert items[:-1] == start.input_items()
 

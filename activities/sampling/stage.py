@@ -17,6 +17,7 @@ from open_responses.deltas import Usage
 from open_responses.errors import ServerError
 from open_responses.io.breaker import Breaker
 from open_responses.io.event_log import Appender, Writer
+from open_responses.io.limits import Quotas
 from open_responses.io.redis import Redis
 from open_responses.io.sealing import Sealer
 from open_responses.json_types import JsonObject
@@ -38,6 +39,7 @@ class TurnParts:
     contexts: Contexts
     appender: Appender
     breaker: Breaker
+    quotas: Quotas
     providers: Mapping[str, Provider]
     adapters: Mapping[str, str]
     definitions: Mapping[str, FunctionTool]

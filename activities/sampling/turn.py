@@ -22,13 +22,15 @@ from activities.context import Context, mcp_lists
 from activities.errors import to_application_error
 from activities.sampling.answer import Answer
 from activities.sampling.background import BackgroundAnswer
+from activities.sampling.budget import reserve
 from activities.sampling.continuation import Continuation
 from activities.sampling.headway import Headway
 from activities.sampling.stage import Stage, TurnParts
 from activities.sampling.takeover import Takeover, take_over
 from open_responses.assembler import Assembler
+from open_responses.contracts import SampleCall
 from open_responses.deltas import Finish, TextDelta
-from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, ServerError, Unavailable
+from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, ServerError, TokenBudgetExceeded, Unavailable
 from open_responses.fold import Fold
 from open_responses.io.event_log import Earlier, Fenced, LogLost, Writer, fence, item_field
 from open_responses.io.redis import RedisDown
@@ -89,9 +91,18 @@ class Try:
             message = f"{call.provider} has failed again and again; it is tried again in {wait:.0f} seconds"
             raise ProviderCircuitOpen(message, retry_after=wait)
         sampled = Continuation(stage, taken, self._headway).begin()
+        await self._reserve(stage, sampled)
         finish = await Answer(stage, self._headway, self.background, self._cancel).stream(sampled)
         await self._with.breaker.succeeded(call.provider)
         return await self._close(stage, finish)
+
+    async def _reserve(self, stage: Stage, sampled: SampleCall) -> None:
+        try:
+            await reserve(self._with.quotas, stage, sampled)
+        except TokenBudgetExceeded as error:
+            # No fault of the provider, and no other provider may be asked either.
+            self._headway.halted_by = error
+            raise
 
     @property
     def paid(self) -> TurnUsage:

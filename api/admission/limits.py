@@ -9,19 +9,20 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
-from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import Priority
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
+from api.admission.estimates import Continues, context_tokens
 from api.admission.overload import Overload
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import OpenResponsesError, PermissionDenied, RateLimited, TokenBudgetExceeded
-from open_responses.io.limits import Quotas, Standing
+from open_responses.io.limits import Quotas, Standing, Used
+from open_responses.io.records import Records
 from open_responses.io.redis import Redis, RedisDown
+from open_responses.io.store import used_by
 from open_responses.offer import hosted_names
-from open_responses.payloads import Admitted, StartResponse
+from open_responses.payloads import Admitted, FinishedResponse, StartResponse
 from open_responses.requests import CreateResponse
-from open_responses.tokens import about
 from open_responses.tools import McpTool
 
 log = structlog.get_logger(__name__)
@@ -88,13 +89,18 @@ def priority_of(config: Config, start: StartResponse) -> Priority:
 class Admission:
     """Counts against the keys' limits, and looks after places whose response may have ended unseen."""
 
-    def __init__(self, redis: Redis, temporal: Client) -> None:
+    def __init__(self, redis: Redis, records: Records) -> None:
         self._quotas = Quotas(redis)
-        self._temporal = temporal
+        self._records = records
         self._chores: set[asyncio.Task[None]] = set()
 
     async def admit(
-        self, key: ApiKeyConfig | None, headers: dict[str, str], start: StartResponse, overload: Overload | None
+        self,
+        key: ApiKeyConfig | None,
+        headers: dict[str, str],
+        start: StartResponse,
+        overload: Overload | None,
+        continues: Continues,
     ) -> StartResponse:
         """The start with what it has taken; where the key stands goes into the answer's headers.
 
@@ -106,8 +112,11 @@ class Admission:
         places = key.max_concurrent
         if overload is not None:
             places = min(places or _FEW, _FEW)
-        tokens = 0 if key.tokens_per_minute is None else about(start.request.input_items())
-        standing = await self._quotas.admit(key, start.response_id, tokens, places)
+        counts_tokens = key.tokens_per_minute is not None or key.budget_tokens is not None
+        tokens = context_tokens(start, continues) if counts_tokens else 0
+        standing = await self._quotas.admit(
+            key, start.response_id, tokens, places, answer_tokens=start.request.max_output_tokens or 0
+        )
         _show(key, headers, standing)
         self._look_after(key, standing.doubtful)
         if standing.refused == "running" and overload is not None and places != key.max_concurrent:
@@ -117,10 +126,11 @@ class Admission:
         admitted = Admitted(
             account=key.account,
             budget_period=key.budget_period,
+            budget_tokens=key.budget_tokens or 0,
             tokens=tokens if standing.second else 0,
             second=standing.second,
         )
-        return start.model_copy(update={"admitted": admitted})
+        return start.model_copy(update={"admitted": admitted, "context_tokens": tokens})
 
     async def withdraw(self, start: StartResponse) -> None:
         """It was admitted and has not begun."""
@@ -147,23 +157,21 @@ class Admission:
             chore.add_done_callback(self._chores.discard)
 
     async def _renew_or_free(self, key: ApiKeyConfig, response_id: str) -> None:
-        """Its lease has ended. Whoever was to give the place back may have died, or Redis was away."""
+        """Its lease has ended: the process that was to give the place back may have died, or Redis was away."""
+        admitted = Admitted(account=key.account, budget_period=key.budget_period)
         try:
-            if await self._is_running(response_id):
-                await self._quotas.renew(key, response_id)
+            outcome = await self._records.outcome(response_id)
+            if outcome == "running":
+                await self._quotas.renew(admitted, response_id)
+            elif isinstance(outcome, FinishedResponse):
+                response = outcome.response
+                used = used_by(response, context_tokens=0, was_cut_off=response["status"] != "completed")
+                await self._quotas.settle(admitted, response_id, used)
             else:
-                await self._quotas.withdraw(Admitted(account=key.account, second=1), response_id)
+                # Deleted, terminated, or never started: what it has sent is all that is known.
+                await self._quotas.settle(admitted, response_id, Used(0, cut_off=0))
         except (RPCError, *RedisDown) as error:
             log.info("place_not_looked_after", response_id=response_id, reason=str(error))
-
-    async def _is_running(self, response_id: str) -> bool:
-        try:
-            description = await self._temporal.get_workflow_handle(response_id).describe()
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return False
-            raise
-        return description.status == WorkflowExecutionStatus.RUNNING
 
 
 def _refusal(key: ApiKeyConfig, headers: dict[str, str], standing: Standing, tokens: int) -> OpenResponsesError:
@@ -171,9 +179,11 @@ def _refusal(key: ApiKeyConfig, headers: dict[str, str], standing: Standing, tok
         # The openai SDK tries a 429 again unless it is told that this is of no use.
         headers["x-should-retry"] = "false"
     if standing.refused == "budget":
+        left = max(0, (key.budget_tokens or 0) - standing.spent)
+        state = f"has {left} left, and this request sends about {tokens}" if left else "is spent"
         return TokenBudgetExceeded(
-            f"The API key's budget of {key.budget_tokens} tokens a {key.budget_period} is spent. It starts anew with "
-            f"the next {key.budget_period} (UTC)."
+            f"The API key's budget of {key.budget_tokens} tokens a {key.budget_period} {state}. Running responses "
+            f"count with what they have reserved. It starts anew with the next {key.budget_period} (UTC)."
         )
     if standing.refused == "running":
         message = f"The API key's limit of {key.max_concurrent} responses at a time is reached."
@@ -182,7 +192,8 @@ def _refusal(key: ApiKeyConfig, headers: dict[str, str], standing: Standing, tok
         message = f"The API key's limit of {key.requests_per_minute} requests a minute is reached."
     elif standing.wait_seconds is None:
         return RateLimited(
-            f"The input is about {tokens} tokens, and the API key's limit is {key.tokens_per_minute} a minute."
+            f"The input is about {tokens} tokens, with all that it continues, and the API key's limit is "
+            f"{key.tokens_per_minute} a minute."
         )
     else:
         message = f"The API key's limit of {key.tokens_per_minute} tokens a minute is reached."

@@ -15,6 +15,7 @@ import structlog
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.admission.estimates import Continues
 from api.admission.limits import check_scopes, priority_of
 from api.app_state import AppState
 from api.auth import Caller
@@ -85,7 +86,8 @@ async def prepare(
     start = start.model_copy(update={"earlier_bytes": earlier.stored_bytes})
     if earlier.remembered is not None:
         start = start.model_copy(update={"remembered": earlier.remembered})
-    start = await state.admission.admit(caller.key, caller.headers, start, overload)
+    continues = Continues(earlier.previous, shown, held)
+    start = await state.admission.admit(caller.key, caller.headers, start, overload, continues)
     try:
         await hold(state, start.response_id, start.decisions)
     except BaseException:

@@ -18,6 +18,7 @@ from api.lookup import OwnedRecords
 from api.responses.held import HeldResponse
 from open_responses.conversation import check_calls_are_answered
 from open_responses.errors import ContextTooLarge, InvalidRequest, NotFound, PreviousResponseNotFound
+from open_responses.io.store import Record
 from open_responses.payloads import Remembered
 from open_responses.requests import CreateResponse
 
@@ -27,12 +28,14 @@ _CLOSING_SECONDS = 0.5
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """What comes before a request: `ancestors`, the ids of stored responses, oldest first, and what its start has to
-    carry. `stored_bytes` is how long the stored ones are, `remembered_bytes` the rest."""
+    carry. `stored_bytes` is how long the stored ones are, `remembered_bytes` the rest. `previous` is the newest stored
+    one, where the request names it."""
 
     ancestors: tuple[str, ...] = ()
     remembered: Remembered | None = None
     stored_bytes: int = 0
     remembered_bytes: int = 0
+    previous: Record | None = None
 
 
 async def earlier_of(
@@ -97,7 +100,7 @@ async def _chain(state: AppState, records: OwnedRecords, asked: CreateResponse) 
     if before is None:
         # A start of an earlier version.
         before = await state.records.size(record.ancestors)
-    return Earlier((*record.ancestors, previous), stored_bytes=before + record.size)
+    return Earlier((*record.ancestors, previous), stored_bytes=before + record.size, previous=record)
 
 
 async def _is_closing(state: AppState, response_id: str) -> bool:

@@ -1,8 +1,13 @@
 -- The limits of one API key, shared by all processes.
--- KEYS: requests and tokens of the last minute (hashes: Unix second -> count), running responses (sorted set: response id ->
--- when its lease ends, in milliseconds), tokens spent in this period (a string).
+-- KEYS: 1 requests and 2 tokens of the last minute (hashes: Unix second -> count), 3 running responses (sorted set: response
+-- id -> when its lease ends, in milliseconds), 4 tokens spent in this period (a string: what was used, and what running
+-- responses have reserved), 5 reservations (hash: response id -> its part of the tokens spent), 6 sent (hash: response id ->
+-- tokens that it has used or sent to a provider, at least), 7 settled (sorted set: response id -> when, in milliseconds),
+-- 8 tokens spent in the period in which the response was admitted.
 -- ARGV: what, then what it says below. A limit of 0 is none.
 local WINDOW, DOUBT = 60, 30000
+-- A repeated settlement comes within minutes. A response may run for weeks, and a month's count is there for longer.
+local SETTLED, RUNNING, PERIOD = 3600, 30 * 86400, 40 * 86400
 local time = redis.call('TIME')
 local second = tonumber(time[1])
 local now = second * 1000 + math.floor(time[2] / 1000)
@@ -42,34 +47,91 @@ local function count(key, at, amount)
   redis.call('EXPIRE', key, 2 * WINDOW)
 end
 
--- ARGV: response id, tokens that it used, estimated tokens, the second that these were counted in, days to keep the budget's
--- count. Once only: a response that is not among the running ones has been settled. Second 0: it never was among them.
-if ARGV[1] == 'settle' then
-  if redis.call('ZREM', KEYS[3], ARGV[2]) == 0 and ARGV[5] ~= '0' then return 0 end
-  local used, more = tonumber(ARGV[3]), tonumber(ARGV[3]) - tonumber(ARGV[4])
+local function spend(key, amount)
+  -- A count that was lost with what it had reserved does not go below nothing.
+  if amount < 0 and redis.call('EXISTS', key) == 0 then return end
+  if amount ~= 0 then
+    redis.call('INCRBY', key, amount)
+    redis.call('EXPIRE', key, PERIOD)
+  end
+end
+
+-- Sets the response's part of the tokens spent while it runs.
+local function reserve(key, id, amount)
+  spend(key, amount - tonumber(redis.call('HGET', KEYS[5], id) or '0'))
+  redis.call('HSET', KEYS[5], id, amount)
+  redis.call('EXPIRE', KEYS[5], RUNNING)
+end
+
+-- Takes back what the response has reserved, and corrects the estimate of its tokens.
+local function release(id, used, estimate, counted_at)
+  redis.call('ZREM', KEYS[3], id)
+  spend(KEYS[8], -tonumber(redis.call('HGET', KEYS[5], id) or '0'))
+  redis.call('HDEL', KEYS[5], id)
+  redis.call('HDEL', KEYS[6], id)
+  local more = used - estimate
   if more > 0 then
     count(KEYS[2], second, more)
-  elseif more < 0 and redis.call('HEXISTS', KEYS[2], ARGV[5]) == 1 then
-    count(KEYS[2], ARGV[5], more)
+  elseif more < 0 and redis.call('HEXISTS', KEYS[2], counted_at) == 1 then
+    count(KEYS[2], counted_at, more)
   end
-  if used > 0 then
-    redis.call('INCRBY', KEYS[4], used)
-    redis.call('EXPIRE', KEYS[4], ARGV[6] * 86400)
-  end
+end
+
+-- ARGV: response id, estimated tokens, the second that these were counted in. It has not begun.
+if ARGV[1] == 'withdraw' then
+  if redis.call('ZSCORE', KEYS[3], ARGV[2]) then release(ARGV[2], 0, tonumber(ARGV[3]), ARGV[4]) end
   return 1
 end
 
--- ARGV: response id, milliseconds. It still runs; with 0, that is to be found out.
+-- ARGV: response id, tokens that are known to be used, tokens of an answer that was cut off (-1: none was), estimated tokens,
+-- the second that these were counted in. Once only.
+if ARGV[1] == 'settle' then
+  local id, used, cut_off = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', now - SETTLED * 1000)
+  if redis.call('ZADD', KEYS[7], 'NX', now, id) == 0 then return 0 end
+  redis.call('EXPIRE', KEYS[7], 2 * SETTLED)
+  if cut_off >= 0 then
+    used = math.max(used, tonumber(redis.call('HGET', KEYS[6], id) or '0') + cut_off)
+  end
+  release(id, used, tonumber(ARGV[5]), ARGV[6])
+  spend(KEYS[4], used)
+  return 1
+end
+
+-- ARGV: response id, tokens used by earlier model turns and sent with the next one, tokens that its answer may have, the
+-- budget. Before each model turn. Returns 1 if the budget does not have what is to be sent, and changes nothing then.
+if ARGV[1] == 'charge' then
+  local id, sent = ARGV[2], tonumber(ARGV[3])
+  if redis.call('ZSCORE', KEYS[7], id) then return 0 end
+  local budget = tonumber(ARGV[5])
+  local others = tonumber(redis.call('GET', KEYS[8]) or '0') - tonumber(redis.call('HGET', KEYS[5], id) or '0')
+  if budget > 0 and others + sent > budget then return 1 end
+  if budget > 0 then reserve(KEYS[8], id, sent + tonumber(ARGV[4])) end
+  redis.call('HSET', KEYS[6], id, sent)
+  redis.call('EXPIRE', KEYS[6], RUNNING)
+  return 0
+end
+
+-- ARGV: response id, milliseconds. Its lease lasts for so long; with 0, the next request finds out whether it still runs.
 if ARGV[1] == 'renew' then
   redis.call('ZADD', KEYS[3], 'XX', now + ARGV[3], ARGV[2])
   return 1
 end
 
+-- ARGV: milliseconds, response ids that were let in while Redis was away. Those that have not ended have places.
+if ARGV[1] == 'adopt' then
+  for i = 3, #ARGV do
+    if not redis.call('ZSCORE', KEYS[7], ARGV[i]) then redis.call('ZADD', KEYS[3], 'NX', now + ARGV[2], ARGV[i]) end
+  end
+  redis.call('EXPIRE', KEYS[3], RUNNING)
+  return 1
+end
+
 -- "admit" or "look" (which counts nothing). ARGV: response id, estimated tokens, milliseconds of a lease, limits of requests,
--- tokens, running responses, and of the budget.
+-- tokens, running responses, and of the budget; tokens that the answer may have.
 -- Returns: what refused (0 nothing, 1 requests, 2 tokens, 3 running, 4 budget), milliseconds to wait (-1: no wait helps),
--- requests, milliseconds until they are all forgotten, the same for tokens, tokens spent, this second, and ids of running
--- responses whose lease has ended: whoever reads this finds out whether they still run.
+-- requests, milliseconds until they are all forgotten, the same for tokens, tokens spent, this second, the number of running
+-- responses, and ids of those whose lease has ended: the caller finds out whether they still run.
 local id, estimate, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local requests, request_seconds = window(KEYS[1])
 local tokens, token_seconds = window(KEYS[2])
@@ -83,7 +145,7 @@ if ARGV[1] == 'admit' then
   local concurrent, budget = tonumber(ARGV[7]), tonumber(ARGV[8])
   local for_requests = wait(tonumber(ARGV[5]), requests, request_seconds, 1)
   local for_tokens = wait(tonumber(ARGV[6]), tokens, token_seconds, estimate)
-  if budget > 0 and spent >= budget then
+  if budget > 0 and (spent >= budget or spent + estimate > budget) then
     refused, waiting = 4, -1
   elseif for_requests ~= 0 then
     refused, waiting = 1, for_requests
@@ -98,13 +160,16 @@ if ARGV[1] == 'admit' then
     table.insert(request_seconds, {second, 1})
     table.insert(token_seconds, {second, estimate})
     redis.call('ZADD', KEYS[3], now + lease, id)
-    -- A response may run for weeks; its lease is looked after for as long as the key is used.
-    redis.call('EXPIRE', KEYS[3], 30 * 86400)
+    -- Its lease is looked after for as long as the key is used.
+    redis.call('EXPIRE', KEYS[3], RUNNING)
+    if budget > 0 then reserve(KEYS[4], id, estimate + tonumber(ARGV[9])) end
+    redis.call('ZREM', KEYS[7], id)
   end
 end
 
 local function reset(seconds) return #seconds == 0 and 0 or left(seconds[#seconds][1]) end
 return {
   refused, waiting, requests, reset(request_seconds), tokens, reset(token_seconds), spent, second,
+  redis.call('ZCARD', KEYS[3]),
   unpack(doubtful),
 }

@@ -1,8 +1,9 @@
 """How much of an API key's limits is used: counted in Redis for all processes, by one script.
 
-What this prevents: limits that open when Redis goes away (each process then counts for itself, from where all were
-when it last heard), places that a crash would take for ever (each is a lease, and Temporal is asked when it ends), and
-a finished response that is counted twice, or not at all.
+What this prevents: limits that open when Redis goes away (each process then counts for itself, from the last state
+that it read), places that a crash would take for ever (each is a lease, and Temporal is asked when it ends), a
+finished response that is counted twice or not at all, and a budget that requests side by side overrun: a response
+reserves what it sends to a provider before it sends it, and what it has used replaces the reservation at its end.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ log = structlog.get_logger(__name__)
 
 _SOURCE = script("limits")
 _WINDOW_SECONDS = 60
-# Most responses end well before; of those that do not, Temporal is asked once in this time.
-_LEASE_MS = 10 * 60_000
+# Most responses end well before; of those that do not, Temporal is asked once in this time. It is also how long the
+# place and the reservation of a response stay taken whose end could not be written to Redis.
+_LEASE_MS = 2 * 60_000
 # Redis is away, and nobody can tell when a response ends: its place is free again after this long.
 _BLIND_LEASE_SECONDS = 60.0
-# Longer than a month has days: a budget's count is there for as long as it matters.
-_BUDGET_DAYS = 40
 
 Limit = Literal["requests", "tokens", "running", "budget"]
 _What: TypeAlias = Literal["admit", "look"]
@@ -42,8 +42,9 @@ class Standing:
     """Where a key stands. `refused` names the limit that is reached; `wait_seconds` is None where no wait helps.
 
     The other numbers are those of the last minute, this request included if it was let in; `*_reset` is when all of
-    them are forgotten, in seconds from now. `second` is when it was counted in Redis, 0 while that is away. Whoever
-    reads `doubtful` finds out whether these responses still run.
+    them are forgotten, in seconds from now. `second` is when it was counted in Redis, 0 while that is away. `running`
+    is the number of places that are taken. `doubtful` are responses whose lease has ended: the caller finds out
+    whether they still run.
     """
 
     refused: Limit | None = None
@@ -54,6 +55,7 @@ class Standing:
     tokens_reset: float = 0.0
     spent: int = 0
     second: int = 0
+    running: int = 0
     doubtful: tuple[str, ...] = ()
 
 
@@ -64,45 +66,89 @@ class Quotas:
         self._redis = redis
         self._local: dict[str, _Account] = {}
 
-    async def admit(self, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None) -> Standing:
-        """Count a request with an estimate of its tokens, and take one of the places (None: of any number), or say
-        which limit refuses it."""
-        return await self._ask("admit", key, response_id, tokens, places)
+    async def admit(
+        self, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None, *, answer_tokens: int = 0
+    ) -> Standing:
+        """Count a request and take a place, or say which limit refuses it.
+
+        Args:
+            key: The API key, with its limits.
+            response_id: The response that is to begin.
+            tokens: An estimate of the tokens that its first model turn sends.
+            places: How many responses may run at a time; None for any number.
+            answer_tokens: What its answer may have at most, reserved from the budget with `tokens`; 0 where the request
+                sets no limit.
+        """
+        return await self._ask("admit", key, response_id, tokens, places, answer_tokens)
 
     async def look(self, key: ApiKeyConfig) -> Standing:
         """Where the key stands; counts nothing."""
         return await self._ask("look", key, "", 0, None)
 
+    async def charge(self, admitted: Admitted, response_id: str, sent: int, answer_tokens: int) -> bool:
+        """Reserve what the next model turn sends, before it is sent. Raises RedisDown.
+
+        Args:
+            admitted: What the response has taken of its key's limits; it names the budget.
+            response_id: The running response.
+            sent: Tokens that it has used in earlier model turns, and an estimate of those that this one sends.
+            answer_tokens: What the answer of this model turn may have at most; 0 where there is no limit.
+
+        Returns:
+            False when the budget does not have them: nothing is reserved, and nothing may be sent.
+        """
+        refused = await self._redis.eval(
+            _SOURCE, len(_KEYS), *_keys(admitted), "charge", response_id, sent, answer_tokens, admitted.budget_tokens
+        )
+        return int(refused) == 0
+
+    async def settle(self, admitted: Admitted, response_id: str, used: Used) -> None:
+        """As the function. Raises RedisDown."""
+        await settle(self._redis, admitted, response_id, used)
+
     async def withdraw(self, admitted: Admitted, response_id: str) -> None:
-        """It has not begun: the place is free. The request was made, and stays counted."""
+        """It has not begun: place and reservation are free. The request was made, and stays counted."""
         try:
-            await settle(self._redis, admitted, response_id, 0)
+            await self._redis.eval(
+                _SOURCE, len(_KEYS), *_keys(admitted), "withdraw", response_id, admitted.tokens, admitted.second
+            )
         except RedisDown:
             self._account(admitted.account).running.pop(response_id, None)
 
-    async def renew(self, key: ApiKeyConfig, response_id: str) -> None:
+    async def renew(self, admitted: Admitted, response_id: str) -> None:
         """It still runs. Raises RedisDown."""
-        await self._redis.eval(_SOURCE, 4, *_keys(key.account, key.budget_period), "renew", response_id, _LEASE_MS)
+        await self._redis.eval(_SOURCE, len(_KEYS), *_keys(admitted), "renew", response_id, _LEASE_MS)
 
     async def doubt(self, admitted: Admitted, response_id: str) -> None:
-        """It may or may not run: its lease ends now, so that whoever counts next finds out."""
+        """It may or may not run: its lease ends now, so that the next request of the key finds out."""
         with contextlib.suppress(*RedisDown):
-            names = _keys(admitted.account, admitted.budget_period)
-            await self._redis.eval(_SOURCE, 4, *names, "renew", response_id, 0)
+            await self._redis.eval(_SOURCE, len(_KEYS), *_keys(admitted), "renew", response_id, 0)
 
-    async def _ask(self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None) -> Standing:
+    async def _ask(
+        self,
+        what: _What,
+        key: ApiKeyConfig,
+        response_id: str,
+        tokens: int,
+        places: int | None,
+        answer_tokens: int = 0,
+    ) -> Standing:
         limits = (key.requests_per_minute, key.tokens_per_minute, places, key.budget_tokens)
         account = self._account(key.account)
+        admitted = Admitted(account=key.account, budget_period=key.budget_period)
         try:
+            if account.running:
+                await self._adopt(admitted, account)
             reply = await self._redis.eval(
                 _SOURCE,
-                4,
-                *_keys(key.account, key.budget_period),
+                len(_KEYS),
+                *_keys(admitted),
                 what,
                 response_id,
                 tokens,
                 _LEASE_MS,
                 *(limit or 0 for limit in limits),
+                answer_tokens,
             )
         except RedisDown as error:
             log.warning("limits_of_this_process_only", tenant=key.tenant, reason=str(error))
@@ -111,44 +157,63 @@ class Quotas:
         account.heard(standing)
         return standing
 
+    async def _adopt(self, admitted: Admitted, account: _Account) -> None:
+        """Count the places of responses that began while Redis was away: they may still run."""
+        await self._redis.eval(_SOURCE, len(_KEYS), *_keys(admitted), "adopt", _LEASE_MS, *account.running)
+        account.running.clear()
+
     def _account(self, account: str) -> _Account:
         return self._local.setdefault(account, _Account())
 
 
-def settle(redis: Redis | Pipeline, admitted: Admitted, response_id: str, tokens: int) -> Awaitable[object]:
-    """Give the place back and count what was used, in the budget's period of today. Safe to do twice.
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Tokens that a response has used, for limits and budgets.
 
-    In a pipeline, it goes with the rest.
+    `known` is what its providers reported. `cut_off` is an estimate of the output of a model turn whose end no
+    provider reported (it was cancelled, or broke for good); the input that this turn sent is added to it. None: there
+    was no such turn, and `known` is all.
+    """
+
+    known: int
+    cut_off: int | None = None
+
+
+def settle(redis: Redis | Pipeline, admitted: Admitted, response_id: str, used: Used) -> Awaitable[object]:
+    """Give the place and the reservation back, and count what was used, in the budget's period of today.
+
+    Counts once, however often it is called within an hour. In a pipeline, it goes with the rest.
     """
     settled: Awaitable[object] = redis.eval(
         _SOURCE,
-        4,
-        *_keys(admitted.account, admitted.budget_period),
+        len(_KEYS),
+        *_keys(admitted),
         "settle",
         response_id,
-        tokens,
+        used.known,
+        -1 if used.cut_off is None else used.cut_off,
         admitted.tokens,
         admitted.second,
-        _BUDGET_DAYS,
     )
     return settled
 
 
-def _keys(account: str, period: Literal["day", "month"]) -> tuple[str, str, str, str]:
-    return (
-        keys.limits(account, "requests"),
-        keys.limits(account, "tokens"),
-        keys.limits(account, "running"),
-        keys.limits(account, f"spent:{_today()[: 10 if period == 'day' else 7]}"),
-    )
+_KEYS = ("requests", "tokens", "running", "spent now", "reserved", "sent", "settled", "spent then")
 
 
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
+def _keys(admitted: Admitted) -> list[str]:
+    """The script's keys, in its order."""
+    then = datetime.fromtimestamp(admitted.second, UTC) if admitted.second else datetime.now(UTC)
+    spent = {"spent now": _spent(admitted, datetime.now(UTC)), "spent then": _spent(admitted, then)}
+    return [keys.limits(admitted.account, spent.get(what, what)) for what in _KEYS]
+
+
+def _spent(admitted: Admitted, at: datetime) -> str:
+    return f"spent:{at.date().isoformat()[: 10 if admitted.budget_period == 'day' else 7]}"
 
 
 def _standing(reply: Sequence[int | bytes]) -> Standing:
-    refused, waiting, requests, requests_reset, tokens, tokens_reset, spent, second, *doubtful = reply
+    refused, waiting, requests, requests_reset, tokens, tokens_reset, spent, second, running, *doubtful = reply
     return Standing(
         refused=_LIMITS[int(refused)],
         wait_seconds=None if int(waiting) < 0 else int(waiting) / 1000,
@@ -158,6 +223,7 @@ def _standing(reply: Sequence[int | bytes]) -> Standing:
         tokens_reset=int(tokens_reset) / 1000,
         spent=int(spent),
         second=int(second),
+        running=int(running),
         doubtful=tuple(id.decode() for id in doubtful if isinstance(id, bytes)),
     )
 
@@ -209,29 +275,40 @@ class Window:
 
 @dataclass(slots=True)
 class _Account:
-    """What this process has seen of one key's use: the limits while Redis is away."""
+    """What this process has seen of one key's use: the limits while Redis is away.
+
+    `taken` places were taken when Redis last answered. Their responses may run on in an outage, unseen, so each holds
+    its place for as long into the outage as a response that begins in it; `until` is when that ends.
+    """
 
     requests: Window = field(default_factory=Window)
     tokens: Window = field(default_factory=Window)
     running: dict[str, float] = field(default_factory=dict)
+    taken: int = 0
+    until: float | None = None
     spent: int = 0
 
     def heard(self, standing: Standing) -> None:
-        """What all processes together have used, as Redis has it: the next outage goes on from there."""
+        """Takes over what all processes together have used, as Redis has it: the next outage goes on from there."""
         self.spent = standing.spent
-        self.running.clear()
+        self.taken, self.until = standing.running, None
         self.requests.raise_to(standing.requests)
         self.tokens.raise_to(standing.tokens)
 
     def ask(self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None) -> Standing:
         """As the script does it."""
         now = time.monotonic()
+        if self.until is None:
+            self.until = now + _BLIND_LEASE_SECONDS
+        elif self.until < now:
+            self.taken = 0
         self.running = {id: until for id, until in self.running.items() if until > now}
         refused, wait = self._refused(key, response_id, tokens, places) if what == "admit" else (None, 0.0)
         if what == "admit" and refused is None:
             self.requests.add(1)
             self.tokens.add(tokens)
             self.running[response_id] = now + _BLIND_LEASE_SECONDS
+            self.spent += tokens
         return Standing(
             refused=refused,
             wait_seconds=wait,
@@ -240,16 +317,18 @@ class _Account:
             tokens=self.tokens.total,
             tokens_reset=self.tokens.reset,
             spent=self.spent,
+            running=self.taken + len(self.running),
         )
 
     def _refused(
         self, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None
     ) -> tuple[Limit | None, float | None]:
-        if key.budget_tokens is not None and self.spent >= key.budget_tokens:
+        left = None if key.budget_tokens is None else key.budget_tokens - self.spent
+        if left is not None and (left <= 0 or tokens > left):
             return "budget", None
         if (wait := self.requests.wait(key.requests_per_minute, 1)) != 0:
             return "requests", wait
         if (wait := self.tokens.wait(key.tokens_per_minute, tokens)) != 0:
             return "tokens", wait
-        is_full = places is not None and len(self.running) >= places
+        is_full = places is not None and self.taken + len(self.running) >= places
         return ("running", 0.0) if is_full and response_id not in self.running else (None, 0.0)

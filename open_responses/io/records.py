@@ -104,7 +104,8 @@ class Records:
         return outcome if isinstance(outcome, FinishedResponse) else None
 
     async def outcome(self, response_id: str) -> FinishedResponse | Literal["running", "gone"]:
-        """How the workflow stands. `gone`: it was deleted, or ended from outside, and has no result any more."""
+        """How the workflow stands. `gone`: it was deleted or never started, or ended from outside, and has no
+        result."""
         handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
         try:
             description = await handle.describe()

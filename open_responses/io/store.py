@@ -12,11 +12,10 @@ from functools import cached_property
 import orjson
 
 from open_responses.io import keys
-from open_responses.io.limits import settle
+from open_responses.io.limits import Used, settle
 from open_responses.io.redis import Pipeline, Redis, script
 from open_responses.json_types import JsonObject
 from open_responses.payloads import FinishedResponse, StartResponse
-from open_responses.tokens import about
 from open_responses.trace import Op
 
 
@@ -80,16 +79,23 @@ _SIZES = script("sizes")
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
-def _used(start: StartResponse, response: JsonObject) -> int:
-    """Tokens, for limits and budgets. No provider says what an answer cost that was cut off: that is estimated, or who
-    leaves before the end would pay for nothing."""
-    usage = response["usage"]
-    if usage is not None:
-        tokens: int = usage["total_tokens"]
-        return tokens
-    if not response["output"]:
-        return 0
-    return about(start.request.input_items()) + sum(len(orjson.dumps(item)) // 4 for item in response["output"])
+def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool) -> Used:
+    """Tokens of an ended response, for limits and budgets.
+
+    Args:
+        response: The final resource.
+        context_tokens: An estimate of what its first model turn has sent, for when Redis has lost the better one.
+        was_cut_off: No provider reported the end of its last model turn. What it sent is counted all the same, unless
+            the turn failed before anything came.
+    """
+    known = response["usage"]["total_tokens"] if response["usage"] is not None else 0
+    unreported = [item for item in response["output"] if not known or item.get("status") == "incomplete"]
+    if not was_cut_off or (response["status"] == "failed" and not unreported):
+        return Used(known)
+    tokens = sum(len(orjson.dumps(item)) // 4 for item in unreported)
+    if not known and unreported:
+        known = context_tokens + tokens
+    return Used(known, cut_off=tokens)
 
 
 class ResponseStore:
@@ -175,8 +181,8 @@ class ResponseStore:
         places = await self._redis.eval(_MISSING, 0, ",".join(map(keys.record, response_ids)))
         return {response_ids[place - 1] for place in places}
 
-    async def finish(self, start: StartResponse, response: bytes, trace: list[Op]) -> None:
-        """Keep the final response, or forget one that is not to be stored."""
+    async def finish(self, start: StartResponse, response: bytes, trace: list[Op], used: Used) -> None:
+        """Keep the final response, or forget one that is not to be stored; and count what it has used."""
         response_id = start.response_id
         key = keys.record(response_id)
         pipe = self._redis.pipeline(transaction=False)
@@ -188,7 +194,7 @@ class ResponseStore:
             pipe.expire(key, self._ttl)
         pipe.zrem(keys.OPEN, response_id)
         if start.admitted is not None:
-            settle(pipe, start.admitted, response_id, _used(start, orjson.loads(response)))
+            settle(pipe, start.admitted, response_id, used)
         await pipe.execute()
 
     async def age_log(self, start: StartResponse) -> None:

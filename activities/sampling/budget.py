@@ -1,0 +1,50 @@
+"""Reserves what a model turn sends from the budget of its API key, before it is sent.
+
+What this prevents: an agent that goes on for hours beyond its key's budget, since the budget was only looked at when it
+began; requests side by side that each find the budget unspent; and input that nothing counts because the client cancels
+before the provider has reported its usage.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from activities.sampling.stage import Stage
+from open_responses.contracts import SampleCall
+from open_responses.errors import TokenBudgetExceeded
+from open_responses.io.limits import Quotas
+from open_responses.io.redis import RedisDown
+from open_responses.tokens import about
+
+log = structlog.get_logger(__name__)
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+async def reserve(quotas: Quotas, stage: Stage, sampled: SampleCall) -> None:
+    """Raises TokenBudgetExceeded for a model turn that the budget does not have; then nothing may be sent.
+
+    Without Redis the turn goes on: the response was admitted, and an outage ends no response.
+    """
+    start = stage.context.start
+    if start.admitted is None or not start.context_tokens:
+        return
+    used = stage.call.used
+    sent = used.input_tokens + used.output_tokens + _input_tokens(sampled)
+    try:
+        has_room = await quotas.charge(start.admitted, start.response_id, sent, sampled.max_output_tokens or 0)
+    except RedisDown as error:
+        log.warning("turn_not_reserved", response_id=start.response_id, reason=str(error))
+        return
+    if not has_room:
+        raise TokenBudgetExceeded(
+            f"The API key's budget of {start.admitted.budget_tokens} tokens a {start.admitted.budget_period} does not "
+            f"have the tokens that model turn {stage.call.turn} would send. The response ends here."
+        )
+
+
+def _input_tokens(sampled: SampleCall) -> int:
+    """An estimate of what the provider is sent."""
+    characters = len(sampled.request.instructions or "")
+    characters += sum(len(tool.model_dump_json(exclude_unset=True)) for tool in sampled.tools)
+    return about(sampled.items) + characters // _CHARACTERS_PER_TOKEN

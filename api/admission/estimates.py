@@ -1,0 +1,59 @@
+"""How many tokens a response will send to its provider, estimated before it begins.
+
+What this prevents: limits on tokens that count a request's own input only, while the chain or the conversation that it
+continues is sent to the provider with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from api.responses.held import HeldResponse
+from open_responses.io.store import Record
+from open_responses.json_types import JsonObject
+from open_responses.payloads import StartResponse
+from open_responses.tokens import about
+
+# OpenAI's own rule of thumb.
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Continues:
+    """What a request continues: a stored response, a conversation's items, or what a connection remembers."""
+
+    previous: Record | None = None
+    conversation: Sequence[JsonObject] = ()
+    held: HeldResponse | None = None
+
+
+def context_tokens(start: StartResponse, continues: Continues) -> int:
+    """Tokens of the first model turn's input: all that is continued, instructions, tools and the input itself."""
+    request = start.request
+    own = about(request.input_items()) + len(request.instructions or "") // _CHARACTERS_PER_TOKEN
+    own += sum(len(tool.model_dump_json(exclude_unset=True)) // _CHARACTERS_PER_TOKEN for tool in request.tools or [])
+    return own + _before(continues)
+
+
+def _before(continues: Continues) -> int:
+    tokens = sum(map(_size, continues.conversation))
+    if continues.held is not None:
+        tokens += continues.held.size // _CHARACTERS_PER_TOKEN
+    if continues.previous is not None:
+        tokens += _chain(continues.previous)
+    return tokens
+
+
+def _chain(previous: Record) -> int:
+    """The previous response's own context, and its output. One that began without an estimate (its key had no limits)
+    has its provider's count of the same."""
+    usage = orjson.loads(previous.response)["usage"] if previous.response is not None else None
+    context = previous.start.context_tokens or (usage or {}).get("input_tokens", 0) or len(previous.written) // 4
+    return int(context) + (usage["output_tokens"] if usage else sum(map(_size, previous.output)))
+
+
+def _size(item: JsonObject) -> int:
+    return len(orjson.dumps(item)) // _CHARACTERS_PER_TOKEN
