@@ -108,7 +108,7 @@ async def main() -> None:
                 running,
             ).sample,
             FinishActivity(redis, store, appender, settings.response_ttl_seconds).finish,
-            PublishActivity(appender).publish,
+            PublishActivity(redis, appender).publish,
             ClaimActivity(temporal, store).claim,
             HostedToolActivity(runner, tools).call_tool,
             mcp.list_tools,

@@ -11,7 +11,7 @@ from temporalio import activity
 from activities.sampling.takeover import paid_before, read_log
 from open_responses.assembler import Assembler
 from open_responses.fold import TERMINAL_EVENTS, Fold
-from open_responses.io.event_log import Appender, Fenced, Writer, fence
+from open_responses.io.event_log import Appender, Diverged, Fenced, Writer, fence
 from open_responses.io.redis import Redis
 from open_responses.io.store import ResponseStore, used_by
 from open_responses.payloads import FINISH, FinishInput, FinishResult, TurnUsage, final_resource, usage_with
@@ -31,6 +31,12 @@ class FinishActivity:
     @activity.defn(name=FINISH)
     async def finish(self, call: FinishInput) -> FinishResult:
         """Returns what only the log knew. Raises RedisDown's family during an outage: the workflow tries again."""
+        try:
+            return await self._finish(call)
+        except Diverged:
+            return await self._adopted(call)
+
+    async def _finish(self, call: FinishInput) -> FinishResult:
         writer, result = await self._open(call)
         output = [*call.output, *result.items]
         usage = usage_with(call.usage, result.paid)
@@ -44,6 +50,31 @@ class FinishActivity:
             # A tool that nobody waits for any more hears it from Temporal with its next heartbeat; this is faster.
             await self.store.tell_workers_to_stop(call.start.response_id)
         return result
+
+    async def _adopted(self, call: FinishInput) -> FinishResult:
+        """The end of what clients were sent: an earlier run of the same workflow task published other events."""
+        left = await read_log(
+            self.redis, call.start.response_id, self._fence(call), 0, turn=0, ttl=self.log_ttl_seconds
+        )
+        if left.refused:
+            raise Fenced
+        blank = call.model_copy(update={"output": [], "trace": []})
+        writer = self._writer(blank, Fold())
+        for event in left.events:
+            if event["type"] not in TERMINAL_EVENTS and event["type"] != "error":
+                writer.adopt(event)
+        announced = next((event["response"] for event in left.events if event["type"] in TERMINAL_EVENTS), None)
+        if announced is None:
+            writer.write(Assembler(writer.fold).abandon())
+            await writer.flush()
+        trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
+        response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
+        await self.store.finish(call.start, orjson.dumps(response), trace)
+        if announced is None:
+            writer.write(terminal_events(response))
+            await writer.flush()
+        await self.store.age_log(call.start)
+        return FinishResult(announced=response, trace=trace)
 
     async def _open(self, call: FinishInput) -> tuple[Writer, FinishResult]:
         """The writer behind the last event, and what a sample that was cut off left in the log."""

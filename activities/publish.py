@@ -12,7 +12,10 @@ import orjson
 from temporalio import activity
 
 from open_responses.fold import Fold
-from open_responses.io.event_log import Appender, Fenced, LogLost, Writer, fence, item_field
+from open_responses.io.event_log import Appender, Diverged, Fenced, LogLost, Writer, encode, fence, item_field
+from open_responses.io.log_reader import read_log
+from open_responses.io.redis import Redis
+from open_responses.json_types import JsonObject
 from open_responses.payloads import PUBLISH, PublishInput, PublishResult
 from open_responses.trace import count_events
 
@@ -23,6 +26,7 @@ _PATIENCE_SECONDS = 2.0
 class PublishActivity:
     """The activity, with what it works on. Safe to run twice: the log skips what it has."""
 
+    redis: Redis
     appender: Appender
 
     @activity.defn(name=PUBLISH)
@@ -35,9 +39,23 @@ class PublishActivity:
             await asyncio.wait_for(writer.flush(), _PATIENCE_SECONDS)
         except (LogLost, TimeoutError):
             return PublishResult(outcome="log_lost")
-        except Fenced:
-            return PublishResult(outcome="fenced")
+        except (Fenced, Diverged):
+            # An earlier run of this workflow task may have published them, and more.
+            return await self._compared(call)
         return PublishResult(outcome="published")
+
+    async def _compared(self, call: PublishInput) -> PublishResult:
+        there = await read_log(self.redis, call.response_id, call.first_sequence)
+        mine = [encode(dict(event), call.first_sequence + i) for i, event in enumerate(call.events)]
+        if there[: len(mine)] == mine[: len(there)]:
+            return PublishResult(outcome="published" if len(there) >= len(mine) else "fenced")
+        return PublishResult(outcome="diverged", there=[_bare(event) for event in there])
+
+
+def _bare(encoded: bytes) -> JsonObject:
+    event: JsonObject = orjson.loads(encoded)
+    del event["sequence_number"]
+    return event
 
 
 def _writer(appender: Appender, call: PublishInput) -> Writer:

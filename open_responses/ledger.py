@@ -15,6 +15,8 @@ from open_responses.json_types import JsonObject
 from open_responses.replay import opening_events
 from open_responses.trace import Op, Trace, count_events
 
+PROGRESS = "open_responses:tool_progress"
+
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
@@ -105,6 +107,31 @@ class Ledger:
                 if item["type"] == "mcp_call":
                     self.tell("response.mcp_call.failed", index)
                 self.settle(index, status="incomplete")
+
+    def drop_progress(self, taken: Unpublished, there: Sequence[JsonObject]) -> bool:
+        """Take back progress that a repeated workflow task put in front of events which its first run has published:
+        `there`, from `taken.first_sequence` on. The SDK gives a task its signals first, also those that arrived behind
+        the first run's results.
+
+        Returns False where something else would have to go as well, or nothing would.
+        """
+        mine, kept, at = [*taken.events, *self._events], list[JsonObject](), 0
+        for event in mine:
+            if at < len(there) and event != there[at]:
+                if event["type"] != PROGRESS:
+                    return False
+                continue
+            kept.append(event)
+            at += 1
+        if len(kept) == len(mine):
+            return False
+        del self._trace.ops[taken.first_op :]
+        self._trace.length = taken.first_sequence
+        for event in kept:
+            self._trace.record(event)
+        self._events = kept
+        self._touched |= taken.items.keys()
+        return True
 
     def take(self) -> Unpublished | None:
         """What the log does not have yet; None for nothing. To be published before anybody else writes."""

@@ -165,6 +165,8 @@ class StartResponse(Payload):
     `is_compaction`: the output is to be a summary of the conversation, and no answer.
     `results_in_order`: of tools that run side by side, the first result wakes first. Starts of earlier versions have it
     not, and replay as they ran.
+    `repeats_alike` is missing there as well: a workflow task that Temporal repeats, with what came meanwhile, publishes
+    and ends as it did the first time.
     `body_digest` and `nonce` belong to an `Idempotency-Key`: what it came with, and which of those that race this is.
     `admitted` is given back to the API key's limits at the end; `context_tokens` is an estimate of what the first model
     turn sends, with all that it continues, 0 where no key's limits apply.
@@ -186,6 +188,7 @@ class StartResponse(Payload):
     provider_key: str | None = None
     is_compaction: bool = False
     results_in_order: bool = False
+    repeats_alike: bool = False
     body_digest: str | None = None
     nonce: str | None = None
     admitted: Admitted | None = None
@@ -268,6 +271,8 @@ class SampleResult(Payload):
     `lost`: the worker died, and another one says so on its behalf. `handed_over`: the worker shuts down in good order.
     `broken`: the provider's stream broke after it had made progress. `fenced`: another try has taken over.
     All but `done` and `cancelled` mean: schedule the turn again, at once, with the next epoch.
+    `ended_at`, in Unix seconds, is when the turn was done: a workflow has no clock of its own that stands still when a
+    task is repeated.
 
     `usage` is what the provider has counted for the turn so far, in all its tries and in what was sampled beside them
     (summaries, answers that did not fit), however this try ended. A try that fails has the same in its error's details.
@@ -280,6 +285,7 @@ class SampleResult(Payload):
     finish_reason: str = "stop"
     usage: TurnUsage = TurnUsage()
     reason: str | None = None
+    ended_at: float | None = None
 
 
 class ToolContextPayload(Payload):
@@ -376,11 +382,15 @@ class PublishInput(Payload):
     trace: list[Op] | None = None
 
 
-PublishOutcome = Literal["published", "log_lost", "fenced"]
+PublishOutcome = Literal["published", "log_lost", "fenced", "diverged"]
 
 
 class PublishResult(Payload):
+    """`diverged`: an earlier run of this workflow task has published other events; `there` are the log's, from
+    `first_sequence` on."""
+
     outcome: PublishOutcome
+    there: list[JsonObject] = []
 
 
 class ApprovalAnswer(Payload):
@@ -432,11 +442,16 @@ class FinishInput(Payload):
 
 class FinishResult(Payload):
     """What only the log knew: the items of a sample that was cut off, the trace to the end, and what the turn that does
-    not stand has cost."""
+    not stand has cost.
+
+    `announced`: the log holds other events than the workflow's, and clients were sent those; this is the response that
+    they amount to, and `trace` is the whole log's.
+    """
 
     items: list[JsonObject] = []
     trace: list[Op] = []
     paid: TurnUsage = TurnUsage()
+    announced: JsonObject | None = None
 
 
 class FinishedResponse(Payload):

@@ -12,7 +12,7 @@ import pytest_asyncio
 from open_responses.fold import Fold
 from open_responses.ids import new_id
 from open_responses.io import keys
-from open_responses.io.event_log import Appender, Fenced, LogLost, Writer
+from open_responses.io.event_log import Appender, Diverged, Fenced, LogLost, Writer
 from open_responses.io.redis import Redis, connect
 from tests.stack import Stack
 
@@ -68,4 +68,22 @@ async def test_an_event_that_cannot_be_written_ends_its_own_stream_alone(redis: 
     broken.record({"turn:1": b"{}"})
     with pytest.raises(LogLost):
         await asyncio.wait_for(broken.flush(), 5)
+    await serves(appender)
+
+
+async def test_an_append_whose_reply_got_lost_is_skipped_and_another_event_in_its_place_is_not(
+    redis: Redis, appender: Appender
+) -> None:
+    first = writer(appender)
+    first.write([{"type": "open_responses:test", "text": str(i)} for i in range(3)])
+    await asyncio.wait_for(first.flush(), 5)
+    again = writer(appender, response_id=first.response_id)
+    again.write([{"type": "open_responses:test", "text": str(i)} for i in range(4)])
+    await asyncio.wait_for(again.flush(), 5)
+    assert await redis.xlen(keys.log(first.response_id)) == 4
+    other = writer(appender, response_id=first.response_id)
+    other.write([{"type": "open_responses:test", "text": text} for text in ("0", "another", "2", "3", "4")])
+    with pytest.raises(Diverged):
+        await asyncio.wait_for(other.flush(), 5)
+    assert await redis.xlen(keys.log(first.response_id)) == 4
     await serves(appender)

@@ -32,6 +32,11 @@ def test_histories_are_there() -> None:
         "falls_back",
         "conversation",
         "turn_in_a_conversation",
+        "repeated_end",
+        "repeated_cancellation",
+        "repeated_progress",
+        "repeated_approval",
+        "repeated_lists",
     }
 
 

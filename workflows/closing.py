@@ -10,7 +10,9 @@ from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.conversations import END_TURN, end_of_turn
+    from open_responses.json_types import JsonObject
     from open_responses.payloads import Ending, FinishedResponse, FinishInput, FinishResult, final_resource, usage_with
+    from open_responses.trace import Op
     from workflows import calls
     from workflows.publication import Publication
     from workflows.state import ResponseState
@@ -25,8 +27,8 @@ class Closing:
     state: ResponseState
     publication: Publication
 
-    async def run(self, ending: Ending) -> FinishedResponse:
-        """The workflow's result: the truth, also where Redis stays away."""
+    async def run(self, ending: Ending, ended_at: int | None = None) -> FinishedResponse:
+        """The workflow's result: the truth, also where Redis stays away. `ended_at` is in Unix seconds; None: now."""
         state, ledger = self.state, self.state.ledger
         if not state.cut_off:
             ledger.close_open_items()
@@ -35,8 +37,11 @@ class Closing:
         is_known = not state.cut_off or ending.status != "incomplete"
         if is_known:
             await self._end_turn(ending)
-        ended_at = int(workflow.now().timestamp())
+        if ended_at is None:
+            ended_at = int(workflow.now().timestamp())
         result = await self._finish(ending, ended_at)
+        if result.announced is not None:
+            return self._as_announced(result.announced, result.trace)
         ledger.absorb(result.items, result.trace)
         if not is_known:
             await self._end_turn(ending)
@@ -46,6 +51,12 @@ class Closing:
         return FinishedResponse(
             response=final_resource(state.start, ending, ledger.output, usage, ended_at), trace=ledger.trace
         )
+
+    def _as_announced(self, response: JsonObject, trace: list[Op]) -> FinishedResponse:
+        """The end that clients were sent, where it is another one than this task came to."""
+        workflow.upsert_search_attributes([_STATUS.value_set(response["status"])])
+        self.state.show(response["status"])
+        return FinishedResponse(response=response, trace=trace)
 
     async def _finish(self, ending: Ending, ended_at: int) -> FinishResult:
         state = self.state

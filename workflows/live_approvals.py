@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.payloads import ApprovalAnswer, Decision
     from workflows.publication import Publication
     from workflows.state import ResponseState
+    from workflows.tasks import current_task, next_task_in_order
     from workflows.tool_calls import ToolCalls
 
 
@@ -57,6 +58,11 @@ class LiveApprovals:
         answer = self._answers.get(approval_id)
         if answer is None:
             return
+        if self.state.start.repeats_alike:
+            # An update precedes the results of its workflow task, also those that an earlier run of it has published.
+            await next_task_in_order()
+            if self.state.is_stopping() and self.state.stopped_in != current_task():
+                return
         decision = Decision(
             approval_request_id=approval_id,
             server_label=request["server_label"],

@@ -79,7 +79,9 @@ class Opening:
         for _ in range(_MAX_LISTINGS):
             handle = calls.start_mcp_list(call)
             try:
-                result = await until_stopped(handle, self.state.is_stopping)
+                result = await until_stopped(
+                    handle, self.state.is_stopping, in_order=start.repeats_alike, repeats_alike=start.repeats_alike
+                )
             except ActivityError:
                 return McpListResult(outcome="failed", error="The server did not list its tools in time.")
             if result is None or result.outcome in ("done", "failed"):

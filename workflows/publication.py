@@ -9,7 +9,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.payloads import PublishInput
+    from open_responses.ledger import Unpublished
+    from open_responses.payloads import PublishInput, PublishResult
     from workflows import calls
     from workflows.state import ResponseState
 
@@ -23,23 +24,32 @@ class Publication:
 
     async def publish(self) -> None:
         """A failure is no harm: the events are in the trace; the next writer finds the log short, and restores it."""
-        state = self.state
         async with self._one_at_a_time:
-            taken = state.ledger.take()
-            if taken is None:
-                return
-            call = PublishInput(
-                response_id=state.start.response_id,
-                initial=state.start.initial(),
-                epoch=state.next_epoch(),
-                first_sequence=taken.first_sequence,
-                events=taken.events,
-                items=taken.items,
-            )
-            try:
-                result = await calls.publish(call)
-                if result.outcome == "log_lost":
-                    known = {"output": state.ledger.output, "trace": state.ledger.trace[: taken.first_op]}
-                    await calls.publish(call.model_copy(update=known))
-            except ActivityError:
-                workflow.logger.warning("published without Redis")
+            while (taken := self.state.ledger.take()) is not None:
+                result = await self._published(taken)
+                if result is None or result.outcome != "diverged":
+                    return
+                if not self.state.ledger.drop_progress(taken, result.there):
+                    workflow.logger.error("the log holds events that this workflow did not publish")
+                    return
+
+    async def _published(self, taken: Unpublished) -> PublishResult | None:
+        """None where Redis stayed away."""
+        state = self.state
+        call = PublishInput(
+            response_id=state.start.response_id,
+            initial=state.start.initial(),
+            epoch=state.next_epoch(),
+            first_sequence=taken.first_sequence,
+            events=taken.events,
+            items=taken.items,
+        )
+        try:
+            result = await calls.publish(call)
+            if result.outcome == "log_lost":
+                known = {"output": state.ledger.output, "trace": state.ledger.trace[: taken.first_op]}
+                result = await calls.publish(call.model_copy(update=known))
+            return result
+        except ActivityError:
+            workflow.logger.warning("published without Redis")
+            return None

@@ -14,6 +14,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from open_responses.ledger import PROGRESS
     from open_responses.next_step import BROKE_OFF, Step, next_step
     from open_responses.payloads import (
         WORKFLOW,
@@ -31,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.opening import Opening
     from workflows.publication import Publication
     from workflows.state import ResponseState
+    from workflows.tasks import current_task, next_task
     from workflows.tool_calls import ToolCalls
     from workflows.turn import Turn
 
@@ -78,8 +80,9 @@ class ResponseWorkflow:
         if deadline is not None:
             deadline.cancel()
         self._ending = ending
+        ended_at = await self._decided(ending) if self._state.start.repeats_alike else None
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return await Closing(self._state, self._publication).run(ending)
+        return await Closing(self._state, self._publication).run(ending, ended_at)
 
     # --- what it is told, and asked
 
@@ -92,8 +95,9 @@ class ResponseWorkflow:
     async def tool_progress(self, progress: ToolProgress) -> None:
         """A running tool's word, for whoever watches the stream."""
         index, ledger = progress.output_index, self._state.ledger
-        if 0 <= index < len(ledger.output) and ledger.output[index].get("status") == "in_progress":
-            ledger.tell("open_responses:tool_progress", index, message=progress.message)
+        is_late = self._state.start.repeats_alike and self._state.is_stopping()
+        if not is_late and 0 <= index < len(ledger.output) and ledger.output[index].get("status") == "in_progress":
+            ledger.tell(PROGRESS, index, message=progress.message)
             await self._publication.publish()
 
     @workflow.update
@@ -154,8 +158,27 @@ class ResponseWorkflow:
                 return self._state.stop or Ending(status="cancelled")
             step = self._step_after(result)
             await self._act(step)
-            if step.stop is not None and self._state.stop is None:
+            if step.stop is not None and (self._stands(result, step) or self._state.stop is None):
                 return Ending(status=step.stop.status, incomplete_reason=step.stop.incomplete_reason)
+
+    def _stands(self, result: SampleResult, step: Step) -> bool:
+        """Whether the answer ends the response by itself, also where it is stopped in the same workflow task."""
+        if not self._state.start.repeats_alike or step.calls:
+            return False
+        self._state.answered_at = result.ended_at
+        return result.ended_at is not None
+
+    async def _decided(self, ending: Ending) -> int:
+        """When the response ended, in Unix seconds, once a repeated task can no longer come to another ending."""
+        state = self._state
+        if state.answered_at is not None:
+            return int(state.answered_at)
+        ended_at, decided_in = workflow.now().timestamp(), current_task()
+        if ending is state.stop and state.stopped_at is not None:
+            ended_at, decided_in = state.stopped_at, state.stopped_in
+        if decided_in == current_task():
+            await next_task()
+        return int(ended_at)
 
     def _limit(self) -> Ending | None:
         """What ends the loop between two turns."""

@@ -9,6 +9,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from open_responses.ledger import Ledger
     from open_responses.payloads import Carried, Ending, SampleResult, StartResponse, Target, TurnUsage
+    from workflows.tasks import current_task
 
 
 @dataclass(slots=True)
@@ -18,7 +19,8 @@ class ResponseState:
     `epoch` fences the log: each try and each publication has its own. `fallback` is the index of the target in use.
     `usage` is that of the turns that stand, `paid` what the turn under way has cost in its tries so far.
     `stop` is how the response was told to end. `cut_off`: a sample was stopped in its middle, so that only the log
-    knows where the stream stands.
+    knows where the stream stands. `stopped_in` is the workflow task in which it was told to, 0 for an earlier run's,
+    and `stopped_at` when. `answered_at` is when a model's answer ended the response, as its sample recorded it.
     """
 
     start: StartResponse
@@ -33,6 +35,9 @@ class ResponseState:
     fallback: int = 0
     stop: Ending | None = None
     cut_off: bool = False
+    stopped_in: int = 0
+    stopped_at: float | None = None
+    answered_at: float | None = None
 
     @classmethod
     def of(cls, start: StartResponse) -> ResponseState:
@@ -80,8 +85,9 @@ class ResponseState:
         self.paid = TurnUsage()
 
     def end_with(self, ending: Ending) -> None:
-        """Stop as soon as possible. The first word counts."""
-        self.stop = self.stop or ending
+        """Stop as soon as possible. The first call counts."""
+        if self.stop is None:
+            self.stop, self.stopped_in, self.stopped_at = ending, current_task(), workflow.now().timestamp()
 
     def is_stopping(self) -> bool:
         return self.stop is not None

@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from open_responses.tool_output import tool_output
     from workflows import calls
+    from workflows.tasks import came_with_the_stop
 
 # A worker that dies in every try is killed by the call itself; so many tries, whatever the tool's own limit.
 _MAX_LOSSES = 10
@@ -89,7 +90,7 @@ class ToolRun:
                 tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, runs + 1)
             )
             handle = calls.start_tool(tool, given, tool.max_attempts - runs)
-            result = await until_stopped(handle, self.is_stopping, in_order=self.start.results_in_order)
+            result = await self._ended(handle)
             if result is None or result.outcome == "cancelled":
                 return None
             if result.outcome in ("done", "failed", "halted"):
@@ -110,9 +111,7 @@ class ToolRun:
                 may_have_run=may_have_run,
             )
             try:
-                result = await until_stopped(
-                    calls.start_mcp_call(given), self.is_stopping, in_order=self.start.results_in_order
-                )
+                result = await self._ended(calls.start_mcp_call(given))
             except ActivityError as error:
                 tries += 1
                 if tries == _MCP_TRIES or not _may_try_again(error):
@@ -132,13 +131,19 @@ class ToolRun:
         if len(given.model_dump_json()) > MAX_FLEET_PAYLOAD:
             return Outcome(f"The arguments of {call.name!r} are too long. Call it again with less.", failed=True)
         handle = calls.start_fleet_tool(tool, given, f"{FLEET_PREFIX}{output_index}")
-        returned = await until_stopped(handle, self.is_stopping, in_order=self.start.results_in_order)
-        if self.is_stopping() and not handle.done():
+        returned = await self._ended(handle)
+        if returned is None and self.is_stopping() and (self.start.repeats_alike or not handle.done()):
             return None
         try:
             return Outcome(tool_output(returned))
         except ToolError as error:
             return Outcome(str(error), failed=True)
+
+    async def _ended(self, handle: workflow.ActivityHandle[Result]) -> Result | None:
+        start = self.start
+        return await until_stopped(
+            handle, self.is_stopping, in_order=start.results_in_order, repeats_alike=start.repeats_alike
+        )
 
     async def _pause(self) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
@@ -157,7 +162,11 @@ class ToolRun:
 
 
 async def until_stopped(
-    handle: workflow.ActivityHandle[Result], is_stopping: Callable[[], bool], *, in_order: bool = False
+    handle: workflow.ActivityHandle[Result],
+    is_stopping: Callable[[], bool],
+    *,
+    in_order: bool = False,
+    repeats_alike: bool = False,
 ) -> Result | None:
     """The activity's result; None when the response was stopped first.
 
@@ -166,6 +175,8 @@ async def until_stopped(
     `in_order`: of several that wait, those wake first whose result came first. With a condition each, they would
     wake in the order in which they began to wait; then a task that Temporal has repeated, and that finds two results
     where there was one, would publish them the other way round, over what the log has already.
+
+    `repeats_alike`: a result that came in the same workflow task as the stop counts, and a later one does not.
     """
     if in_order:
         stopping = asyncio.create_task(workflow.wait_condition(is_stopping))
@@ -173,10 +184,11 @@ async def until_stopped(
         stopping.cancel()
     else:
         await workflow.wait_condition(lambda: handle.done() or is_stopping())
+    if handle.done() or (repeats_alike and await came_with_the_stop(handle)):
+        return await handle
     if not handle.done():
         handle.cancel()
-        return None
-    return await handle
+    return None
 
 
 def _outcome(result: ToolResult) -> Outcome:

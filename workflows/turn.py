@@ -76,7 +76,9 @@ class Turn:
             state.cut_off = True
             return None
         try:
-            result = await until_stopped(calls.start_sample(self._input(tries)), state.is_stopping)
+            result = await until_stopped(
+                calls.start_sample(self._input(tries)), state.is_stopping, repeats_alike=state.start.repeats_alike
+            )
         except ActivityError as error:
             state.cut_off = True
             if isinstance(error.cause, CancelledError):

@@ -175,6 +175,7 @@ class Try:
             next_sequence=writer.next_sequence,
             finish_reason=ended["finish_reason"],
             usage=TurnUsage.model_validate(ended["usage"]),
+            ended_at=time.time(),
         )
 
     async def _broken(self, error: OpenResponsesError) -> SampleResult:

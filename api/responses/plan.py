@@ -75,6 +75,7 @@ async def plan(
         decisions=decisions,
         is_compaction=is_compaction,
         results_in_order=True,
+        repeats_alike=True,
         body_digest=key and key.body_digest,
         nonce=key and new_id("nonce_"),
         max_turns=config.max_turns,

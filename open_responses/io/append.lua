@@ -3,7 +3,8 @@
 -- with each event that is published, and to the state), number of fields to set in the state, field and value of each,
 -- events ...
 -- Returns {code, length of the log, cancelled}. Codes: 0 appended, 1 fenced (a newer try owns the log), 2 gap (the log
--- is shorter than the writer thinks: it was flushed; nothing was written).
+-- is shorter than the writer thinks: it was flushed; nothing was written), 3 diverged (the log holds another event
+-- where the writer would put one of these; nothing was written).
 local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'origin')
 local cancelled = state[2] and 1 or 0
 local length = redis.call('XLEN', KEYS[1])
@@ -16,9 +17,17 @@ if fence > newest then
   redis.call('EXPIRE', KEYS[2], ARGV[3])
 end
 if state[3] ~= ARGV[5] then redis.call('HSET', KEYS[2], 'origin', ARGV[5]) end
--- What is there already came from this writer, whose reply got lost: skip it.
 local fields = tonumber(ARGV[6])
 local skipped = 6 + 2 * fields
+-- The log has more than the writer knows: its reply got lost, or a workflow task is repeated. Equal events are skipped.
+if length > first and #ARGV > skipped then
+  -- An entry's id is one more than its sequence number.
+  local last = math.min(length, first + #ARGV - skipped)
+  local there = redis.call('XRANGE', KEYS[1], (first + 1) .. '-0', last .. '-0')
+  for i, entry in ipairs(there) do
+    if entry[2][2] ~= ARGV[skipped + i] then return {3, length, cancelled} end
+  end
+end
 for i = skipped + 1 + length - first, #ARGV do
   redis.call('XADD', KEYS[1], (first + i - skipped) .. '-0', 'e', ARGV[i])
   redis.call('PUBLISH', ARGV[4], ARGV[5] .. ' ' .. ARGV[i])

@@ -47,6 +47,10 @@ class Fenced(Exception):
     """A newer try owns the log. Stop writing, and stop the provider."""
 
 
+class Diverged(Exception):
+    """The log holds other events where this writer would put its own. Nothing of them was written."""
+
+
 class LogLost(Exception):
     """Redis has lost what comes before this writer's own events, and it does not know them."""
 
@@ -98,6 +102,7 @@ class Writer:
         self.in_flight = False
         self.restoring = False
         self.lost = False
+        self.diverged = False
         self.unsent: Batch | None = None
         self._appender = appender
         self._idle = asyncio.Event()
@@ -135,14 +140,12 @@ class Writer:
         self.pending.clear()
 
     def write(self, events: list[JsonObject]) -> None:
-        """Hand events over, without sequence numbers. Raises Fenced once the log is known to be another's, and LogLost.
+        """Hand events over, without sequence numbers. Raises Fenced once the log is known to be another's, LogLost, and
+        Diverged.
 
         While an append is under way, a delta joins its unsent neighbour: so a slow Redis costs events, not pace.
         """
-        if self.fenced.is_set():
-            raise Fenced
-        if self.lost:
-            raise LogLost
+        self._check()
         for event in events:
             last = self.pending[-1] if self.pending and self.in_flight else None
             if last is not None and _continues(last, event):
@@ -165,16 +168,21 @@ class Writer:
         self._appender.wake(self)
 
     async def flush(self) -> None:
-        """Wait until Redis has all that was written, and what it may have lost since. Raises Fenced, and LogLost."""
+        """Wait until Redis has all that was written, and what it may have lost since. Raises as `write` does."""
         if self._idle.is_set() and not self.is_over:
             # Nothing waits: an empty batch finds a log that is shorter than it should be.
             self._idle.clear()
             self._appender.wake(self)
         await self._idle.wait()
-        if self.lost:
-            raise LogLost
+        self._check()
+
+    def _check(self) -> None:
         if self.fenced.is_set():
             raise Fenced
+        if self.diverged:
+            raise Diverged
+        if self.lost:
+            raise LogLost
 
     def take(self) -> Batch:
         """What the next call to Redis carries."""
@@ -220,6 +228,11 @@ class Writer:
     def is_over(self) -> bool:
         """Whether nothing of this writer's will ever be sent any more."""
         return self.fenced.is_set() or self.lost
+
+    def diverge(self) -> None:
+        """Another event is where this writer's own would be: it cannot write any more."""
+        self.diverged = True
+        self.lose()
 
     def lose(self) -> None:
         """Nobody here can write the log again: whoever waits for it is told."""
@@ -356,6 +369,9 @@ class Appender:
                     self._recover_apart(writer, batch, writer.earlier)
                 else:
                     writer.lose()
+            elif reply[0] == 3:
+                log.warning("log_diverged", response_id=writer.response_id, first=batch.first, length=reply[1])
+                writer.diverge()
             else:
                 self._settle(writer, batch, refused=reply[0] == 1, cancelled=bool(reply[2]))
         return again

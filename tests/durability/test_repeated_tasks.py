@@ -1,0 +1,252 @@
+"""A workflow task that Temporal repeats, with what arrived in the meantime, does not change what clients were sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio.exceptions import ApplicationError
+
+from open_responses.deltas import TextDelta, ToolCallDelta
+from open_responses.fold import TERMINAL_EVENTS
+from open_responses.io import keys
+from open_responses.json_types import JsonObject
+from open_responses.payloads import FINISH, PUBLISH, FinishedResponse
+from open_responses.replay import whole_stream
+from tests.stack import Stack, until
+from tests.support.repeated_task import TOOL, Bench, Running, bench
+
+APPROVAL = "mcp_approval_request"
+
+
+@pytest_asyncio.fixture
+async def loop(stack: Stack) -> AsyncIterator[Bench]:
+    async with bench(stack.temporal_address, stack.redis_url) as this:
+        yield this
+
+
+async def agrees(loop: Bench, running: Running, finished: FinishedResponse) -> JsonObject:
+    """The log, the stored response and the workflow's result are one; returns the response."""
+    log = await running.log()
+    assert [event["sequence_number"] for event in log] == list(range(len(log)))
+    assert [event["type"] for event in log if event["type"] in TERMINAL_EVENTS] == [log[-1]["type"]]
+    assert log[-1]["response"] == finished.response == await running.stored()
+    assert list(whole_stream(loop.started.initial(), finished.response, finished.trace)) == log
+    return finished.response
+
+
+async def until_true(condition: Callable[[], bool]) -> None:
+    async def is_true() -> bool:
+        return condition()
+
+    await until(is_true)
+
+
+async def nothing_pending(running: Running) -> None:
+    async def is_idle() -> bool:
+        return not (await running.handle.describe()).raw_description.pending_activities
+
+    await until(is_idle)
+
+
+async def test_a_cancel_behind_the_announced_end_changes_nothing(loop: Bench) -> None:
+    loop.turns = [[TextDelta("hello")]]
+    running: Running
+
+    async def cancel() -> None:
+        await running.handle.signal("cancel")
+        # The next second: the time of the end is not to move either.
+        await asyncio.sleep(1.1)
+
+    loop.repetition.behind(FINISH, cancel)
+    running = await loop.start({})
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    assert (await agrees(loop, running, finished))["status"] == "completed"
+
+
+async def test_a_deadline_behind_the_announced_end_changes_nothing(loop: Bench) -> None:
+    loop.turns = [[TextDelta("hello")]]
+    loop.repetition.behind(FINISH, lambda: asyncio.sleep(1.5))
+    running = await loop.start({}, deadline_seconds=1.0)
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    assert (await agrees(loop, running, finished))["status"] == "completed"
+
+
+async def test_an_answer_behind_an_announced_cancellation_changes_nothing(loop: Bench) -> None:
+    loop.turns = [[TextDelta("hello")]]
+    is_written, released = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        is_written.set()
+        await released.wait()
+
+    async def release() -> None:
+        released.set()
+        await nothing_pending(running)
+        await asyncio.sleep(1.1)
+
+    loop.before_result = hold
+    loop.repetition.behind(FINISH, release)
+    running = await loop.start({})
+    await asyncio.wait_for(is_written.wait(), 20)
+    await running.handle.signal("cancel")
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    assert (await agrees(loop, running, finished))["status"] == "cancelled"
+
+
+async def test_a_cancel_behind_an_announced_failure_changes_nothing(loop: Bench) -> None:
+    running: Running
+
+    async def fail() -> None:
+        raise ApplicationError("no such model", type="model_not_found", non_retryable=True)
+
+    async def cancel() -> None:
+        await running.handle.signal("cancel")
+        await asyncio.sleep(1.1)
+
+    loop.before_answer = fail
+    loop.repetition.behind(FINISH, cancel)
+    running = await loop.start({})
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    assert (await agrees(loop, running, finished))["status"] == "failed"
+
+
+async def test_a_redis_that_is_emptied_behind_the_announced_end_changes_nothing(loop: Bench) -> None:
+    loop.turns = [[TextDelta("hello")]]
+    running: Running
+    told: list[JsonObject] = []
+
+    async def lose() -> None:
+        told.extend(await running.log())
+        await loop.redis.delete(keys.log(running.id), keys.state(running.id), keys.record(running.id))
+        await running.handle.signal("cancel")
+        await asyncio.sleep(1.1)
+
+    loop.repetition.behind(FINISH, lose)
+    running = await loop.start({})
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    assert (await agrees(loop, running, finished))["status"] == "completed"
+    assert await running.log() == told
+
+
+# --- events of the workflow's own
+
+
+def called(*call_ids: str) -> list[ToolCallDelta]:
+    return [ToolCallDelta(i, '{"city":"Paris"}', call_id, TOOL) for i, call_id in enumerate(call_ids)]
+
+
+class Tools:
+    """Calls that end when the test says so."""
+
+    def __init__(self, loop: Bench) -> None:
+        self.released: dict[str, asyncio.Event] = {}
+        self.is_open = False
+        loop.tool = self.run
+
+    async def run(self, call: Any) -> JsonObject:
+        call_id = call["context"]["call_id"]
+        if not self.is_open:
+            await asyncio.wait_for(self.released.setdefault(call_id, asyncio.Event()).wait(), 30)
+        return {"outcome": "done", "output": f"result of {call_id}"}
+
+    def release(self, call_id: str) -> None:
+        self.released.setdefault(call_id, asyncio.Event()).set()
+
+    def release_all(self) -> None:
+        self.is_open = True
+        for event in self.released.values():
+            event.set()
+
+
+async def test_progress_behind_a_published_result_does_not_take_its_number(loop: Bench) -> None:
+    loop.turns = [called("call_a", "call_b"), [TextDelta("done")]]
+    tools = Tools(loop)
+    running: Running
+
+    async def progress() -> None:
+        await running.handle.signal("tool_progress", {"output_index": 3, "message": "half way"})
+
+    # The first publication announces the outputs, the second is the first result.
+    loop.repetition.behind(PUBLISH, progress, count=2)
+    running = await loop.start({})
+    tools.release("call_a")
+    await until_true(lambda: loop.repetition.times == 1)
+    tools.release("call_b")
+    finished = await running.result()
+    response = await agrees(loop, running, finished)
+    assert [item.get("output") for item in response["output"][2:4]] == ["result of call_a", "result of call_b"]
+    done = [event["output_index"] for event in await running.log() if event["type"] == "response.output_item.done"]
+    assert sorted(done) == list(range(5))
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_an_approval_behind_a_published_result_waits_for_its_turn(loop: Bench, approve: bool) -> None:
+    loop.turns = [[*called("call_a"), ToolCallDelta(1, "{}", "call_b", "guarded")], [TextDelta("done")]]
+    tools = Tools(loop)
+    running: Running
+    answering: list[asyncio.Task[Any]] = []
+
+    async def answer() -> None:
+        approval = next(e["item"] for e in await running.log() if e.get("item", {}).get("type") == APPROVAL)
+        told = {"approval_request_id": approval["id"], "approve": approve}
+        answering.append(asyncio.create_task(running.handle.execute_update("answer_approval", told)))
+        # Accepted, it is in history as an update of the next workflow task.
+        await asyncio.sleep(0.5)
+
+    loop.repetition.behind(PUBLISH, answer, count=2)
+    running = await loop.start({"background": True})
+    tools.release("call_a")
+    await until_true(lambda: loop.repetition.times == 1)
+    tools.release_all()
+    finished = await running.result()
+    await answering[0]
+    await agrees(loop, running, finished)
+
+
+async def test_lists_that_came_one_by_one_stay_in_their_order(loop: Bench) -> None:
+    """The server that is asked second answers first; the task that publishes its list is repeated with the other's."""
+    loop.turns = [[TextDelta("done")]]
+    released = {"one": asyncio.Event(), "two": asyncio.Event()}
+    released["two"].set()
+    running: Running
+
+    async def lists(call: Any) -> JsonObject:
+        await asyncio.wait_for(released[call["server_label"]].wait(), 30)
+        return {"outcome": "done", "tools": []}
+
+    async def release() -> None:
+        released["one"].set()
+        await nothing_pending(running)
+
+    loop.mcp = lists
+    # The first publication opens the stream.
+    loop.repetition.behind(PUBLISH, release, count=2)
+    servers = [{"type": "mcp", "server_label": label, "server_url": "http://127.0.0.1:9"} for label in released]
+    running = await loop.start({"tools": servers})
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert [item["server_label"] for item in response["output"][:2]] == ["two", "one"]
+
+
+async def test_an_end_that_clients_were_sent_stands_for_starts_of_earlier_versions(loop: Bench) -> None:
+    loop.turns = [[TextDelta("hello")]]
+    running: Running
+
+    async def cancel() -> None:
+        await running.handle.signal("cancel")
+
+    loop.repetition.behind(FINISH, cancel)
+    running = await loop.start({}, repeats_alike=False)
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    assert (await agrees(loop, running, finished))["status"] == "completed"

@@ -1,0 +1,253 @@
+"""A worker in the test's own process whose workflow tasks fail on purpose, behind a local activity that has run.
+
+Temporal then repeats the task, with what arrived in the meantime: as after a worker that died between what it did and
+its report of it. The workflow, `finish` and `publish` are the real ones, on the stack's Temporal and Valkey; models and
+tools are functions of the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import orjson
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+    Worker,
+)
+
+from activities.finish import FinishActivity
+from activities.publish import PublishActivity
+from activities.sampling.takeover import take_over
+from open_responses.assembler import Assembler
+from open_responses.deltas import Delta, Finish
+from open_responses.fold import Fold
+from open_responses.ids import new_id
+from open_responses.io.event_log import Appender, Writer, fence
+from open_responses.io.log_reader import read_log
+from open_responses.io.payload_codec import DATA_CONVERTER
+from open_responses.io.redis import Redis, connect
+from open_responses.io.store import Record, ResponseStore
+from open_responses.json_types import JsonObject
+from open_responses.offer import Offer, Route
+from open_responses.payloads import (
+    FINISH,
+    PUBLISH,
+    SAMPLE,
+    WORKFLOW,
+    FinishedResponse,
+    FinishResult,
+    HostedTool,
+    PublishResult,
+    SampleInput,
+    SampleResult,
+    StartResponse,
+    TurnUsage,
+)
+from open_responses.replay import opening_events
+from open_responses.requests import CreateResponse
+from workflows.response import ResponseWorkflow
+
+Meanwhile = Callable[[], Awaitable[None]]
+_RESULTS: dict[str, type] = {FINISH: FinishResult, PUBLISH: PublishResult}
+TOOL = "get_weather"
+GUARDED = "guarded"
+"""Waits for a person's approval."""
+_ROUTES = {TOOL: Route("hosted", TOOL), GUARDED: Route("hosted", GUARDED, needs_approval=True)}
+
+
+class Repetition(Interceptor):
+    """Fails the task once, behind the `count`-th run of a local activity."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._count = 0
+        self._meanwhile: Meanwhile | None = None
+        self.doomed: type | None = None
+        self.times = 0
+
+    def behind(self, name: str, meanwhile: Meanwhile, *, count: int = 1) -> None:
+        """What happens between the local activity's deed and the failure of its task."""
+        self._name, self._meanwhile, self._count = name, meanwhile, count
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        outer = self
+
+        class Inbound(ActivityInboundInterceptor):
+            async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+                result = await super().execute_activity(input)
+                await outer._ran(activity.info().activity_type)
+                return result
+
+        return Inbound(next)
+
+    async def _ran(self, name: str) -> None:
+        if name != self._name or self._meanwhile is None:
+            return
+        self._count -= 1
+        if self._count == 0:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            await meanwhile()
+            self.doomed = _RESULTS[name]
+
+    def converter(self) -> type[PydanticPayloadConverter]:
+        outer = self
+
+        class Failing(PydanticPayloadConverter):
+            def from_payloads(self, payloads: Sequence[Any], type_hints: list[type] | None = None) -> list[Any]:
+                if outer.doomed is not None and type_hints == [outer.doomed]:
+                    outer.doomed = None
+                    outer.times += 1
+                    raise RuntimeError("this workflow task fails on purpose")
+                return super().from_payloads(payloads, type_hints)
+
+        return Failing
+
+
+class Running:
+    """One response on this worker."""
+
+    def __init__(self, handle: WorkflowHandle[Any, FinishedResponse], redis: Redis, store: ResponseStore) -> None:
+        self.handle = handle
+        self._redis = redis
+        self._store = store
+
+    @property
+    def id(self) -> str:
+        return self.handle.id
+
+    async def result(self) -> FinishedResponse:
+        return await asyncio.wait_for(self.handle.result(), 15)
+
+    async def log(self) -> list[JsonObject]:
+        return [orjson.loads(event) for event in await read_log(self._redis, self.id, 0)]
+
+    async def stored(self) -> JsonObject:
+        (record,) = await self._store.load([self.id])
+        assert isinstance(record, Record)
+        assert record.response is not None
+        response: JsonObject = orjson.loads(record.response)
+        return response
+
+
+class Bench:
+    """Starts responses whose turns are the given deltas, and whose tool is the given function."""
+
+    def __init__(self, temporal: Client, redis: Redis, queue: str, repetition: Repetition) -> None:
+        self.temporal = temporal
+        self.redis = redis
+        self.store = ResponseStore(redis, ttl_seconds=600, log_ttl_seconds=600)
+        self.appender = Appender(redis, ttl_seconds=600)
+        self.repetition = repetition
+        self.queue = queue
+        self.turns: list[Sequence[Delta]] = []
+        self.tool: Callable[[Any], Awaitable[Any]] | None = None
+        self.before_answer: Meanwhile | None = None
+        self.before_result: Meanwhile | None = None
+        self.mcp: Callable[[Any], Awaitable[Any]] | None = None
+
+    async def start(self, request: JsonObject, **more: Any) -> Running:
+        asked = CreateResponse.model_validate({"model": "fake", "input": "hello", **request})
+        hosted = [HostedTool(name=TOOL), HostedTool(name=GUARDED, require_approval=True)]
+        start = StartResponse(
+            response_id=new_id("resp_"),
+            tenant="default",
+            created_at=1,
+            request=asked,
+            provider="fake",
+            upstream_model="fake",
+            retry_window=20,
+            hosted=hosted,
+            **{"results_in_order": True, "repeats_alike": True, **more},
+        )
+        await self.store.begin(start, ())
+        handle = await self.temporal.start_workflow(
+            WORKFLOW, start, id=start.response_id, task_queue=self.queue, result_type=FinishedResponse
+        )
+        self.started = start
+        return Running(handle, self.redis, self.store)
+
+    @activity.defn(name=SAMPLE)
+    async def sample(self, call: SampleInput) -> SampleResult:
+        """One turn, with its events in the log."""
+        if self.before_answer is not None:
+            await self.before_answer()
+        fold = Fold()
+        fold.output = [{"type": "gap"}] * call.first_output_index
+        await take_over(self.redis, call, fence(call.epoch, 1), 1, ttl=60)
+        writer = Writer(
+            self.appender, call.response_id, fence=fence(call.epoch, 1), initial={}, base=call.first_sequence, fold=fold
+        )
+        assembler = Assembler(fold, Offer(routes=_ROUTES), call.response_id)
+        if call.first_sequence == 0:
+            writer.write(opening_events(self.started.initial()))
+        for delta in self.turns[call.turn - 1]:
+            if not isinstance(delta, Finish):
+                writer.write(assembler.feed(delta))
+        writer.write(assembler.close("completed"))
+        await writer.flush()
+        if self.before_result is not None:
+            await self.before_result()
+        return SampleResult(
+            outcome="done",
+            items=fold.output[call.first_output_index :],
+            trace=writer.trace.ops,
+            usage=TurnUsage(input_tokens=1, output_tokens=1),
+            ended_at=time.time(),
+        )
+
+    @activity.defn(name=TOOL)
+    async def run_tool(self, call: Any) -> Any:
+        assert self.tool is not None
+        return await self.tool(call)
+
+    @activity.defn(name=GUARDED)
+    async def run_guarded(self, call: Any) -> Any:
+        return await self.run_tool(call)
+
+    @activity.defn(name="list_mcp_tools")
+    async def list_mcp_tools(self, call: Any) -> Any:
+        assert self.mcp is not None
+        return await self.mcp(call)
+
+
+@contextlib.asynccontextmanager
+async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
+    repetition = Repetition()
+    converter = dataclasses.replace(DATA_CONVERTER, payload_converter_class=repetition.converter())
+    temporal = await Client.connect(temporal_address, data_converter=converter)
+    redis, queue = connect(redis_url), new_id("queue_")
+    this = Bench(temporal, redis, queue, repetition)
+    appending = asyncio.create_task(this.appender.run())
+    worker = Worker(
+        temporal,
+        task_queue=queue,
+        workflows=[ResponseWorkflow],
+        activities=[
+            this.sample,
+            this.run_tool,
+            this.run_guarded,
+            this.list_mcp_tools,
+            FinishActivity(redis, this.store, this.appender, 600).finish,
+            PublishActivity(redis, this.appender).publish,
+        ],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        interceptors=[repetition],
+    )
+    try:
+        async with worker:
+            yield this
+    finally:
+        appending.cancel()
+        await asyncio.gather(appending, return_exceptions=True)
+        await redis.aclose()

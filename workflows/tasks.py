@@ -1,0 +1,55 @@
+"""Workflow tasks, and the point from which what one has decided is in history.
+
+Temporal repeats a task whose worker died before it reported the task, with everything that arrived in the meantime.
+Local activities have run by then: a client may have been sent the end of a response that the repeated task would end
+otherwise. So an ending is announced only where a repeated task comes to the same one: a model's final answer wins over
+a stop in the same task, and every other ending is decided in one task and announced in the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+
+Result = TypeVar("Result")
+
+# The shortest timer there is. It ends with another workflow task, for which the first one must have been recorded.
+_SHORTEST = timedelta(milliseconds=1)
+
+# How many turns of the event loop later than a timer's waiter an activity's wakes (`until_stopped`, in order).
+_TURNS_TO_A_RESULT = 4
+
+
+def current_task() -> int:
+    """Identifies the workflow task under way: the length of history at its start, for all of its activations."""
+    return workflow.info().get_current_history_length()
+
+
+async def next_task() -> None:
+    """Return in a later workflow task, when all that was decided before is in history."""
+    await workflow.sleep(_SHORTEST, summary="the ending is recorded before it is announced")
+
+
+async def next_task_in_order() -> None:
+    """As `next_task`; and what is in history before the timer's end has been acted on first, if it woke this task too.
+
+    The SDK wakes what waits in the order of history, but an activity's waiter only some turns of the event loop later.
+    """
+    await next_task()
+    for _ in range(_TURNS_TO_A_RESULT):
+        await asyncio.sleep(0)
+
+
+async def came_with_the_stop(handle: workflow.ActivityHandle[Result]) -> bool:
+    """Whether the result belongs to the task in which the response was stopped.
+
+    The SDK applies signals before the results of the same task. A task that ended with this result, and is repeated
+    with a `cancel` that arrived behind it, would see the `cancel` first.
+    """
+    stopped_in, ended_in = current_task(), list[int]()
+    handle.add_done_callback(lambda _: ended_in.append(current_task()))
+    await next_task()
+    return ended_in[:1] == [stopped_in]
