@@ -69,7 +69,8 @@ class FinishActivity:
             await writer.flush()
         trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
         response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
-        await self.store.finish(call.start, orjson.dumps(response), trace)
+        used = used_by(response, context_tokens=call.start.context_tokens, was_cut_off=call.cut_off)
+        await self.store.finish(call.start, orjson.dumps(response), trace, used)
         if announced is None:
             writer.write(terminal_events(response))
             await writer.flush()
