@@ -43,6 +43,7 @@ from open_responses.io.dead_worker_detector import DeadWorkerDetector
 from open_responses.io.erasure import Eraser
 from open_responses.io.event_log import Appender
 from open_responses.io.garbage import spare_what_is_loaded
+from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.large_payloads import response_keys, sweep_daily
 from open_responses.io.leases import Lease
 from open_responses.io.limits import Quotas
@@ -79,6 +80,7 @@ async def main() -> None:
     store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
     running = RunningWork()
     records = Records(store, temporal)
+    schema_checks = SchemaChecks()
     contexts = Contexts(redis, records)
     handover = Handover(temporal, redis)
     eraser = _eraser(settings, store, temporal)
@@ -87,7 +89,7 @@ async def main() -> None:
         providers = build_providers(settings.config, http, os.environ)
         tools, middleware = load_tools(settings.config), load_middleware(settings.config)
         runner = ToolRunner(lease, running, temporal, middleware)
-        mcp = McpActivities(runner, records, redis, sealer, settings.config, os.environ)
+        mcp = McpActivities(runner, records, redis, sealer, schema_checks, settings.config, os.environ)
         activities: list[Callable[..., Any]] = [
             SampleActivity(
                 TurnParts(
@@ -102,6 +104,7 @@ async def main() -> None:
                     middleware=middleware,
                     counters=RedisCounters(redis),
                     sealer=sealer,
+                    schema_checks=schema_checks,
                     log_ttl_seconds=settings.response_ttl_seconds,
                 ),
                 lease,
@@ -144,6 +147,7 @@ async def main() -> None:
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
+    await schema_checks.close()
     await redis.aclose()
 
 

@@ -17,10 +17,10 @@ from activities.tool_calls import ToolRunner
 from activities.tools.mcp_client import McpError, McpServer, McpToolDefinition, call_tool, list_tools
 from open_responses.config import Config, McpServerConfig
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
-from open_responses.errors import Unavailable
+from open_responses.errors import SchemaTooComplex, Unavailable
 from open_responses.ids import place_of
 from open_responses.io import keys
-from open_responses.io.json_schema import schema_problem
+from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis, RedisDown
 from open_responses.io.sealing import SealBroken, Sealer
@@ -38,6 +38,7 @@ from open_responses.payloads import (
     StartResponse,
     ToolResult,
 )
+from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
 from open_responses.tools import McpTool, looks_like_a_schema
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ class McpActivities:
     records: Records
     redis: Redis
     sealer: Sealer
+    schema_checks: SchemaChecks
     config: Config
     environ: Mapping[str, str]
 
@@ -190,7 +192,8 @@ class McpActivities:
         if cached is not None:
             tools: list[JsonObject] = orjson.loads(cached)
             return tools
-        tools = [shown_tool(tool) for tool in await list_tools(server, timeout_seconds=_LIST_SECONDS)]
+        listed = await list_tools(server, timeout_seconds=_LIST_SECONDS)
+        tools = await shown_tools(listed, self.schema_checks, tenant)
         try:
             await self.redis.set(key, orjson.dumps(tools), ex=_CACHE_SECONDS)
         except RedisDown:
@@ -198,11 +201,23 @@ class McpActivities:
         return tools
 
 
-def shown_tool(tool: McpToolDefinition) -> JsonObject:
-    """OpenAI's shape of a tool in `mcp_list_tools`. A schema that no provider would take is replaced, and the
-    description says so, to the client and to the model."""
+async def shown_tools(tools: Sequence[McpToolDefinition], schema_checks: SchemaChecks, tenant: str) -> list[JsonObject]:
+    """OpenAI's shape of the tools in `mcp_list_tools`. A schema that no provider would take, or that costs too much, is
+    replaced, and the description says so, to the client and to the model. The schemas of a server share one budget."""
+    budget = SchemaBudget()
+    problems = [_shape_problem(tool.input_schema, budget) for tool in tools]
+    usable = [index for index, problem in enumerate(problems) if problem is None]
+    try:
+        found = await schema_checks.schema_problems([tools[index].input_schema for index in usable], tenant)
+    except SchemaTooComplex:
+        found = ["the schemas of this server take too long to check"] * len(usable)
+    for index, problem in zip(usable, found, strict=True):
+        problems[index] = problem
+    return [_shown(tool, problem) for tool, problem in zip(tools, problems, strict=True)]
+
+
+def _shown(tool: McpToolDefinition, problem: str | None) -> JsonObject:
     shown: JsonObject = {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
-    problem = _schema_problem(tool.input_schema)
     if problem is not None:
         shown["input_schema"] = {"type": "object", "properties": {}}
         note = f"[The server's schema of the arguments is left out: {problem}.]"
@@ -210,16 +225,19 @@ def shown_tool(tool: McpToolDefinition) -> JsonObject:
     return {**shown, "annotations": tool.annotations}
 
 
-def _schema_problem(schema: JsonObject) -> str | None:
+def _shape_problem(schema: JsonObject, budget: SchemaBudget) -> str | None:
     problem = writing_problem(schema)
     if problem is not None:
         return problem
     try:
         looks_like_a_schema(schema)
+        budget.spend(schema)
     except PydanticCustomError as error:
         told = error.context or {}
         return f"'{told.get('field')}' {told.get('complaint')}"
-    return schema_problem(schema)
+    except SchemaTooCostly as error:
+        return f"it {error}"
+    return None
 
 
 def _items_in_start(start: StartResponse) -> list[JsonObject]:

@@ -12,6 +12,7 @@ from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from open_responses.io.erasure import Eraser
+from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.log_reader import LogHub
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis
@@ -36,6 +37,7 @@ class AppState:
     eraser: Eraser
     open_streams: OpenStreams
     reads: Reads
+    schema_checks: SchemaChecks
 
 
 def state_of(connection: HTTPConnection) -> AppState:

@@ -29,6 +29,7 @@ from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.websocket import connection as websocket
 from open_responses.io.erasure import Eraser
 from open_responses.io.garbage import spare_what_is_loaded
+from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.large_payloads import response_keys
 from open_responses.io.log_reader import LogHub
 from open_responses.io.logs import configure_logs
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         store = ResponseStore(
             redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds
         )
-        hub = LogHub(redis)
+        hub, schema_checks = LogHub(redis), SchemaChecks()
         sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
         backlog = Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds)
         records = Records(store, temporal)
@@ -83,6 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
             eraser,
             OpenStreams(settings.max_open_streams),
             Reads(),
+            schema_checks,
         )
         _say_who_is_answered(settings)
         listening = asyncio.create_task(hub.run())
@@ -90,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+        await schema_checks.close()
         await redis.aclose()
 
     app = FastAPI(title="open_responses", version=openapi.VERSION, lifespan=lifespan, openapi_url=None)

@@ -7,6 +7,7 @@
     │   ├── ContextTooLarge       400  what the request resolves to is larger than this server takes
     │   ├── RequestTooLarge       413
     │   ├── RequestTimeout        408  the body came too slowly
+    │   ├── SchemaTooComplex      400  an answer that cannot be checked against its schema within the limits
     │   └── ProviderKeyMissing    400  neither the request nor the configuration has a key for the provider
     ├── Unauthorized              401
     ├── PermissionDenied          403  a good key, which may not do this
@@ -89,6 +90,10 @@ class RequestTimeout(InvalidRequest):
 
 class UnsupportedEncoding(InvalidRequest):
     code, status = "unsupported_content_encoding", 415
+
+
+class SchemaTooComplex(InvalidRequest):
+    code = "schema_too_complex"
 
 
 class ProviderKeyMissing(InvalidRequest):

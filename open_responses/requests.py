@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationErro
 from open_responses.errors import InvalidRequest
 from open_responses.items import MAX_ITEMS, InputItem, Text, UserMessage
 from open_responses.json_types import JsonObject
-from open_responses.tools import ToolChoice, Tools, check_choice_fits, check_names_are_unique
+from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
+from open_responses.tools import FunctionTool, ToolChoice, Tools, check_choice_fits, check_names_are_unique
 from open_responses.validation import (
     CHECK_NAMES,
     Settings,
@@ -72,9 +73,32 @@ def validate_create_response(body: JsonObject) -> CreateResponse:
     """As `parse_create_response`, for a body that `read_json_object` has read (a WebSocket turn without its `type`)."""
     _refuse_prewarming(body.get("prompt_cache_options"))
     try:
-        return CreateResponse.model_validate(body, context=CHECK_NAMES)
+        asked = CreateResponse.model_validate(body, context=CHECK_NAMES)
     except ValidationError as error:
         raise complaint_of(error) from None
+    _check_schema_costs(asked)
+    return asked
+
+
+def schemas_of(asked: CreateResponse) -> dict[str, JsonObject]:
+    """The schemas that a client wrote, by their path: of the answer's form, and of each function's arguments."""
+    schemas: dict[str, JsonObject] = {}
+    if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
+        schemas["text.format.schema"] = asked.text.format.schema_
+    for index, tool in enumerate(asked.tools or []):
+        if isinstance(tool, FunctionTool) and tool.parameters is not None:
+            schemas[f"tools[{index}].parameters"] = tool.parameters
+    return schemas
+
+
+def _check_schema_costs(asked: CreateResponse) -> None:
+    """Not when a stored request is loaded: what was accepted once is run to its end."""
+    budget = SchemaBudget()
+    for param, schema in schemas_of(asked).items():
+        try:
+            budget.spend(schema)
+        except SchemaTooCostly as error:
+            raise InvalidRequest(f"'{param}' {error}.", param=param, code="invalid_value") from None
 
 
 def _refuse_prewarming(cache_options: Any) -> None:

@@ -83,6 +83,7 @@ TESTS: dict[str, str] = {
     "request_timeout": "test_bounds.test_a_body_that_comes_too_slowly_is_a_408",
     "request_too_large": "test_api.test_refusals_have_the_specifications_shape",
     "response_ended": "test_errors_table.test_an_approval_of_a_response_that_has_ended_is_said_to_be_late",
+    "schema_too_complex": "loop.test_schema_bombs.test_a_check_that_does_not_end_fails_its_response_and_no_other",
     "server_error": "test_errors_table.test_errors_that_a_race_alone_can_cause_have_their_body",
     "stream_lost": "test_two_losses.test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_another_answer",
     "token_budget_exceeded": "test_limits.test_a_spent_budget_refuses_what_comes_after",

@@ -12,8 +12,9 @@ import pytest
 import redis.asyncio as aioredis
 from temporalio.client import Client
 
-from activities.mcp import shown_tool
+from activities.mcp import shown_tools
 from activities.tools.mcp_client import McpToolDefinition
+from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.mcp_server import TOKEN
 from tests.stack import Stack, another_api, check_whole, collect, events_of, until
@@ -313,8 +314,8 @@ async def test_a_schema_that_is_none_is_left_out_and_the_list_says_so(
         ({"type": "object", "properties": {"a": {"const": "\ud83d"}}}, "surrogate"),
     ],
 )
-def test_what_is_wrong_with_a_schema_is_said_in_the_description(schema: dict[str, Any], why: str) -> None:
-    shown = shown_tool(McpToolDefinition("t", "Does it.", schema))
+async def test_what_is_wrong_with_a_schema_is_said_in_the_description(schema: dict[str, Any], why: str) -> None:
+    (shown,) = await shown_tools([McpToolDefinition("t", "Does it.", schema)], SchemaChecks(), "tenant")
     assert shown["input_schema"] == {"type": "object", "properties": {}}
     assert shown["description"].startswith("Does it. [The server's schema of the arguments is left out: ")
     assert why in shown["description"]

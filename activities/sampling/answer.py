@@ -19,7 +19,7 @@ from open_responses.compaction import compaction_item, owner
 from open_responses.contracts import Halt, SampleCall, SampleContext
 from open_responses.deltas import Delta, Finish, ResumeToken, TextDelta, Usage
 from open_responses.errors import InvalidOutput, ProviderStreamBroken
-from open_responses.io.json_schema import format_problem, has_form
+from open_responses.io.json_schema import has_form
 from open_responses.middleware.compose import compose_sample
 from open_responses.surrogates import Joiner
 
@@ -83,7 +83,7 @@ class Answer:
         is_watched = request.is_streamed or sampled.prefix or sampled.resume_token
         finish = await self._sampled(sampled, sample, held if has_form(request) and not is_watched else None)
         text = self._checked_text(finish, held)
-        problem = self._problem(text)
+        problem = await self._problem(text)
         if text is None or problem is None:
             self._tell(held)
             return finish
@@ -94,14 +94,17 @@ class Answer:
         if left is not None and stage.beside.output_tokens >= left:
             return Finish("length", Usage())
         finish = await self._sampled(corrected(stage.sample_call(), text, problem), sample)
-        problem = self._problem(self._checked_text(finish, []))
+        problem = await self._problem(self._checked_text(finish, []))
         if problem is not None:
             stage.pay(finish.usage)
             raise InvalidOutput(f"The model's answer does not fit text.format, asked for it twice: {problem}")
         return finish
 
-    def _problem(self, text: str | None) -> str | None:
-        return None if text is None else format_problem(self.stage.context.start.request, text)
+    async def _problem(self, text: str | None) -> str | None:
+        if text is None:
+            return None
+        start = self.stage.context.start
+        return await self.stage.parts.schema_checks.format_problem(start.request, text, start.tenant)
 
     def _checked_text(self, finish: Finish, held: Sequence[TextDelta]) -> str | None:
         """The text that has to fit `text.format`; None for an answer that is cut off, refused, or calls tools first."""

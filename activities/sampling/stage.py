@@ -17,6 +17,7 @@ from open_responses.deltas import Usage
 from open_responses.errors import ServerError
 from open_responses.io.breaker import Breaker
 from open_responses.io.event_log import Appender, Writer
+from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.limits import Quotas
 from open_responses.io.redis import Redis
 from open_responses.io.sealing import Sealer
@@ -46,6 +47,7 @@ class TurnParts:
     middleware: Sequence[Middleware]
     counters: Counters
     sealer: Sealer
+    schema_checks: SchemaChecks
     log_ttl_seconds: int
 
 

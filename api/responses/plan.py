@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -17,17 +18,19 @@ from api.responses.decisions import check_approvals_can_be_given, decisions_of
 from api.responses.routing import targets_of
 from open_responses.addresses import is_forbidden_host
 from open_responses.config import Config
-from open_responses.errors import InvalidRequest
+from open_responses.errors import InvalidRequest, SchemaTooComplex, Unavailable
 from open_responses.ids import new_id
-from open_responses.io.json_schema import schema_problem
 from open_responses.io.sealing import Sealer
 from open_responses.json_types import JsonObject
 from open_responses.offer import hosted_names, is_bare
 from open_responses.payloads import HostedTool, StartResponse
-from open_responses.requests import CreateResponse, JsonSchemaFormat
+from open_responses.requests import CreateResponse, schemas_of
 from open_responses.tokens import at_most, item_tokens
 from open_responses.tools import FunctionTool, HostedTools, McpTool, Tool, named_choices
 from open_responses.truncation import check_fits
+
+_SCHEMA_PATIENCE_SECONDS = 20.0
+"""For a free process, and for the check itself: other tenants' checks do not delay it for long."""
 
 
 async def plan(
@@ -50,7 +53,7 @@ async def plan(
     config, settings = state.settings.config, state.settings
     first, *fallbacks = targets_of(config, asked, provider_key, os.environ)
     _check_length(asked, first.context_window)
-    _check_schemas(asked)
+    await _check_schemas(state, tenant, asked)
     response_id = key.response_id if key is not None else new_id("resp_")
     hosted = _hosted(config, asked)
     _check_servers(config, asked)
@@ -90,21 +93,22 @@ def _check_length(asked: CreateResponse, window: int | None) -> None:
     check_fits(sum(map(item_tokens, asked.input_items())), window)
 
 
-def _check_schemas(asked: CreateResponse) -> None:
+async def _check_schemas(state: AppState, tenant: str, asked: CreateResponse) -> None:
     """A schema that nothing could be checked against, of the answer's form or of a tool's arguments."""
-    if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
-        _check_schema(asked.text.format.schema_, "text.format.schema")
-    for index, tool in enumerate(asked.tools or []):
-        if isinstance(tool, FunctionTool) and tool.parameters is not None:
-            _check_schema(tool.parameters, f"tools[{index}].parameters")
-
-
-def _check_schema(schema: JsonObject, param: str) -> None:
-    problem = schema_problem(schema)
-    if problem is not None:
-        raise InvalidRequest(
-            f"{param!r} is not a JSON Schema that can be used: {problem}", param=param, code="invalid_value"
-        )
+    schemas = schemas_of(asked)
+    try:
+        async with asyncio.timeout(_SCHEMA_PATIENCE_SECONDS):
+            problems = await state.schema_checks.schema_problems(list(schemas.values()), tenant)
+    except SchemaTooComplex as error:
+        param = next(iter(schemas)) if len(schemas) == 1 else None
+        raise SchemaTooComplex(error.message, param=param) from error
+    except TimeoutError:
+        raise Unavailable("Too many schemas are waiting to be checked. Try again.", retry_after=5) from None
+    for param, problem in zip(schemas, problems, strict=True):
+        if problem is not None:
+            raise InvalidRequest(
+                f"{param!r} is not a JSON Schema that can be used: {problem}", param=param, code="invalid_value"
+            )
 
 
 def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
