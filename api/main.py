@@ -31,6 +31,7 @@ from open_responses.io.erasure import Eraser
 from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.large_payloads import response_keys
+from open_responses.io.log.reader_copies import ReaderCopies
 from open_responses.io.log_reader import LogHub
 from open_responses.io.logs import configure_logs
 from open_responses.io.records import Records
@@ -59,7 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
         store = ResponseStore(
             redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds
         )
-        hub, schema_checks = LogHub(redis), SchemaChecks()
+        hub = LogHub(redis, ReaderCopies(redis, limit_bytes=settings.reader_copies_bytes))
+        schema_checks = SchemaChecks()
         sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
         backlog = Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds)
         records = Records(store, temporal)

@@ -9,6 +9,7 @@ import redis.asyncio as aioredis
 
 from open_responses.io import keys
 from open_responses.io.event_log import encode
+from open_responses.io.log.reader_copies import ReaderCopies
 from open_responses.io.log_reader import LogHub
 from open_responses.io.redis import connect
 from tests.stack import Stack
@@ -16,7 +17,7 @@ from tests.stack import Stack
 
 async def test_a_subscription_that_is_cut_off_again_and_again_fails_nobody_and_is_made_again(stack: Stack) -> None:
     redis, plain = connect(stack.redis_url), aioredis.Redis.from_url(stack.redis_url)
-    hub = LogHub(redis)
+    hub = LogHub(redis, ReaderCopies(redis, limit_bytes=0))
     running = asyncio.create_task(hub.run())
     over = asyncio.Event()
 

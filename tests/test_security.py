@@ -21,6 +21,7 @@ from temporalio.client import Client
 
 from open_responses.addresses import is_forbidden_host
 from open_responses.io import keys
+from open_responses.io.log.reader_copies import ReaderCopies
 from open_responses.io.log_reader import LogHub
 from open_responses.validation import MAX_SCHEMA_VALUES
 from tests.slow_reader import SlowReader
@@ -128,7 +129,7 @@ async def test_what_a_reader_does_not_fetch_is_bounded_and_read_from_the_log(
 ) -> None:
     """The hub drops what a queue has no room for; the reader finds the gap."""
     redis = aioredis.Redis.from_url(stack.redis_url)
-    hub = LogHub(redis)
+    hub = LogHub(redis, ReaderCopies(redis, limit_bytes=0))
     running = asyncio.create_task(hub.run())
     async with hub.listen("resp_bounded") as queue:
         for number in range(3000):

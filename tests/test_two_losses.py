@@ -1,7 +1,8 @@
-"""Redis flushed and every worker killed in the same moment, in mid-answer: nobody is left who knows what was told.
+"""Redis flushed and every worker killed in the same moment, in mid-answer.
 
-The answer is sampled anew and comes out otherwise. Whoever has half of the first one is told so, and is never given the
-rest of the second as if it were the rest of the first.
+The API's processes keep what they have sent, and the log is restored from that. Without such a copy the answer is
+sampled anew and comes out otherwise: a client that has half of the first one gets an error, and never the rest of the
+second as if it were the rest of the first.
 """
 
 from __future__ import annotations
@@ -14,11 +15,21 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+import pytest_asyncio
 from openai import APIError, AsyncOpenAI
 from websockets.asyncio.client import connect
 
-from tests.stack import Event, Stack, check_whole, events_of, text_of, until
+from tests.stack import Event, Stack, another_api, check_whole, events_of, text_of, until
 from tests.upstream import Script, Upstream
+
+
+@pytest_asyncio.fixture(scope="module")
+async def forgetful(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API that keeps nothing of what it sends."""
+    await session_stack.heal()
+    async with another_api(session_stack, env={"OPEN_RESPONSES_READER_COPIES_BYTES": "0"}) as client:
+        yield client
+
 
 # Words that come faster are put together now and then, and would be cut otherwise the second time.
 GAP = 0.02
@@ -48,13 +59,13 @@ async def lost_in_the_middle(
 
 @pytest.mark.parametrize("words", [60, 3], ids=["longer", "shorter"])
 async def test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_another_answer(
-    client: httpx.AsyncClient, stack: Stack, upstream: Upstream, words: int
+    forgetful: httpx.AsyncClient, stack: Stack, upstream: Upstream, words: int
 ) -> None:
     prompt, second = f"lost, then {words} words", Script(words=words)
     events: list[Event] = []
 
     async def stream() -> None:
-        async for event in events_of(client, {"input": prompt}):
+        async for event in events_of(forgetful, {"input": prompt}):
             events.append(event)
 
     async def has_half() -> bool:
@@ -70,10 +81,10 @@ async def test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_
     assert response_id in events[-1]["error"]["message"]
 
     async def has_ended() -> bool:
-        return (await client.get(f"/v1/responses/{response_id}")).json()["status"] == "completed"
+        return (await forgetful.get(f"/v1/responses/{response_id}")).json()["status"] == "completed"
 
     await until(has_ended)
-    check_whole([event async for event in events_of(client, resume=(response_id, None))], second.text)
+    check_whole([event async for event in events_of(forgetful, resume=(response_id, None))], second.text)
 
 
 async def test_a_plain_request_gets_the_second_answer_whole(
@@ -90,14 +101,16 @@ async def test_a_plain_request_gets_the_second_answer_whole(
     assert message["content"][0]["text"] == second.text
 
 
-async def test_a_socket_is_told_in_an_envelope_and_goes_on(stack: Stack, upstream: Upstream) -> None:
+async def test_a_socket_gets_the_error_in_an_envelope_and_goes_on(
+    forgetful: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
     told: list[Event] = []
 
     async def has_half() -> bool:
         return "first19" in text_of(told)
 
-    url = stack.api_url.replace("http", "ws")
-    async with connect(f"{url}/v1/responses", proxy=None) as socket:
+    url = str(forgetful.base_url.join("/v1/responses").copy_with(scheme="ws"))
+    async with connect(url, proxy=None) as socket:
 
         async def turn(prompt: str) -> None:
             told.clear()
@@ -114,14 +127,14 @@ async def test_a_socket_is_told_in_an_envelope_and_goes_on(stack: Stack, upstrea
         assert text_of(told) == script.text
 
 
-async def test_the_sdk_raises_it(stack: Stack, upstream: Upstream) -> None:
+async def test_the_sdk_raises_it(forgetful: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
     words: list[str] = []
 
     async def has_half() -> bool:
         return "first19" in "".join(words)
 
     async def stream() -> None:
-        async with AsyncOpenAI(base_url=f"{stack.api_url}/v1", api_key="none", max_retries=0) as sdk:
+        async with AsyncOpenAI(base_url=str(forgetful.base_url.join("/v1")), api_key="none", max_retries=0) as sdk:
             async for event in await sdk.responses.create(model="fake", input="lost, by the sdk", stream=True):
                 if event.type == "response.output_text.delta":
                     words.append(event.delta)
@@ -186,12 +199,12 @@ async def test_a_loss_that_was_made_good_before_the_next_is_not_noticed(
 
 
 async def test_the_same_answer_told_again_goes_on_where_it_was(
-    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+    forgetful: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
     events: list[Event] = []
 
     async def stream() -> None:
-        async for event in events_of(client, {"input": "lost, and told again"}):
+        async for event in events_of(forgetful, {"input": "lost, and told again"}):
             events.append(event)
 
     async def has_half() -> bool:
@@ -203,3 +216,102 @@ async def test_the_same_answer_told_again_goes_on_where_it_was(
     await asyncio.wait_for(streaming, 60)
     check_whole(events, FIRST)
     assert again.attempts == 1
+
+
+async def test_the_log_is_restored_from_what_a_reader_was_sent_and_the_answer_goes_on(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    events: list[Event] = []
+
+    async def stream() -> None:
+        async for event in events_of(client, {"input": "lost, and restored"}):
+            events.append(event)
+
+    async def has_half() -> bool:
+        return "first19" in text_of(events)
+
+    async with lost_in_the_middle(stack, upstream, "lost, and restored", Script(literal=FIRST), has_half):
+        streaming = asyncio.create_task(stream())
+    await asyncio.wait_for(streaming, 60)
+    check_whole(events, FIRST)
+    assert [e["action"] for e in events if e["type"] == "open_responses:attempt"] == ["continued"]
+    response_id = events[0]["response"]["id"]
+    again = [event async for event in events_of(client, resume=(response_id, None))]
+    assert [e["sequence_number"] for e in again] == [e["sequence_number"] for e in events]
+    assert text_of(again) == FIRST
+
+
+async def test_an_answer_that_cannot_go_on_is_closed_behind_what_was_restored(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """Where the provider cannot continue, the half answer stays, marked as incomplete, and another one follows."""
+    prompt, second = "lost, restored, begun anew", Script(words=5)
+    events: list[Event] = []
+
+    async def stream() -> None:
+        async for event in events_of(client, {"model": "no-resume", "input": prompt}):
+            events.append(event)
+
+    async def has_half() -> bool:
+        return "first19" in text_of(events)
+
+    async with lost_in_the_middle(stack, upstream, prompt, second, has_half):
+        streaming = asyncio.create_task(stream())
+    await asyncio.wait_for(streaming, 60)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    half, whole = events[-1]["response"]["output"]
+    assert (half["status"], whole["status"]) == ("incomplete", "completed")
+    assert FIRST.startswith(half["content"][0]["text"])
+    assert "first19" in half["content"][0]["text"]
+    assert whole["content"][0]["text"] == second.text
+    assert text_of(events) == half["content"][0]["text"] + second.text
+
+
+async def test_what_was_sent_before_a_flush_stays_in_a_response_that_is_cancelled(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    script = upstream.says("flushed, then cancelled", Script(words=40, hold_after=20, gap=GAP))
+    events: list[Event] = []
+
+    async def stream() -> None:
+        async for event in events_of(client, {"input": "flushed, then cancelled"}):
+            events.append(event)
+
+    async def has_half() -> bool:
+        return "w19" in text_of(events)
+
+    streaming = asyncio.create_task(stream())
+    await until(has_half)
+    for name in ("worker-0", "worker-1"):
+        await stack.kill(name)
+    await stack.flush()
+    response_id = events[0]["response"]["id"]
+    cancelling = asyncio.create_task(client.post(f"/v1/responses/{response_id}/cancel"))
+    await stack.heal()
+    await asyncio.wait_for(streaming, 60)
+    script.released.set()
+    await cancelling
+    assert events[-1]["response"]["status"] == "cancelled"
+    (message,) = events[-1]["response"]["output"]
+    assert (message["status"], message["content"][0]["text"]) == ("incomplete", text_of(events))
+
+
+async def test_a_client_that_was_away_gets_no_second_half_of_another_answer(
+    forgetful: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    prompt, second = "lost, and nobody there", Script(words=60)
+    script = upstream.says(prompt, Script(literal=FIRST, hold_after=20, gap=GAP))
+    events: list[Event] = []
+    async for event in events_of(forgetful, {"input": prompt}):
+        events.append(event)
+        if "first15" in text_of(events):
+            break
+    await asyncio.wait_for(script.held.wait(), 30)
+    await lose_all(stack)
+    upstream.says(prompt, second)
+    script.released.set()
+    await stack.heal()
+    response_id, last = events[0]["response"]["id"], events[-1]["sequence_number"]
+    (error,) = [event async for event in events_of(forgetful, resume=(response_id, last))]
+    assert (error["type"], error["error"]["code"]) == ("error", "stream_lost")
+    check_whole([event async for event in events_of(forgetful, resume=(response_id, None))], second.text)

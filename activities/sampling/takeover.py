@@ -9,6 +9,7 @@ import orjson
 from open_responses.deltas import Usage
 from open_responses.io import keys
 from open_responses.io.event_log import Fenced, is_of_try
+from open_responses.io.log.reader_copies import ask_readers
 from open_responses.io.redis import Redis, RedisDown, script
 from open_responses.json_types import JsonObject
 from open_responses.payloads import SampleInput, TurnUsage
@@ -38,21 +39,43 @@ async def take_over(redis: Redis, call: SampleInput, fence: int, attempt: int, *
     """
     if call.epoch == 1 and attempt == 1:
         return Takeover([])
-    taken = await read_log(redis, call.response_id, fence, call.first_sequence, turn=call.turn, ttl=ttl)
+    is_first = call.tries == 1 and attempt == 1
+    taken = await read_log(
+        redis, call.response_id, fence, call.first_sequence, turn=call.turn, ttl=ttl, is_begun=not is_first
+    )
     if taken.refused:
         raise Fenced
     return taken
 
 
-async def read_log(redis: Redis, response_id: str, fence: int, first_sequence: int, *, turn: int, ttl: int) -> Takeover:
-    """The events from `first_sequence` on and what is known of the turn, with the log fenced."""
-    refused, cancelled, known, entries = await redis.eval(
-        _SOURCE, 2, keys.log(response_id), keys.state(response_id), fence, ttl, f"{first_sequence + 1}-0", turn
-    )
+async def read_log(
+    redis: Redis, response_id: str, fence: int, first_sequence: int, *, turn: int, ttl: int, is_begun: bool = True
+) -> Takeover:
+    """The events from `first_sequence` on and what is known of the turn, with the log fenced. Raises RedisDown.
+
+    `is_begun`: some of these events may have been sent to readers. Where Redis has lost them, they come from the copies
+    that readers' processes keep.
+    """
+    pipe = redis.pipeline(transaction=False)
+    pipe.eval(_SOURCE, 2, keys.log(response_id), keys.state(response_id), fence, ttl, f"{first_sequence + 1}-0", turn)
+    pipe.zscore(keys.OPEN, response_id)
+    (refused, cancelled, known, entries, is_known_lost), opened = await pipe.execute()
     events = [orjson.loads(fields[1]) for _, fields in entries]
+    if is_begun and opened is None and not refused and not is_known_lost:
+        # Each response is listed there before its first event: what lost the list has lost the log.
+        events += await _restored(redis, response_id, fence, first_sequence + len(events))
     kept: list[bytes] = known
     record, resume, spent = [value or None for value in kept] or [None] * 3
     return Takeover(events, bool(refused), bool(cancelled), record, resume, spent)
+
+
+async def _restored(redis: Redis, response_id: str, fence: int, first: int) -> list[JsonObject]:
+    """Events that the log has lost, from readers' copies. Without a copy the answer begins anew from here, and the log
+    says so: a client that comes back may have been sent other events."""
+    copies = await ask_readers(redis, response_id, fence, first)
+    if not copies:
+        await redis.hset(keys.state(response_id), "anew", str(first))
+    return [orjson.loads(event) for event in copies]
 
 
 def paid_before(known: TurnUsage, taken: Takeover) -> Usage:

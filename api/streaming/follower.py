@@ -49,6 +49,8 @@ class Follower:
         self._only_end = only_end
         self._sent = SentEvents(next_sequence)
         self._origin = b""
+        self._came_back = next_sequence > 0 and not only_end
+        """Whether the client was sent events by another connection, and the log has not been found to hold these."""
         self._compared: int | None = None
         """Up to where a log that was begun anew agrees with what was sent; None where there is no doubt."""
         self._seen_at = 0.0
@@ -61,10 +63,12 @@ class Follower:
         heard = asked = time.monotonic()
         batch = await self._missed()
         while True:
-            for event in batch:
+            first = self._next - len(batch)
+            for sequence, event in enumerate(batch, first):
                 self._show_reader()
                 if not self._only_end:
                     self._sent.add(event)
+                    self._state.hub.copies.add(self._id, sequence, event)
                 yield event
                 if is_terminal(event):
                     return
@@ -92,6 +96,8 @@ class Follower:
                 origin, event = await queue.get()
         except TimeoutError:
             return await self._missed()
+        if self._came_back:
+            return await self._missed()
         if origin != self._origin:
             self._meet(origin)
         _, sequence = peek(event)
@@ -107,7 +113,11 @@ class Follower:
         with contextlib.suppress(*RedisDown):
             while True:
                 begin = self._next if self._compared is None else self._compared
-                page, origin = await read_page(self._state.redis, self._id, begin)
+                page, origin, anew = await read_page(self._state.redis, self._id, begin)
+                if self._came_back and origin:
+                    if anew is not None and self._next > anew:
+                        raise self._lost()
+                    self._came_back = False
                 if origin != self._origin and self._meet(origin):
                     continue
                 if not page or peek(page[0])[1] != begin:
@@ -151,6 +161,7 @@ class Follower:
 
     def _lost(self) -> LostAt:
         log.warning("stream_lost", response_id=self._id, sent=self._next)
+        self._state.hub.copies.give_up(self._id)
         return LostAt(self._next, _why_lost(self._start))
 
     async def _from_temporal(self) -> list[bytes]:

@@ -44,6 +44,16 @@ def channel(response_id: str) -> str:
     return f"or:{{{response_id}}}:events"
 
 
+def response_of(channel: str) -> str:
+    """The response whose events this channel carries."""
+    return channel[channel.index("{") + 1 : channel.index("}")]
+
+
+def reader_copies(response_id: str, fence: int) -> str:
+    """Hash, for a minute: API process -> the events that its readers were sent, for the writer with this fence."""
+    return f"or:{{{response_id}}}:copies:{fence}"
+
+
 def running(worker_id: str) -> str:
     """Hash: the activities that this worker runs, `Running.token` -> `Running.details`."""
     return f"or:worker:{worker_id}:running"

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from open_responses.fold import TERMINAL_EVENTS
 from open_responses.io import keys
+from open_responses.io.log.reader_copies import QUESTION, ReaderCopies
 from open_responses.io.redis import AbstractConnection, PubSub, Redis, RedisDown
 
 PAGE = 500
@@ -64,8 +65,10 @@ class LogHub:
     another one has just subscribed to. Here a connection that breaks is thrown away, and all is subscribed to again.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, copies: ReaderCopies) -> None:
+        self.copies = copies
         self._redis = redis
+        self._answers: set[asyncio.Task[None]] = set()
         self._queues: dict[bytes, set[asyncio.Queue[Published]]] = {}
         self._changed = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
@@ -119,9 +122,17 @@ class LogHub:
             if message is None:
                 continue
             origin, _, event = message["data"].partition(b" ")
+            if origin == QUESTION:
+                self._answer(message["channel"], event)
+                continue
             for queue in self._queues.get(message["channel"], ()):
                 if not queue.full():
                     queue.put_nowait((origin, event))
+
+    def _answer(self, channel: bytes, question: bytes) -> None:
+        answer = asyncio.create_task(self.copies.answer(keys.response_of(channel.decode()), question))
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
 
     def _let_go(self, waiting: Sequence[asyncio.Future[None]] | None = None) -> None:
         for future in list(self._waiting) if waiting is None else waiting:
@@ -145,6 +156,7 @@ class LogHub:
             listeners.discard(queue)
             if not listeners:
                 del self._queues[channel]
+                self.copies.forget(response_id)
                 self._changed.set()
 
     async def _subscribed(self) -> None:
@@ -178,10 +190,20 @@ async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[b
     return [fields[b"e"] for _, fields in entries]
 
 
-async def read_page(redis: Redis, response_id: str, next_sequence: int) -> tuple[list[bytes], bytes]:
-    """As `read_log`, with the origin of whoever wrote to this log last; empty where that is not known."""
+class Page(NamedTuple):
+    """`events` as `read_log` returns them. `origin` is that of the last writer, empty where it is not known. `anew` is
+    the sequence number from which on the log may differ from what clients were sent before it was lost; None if it was
+    not lost."""
+
+    events: list[bytes]
+    origin: bytes
+    anew: int | None
+
+
+async def read_page(redis: Redis, response_id: str, next_sequence: int) -> Page:
+    """As `read_log`, with what is known of the log. Raises RedisDown."""
     pipe = redis.pipeline(transaction=True)
     pipe.execute_command("XRANGE", keys.log(response_id), f"{next_sequence + 1}-0", "+", "COUNT", PAGE)
-    pipe.hget(keys.state(response_id), "origin")
-    entries, origin = await pipe.execute()
-    return [fields[b"e"] for _, fields in entries], origin or b""
+    pipe.hmget(keys.state(response_id), ["origin", "anew"])
+    entries, (origin, anew) = await pipe.execute()
+    return Page([fields[b"e"] for _, fields in entries], origin or b"", None if anew is None else int(anew))

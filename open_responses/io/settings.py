@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     max_backlog_age_seconds: float = Field(default=30.0, gt=0)
     """New responses are refused while more tasks than this wait for a worker, or the oldest has waited this long."""
 
+    reader_copies_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    """What one API process keeps of the events that it sends, to restore a log that Redis lost together with its
+    writer. 0 keeps none: such a stream ends with `stream_lost`."""
+
     max_open_streams: int = Field(default=10_000, gt=0)
     """SSE answers and WebSockets that one API process has open at most, whoever opened them."""
 

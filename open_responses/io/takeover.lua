@@ -1,13 +1,13 @@
 -- Takes a response's log over: from here on, writers with an older fence are refused, so that what is read is final.
 -- KEYS: log, state.  ARGV: fence, TTL in seconds, entry id to read from, turn.
--- Returns {1, 0, {}, {}} when a newer try owns the log, else {0, cancelled, what is known of the turn (its record, its
--- resume token, its tokens so far), entries}.
-local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled')
-if tonumber(ARGV[1]) < tonumber(state[1] or '-1') then return {1, 0, {}, {}} end
+-- Returns {1, 0, {}, {}, 0} when a newer try owns the log, else {0, cancelled, what is known of the turn (its record, its
+-- resume token, its tokens so far), entries, whether the log was found to be lost before}.
+local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'anew')
+if tonumber(ARGV[1]) < tonumber(state[1] or '-1') then return {1, 0, {}, {}, 0} end
 redis.call('HSET', KEYS[2], 'fence', ARGV[1])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 local turn = {}
 for i, name in ipairs({'turn:', 'resume:', 'spent:'}) do
   turn[i] = redis.call('HGET', KEYS[2], name .. ARGV[4]) or ''
 end
-return {0, state[2] and 1 or 0, turn, redis.call('XRANGE', KEYS[1], ARGV[3], '+')}
+return {0, state[2] and 1 or 0, turn, redis.call('XRANGE', KEYS[1], ARGV[3], '+'), state[3] and 1 or 0}

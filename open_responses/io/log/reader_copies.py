@@ -1,0 +1,136 @@
+"""Restores an event log from what its readers were sent, when Redis and the log's writer are lost together.
+
+What this prevents: a stream that ends with `stream_lost` although the API has all of its events. Each API process keeps
+the events that it sent to readers of running responses, within a bound on memory. A worker that takes over a log which
+Redis has lost asks these processes for their copies, and goes on behind the longest one.
+
+The question goes over the channel that carries the log's events, so it reaches exactly the processes with readers. Each
+answers in a hash in Redis, also when it has nothing, so that the worker waits for no more answers than there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import structlog
+
+from open_responses.io import keys
+from open_responses.io.redis import Redis, RedisDown
+
+log = structlog.get_logger(__name__)
+
+QUESTION = b"?"
+"""Stands where the channel's other messages have their writer's origin."""
+
+# A larger copy is not worth its memory: its stream ends with `stream_lost`, as it would without copies.
+_LARGEST_COPY_BYTES = 8 * 2**20
+_OBJECT_BYTES = 40
+_ANSWERS_SECONDS = 60
+# An API process that is there answers within milliseconds; one that has just lost its connection subscribes again
+# within this time.
+_PATIENCE_SECONDS = 1.0
+_SUBSCRIBED_AGAIN_SECONDS = 0.5
+_LOOK_AGAIN_SECONDS = 0.02
+
+
+@dataclass(slots=True)
+class Copy:
+    """Consecutive events of one stream as they were sent, from sequence number `first` on."""
+
+    first: int = 0
+    events: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def from_(self, sequence: int) -> list[bytes]:
+        """The events from this sequence number on; none where the copy begins behind it."""
+        return self.events[sequence - self.first :] if sequence >= self.first else []
+
+
+class ReaderCopies:
+    """The copies of one API process, of at most `limit_bytes`; the oldest copies go first."""
+
+    def __init__(self, redis: Redis, *, limit_bytes: int) -> None:
+        self._redis = redis
+        self._limit = limit_bytes
+        self._name = uuid4().hex
+        self._copies: OrderedDict[str, Copy | None] = OrderedDict()
+        self._size = 0
+
+    def add(self, response_id: str, sequence: int, event: bytes) -> None:
+        """Keep an event that a reader was sent. Readers of one response share a copy: events that it has are left
+        out."""
+        copy = self._copies.setdefault(response_id, Copy(sequence))
+        if copy is None or sequence != copy.first + len(copy.events):
+            return
+        copy.events.append(event)
+        size = len(event) + _OBJECT_BYTES
+        copy.size += size
+        self._size += size
+        if copy.size > _LARGEST_COPY_BYTES:
+            self.give_up(response_id)
+        while self._size > self._limit:
+            self.give_up(next(one for one, kept in self._copies.items() if kept is not None))
+
+    def give_up(self, response_id: str) -> None:
+        """Keep nothing more of this stream while it is read."""
+        copy = self._copies.get(response_id)
+        self._copies[response_id] = None
+        self._size -= copy.size if copy is not None else 0
+
+    def forget(self, response_id: str) -> None:
+        """The last reader has left."""
+        copy = self._copies.pop(response_id, None)
+        self._size -= copy.size if copy is not None else 0
+
+    async def answer(self, response_id: str, question: bytes) -> None:
+        """Answer a worker's question: `{fence} {sequence number of the first event that is wanted}`."""
+        fence, _, first = question.partition(b" ")
+        copy = self._copies.get(response_id)
+        events = copy.from_(int(first)) if copy is not None else []
+        key = keys.reader_copies(response_id, int(fence))
+        try:
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hset(key, self._name, b"\n".join(events))
+            pipe.expire(key, _ANSWERS_SECONDS)
+            await pipe.execute()
+        except RedisDown as error:
+            log.warning("copy_not_sent", response_id=response_id, reason=str(error))
+        else:
+            log.info("copy_sent", response_id=response_id, events=len(events))
+
+
+async def ask_readers(redis: Redis, response_id: str, fence: int, first: int) -> list[bytes]:
+    """The events from sequence number `first` on that readers were sent, encoded. Raises RedisDown.
+
+    The longest copy, if all others are its beginning. Copies of different answers cannot be told apart: then none.
+    """
+    asked = await _ask(redis, response_id, fence, first)
+    answers = await _answers(redis, keys.reader_copies(response_id, fence), asked) if asked else []
+    copies = [answer.split(b"\n") if answer else [] for answer in answers]
+    longest = max(copies, key=len, default=[])
+    agree = all(longest[: len(copy)] == copy for copy in copies)
+    log.warning("log_lost", response_id=response_id, asked=asked, answers=len(copies), restored=len(longest) * agree)
+    return longest if agree else []
+
+
+async def _answers(redis: Redis, key: str, asked: int) -> list[bytes]:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        answers: list[bytes] = await redis.hvals(key)  # type: ignore[assignment]
+        if len(answers) >= asked or time.monotonic() > deadline:
+            return answers
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+async def _ask(redis: Redis, response_id: str, fence: int, first: int) -> int:
+    """How many processes were asked. After a restart of Redis they have to subscribe again first."""
+    deadline = time.monotonic() + _SUBSCRIBED_AGAIN_SECONDS
+    while True:
+        asked = await redis.publish(keys.channel(response_id), b"%s %d %d" % (QUESTION, fence, first))
+        if asked or time.monotonic() > deadline:
+            return int(asked)
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
