@@ -79,11 +79,11 @@ async def main() -> None:
     lease = Lease(settings.redis_url, appender, settings.worker_id, settings.lease_seconds)
     store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
     running = RunningWork()
-    records = Records(store, temporal)
     schema_checks = SchemaChecks()
+    eraser = _eraser(settings, store, temporal)
+    records = Records(store, temporal, eraser.marks)
     contexts = Contexts(redis, records)
     handover = Handover(temporal, redis)
-    eraser = _eraser(settings, store, temporal)
     detector = DeadWorkerDetector(redis, lease, handover.take_over, handover.find_orphans)
     async with open_http_client() as http:
         providers = build_providers(settings.config, http, os.environ)
@@ -110,7 +110,7 @@ async def main() -> None:
                 lease,
                 running,
             ).sample,
-            FinishActivity(redis, store, appender, settings.response_ttl_seconds).finish,
+            FinishActivity(redis, store, appender, eraser.marks, settings.response_ttl_seconds).finish,
             PublishActivity(redis, appender).publish,
             ClaimActivity(temporal, store).claim,
             HostedToolActivity(runner, tools).call_tool,

@@ -3,6 +3,7 @@ that cannot be fetched."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import orjson
@@ -11,12 +12,15 @@ from temporalio import activity
 from activities.sampling.takeover import paid_before, read_log
 from open_responses.assembler import Assembler
 from open_responses.fold import TERMINAL_EVENTS, Fold
+from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.event_log import Appender, Diverged, Fenced, Writer, fence
+from open_responses.io.limits import Used
 from open_responses.io.redis import Redis
 from open_responses.io.store import ResponseStore, used_by
+from open_responses.json_types import JsonObject
 from open_responses.payloads import FINISH, FinishInput, FinishResult, TurnUsage, final_resource, usage_with
 from open_responses.replay import opening_events, terminal_events
-from open_responses.trace import count_events
+from open_responses.trace import Op, count_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class FinishActivity:
     redis: Redis
     store: ResponseStore
     appender: Appender
+    marks: ErasureMarks
     log_ttl_seconds: int
 
     @activity.defn(name=FINISH)
@@ -42,7 +47,7 @@ class FinishActivity:
         usage = usage_with(call.usage, result.paid)
         response = final_resource(call.start, call.ending, output, usage, call.ended_at)
         used = used_by(response, context_tokens=call.start.context_tokens, was_cut_off=call.cut_off)
-        await self.store.finish(call.start, orjson.dumps(response), [*call.trace, *result.trace], used)
+        await self._keep(call, response, [*call.trace, *result.trace], used)
         writer.write(terminal_events(response))
         await writer.flush()
         await self.store.age_log(call.start)
@@ -70,12 +75,17 @@ class FinishActivity:
         trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
         response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
         used = used_by(response, context_tokens=call.start.context_tokens, was_cut_off=call.cut_off)
-        await self.store.finish(call.start, orjson.dumps(response), trace, used)
+        await self._keep(call, response, trace, used)
         if announced is None:
             writer.write(terminal_events(response))
             await writer.flush()
         await self.store.age_log(call.start)
         return FinishResult(announced=response, trace=trace)
+
+    async def _keep(self, call: FinishInput, response: JsonObject, trace: list[Op], used: Used) -> None:
+        if not await self.store.finish(call.start, orjson.dumps(response), trace, used):
+            # It was started after it was deleted, or beside it: Temporal may have it again.
+            await asyncio.to_thread(self.marks.promise, call.start.response_id)
 
     async def _open(self, call: FinishInput) -> tuple[Writer, FinishResult]:
         """The writer behind the last event, and what a sample that was cut off left in the log."""

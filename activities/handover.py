@@ -4,13 +4,15 @@ once instead of waiting for a timeout."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Iterable
 
 import structlog
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import AsyncActivityHandle, Client
 from temporalio.converter import WorkflowSerializationContext
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.running import RunningWork
 from open_responses.io import keys
@@ -31,6 +33,8 @@ from open_responses.payloads import (
 
 log = structlog.get_logger(__name__)
 
+# Far longer than a start takes (`start_patience_seconds`).
+_START_TAKES_SECONDS = 300.0
 _RUNNING = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
 _LOST = "worker lost"
 
@@ -84,10 +88,11 @@ class Handover:
     async def _take_over_unlisted(self, worker_id: str, done: set[str]) -> None:
         """A worker may die between Temporal's dispatch and its own note of it; Temporal knows who it dispatched to."""
         try:
-            members: list[bytes] = await self._redis.zrange(keys.OPEN, 0, -1)  # type: ignore[assignment]
+            members: list[tuple[bytes, float]] = await self._redis.zrange(keys.OPEN, 0, -1, withscores=True)  # type: ignore[assignment]
         except RedisDown:
             return
-        for workflow_id in (member.decode() for member in members):
+        for member, started_at in members:
+            workflow_id = member.decode()
             if workflow_id in done:
                 continue
             try:
@@ -96,6 +101,13 @@ class Handover:
                 raise
             except RPCError as error:
                 log.info("nothing_to_take_over", response_id=workflow_id, reason=str(error))
+                if error.status == RPCStatusCode.NOT_FOUND and time.time() - started_at > _START_TAKES_SECONDS:
+                    await self._take_off(workflow_id)
+
+    async def _take_off(self, workflow_id: str) -> None:
+        """The list names a response that was never started, or that was deleted: nobody else would remove it."""
+        with contextlib.suppress(*RedisDown):
+            await self._redis.zrem(keys.OPEN, workflow_id)
 
     async def _take_over_unlisted_of(self, worker_id: str, workflow_id: str) -> None:
         started = await self._started_activities(workflow_id)

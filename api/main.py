@@ -64,8 +64,6 @@ def create_app(settings: Settings) -> FastAPI:
         schema_checks = SchemaChecks()
         sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
         backlog = Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds)
-        records = Records(store, temporal)
-        admission = Admission(redis, records)
         eraser = Eraser(
             store,
             temporal,
@@ -73,6 +71,8 @@ def create_app(settings: Settings) -> FastAPI:
             response_keys(settings.blobs, keys),
             patience_seconds=settings.erase_after_seconds,
         )
+        records = Records(store, temporal, eraser.marks)
+        admission = Admission(redis, records)
         app.state.open_responses = AppState(
             settings,
             redis,

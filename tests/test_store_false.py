@@ -62,7 +62,10 @@ async def is_unknown(stack: Stack, response_id: str) -> bool:
 
 
 def files_named(stack: Stack, response_id: str) -> list[Path]:
-    return list((stack.data / "blobs").rglob(response_id))
+    """Payloads and keys. Marks of what is erased, or is to be, have no content."""
+    found, marks = list((stack.data / "blobs").rglob(response_id)), ("erased", "deletions")
+    assert all(path.stat().st_size == 0 for path in found if path.parent.name in marks)
+    return [path for path in found if path.parent.name not in marks]
 
 
 async def nothing_left(stack: Stack, response_id: str, needle: str) -> None:

@@ -3,11 +3,7 @@ unknown one, and takes as long."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-import uuid
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeVar
 
 from temporalio.client import (
@@ -23,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.app_state import AppState
 from api.idempotency import AlreadyBegun
+from api.updates import QUERY_TIMEOUT, send_update
 from open_responses.conversations import (
     BUSY,
     CHANGED,
@@ -38,15 +35,10 @@ from open_responses.conversations import (
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from open_responses.ids import is_id
 from open_responses.io import temporal
-from open_responses.io.temporal import TemporalAway
 from open_responses.json_types import JsonObject
 from open_responses.payloads import Payload
 
 T = TypeVar("T")
-
-# A worker that died keeps a conversation's next task for some seconds; a client waits no longer than this.
-_PATIENCE_SECONDS = 15.0
-_PAUSE_SECONDS = 0.1
 
 
 class Busy(Conflict):
@@ -84,21 +76,8 @@ class OwnedConversation:
     async def change(self, name: str, *args: Payload | str) -> None:
         """An update. Raises Busy, InvalidRequest, NotFound, AlreadyBegun for what the conversation refuses, and
         Unavailable when no worker takes it in time; it may then still come into effect."""
-        handle, update_id = self.client.get_workflow_handle(self.id), uuid.uuid4().hex
-        deadline = time.monotonic() + _PATIENCE_SECONDS
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                while True:
-                    try:
-                        await handle.execute_update(name, args=list(args), id=update_id)
-                        return
-                    except RPCError as error:
-                        # ABORTED: the run has ended at this moment, and another has taken over.
-                        if error.status != RPCStatusCode.ABORTED and not isinstance(error, TemporalAway):
-                            raise
-                        if time.monotonic() > deadline:
-                            raise
-                        await asyncio.sleep(_PAUSE_SECONDS)
+            await send_update(self.client, self.id, name, *args)
         except WorkflowUpdateFailedError as error:
             raise self._refusal(error) from None
         except RPCError as error:
@@ -116,7 +95,7 @@ class OwnedConversation:
                 args=list(args),
                 result_type=result,
                 reject_condition=QueryRejectCondition.NOT_OPEN,
-                rpc_timeout=timedelta(seconds=_PATIENCE_SECONDS),
+                rpc_timeout=QUERY_TIMEOUT,
             )
         except WorkflowQueryRejectedError:
             raise _unknown(self.id, self.param) from None
@@ -152,7 +131,7 @@ async def owned_conversation(
 ) -> OwnedConversation:
     """Raises NotFound for one that is unknown, deleted, or another tenant's. Temporal's server is asked in each case,
     and no worker."""
-    if not is_id("conv_", conversation_id):
+    if not is_id("conv_", conversation_id) or state.eraser.marks.is_hidden(conversation_id):
         raise _unknown(conversation_id, param)
     try:
         found = await state.temporal.get_workflow_handle(conversation_id).describe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Annotated, TypeVar
 
@@ -112,6 +113,7 @@ async def delete_conversation(request: Request, conversation_id: str) -> Respons
     """Forget a conversation and its items. Its responses stay, and one that runs goes on."""
     state = state_of(request)
     found = await owned_conversation(state, tenant_of(request), conversation_id)
+    await asyncio.to_thread(state.eraser.marks.promise, conversation_id)
     await found.change("delete")
     await state.eraser.delete_conversation(conversation_id)
     return _json({"id": conversation_id, "object": "conversation.deleted", "deleted": True})

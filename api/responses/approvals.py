@@ -18,8 +18,10 @@ from api.auth import tenant_of
 from api.body import read_body
 from api.lookup import owned_record
 from api.responses.retrieve import respond_as_it_stands
-from open_responses.errors import Conflict, NotFound
+from api.updates import send_update
+from open_responses.errors import Conflict, NotFound, Unavailable
 from open_responses.io.store import Record
+from open_responses.io.temporal import TemporalDown
 from open_responses.payloads import ApprovalAnswer
 from open_responses.tool_items import response_of_approval
 from open_responses.validation import CHECK_NAMES, Settings, complaint_of, read_json_object
@@ -28,6 +30,7 @@ router = APIRouter(prefix="/v1/responses/{response_id}")
 
 # The client sees the request a moment before the workflow knows of it.
 _WORKFLOW_PATIENCE_SECONDS = 5.0
+_AGAIN_SECONDS = 5.0
 
 
 class ApprovalBody(Settings):
@@ -59,11 +62,11 @@ async def answer_approval(request: Request, response_id: str) -> Response:
 
 
 async def _update(state: AppState, response_id: str, answer: ApprovalAnswer) -> None:
-    handle = state.temporal.get_workflow_handle(response_id)
+    """Raises Conflict, NotFound, and Unavailable where no worker says in time whether the answer was taken."""
     deadline = time.monotonic() + _WORKFLOW_PATIENCE_SECONDS
     while True:
         try:
-            await handle.execute_update("answer_approval", answer)
+            await send_update(state.temporal, response_id, "answer_approval", answer)
         except WorkflowUpdateFailedError as error:
             code = error.cause.type if isinstance(error.cause, ApplicationError) else None
             if code == "approval_already_answered":
@@ -71,6 +74,12 @@ async def _update(state: AppState, response_id: str, answer: ApprovalAnswer) -> 
             if time.monotonic() > deadline:
                 raise _no_such(answer.approval_request_id) from None
             await asyncio.sleep(0.05)
+        except (TimeoutError, *TemporalDown) as error:
+            raise Unavailable(
+                "It is not known whether the answer was taken: no worker has confirmed it. Send it again: it counts "
+                "once, and a repeat of one that was taken is a 409 approval_already_answered.",
+                retry_after=_AGAIN_SECONDS,
+            ) from error
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise Conflict("The response has ended; nothing waits for this approval.") from None

@@ -31,6 +31,7 @@ from api.streaming.follower import Follower
 from open_responses.errors import Unavailable
 from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
+from open_responses.io.store import Record
 from open_responses.io.temporal import TemporalAway, TemporalDown
 from open_responses.payloads import TASK_QUEUE, StartResponse
 from open_responses.requests import CreateResponse
@@ -113,15 +114,19 @@ async def begin(state: AppState, prepared: Prepared) -> None:
     """Start the workflow. Raises Unavailable when Temporal stays away; then nothing has begun, unless it is a
     StartUnknown. Raises AlreadyBegun for an `Idempotency-Key` that another request has used meanwhile, and Conflict
     when the conversation is not any more what was read."""
+    start = prepared.start
     try:
         await _take_turn_and_begin(state, prepared)
-    except BaseException as error:
-        await let_go(state, prepared.start.response_id, prepared.start.decisions)
-        if isinstance(error, StartUnknown | asyncio.CancelledError):
-            await state.admission.doubt(prepared.start)
-        elif not isinstance(error, AlreadyBegun):
-            # Of those with one Idempotency-Key, the one that has begun gives the place back at its end.
-            await state.admission.withdraw(prepared.start)
+    except AlreadyBegun:
+        # The response that has begun has the same id: it holds the approvals, and gives the place back at its end.
+        raise
+    except (StartUnknown, asyncio.CancelledError):
+        # It may have begun, and act on its approvals; if not, their holds expire.
+        await state.admission.doubt(start)
+        raise
+    except BaseException:
+        await let_go(state, start.response_id, start.decisions)
+        await state.admission.withdraw(start)
         raise
 
 
@@ -142,17 +147,30 @@ async def _take_turn_and_begin(state: AppState, prepared: Prepared) -> None:
 
 
 async def _begin(state: AppState, start: StartResponse, ancestors: tuple[str, ...]) -> None:
+    if start.nonce is not None and state.eraser.marks.is_hidden(start.response_id):
+        # Deleted, also where Redis has lost the tombstone since: the store refuses it otherwise.
+        raise AlreadyBegun
     await state.eraser.prepare(start)
     try:
         if not await state.store.begin(start, ancestors):
             raise AlreadyBegun
     except RedisDown as error:
         log.warning("started_without_redis", response_id=start.response_id, reason=str(error))
+    try:
+        await _start_own_workflow(state, start)
+    except (StartUnknown, asyncio.CancelledError):
+        raise
+    except BaseException:
+        # The record and the entry among the open responses would stay for as long as a response is stored.
+        with contextlib.suppress(*RedisDown):
+            await state.store.retract(start.response_id, Record.of(start, (), None).written)
+        raise
+
+
+async def _start_own_workflow(state: AppState, start: StartResponse) -> None:
     if not await start_workflow(state, start) and start.nonce is not None:
         begun = await state.records.request(start.response_id)
         if begun is None or begun.nonce != start.nonce:
-            with contextlib.suppress(*RedisDown):
-                await state.store.retract(start.response_id)
             raise AlreadyBegun
 
 

@@ -40,7 +40,7 @@ async def create_response(request: Request) -> Response:
     if key is not None and (record := await earlier(state, caller.tenant, key)) is not None:
         if not await was_left_behind(state, record):
             return await _again(request, state, record, asked)
-        await state.store.retract(record.start.response_id)
+        await state.store.retract(key.response_id, record.written)
     try:
         prepared = await prepare(state, caller, asked, provider_key, key, size=len(raw))
         return await _first(request, state, prepared)
@@ -70,7 +70,10 @@ async def _again(request: Request, state: AppState, record: Record, asked: Creat
     """A response that its `Idempotency-Key` began before: as it stands, or all of its events."""
     await show_limits(request)
     if record.response is None:
-        # Whoever kept the request may have died before the workflow began.
+        # Whoever kept the request may have died before the workflow began. One that is deleted at this moment would
+        # begin anew, with its content: its end then lists the deletion again (activities/finish.py).
+        if state.eraser.marks.is_hidden(record.start.response_id):
+            raise spent()
         await start_workflow(state, record.start)
     if asked.is_background and not asked.stream:
         return await respond_as_it_stands(state, record)

@@ -3,6 +3,9 @@
 What this prevents: a response with `store: false` that outlives its end because a process died in between. Its key's
 file is there before anything else of it, and is thrown away last; whoever finds a file that nobody has touched for a
 while finishes the work. With the key gone, what a backup of Temporal's database still has is noise.
+
+What was stored and is deleted is listed first (`erasure_marks.py`), and stays listed until nothing of it is found any
+more: a worker finishes what the API began.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from open_responses.errors import Unavailable
+from open_responses.ids import is_id
+from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import ERASED, forget_payloads
 from open_responses.io.payload_keys import ResponseKeys
 from open_responses.io.redis import RedisDown, RedisError
-from open_responses.io.store import ResponseStore
+from open_responses.io.store import FENCE_SECONDS, TOMBSTONE_SECONDS, ResponseStore
 from open_responses.payloads import StartResponse
 
 log = structlog.get_logger(__name__)
@@ -53,6 +59,7 @@ class Eraser:
         self._temporal = temporal
         self._blobs = blobs
         self.keys = response_keys
+        self.marks = ErasureMarks(blobs)
         self._patience = patience_seconds
         self._rewrite_log = rewrite_log
         self._soon: set[asyncio.Task[None]] = set()
@@ -83,6 +90,7 @@ class Eraser:
                         log.info("erased_what_was_left", response_id=response_id)
                 except (RPCError, RedisError, OSError) as error:
                     log.warning("not_erased", response_id=response_id, reason=type(error).__name__)
+            await self.finish_deletions()
             if self._rewrite_log:
                 await self._rewrite_append_only_file()
 
@@ -93,6 +101,7 @@ class Eraser:
             return False
         if has_idempotency_key is None:
             has_idempotency_key = await self._has_idempotency_key(description)
+        await asyncio.to_thread(self.marks.mark, response_id, FENCE_SECONDS)
         if has_idempotency_key:
             # The id that follows from the key must not begin a second response: a tombstone, without content.
             await self._store.delete(response_id)
@@ -104,16 +113,58 @@ class Eraser:
         return True
 
     async def delete(self, response_id: str) -> None:
-        """Forget a response that was stored. Temporal deletes in the background, within seconds; the store's tombstone
-        hides the response meanwhile. Raises RPCError, RedisDown; while Temporal is away, nothing is forgotten anywhere,
-        since behind the tombstone nobody would come back for the rest."""
+        """Forget a response that was stored, and what is left of it in Temporal, within seconds.
+
+        Raises RPCError while Temporal is away: then nothing is deleted. Later faults do not undo the deletion, since it
+        is listed by then: a worker carries it out. Raises Unavailable where Redis may still show the response.
+        """
         description = await self._describe(response_id)
-        await self._store.delete(response_id)
-        await self._forget(response_id, description)
+        await asyncio.to_thread(self.marks.promise, response_id)
+        try:
+            await self._delete_response(response_id, description)
+        except RedisDown as error:
+            raise Unavailable(
+                "Redis does not answer. The deletion was accepted, and is carried out when it does.", retry_after=5
+            ) from error
+        except (RPCError, OSError) as error:
+            log.info("deletion_goes_on", response_id=response_id, reason=type(error).__name__)
 
     async def delete_conversation(self, conversation_id: str) -> None:
-        """Forget what its workflow was told, in all of its runs. Raises RPCError."""
-        await self._forget(conversation_id, await self._describe(conversation_id))
+        """Forget what its workflow was told, in all of its runs. The deletion is listed already."""
+        try:
+            await self._delete_conversation(conversation_id)
+        except (RPCError, OSError) as error:
+            log.info("deletion_goes_on", conversation_id=conversation_id, reason=type(error).__name__)
+
+    async def finish_deletions(self) -> None:
+        """Carry out what is listed, and take off the list what is gone."""
+        for owner in await asyncio.to_thread(self.marks.promised):
+            try:
+                if is_id("conv_", owner):
+                    is_gone = await self._delete_conversation(owner)
+                else:
+                    is_gone = await self._delete_response(owner, await self._describe(owner))
+                if is_gone:
+                    await asyncio.to_thread(self.marks.complete, owner)
+            except (RPCError, RedisError, OSError) as error:
+                log.warning("not_deleted", owner=owner, reason=type(error).__name__)
+        await asyncio.to_thread(self.marks.clear_expired)
+
+    async def _delete_response(self, response_id: str, description: WorkflowExecutionDescription | None) -> bool:
+        """Whether nothing was left in Temporal. The mark and the tombstone come first: after them, no writer that is
+        late puts anything back. Safe to repeat."""
+        await asyncio.to_thread(self.marks.mark, response_id, TOMBSTONE_SECONDS)
+        await self._store.delete(response_id)
+        await self._forget(response_id, description)
+        with contextlib.suppress(*RedisDown):
+            await self._store.note_erasure()
+        return description is None
+
+    async def _delete_conversation(self, conversation_id: str) -> bool:
+        description = await self._describe(conversation_id)
+        await asyncio.to_thread(self.marks.mark, conversation_id, TOMBSTONE_SECONDS)
+        await self._forget(conversation_id, description)
+        return description is None
 
     async def _erase_when_closed(self, response_id: str) -> None:
         look = _FIRST_LOOK_SECONDS
@@ -153,10 +204,15 @@ class Eraser:
         return runs[::-1]
 
     async def _run_before(self, workflow_id: str, run_id: str) -> str:
+        """Empty where that run's history is gone. Raises RPCError: a run that was not found for another reason would
+        be left behind."""
         handle = self._temporal.get_workflow_handle(workflow_id, run_id=run_id)
-        with contextlib.suppress(RPCError):
+        try:
             async for event in handle.fetch_history_events(page_size=1):
                 return event.workflow_execution_started_event_attributes.continued_execution_run_id
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
         return ""
 
     async def _delete_run(self, workflow_id: str, run_id: str) -> None:

@@ -35,6 +35,7 @@ from temporalio.converter import (
 )
 
 from open_responses.ids import is_id
+from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.payload_codec import DATA_CONVERTER, converter_with
 from open_responses.io.payload_keys import PayloadKeys, PayloadUnreadable, ResponseKeys
 from open_responses.io.sealing import Sealer
@@ -117,7 +118,10 @@ class FileStorageDriver(StorageDriver):
         return "open_responses.files"
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
-        """On disk for good when it returns. What is there already is only touched, so that `sweep` spares it."""
+        """On disk for good when it returns. What is there already is only touched, so that `sweep` spares it.
+
+        Of an owner that was erased nothing stays on disk: its writer came late, and nobody reads what it claims.
+        """
         target = context.target
         owner = (target.id or "") if isinstance(target, StorageDriverWorkflowInfo) else ""
         if not _may_own(owner):
@@ -170,6 +174,9 @@ def _store(directory: Path, owner: str, payload: Payload) -> StorageDriverClaim:
     path = _path(directory, owner, digest)
     if not _touch(path):
         _write(path, data)
+    # Looked at after the write, and the mark is there before the folder is removed: one of the two takes the file away.
+    if owner and ErasureMarks(directory).is_marked(owner):
+        shutil.rmtree(path.parent, ignore_errors=True)
     claim = {"sha256": digest, "size": str(len(data))}
     return StorageDriverClaim(claim_data={**claim, "of": owner} if owner else claim)
 

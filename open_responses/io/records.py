@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Literal
 
 import orjson
@@ -11,6 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.ids import new_id
+from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import ERASED
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Deleted, Foreign, Record, ResponseStore, TooLong
@@ -20,14 +23,17 @@ from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartR
 log = structlog.get_logger(__name__)
 
 _RUNNING = WorkflowExecutionStatus.RUNNING
+# A worker that died keeps a workflow's next task for some seconds.
+_QUERY_TIMEOUT = timedelta(seconds=15)
 
 
 class Records:
     """Loads records, and puts back into Redis what had to be fetched from Temporal."""
 
-    def __init__(self, store: ResponseStore, temporal: Client) -> None:
+    def __init__(self, store: ResponseStore, temporal: Client, marks: ErasureMarks | None = None) -> None:
         self.store = store
         self._temporal = temporal
+        self._marks = marks
 
     async def load(self, response_id: str) -> Record | None:
         return (await self._load([response_id], with_ancestors=True))[0]
@@ -75,7 +81,7 @@ class Records:
             return record
         if finished is None or not start.request.is_stored:
             return record
-        return await self._restored(start, record.ancestors, finished)
+        return await self._restored(start, record.ancestors, finished) or record
 
     async def load_all(self, response_ids: Sequence[str]) -> list[Record | None]:
         """In order, without their ancestors; None for an id that neither knows."""
@@ -123,12 +129,16 @@ class Records:
             raise
 
     async def progress(self, response_id: str) -> Progress:
-        """What a running response has so far, from its workflow. Raises RPCError."""
+        """What a running response has so far, from its workflow. Raises RPCError, also when no worker answers in
+        time."""
         handle = self._temporal.get_workflow_handle(response_id)
-        progress: Progress = await handle.query("progress", result_type=Progress)
+        progress: Progress = await handle.query("progress", result_type=Progress, rpc_timeout=_QUERY_TIMEOUT)
         return progress
 
     async def _from_temporal(self, response_id: str) -> Record | None:
+        if self._marks is not None and await asyncio.to_thread(self._marks.is_hidden, response_id):
+            # Redis has lost the tombstone, and Temporal has not carried out the deletion yet.
+            return None
         start = await self.request(response_id)
         if start is None:
             return None
@@ -143,9 +153,11 @@ class Records:
 
     async def _restored(
         self, start: StartResponse, ancestors: tuple[str, ...], finished: FinishedResponse | None
-    ) -> Record:
+    ) -> Record | None:
+        """None for a response that was deleted at this moment."""
         try:
-            await self.store.restore(start, ancestors, finished)
+            if not await self.store.restore(start, ancestors, finished):
+                return None
         except RedisDown:
             log.info("record_not_restored", response_id=start.response_id)
         return Record.of(start, ancestors, None if finished is None else orjson.dumps(finished.response))

@@ -5,7 +5,7 @@ Temporal is the truth. What is missing here is rebuilt from there by whoever ask
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,13 +69,19 @@ class TooLong:
     size: int
 
 
-_TOMBSTONE_SECONDS = 24 * 3600
+TOMBSTONE_SECONDS = 24 * 3600
+"""Longer than any activity may run: a worker that was stalled writes nothing of a deleted response again."""
 _ERASURE_NOTED_SECONDS = 3600
-_FENCE_SECONDS = 3600
+FENCE_SECONDS = 3600
+"""How long a response that was not to be stored is kept from being written again."""
 _NOBODY_MAY_WRITE = 2**53 - 1
 _MISSING = script("missing")
 _OWNED = script("owned")
 _SIZES = script("sizes")
+_WRITE_RECORD = script("write_record")
+_DROP_RECORD = script("drop_record")
+_TOUCH_STATE = script("touch_state")
+_NAME_OWNER = "if redis.call('HEXISTS', KEYS[1], 'start') == 1 then redis.call('HSET', KEYS[1], 'tenant', ARGV[1]) end"
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -111,24 +117,27 @@ class ResponseStore:
 
         False: this id has begun already, or is that of a response that was deleted; nothing is changed.
         """
-        key = keys.record(start.response_id)
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hexists(key, "deleted")
-        pipe.hsetnx(key, "start", _encode(start))
-        pipe.hsetnx(key, "tenant", start.tenant)
-        pipe.hsetnx(key, "ancestors", ",".join(ancestors))
-        pipe.expire(key, self._ttl)
-        pipe.zadd(keys.OPEN, {start.response_id: start.created_at})
-        pipe.expire(keys.OPEN, self._ttl)
-        deleted, is_first, *_ = await pipe.execute()
-        return bool(is_first) and not deleted
-
-    async def retract(self, response_id: str) -> None:
-        """Take back what `begin` kept: Temporal has another request under this id."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.delete(keys.record(response_id))
-        pipe.zrem(keys.OPEN, response_id)
-        await pipe.execute()
+        fields: dict[str, bytes | str] = {
+            "start": _encode(start),
+            "tenant": start.tenant,
+            "ancestors": ",".join(ancestors),
+        }
+        _write(pipe, start.response_id, self._ttl, fields, only_new=True)
+        pipe.zadd(keys.OPEN, {start.response_id: start.created_at}, nx=True)
+        # An entry that nobody removed must not live for as long as others are added.
+        pipe.zremrangebyscore(keys.OPEN, "-inf", start.created_at - self._ttl)
+        pipe.expire(keys.OPEN, self._ttl)
+        written, is_listed, *_ = await pipe.execute()
+        if written != 1 and is_listed:
+            await self._redis.zrem(keys.OPEN, start.response_id)
+        return bool(written == 1)
+
+    async def retract(self, response_id: str, written: bytes) -> None:
+        """Take back what `begin` kept of this request: it does not begin. `written` is the start as JSON: another
+        request's record stays, and so does a tombstone."""
+        if await self._redis.eval(_DROP_RECORD, 1, keys.record(response_id), written):
+            await self._redis.zrem(keys.OPEN, response_id)
 
     async def load(self, response_ids: Sequence[str], *, with_ancestors: bool = True) -> list[Record | Deleted | None]:
         """The records, in order, None for each that is not there. One round trip.
@@ -163,7 +172,7 @@ class ResponseStore:
             return record
         # Written by an earlier version: from now on its owner is known without reading it.
         assert isinstance(record, Record)
-        await self._redis.hset(key, "tenant", record.start.tenant)
+        await self._redis.eval(_NAME_OWNER, 1, key, record.start.tenant)
         return record if record.start.tenant == tenant else Foreign()
 
     async def size(self, response_ids: Sequence[str]) -> int:
@@ -181,44 +190,46 @@ class ResponseStore:
         places = await self._redis.eval(_MISSING, 0, ",".join(map(keys.record, response_ids)))
         return {response_ids[place - 1] for place in places}
 
-    async def finish(self, start: StartResponse, response: bytes, trace: list[Op], used: Used) -> None:
-        """Keep the final response, or forget one that is not to be stored; and count what it has used."""
+    async def finish(self, start: StartResponse, response: bytes, trace: list[Op], used: Used) -> bool:
+        """Keep the final response, or forget one that is not to be stored; and count what it has used. False: it was
+        erased, and stays so."""
         response_id = start.response_id
-        key = keys.record(response_id)
         pipe = self._redis.pipeline(transaction=False)
         if start.request.store is False:
-            pipe.delete(key)
+            pipe.eval(_DROP_RECORD, 1, keys.record(response_id), "")
         else:
-            pipe.hset(key, mapping={"start": _encode(start), "response": response, "trace": orjson.dumps(trace)})
-            pipe.hset(key, "tenant", start.tenant)
-            pipe.expire(key, self._ttl)
+            fields: dict[str, bytes | str] = {
+                "start": _encode(start),
+                "tenant": start.tenant,
+                "response": response,
+                "trace": orjson.dumps(trace),
+            }
+            _write(pipe, response_id, self._ttl, fields)
         pipe.zrem(keys.OPEN, response_id)
         if start.admitted is not None:
             settle(pipe, start.admitted, response_id, used)
-        await pipe.execute()
+        written, *_ = await pipe.execute()
+        return bool(written != -1)
 
     async def age_log(self, start: StartResponse) -> None:
         """After the terminal event: the log has served. A replay is rebuilt from the record from then on."""
         ttl = 60 if start.request.store is False else self._log_ttl
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.expire(keys.log(start.response_id), ttl)
-        pipe.expire(keys.state(start.response_id), ttl)
-        await pipe.execute()
+        state, log = keys.state(start.response_id), keys.log(start.response_id)
+        await self._redis.eval(_TOUCH_STATE, 2, state, log, str(_NOBODY_MAY_WRITE), ttl)
 
-    async def restore(self, start: StartResponse, ancestors: Sequence[str], finished: FinishedResponse | None) -> None:
-        """Put back what Redis lost and Temporal still has."""
-        mapping: dict[str, bytes | str] = {
+    async def restore(self, start: StartResponse, ancestors: Sequence[str], finished: FinishedResponse | None) -> bool:
+        """Put back what Redis lost and Temporal still has. False: it was erased, and stays so."""
+        fields: dict[str, bytes | str] = {
             "start": _encode(start),
             "tenant": start.tenant,
             "ancestors": ",".join(ancestors),
         }
         if finished is not None:
-            mapping |= {"response": orjson.dumps(finished.response), "trace": orjson.dumps(finished.trace)}
-        key = keys.record(start.response_id)
+            fields |= {"response": orjson.dumps(finished.response), "trace": orjson.dumps(finished.trace)}
         pipe = self._redis.pipeline(transaction=False)
-        pipe.execute_command("HSET", key, *[part for pair in mapping.items() for part in pair])
-        pipe.expire(key, self._ttl)
-        await pipe.execute()
+        _write(pipe, start.response_id, self._ttl, fields)
+        (written,) = await pipe.execute()
+        return bool(written == 1)
 
     async def trace(self, response_id: str) -> list[Op] | None:
         """How the finished response was cut into events."""
@@ -230,18 +241,16 @@ class ResponseStore:
         """Forget it, and remember that: Temporal may know it for some seconds more."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.delete(keys.record(response_id))
-        _close_log(pipe, response_id)
+        _close_log(pipe, response_id, TOMBSTONE_SECONDS)
         pipe.hset(keys.record(response_id), "deleted", "1")
-        pipe.expire(keys.record(response_id), _TOMBSTONE_SECONDS)
+        pipe.expire(keys.record(response_id), TOMBSTONE_SECONDS)
         await pipe.execute()
 
     async def forget(self, response_id: str) -> None:
         """Delete all of it, and leave no more than a tombstone that was there already."""
-        is_tombstone = await self._redis.hexists(keys.record(response_id), "deleted")
         pipe = self._redis.pipeline(transaction=True)
-        if not is_tombstone:
-            pipe.delete(keys.record(response_id))
-        _close_log(pipe, response_id)
+        pipe.eval(_DROP_RECORD, 1, keys.record(response_id), "")
+        _close_log(pipe, response_id, FENCE_SECONDS)
         await pipe.execute()
 
     async def note_erasure(self) -> None:
@@ -261,13 +270,18 @@ class ResponseStore:
         await self._redis.bgrewriteaof()
 
     async def hold_approval(self, approval_request_id: str, response_id: str, seconds: int) -> bool:
-        """Keep others off an approval until the response has begun. False: another response has it, or holds it."""
-        holder = await self._redis.set(keys.approval(approval_request_id), response_id, nx=True, get=True, ex=seconds)
-        return holder is None or holder == response_id.encode()
+        """Keep others off an approval until the response has begun. False: another response has it, or holds it.
+
+        A hold has another value than the mark of a response that has acted on it: giving up a start must not remove
+        that, also where the id of both responses follows from one `Idempotency-Key`.
+        """
+        key, held = keys.approval(approval_request_id), _held_by(response_id)
+        holder = await self._redis.set(key, held, nx=True, get=True, ex=seconds)
+        return holder is None or holder in (held.encode(), response_id.encode())
 
     async def let_go_of_approval(self, approval_request_id: str, response_id: str) -> None:
-        """The response that holds it does not begin."""
-        await self._redis.eval(_DELETE_IF_EQUAL, 1, keys.approval(approval_request_id), response_id)
+        """The response that holds it does not begin. One that has acted on it keeps it."""
+        await self._redis.eval(_DELETE_IF_EQUAL, 1, keys.approval(approval_request_id), _held_by(response_id))
 
     async def keep_approval(self, approval_request_id: str, response_id: str) -> None:
         """The response has acted on it: for as long as it is stored, nobody else may."""
@@ -276,8 +290,7 @@ class ResponseStore:
     async def request_cancel(self, response_id: str) -> None:
         """The fast way to a running sample: a flag that its next append sees, and a word to a silent one."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.hset(keys.state(response_id), "cancelled", "1")
-        pipe.expire(keys.state(response_id), self._ttl)
+        pipe.eval(_TOUCH_STATE, 1, keys.state(response_id), str(_NOBODY_MAY_WRITE), self._ttl, "cancelled", "1")
         pipe.publish(keys.CONTROL, f"cancel {response_id}")
         await pipe.execute()
 
@@ -286,11 +299,23 @@ class ResponseStore:
         await self._redis.publish(keys.CONTROL, f"cancel {response_id}")
 
 
-def _close_log(pipe: Pipeline, response_id: str) -> None:
+def _held_by(response_id: str) -> str:
+    return f"held {response_id}"
+
+
+def _write(
+    pipe: Pipeline, response_id: str, ttl: int, fields: Mapping[str, bytes | str], *, only_new: bool = False
+) -> None:
+    """Every write of a response's content to its record goes this way, since only the script sees a tombstone."""
+    flat = [part for pair in fields.items() for part in pair]
+    pipe.eval(_WRITE_RECORD, 1, keys.record(response_id), ttl, "1" if only_new else "0", *flat)
+
+
+def _close_log(pipe: Pipeline, response_id: str, seconds: int) -> None:
     """No log any more, and none again: a worker that was stalled would restore what it thinks has been lost."""
     pipe.delete(keys.log(response_id), keys.state(response_id))
     pipe.hset(keys.state(response_id), "fence", _NOBODY_MAY_WRITE)
-    pipe.expire(keys.state(response_id), _FENCE_SECONDS)
+    pipe.expire(keys.state(response_id), seconds)
     pipe.zrem(keys.OPEN, response_id)
 
 

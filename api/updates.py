@@ -1,0 +1,47 @@
+"""Updates of workflows: the one way in which the API sends them.
+
+What this prevents: a request that waits for ever. An update that no worker takes has no end of its own: the SDK asks
+for its outcome again and again. `tests/api/test_updates.py` finds an update or a query that is sent without a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from open_responses.io.temporal import TemporalAway
+from open_responses.payloads import Payload
+
+PATIENCE_SECONDS = 15.0
+"""A worker that died keeps a workflow's next task for some seconds; a client waits no longer than this."""
+QUERY_TIMEOUT = timedelta(seconds=PATIENCE_SECONDS)
+_PAUSE_SECONDS = 0.1
+
+
+async def send_update(
+    client: Client, workflow_id: str, name: str, *args: Payload | str, patience_seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Sent under one id until Temporal takes it, so that it comes into effect once.
+
+    Raises WorkflowUpdateFailedError for what the workflow refuses, RPCError, and TimeoutError or
+    WorkflowUpdateRPCTimeoutOrCancelledError where no worker answered in time: it may then still come into effect.
+    """
+    handle, update_id = client.get_workflow_handle(workflow_id), uuid.uuid4().hex
+    deadline = time.monotonic() + patience_seconds
+    async with asyncio.timeout(patience_seconds):
+        while True:
+            try:
+                await handle.execute_update(name, args=list(args), id=update_id)
+                return
+            except RPCError as error:
+                # ABORTED: the run has ended at this moment, and another has taken over.
+                if error.status != RPCStatusCode.ABORTED and not isinstance(error, TemporalAway):
+                    raise
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)

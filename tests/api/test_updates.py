@@ -1,0 +1,95 @@
+"""A request that needs a worker does not wait for one without a limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from api import updates
+from api.app_state import AppState
+from api.conversations.access import OwnedConversation
+from api.responses import approvals
+from open_responses.errors import Unavailable
+from open_responses.ids import new_id
+from open_responses.io import records
+from open_responses.io.records import Records
+from open_responses.io.store import ResponseStore
+from open_responses.io.temporal import connect
+from open_responses.payloads import ApprovalAnswer
+from tests.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+SOON = 0.5
+
+
+@pytest_asyncio.fixture
+async def temporal(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Client:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", stack.temporal_address)
+    return await connect(None)
+
+
+@pytest_asyncio.fixture
+async def unanswered(temporal: Client) -> AsyncIterator[str]:
+    """A workflow that no worker runs."""
+    workflow_id = new_id("resp_")
+    handle = await temporal.start_workflow("ResponseWorkflow", id=workflow_id, task_queue="without-a-worker")
+    yield workflow_id
+    await handle.terminate()
+
+
+async def test_an_approval_that_no_worker_takes_is_a_503_that_says_what_to_do(
+    temporal: Client, unanswered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send(*args: object) -> None:
+        await updates.send_update(*args, patience_seconds=SOON)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(approvals, "send_update", send)
+    answer = ApprovalAnswer(approval_request_id="mcpr_x", approve=True)
+    with pytest.raises(Unavailable, match="Send it again: it counts once") as refused:
+        await approvals._update(cast(AppState, SimpleNamespace(temporal=temporal)), unanswered, answer)
+    assert (refused.value.status, refused.value.retry_after) == (503, 5.0)
+
+
+async def test_a_change_of_a_conversation_that_no_worker_takes_is_a_503(
+    temporal: Client, unanswered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send(*args: object) -> None:
+        await updates.send_update(*args, patience_seconds=SOON)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("api.conversations.access.send_update", send)
+    with pytest.raises(Unavailable):
+        await OwnedConversation(temporal, unanswered, "conversation").change("delete")
+
+
+async def test_a_question_that_no_worker_answers_has_an_end(
+    temporal: Client, unanswered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "_QUERY_TIMEOUT", timedelta(seconds=SOON))
+    monkeypatch.setattr("api.conversations.access.QUERY_TIMEOUT", timedelta(seconds=SOON))
+    with pytest.raises(RPCError):
+        await Records(cast(ResponseStore, None), temporal).progress(unanswered)
+    with pytest.raises(RPCError):
+        await OwnedConversation(temporal, unanswered, "conversation").summary()
+
+
+def test_every_update_and_query_has_a_limit() -> None:
+    """Updates go through `send_update`; a query names its `rpc_timeout`."""
+    unbounded = []
+    for folder in ("api", "activities", "open_responses"):
+        for path in (ROOT / folder).rglob("*.py"):
+            source = path.read_text(encoding="utf-8")
+            for call in re.finditer(r"\.(execute_update|start_update|query)\(", source):
+                arguments = source[call.end() : source.index(")\n", call.end())]
+                is_bounded = "rpc_timeout" in arguments or path.name == "updates.py"
+                if not is_bounded:
+                    unbounded.append(f"{path.relative_to(ROOT)}: {call.group(1)}")
+    assert unbounded == []

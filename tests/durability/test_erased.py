@@ -1,0 +1,386 @@
+"""What was erased stays erased: no writer that comes late brings it back, and a crash in between leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import orjson
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.finish import FinishActivity
+from activities.handover import Handover
+from api.app_state import AppState
+from api.responses.begin import Prepared, begin
+from api.responses.decisions import let_go
+from open_responses.config import Config
+from open_responses.fold import Fold
+from open_responses.ids import new_id
+from open_responses.io import keys
+from open_responses.io.erasure import Eraser
+from open_responses.io.erasure_marks import ErasureMarks
+from open_responses.io.event_log import Appender, Fenced, Writer
+from open_responses.io.large_payloads import data_converter, response_keys
+from open_responses.io.redis import Redis, connect
+from open_responses.io.store import ResponseStore
+from open_responses.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
+from open_responses.requests import CreateResponse
+from tests.small_stack import keys_with
+from tests.stack import Stack, until
+from tests.upstream import Script, Upstream
+
+Late = Callable[[], Awaitable[object]]
+
+
+@pytest_asyncio.fixture
+async def redis(stack: Stack) -> AsyncIterator[Redis]:
+    client = connect(stack.redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def store(redis: Redis) -> ResponseStore:
+    return ResponseStore(redis, ttl_seconds=600, log_ttl_seconds=600)
+
+
+@pytest_asyncio.fixture
+async def temporal(stack: Stack) -> Client:
+    return await Client.connect(stack.temporal_address, data_converter=data_converter(stack.data / "blobs"))
+
+
+@pytest_asyncio.fixture
+async def appender(redis: Redis) -> AsyncIterator[Appender]:
+    appender = Appender(redis, ttl_seconds=600)
+    running = asyncio.create_task(appender.run())
+    yield appender
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def started(text: str, *, store: bool = True, **fields: Any) -> StartResponse:
+    return StartResponse(
+        response_id=new_id("resp_"),
+        tenant="default",
+        created_at=1_700_000_000,
+        request=CreateResponse(model="fake", input=text, store=store),
+        provider="fake",
+        upstream_model="fake",
+        retry_window=1,
+        **fields,
+    )
+
+
+def finished(text: str) -> FinishedResponse:
+    return FinishedResponse(response={"output": [{"content": text}], "usage": None}, trace=[])
+
+
+def forgets(stack: Stack, temporal: Client, store: ResponseStore) -> Eraser:
+    """An eraser in the test's process, of the stack's responses."""
+    blobs = stack.data / "blobs"
+    return Eraser(store, temporal, blobs, response_keys(blobs), patience_seconds=60)
+
+
+async def is_unknown(temporal: Client, workflow_id: str) -> bool:
+    try:
+        await temporal.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        return error.status == RPCStatusCode.NOT_FOUND
+    return False
+
+
+# --- late writers
+
+
+def late_writers(
+    store: ResponseStore, redis: Redis, appender: Appender, start: StartResponse, marks: ErasureMarks
+) -> dict[str, Late]:
+    """Each way in which a process writes a response's content, as one that was stalled would do it now."""
+    text = start.request.input
+    assert isinstance(text, str)
+    writer = Writer(appender, start.response_id, fence=7 << 20, initial=start.initial(), fold=Fold())
+    finishing = FinishActivity(redis, store, appender, marks, 600)
+    call = FinishInput(
+        start=start,
+        epoch=9,
+        ending=Ending(status="completed"),
+        output=finished(text).response["output"],
+        trace=[],
+        cut_off=False,
+        usage=None,
+        ended_at=1,
+    )
+
+    async def write() -> None:
+        writer.record({"turn:1": text.encode()})
+        writer.write([{"type": "open_responses:test", "text": text}])
+        await writer.flush()
+
+    async def append() -> None:
+        with pytest.raises(Fenced):
+            await write()
+
+    async def finish() -> None:
+        with pytest.raises(Fenced):
+            await finishing.finish(call)
+
+    return {
+        "a start": lambda: store.begin(start, ()),
+        "a start that is given up": lambda: store.retract(start.response_id, b"another"),
+        "an end": lambda: store.finish(start, orjson.dumps(finished(text).response), []),
+        "a record from Temporal": lambda: store.restore(start, (), finished(text)),
+        "a request from Temporal": lambda: store.restore(start, (), None),
+        "an append": append,
+        "a finish": finish,
+        "a cancel": lambda: store.request_cancel(start.response_id),
+        "the age of the log": lambda: store.age_log(start),
+    }
+
+
+NAMES = [
+    "a start",
+    "a start that is given up",
+    "an end",
+    "a record from Temporal",
+    "a request from Temporal",
+    "an append",
+    "a finish",
+    "a cancel",
+    "the age of the log",
+]
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+async def test_no_late_writer_brings_a_deleted_response_back(
+    stack: Stack, redis: Redis, store: ResponseStore, appender: Appender, tmp_path: Path, name: str, is_stored: bool
+) -> None:
+    start = started(f"erased {name}", store=is_stored)
+    late = late_writers(store, redis, appender, start, ErasureMarks(tmp_path))
+    assert set(late) == set(NAMES)
+    assert await store.begin(start, ())
+    assert await keys_with(stack, f"erased {name}")
+    await store.delete(start.response_id)
+    for _ in range(2):
+        await late[name]()
+        assert await keys_with(stack, f"erased {name}") == []
+    assert await redis.hgetall(keys.record(start.response_id)) == {b"deleted": b"1"}  # type: ignore[misc]
+    state = await redis.hgetall(keys.state(start.response_id))  # type: ignore[misc]
+    assert list(state) == [b"fence"]
+    assert await redis.ttl(keys.state(start.response_id)) > 23 * 3600
+
+
+async def test_the_end_of_a_response_that_was_deleted_lists_the_deletion_again(
+    redis: Redis, store: ResponseStore, appender: Appender, tmp_path: Path
+) -> None:
+    """Its workflow was started beside the deletion, which found none in Temporal."""
+    start, marks = started("begun beside"), ErasureMarks(tmp_path)
+    await store.delete(start.response_id)
+    await late_writers(store, redis, appender, start, marks)["a finish"]()
+    assert marks.promised() == [start.response_id]
+
+
+async def test_a_deleted_response_stays_deleted_when_its_key_comes_again(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    script = upstream.says("deleted for good", Script(words=2))
+    body, head = {"model": "fake", "input": "deleted for good"}, {"idempotency-key": "for good"}
+    first = (await client.post("/v1/responses", json=body, headers=head)).json()
+    assert (await client.delete(f"/v1/responses/{first['id']}")).status_code == 200
+    for lost in (False, True):
+        again = await client.post("/v1/responses", json=body, headers=head)
+        assert (again.status_code, again.json()["error"]["code"]) == (409, "idempotency_key_spent")
+        assert await keys_with(stack, "deleted for good") == []
+        if not lost:
+            await stack.flush()
+    assert script.attempts == 1
+
+
+# --- deletions that are cut off
+
+
+async def test_a_deletion_that_a_crash_cut_off_is_finished_by_a_worker(
+    client: httpx.AsyncClient, stack: Stack, store: ResponseStore, temporal: Client, upstream: Upstream
+) -> None:
+    """Behind its tombstone the client's next DELETE is a 404: nobody else would come back for the rest."""
+    upstream.says("cut off", Script(words=2))
+    response_id = (await client.post("/v1/responses", json={"model": "fake", "input": "cut off"})).json()["id"]
+    eraser = forgets(stack, temporal, store)
+
+    class Crash(BaseException):
+        pass
+
+    async def crash(*_: object) -> None:
+        raise Crash
+
+    eraser._forget = crash  # type: ignore[method-assign, assignment]
+    with pytest.raises(Crash):
+        await eraser.delete(response_id)
+    assert (await client.delete(f"/v1/responses/{response_id}")).status_code == 404
+    await stack.flush()
+    assert (await client.get(f"/v1/responses/{response_id}")).status_code == 404, "Temporal still has it"
+    await until(lambda: is_unknown(temporal, response_id), 90)
+
+    async def is_off_the_list() -> bool:
+        return response_id not in eraser.marks.promised()
+
+    await until(is_off_the_list, 30)
+
+
+async def test_the_deletion_of_a_conversation_that_a_crash_cut_off_is_finished_by_a_worker(
+    client: httpx.AsyncClient, stack: Stack, store: ResponseStore, temporal: Client
+) -> None:
+    conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+    ErasureMarks(stack.data / "blobs").promise(conversation)
+    assert (await client.get(f"/v1/conversations/{conversation}")).status_code == 404
+    await until(lambda: is_unknown(temporal, conversation), 90)
+
+
+class _Runs:
+    """A workflow's runs, of which one cannot be read at the moment."""
+
+    def __init__(self, status: RPCStatusCode) -> None:
+        self._error = RPCError("not now", status, b"")
+
+    def get_workflow_handle(self, _: str, *, run_id: str) -> _Runs:
+        return self
+
+    async def fetch_history_events(self, **_: object) -> AsyncIterator[object]:
+        raise self._error
+        yield
+
+
+@pytest.mark.parametrize("status", [RPCStatusCode.UNAVAILABLE, RPCStatusCode.PERMISSION_DENIED])
+async def test_a_run_that_cannot_be_read_is_not_taken_for_the_first(status: RPCStatusCode, tmp_path: Path) -> None:
+    """The runs before it would be left in Temporal."""
+    unread = cast(Client, _Runs(status))
+    eraser = Eraser(cast(ResponseStore, None), unread, tmp_path, response_keys(tmp_path), patience_seconds=1)
+    with pytest.raises(RPCError):
+        await eraser._run_before("resp_x", "run")
+    gone = cast(Client, _Runs(RPCStatusCode.NOT_FOUND))
+    eraser = Eraser(cast(ResponseStore, None), gone, tmp_path, response_keys(tmp_path), patience_seconds=1)
+    assert await eraser._run_before("resp_x", "run") == ""
+
+
+# --- starts that are given up
+
+
+class _Refuses:
+    """A Temporal that takes no workflow."""
+
+    async def start_workflow(self, *_: object, **__: object) -> None:
+        raise RPCError("blob data size exceeds limit", RPCStatusCode.INVALID_ARGUMENT, b"")
+
+
+def _state(store: ResponseStore, tmp_path: Path) -> AppState:
+    async def nothing(*_: object) -> None:
+        pass
+
+    eraser = SimpleNamespace(prepare=nothing, marks=ErasureMarks(tmp_path))
+    admission = SimpleNamespace(withdraw=nothing, doubt=nothing)
+    settings = SimpleNamespace(start_patience_seconds=1, config=Config())
+    return cast(
+        AppState,
+        SimpleNamespace(store=store, eraser=eraser, temporal=_Refuses(), admission=admission, settings=settings),
+    )
+
+
+async def test_a_start_that_fails_leaves_neither_record_nor_entry(
+    stack: Stack, redis: Redis, store: ResponseStore, tmp_path: Path
+) -> None:
+    start = started("never begun")
+    with pytest.raises(RPCError):
+        await begin(_state(store, tmp_path), Prepared(start, ()))
+    assert await keys_with(stack, "never begun") == []
+    assert await redis.zscore(keys.OPEN, start.response_id) is None
+
+
+async def test_a_start_that_is_given_up_leaves_the_mark_of_a_used_approval(
+    redis: Redis, store: ResponseStore, tmp_path: Path
+) -> None:
+    """Two requests with one Idempotency-Key have one response id: the second gives up, the first has used it."""
+    approval, first, other = new_id("mcpr_"), new_id("resp_"), new_id("resp_")
+    decision = Decision(approval_request_id=approval, server_label="x", name="x", arguments="{}", approve=True)
+    state = _state(store, tmp_path)
+    assert await store.hold_approval(approval, first, 60)
+    await store.keep_approval(approval, first)
+    assert await store.hold_approval(approval, first, 60)
+    await let_go(state, first, [decision])
+    assert not await store.hold_approval(approval, other, 60)
+    assert await redis.ttl(keys.approval(approval)) > 60
+
+
+async def test_a_held_approval_that_is_let_go_of_is_free(store: ResponseStore, tmp_path: Path) -> None:
+    approval, first, other = new_id("mcpr_"), new_id("resp_"), new_id("resp_")
+    decision = Decision(approval_request_id=approval, server_label="x", name="x", arguments="{}", approve=True)
+    assert await store.hold_approval(approval, first, 60)
+    assert not await store.hold_approval(approval, other, 60)
+    await let_go(_state(store, tmp_path), first, [decision])
+    assert await store.hold_approval(approval, other, 60)
+    await store.let_go_of_approval(approval, other)
+
+
+async def test_a_start_that_comes_again_after_the_end_is_not_listed_as_open(redis: Redis, store: ResponseStore) -> None:
+    start = started("ended", nonce="one")
+    assert await store.begin(start, ())
+    assert await store.begin(start, ()), "the same command, sent twice because its reply was lost"
+    await store.finish(start, orjson.dumps(finished("ended").response), [])
+    assert not await store.begin(start.model_copy(update={"nonce": "two"}), ())
+    assert await redis.zscore(keys.OPEN, start.response_id) is None
+
+
+async def test_an_entry_among_the_open_responses_is_not_kept_alive_by_later_starts(
+    redis: Redis, store: ResponseStore
+) -> None:
+    left, later = started("left"), started("later")
+    await store.begin(left, ())
+    await store.begin(later.model_copy(update={"created_at": left.created_at + 601}), ())
+    assert await redis.zscore(keys.OPEN, left.response_id) is None
+    assert await redis.zscore(keys.OPEN, later.response_id) is not None
+    await Handover(cast(Client, _Unknown()), redis)._search("a-dead-worker", set())
+    assert await redis.zscore(keys.OPEN, later.response_id) is None
+
+
+class _Unknown:
+    """A Temporal that knows no workflow."""
+
+    def get_workflow_handle(self, _: str) -> _Unknown:
+        return self
+
+    async def describe(self) -> None:
+        raise RPCError("workflow not found", RPCStatusCode.NOT_FOUND, b"")
+
+
+# --- time to live
+
+ENDLESS = (keys.LEASES, "or:worker:")
+"""Without a time to live: the living workers, and the list of what each runs, which gets one with the next renewal."""
+
+
+async def test_no_key_lives_for_ever(client: httpx.AsyncClient, redis: Redis, upstream: Upstream) -> None:
+    upstream.says("mortal", Script(words=2))
+    await client.post("/v1/responses", json={"model": "fake", "input": "mortal"})
+    unknown = (await client.post("/v1/responses", json={"model": "fake", "input": "mortal", "store": False})).json()
+    await client.post(f"/v1/responses/{unknown['id']}/cancel")
+    endless: list[str] = []
+
+    async def none_is_left() -> bool:
+        endless[:] = [
+            key.decode()
+            async for key in redis.scan_iter("or:*", count=1000)
+            if await redis.ttl(key) == -1 and not key.decode().startswith(ENDLESS)
+        ]
+        return endless == []
+
+    with contextlib.suppress(AssertionError):
+        await until(none_is_left, 5)
+    assert endless == []
