@@ -29,6 +29,7 @@ from open_responses.io.erasure import Eraser
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.event_log import Appender, Fenced, Writer
 from open_responses.io.large_payloads import data_converter, response_keys
+from open_responses.io.limits import Used
 from open_responses.io.redis import Redis, connect
 from open_responses.io.store import ResponseStore
 from open_responses.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
@@ -136,7 +137,7 @@ def late_writers(
     return {
         "a start": lambda: store.begin(start, ()),
         "a start that is given up": lambda: store.retract(start.response_id, b"another"),
-        "an end": lambda: store.finish(start, orjson.dumps(finished(text).response), []),
+        "an end": lambda: store.finish(start, orjson.dumps(finished(text).response), [], Used(0)),
         "a record from Temporal": lambda: store.restore(start, (), finished(text)),
         "a request from Temporal": lambda: store.restore(start, (), None),
         "an append": append,
@@ -333,7 +334,7 @@ async def test_a_start_that_comes_again_after_the_end_is_not_listed_as_open(redi
     start = started("ended", nonce="one")
     assert await store.begin(start, ())
     assert await store.begin(start, ()), "the same command, sent twice because its reply was lost"
-    await store.finish(start, orjson.dumps(finished("ended").response), [])
+    await store.finish(start, orjson.dumps(finished("ended").response), [], Used(0))
     assert not await store.begin(start.model_copy(update={"nonce": "two"}), ())
     assert await redis.zscore(keys.OPEN, start.response_id) is None
 
@@ -346,7 +347,7 @@ async def test_an_entry_among_the_open_responses_is_not_kept_alive_by_later_star
     await store.begin(later.model_copy(update={"created_at": left.created_at + 601}), ())
     assert await redis.zscore(keys.OPEN, left.response_id) is None
     assert await redis.zscore(keys.OPEN, later.response_id) is not None
-    await Handover(cast(Client, _Unknown()), redis)._search("a-dead-worker", set())
+    await Handover(cast(Client, _Unknown()), redis)._take_over_unlisted("a-dead-worker", set())
     assert await redis.zscore(keys.OPEN, later.response_id) is None
 
 

@@ -77,6 +77,7 @@ _WRITERS = {
     "open_responses/io/touch_state.lua": "refused by the fence of a closed log; writes a flag",
     "open_responses/io/store.py": "tombstones, fences, approvals' and responses' ids; content through write_record.lua",
     "open_responses/io/leases.py": "ids of activities",
+    "open_responses/io/dead_worker_detector.py": "ids of activities",
     "open_responses/io/limits.lua": "counts, and ids of responses",
     "open_responses/io/breaker.lua": "counts of a provider",
     "open_responses/io/counters.py": "counts of a middleware",
