@@ -17,9 +17,11 @@ test-all: .venv/stamp
 fuzz: .venv/stamp
 	@OPEN_RESPONSES_FUZZ_SECONDS=$${SECONDS_EACH:-60} $(BIN)/python -m pytest tests/test_fuzz.py
 
-# Processes killed at random under clients that come back. SECONDS_ALL=600 for a longer run, SEED=… for the same draws.
+# Faults of all kinds under clients that come back, with a report: docs/durability.md. RESPONSES=2000 FAULTS=300 for the
+# long run, SECONDS_ALL=120 to end by time, CLIENTS=8 at once, SEED=… for the same draws.
 chaos: .venv/stamp
-	@env OPEN_RESPONSES_CHAOS_SECONDS=$${SECONDS_ALL:-120} $${SEED:+OPEN_RESPONSES_CHAOS_SEED=$$SEED} $(BIN)/python -m pytest -s tests/test_chaos.py
+	@$(BIN)/python -m tests.campaigns --responses $${RESPONSES:-150} --faults $${FAULTS:-40} --clients $${CLIENTS:-8} \
+	  $${SECONDS_ALL:+--seconds $$SECONDS_ALL} $${SEED:+--seed $$SEED}
 
 check: .venv/stamp
 	@$(BIN)/ruff check .

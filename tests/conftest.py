@@ -192,11 +192,11 @@ async def vendors() -> AsyncIterator[Vendors]:
         yield fakes
 
 
-def _mcp(name: str, port: int, *arguments: str, module: str = "tests.mcp_server") -> Service:
+def _mcp(name: str, port: int, *arguments: str, module: str = "tests.mcp_server", folder: str = "") -> Service:
     async def ready() -> bool:
         return services.is_taken(port)
 
-    return Service(name, (sys.executable, "-m", module, str(port), *arguments), ready)
+    return Service(name, (sys.executable, "-m", module, str(port), *arguments), ready, {"HOSTED_TOOLS_DIR": folder})
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -230,7 +230,7 @@ async def session_stack(
         "temporal": services.temporal(ports["temporal"], data),
         "llama": services.llama(ports["llama"]),
         "api": services.api(ports["api"], stack.env),
-        "mcp": _mcp("mcp", ports["mcp"], "streamable"),
+        "mcp": _mcp("mcp", ports["mcp"], "streamable", folder=str(data / "hosted")),
         "mcp-sse": _mcp("mcp-sse", ports["mcp_sse"], "sse"),
         "odd-mcp": _mcp("odd-mcp", ports["odd_mcp"], module="tests.odd_mcp_server"),
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from pathlib import Path
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
@@ -46,6 +48,14 @@ async def sleeps(seconds: float, ctx: Context) -> str:  # type: ignore[type-arg]
     """Takes its time."""
     await asyncio.sleep(seconds)
     return "awake"
+
+
+@server.tool()
+def note(text: str) -> str:
+    """Writes a line, each time that it is called."""
+    with (Path(os.environ["HOSTED_TOOLS_DIR"]) / "notes").open("a") as file:
+        file.write(text + "\n")
+    return "noted"
 
 
 class Guarded:

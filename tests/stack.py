@@ -40,12 +40,15 @@ class Stack:
     api_url: str = ""
     mcp_url: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    own_env: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What single workers have beside `env`, by name."""
 
     async def start(self, name: str, worker_name: str | None = None) -> None:
         """`worker_name` is what a worker is called in its environment; a name of its own by default."""
         if name.startswith("worker-"):
             index = int(name.removeprefix("worker-"))
-            self.services[name] = services.worker(index, worker_name or new_worker_id(index), self.env)
+            env = {**self.env, **self.own_env.get(name, {})}
+            self.services[name] = services.worker(index, worker_name or new_worker_id(index), env)
         service = self.services[name]
         self.processes[name] = service.start(self.data / "logs")
         assert await services.wait_ready(service, self.processes[name], 60), f"{name} did not start"

@@ -31,7 +31,7 @@ async def test_an_mcp_tool_runs_inside_the_loop(client: httpx.AsyncClient, upstr
     response = check_whole(events, Script(words=3).text)
     assert types(response) == ["mcp_list_tools", "mcp_call", "message"]
     listed, call, _ = response["output"]
-    assert [tool["name"] for tool in listed["tools"]] == ["add", "count", "breaks", "huge", "sleeps"]
+    assert [tool["name"] for tool in listed["tools"]] == ["add", "count", "breaks", "huge", "sleeps", "note"]
     assert (call["server_label"], call["name"], call["arguments"]) == ("calc", "add", '{"a": 2, "b": 3}')
     assert (call["status"], call["output"], call["error"]) == ("completed", "5", None)
     kinds = [event["type"] for event in events]

@@ -37,6 +37,11 @@ class Script:
     words: int = 20
     literal: str | None = None
     """This text instead of numbered words."""
+    tag: str | None = None
+    """Words `{tag}.{draw}.{i}`, where each answer that begins anew is another draw, as a model's would be."""
+    draws: int = 0
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    """What the newest request had."""
     gap: float = 0.0
     delay: float = 0.0
     finish: str = "stop"
@@ -55,6 +60,15 @@ class Script:
         if self.literal is not None:
             return self.literal
         return "".join(f"w{i} " for i in range(self.words))
+
+    def text_after(self, prefix: str) -> str:
+        """The answer that begins so."""
+        if self.tag is None:
+            return self.text
+        if not prefix:
+            self.draws += 1
+        draw = prefix.split(".")[1] if prefix.count(".") > 1 else str(self.draws)
+        return "".join(f"{self.tag}.{draw}.{i} " for i in range(self.words))
 
 
 class Upstream:
@@ -120,6 +134,7 @@ class Upstream:
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         fault = script.faults[script.attempts] if script.attempts < len(script.faults) else None
         script.attempts += 1
+        script.messages = messages
         if fault is not None and fault.status is not None:
             await _refuse(writer, fault)
             return
@@ -132,10 +147,10 @@ class Upstream:
 
     async def _stream(self, writer: asyncio.StreamWriter, script: Script, prefix: str, fault: Fault | None) -> None:
         await asyncio.sleep(script.delay)
-        assert script.text.startswith(prefix), f"a resumed answer must go on from where it was: {prefix[-20:]!r}"
-        rest = script.text[len(prefix) :]
-        words = re.findall(r"\S*\s+|\S+", rest)
-        done = len(re.findall(r"\S*\s+|\S+", script.text)) - len(words)
+        text = script.text_after(prefix)
+        assert text.startswith(prefix), f"a resumed answer must go on from where it was: {prefix[-20:]!r}"
+        words = re.findall(r"\S*\s+|\S+", text[len(prefix) :])
+        done = len(re.findall(r"\S*\s+|\S+", text)) - len(words)
         for index, word in enumerate(words, done):
             if fault is not None and index >= fault.after and await _suffer(writer, fault):
                 return

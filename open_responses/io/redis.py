@@ -46,6 +46,8 @@ _PATIENCE_SECONDS = 5.0
 _LONGEST_CONNECT_SECONDS = 2.0
 _ASK_AGAIN_SECONDS = 0.1
 _MOST_CONNECTIONS = 200
+# uvloop's RuntimeError for a write to a connection that the other side has reset; asyncio raises ConnectionResetError.
+_UVLOOP_CLOSED = "the handler is closed"
 
 
 def connect(url: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> Redis:
@@ -155,8 +157,16 @@ class _Heard(Retry):
         is_retryable: Callable[[Exception], bool] | None = None,
         with_failure_count: bool = False,
     ) -> T:
+        async def attempt() -> T:
+            try:
+                return await do()
+            except RuntimeError as error:
+                if _UVLOOP_CLOSED not in str(error):
+                    raise
+                raise ConnectionError(str(error)) from error
+
         try:
-            return await super().call_with_retry(do, fail, is_retryable, with_failure_count)
+            return await super().call_with_retry(attempt, fail, is_retryable, with_failure_count)
         except TimeoutError:
             self._silence.begin()
             raise

@@ -1,0 +1,126 @@
+"""The servers of a long campaign: everything of a deployment, with links that can be cut between its parts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev import services
+from dev.services import Service
+from tests.campaigns.full_disk import SmallDisk
+from tests.campaigns.replicated_redis import ReplicatedRedis
+from tests.campaigns.tcp_proxy import Links
+from tests.mcp_server import TOKEN
+from tests.stack import Stack
+from tests.upstream import Upstream
+
+CLIENTS_OF_REDIS = ("api", "worker-0", "worker-1")
+WORKERS = ("worker-0", "worker-1")
+_CONFIG = """
+[[providers]]
+name = "fake"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:{fake}/v1"
+[[routes]]
+model = "fake"
+provider = "fake"
+[[tools]]
+name = "get_weather"
+target = "tests.hosted:get_weather"
+[[tools]]
+name = "once"
+target = "tests.hosted:append_line"
+[[mcp_servers]]
+label = "calc"
+url = "http://127.0.0.1:{mcp}/mcp"
+headers_env = {{ Authorization = "CALC_AUTH" }}
+timeout_seconds = 5
+"""
+
+
+@dataclass
+class Servers:
+    """A stack, and what some faults need beside it; a fault that needs more than there is, is left out."""
+
+    stack: Stack
+    links: Links | None = None
+    redis: ReplicatedRedis | None = None
+    disk: SmallDisk | None = None
+
+    def left_out(self) -> list[str]:
+        """The kinds of faults for which something is missing."""
+        needs = {"cuts and slow links": self.links, "failover of Redis": self.redis, "full disk": self.disk}
+        return [name for name, needed in needs.items() if needed is None]
+
+    async def heal(self) -> None:
+        """Undo what a fault may have left, and start again what it has ended."""
+        if self.links is not None:
+            await self.links.set_mode("pass", *self.links.ports)
+        if self.disk is not None:
+            self.disk.free()
+        await self.stack.heal()
+
+
+@asynccontextmanager
+async def campaign_servers(data: Path, upstream: Upstream) -> AsyncIterator[Servers]:
+    """Temporal, three Redis and a Sentinel, two workers, the API and an MCP server, with a link for each dependency."""
+    ports = {name: services.free_port() for name in ("temporal", "api", "mcp")}
+    targets = {"redis": services.free_port(), "temporal": ports["temporal"]}
+    given = {
+        f"{client}-{server}": (services.free_port(), target)
+        for client in CLIENTS_OF_REDIS
+        for server, target in targets.items()
+    }
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "hosted").mkdir()
+    config = data / "open_responses.toml"
+    config.write_text(_CONFIG.format(fake=upstream.port, mcp=ports["mcp"]))
+    disk = SmallDisk(data / "blobs")
+    disk.mount()
+    try:
+        async with Links(given) as links:
+            stack = Stack(data)
+            stack.temporal_address = f"127.0.0.1:{ports['temporal']}"
+            stack.api_url = f"http://127.0.0.1:{ports['api']}"
+            stack.env = {
+                "OPEN_RESPONSES_CONFIG": str(config),
+                "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",
+                "OPEN_RESPONSES_DATA_DIR": str(data),
+                "OPEN_RESPONSES_BLOB_DIR": str(disk.folder),
+                "HOSTED_TOOLS_DIR": str(data / "hosted"),
+                "CALC_AUTH": f"Bearer {TOKEN}",
+            }
+            stack.own_env = {client: _addresses(links, client) for client in CLIENTS_OF_REDIS}
+            stack.services = {
+                "temporal": services.temporal(ports["temporal"], data),
+                "mcp": _mcp(ports["mcp"], {"HOSTED_TOOLS_DIR": str(data / "hosted")}),
+                "api": services.api(ports["api"], {**stack.env, **stack.own_env["api"]}),
+            }
+            redis = ReplicatedRedis(stack, links, tuple(f"{client}-redis" for client in CLIENTS_OF_REDIS))
+            try:
+                await redis.start()
+                for name in ("temporal", "mcp", *WORKERS, "api"):
+                    await stack.start(name)
+                yield Servers(stack, links, redis, disk if disk.can_be_filled else None)
+            finally:
+                await redis.stop()
+                await stack.stop()
+    finally:
+        disk.unmount()
+
+
+def _addresses(links: Links, client: str) -> dict[str, str]:
+    return {
+        "REDIS_URL": f"redis://127.0.0.1:{links.ports[f'{client}-redis']}/0",
+        "TEMPORAL_ADDRESS": f"127.0.0.1:{links.ports[f'{client}-temporal']}",
+    }
+
+
+def _mcp(port: int, env: dict[str, str]) -> Service:
+    async def ready() -> bool:
+        return services.is_taken(port)
+
+    return Service("mcp", (sys.executable, "-m", "tests.mcp_server", str(port), "streamable"), ready, env)
