@@ -33,6 +33,7 @@ from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
 from activities.publish import PublishActivity
 from activities.running import RunningWork
+from activities.sampling.answer_meter import AnswerBounds
 from activities.sampling.sample import SampleActivity
 from activities.sampling.stage import TurnParts
 from activities.tool_calls import HostedToolActivity, ToolRunner
@@ -106,6 +107,13 @@ async def main() -> None:
                     sealer=sealer,
                     schema_checks=schema_checks,
                     log_ttl_seconds=settings.response_ttl_seconds,
+                    bounds=AnswerBounds(
+                        turn_bytes=settings.max_turn_bytes,
+                        response_bytes=settings.max_response_bytes,
+                        turn_deltas=settings.max_turn_deltas,
+                        turn_calls=settings.max_turn_calls,
+                        empty_deltas=settings.max_empty_deltas,
+                    ),
                 ),
                 lease,
                 running,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError
 
-from open_responses.errors import OpenResponsesError
+from open_responses.errors import OpenResponsesError, ProviderAnswerRefused
 from open_responses.payloads import TurnUsage
 
 
@@ -37,7 +37,10 @@ def to_application_error(
     return ApplicationError(
         error.message,
         # Whether another provider may do better: the workflow asks, when this one has given up.
-        {"provider_is_down": error.retryable and not final, "usage": None if paid is None else paid.model_dump()},
+        {
+            "provider_is_down": (error.retryable or isinstance(error, ProviderAnswerRefused)) and not final,
+            "usage": None if paid is None else paid.model_dump(),
+        },
         type=error.error_code,
         non_retryable=not retryable,
         next_retry_delay=timedelta(seconds=delay) if retryable and delay is not None else None,

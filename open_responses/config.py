@@ -22,7 +22,10 @@ class _Table(BaseModel):
 
 
 class ProviderConfig(_Table):
-    """`[[providers]]`. `base_url` is as in that vendor's own SDK; `timeout_seconds` bounds silence, not length."""
+    """`[[providers]]`. `base_url` is as in that vendor's own SDK; `timeout_seconds` bounds silence, not length.
+
+    `max_event_bytes` bounds one event of a stream, or a whole answer that is not streamed. Images come in one event.
+    """
 
     name: str = Field(min_length=1)
     adapter: str
@@ -30,6 +33,7 @@ class ProviderConfig(_Table):
     api_key_env: str | None = None
     timeout_seconds: float = Field(default=600, gt=0)
     resume: Resume | None = None
+    max_event_bytes: int = Field(default=16 * 1024 * 1024, ge=1024 * 1024)
 
     @model_validator(mode="after")
     def _adapter_is_known(self) -> ProviderConfig:

@@ -27,6 +27,8 @@
         │   └── ProviderCircuitOpen    not even tried: it failed again and again a moment ago
         ├── ProviderTimeout            nothing came in time; retryable
         ├── ProviderStreamBroken       the stream ended or broke in the middle; retryable
+        │   └── ProviderHungUp         the connection broke before anything was answered
+        ├── ProviderAnswerRefused      compressed, too large, or without end and content; final, another may do better
         └── InvalidOutput              the answer does not fit `text.format`, twice; final
 
 Codes, statuses and types: ERR-1 of the specification, 2026-04-24.
@@ -174,6 +176,14 @@ class ProviderTimeout(ProviderError):
 
 class ProviderStreamBroken(ProviderError):
     code, retryable = "provider_stream_broken", True
+
+
+class ProviderHungUp(ProviderStreamBroken):
+    pass
+
+
+class ProviderAnswerRefused(ProviderError):
+    code = "provider_answer_refused"
 
 
 def type_of(code: str) -> str:

@@ -83,7 +83,8 @@ def _after_a_break(result: SampleResult, calls: Sequence[Call]) -> Step:
     # An `mcp_call` is its own output.
     unanswered = [call for call in unrun if is_cut_off and call.kind == "hosted"]
     answered = [call for call in unrun if call not in unanswered]
-    return Step(answered, (), Stop("incomplete", BROKE_OFF[result.finish_reason]), unanswered)
+    reason = result.incomplete_reason or BROKE_OFF[result.finish_reason]
+    return Step(answered, (), Stop("incomplete", reason), unanswered)
 
 
 def _call(index: int, item: JsonObject, hosted: frozenset[str]) -> Call | None:

@@ -153,6 +153,7 @@ class Carried(Payload):
     tool_calls: int
     choice_spent: bool
     fallback: int = 0
+    produced: int = 0
     started_at: float
     stop: Ending | None = None
     cancelled: bool = False
@@ -254,6 +255,7 @@ class SampleInput(Payload):
     fallback: int = Field(default=0, description="0 for the route's own provider, i for the i-th fallback.")
     has_fallback: bool = Field(default=False, description="Another provider waits: do not try this one for long.")
     used: TurnUsage = Field(default=TurnUsage(), description="Tokens of the turns before this one.")
+    produced: int = Field(default=0, description="Bytes that the turns before this one brought.")
     paid: TurnUsage = Field(default=TurnUsage(), description="Tokens of this turn's earlier tries, as far as known.")
     fell_back: bool = Field(default=False, description="The try before this one was another provider's.")
     choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
@@ -276,6 +278,8 @@ class SampleResult(Payload):
 
     `usage` is what the provider has counted for the turn so far, in all its tries and in what was sampled beside them
     (summaries, answers that did not fit), however this try ended. A try that fails has the same in its error's details.
+    `produced` are the bytes that the turn brought. `incomplete_reason`: the answer was cut off by a bound of ours; its
+    `finish_reason` is then `length`, which earlier versions understand.
     """
 
     outcome: SampleOutcome
@@ -286,6 +290,8 @@ class SampleResult(Payload):
     usage: TurnUsage = TurnUsage()
     reason: str | None = None
     ended_at: float | None = None
+    produced: int = 0
+    incomplete_reason: str | None = None
 
 
 class ToolContextPayload(Payload):

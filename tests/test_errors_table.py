@@ -72,6 +72,7 @@ TESTS: dict[str, str] = {
     "permission_denied": "test_tenants.test_what_a_key_may_not_have_is_a_403_before_anything_starts",
     "previous_response_in_progress": "test_errors_table.test_what_has_not_ended_cannot_be_continued_or_named",
     "previous_response_not_found": "test_conformance.test_an_unknown_previous_response_is_an_error_even_with_a_good_looking_id",
+    "provider_answer_refused": "loop.test_bounded_answers.test_an_event_that_is_too_large_fails_the_response_once",
     "provider_authentication": "test_own_key.test_a_refused_key_is_not_told",
     "provider_error": "test_errors_table.test_errors_that_a_race_alone_can_cause_have_their_body",
     "provider_key_missing": "test_own_key.test_no_key_anywhere_is_a_400_that_names_the_variable",

@@ -165,6 +165,7 @@ class Upstream:
             _send(writer, {"tool_calls": [{"index": index, "id": call["id"], "function": {"name": call["name"]}}]})
             for piece in call["arguments"]:
                 _send(writer, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+            await writer.drain()
         usage = {"prompt_tokens": 10 + done, "completion_tokens": len(words)}
         finish = "tool_calls" if script.tool_calls and script.finish == "stop" else script.finish
         end = {"model": "fake", "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}

@@ -30,6 +30,7 @@ class ResponseState:
     turn: int = 0
     usage: TurnUsage | None = None
     paid: TurnUsage = field(default_factory=TurnUsage)
+    produced: int = 0
     tool_calls: int = 0
     choice_spent: bool = False
     fallback: int = 0
@@ -55,6 +56,7 @@ class ResponseState:
             tool_calls=carried.tool_calls,
             choice_spent=carried.choice_spent,
             fallback=carried.fallback,
+            produced=carried.produced,
             stop=carried.stop or (Ending(status="cancelled") if carried.cancelled else None),
         )
 
@@ -69,6 +71,7 @@ class ResponseState:
             tool_calls=self.tool_calls,
             choice_spent=self.choice_spent,
             fallback=self.fallback,
+            produced=self.produced,
             started_at=self.started_at,
             stop=self.stop,
         )
@@ -83,6 +86,7 @@ class ResponseState:
         self.ledger.absorb(result.items, result.trace)
         self.usage = result.usage if self.usage is None else self.usage.plus(result.usage)
         self.paid = TurnUsage()
+        self.produced += result.produced
 
     def end_with(self, ending: Ending) -> None:
         """Stop as soon as possible. The first call counts."""

@@ -124,6 +124,7 @@ class Turn:
             fell_back=self.fell_back,
             used=state.usage or TurnUsage(),
             paid=state.paid,
+            produced=state.produced,
             retry_window=state.start.retry_window,
             first_sequence=state.ledger.length,
             first_output_index=len(state.ledger.output),

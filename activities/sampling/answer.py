@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import orjson
+import structlog
 
+from activities.providers.shared.estimates import estimated_usage
+from activities.sampling.answer_meter import AnswerMeter, Excess, beginning
 from activities.sampling.background import BackgroundAnswer
 from activities.sampling.compact import Compacted, compact, compact_now
 from activities.sampling.fitting import fitted
@@ -17,11 +20,13 @@ from activities.sampling.sample_call import corrected
 from activities.sampling.stage import Stage
 from open_responses.compaction import compaction_item, owner
 from open_responses.contracts import Halt, SampleCall, SampleContext
-from open_responses.deltas import Delta, Finish, ResumeToken, TextDelta, Usage
-from open_responses.errors import InvalidOutput, ProviderStreamBroken
+from open_responses.deltas import Delta, Finish, ReasoningDelta, ResumeToken, TextDelta, Usage
+from open_responses.errors import InvalidOutput, ProviderAnswerRefused, ProviderStreamBroken
 from open_responses.io.json_schema import has_form
 from open_responses.middleware.compose import compose_sample
 from open_responses.surrogates import Joiner
+
+log = structlog.get_logger(__name__)
 
 Sample: TypeAlias = Callable[[SampleContext], AsyncGenerator[Delta, None]]
 
@@ -40,6 +45,8 @@ class Answer:
         """The whole answer, in the log as far as it was told. Raises the ProviderError family, and Fenced."""
         if self.stage.is_budget_spent:
             return Finish("length")
+        if self.stage.meter.left <= 0:
+            return self._cut_off("max_output_bytes", Usage())
         try:
             finish = await self._asked(sampled)
         except Halt as halt:
@@ -55,9 +62,9 @@ class Answer:
         last = self.background.watched(stage.provider)
         sample = compose_sample(stage.parts.middleware, lambda passed: last(passed.call))
         if stage.context.start.is_compaction:
-            return await self._compaction(sampled, sample)
+            return await self._compaction(sampled, self._bounded(sample))
         if sampled.prefix is None and sampled.resume_token is None:
-            sampled = await self._compacted(sampled, sample)
+            sampled = await self._compacted(sampled, self._bounded(sample))
         if sampled.max_output_tokens is not None and sampled.max_output_tokens <= 0:
             return Finish("length", Usage())
         return await self._fitting(sampled, sample)
@@ -130,12 +137,17 @@ class Answer:
     async def _sampled(self, sampled: SampleCall, sample: Sample, held: list[TextDelta] | None = None) -> Finish:
         """Tells what comes. Text at the end of the answer waits in `held`, if that is given."""
         stage, headway, joiner, writer = self.stage, self.headway, Joiner(), self.stage.writer
+        stage.meter.forget_calls()
         context = self._context(fitted(sampled, stage.call.context_window))
         async with contextlib.aclosing(sample(context)) as stream:
             async for delta in stream:
                 if isinstance(delta, Finish):
                     return delta
                 headway.has_begun = True
+                excess = stage.meter.count(delta)
+                if excess is not None:
+                    self._tell([*(held or ()), *_as_much_as(delta, stage.meter.left)])
+                    return self._cut_off(excess, self._usage_so_far(sampled))
                 if not isinstance(delta, ResumeToken):
                     headway.deltas += 1
                 elif not headway.is_read_again:
@@ -152,6 +164,33 @@ class Answer:
                 if writer.cancelled.is_set():
                     self.cancel()
         raise ProviderStreamBroken("the provider's stream ended without saying why")
+
+    def _cut_off(self, excess: Excess, usage: Usage) -> Finish:
+        """The end of an answer that is larger than one may be: what came of it stays, and the rest is not read."""
+        self.headway.excess = excess
+        log.warning("answer_cut_off", response_id=self.stage.call.response_id, reason=excess)
+        return Finish("length", usage)
+
+    def _usage_so_far(self, sampled: SampleCall) -> Usage:
+        """Of a call that is left in its middle: as counted, and estimated where that is less than what came."""
+        estimate, counted = estimated_usage(sampled, self.stage.meter.characters), self.stage.reported
+        if counted is None or counted.output_tokens >= estimate.output_tokens:
+            return counted or estimate
+        return replace(counted, output_tokens=estimate.output_tokens, estimated=True)
+
+    def _bounded(self, sample: Sample) -> Sample:
+        """For a summary, which is not told. Raises ProviderAnswerRefused for one that is too large."""
+
+        async def bounded(context: SampleContext) -> AsyncGenerator[Delta, None]:
+            meter = AnswerMeter(self.stage.meter.bounds)
+            async with contextlib.aclosing(sample(context)) as stream:
+                async for delta in stream:
+                    excess = meter.count(delta)
+                    if excess is not None:
+                        raise ProviderAnswerRefused(f"the provider's summary is too large ({excess})")
+                    yield delta
+
+        return bounded
 
     def _tell(self, deltas: Iterable[Delta]) -> None:
         for delta in deltas:
@@ -196,3 +235,11 @@ class Answer:
             sealed = stage.parts.sealer.seal(written.notes.encode(), bound_to=owner(stage.context.start.tenant))
             stage.writer.write(stage.assembler.add_whole(compaction_item(sealed)))
         return stage.sample_call()
+
+
+def _as_much_as(delta: Delta, left: int) -> list[Delta]:
+    """The beginning of a text that is too long; nothing of what has no beginning."""
+    if not isinstance(delta, TextDelta | ReasoningDelta) or left <= 0:
+        return []
+    text = beginning(delta.text, left)
+    return [TextDelta(text, phase=delta.phase) if isinstance(delta, TextDelta) else ReasoningDelta(text)]

@@ -80,6 +80,8 @@ class Continuation:
         if token["fallback"] != stage.call.fallback:
             return None
         self.headway.has_token = self.headway.is_read_again = True
+        # What is in the log comes once more, and is counted then.
+        stage.meter.size = 0
         stage.assembler = self._rereading(token["output_index"])
         return replace(sampled, resume_token=token["token"])
 

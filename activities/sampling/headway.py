@@ -11,7 +11,8 @@ from open_responses.errors import OpenResponsesError, ProviderStreamBroken, Prov
 class Headway:
     """`deltas` counts those that the provider sent. `is_read_again`: they are of an answer that a lost try began, and
     `has_told` says whether any of them was new. `has_token`: the provider keeps the answer, to be read again.
-    `halted_by`: the error that a middleware ended the response with."""
+    `halted_by`: the error that a middleware ended the response with. `excess`: the bound of ours that the answer was
+    cut off at."""
 
     deltas: int = 0
     has_begun: bool = False
@@ -19,6 +20,7 @@ class Headway:
     is_read_again: bool = False
     has_told: bool = False
     halted_by: OpenResponsesError | None = None
+    excess: str | None = None
 
     def has_lost_answer(self, error: OpenResponsesError) -> bool:
         """Whether an answer that could be read again would not go on: the provider ended it with an error, or has it no

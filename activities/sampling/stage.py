@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 import orjson
 
 from activities.context import Context, Contexts
+from activities.sampling.answer_meter import AnswerBounds, AnswerMeter
 from activities.sampling.sample_call import build_call
 from open_responses.assembler import Assembler
 from open_responses.contracts import Counters, Middleware, Provider, SampleCall, SampleContext
@@ -49,6 +50,7 @@ class TurnParts:
     sealer: Sealer
     schema_checks: SchemaChecks
     log_ttl_seconds: int
+    bounds: AnswerBounds = field(default_factory=AnswerBounds)
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Stage:
     offer: Offer
     assembler: Assembler
     writer: Writer
+    meter: AnswerMeter
     spent: int = 0
     beside: Usage = field(default_factory=Usage)
     reported: Usage | None = None

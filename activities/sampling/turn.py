@@ -21,6 +21,7 @@ from temporalio.service import RPCError
 from activities.context import Context, mcp_lists
 from activities.errors import to_application_error
 from activities.sampling.answer import Answer
+from activities.sampling.answer_meter import AnswerMeter
 from activities.sampling.background import BackgroundAnswer
 from activities.sampling.budget import reserve
 from activities.sampling.continuation import Continuation
@@ -141,7 +142,9 @@ class Try:
         )
         for event in taken.events:
             writer.adopt(event)
-        return Stage(self._with, self._call, self._attempt, context, offer, assembler, writer)
+        left = fold.snapshot()[self._call.first_output_index :] if taken.events else []
+        meter = AnswerMeter(self._with.bounds, before=self._call.produced, size=sum(map(len, map(orjson.dumps, left))))
+        return Stage(self._with, self._call, self._attempt, context, offer, assembler, writer, meter)
 
     async def _earlier(self) -> Earlier:
         return await self._with.contexts.earlier(self._call.response_id, self._call.first_sequence)
@@ -159,6 +162,8 @@ class Try:
         ended: JsonObject = {
             "finish_reason": finish.reason,
             "usage": TurnUsage.of(usage.plus(stage.beside)).model_dump(),
+            "produced": stage.meter.size,
+            "incomplete_reason": self._headway.excess,
         }
         items = {item_field(first + i): orjson.dumps(item) for i, item in enumerate(writer.fold.output[first:])}
         writer.record({f"turn:{self._call.turn}": orjson.dumps(ended), **items})
@@ -176,6 +181,8 @@ class Try:
             finish_reason=ended["finish_reason"],
             usage=TurnUsage.model_validate(ended["usage"]),
             ended_at=time.time(),
+            produced=ended.get("produced", 0),
+            incomplete_reason=ended.get("incomplete_reason"),
         )
 
     async def _broken(self, error: OpenResponsesError) -> SampleResult:

@@ -91,6 +91,14 @@ class Settings(BaseSettings):
     rewrite_redis_log: bool = False
     """After something was erased, have Redis write its append-only file anew: for a Redis of our own."""
 
+    max_turn_bytes: int = Field(default=8 * 1024 * 1024, gt=0)
+    max_response_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    max_turn_deltas: int = Field(default=500_000, gt=0)
+    max_turn_calls: int = Field(default=128, gt=0)
+    max_empty_deltas: int = Field(default=10_000, gt=0)
+    """What a provider may send in one model turn and in one response (`activities/sampling/answer_meter.py`). What is
+    more is not read: the response ends as incomplete, or, after so many deltas in a row that say nothing, fails."""
+
     response_ttl_seconds: int = 30 * 24 * 3600
     log_ttl_seconds: int = 3600
     """How long the event log outlives its response; afterwards a replay is rebuilt from the stored trace."""

@@ -22,6 +22,7 @@ from activities.providers.anthropic.model_list import MODELS_PATH, models_on
 from activities.providers.anthropic.models import Model
 from activities.providers.anthropic.request import native_format, request_body
 from activities.providers.anthropic.stream import StreamReader, events
+from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
@@ -68,7 +69,9 @@ class Anthropic:
             read_error=failures.read_by(error_of),
         ) as response:
             async for event in events(response):
-                for delta in reader.read(event):
+                deltas = reader.read(event)
+                content_read(response, deltas)
+                for delta in deltas:
                     yield delta
             for delta in reader.finish():
                 yield delta

@@ -19,6 +19,7 @@ from activities.providers.gemini.errors import error_of
 from activities.providers.gemini.model_list import MODELS_PATH, models_on
 from activities.providers.gemini.request import request_body
 from activities.providers.gemini.stream import ChunkReader, chunks
+from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
@@ -54,7 +55,9 @@ class Gemini:
             read_error=failures.read_by(error_of),
         ) as response:
             async for chunk in chunks(response):
-                for delta in reader.read(chunk):
+                deltas = reader.read(chunk)
+                content_read(response, deltas)
+                for delta in deltas:
                     yield delta
             for delta in reader.finish():
                 yield delta

@@ -12,7 +12,7 @@ Sources: ai.google.dev/api/generate-content, /gemini-api/docs/thought-signatures
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
 import httpx
@@ -20,11 +20,12 @@ import httpx
 from activities.providers.gemini.citations import CitedText
 from activities.providers.gemini.conversation import GENERATED_IMAGE
 from activities.providers.gemini.errors import error_in_stream
+from activities.providers.shared.answer_guard import event_read
 from activities.providers.shared.estimates import estimated_usage
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import plain_logprob
-from activities.providers.shared.upstream import chunk_object, is_event_stream
+from activities.providers.shared.upstream import chunk_object, is_event_stream, lines
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -74,29 +75,17 @@ async def _texts(response: httpx.Response) -> AsyncGenerator[str, None]:
     """The data of each event, and at the end what stands between the events: an error, without any field's name."""
     data: list[str] = []
     bare: list[str] = []
-    async for line in _lines(response):
+    async for line in lines(response):
         if line.startswith("data:"):
             data.append(line.removeprefix("data:"))
         elif line and not line.startswith((":", "event:", "id:", "retry:")):
             bare.append(line)
         elif not line and data:
+            event_read(response)
             yield "\n".join(data)
             data.clear()
     if bare:
         yield "\n".join(bare)
-
-
-async def _lines(response: httpx.Response) -> AsyncIterator[str]:
-    """Lines by LF and CRLF alone: JSON may hold the other characters that httpx takes for a line's end."""
-    pieces: list[str] = []
-    async for text in response.aiter_text():
-        *ended, rest = text.split("\n")
-        for piece in ended:
-            yield "".join([*pieces, piece]).removesuffix("\r")
-            pieces.clear()
-        pieces.append(rest)
-    if any(pieces):
-        yield "".join(pieces).removesuffix("\r")
 
 
 class ChunkReader:

@@ -14,6 +14,7 @@ from activities.providers.ollama.errors import error_for, error_of_list, hint_to
 from activities.providers.ollama.model_list import MODELS_PATH, models_on
 from activities.providers.ollama.request import request_body
 from activities.providers.ollama.stream import LineReader
+from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
@@ -52,7 +53,9 @@ class Ollama:
                 read_error=failures.read_by(error_of),
             ) as response:
                 async for line in ndjson_objects(response):
-                    for delta in reader.read(line):
+                    deltas = reader.read(line)
+                    content_read(response, deltas)
+                    for delta in deltas:
                         yield delta
                 for delta in reader.finish():
                     yield delta

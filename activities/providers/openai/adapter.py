@@ -16,7 +16,8 @@ import httpx
 from activities.providers.openai.errors import error_of, error_of_resumed
 from activities.providers.openai.request import request_body
 from activities.providers.openai.stream import EventReader, drain, events
-from activities.providers.shared.failures import Failures, transport_errors
+from activities.providers.shared.answer_guard import content_read
+from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
 from activities.providers.shared.upstream import open_stream
@@ -54,7 +55,9 @@ class OpenAIResponses:
         reader = EventReader(call, failures, resumes=self.resume_of(call) == "background")
         async with self._opened(call, key, failures) as response, contextlib.aclosing(events(response)) as answer:
             async for kind, event in answer:
-                for delta in reader.read(kind, event):
+                deltas = reader.read(kind, event)
+                content_read(response, deltas)
+                for delta in deltas:
                     yield delta
                 if reader.has_ended:
                     break
@@ -69,10 +72,16 @@ class OpenAIResponses:
         """End a background response. Does nothing to one that has ended. Raises the ProviderError family."""
         key = Key.of(call, self._api_key)
         path = f"/responses/{quote(call.resume_token or '', safe='')}/cancel"
-        with transport_errors(self._config):
-            answer = await self._http.post(self._config.base_url.rstrip("/") + path, headers=key.as_bearer())
-        if answer.status_code != 200:
-            raise Failures(self._config, key).read_by(error_of)(answer.status_code, answer.content, answer.headers)
+        async with open_stream(
+            self._http,
+            self._config,
+            path,
+            body=None,
+            method="POST",
+            headers=key.as_bearer(),
+            read_error=Failures(self._config, key).read_by(error_of),
+        ) as response:
+            await response.aread()
 
     def _opened(
         self, call: SampleCall, key: Key, failures: Failures

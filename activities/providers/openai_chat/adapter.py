@@ -15,6 +15,7 @@ from activities.providers.openai_chat.dialects import dialect_of
 from activities.providers.openai_chat.errors import error_of
 from activities.providers.openai_chat.request import request_body
 from activities.providers.openai_chat.stream import ChunkReader, chunks
+from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
@@ -52,7 +53,9 @@ class OpenAIChat:
             read_error=failures.read_by(error_of),
         ) as response:
             async for event, chunk in chunks(response):
-                for delta in reader.read(chunk, event):
+                deltas = reader.read(chunk, event)
+                content_read(response, deltas)
+                for delta in deltas:
                     yield delta
             for delta in reader.finish():
                 yield delta

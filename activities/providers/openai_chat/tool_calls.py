@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from activities.providers.shared.json_objects import as_object, object_in
@@ -15,11 +15,16 @@ from open_responses.json_types import JsonObject
 class _Call:
     call_id: str | None = None
     name: str | None = None
-    arguments: str = ""
+    pieces: list[str] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
-        return object_in(self.arguments) is not None
+        """Whether the arguments are an object. Read only where they may be: a server that repeats the name in each
+        piece asks this each time."""
+        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
+            return False
+        self.pieces = ["".join(self.pieces)]
+        return object_in(self.pieces[0]) is not None
 
 
 class ToolCalls:
@@ -42,7 +47,7 @@ class ToolCalls:
         arguments = function.get("arguments")
         if not isinstance(arguments, str):
             arguments = "" if arguments is None else json.dumps(arguments, ensure_ascii=False)
-        given = _Call(piece.get("id") or None, function.get("name") or None, arguments)
+        given = _Call(piece.get("id") or None, function.get("name") or None, [arguments] if arguments else [])
         index = piece.get("index")
         at = self._by_index.get(index) if isinstance(index, int) else self._without_index(given, first)
         if at is None or (isinstance(index, int) and _is_another(self._calls[at], given)):
@@ -53,7 +58,7 @@ class ToolCalls:
         call = self._calls[at]
         delta = ToolCallDelta(at, arguments, None if call.call_id else given.call_id, None if call.name else given.name)
         call.call_id, call.name = call.call_id or given.call_id, call.name or given.name
-        call.arguments += arguments
+        call.pieces += given.pieces
         return delta
 
     def _without_index(self, given: _Call, first: bool) -> int | None:
@@ -76,4 +81,4 @@ def _is_another(call: _Call, given: _Call) -> bool:
 
 def _adds(call: _Call, given: _Call) -> bool:
     """Arguments after those that are whole."""
-    return bool(given.arguments) and call.is_whole
+    return bool(given.pieces) and call.is_whole

@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 
 import httpx
 
+from activities.providers.shared.http import EncodedAnswer
 from activities.providers.shared.keys import Key
 from activities.providers.shared.retry_after import wait_of
 from open_responses.config import ProviderConfig
 from open_responses.errors import (
     ContextLengthExceeded,
     OpenResponsesError,
+    ProviderAnswerRefused,
     ProviderAuthentication,
     ProviderRateLimited,
     ProviderRejected,
@@ -99,6 +101,8 @@ def transport_errors(config: ProviderConfig) -> Iterator[None]:
         raise ProviderTimeout(f"{config.name} was silent for {config.timeout_seconds:g} seconds") from error
     except httpx.ConnectError as error:
         raise ProviderUnavailable(f"{config.name} cannot be reached") from error
+    except EncodedAnswer as error:
+        raise ProviderAnswerRefused(f"{config.name} sent a compressed answer, which was not asked for") from error
     except httpx.TransportError as error:
         raise ProviderStreamBroken(f"the connection to {config.name} broke") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -17,13 +17,36 @@ AIOHTTP_EXC_MAP[aiohttp.ConnectionTimeoutError] = httpx.ConnectTimeout
 _STALE_CONNECTIONS = 3
 
 
+class EncodedAnswer(httpx.RemoteProtocolError):
+    """The server compressed what was asked for as it is."""
+
+
 def open_http_client() -> httpx.AsyncClient:
-    """One per process. No retries and no redirects: Temporal retries, and a key must not follow a redirect."""
+    """One per process. No retries and no redirects: Temporal retries, and a key must not follow a redirect.
+
+    Nothing is decompressed: a few compressed bytes may become any number. Raises EncodedAnswer for an answer that is
+    compressed although it was not asked for; the body of a refusal that is compressed is left out.
+    """
     return HttpxAiohttpClient(
+        headers={"Accept-Encoding": "identity"},
+        event_hooks={"response": [_refuse_encoded]},
         limits=httpx.Limits(max_connections=5000, max_keepalive_connections=500),
         follow_redirects=False,
         trust_env=False,
     )
+
+
+async def _refuse_encoded(response: httpx.Response) -> None:
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return
+    if response.status_code == 200:
+        raise EncodedAnswer(f"the answer has the content encoding {encoding[:20]!r}", request=response.request)
+    # Its status says enough.
+    await response.stream.aclose()  # type: ignore[union-attr]
+    response.stream = httpx.ByteStream(b"")
+    for header in ("content-encoding", "content-length"):
+        response.headers.pop(header, None)
 
 
 async def send_stream(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:

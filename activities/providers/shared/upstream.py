@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Literal
 
 import httpx
 import httpx_sse
 import orjson
 
+from activities.providers.shared.answer_guard import event_read, guard
 from activities.providers.shared.failures import ReadError, transport_errors
-from activities.providers.shared.http import send_stream
+from activities.providers.shared.http import EncodedAnswer, send_stream
 from open_responses.config import ProviderConfig
-from open_responses.errors import ProviderStreamBroken
+from open_responses.errors import ProviderHungUp, ProviderStreamBroken
 from open_responses.json_types import JsonObject
 
 CONNECT_SECONDS = 10.0
+_LARGEST_ERROR = 64 * 1024
 
 
 @asynccontextmanager
@@ -29,26 +31,49 @@ async def open_stream(
     body: JsonObject | None,
     headers: Mapping[str, str],
     read_error: ReadError,
+    method: Literal["GET", "POST"] | None = None,
 ) -> AsyncIterator[httpx.Response]:
     """POST `body` (GET for None) to `base_url` + `path`, and the answer to read from. Raises the ProviderError family.
 
-    `timeout_seconds` bounds each silence: until the first byte, and between two.
+    `timeout_seconds` bounds each silence: until the first byte, and between two; `max_event_bytes`, one event.
     """
     request = http.build_request(
-        "GET" if body is None else "POST",
+        method or ("GET" if body is None else "POST"),
         config.base_url.rstrip("/") + path,
         content=None if body is None else _written(body),
         headers=dict(headers) if body is None else {**headers, "Content-Type": "application/json"},
         timeout=httpx.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS),
     )
     with transport_errors(config):
-        response = await send_stream(http, request)
+        with _nothing_answered(config):
+            response = await send_stream(http, request)
         try:
+            guard(response, config)
             if response.status_code != 200:
-                raise read_error(response.status_code, await response.aread(), response.headers)
+                raise read_error(response.status_code, await _beginning(response), response.headers)
             yield response
         finally:
             await response.aclose()
+
+
+@contextmanager
+def _nothing_answered(config: ProviderConfig) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.ConnectError, httpx.TimeoutException, EncodedAnswer):
+        raise
+    except httpx.TransportError as error:
+        raise ProviderHungUp(f"{config.name} closed the connection without an answer") from error
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """As much of an error's body as can be of use."""
+    read = bytearray()
+    async for chunk in response.aiter_bytes():
+        read += chunk
+        if len(read) >= _LARGEST_ERROR:
+            break
+    return bytes(read[:_LARGEST_ERROR])
 
 
 def _written(body: JsonObject) -> bytes:
@@ -68,6 +93,7 @@ def is_event_stream(response: httpx.Response) -> bool:
 async def sse_objects(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
     """(event name, object) of each event with data, up to `[DONE]` or the stream's end."""
     async for event in httpx_sse.EventSource(response).aiter_sse():
+        event_read(response)
         if event.data == "[DONE]":
             return
         if event.data:
@@ -75,15 +101,24 @@ async def sse_objects(response: httpx.Response) -> AsyncGenerator[tuple[str, Jso
 
 
 async def ndjson_objects(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
-    """The object on each line. Lines end in LF alone: U+2028 and its like may stand in a text as they are."""
-    rest = ""
+    """The object on each line."""
+    async for line in lines(response):
+        if line.strip():
+            event_read(response)
+            yield chunk_object(_read(line))
+
+
+async def lines(response: httpx.Response) -> AsyncIterator[str]:
+    """Lines by LF and CRLF alone: JSON may hold the other characters that httpx takes for a line's end, U+2028 say."""
+    pieces: list[str] = []
     async for text in response.aiter_text():
-        *lines, rest = (rest + text).split("\n")
-        for line in lines:
-            if line.strip():
-                yield chunk_object(_read(line))
-    if rest.strip():
-        yield chunk_object(_read(rest))
+        *ended, rest = text.split("\n")
+        for piece in ended:
+            yield "".join([*pieces, piece]).removesuffix("\r")
+            pieces.clear()
+        pieces.append(rest)
+    if any(pieces):
+        yield "".join(pieces).removesuffix("\r")
 
 
 def _read(text: str) -> Any:

@@ -1,0 +1,60 @@
+"""The bytes of one answer, counted as they come.
+
+What this prevents: a line without an end, keep-alives or events without content for ever, and one enormous event, which
+would all be gathered in memory before anything could be said of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+
+from open_responses.config import ProviderConfig
+from open_responses.errors import ProviderAnswerRefused
+
+# Several large events may come before anything of them is told: the previews of an image, the echo of a request.
+_EVENTS_WITHOUT_CONTENT = 4
+
+
+class GuardedBody(httpx.AsyncByteStream):
+    """A body that ends with ProviderAnswerRefused where too many bytes come without an event, or without content."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, config: ProviderConfig) -> None:
+        self._stream = stream
+        self._config = config
+        self.since_event = 0
+        self.since_content = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        limit = self._config.max_event_bytes
+        async for chunk in self._stream:
+            self.since_event += len(chunk)
+            self.since_content += len(chunk)
+            if self.since_event > limit:
+                raise ProviderAnswerRefused(f"{self._config.name} sent one event of more than {limit} bytes")
+            if self.since_content > limit * _EVENTS_WITHOUT_CONTENT:
+                raise ProviderAnswerRefused(
+                    f"{self._config.name} sent more than {limit * _EVENTS_WITHOUT_CONTENT} bytes without any content"
+                )
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def guard(response: httpx.Response, config: ProviderConfig) -> None:
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    response.stream = GuardedBody(response.stream, config)
+
+
+def event_read(response: httpx.Response) -> None:
+    """An event came to its end."""
+    if isinstance(response.stream, GuardedBody):
+        response.stream.since_event = 0
+
+
+def content_read(response: httpx.Response, deltas: Sequence[object]) -> None:
+    """What the last event amounted to: nothing, where it has no content."""
+    if deltas and isinstance(response.stream, GuardedBody):
+        response.stream.since_content = 0

@@ -1,0 +1,119 @@
+"""How much of a model turn a provider may send: bytes, deltas, calls, and deltas without content.
+
+What this prevents: one answer that fills the memory of its worker, of Redis, and of each API process that streams it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import orjson
+
+from open_responses.deltas import (
+    Delta,
+    Finish,
+    ItemEnd,
+    ProviderItem,
+    ReasoningDelta,
+    ReasoningSeal,
+    ReasoningSummaryDelta,
+    RefusalDelta,
+    ResumeToken,
+    TextAnnotation,
+    TextDelta,
+    ToolCallDelta,
+)
+from open_responses.errors import ProviderAnswerRefused
+
+Excess: TypeAlias = Literal["max_output_bytes", "max_output_deltas", "max_output_calls"]
+"""Why an answer is cut off: the reason of the incomplete response."""
+
+# About what the events of an item or a call hold beside its content.
+_ITEM_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBounds:
+    """The settings `OPEN_RESPONSES_MAX_…`. Bytes are those of text, reasoning, arguments and log probabilities in
+    UTF-8; each item and call counts 256 more."""
+
+    turn_bytes: int = 8 * 1024 * 1024
+    response_bytes: int = 64 * 1024 * 1024
+    turn_deltas: int = 500_000
+    turn_calls: int = 128
+    empty_deltas: int = 10_000
+
+
+@dataclass(slots=True)
+class AnswerMeter:
+    """Counts one turn. `before` are the bytes of the response's earlier turns, `size` those of this one so far, with
+    what earlier tries at it left in the log."""
+
+    bounds: AnswerBounds
+    before: int = 0
+    size: int = 0
+    deltas: int = 0
+    characters: int = 0
+    _empty: int = 0
+    _calls: set[int] = field(default_factory=set)
+
+    @property
+    def left(self) -> int:
+        return min(self.bounds.turn_bytes - self.size, self.bounds.response_bytes - self.before - self.size)
+
+    def count(self, delta: Delta) -> Excess | None:
+        """Count a delta, or say what it would exceed; then it does not count. Raises ProviderAnswerRefused for too many
+        in a row that say nothing."""
+        if isinstance(delta, Finish | ResumeToken):
+            return None
+        size = size_of(delta)
+        self.deltas += 1
+        self._empty = 0 if size else self._empty + 1
+        if self._empty > self.bounds.empty_deltas:
+            raise ProviderAnswerRefused(f"the provider sent {self._empty} deltas in a row without content")
+        if self.deltas > self.bounds.turn_deltas:
+            return "max_output_deltas"
+        if isinstance(delta, ToolCallDelta) and delta.index not in self._calls:
+            if len(self._calls) >= self.bounds.turn_calls:
+                return "max_output_calls"
+            self._calls.add(delta.index)
+            size += _ITEM_BYTES
+        elif isinstance(delta, ItemEnd | ReasoningSeal | ProviderItem):
+            size += _ITEM_BYTES
+        if size > self.left:
+            return "max_output_bytes"
+        self.size += size
+        self.characters += size
+        return None
+
+    def forget_calls(self) -> None:
+        """Another answer begins, in the same turn: its calls are others."""
+        self._calls.clear()
+
+
+def size_of(delta: Delta) -> int:
+    """Bytes of a delta's content; 0 for one that says nothing."""
+    match delta:
+        case TextDelta():
+            return _bytes(delta.text) + (len(orjson.dumps(delta.logprobs)) if delta.logprobs else 0)
+        case RefusalDelta() | ReasoningDelta() | ReasoningSummaryDelta():
+            return _bytes(delta.text)
+        case ToolCallDelta():
+            return _bytes(delta.arguments) + len(delta.name or "")
+        case ReasoningSeal():
+            return len(delta.data)
+        case ProviderItem():
+            return len(orjson.dumps(delta.item))
+        case TextAnnotation():
+            return len(orjson.dumps(delta.annotation))
+    return 0
+
+
+def beginning(text: str, size: int) -> str:
+    """As much of a text as is no longer than this in UTF-8."""
+    return text.encode(errors="surrogatepass")[: max(0, size)].decode(errors="ignore")
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
