@@ -18,8 +18,9 @@ from typing import Any
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
+import open_responses
 import workflows
 from activities.claims import ClaimActivity
 from activities.context import Contexts
@@ -56,6 +57,7 @@ from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect as connect_temporal
+from open_responses.io.worker_versions import Runner, become_current_if_none_is, code_build_id, deployment_config
 from open_responses.payloads import TASK_QUEUE
 from workflows.approval import ApprovalWorkflow
 from workflows.conversation import ConversationWorkflow
@@ -136,8 +138,10 @@ async def main() -> None:
             asyncio.create_task(eraser.run()),
             asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
         ]
-        worker = _worker(temporal, settings, lease.worker_id, activities, watch)
+        deployment = _deployment(settings)
+        worker = _worker(temporal, settings, lease.worker_id, deployment, activities, watch)
         serving = asyncio.create_task(worker.run())
+        version_check = asyncio.create_task(_check_version(temporal, deployment))
         spare_what_is_loaded()
         log.info("worker_ready", worker=lease.worker_id)
         ends = {serving, asyncio.create_task(stopping.wait()), *chores}
@@ -152,9 +156,9 @@ async def main() -> None:
         await worker.shutdown()
         await serving
         await lease.stop()
-        for chore in chores:
+        for chore in (*chores, version_check):
             chore.cancel()
-        await asyncio.gather(*chores, return_exceptions=True)
+        await asyncio.gather(*chores, version_check, return_exceptions=True)
     await schema_checks.close()
     await redis.aclose()
 
@@ -163,6 +167,7 @@ def _worker(
     temporal: Client,
     settings: Settings,
     worker_id: str,
+    deployment: WorkerDeploymentConfig,
     activities: Sequence[Callable[..., Any]],
     watch: TemporalWatch,
 ) -> Worker:
@@ -172,9 +177,8 @@ def _worker(
         workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow],
         activities=activities,
         interceptors=[watch],
-        # The sandbox re-imports the workflow's module for every run; determinism is checked by replay tests instead.
-        workflow_runner=UnsandboxedWorkflowRunner(),
-        build_id="open-responses-1",
+        workflow_runner=Runner(deployment),
+        deployment_config=deployment,
         identity=worker_id,
         max_concurrent_activities=settings.max_concurrent_samples,
         max_concurrent_workflow_tasks=100,
@@ -182,6 +186,16 @@ def _worker(
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=5),
     )
+
+
+def _deployment(settings: Settings) -> WorkerDeploymentConfig:
+    roots = [Path(package.__file__ or "").parent for package in (workflows, open_responses)]
+    return deployment_config(settings.deployment_name, settings.build_id or code_build_id(*roots))
+
+
+async def _check_version(temporal: Client, deployment: WorkerDeploymentConfig) -> None:
+    if deployment.use_worker_versioning:
+        await become_current_if_none_is(temporal, deployment.version)
 
 
 def _eraser(settings: Settings, store: ResponseStore, temporal: Client) -> Eraser:

@@ -37,6 +37,8 @@ class Service:
     env: dict[str, str] = field(default_factory=dict)
     inherits: tuple[int, ...] = ()
     """Open files of ours that it goes on using."""
+    folder: Path | None = None
+    """Where it runs; here by default."""
 
     def start(self, log_dir: Path) -> subprocess.Popen[bytes]:
         """Start it, its output in `{log_dir}/{name}.log`. It dies with its parent."""
@@ -51,6 +53,7 @@ class Service:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
                 pass_fds=self.inherits,
+                cwd=self.folder,
             )
 
 

@@ -68,7 +68,11 @@ class ResponseWorkflow:
         finished = responding.result()
         if finished is None:
             # Not in the task: a cancellation that comes in the same moment is handed over as well.
-            workflow.continue_as_new(self._state.handed_over())
+            # The new run has no history to replay: with Worker Versioning, it may begin on the current version.
+            workflow.continue_as_new(
+                self._state.handed_over(),
+                initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+            )
         return finished
 
     async def _respond(self) -> FinishedResponse | None:

@@ -8,7 +8,7 @@ import tomllib
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from open_responses.config import Config, ProviderConfig, RouteConfig
@@ -33,6 +33,20 @@ class Settings(BaseSettings):
     worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", pattern=r"^[^\s:]{1,200}$")
     """The worker's name in leases, logs and Temporal. Each process adds a random part: after a restart the same name
     belongs to another worker."""
+
+    deployment_name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,128}$",
+        validation_alias=AliasChoices("OPEN_RESPONSES_DEPLOYMENT_NAME", "TEMPORAL_DEPLOYMENT_NAME"),
+    )
+    """Turns Temporal's Worker Versioning on (docs/upgrades.md): the workers are versions of this deployment."""
+
+    build_id: str | None = Field(
+        default=None,
+        pattern=r"^[^\s:]{1,128}$",
+        validation_alias=AliasChoices("OPEN_RESPONSES_BUILD_ID", "TEMPORAL_WORKER_BUILD_ID"),
+    )
+    """This worker's version. By default a hash of the code that decides how a response goes on."""
 
     worker_metrics_port: int = 0
     temporal_ui_url: str = "http://127.0.0.1:8233"
