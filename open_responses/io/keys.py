@@ -22,6 +22,10 @@ REWRITTEN = "or:rewritten"
 """String, for some seconds: the append-only file is being written anew, or was a moment ago."""
 
 
+CLOSED_FENCE = str(2**53 - 1)
+"""The fence of a log that nobody may write any more, since its response was erased."""
+
+
 def log(response_id: str) -> str:
     """Stream: the event with sequence number N has the entry id `{N+1}-0` (Redis has no entry 0-0)."""
     return f"or:{{{response_id}}}:log"

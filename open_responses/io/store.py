@@ -74,7 +74,6 @@ TOMBSTONE_SECONDS = 24 * 3600
 _ERASURE_NOTED_SECONDS = 3600
 FENCE_SECONDS = 3600
 """How long a response that was not to be stored is kept from being written again."""
-_NOBODY_MAY_WRITE = 2**53 - 1
 _MISSING = script("missing")
 _OWNED = script("owned")
 _SIZES = script("sizes")
@@ -215,7 +214,7 @@ class ResponseStore:
         """After the terminal event: the log has served. A replay is rebuilt from the record from then on."""
         ttl = 60 if start.request.store is False else self._log_ttl
         state, log = keys.state(start.response_id), keys.log(start.response_id)
-        await self._redis.eval(_TOUCH_STATE, 2, state, log, str(_NOBODY_MAY_WRITE), ttl)
+        await self._redis.eval(_TOUCH_STATE, 2, state, log, keys.CLOSED_FENCE, ttl)
 
     async def restore(self, start: StartResponse, ancestors: Sequence[str], finished: FinishedResponse | None) -> bool:
         """Put back what Redis lost and Temporal still has. False: it was erased, and stays so."""
@@ -290,7 +289,7 @@ class ResponseStore:
     async def request_cancel(self, response_id: str) -> None:
         """The fast way to a running sample: a flag that its next append sees, and a word to a silent one."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.eval(_TOUCH_STATE, 1, keys.state(response_id), str(_NOBODY_MAY_WRITE), self._ttl, "cancelled", "1")
+        pipe.eval(_TOUCH_STATE, 1, keys.state(response_id), keys.CLOSED_FENCE, self._ttl, "cancelled", "1")
         pipe.publish(keys.CONTROL, f"cancel {response_id}")
         await pipe.execute()
 
@@ -314,7 +313,7 @@ def _write(
 def _close_log(pipe: Pipeline, response_id: str, seconds: int) -> None:
     """No log any more, and none again: a worker that was stalled would restore what it thinks has been lost."""
     pipe.delete(keys.log(response_id), keys.state(response_id))
-    pipe.hset(keys.state(response_id), "fence", _NOBODY_MAY_WRITE)
+    pipe.hset(keys.state(response_id), "fence", keys.CLOSED_FENCE)
     pipe.expire(keys.state(response_id), seconds)
     pipe.zrem(keys.OPEN, response_id)
 

@@ -30,6 +30,7 @@ from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.event_log import Appender, Fenced, Writer
 from open_responses.io.large_payloads import data_converter, response_keys
 from open_responses.io.limits import Used
+from open_responses.io.log.reader_copies import ReaderCopies
 from open_responses.io.redis import Redis, connect
 from open_responses.io.store import ResponseStore
 from open_responses.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
@@ -134,6 +135,11 @@ def late_writers(
         with pytest.raises(Fenced):
             await finishing.finish(call)
 
+    async def answer() -> None:
+        copies = ReaderCopies(redis, limit_bytes=10**6)
+        copies.add(start.response_id, 0, text.encode())
+        await copies.answer(start.response_id, b"7 0")
+
     return {
         "a start": lambda: store.begin(start, ()),
         "a start that is given up": lambda: store.retract(start.response_id, b"another"),
@@ -142,6 +148,7 @@ def late_writers(
         "a request from Temporal": lambda: store.restore(start, (), None),
         "an append": append,
         "a finish": finish,
+        "a copy of a reader": answer,
         "a cancel": lambda: store.request_cancel(start.response_id),
         "the age of the log": lambda: store.age_log(start),
     }
@@ -155,6 +162,7 @@ NAMES = [
     "a request from Temporal",
     "an append",
     "a finish",
+    "a copy of a reader",
     "a cancel",
     "the age of the log",
 ]

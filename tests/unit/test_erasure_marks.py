@@ -76,6 +76,8 @@ _WRITERS = {
     "open_responses/io/takeover.lua": "refused by the fence of a closed log; writes a number",
     "open_responses/io/touch_state.lua": "refused by the fence of a closed log; writes a flag",
     "open_responses/io/store.py": "tombstones, fences, approvals' and responses' ids; content through write_record.lua",
+    "open_responses/io/log/reader_copies.py": "refused by the fence of a closed log; kept for a minute",
+    "activities/sampling/takeover.py": "a number, in a log that was just taken over",
     "open_responses/io/leases.py": "ids of activities",
     "open_responses/io/dead_worker_detector.py": "ids of activities",
     "open_responses/io/limits.lua": "counts, and ids of responses",

@@ -19,6 +19,7 @@ from uuid import uuid4
 import structlog
 
 from open_responses.io import keys
+from open_responses.io.keys import CLOSED_FENCE
 from open_responses.io.redis import Redis, RedisDown
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,13 @@ _ANSWERS_SECONDS = 60
 _PATIENCE_SECONDS = 1.0
 _SUBSCRIBED_AGAIN_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 0.02
+# Nothing of a response that was erased since the question.
+_ANSWER = """
+if redis.call('HGET', KEYS[1], 'fence') == ARGV[1] then return 0 end
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return 1
+"""
 
 
 @dataclass(slots=True)
@@ -93,10 +101,8 @@ class ReaderCopies:
         events = copy.from_(int(first)) if copy is not None else []
         key = keys.reader_copies(response_id, int(fence))
         try:
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hset(key, self._name, b"\n".join(events))
-            pipe.expire(key, _ANSWERS_SECONDS)
-            await pipe.execute()
+            state, copied = keys.state(response_id), b"\n".join(events)
+            await self._redis.eval(_ANSWER, 2, state, key, CLOSED_FENCE, _ANSWERS_SECONDS, self._name, copied)
         except RedisDown as error:
             log.warning("copy_not_sent", response_id=response_id, reason=str(error))
         else:
