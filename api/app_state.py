@@ -11,6 +11,7 @@ from api.admission.limits import Admission
 from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
+from api.admission.received_bytes import ReceivedBytes
 from open_responses.io.erasure import Eraser
 from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.log_reader import LogHub
@@ -38,6 +39,7 @@ class AppState:
     open_streams: OpenStreams
     reads: Reads
     schema_checks: SchemaChecks
+    received: ReceivedBytes
 
 
 def state_of(connection: HTTPConnection) -> AppState:

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
+from api.admission.reads import begins_response
+from api.admission.received_bytes import hold
 from api.answer_headers import answer_headers
 from api.app_state import state_of
 from open_responses.config import ApiKeyConfig
@@ -22,6 +24,7 @@ from open_responses.io.settings import Settings
 
 OPEN_TENANT = "default"
 _CALLER = "open_responses.caller"
+_COUNTED = "open_responses.counted_as_read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ def caller_of(connection: HTTPConnection) -> Caller:
     keys = settings.config.api_keys
     if not keys:
         _check_is_near(settings, connection)
+        hold(connection, state_of(connection).received.of(None))
         return Caller(OPEN_TENANT)
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     digest = hashlib.sha256(token.strip().encode()).hexdigest()
@@ -50,10 +54,23 @@ def caller_of(connection: HTTPConnection) -> Caller:
     if scheme.lower() != "bearer" or found is None:
         raise Unauthorized("No valid API key. Send `Authorization: Bearer <key>`.")
     caller = Caller(found.tenant, found, answer_headers(connection))
+    reads = state_of(connection).reads
+    if connection.scope["type"] == "http" and not begins_response(connection):
+        reads.count(found)
+    else:
+        # Counted as it begins, and as a read if it does not.
+        reads.check_refused(found)
     connection.scope[_CALLER] = caller
-    if connection.scope["type"] == "http":
-        state_of(connection).reads.count(found, connection.scope["method"], connection.url.path)
+    hold(connection, state_of(connection).received.of(found))
     return caller
+
+
+def count_as_read(connection: HTTPConnection) -> None:
+    """The request was to begin a response, and did not: it was refused, or repeats one that has begun. Counted once."""
+    caller: Caller | None = connection.scope.get(_CALLER)
+    if caller is not None and caller.key is not None and not connection.scope.get(_COUNTED):
+        connection.scope[_COUNTED] = True
+        state_of(connection).reads.count_refused(caller.key)
 
 
 async def show_limits(connection: HTTPConnection) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 from fastapi import Request
 
+from api.admission.received_bytes import held_by
 from open_responses.errors import RequestTimeout, RequestTooLarge, UnsupportedEncoding
 
 # 8 KiB a second on average, or all that is left. Not one average over the whole body: what came fast would buy time.
@@ -14,15 +15,20 @@ _WINDOW_BYTES = 160 * 1024
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises RequestTooLarge as soon as it is known to be, and reads no further;
+    """The whole body. Raises RequestTooLarge as soon as it is known to be, and reads no further; RateLimited and
+    Unavailable when the key, or the process, has too much of other requests that are not answered yet;
     RequestTimeout when less than `_WINDOW_BYTES`, and not its end, came in `_WINDOW_SECONDS`; UnsupportedEncoding for
     one that is compressed, whose size nobody knows."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedEncoding("Send the body as it is, without a Content-Encoding.")
+    received = held_by(request)
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+    if declared.isascii() and declared.isdigit():
+        if int(declared) > limit:
+            raise _too_large(limit)
+        if received is not None:
+            received.expect(int(declared))
     chunks: list[bytes] = []
     size, wanted = 0, _WINDOW_BYTES
     now = asyncio.get_running_loop().time
@@ -32,17 +38,21 @@ async def read_body(request: Request, limit: int) -> bytes:
                 size += len(chunk)
                 if size > limit:
                     raise _too_large(limit)
+                if received is not None:
+                    received.add(len(chunk))
                 chunks.append(chunk)
                 if size >= wanted:
                     wanted = size + _WINDOW_BYTES
                     window.reschedule(now() + _WINDOW_SECONDS)
     except TimeoutError:
-        # Errors hold frames, and these what they had, until somebody looks for cycles.
-        chunks.clear()
         raise RequestTimeout(
             f"The body came too slowly: less than {_WINDOW_BYTES} bytes in {_WINDOW_SECONDS:g} seconds."
         ) from None
-    return b"".join(chunks)
+    else:
+        return b"".join(chunks)
+    finally:
+        # Errors hold frames, and these what they had, until somebody looks for cycles.
+        chunks.clear()
 
 
 def _too_large(limit: int) -> RequestTooLarge:

@@ -13,7 +13,8 @@ from starlette.responses import Response
 from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.auth import show_limits
+from api.admission.reads import begins_response
+from api.auth import count_as_read, show_limits
 from open_responses.errors import (
     Conflict,
     InvalidRequest,
@@ -79,6 +80,8 @@ def retry_headers(error: OpenResponsesError) -> dict[str, str]:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OpenResponsesError)
+    if begins_response(request) and error.status < 500:
+        count_as_read(request)
     if request.method == "POST" and request.url.path == "/v1/responses":
         await show_limits(request)
     return error_response(error)
@@ -99,8 +102,10 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
     return response
 
 
-async def _left(_: Request, error: Exception) -> Response:
+async def _left(request: Request, error: Exception) -> Response:
     """The client went away in the middle of its request: nobody reads this."""
+    if begins_response(request):
+        count_as_read(request)
     return Response(status_code=499)
 
 

@@ -19,6 +19,7 @@ from api.admission.limits import Admission
 from api.admission.open_streams import OpenStreams, StreamEnds
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
+from api.admission.received_bytes import ReceivedBytes, ReleasedWhenAnswered
 from api.answer_headers import AnswerHeaders
 from api.app_state import AppState
 from api.codec import CodecBorder
@@ -87,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
             OpenStreams(settings.max_open_streams),
             Reads(),
             schema_checks,
+            ReceivedBytes(settings.max_received_bytes),
         )
         _say_who_is_answered(settings)
         listening = asyncio.create_task(hub.run())
@@ -99,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="open_responses", version=openapi.VERSION, lifespan=lifespan, openapi_url=None)
     app.add_middleware(StreamEnds)
+    app.add_middleware(ReleasedWhenAnswered)
     errors.install(app)
     for router in (
         create.router,

@@ -109,8 +109,9 @@ class ApiKeyConfig(_Table):
     second key of the same tenant has its own limits.
 
     `models` are shell patterns, `tools` names of hosted tools and labels of MCP servers; without any, all may be had.
-    Tokens are counted as responses end. `max_open_streams` and `reads_per_minute` (all requests that begin no response)
-    are counted by each API process for itself. `weight` is the tenant's share where work has to wait.
+    Tokens are counted as responses end. `max_open_streams`, `max_received_bytes` (of requests not answered yet) and
+    `reads_per_minute` (all requests that begin no response) are counted by each API process for itself. `weight` is
+    the tenant's share where work has to wait.
     """
 
     tenant: str = Field(min_length=1)
@@ -121,6 +122,7 @@ class ApiKeyConfig(_Table):
     tokens_per_minute: int | None = Field(default=None, gt=0)
     max_concurrent: int | None = Field(default=None, gt=0)
     max_open_streams: int = Field(default=100, gt=0)
+    max_received_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
     reads_per_minute: int | None = Field(default=None, gt=0)
     budget_tokens: int | None = Field(default=None, gt=0)
     budget_period: Literal["day", "month"] = "month"

@@ -56,6 +56,19 @@ async def socket(api: httpx.AsyncClient, key: str) -> AsyncIterator[Client]:
         yield ws
 
 
+async def opened_socket(holding: AsyncExitStack, api: httpx.AsyncClient, key: str) -> Client:
+    """As soon as there is a place: a client has the last byte of a stream a moment before its place is free."""
+    found: list[Client] = []
+
+    async def is_open() -> bool:
+        with contextlib.suppress(InvalidStatus):
+            found.append(await holding.enter_async_context(socket(api, key)))
+        return bool(found)
+
+    await until(is_open)
+    return found[0]
+
+
 async def socket_is_refused(api: httpx.AsyncClient, key: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with socket(api, key):
@@ -103,12 +116,19 @@ async def test_one_stream_too_many_is_refused_before_anything_starts(
 async def test_a_place_is_free_again_however_a_stream_ends(api: httpx.AsyncClient, upstream: Upstream) -> None:
     script = upstream.says("dropped again and again", Script(words=3, hold_after=1))
     for _ in range(3):
-        async with stream(api, "one", "dropped again and again") as answer:
-            assert answer.status_code == 200
+        async with AsyncExitStack() as holding:
+
+            async def is_open(holding: AsyncExitStack = holding) -> bool:
+                # The client has the last byte of the stream before, a moment before its place is free.
+                answer = await holding.enter_async_context(stream(api, "one", "dropped again and again"))
+                return answer.status_code == 200
+
+            await until(is_open)
             async with stream(api, "one", "hello") as refused:
                 assert refused.status_code == 429
         await until(lambda: is_let_in(api, "one"))
-        async with socket(api, "one") as ws:
+        async with AsyncExitStack() as holding:
+            ws = await opened_socket(holding, api, "one")
             await ws.ask(input="dropped again and again")
             await ws.hear()
             await socket_is_refused(api, "one")
@@ -117,7 +137,7 @@ async def test_a_place_is_free_again_however_a_stream_ends(api: httpx.AsyncClien
     for body in ({"input": 7}, {"input": "x", "model": "no-such-model"}, {"input": "x", "previous_response_id": "r"}):
         refused = await api.post("/v1/responses", json={"model": "fake", "stream": True, **body}, headers=bearer("one"))
         assert refused.status_code in (400, 404)
-    assert await is_let_in(api, "one")
+    await until(lambda: is_let_in(api, "one"))
     script.released.set()
 
 

@@ -1,20 +1,108 @@
-"""uvicorn's WebSocket connections, with a bound on what waits for a client that reads nothing.
+"""uvicorn's WebSocket connections, with bounds on what one client may cost this process.
 
-uvicorn answers each ping, and keeps the answers for who does not read them; and it closes a connection once its buffer
-is empty, which such a client never lets happen.
+uvicorn answers each ping, and keeps the answers for who does not read them; it closes a connection once its buffer is
+empty, which such a client never lets happen; it parses all that has come in one go, which for a megabyte of small
+frames takes seconds; and it waits for the rest of a message for ever.
 """
 
 from __future__ import annotations
 
+import asyncio
+from typing import Protocol
+
+from starlette.types import Receive
 from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+
+from open_responses.errors import OpenResponsesError
+
+# A frame of 6 bytes takes 15 to 20 microseconds. What is cheap comes in larger pieces.
+_SMALLEST_PIECE = 2 * 1024
+_LARGEST_PIECE = 16 * 1024
+_FEW_FRAMES = 4
+# Of a client that is cut off: what is still taken and dropped, so that it sees why.
+_LAST_SECONDS = 1.0
+_LAST_BYTES = 256 * 1024
+
+
+class Meter(Protocol):
+    """Counts what is being received, for somebody's budget."""
+
+    def add(self, size: int) -> None:
+        """Raises OpenResponsesError for more than there is room for."""
+
+    def release(self) -> None: ...
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
     """For uvicorn's `ws=`. Reads nothing from a client whose buffer is full. A connection that is over (no pong came,
-    or nobody serves it any more) is cut `last_seconds` later, if it has not ended by then."""
+    or nobody serves it any more) is cut `last_seconds` later, if it has not ended by then.
+
+    A client may send `frames_at_once`, and then `frames_per_second`; a frame with a KiB or more costs nothing. One that
+    sends more is closed with 1008. So is one whose unfinished message brings less than `window_bytes`, and not its end,
+    in `window_seconds`. `meter` counts unfinished messages, and one that has no room for more closes with 1013.
+    """
 
     last_seconds = 30.0
+    frames_at_once = 500.0
+    frames_per_second = 50.0
+    window_seconds = 20.0
+    window_bytes = 160 * 1024
+
+    meter: Meter | None = None
+    _piece = _SMALLEST_PIECE
+    _frames = 0
+    _is_refused = False
+    _dropped_bytes = 0
+    _unfinished_bytes = 0
+    _seen_bytes = 0
+    _window: asyncio.TimerHandle | None = None
+    _turn: asyncio.Handle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._unparsed = bytearray()
+        self._frames_left, self._frames_at = self.frames_at_once, self.loop.time()
+        super().connection_made(transport)
+
+    # --- reading, a few KiB in each turn of the event loop
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            self._drop(len(data))
+            return
+        self._unparsed += data
+        if self._turn is None:
+            self._parse()
+
+    def _parse(self) -> None:
+        self._turn = None
+        unparsed = self._unparsed
+        if unparsed and self._may_parse():
+            piece = bytes(unparsed[: self._piece])
+            del unparsed[: self._piece]
+            self._frames = 0
+            super().data_received(piece)
+            self._account_for(len(piece))
+        self._set_reading()
+
+    def _may_parse(self) -> bool:
+        """Not while a message waits to be taken, nor for a client that does not read."""
+        return not self._is_refused and not self.read_paused and self.writable.is_set() and not self._is_over()
+
+    def _is_over(self) -> bool:
+        return self.disconnected or self.transport.is_closing()
+
+    def _set_reading(self) -> None:
+        if self._is_over():
+            return
+        if self._unparsed or self.read_paused or not self.writable.is_set():
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+        if self._unparsed and self._turn is None and self._may_parse():
+            # Behind all that others wait for.
+            self._turn = self.loop.call_soon(self._parse)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -22,15 +110,123 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if not self.read_paused:
-            self.transport.resume_reading()
+        self._set_reading()
 
     async def receive(self) -> ASGIReceiveEvent:
         message = await super().receive()
-        if not self.writable.is_set() and not self.transport.is_closing():
-            # uvicorn reads again when a message was taken.
-            self.transport.pause_reading()
+        # uvicorn reads again when a message was taken.
+        self._set_reading()
         return message
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for waiting in (self._turn, self._window):
+            if waiting is not None:
+                waiting.cancel()
+        self._finished()
+        super().connection_lost(exc)
+
+    # --- what came
+
+    def handle_ping(self) -> None:
+        self._frames += 1
+        super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        self._frames += 1
+        super().handle_pong(event)
+
+    def handle_text(self, event: Frame) -> None:
+        self._frames += 1
+        super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        self._frames += 1
+        super().handle_bytes(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        self._frames += 1
+        super().handle_cont(event)
+
+    def _account_for(self, size: int) -> None:
+        self._piece = _SMALLEST_PIECE if self._frames > _FEW_FRAMES else min(2 * self._piece, _LARGEST_PIECE)
+        if self._is_over() or self.close_sent:
+            return
+        now = self.loop.time()
+        earned = (now - self._frames_at) * self.frames_per_second + size / 1024
+        self._frames_left = min(self._frames_left + earned, self.frames_at_once) - self._frames
+        self._frames_at = now
+        if self._frames_left < 0:
+            self._refuse(CloseCode.POLICY_VIOLATION, "too many small frames")
+        elif self.frames or self.conn.reader.buffer:
+            self._unfinished(size)
+        else:
+            self._finished()
+
+    # --- a message that has begun
+
+    def _unfinished(self, size: int) -> None:
+        self._unfinished_bytes += size
+        if self._window is None:
+            self._seen_bytes = 0
+            self._window = self.loop.call_later(self.window_seconds, self._look)
+        if self.meter is None:
+            return
+        try:
+            self.meter.add(size)
+        except OpenResponsesError:
+            self._refuse(CloseCode.TRY_AGAIN_LATER, "too much is being received")
+
+    def _look(self) -> None:
+        self._window = None
+        if (
+            not self.read_paused
+            and self.writable.is_set()
+            and self._unfinished_bytes - self._seen_bytes < self.window_bytes
+        ):
+            self._refuse(CloseCode.POLICY_VIOLATION, "the message came too slowly")
+            return
+        self._seen_bytes = self._unfinished_bytes
+        self._window = self.loop.call_later(self.window_seconds, self._look)
+
+    def _finished(self) -> None:
+        self._unfinished_bytes = self._seen_bytes = 0
+        if self._window is not None:
+            self._window.cancel()
+            self._window = None
+        if self.meter is not None:
+            self.meter.release()
+
+    # --- ends
+
+    def _refuse(self, code: CloseCode, reason: str) -> None:
+        """What still comes is taken and dropped, for a moment and up to a size: the system resets a connection that is
+        closed with something unread, and its client never sees why."""
+        self._is_refused = True
+        self._finished()
+        self._unparsed.clear()
+        if not self.handshake_complete:
+            self.transport.abort()
+            return
+        self.frames = []
+        self.conn.reader.buffer.clear()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+        if not self.close_sent:
+            self.conn.send_close(code, reason)
+            self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        self.stop_keepalive()
+        # Answers that are on their way have nowhere to go.
+        self.disconnected = True
+        self.writable.set()
+        self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.close_timer = self.loop.call_later(_LAST_SECONDS, self.transport.abort)
+
+    def _drop(self, size: int) -> None:
+        self._dropped_bytes += size
+        if self._dropped_bytes > _LAST_BYTES:
+            self.transport.abort()
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
@@ -42,3 +238,10 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def _cut_later(self) -> None:
         self.loop.call_later(self.last_seconds, self.transport.abort)
+
+
+def count_messages(receive: Receive, meter: Meter) -> None:
+    """Have the connection behind a socket's `receive` count what it receives of unfinished messages."""
+    connection = getattr(receive, "__self__", None)
+    if isinstance(connection, BoundedSocket):
+        connection.meter = meter

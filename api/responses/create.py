@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.app_state import AppState, state_of
-from api.auth import caller_of, show_limits
+from api.auth import caller_of, count_as_read, show_limits
 from api.body import read_body
 from api.conversations.turns import was_left_behind
 from api.idempotency import AlreadyBegun, earlier, idempotency_key, spent
@@ -68,6 +68,7 @@ async def _first(request: Request, state: AppState, prepared: Prepared) -> Respo
 
 async def _again(request: Request, state: AppState, record: Record, asked: CreateResponse) -> Response:
     """A response that its `Idempotency-Key` began before: as it stands, or all of its events."""
+    count_as_read(request)
     await show_limits(request)
     if record.response is None:
         # Whoever kept the request may have died before the workflow began. One that is deleted at this moment would

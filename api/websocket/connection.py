@@ -18,8 +18,10 @@ import structlog
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from api.admission.received_bytes import Received
 from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
+from api.connections.websocket import count_messages
 from api.errors import as_told, error_response
 from api.responses.begin import Prepared, cancelling, follow, prepare
 from api.responses.held import HeldResponse, held_after
@@ -57,6 +59,7 @@ async def responses_socket(websocket: WebSocket) -> None:
     except OpenResponsesError as error:
         await websocket.send_denial_response(error_response(error))
         return
+    count_messages(websocket._receive, state.received.of(caller.key))
     await websocket.accept()
     await Connection(websocket, state, caller).serve()
 
@@ -81,12 +84,14 @@ class Connection:
         self._websocket = websocket
         self._state = state
         self._caller = caller
-        self._waiting: asyncio.Queue[bytes | OpenResponsesError] = asyncio.Queue(_MAX_WAITING)
+        self._waiting: asyncio.Queue[tuple[bytes | OpenResponsesError, Received]] = asyncio.Queue(_MAX_WAITING)
         self._waiting_bytes = 0
         self._held: HeldResponse | None = None
         self._in_flight: StartResponse | None = None
         self._last_event = b""
         self._is_stuck = False
+        self._has_begun = False
+        self._received: Received | None = None
 
     async def serve(self) -> None:
         """Until the client leaves, or its time is up (WS-8), or the server shuts down."""
@@ -102,6 +107,8 @@ class Connection:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
+            while not self._waiting.empty():
+                self._waiting.get_nowait()[1].release()
             if self._is_stuck:
                 self._abort()
         for result in results:
@@ -123,23 +130,45 @@ class Connection:
             if self._waiting.full() or (self._waiting_bytes and self._waiting_bytes + size > limit):
                 await self._send(envelope(_too_many()))
                 continue
+            received_bytes = self._state.received.of(self._caller.key)
+            try:
+                received_bytes.add(size)
+            except OpenResponsesError as error:
+                await self._send(envelope(error))
+                continue
             self._waiting_bytes += size
-            self._waiting.put_nowait(message)
+            self._waiting.put_nowait((message, received_bytes))
 
     async def _run(self) -> None:
         """One turn after the other (WS-3)."""
         while True:
-            message = await self._waiting.get()
-            self._caller = replace(self._caller, headers={})
+            message, received = await self._waiting.get()
+            self._received = received
+            self._caller, self._has_begun = replace(self._caller, headers={}), False
             try:
                 if isinstance(message, OpenResponsesError):
                     raise message
                 self._waiting_bytes -= len(message)
+                if self._caller.key is not None:
+                    self._state.reads.check_refused(self._caller.key)
                 await self._turn(read_turn(message), len(message))
             except WebSocketDisconnect:
                 raise
             except Exception as error:  # noqa: BLE001 - the socket's border
-                await self._send(envelope(as_told(error, "websocket"), self._caller.headers))
+                told = as_told(error, "websocket")
+                self._count_refusal(told)
+                await self._send(envelope(told, self._caller.headers))
+            finally:
+                received.release()
+
+    def _release(self) -> None:
+        if self._received is not None:
+            self._received.release()
+
+    def _count_refusal(self, error: OpenResponsesError) -> None:
+        """A turn that begins no response counts as a read, like a request over HTTP."""
+        if self._caller.key is not None and not self._has_begun and error.status < 500:
+            self._state.reads.count_refused(self._caller.key)
 
     # --- a turn
 
@@ -171,6 +200,7 @@ class Connection:
         if not generates:
             _check_warm_up(asked)
         prepared = await prepare(self._state, self._caller, asked, provider_key, held=held, size=size)
+        self._has_begun = True
         response, has_failed = await (self._stream(prepared) if generates else self._warm_up(prepared))
         if not has_failed:
             self._remember(prepared, response, held, is_warm_up=not generates)
@@ -183,7 +213,10 @@ class Connection:
         try:
             async with contextlib.aclosing(events):
                 async for event in events:
-                    if event is not None:
+                    if event is None:
+                        # It has begun: from here on it may take hours.
+                        self._release()
+                    else:
                         await self._send(obfuscated(event))
                         self._last_event = event
         finally:

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     max_open_streams: int = Field(default=10_000, gt=0)
     """SSE answers and WebSockets that one API process has open at most, whoever opened them."""
 
+    max_received_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
+    """Of requests, and of a socket's messages, that one API process has received and not answered yet."""
+
     start_patience_seconds: float = Field(default=20.0, gt=0)
     """How long a request waits for a Temporal that is away before it is told so."""
 
