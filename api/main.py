@@ -23,6 +23,7 @@ from api.admission.received_bytes import ReceivedBytes, ReleasedWhenAnswered
 from api.answer_headers import AnswerHeaders
 from api.app_state import AppState
 from api.codec import CodecBorder
+from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
 from api.conversations import routes as conversations
 from api.openapi import document as openapi
@@ -129,7 +130,8 @@ def create_asgi(settings: Settings) -> ASGIApp:
             app, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
         )
     answering = CodecBorder(app, otherwise=for_clients, settings=settings)
-    return AnswerHeaders(SlowReaders(answering, seconds=settings.slow_client_seconds))
+    in_time = SlowReaders(answering, seconds=settings.slow_client_seconds)
+    return AnswerHeaders(ShutdownAnswers(in_time))
 
 
 def _say_who_is_answered(settings: Settings) -> None:

@@ -1,0 +1,50 @@
+"""Answers to requests that a shutdown cuts off.
+
+uvicorn cancels what still runs at the end of its graceful period, and answers a bare 500 for it: clients take that for
+a defect, and OpenAI's SDKs do not learn when to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import error_response
+from open_responses.errors import Unavailable
+
+_AGAIN_SECONDS = 1.0
+
+
+class ShutdownAnswers:
+    """A request that is cancelled before its answer has begun gets a 503 with `Retry-After`. A stream that has begun is
+    cut off with its connection, and its client comes back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def begin(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, begin)
+        except asyncio.CancelledError:
+            if has_begun:
+                raise
+            await error_response(_unavailable())(scope, receive, send)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(
+        "The server is shutting down, and it is not known whether the request took effect. Send it again; with the "
+        "same Idempotency-Key it begins no second response.",
+        retry_after=_AGAIN_SECONDS,
+    )
