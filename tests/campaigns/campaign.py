@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -134,10 +135,9 @@ class Campaign:
     async def _show_progress(self) -> None:
         while True:
             await asyncio.sleep(_PROGRESS_SECONDS)
-            counts = self._report().verdicts()
-            running = len(self._in_flight())
-            counts[Verdict.HUNG] -= running
-            shown = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count > 0)
+            counts = Counter(answer.verdict for answer in self._sessions.answers if answer.verdict is not None)
+            running = len(self._sessions.answers) - counts.total()
+            shown = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
             elapsed = time.monotonic() - self._began
             self._say(f"{elapsed:5.0f} s: {len(self._runs)} faults; {shown}; {running} in flight")
 

@@ -17,7 +17,8 @@ from tests.stack import Stack
 from tests.upstream import Upstream
 
 _SHORT_SECONDS, _SHORT_PATIENCE = 10.0, 90.0
-# A client that was away meanwhile may get a splice (docs/decisions/0026, "Left").
+# A client that was away meanwhile may get a splice (docs/decisions/0026, "Left"); a terminated response has no end that
+# all of its readers agree on.
 _NOT_PROMISED = frozenset({"FLUSHALL as a worker dies", "terminate in Temporal"})
 _MEDIUM_SECONDS, _MEDIUM_PATIENCE = 150.0, 180.0
 
