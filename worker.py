@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -39,6 +40,7 @@ from activities.sampling.sample import SampleActivity
 from activities.sampling.stage import TurnParts
 from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
+from open_responses.io import keys
 from open_responses.io.breaker import Breaker
 from open_responses.io.counters import RedisCounters
 from open_responses.io.dead_worker_detector import DeadWorkerDetector
@@ -51,7 +53,9 @@ from open_responses.io.leases import Lease
 from open_responses.io.limits import Quotas
 from open_responses.io.logs import configure_logs
 from open_responses.io.model_lists import ModelLists
+from open_responses.io.places import Places
 from open_responses.io.records import Records
+from open_responses.io.redis import Redis
 from open_responses.io.redis import connect as connect_redis
 from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
@@ -73,13 +77,19 @@ async def main() -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    temporal = await _connect(settings, stopping)
-    if temporal is None:
-        return
+    deployment = _deployment(settings)
     sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
     redis = connect_redis(settings.redis_url)
     appender = Appender(redis, ttl_seconds=settings.response_ttl_seconds)
     lease = Lease(settings.redis_url, appender, settings.worker_id, settings.lease_seconds)
+    tools, middleware = load_tools(settings.config), load_middleware(settings.config)
+    places = _places(settings, redis, lease, deployment)
+    spare_what_is_loaded()
+    answered_since = await places.wait(stopping)
+    temporal = await _connect(settings, stopping)
+    if temporal is None:
+        await redis.aclose()
+        return
     store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
     running = RunningWork()
     schema_checks = SchemaChecks()
@@ -90,7 +100,6 @@ async def main() -> None:
     detector = DeadWorkerDetector(redis, lease, handover.take_over, handover.find_orphans)
     async with open_http_client() as http:
         providers = build_providers(settings.config, http, os.environ)
-        tools, middleware = load_tools(settings.config), load_middleware(settings.config)
         runner = ToolRunner(lease, running, temporal, middleware)
         mcp = McpActivities(runner, records, redis, sealer, schema_checks, settings.config, os.environ)
         activities: list[Callable[..., Any]] = [
@@ -128,7 +137,9 @@ async def main() -> None:
             mcp.call_tool,
         ]
         watch = TemporalWatch(temporal)
-        await lease.start()
+        place = keys.places(places.version) if places.wanted is not None else None
+        await lease.start(place=place, answered_since=answered_since)
+        detector.look_now()
         chores = [
             asyncio.create_task(watch.run()),
             asyncio.create_task(appender.run()),
@@ -138,11 +149,9 @@ async def main() -> None:
             asyncio.create_task(eraser.run()),
             asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
         ]
-        deployment = _deployment(settings)
         worker = _worker(temporal, settings, lease.worker_id, deployment, activities, watch)
         serving = asyncio.create_task(worker.run())
         version_check = asyncio.create_task(_check_version(temporal, deployment))
-        spare_what_is_loaded()
         log.info("worker_ready", worker=lease.worker_id)
         ends = {serving, asyncio.create_task(stopping.wait()), *chores}
         ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -151,6 +160,8 @@ async def main() -> None:
             for chore in ended & set(chores):
                 log.error("chore_died", exc_info=chore.exception())
         log.info("worker_stopping", responses=len(running.response_ids))
+        lease.leave_place()
+        await places.leave()
         await handover.forget_stickiness(running.response_ids)
         running.hand_over()
         await worker.shutdown()
@@ -188,6 +199,29 @@ def _worker(
     )
 
 
+def _places(settings: Settings, redis: Redis, lease: Lease, deployment: WorkerDeploymentConfig) -> Places:
+    version = deployment.version.build_id if deployment.use_worker_versioning else "all"
+    return Places(redis, lease.worker_id, version, settings.active_workers, settings.lease_seconds)
+
+
+def _metrics_port(settings: Settings) -> int:
+    """The process that takes a dead one's place takes its port as well, if it is one of several that are alike."""
+    first = settings.worker_metrics_port
+    if not first or settings.active_workers is None:
+        return first
+    return next((port for port in range(first, first + settings.active_workers) if not _is_taken(port)), first)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
+
+
 def _deployment(settings: Settings) -> WorkerDeploymentConfig:
     roots = [Path(package.__file__ or "").parent for package in (workflows, open_responses)]
     return deployment_config(settings.deployment_name, settings.build_id or code_build_id(*roots))
@@ -216,7 +250,7 @@ async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None
             return await connect_temporal(
                 settings.blobs,
                 encryption_keys=configured_keys(settings.encryption_keys),
-                metrics_port=settings.worker_metrics_port,
+                metrics_port=_metrics_port(settings),
                 for_worker=True,
             )
         except (RPCError, OSError) as error:

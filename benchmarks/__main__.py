@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import httpx
 from temporalio.client import Client
 
-from benchmarks import chain, fairness, loop
+from benchmarks import chain, fairness, loop, silence
 from benchmarks.stack import OURS, cpu, ms, prompt, resident_mib, running
 from benchmarks.streams import DIRECT, THROUGH, Sample, stream
 from open_responses.io.payload_codec import DATA_CONVERTER
@@ -31,9 +31,9 @@ target = "benchmarks.tools:wait"
 
 async def main(names: list[str]) -> None:
     """The parts of these names, in the order of `_PARTS`; all for none."""
-    unknown = set(names) - {*_PARTS, _FAIRNESS}
+    unknown = set(names) - {*_PARTS, *_APART}
     if unknown:
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*_PARTS, _FAIRNESS])}")
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*_PARTS, *_APART])}")
     parts = [part for name, part in _PARTS.items() if not names or name in names]
     if parts:
         async with running(head="max_turns = 1000\n", tail=_TOOLS) as (stack, upstream):
@@ -42,8 +42,9 @@ async def main(names: list[str]) -> None:
                 await _many(client, stack.api_url + THROUGH, 4)
                 for part in parts:
                     await part(client, stack, upstream)
-    if not names or _FAIRNESS in names:
-        await fairness.main()
+    for name, part_apart in _APART.items():
+        if not names or name in names:
+            await part_apart()
 
 
 def _body(url: str, asked: str) -> Mapping[str, object]:
@@ -137,7 +138,8 @@ _PARTS: Mapping[str, Callable[[httpx.AsyncClient, Stack, str], Awaitable[None]]]
     "chain": chain.measure,
     "recovery": _recovery,
 }
-_FAIRNESS = "fairness"
+_APART = {"fairness": fairness.main, "silence": silence.main}
+"""These bring servers of their own."""
 
 
 if __name__ == "__main__":

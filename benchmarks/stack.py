@@ -14,7 +14,7 @@ from tests.stack import Stack
 
 WORKERS = ("worker-0", "worker-1")
 OURS = ("api", *WORKERS)
-_CONFIG = """
+CONFIG = """
 [[providers]]
 name = "fake"
 adapter = "openai-chat"
@@ -34,14 +34,14 @@ async def running(
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         upstream, valkey, temporal, api = (services.free_port() for _ in range(4))
-        (data / "config.toml").write_text(head + _CONFIG.format(port=upstream) + tail)
+        (data / "config.toml").write_text(head + CONFIG.format(port=upstream) + tail)
         stack = Stack(data)
         stack.redis_url, stack.temporal_address = f"redis://127.0.0.1:{valkey}/0", f"127.0.0.1:{temporal}"
         stack.api_url = f"http://127.0.0.1:{api}"
         stack.env = {
             "TEMPORAL_ADDRESS": stack.temporal_address,
             "REDIS_URL": stack.redis_url,
-            "OPEN_RESPONSES_CONFIG": str(data / "config.toml"),
+            "OPEN_RESPONSESCONFIG": str(data / "config.toml"),
             "OPEN_RESPONSES_DATA_DIR": str(data),
             **(env or {}),
         }

@@ -81,14 +81,31 @@ def _parts(settings: DevSettings, *, local_model: bool) -> list[Part]:
         with contextlib.suppress(ConnectionError):
             await announce_death(redis_url, dead.env["OPEN_RESPONSES_WORKER_ID"])
 
+    metrics = settings.worker_metrics_port
+    standby = None
+    worker_env = env
+    if settings.standby:
+        worker_env = {**env, "OPEN_RESPONSES_ACTIVE_WORKERS": str(settings.workers)}
+        standby = Part(
+            lambda: services.standby(new_worker_id(settings.workers), worker_env, metrics_port=metrics),
+            bury,
+            is_spare=True,
+        )
+
     def make_worker(index: int) -> Part:
-        metrics = settings.worker_metrics_port + index
-        return Part(lambda: services.worker(index, new_worker_id(index), env, metrics_port=metrics), bury)
+        # With a standby, each process takes the first port that is free.
+        port = metrics if settings.standby else metrics + index
+        return Part(
+            lambda: services.worker(index, new_worker_id(index), worker_env, metrics_port=port),
+            bury,
+            spare=standby,
+        )
 
     parts += [make_worker(index) for index in range(settings.workers)]
     # Kept open by us, so that a restart of the API refuses nobody.
     listener = services.listen(settings.api_port)
-    return [*parts, Part(lambda: services.api(settings.api_port, env, listener=listener))]
+    parts.append(Part(lambda: services.api(settings.api_port, env, listener=listener)))
+    return parts if standby is None else [*parts, standby]
 
 
 def _check_ports(settings: DevSettings, *, local_model: bool) -> None:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
@@ -111,6 +111,11 @@ def worker(index: int, worker_id: str, env: dict[str, str], *, metrics_port: int
     """One worker process. Ready with the API's `/readyz`; here it is enough that it was started."""
     own = {"OPEN_RESPONSES_WORKER_ID": worker_id, "OPEN_RESPONSES_WORKER_METRICS_PORT": str(metrics_port)}
     return Service(f"worker-{index}", (sys.executable, "worker.py"), _at_once, {**env, **own})
+
+
+def standby(worker_id: str, env: dict[str, str], *, metrics_port: int = 0) -> Service:
+    """One worker process more than are to serve."""
+    return replace(worker(0, worker_id, env, metrics_port=metrics_port), name="standby")
 
 
 def api(port: int, env: dict[str, str], *, host: str = "127.0.0.1", listener: socket.socket | None = None) -> Service:

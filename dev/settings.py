@@ -21,4 +21,6 @@ class DevSettings(BaseSettings):
     worker_metrics_port: int = Field(default=9464, ge=1, le=65535)
     data_dir: Path = Path(".data")
     workers: int = Field(default=1, ge=1, le=64)
+    standby: bool = True
+    """One worker process more, which stands by for one that dies."""
     config_path: str = Field(default="open_responses.toml", validation_alias="OPEN_RESPONSES_CONFIG")

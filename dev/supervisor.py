@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from dev.services import Service, stop, wait_ready
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.02
+_ANNOUNCE_SECONDS = 0.5
+# A process that starts takes a core for seconds, and the one that takes over needs it now.
+_NEXT_SPARE_SECONDS = 2.0
 # A part that dies this often in ten seconds is broken: keep trying, but not in a frenzy.
 _FRENZY = 5
 
@@ -24,12 +27,20 @@ class StartFailed(Exception):
     """A part did not come up. Its text says which, and the end of its log."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Part:
-    """A supervised service. `make` gives the service for each start, so that a restarted worker gets a new id."""
+    """A supervised service. `make` gives the service for each start, so that a restarted worker gets a new id.
+
+    `spare` is a process that takes over by itself when this one dies, and then has its name; a new spare is started.
+    `is_spare`: it is one, and has no pid file, since it serves nobody.
+    """
 
     make: Callable[[], Service]
     on_death: Callable[[Service], Coroutine[Any, Any, None]] | None = None
+    spare: Part | None = None
+    is_spare: bool = False
+    due: float | None = None
+    """When a spare is to be started, after the one before has taken over."""
     service: Service = field(init=False)
     process: subprocess.Popen[bytes] = field(init=False)
     deaths: deque[float] = field(default_factory=lambda: deque(maxlen=_FRENZY))
@@ -43,7 +54,7 @@ class Supervisor:
         self._data = data
         self._say = say
         self._started: list[Part] = []
-        self._restarts: set[asyncio.Task[None]] = set()
+        self._announcements: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """One after the other, each waited for. Raises StartFailed."""
@@ -60,7 +71,9 @@ class Supervisor:
         """Restart what dies until told to stop."""
         while not stopping.is_set():
             for part in self._started:
-                if part.process.poll() is not None:
+                if part.due is not None:
+                    self._launch_if_due(part, part.due)
+                elif part.process.poll() is not None:
                     await self._revive(part)
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -76,18 +89,45 @@ class Supervisor:
         part.deaths.append(time.monotonic())
         frenzied = len(part.deaths) == _FRENZY and part.deaths[-1] - part.deaths[0] < 10
         self._say(f"{dead.name:<10} died ({_how(code)}); restarting{' in 5 s' if frenzied else ''}")
+        if part.on_death is not None:
+            await self._announce(part.on_death(dead))
         if frenzied:
             self._say(self._tail(part))
             await asyncio.sleep(5)
-        self._launch(part)
-        if part.on_death is not None:
-            task = asyncio.create_task(part.on_death(dead))
-            self._restarts.add(task)
-            task.add_done_callback(self._restarts.discard)
+        if part.spare is not None and self._is_running(part.spare):
+            self._promote(part, part.spare)
+        else:
+            self._launch(part)
+
+    async def _announce(self, announcement: Coroutine[Any, Any, None]) -> None:
+        """Before the start of another process, which takes long; but a server that is away holds up no restart."""
+        task = asyncio.create_task(announcement)
+        self._announcements.add(task)
+        task.add_done_callback(self._announcements.discard)
+        await asyncio.wait({task}, timeout=_ANNOUNCE_SECONDS)
+
+    def _is_running(self, part: Part) -> bool:
+        return part in self._started and part.due is None and part.process.poll() is None
+
+    def _promote(self, part: Part, spare: Part) -> None:
+        """The spare goes on under the dead part's name; its log stays where it began."""
+        part.process, part.service = spare.process, replace(spare.service, name=part.service.name)
+        self._write_pid(part)
+        spare.due = time.monotonic() + _NEXT_SPARE_SECONDS
+
+    def _launch_if_due(self, part: Part, due: float) -> None:
+        if time.monotonic() >= due:
+            part.due = None
+            self._launch(part)
 
     def _launch(self, part: Part) -> None:
         part.service = part.make()
         part.process = part.service.start(self._data / "logs")
+        self._write_pid(part)
+
+    def _write_pid(self, part: Part) -> None:
+        if part.is_spare:
+            return
         file = self._pid_file(part)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(part.process.pid))

@@ -58,12 +58,16 @@ async def test_a_process_that_dies_is_restarted_and_ctrl_c_leaves_none_behind(tm
         dev = subprocess.Popen([sys.executable, "-m", "dev"], env=env, stdout=log, stderr=log, start_new_session=True)
     try:
         await said(output, dev, "Ctrl-C stops everything")
+        standby = tmp_path / "data" / "logs" / "standby.log"
+        await until(lambda: "worker_stands_by" in standby.read_text())
         for name in ("worker-0", "api", "valkey"):
             pid_file = tmp_path / "data" / "pids" / f"{name}.pid"
             before = pid_file.read_text()
             os.kill(int(before), signal.SIGKILL)
             await said(output, dev, f"{name:<10} died (signal 9); restarting")
             await until(lambda file=pid_file, old=before: file.read_text() not in ("", old))  # type: ignore[misc]
+        # No start of a process lies between a worker's death and the next one's work.
+        await until(lambda: "worker_takes_a_place" in standby.read_text())
         url = f"http://127.0.0.1:{env['OPEN_RESPONSES_API_PORT']}/readyz"
         await until(lambda: answers(url))
         pids = [int(file.read_text()) for file in (tmp_path / "data" / "pids").glob("*.pid")]

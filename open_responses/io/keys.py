@@ -13,7 +13,7 @@ CLAIMS = "or:claims"
 OPEN = "or:open"
 """Sorted set: id of each response that has started and not ended -> when it started, in Unix seconds."""
 CONTROL = "or:control"
-"""Channel to all workers: `cancel <response id>`, `expired <worker id>`."""
+"""Channel to all workers: `cancel <response id>`, `expired <worker id>`, and `place` when one that served leaves."""
 
 
 ERASED = "or:erased"
@@ -61,6 +61,11 @@ def reader_copies(response_id: str, fence: int) -> str:
 def running(worker_id: str) -> str:
     """Hash: the activities that this worker runs, `Running.token` -> `Running.details`."""
     return f"or:worker:{worker_id}:running"
+
+
+def places(version: str) -> str:
+    """Set: ids of the workers of this version that serve. The others stand by."""
+    return f"or:places:{version}"
 
 
 def approval(approval_request_id: str) -> str:

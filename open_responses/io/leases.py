@@ -104,15 +104,21 @@ class Lease:
         self._stopping = threading.Event()
         self._is_held = threading.Event()
         self._healthy_since = float("inf")
+        self._place: str | None = None
         self.begun_at = float("inf")
         """When the lease was last written anew: at the start, and after each flush of Redis."""
         self._thread = threading.Thread(target=self._renew_forever, name="lease", daemon=True)
 
-    async def start(self) -> None:
-        """Hold the lease, and renew it from then on.
+    async def start(self, *, place: str | None = None, answered_since: float | None = None) -> None:
+        """Hold the lease, and renew it from then on; with it the worker's membership of the set `place`.
+
+        `answered_since` is how long Redis has been watched already, by `time.monotonic()`.
 
         A worker polls only afterwards: what a worker without a lease runs counts as orphaned, and would run twice.
         """
+        self._place = place
+        if answered_since is not None:
+            self._healthy_since = answered_since
         self._thread.start()
         if not await asyncio.to_thread(self._is_held.wait, _LONGEST_FIRST_RENEWAL_SECONDS):
             log.warning("lease_not_held", worker=self.worker_id, reason="Redis does not answer")
@@ -147,6 +153,7 @@ class Lease:
             try:
                 added, listed = renew(keys=[keys.LEASES, running_key], args=[self.worker_id])
                 self._relist(client, running_key, int(listed))
+                self._keep_place(client)
                 if added:
                     self.begun_at = time.monotonic()
                 self._is_held.set()
@@ -158,6 +165,17 @@ class Lease:
             client.zrem(keys.LEASES, self.worker_id)
             client.delete(running_key)
         client.close()
+
+    def leave_place(self) -> None:
+        """Another process may serve in this one's stead; the lease lasts until all work has ended."""
+        self._place = None
+
+    def _keep_place(self, client: sync_redis.Redis) -> None:
+        """Also after a flush."""
+        place = self._place
+        if place is not None:
+            client.sadd(place, self.worker_id)
+            client.expire(place, _RUNNING_TTL_SECONDS)
 
     def _relist(self, client: sync_redis.Redis, key: str, listed: int) -> None:
         """After a flush the list is short; write it again. The key outlives its worker by a day at most."""

@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     """The worker's name in leases, logs and Temporal. Each process adds a random part: after a restart the same name
     belongs to another worker."""
 
+    active_workers: int | None = Field(default=None, ge=1)
+    """How many worker processes of a version serve at a time. More of them stand by, warm, for one that dies or leaves.
+    By default each serves."""
+
     deployment_name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_-]{1,128}$",

@@ -11,14 +11,14 @@ import pytest_asyncio
 from temporalio.service import RPCStatusCode
 
 from activities.handover import lost_result
-from dev import services
 from open_responses.io import keys
 from open_responses.io.dead_worker_detector import DeadWorkerDetector
 from open_responses.io.event_log import Appender
 from open_responses.io.leases import Lease, Running, announce_death
-from open_responses.io.redis import Redis, connect
+from open_responses.io.redis import Redis
 from open_responses.io.temporal import TemporalAway
 from open_responses.payloads import McpListResult, Payload, SampleResult, ToolResult
+from tests.own_valkey import own_valkey
 
 LISTED = Running("resp_1", "run", "3", kind="get_weather", attempt=2, task_token=b"\x00token")
 # Long enough that a slow machine does not let one expire while a test looks.
@@ -52,18 +52,11 @@ class Workers:
 
 @pytest_asyncio.fixture
 async def workers(tmp_path: Path) -> AsyncIterator[Workers]:
-    port = services.free_port()
-    service = services.valkey(port, tmp_path)
-    process = service.start(tmp_path)
-    assert await services.wait_ready(service, process, 30)
-    url = f"redis://127.0.0.1:{port}/0"
-    redis = connect(url)
-    workers = Workers(url, redis)
-    yield workers
-    for lease in workers.leases:
-        await lease.stop()
-    await redis.aclose()
-    await services.stop(process)
+    async with own_valkey(tmp_path) as (url, redis):
+        workers = Workers(url, redis)
+        yield workers
+        for lease in workers.leases:
+            await lease.stop()
 
 
 class Takeovers:
