@@ -101,6 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
         await redis.aclose()
 
     app = FastAPI(title="open_responses", version=openapi.VERSION, lifespan=lifespan, openapi_url=None)
+    # A redirect to the same path without its last slash goes wherever the Host header says.
+    app.router.redirect_slashes = False
     app.add_middleware(StreamEnds)
     app.add_middleware(ReleasedWhenAnswered)
     errors.install(app)

@@ -42,18 +42,23 @@ def check_scopes(config: Config, key: ApiKeyConfig | None, asked: CreateResponse
 
     What a route falls back to is the operator's choice, and not asked for.
     """
-    if key is None:
-        return
-    if not key.allows_model(asked.model):
+    check_model(key, asked.model)
+    check_tools(config, key, asked)
+
+
+def check_model(key: ApiKeyConfig | None, model: str) -> None:
+    """Raises PermissionDenied."""
+    if key is not None and not key.allows_model(model):
         raise PermissionDenied(
-            f"This API key may not use the model {asked.model[:80]!r}; it may use {', '.join(key.models)}.",
+            f"This API key may not use the model {model[:80]!r}; it may use {', '.join(key.models)}.",
             param="model",
         )
-    if key.tools:
-        _check_tools(config, key, asked)
 
 
-def _check_tools(config: Config, key: ApiKeyConfig, asked: CreateResponse) -> None:
+def check_tools(config: Config, key: ApiKeyConfig | None, asked: CreateResponse) -> None:
+    """Raises PermissionDenied."""
+    if key is None or not key.tools:
+        return
     denied = [name for name in hosted_names(asked, [tool.name for tool in config.tools]) if not key.allows_tool(name)]
     if denied:
         raise PermissionDenied(

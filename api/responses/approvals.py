@@ -13,8 +13,9 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.admission.limits import check_scopes
 from api.app_state import AppState, state_of
-from api.auth import tenant_of
+from api.auth import caller_of
 from api.body import read_body
 from api.lookup import owned_record
 from api.responses.retrieve import respond_as_it_stands
@@ -45,20 +46,22 @@ class ApprovalBody(Settings):
 @router.post("/approvals")
 async def answer_approval(request: Request, response_id: str) -> Response:
     """Answer a running background response that waits for an approval. Returns the response as it stands."""
-    state, tenant = state_of(request), tenant_of(request)
+    state, caller = state_of(request), caller_of(request)
     body = read_json_object(await read_body(request, state.settings.max_body_bytes))
     try:
         given = ApprovalBody.model_validate(body, context=CHECK_NAMES)
     except ValidationError as error:
         raise complaint_of(error) from None
-    record = await owned_record(state, tenant, response_id)
+    record = await owned_record(state, caller.tenant, response_id)
+    # The answer lets the response go on, with its model and tools: only a key that may ask for these gives it.
+    check_scopes(state.settings.config, caller.key, record.start.request)
     if response_of_approval(given.approval_request_id) != response_id:
         raise _no_such(given.approval_request_id)
     if record.response is not None:
         raise _ended(given.approval_request_id, record)
     answer = ApprovalAnswer(approval_request_id=given.approval_request_id, approve=given.approve, reason=given.reason)
     await _update(state, response_id, answer)
-    return await respond_as_it_stands(state, await owned_record(state, tenant, response_id))
+    return await respond_as_it_stands(state, await owned_record(state, caller.tenant, response_id))
 
 
 async def _update(state: AppState, response_id: str, answer: ApprovalAnswer) -> None:

@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api.admission.limits import check_scopes
 from api.app_state import AppState, state_of
 from api.auth import caller_of, count_as_read, show_limits
 from api.body import read_body
@@ -37,6 +38,8 @@ async def create_response(request: Request) -> Response:
     asked = validate_create_response(body)
     if asked.stream:
         state.open_streams.take(request, caller.key)
+    # The key of a request that is repeated may be another one of the tenant's, and may do less.
+    check_scopes(state.settings.config, caller.key, asked)
     if key is not None and (record := await earlier(state, caller.tenant, key)) is not None:
         if not await was_left_behind(state, record):
             return await _again(request, state, record, asked)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from api.admission.limits import check_model, check_tools
 from api.app_state import state_of
 from api.auth import caller_of
 from api.body import read_body
@@ -39,7 +40,9 @@ async def count_input_tokens(request: Request) -> JSONResponse:
     take_provider_key(body, request.headers)
     given = {name: value for name, value in body.items() if value is not None}
     asked = validate_create_response({"model": _ANY_MODEL, "input": "", **given})
+    check_tools(state.settings.config, caller.key, asked)
     if "model" in given:
+        check_model(caller.key, asked.model)
         route_of(state.settings.config, asked.model)
     conversation = await read_conversation(state, caller.tenant, asked)
     records = OwnedRecords(state, caller.tenant)

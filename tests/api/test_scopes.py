@@ -1,0 +1,185 @@
+"""What a key may not ask for it gets nowhere: each endpoint has a row of what is checked, and each row is tried."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.routing import BaseRoute
+from websockets.asyncio.client import connect
+
+from api.main import create_app
+from open_responses.io.settings import Settings
+from tests.keyed import bearer, key_block, keyed_api
+from tests.stack import Stack, until
+from tests.test_api import is_error
+from tests.upstream import Script, Upstream, calls
+
+MODEL_AND_TOOLS = "the request's model and tools"
+TOOLS_AND_MODEL_IF_GIVEN = "its tools, and its model if it has one"
+OF_THE_RESPONSE = "model and tools of the response"
+SHOWN = "shows what the key may use alone"
+STORED = "nothing: it is the tenant's, and nothing runs"
+NO_TENANT = "nothing: no tenant has a part in it"
+
+ROWS = {
+    ("POST", "/v1/responses"): MODEL_AND_TOOLS,
+    ("WEBSOCKET", "/v1/responses"): MODEL_AND_TOOLS,
+    ("POST", "/v1/responses/compact"): MODEL_AND_TOOLS,
+    ("POST", "/v1/responses/input_tokens"): TOOLS_AND_MODEL_IF_GIVEN,
+    ("POST", "/v1/responses/{response_id}/approvals"): OF_THE_RESPONSE,
+    ("GET", "/v1/models"): SHOWN,
+    ("GET", "/v1/models/{model:path}"): SHOWN,
+    ("GET", "/v1/responses/{response_id}"): STORED,
+    ("DELETE", "/v1/responses/{response_id}"): STORED,
+    ("POST", "/v1/responses/{response_id}/cancel"): STORED,
+    ("GET", "/v1/responses/{response_id}/input_items"): STORED,
+    ("POST", "/v1/conversations"): STORED,
+    ("GET", "/v1/conversations/{conversation_id}"): STORED,
+    ("POST", "/v1/conversations/{conversation_id}"): STORED,
+    ("DELETE", "/v1/conversations/{conversation_id}"): STORED,
+    ("GET", "/v1/conversations/{conversation_id}/items"): STORED,
+    ("POST", "/v1/conversations/{conversation_id}/items"): STORED,
+    ("GET", "/v1/conversations/{conversation_id}/items/{item_id}"): STORED,
+    ("DELETE", "/v1/conversations/{conversation_id}/items/{item_id}"): STORED,
+    ("GET", "/healthz"): NO_TENANT,
+    ("HEAD", "/healthz"): NO_TENANT,
+    ("GET", "/readyz"): NO_TENANT,
+    ("HEAD", "/readyz"): NO_TENANT,
+    ("GET", "/openapi.json"): NO_TENANT,
+    ("GET", "/docs"): NO_TENANT,
+    ("POST", "/codec/decode"): NO_TENANT,
+    ("POST", "/codec/encode"): NO_TENANT,
+}
+DELETES = [{"type": "function", "name": "delete_all"}]
+BROAD, NARROW = bearer("scopes-broad"), bearer("scopes-narrow")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    await session_stack.heal()
+    blocks = [
+        key_block("scopes", "scopes-broad"),
+        key_block("scopes", "scopes-narrow", 'models = ["fake"]', 'tools = ["get_weather"]'),
+    ]
+    async with keyed_api(session_stack, *blocks) as client:
+        yield client
+
+
+def routes(app: FastAPI) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    waiting: list[BaseRoute] = list(app.routes)
+    while waiting:
+        route = waiting.pop()
+        if isinstance(route, APIWebSocketRoute):
+            found.add(("WEBSOCKET", route.path))
+        elif isinstance(route, APIRoute):
+            found |= {(method, route.path) for method in route.methods}
+        else:
+            path, methods = getattr(route, "path", None), getattr(route, "methods", None)
+            # FastAPI keeps an included router as it is.
+            inner = getattr(getattr(route, "original_router", route), "routes", None)
+            if inner:
+                waiting += inner
+            elif path and methods:
+                found |= {(method, path) for method in methods}
+    return found
+
+
+def test_every_route_has_a_row() -> None:
+    """A new endpoint says here what a key's scopes mean for it."""
+    app = create_app(Settings())
+    missing = routes(app) - ROWS.keys() - {("HEAD", "/docs"), ("HEAD", "/redoc"), ("GET", "/redoc")}
+    assert {one for one in missing if not one[1].startswith("/docs")} == set()
+    assert ROWS.keys() <= routes(app)
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"model": "no-resume"}, "model"),
+        ({"model": "fake", "tools": DELETES}, "tools"),
+        ({"model": "fake", "tools": [{"type": "open_responses:hosted_tools"}]}, "tools"),
+        ({"model": "fake", "tools": [{"type": "mcp", "server_label": "calc"}]}, "tools[0]"),
+    ],
+)
+@pytest.mark.parametrize(
+    "row", [row for row, check in ROWS.items() if check in (MODEL_AND_TOOLS, TOOLS_AND_MODEL_IF_GIVEN)]
+)
+async def test_what_a_key_may_not_ask_for_is_refused(
+    api: httpx.AsyncClient, row: tuple[str, str], asked: dict[str, Any], param: str
+) -> None:
+    method, path = row
+    body = {"input": "beyond my scopes", **asked}
+    if path.endswith("compact") and "tools" in asked:
+        body.pop("tools")
+        body["model"], param = "no-resume", "model"
+    if method == "WEBSOCKET":
+        url = f"ws://127.0.0.1:{api.base_url.port}{path}"
+        async with connect(url, additional_headers=NARROW) as socket:
+            await socket.send(json.dumps({"type": "response.create", **body}))
+            told = json.loads(await socket.recv())
+        assert (told["status"], told["error"]["code"], told["error"]["param"]) == (403, "permission_denied", param)
+        return
+    is_error(await api.request(method, path, json=body, headers=NARROW), 403, "permission_denied", param)
+
+
+async def test_tokens_are_counted_without_a_model(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/v1/responses/input_tokens", json={"input": "hello"}, headers=NARROW)
+    assert answer.status_code == 200
+    body = {"input": "hello", "tools": DELETES}
+    answer = await api.post("/v1/responses/input_tokens", json=body, headers=NARROW)
+    is_error(answer, 403, "permission_denied", "tools")
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_an_approval_is_of_those_who_may_ask_for_the_tool(
+    api: httpx.AsyncClient, upstream: Upstream, approve: bool
+) -> None:
+    prompt = f"delete by scope {approve}"
+    wanted = calls(("c", "delete_all", {"what": prompt}))
+    upstream.says(prompt, wanted).turns.append(Script(words=2))
+    body = {"model": "fake", "input": prompt, "tools": DELETES, "background": True}
+    begun = (await api.post("/v1/responses", json=body, headers=BROAD)).json()
+    url = f"/v1/responses/{begun['id']}"
+
+    async def now() -> dict[str, Any]:
+        found: dict[str, Any] = (await api.get(url, headers=NARROW)).json()
+        return found
+
+    async def asks() -> bool:
+        return [item["type"] for item in (await now())["output"]] == ["mcp_approval_request"]
+
+    await until(asks)
+    answer = {"approval_request_id": (await now())["output"][0]["id"], "approve": approve}
+    refused = await api.post(f"{url}/approvals", json=answer, headers=NARROW)
+    is_error(refused, 403, "permission_denied", "tools")
+    assert (await now())["status"] == "in_progress"
+    assert (await api.post(f"{url}/approvals", json=answer, headers=BROAD)).status_code == 200
+
+    async def has_ended() -> bool:
+        return (await now())["status"] == "completed"
+
+    await until(has_ended)
+
+
+async def test_a_repeated_request_is_checked_as_well(api: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.says("repeated beyond my scopes", Script(words=1))
+    body = {"model": "no-resume", "input": "repeated beyond my scopes"}
+    key = {"idempotency-key": os.urandom(8).hex()}
+    assert (await api.post("/v1/responses", json=body, headers={**BROAD, **key})).status_code == 200
+    refused = await api.post("/v1/responses", json=body, headers={**NARROW, **key})
+    is_error(refused, 403, "permission_denied", "model")
+
+
+async def test_models_are_shown_to_those_who_may_use_them(api: httpx.AsyncClient) -> None:
+    listed = (await api.get("/v1/models", headers=NARROW)).json()["data"]
+    assert {model["id"] for model in listed} == {"fake"}
+    assert (await api.get("/v1/models/no-resume", headers=NARROW)).status_code == 404
