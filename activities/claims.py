@@ -17,6 +17,7 @@ from open_responses.io.approvals import holder_of
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import WorkflowAlreadyStartedError
+from open_responses.markdown import plain
 from open_responses.payloads import (
     APPROVAL_WORKFLOW,
     CLAIM_APPROVALS,
@@ -56,7 +57,7 @@ class ClaimActivity:
                 id=approval_workflow_id(approval_id),
                 task_queue=TASK_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=f"{'approved' if decision.approve else 'denied'}: {decision.name}",
+                static_summary=f"{'approved' if decision.approve else 'denied'}: {plain(decision.name)}",
             )
         except WorkflowAlreadyStartedError:
             if await holder_of(self.temporal, approval_id) != response_id:

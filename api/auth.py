@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+from ipaddress import IPv6Address, ip_address
 
 from starlette.requests import HTTPConnection
 
@@ -23,6 +23,8 @@ from open_responses.errors import PermissionDenied, Unauthorized
 from open_responses.io.settings import Settings
 
 OPEN_TENANT = "default"
+_AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
+_LARGEST_PORT = 65535
 _CALLER = "open_responses.caller"
 _COUNTED = "open_responses.counted_as_read"
 
@@ -96,12 +98,13 @@ def check_is_near(settings: Settings, connection: HTTPConnection) -> None:
     """Raises PermissionDenied for who comes from another machine, by a name of another, or from a page of another."""
     _check_page(settings, connection)
     peer = connection.client.host if connection.client is not None else ""
-    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+    named = connection.headers.getlist("host")
+    host = host_in(named[0]) if len(named) == 1 else None
     if not is_loopback(peer):
         reason = f"and you come from {peer or 'an unknown address'}"
-    elif not is_loopback(host):
+    elif host is None or not is_loopback(host):
         # A name that a web page's owner pointed to this machine.
-        reason = f"and you ask for the host {host[:80]!r}"
+        reason = f"and you ask for the host {', '.join(named)[:80]!r}"
     else:
         return
     raise PermissionDenied(
@@ -117,14 +120,30 @@ def _check_page(settings: Settings, connection: HTTPConnection) -> None:
     origin = connection.headers.get("origin")
     if origin is None:
         return
-    page = urlsplit(origin)
-    is_own = is_loopback(page.hostname or "") or page.netloc == connection.headers.get("host")
+    scheme, _, authority = origin.partition("://")
+    host = host_in(authority) if scheme in ("http", "https") else None
+    is_own = host is not None and (is_loopback(host) or authority == connection.headers.get("host"))
     if not is_own and not {origin, "*"} & set(settings.origins):
         raise PermissionDenied(
             f"This server has no API keys, and this is a page of {origin[:80]!r}. Name it in "
             "OPEN_RESPONSES_CORS_ORIGINS if it may use the server.",
             code="no_api_keys",
         )
+
+
+def host_in(authority: str) -> str | None:
+    """The host of `host[:port]`, as RFC 9110 has it: a name or an address, IPv6 in brackets. None for anything else: a
+    user in front of it, something behind the bracket, another port than a number. A lenient reader finds a host of this
+    machine in those, and a browser, which sends the header, may have found another."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or int(found["port"] or 0) > _LARGEST_PORT:
+        return None
+    if found["ipv6"] is None:
+        return found["name"].lower()
+    try:
+        return str(IPv6Address(found["ipv6"]))
+    except ValueError:
+        return None
 
 
 def is_loopback(host: str) -> bool:

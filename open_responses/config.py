@@ -5,8 +5,9 @@ Unknown keys are refused: a typo in a configuration must not pass in silence. Re
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -248,15 +249,41 @@ class Config(_Table):
         return next((server for server in self.mcp_servers if server.label == label), None)
 
     def trusts(self, url: str) -> bool:
-        """Whether a request may name this URL wherever it points: all may, or a configured server is there."""
+        """Whether a request may name this URL wherever it points: all may, or it is at or below a configured server's.
+        A neighbour of that server, behind the same proxy, is not the server."""
         if self.allow_private_addresses:
             return True
-        return any(_origin(server.url) == _origin(url) for server in self.mcp_servers)
+        place = _place(url)
+        return place is not None and any(_is_below(_place(server.url), place) for server in self.mcp_servers)
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
+_PORTS = {"http": 80, "https": 443}
+
+
+class _Place(NamedTuple):
+    scheme: str
+    host: str
+    port: int | None
+    path: tuple[str, ...]
+
+
+def _place(url: str) -> _Place | None:
+    """Where a URL points, segment by segment. None for one that could be read in more than one way: with a user, a
+    backslash, an empty segment, a dot segment, or an escaped slash or dot."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    segments = parts.path.strip("/").split("/") if parts.path.strip("/") else []
+    is_odd = any(part in ("", ".", "..") or re.search(r"%(2[ef]|5c|25)", part, re.IGNORECASE) for part in segments)
+    if host is None or "@" in parts.netloc or "\\" in url or "//" in parts.path or is_odd:
+        return None
+    return _Place(parts.scheme, host, port or _PORTS.get(parts.scheme), tuple(segments))
+
+
+def _is_below(server: _Place | None, place: _Place) -> bool:
+    return server is not None and place[:3] == server[:3] and place.path[: len(server.path)] == server.path
 
 
 def _refuse_doubles(what: str, names: list[str]) -> None:

@@ -359,6 +359,45 @@ async def test_the_request_id_is_in_the_logs(stack: Stack, api: httpx.AsyncClien
 # --- without keys, and browsers
 
 
+# None of them names this machine, and a lenient parser finds that each does.
+ODD_HOSTS = [
+    "",
+    "[::1].evil",
+    "[::1].evil:8080",
+    "[::1]evil:80",
+    "[::1",
+    "::1",
+    "[::1]:",
+    "[::1]:evil",
+    "[::1%25evil]",
+    "[v1.127.0.0.1]",
+    "[localhost]",
+    "[127.0.0.1]",
+    "evil@127.0.0.1",
+    "evil:1@127.0.0.1:8080",
+    "127.0.0.1@evil",
+    "127.0.0.1:80:80",
+    "127.0.0.1:999999",
+    "127.0.0.1:80evil",
+    "127.0.0.1/evil",
+    "127.0.0.1?evil",
+    "127.0.0.1#.evil",
+    "127.0.0.1\\.evil",
+    "127.0.0.1,evil",
+    "127.0.0.1 evil",
+    "127.0.0.1.evil",
+    "localhost.evil",
+    "localhost\t.evil",
+    "evillocalhost",
+    "0x7f.1",
+    "2130706433",
+    "127.1",
+    "%31%32%37.0.0.1",
+    "0.0.0.0",
+    "[::]",
+]
+
+
 def connection(peer: str, host: str = "127.0.0.1:8080", origin: str | None = None) -> Any:
     from starlette.requests import HTTPConnection
 
@@ -374,6 +413,7 @@ def connection(peer: str, host: str = "127.0.0.1:8080", origin: str | None = Non
         ("203.0.113.9", "localhost", None),
         ("127.0.0.1", "evil.example:8080", None),
         ("127.0.0.1", "evil.example:8080", "http://evil.example:8080"),
+        *(("127.0.0.1", host, None) for host in ODD_HOSTS),
     ],
 )
 def test_without_keys_nobody_but_this_machine_is_answered(peer: str, host: str, origin: str | None) -> None:
@@ -382,7 +422,26 @@ def test_without_keys_nobody_but_this_machine_is_answered(peer: str, host: str, 
     _check_is_near(Settings(allow_open=True), connection(peer, host, origin))
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example"])
+def test_of_two_hosts_neither_is_believed() -> None:
+    from starlette.requests import HTTPConnection
+
+    headers = [(b"host", b"127.0.0.1"), (b"host", b"evil.example")]
+    with pytest.raises(PermissionDenied):
+        _check_is_near(Settings(), HTTPConnection({"type": "http", "client": ("127.0.0.1", 1), "headers": headers}))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "null",
+        "http://localhost.evil.example",
+        "file://localhost",
+        "localhost",
+        "http://localhost/",
+        *(f"http://{host}" for host in ODD_HOSTS if host),
+    ],
+)
 def test_without_keys_no_page_of_elsewhere_is_answered(origin: str) -> None:
     """Nor where a container's port is published on loopback: the page and its reader are behind it."""
     for settings in (Settings(), Settings(allow_open=True)):

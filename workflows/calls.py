@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 from open_responses.json_types import JsonObject
+from open_responses.markdown import plain
 from open_responses.payloads import (
     CALL_MCP_TOOL,
     CLAIM_APPROVALS,
@@ -50,7 +51,7 @@ def start_sample(call: SampleInput) -> workflow.ActivityHandle[SampleResult]:
         SAMPLE,
         call,
         result_type=SampleResult,
-        summary=f"sample {call.upstream_model} · turn {call.turn}",
+        summary=f"sample {plain(call.upstream_model)} · turn {call.turn}",
         start_to_close_timeout=_LONGEST_SAMPLE,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
         retry_policy=RetryPolicy(
@@ -134,7 +135,7 @@ def start_mcp_call(call: McpCallInput) -> workflow.ActivityHandle[ToolResult]:
         CALL_MCP_TOOL,
         call,
         result_type=ToolResult,
-        summary=f"{call.server_label}.{call.tool}{_summary(call.arguments)}",
+        summary=f"{plain(call.server_label)}.{plain(call.tool)}{_summary(call.arguments)}",
         start_to_close_timeout=_LONGEST_MCP_CALL,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
         # The workflow knows which call may be made a second time.
@@ -149,7 +150,7 @@ def start_mcp_list(call: McpListInput) -> workflow.ActivityHandle[McpListResult]
         LIST_MCP_TOOLS,
         call,
         result_type=McpListResult,
-        summary=call.server_label,
+        summary=plain(call.server_label),
         start_to_close_timeout=_LONGEST_MCP_LIST,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
         retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=_MCP_LIST_ATTEMPTS),
@@ -166,4 +167,4 @@ def _tool_retries(tool: HostedTool, attempts: int) -> RetryPolicy:
 def _summary(arguments: JsonObject) -> str:
     """`({"city":"Paris"})`, shortened."""
     text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-    return f"({text if len(text) <= _SUMMARY_CHARACTERS else text[:_SUMMARY_CHARACTERS] + '…'})"
+    return f"({plain(text if len(text) <= _SUMMARY_CHARACTERS else text[:_SUMMARY_CHARACTERS] + '…')})"

@@ -8,6 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.ledger import Ledger
+    from open_responses.markdown import plain
     from open_responses.payloads import Carried, Ending, SampleResult, StartResponse, Target, TurnUsage
     from workflows.tasks import current_task
 
@@ -115,8 +116,8 @@ class ResponseState:
         """The operator's view: Markdown in the Temporal UI."""
         usage = self.usage or TurnUsage()
         workflow.set_current_details(
-            f"**{doing}** · turn {self.turn} · try {self.epoch}\n\n"
-            f"- model `{self.start.request.model}` on `{self.target.provider}`\n"
+            f"**{plain(doing)}** · turn {self.turn} · try {self.epoch}\n\n"
+            f"- model {plain(self.start.request.model)} on {plain(self.target.provider)}\n"
             f"- tokens: {usage.input_tokens} in, {usage.output_tokens} out\n"
             f"- tool calls: {self.tool_calls}\n"
             f"- items: {len(self.ledger.output)}"

@@ -33,6 +33,7 @@ from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
 from open_responses.io.temporal import TemporalAway, TemporalDown
+from open_responses.markdown import plain
 from open_responses.payloads import TASK_QUEUE, StartResponse
 from open_responses.requests import CreateResponse
 from workflows.response import ResponseWorkflow
@@ -197,7 +198,7 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 task_queue=TASK_QUEUE,
                 search_attributes=TypedSearchAttributes(attributes),
-                static_summary=f"{asked.model} · {start.tenant}",
+                static_summary=f"{plain(asked.model)} · {plain(start.tenant)}",
                 task_timeout=temporal.WORKFLOW_TASK_TIMEOUT,
                 priority=priority_of(state.settings.config, start),
             )

@@ -179,6 +179,16 @@ async def test_a_repeated_request_is_checked_as_well(api: httpx.AsyncClient, ups
     is_error(refused, 403, "permission_denied", "model")
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/responses/", "/v1/conversations/", "/v1/responses/compact/", "/healthz/", "/docs/"]
+)
+async def test_nothing_is_redirected_to_the_host_that_a_request_names(api: httpx.AsyncClient, path: str) -> None:
+    for method in ("GET", "POST"):
+        answer = await api.request(method, path, headers={**BROAD, "host": "evil.example"})
+        is_error(answer, 404, "not_found", None)
+        assert "location" not in answer.headers
+
+
 async def test_models_are_shown_to_those_who_may_use_them(api: httpx.AsyncClient) -> None:
     listed = (await api.get("/v1/models", headers=NARROW)).json()["data"]
     assert {model["id"] for model in listed} == {"fake"}
