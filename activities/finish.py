@@ -4,6 +4,7 @@ that cannot be fetched."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 import orjson
@@ -13,7 +14,7 @@ from activities.sampling.takeover import paid_before, read_log
 from open_responses.assembler import Assembler
 from open_responses.fold import TERMINAL_EVENTS, Fold
 from open_responses.io.erasure_marks import ErasureMarks
-from open_responses.io.event_log import Appender, Diverged, Fenced, Writer, fence
+from open_responses.io.event_log import Appender, AppendRefused, Diverged, Fenced, Writer, fence
 from open_responses.io.limits import Used
 from open_responses.io.redis import Redis
 from open_responses.io.store import ResponseStore, used_by
@@ -49,7 +50,9 @@ class FinishActivity:
         used = used_by(response, context_tokens=call.start.context_tokens, was_cut_off=call.cut_off)
         await self._keep(call, response, [*call.trace, *result.trace], used)
         writer.write(terminal_events(response))
-        await writer.flush()
+        # The end is stored: readers find it there, and in Temporal.
+        with contextlib.suppress(AppendRefused):
+            await writer.flush()
         await self.store.age_log(call.start)
         if call.ending.status != "completed":
             # A tool that nobody waits for any more hears it from Temporal with its next heartbeat; this is faster.

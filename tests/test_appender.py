@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from open_responses.fold import Fold
 from open_responses.ids import new_id
-from open_responses.io import keys
-from open_responses.io.event_log import Appender, Diverged, Fenced, LogLost, Writer
+from open_responses.io import event_log, keys
+from open_responses.io.event_log import Appender, AppendRefused, Diverged, Earlier, Fenced, LogLost, Writer
 from open_responses.io.redis import Redis, connect
 from tests.stack import Stack
 
@@ -86,4 +86,62 @@ async def test_an_append_whose_reply_got_lost_is_skipped_and_another_event_in_it
     with pytest.raises(Diverged):
         await asyncio.wait_for(other.flush(), 5)
     assert await redis.xlen(keys.log(first.response_id)) == 4
+    await serves(appender)
+
+
+async def test_a_stream_whose_key_is_of_another_type_fails_alone(redis: Redis, appender: Appender) -> None:
+    broken = writer(appender)
+    await redis.set(keys.log(broken.response_id), "not a stream")
+    broken.write([{"type": "open_responses:test"}])
+    with pytest.raises(AppendRefused, match="WRONGTYPE"):
+        await asyncio.wait_for(broken.flush(), 5)
+    await serves(appender)
+
+
+async def test_an_event_that_is_too_large_ends_its_own_stream_alone(
+    appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_log, "_LARGEST_EVENT_BYTES", 1000)
+    broken = writer(appender)
+    broken.write([{"type": "open_responses:test", "text": "x" * 1001}])
+    with pytest.raises(AppendRefused, match="1000 at most"):
+        await asyncio.wait_for(broken.flush(), 5)
+    await serves(appender)
+
+
+async def test_an_event_at_which_redis_hangs_up_ends_its_own_stream_alone(redis: Redis, appender: Appender) -> None:
+    """Redis closes the connection with all that is in the pipeline, and would do so each time."""
+    before = (await redis.config_get("proto-max-bulk-len"))["proto-max-bulk-len"]
+    await redis.config_set("proto-max-bulk-len", 1 << 20)
+    try:
+        broken, other = writer(appender), writer(appender)
+        broken.write([{"type": "open_responses:test", "text": "x" * (2 << 20)}])
+        other.write([{"type": "open_responses:test"}])
+        await asyncio.wait_for(other.flush(), 20)
+        with pytest.raises(AppendRefused):
+            await asyncio.wait_for(broken.flush(), 20)
+        await serves(appender)
+    finally:
+        await redis.config_set("proto-max-bulk-len", before)
+
+
+async def test_batches_are_bounded_by_bytes(redis: Redis, appender: Appender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_log, "_BATCH_BYTES", 1000)
+    large = writer(appender)
+    large.write([{"type": "open_responses:test", "text": "x" * 400} for _ in range(20)])
+    batch = large.take()
+    assert [len(batch.events), batch.first, len(large.pending)] == [2, 0, 18]
+    large.unsent = batch
+    await asyncio.wait_for(large.flush(), 5)
+    assert await redis.xlen(keys.log(large.response_id)) == 20
+
+
+async def test_a_log_that_cannot_be_restored_ends_its_own_stream_alone(redis: Redis, appender: Appender) -> None:
+    async def earlier() -> Earlier:
+        raise KeyError("what no author has thought of")
+
+    broken = Writer(appender, new_id("resp_"), fence=1, initial={}, base=3, fold=Fold(), earlier=earlier)
+    broken.write([{"type": "open_responses:test"}])
+    with pytest.raises(AppendRefused, match="KeyError"):
+        await asyncio.wait_for(broken.flush(), 5)
     await serves(appender)

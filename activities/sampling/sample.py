@@ -16,7 +16,7 @@ from activities.sampling.stage import TurnParts
 from activities.sampling.takeover import has_ended
 from activities.sampling.turn import Try
 from open_responses.errors import OpenResponsesError
-from open_responses.io.event_log import Fenced
+from open_responses.io.event_log import Diverged, Fenced, LogLost
 from open_responses.io.leases import Lease
 from open_responses.payloads import SAMPLE, SampleInput, SampleResult
 
@@ -68,7 +68,7 @@ class SampleActivity:
             return turn.result()
         this.stop()
         if this.writer is not None:
-            with contextlib.suppress(TimeoutError, Fenced):
+            with contextlib.suppress(TimeoutError, Fenced, LogLost, Diverged):
                 await asyncio.wait_for(this.writer.flush(), _FLUSH_SECONDS)
         return SampleResult(outcome=stop.result(), reason=stop.result(), usage=this.paid)
 

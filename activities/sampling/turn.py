@@ -33,7 +33,7 @@ from open_responses.contracts import SampleCall
 from open_responses.deltas import Finish, TextDelta
 from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, ServerError, TokenBudgetExceeded, Unavailable
 from open_responses.fold import Fold
-from open_responses.io.event_log import Earlier, Fenced, LogLost, Writer, fence, item_field
+from open_responses.io.event_log import AppendRefused, Earlier, Fenced, LogLost, Writer, fence, item_field
 from open_responses.io.redis import RedisDown
 from open_responses.json_types import JsonObject
 from open_responses.offer import build_offer
@@ -68,6 +68,8 @@ class Try:
             return SampleResult(outcome="fenced", reason="another worker took over")
         except OpenResponsesError as error:
             return await self._broken(error)
+        except AppendRefused as error:
+            return await self._broken(ServerError(f"The event log does not take this response's events: {error}"))
         except (*RedisDown, RPCError) as error:
             return await self._broken(Unavailable(f"a part of the server is away: {error}"))
         except ApplicationError:

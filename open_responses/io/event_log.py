@@ -7,9 +7,10 @@ which another has taken over, and a client that sees an event twice or not at al
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,7 +20,18 @@ from temporalio.service import RPCError
 
 from open_responses.fold import Fold
 from open_responses.io import keys
-from open_responses.io.redis import NoScriptError, Pipeline, Redis, RedisDown, RedisError, script
+from open_responses.io.redis import (
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    Pipeline,
+    ReadOnlyError,
+    Redis,
+    RedisDown,
+    RedisError,
+    ResponseError,
+    script,
+)
 from open_responses.json_types import JsonObject
 from open_responses.trace import Op, Trace, count_events, replay
 
@@ -29,6 +41,15 @@ _MERGEABLE = {"response.output_text.delta", "response.function_call_arguments.de
 _OPENING = {"response.created", "response.queued", "response.in_progress"}
 _RETRY_SECONDS = 0.1
 _BATCH = 200  # events in one script call; bounds how long a restored log blocks Redis
+_BATCH_BYTES = 1 << 20  # the same, for large events; and what one pipeline holds of a stream
+# Redis closes the connection, with all that is in the pipeline, for one beyond its `proto-max-bulk-len` (512 MB).
+_LARGEST_EVENT_BYTES = 64 << 20
+_PIPELINE_BYTES = 16 << 20
+# Characters of a delta that takes in its neighbours while Redis is slow.
+_LONGEST_MERGED = 1 << 16
+# A pipeline that fails so often, while Redis answers a PING, is sent stream by stream, and one that then fails as often
+# by itself is given up.
+_FAILURES_ALONE = 3
 _MAX_ATTEMPTS = 1 << 20
 
 
@@ -61,6 +82,13 @@ class Earlier:
 
     events: list[bytes]
     fields: Mapping[str, bytes]
+
+
+class AppendRefused(LogLost):
+    """Redis refuses this stream's events whenever they are sent, and takes those of others: it can write nothing more.
+
+    The message says why.
+    """
 
 
 LoadEarlier: TypeAlias = Callable[[], Awaitable[Earlier]]
@@ -103,6 +131,7 @@ class Writer:
         self.restoring = False
         self.lost = False
         self.diverged = False
+        self.refusal: str | None = None
         self.unsent: Batch | None = None
         self._appender = appender
         self._idle = asyncio.Event()
@@ -181,6 +210,8 @@ class Writer:
             raise Fenced
         if self.diverged:
             raise Diverged
+        if self.refusal is not None:
+            raise AppendRefused(self.refusal)
         if self.lost:
             raise LogLost
 
@@ -189,17 +220,19 @@ class Writer:
         if self.unsent is not None:
             batch, self.unsent = self.unsent, None
             return batch
-        events = self.pending[:_BATCH]
-        del self.pending[:_BATCH]
         first = self.base + self.trace.length
-        if self._began is None:
+        encoded = _page(encode(event, first + i) for i, event in enumerate(self.pending))
+        events = self.pending[: len(encoded)]
+        if self._began is None and events:
             self._began = first + sum(event["type"] in _OPENING for event in events)
+        del self.pending[: len(encoded)]
         for event in events:
             self.trace.record(event)
         fields: dict[str, bytes] = {}
         if not self.pending:
             fields, self.pending_fields = self.pending_fields, {}
-        return Batch(first, [encode(event, first + i) for i, event in enumerate(events)], fields)
+        _page(fields.values())
+        return Batch(first, encoded, fields)
 
     def rebuilt(self, length: int) -> list[bytes]:
         """The events from sequence number `length` up to what was acknowledged: what the log has lost."""
@@ -234,6 +267,12 @@ class Writer:
         self.diverged = True
         self.lose()
 
+    def fail(self, reason: str) -> None:
+        """Redis takes nothing of this stream: it ends alone."""
+        log.error("append_refused", response_id=self.response_id, reason=reason)
+        self.refusal = reason
+        self.lose()
+
     def lose(self) -> None:
         """Nobody here can write the log again: whoever waits for it is told."""
         self.lost = True
@@ -255,14 +294,33 @@ class Batch:
     fields: Mapping[str, bytes] = field(default_factory=dict)
 
 
+def _page(encoded: Iterable[bytes]) -> list[bytes]:
+    """The first of these events, as many as one script call takes; one at least. Raises _TooLarge."""
+    page, size = list[bytes](), 0
+    for event in encoded:
+        if len(event) > _LARGEST_EVENT_BYTES:
+            raise _TooLarge(f"an event has {len(event)} bytes, and the event log takes {_LARGEST_EVENT_BYTES} at most")
+        if page and (len(page) == _BATCH or size + len(event) > _BATCH_BYTES):
+            break
+        page.append(event)
+        size += len(event)
+    return page
+
+
+class _TooLarge(ValueError):
+    """An event that Redis would not take, and would close the connection for."""
+
+
 def _taken(writer: Writer) -> Batch | None:
     """What a writer has; None where it cannot be written, which ends that stream's writer and no other's."""
     try:
         return writer.take()
-    except (TypeError, ValueError):
+    except _TooLarge as error:
+        writer.fail(str(error))
+    except (TypeError, ValueError) as error:
         log.exception("event_not_encodable", response_id=writer.response_id)
-        writer.lose()
-        return None
+        writer.fail(f"an event cannot be encoded: {type(error).__name__}")
+    return None
 
 
 # U+0085, U+2028, U+2029 in UTF-8.
@@ -277,6 +335,7 @@ def _continues(last: JsonObject, event: JsonObject) -> bool:
         and last.get("content_index") == event.get("content_index")
         and not event.get("logprobs")
         and not last.get("logprobs")
+        and len(last["delta"]) < _LONGEST_MERGED
     )
 
 
@@ -292,6 +351,33 @@ def encode(event: JsonObject, sequence: int) -> bytes:
 
 def _escaped(found: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(found[0].decode())
+
+
+# What Redis answers to every command at such a time, whatever the stream.
+_OF_ALL_STREAMS = (
+    *("LOADING", "BUSY", "MISCONF", "READONLY", "OOM", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN"),
+    *("NOAUTH", "NOPERM", "WRONGPASS", "NOSCRIPT", "UNBLOCKED"),
+)
+
+
+def is_of_one_stream(error: ResponseError) -> bool:
+    """Whether Redis refuses one stream's events, and not all: a key of the wrong type, an error in the script."""
+    said = str(error).upper()
+    return not isinstance(error, NoScriptError | ReadOnlyError | OutOfMemoryError | BusyLoadingError) and not any(
+        code in said for code in _OF_ALL_STREAMS
+    )
+
+
+def _parts(batches: Sequence[tuple[Writer, Batch]]) -> list[list[tuple[Writer, Batch]]]:
+    """As pipelines of bounded size, in order."""
+    parts, size = list[list[tuple[Writer, Batch]]](), _PIPELINE_BYTES
+    for writer, batch in batches:
+        if size >= _PIPELINE_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append((writer, batch))
+        size += sum(map(len, batch.events)) + sum(map(len, batch.fields.values()))
+    return parts
 
 
 class Appender:
@@ -334,16 +420,46 @@ class Appender:
     ) -> None:
         for writer, _ in batches:
             writer.in_flight = True
-        warned = False
-        while batches or commands:
-            try:
-                batches = await self._send(batches, commands)
-                commands = []
-            except RedisDown as error:
-                if not warned:
-                    warned = True
-                    log.warning("redis_down", reason=str(error), streams=len(batches))
-                await asyncio.sleep(_RETRY_SECONDS)
+        failures = 0
+        for part in _parts(batches) or [[]]:
+            while part or commands:
+                try:
+                    part = await self._send(part, commands)
+                    commands = []
+                except RedisDown as error:
+                    failures += 1
+                    if failures == 1:
+                        log.warning("redis_down", reason=str(error), streams=len(batches))
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    if failures >= _FAILURES_ALONE and part and await self._answers():
+                        part, commands = await self._send_apart(part, commands), []
+
+    async def _send_apart(
+        self, batches: list[tuple[Writer, Batch]], commands: list[tuple[bytes | str | int, ...]]
+    ) -> list[tuple[Writer, Batch]]:
+        """Redis is there, and a pipeline of these fails: stream by stream, so that one cannot hold up all others."""
+        left: list[tuple[Writer, Batch]] = []
+        with contextlib.suppress(*RedisDown):
+            await self._send([], commands)
+        for writer, batch in batches:
+            reason = ""
+            for _ in range(_FAILURES_ALONE):
+                try:
+                    left += await self._send([(writer, batch)], [])
+                    break
+                except RedisDown as error:
+                    reason = str(error)
+                if not await self._answers():
+                    left.append((writer, batch))
+                    break
+            else:
+                writer.fail(f"Redis does not take it: {reason}")
+        return left
+
+    async def _answers(self) -> bool:
+        with contextlib.suppress(*RedisDown):
+            return bool(await self._redis.ping())
+        return False
 
     async def _send(
         self, batches: list[tuple[Writer, Batch]], commands: list[tuple[bytes | str | int, ...]]
@@ -357,14 +473,16 @@ class Appender:
         replies = (await pipe.execute(raise_on_error=False))[len(commands) :]
         again: list[tuple[Writer, Batch]] = []
         for (writer, batch), reply in zip(batches, replies, strict=True):
-            if isinstance(reply, RedisError):
+            if isinstance(reply, ResponseError) and is_of_one_stream(reply):
+                writer.fail(f"Redis does not take it: {reply}")
+            elif isinstance(reply, RedisError):
                 await self._recover(reply)
                 again.append((writer, batch))
             elif reply[0] == 2:
                 log.warning("log_restored", response_id=writer.response_id, length=reply[1], expected=batch.first)
                 if reply[1] >= writer.base:
-                    await self._rewrite(writer, reply[1], Earlier([], {}))
-                    again.append((writer, batch))
+                    if await self._rewritten(writer, reply[1]):
+                        again.append((writer, batch))
                 elif writer.earlier is not None:
                     self._recover_apart(writer, batch, writer.earlier)
                 else:
@@ -408,8 +526,15 @@ class Appender:
                 await self._rewrite(writer, 0, await earlier())
                 break
             except (*RedisDown, RPCError) as error:
+                if isinstance(error, ResponseError) and is_of_one_stream(error):
+                    writer.fail(f"Redis does not take it: {error}")
+                    break
                 log.warning("log_not_restored", response_id=writer.response_id, reason=str(error))
                 await asyncio.sleep(5 * _RETRY_SECONDS)
+            except Exception as error:
+                log.exception("log_not_restored", response_id=writer.response_id)
+                writer.fail(f"it was lost, and cannot be restored: {type(error).__name__}")
+                break
         writer.restoring = False
         writer.unsent = batch
         self.wake(writer)
@@ -417,11 +542,26 @@ class Appender:
     async def _rewrite(self, writer: Writer, length: int, earlier: Earlier) -> None:
         """Append what the log has lost, from sequence number `length` on."""
         events = [*earlier.events[length:], *writer.rebuilt(max(length, writer.base))]
-        for start in range(0, len(events), _BATCH):
-            batch = Batch(length + start, events[start : start + _BATCH], {} if start else earlier.fields)
+        start = 0
+        while start < len(events):
+            page = _page(events[start:])
             pipe = self._redis.pipeline(transaction=False)
-            self._call(pipe, writer, batch)
+            self._call(pipe, writer, Batch(length + start, page, {} if start else earlier.fields))
             await pipe.execute()
+            start += len(page)
+
+    async def _rewritten(self, writer: Writer, length: int) -> bool:
+        """As `_rewrite`, of the writer's own events; False where that cannot be done, and the stream has failed."""
+        try:
+            await self._rewrite(writer, length, Earlier([], {}))
+        except ResponseError as error:
+            if not is_of_one_stream(error):
+                raise
+            writer.fail(f"Redis does not take it: {error}")
+        except (TypeError, ValueError, LookupError) as error:
+            log.exception("log_not_restored", response_id=writer.response_id)
+            writer.fail(f"it was lost, and cannot be restored: {type(error).__name__}")
+        return not writer.is_over
 
     def _call(self, pipe: Pipeline, writer: Writer, batch: Batch) -> None:
         response_id = writer.response_id

@@ -19,7 +19,16 @@ from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 
 Redis: TypeAlias = aioredis.Redis
 RedisDown = (ConnectionError, TimeoutError, OSError, ResponseError)
@@ -28,12 +37,16 @@ RedisDown = (ConnectionError, TimeoutError, OSError, ResponseError)
 
 __all__ = [
     "AbstractConnection",
+    "BusyLoadingError",
     "NoScriptError",
+    "OutOfMemoryError",
     "Pipeline",
     "PubSub",
+    "ReadOnlyError",
     "Redis",
     "RedisDown",
     "RedisError",
+    "ResponseError",
     "connect",
     "script",
 ]
