@@ -41,6 +41,7 @@ from activities.sampling.stage import TurnParts
 from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
 from open_responses.io import keys
+from open_responses.io.background import kept_running
 from open_responses.io.breaker import Breaker
 from open_responses.io.counters import RedisCounters
 from open_responses.io.dead_worker_detector import DeadWorkerDetector
@@ -144,7 +145,7 @@ async def main() -> None:
             asyncio.create_task(watch.run()),
             asyncio.create_task(appender.run()),
             asyncio.create_task(detector.run()),
-            asyncio.create_task(listen(redis, running, detector)),
+            asyncio.create_task(kept_running("control channel", lambda: listen(redis, running, detector))),
             asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
             asyncio.create_task(eraser.run()),
             asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
@@ -158,7 +159,7 @@ async def main() -> None:
         if ended & set(chores):
             # A worker that takes work and cannot write would hang every response that it gets.
             for chore in ended & set(chores):
-                log.error("chore_died", exc_info=chore.exception())
+                log.error("chore_died", chore=str(chore.get_coro()), exc_info=chore.exception())
         log.info("worker_stopping", responses=len(running.response_ids))
         lease.leave_place()
         await places.leave()
@@ -172,6 +173,8 @@ async def main() -> None:
         await asyncio.gather(*chores, version_check, return_exceptions=True)
     await schema_checks.close()
     await redis.aclose()
+    if ended & set(chores):
+        sys.exit("worker: a background task died; the log has its error")
 
 
 def _worker(

@@ -25,6 +25,7 @@ from temporalio.service import RPCError
 from activities.running import RunningWork, Stop, current_activity
 from open_responses.contracts import Halt, Middleware, Tool, ToolContext, ToolError, ToolNext, ToolOutput
 from open_responses.errors import OpenResponsesError
+from open_responses.io.background import in_background
 from open_responses.io.leases import Lease
 from open_responses.io.temporal import unstick
 from open_responses.json_types import JsonObject
@@ -72,7 +73,7 @@ class ToolRunner:
             progress=progress.say,
             is_cancelled=lambda: stop.done() or activity.is_cancelled(),
         )
-        beats = asyncio.create_task(_beat())
+        beats = in_background("heartbeat", _beat())
         try:
             result = await _until_stopped(_contained(compose_tool(self.middleware, last), context), stop)
             if stop.done() and stop.result() == "handed_over":
@@ -185,7 +186,7 @@ class _Progress:
         if self._is_over or now - self._heard < _PROGRESS_SECONDS or self._sent >= _MAX_PROGRESS:
             return
         self._heard, self._sent = now, self._sent + 1
-        task = asyncio.create_task(self._signal(ToolProgress(output_index=self._index, message=message[:500])))
+        task = in_background("progress", self._signal(ToolProgress(output_index=self._index, message=message[:500])))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

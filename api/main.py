@@ -29,6 +29,7 @@ from api.conversations import routes as conversations
 from api.openapi import document as openapi
 from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.websocket import connection as websocket
+from open_responses.io.background import in_background, kept_running
 from open_responses.io.erasure import Eraser
 from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.json_schema import SchemaChecks
@@ -92,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
             ReceivedBytes(settings.max_received_bytes),
         )
         _say_who_is_answered(settings)
-        listening = asyncio.create_task(hub.run())
+        listening = in_background("event hub", kept_running("event hub", hub.run))
         spare_what_is_loaded()
         yield
         listening.cancel()

@@ -16,6 +16,7 @@ from activities.sampling.stage import TurnParts
 from activities.sampling.takeover import has_ended
 from activities.sampling.turn import Try
 from open_responses.errors import OpenResponsesError
+from open_responses.io.background import in_background
 from open_responses.io.event_log import Diverged, Fenced, LogLost
 from open_responses.io.leases import Lease
 from open_responses.payloads import SAMPLE, SampleInput, SampleResult
@@ -40,7 +41,7 @@ class SampleActivity:
         named = current_activity()
         self.lease.began(named)
         stop = self.running.enter(call.response_id)
-        beats = asyncio.create_task(_beat())
+        beats = in_background("heartbeat", _beat())
         try:
             this = Try(self.parts, call, info.attempt, lambda: self.running.cancel(call.response_id))
             return await self._until_stopped(this, stop)

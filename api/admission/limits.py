@@ -16,6 +16,7 @@ from api.admission.estimates import Continues, context_tokens
 from api.admission.overload import Overload
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import OpenResponsesError, PermissionDenied, RateLimited, TokenBudgetExceeded
+from open_responses.io.background import in_background
 from open_responses.io.limits import Quotas, Standing, Used
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis, RedisDown
@@ -157,7 +158,7 @@ class Admission:
 
     def _look_after(self, key: ApiKeyConfig, response_ids: Sequence[str]) -> None:
         for response_id in response_ids:
-            chore = asyncio.create_task(self._renew_or_free(key, response_id))
+            chore = in_background("renew or free", self._renew_or_free(key, response_id))
             self._chores.add(chore)
             chore.add_done_callback(self._chores.discard)
 

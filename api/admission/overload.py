@@ -20,6 +20,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from open_responses.errors import Unavailable
+from open_responses.io.background import in_background
 from open_responses.payloads import TASK_QUEUE
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class Backlog:
         """What new work is to be refused with, before it is accepted; None when there is room."""
         age = time.monotonic() - self._read_at
         if age > _FRESH_SECONDS and (self._reading is None or self._reading.done()):
-            self._reading = asyncio.create_task(self._read())
+            self._reading = in_background("read the backlog", self._read())
         if age > _STALE_SECONDS and self._reading is not None:
             await asyncio.wait({self._reading}, timeout=_PATIENCE_SECONDS)
         if self._last.tasks <= self._max.tasks and not self._stands_still:

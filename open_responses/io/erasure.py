@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.errors import Unavailable
 from open_responses.ids import is_id
+from open_responses.io.background import in_background
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import ERASED, forget_payloads
 from open_responses.io.payload_keys import ResponseKeys
@@ -76,7 +77,7 @@ class Eraser:
         """
         if start.request.is_stored or start.nonce is not None:
             return
-        task = asyncio.create_task(self._erase_when_closed(start.response_id))
+        task = in_background("erase", self._erase_when_closed(start.response_id))
         self._soon.add(task)
         task.add_done_callback(self._soon.discard)
 

@@ -20,6 +20,7 @@ from temporalio.service import RPCError
 
 from open_responses.fold import Fold
 from open_responses.io import keys
+from open_responses.io.background import in_background
 from open_responses.io.redis import (
     BusyLoadingError,
     NoScriptError,
@@ -516,7 +517,7 @@ class Appender:
     def _recover_apart(self, writer: Writer, batch: Batch, earlier: LoadEarlier) -> None:
         """The turns before are to be fetched from the workflow; the other streams do not wait for that."""
         writer.restoring = True
-        task = asyncio.create_task(self._fetch_and_rewrite(writer, batch, earlier))
+        task = in_background("restore a log", self._fetch_and_rewrite(writer, batch, earlier))
         self._recoveries.add(task)
         task.add_done_callback(self._recoveries.discard)
 

@@ -30,6 +30,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from open_responses.io.background import in_background
+
 Redis: TypeAlias = aioredis.Redis
 RedisDown = (ConnectionError, TimeoutError, OSError, ResponseError)
 """What an outage looks like: refused, reset, silent, or still loading its data; or a Redis that is there and refuses
@@ -104,7 +106,7 @@ class _Silence:
     def begin(self) -> None:
         if self._asking is None and self._pool is not None:
             log.warning("redis_silent")
-            self._asking = asyncio.create_task(self._ask(self._pool))
+            self._asking = in_background("ask Redis", self._ask(self._pool))
 
     def end(self) -> None:
         if self._asking is not None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -33,6 +35,7 @@ from open_responses.assembler import Assembler
 from open_responses.deltas import Delta, Finish
 from open_responses.fold import Fold
 from open_responses.ids import new_id
+from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.event_log import Appender, Writer, fence
 from open_responses.io.log_reader import read_log
 from open_responses.io.payload_codec import DATA_CONVERTER
@@ -226,6 +229,8 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
     repetition = Repetition()
     converter = dataclasses.replace(DATA_CONVERTER, payload_converter_class=repetition.converter())
     temporal = await Client.connect(temporal_address, data_converter=converter)
+    folder = tempfile.TemporaryDirectory()
+    data = folder.name
     redis, queue = connect(redis_url), new_id("queue_")
     this = Bench(temporal, redis, queue, repetition)
     appending = asyncio.create_task(this.appender.run())
@@ -238,7 +243,7 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
             this.run_tool,
             this.run_guarded,
             this.list_mcp_tools,
-            FinishActivity(redis, this.store, this.appender, 600).finish,
+            FinishActivity(redis, this.store, this.appender, ErasureMarks(Path(data)), 600).finish,
             PublishActivity(redis, this.appender).publish,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -251,3 +256,4 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
         appending.cancel()
         await asyncio.gather(appending, return_exceptions=True)
         await redis.aclose()
+        folder.cleanup()

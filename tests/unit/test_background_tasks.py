@@ -1,0 +1,69 @@
+"""No task dies unnoticed: each is awaited, reported, or begun again."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from open_responses.io.background import in_background, kept_running
+
+ROOT = Path(__file__).parents[2]
+# Each call of `create_task` or `ensure_future` outside of workflows, and what becomes of its error.
+AWAITED = {
+    "activities/sampling/sample.py": 2,  # the turn, whose result is the activity's; its shielded end, awaited
+    "activities/tool_calls.py": 1,  # the call, whose result is the activity's
+    "activities/tools/mcp_client.py": 2,  # raced, and the conversation's result taken
+    "api/streaming/sse.py": 2,  # sending, whose result is taken; and the client's departure
+    "api/websocket/connection.py": 2,  # reading and running, both awaited
+    "open_responses/io/background.py": 1,  # reports
+    "open_responses/io/log_reader.py": 2,  # their results are taken by `run`, which is kept running
+    "open_responses/testing/loopback.py": 1,  # the fake that ships
+    "worker.py": 9,  # one that ends, ends the process with an error
+}
+
+
+def test_every_task_is_awaited_or_supervised() -> None:
+    found: Counter[str] = Counter()
+    for folder in ("activities", "api", "open_responses", "worker.py"):
+        path = ROOT / folder
+        for file in [path] if path.is_file() else path.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Attribute) and node.attr in ("create_task", "ensure_future"):
+                    found[str(file.relative_to(ROOT))] += 1
+    assert dict(found) == AWAITED
+
+
+async def test_what_has_to_run_is_begun_again_after_an_error() -> None:
+    runs, again = 0, asyncio.Event()
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise KeyError("what no author has thought of")
+        again.set()
+        await asyncio.sleep(3600)
+
+    with capture_logs() as logs:
+        task = asyncio.create_task(kept_running("a chore", run, again_seconds=0))
+        await asyncio.wait_for(again.wait(), 10)
+    assert [(line["event"], line["task"]) for line in logs] == [("background_task_died", "a chore")]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_that_nobody_awaits_is_logged() -> None:
+    async def fail() -> None:
+        raise KeyError("what no author has thought of")
+
+    with capture_logs() as logs:
+        task = in_background("a chore", fail())
+        await asyncio.wait({task})
+        await asyncio.sleep(0)
+    assert [(line["event"], line["task"]) for line in logs] == [("background_task_died", "a chore")]
