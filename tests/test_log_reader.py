@@ -57,7 +57,7 @@ async def test_readers_go_on_after_an_error_that_no_author_has_thought_of(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     redis, plain = connect(stack.redis_url), aioredis.Redis.from_url(stack.redis_url)
-    hub, whole, times = LogHub(redis), LogHub._read, 0
+    hub, whole, times = LogHub(redis, ReaderCopies(redis, limit_bytes=0)), LogHub._read, 0
 
     async def fails_once(self: LogHub, *arguments: Any) -> None:
         nonlocal times

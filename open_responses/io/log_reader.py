@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from open_responses.fold import TERMINAL_EVENTS
 from open_responses.io import keys
+from open_responses.io.background import in_background
 from open_responses.io.log.reader_copies import QUESTION, ReaderCopies
 from open_responses.io.redis import AbstractConnection, PubSub, Redis, RedisDown
 
@@ -130,7 +131,7 @@ class LogHub:
                     queue.put_nowait((origin, event))
 
     def _answer(self, channel: bytes, question: bytes) -> None:
-        answer = asyncio.create_task(self.copies.answer(keys.response_of(channel.decode()), question))
+        answer = in_background("answer a writer", self.copies.answer(keys.response_of(channel.decode()), question))
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from open_responses.errors import Unavailable
+from open_responses.io.background import in_background
 from open_responses.io.schema_checks.process import LENGTH, NO_MEMORY
 from open_responses.json_types import JsonObject
 
@@ -139,7 +140,7 @@ class SchemaProcesses:
 
     def _discard(self, process: asyncio.subprocess.Process) -> None:
         """Ends a process, and waits for it elsewhere."""
-        reaping = asyncio.create_task(_end(process))
+        reaping = in_background("end a checking process", _end(process))
         self._reaping.add(reaping)
         reaping.add_done_callback(self._reaping.discard)
 
