@@ -41,7 +41,7 @@ from activities.sampling.stage import TurnParts
 from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
 from open_responses.io import keys
-from open_responses.io.background import kept_running
+from open_responses.io.background import in_background, kept_running
 from open_responses.io.breaker import Breaker
 from open_responses.io.counters import RedisCounters
 from open_responses.io.dead_worker_detector import DeadWorkerDetector
@@ -152,7 +152,7 @@ async def main() -> None:
         ]
         worker = _worker(temporal, settings, lease.worker_id, deployment, activities, watch)
         serving = asyncio.create_task(worker.run())
-        version_check = asyncio.create_task(_check_version(temporal, deployment))
+        version_check = in_background("version check", _check_version(temporal, deployment))
         log.info("worker_ready", worker=lease.worker_id)
         ends = {serving, asyncio.create_task(stopping.wait()), *chores}
         ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
