@@ -130,7 +130,7 @@ class Running:
         return self.handle.id
 
     async def result(self) -> FinishedResponse:
-        return await asyncio.wait_for(self.handle.result(), 15)
+        return await asyncio.wait_for(self.handle.result(), 60)
 
     async def log(self) -> list[JsonObject]:
         return [orjson.loads(event) for event in await read_log(self._redis, self.id, 0)]
