@@ -43,6 +43,7 @@ from activities.tools.registry import definitions, load_tools
 from open_responses.io import keys
 from open_responses.io.background import in_background, kept_running
 from open_responses.io.breaker import Breaker
+from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.counters import RedisCounters
 from open_responses.io.dead_worker_detector import DeadWorkerDetector
 from open_responses.io.erasure import Eraser
@@ -95,7 +96,8 @@ async def main() -> None:
     running = RunningWork()
     schema_checks = SchemaChecks()
     eraser = _eraser(settings, store, temporal)
-    records = Records(store, temporal, eraser.marks)
+    pieces = ConversationPieces(settings.blobs, configured_keys(settings.encryption_keys))
+    records = Records(store, temporal, pieces, eraser.marks)
     contexts = Contexts(redis, records)
     handover = Handover(temporal, redis)
     detector = DeadWorkerDetector(redis, lease, handover.take_over, handover.find_orphans)

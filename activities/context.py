@@ -10,7 +10,7 @@ import orjson
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.excerpt import readable
 from open_responses.io import keys
-from open_responses.io.chains import Chains, given_items
+from open_responses.io.chains import Chains, remembered_items
 from open_responses.io.event_log import Earlier, encode, item_field
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis, RedisDown
@@ -52,7 +52,9 @@ class Contexts:
         record = await self._records.load(response_id)
         if record is None:
             raise PreviousResponseNotFound(f"response {response_id} is gone: it was deleted while it ran")
-        items = await self._chains.items(record.ancestors) + given_items(record.start)
+        items = await self._chains.items(record.ancestors)
+        items += remembered_items(await self._records.pieces.expanded(record.start.remembered))
+        items += record.start.input_items()
         return Context(record.start, items, await self._output(response_id, output_length))
 
     async def earlier(self, response_id: str, length: int) -> Earlier:

@@ -35,6 +35,7 @@ from open_responses.payloads import (
     McpCallInput,
     McpListInput,
     McpListResult,
+    Remembered,
     StartResponse,
     ToolResult,
 )
@@ -166,7 +167,8 @@ class McpActivities:
 
     async def _is_known(self, record: Record, label: str) -> bool:
         """Whether the context shows the server's tools already, as this server listed them, at the same address."""
-        shown = _newest_list(_items_in_start(record.start), label)
+        remembered = await self.records.pieces.expanded(record.start.remembered)
+        shown = _newest_list(_items_in_start(record.start, remembered), label)
         if shown is not None:
             return await self._was_listed_for(record.start, shown)
         for ancestor in reversed(await self.records.load_all(record.ancestors)):
@@ -240,9 +242,9 @@ def _shape_problem(schema: JsonObject, budget: SchemaBudget) -> str | None:
     return None
 
 
-def _items_in_start(start: StartResponse) -> list[JsonObject]:
+def _items_in_start(start: StartResponse, remembered: Remembered | None) -> list[JsonObject]:
     """What the model reads that is in no other response's record, oldest first."""
-    turns = start.remembered.turns if start.remembered is not None else []
+    turns = remembered.turns if remembered is not None else []
     items = [item for turn in turns for item in (*turn.input, *turn.output)]
     return items + [item.model_dump(mode="json", exclude_unset=True) for item in start.input_items()]
 

@@ -12,6 +12,7 @@ from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes
+from api.conversations.entries import KnownEntries
 from open_responses.io.erasure import Eraser
 from open_responses.io.json_schema import SchemaChecks
 from open_responses.io.log_reader import LogHub
@@ -39,6 +40,7 @@ class AppState:
     open_streams: OpenStreams
     reads: Reads
     schema_checks: SchemaChecks
+    known_entries: KnownEntries
     received: ReceivedBytes
 
 

@@ -26,10 +26,12 @@ from api.codec import CodecBorder
 from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
 from api.conversations import routes as conversations
+from api.conversations.entries import KnownEntries
 from api.openapi import document as openapi
 from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.websocket import connection as websocket
 from open_responses.io.background import in_background, kept_running
+from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.erasure import Eraser
 from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.json_schema import SchemaChecks
@@ -74,7 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
             response_keys(settings.blobs, keys),
             patience_seconds=settings.erase_after_seconds,
         )
-        records = Records(store, temporal, eraser.marks)
+        pieces = ConversationPieces(settings.blobs, keys)
+        records = Records(store, temporal, pieces, eraser.marks)
         admission = Admission(redis, records)
         app.state.open_responses = AppState(
             settings,
@@ -90,6 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
             OpenStreams(settings.max_open_streams),
             Reads(),
             schema_checks,
+            KnownEntries(),
             ReceivedBytes(settings.max_received_bytes),
         )
         _say_who_is_answered(settings)

@@ -37,6 +37,8 @@ ITEM_ID_TAKEN = "item_id_taken"
 # A request's own bound on items, and about ten of the largest bodies. All of it goes into the start of each response.
 MAX_CONVERSATION_ITEMS = MAX_ITEMS
 MAX_CONVERSATION_CHARACTERS = 20_000_000
+# Less than what goes to a file instead of an answer, 128 KiB (io/large_payloads.py).
+_MOST_BYTES_OF_A_PART = 96 * 1024
 # An end can be told again for as long as its response lives, and there is one response at a time.
 _ENDED_TURNS = 1000
 
@@ -70,7 +72,9 @@ class Turn(Payload):
 class ConversationState(Payload):
     """All of a conversation: what starts its workflow, what one run hands to the next, and what a request reads.
 
-    `revision` counts what a response would see. `ended` are the responses whose turns are over, the newest last.
+    `revision` counts what a response would see, `deletions` the items that were deleted. `count` is the number of
+    entries in a summary, which has none; earlier versions do not say it. `ended` are the responses whose turns are
+    over, the newest last.
     `left_open` are the ids of calls that the server was to run and did not: nobody has to answer them. `characters` is
     the length of the items, as JSON. `renew_seconds`: payloads outside of history are forgotten by age, so a run that
     rests ends before.
@@ -83,6 +87,8 @@ class ConversationState(Payload):
     entries: list[Entry] = Field(default_factory=list)
     turn: Turn | None = None
     revision: int = 0
+    deletions: int = 0
+    count: int = -1
     ended: list[str] = Field(default_factory=list)
     left_open: list[str] = Field(default_factory=list)
     characters: int = 0
@@ -141,6 +147,19 @@ class Page(Payload):
     is_known: bool = True
 
 
+class PartQuery(Payload):
+    """Asks for entries from the one with this index on."""
+
+    first: int
+
+
+class ConversationPart(Payload):
+    """As many entries as fit an answer that stays out of files, one at least; and the revision that they are of."""
+
+    entries: list[Entry] = Field(default_factory=list)
+    revision: int = 0
+
+
 class Conversation:
     """The state, and what may happen to it. Every change can be told twice, and counts once."""
 
@@ -183,6 +202,7 @@ class Conversation:
         self.state.entries.remove(gone)
         self.state.characters -= _length(gone.item)
         self.state.revision += 1
+        self.state.deletions += 1
 
     def set_metadata(self, metadata: dict[str, str]) -> None:
         self.state.metadata = metadata
@@ -235,6 +255,20 @@ class Conversation:
         if first < 0:
             return Page(is_known=False)
         return Page(items=items[first : first + query.limit], has_more=len(items) > first + query.limit)
+
+    def summary(self) -> ConversationState:
+        """The state without its entries."""
+        return self.state.model_copy(update={"entries": [], "count": len(self.state.entries)})
+
+    def part(self, query: PartQuery) -> ConversationPart:
+        entries: list[Entry] = []
+        size = 0
+        for entry in self.state.entries[max(0, query.first) :]:
+            size += len(json.dumps(entry.item, ensure_ascii=False).encode(errors="replace"))
+            if entries and size > _MOST_BYTES_OF_A_PART:
+                break
+            entries.append(entry)
+        return ConversationPart(entries=entries, revision=self.state.revision)
 
     # --- how it is kept
 

@@ -133,9 +133,13 @@ class Remembered(Payload):
     it, so that nothing but this start is needed to go on after a crash.
 
     `turns`, oldest first, came after the stored response `after` and its chain; None: they are the whole conversation.
+    `pieces` stand for the turns before them, in files of the conversation `conversation_id`
+    (`io/conversation_pieces.py`).
     """
 
     after: str | None = None
+    conversation_id: str | None = None
+    pieces: list[str] = []
     turns: list[RememberedTurn] = []
 
 
@@ -173,8 +177,8 @@ class StartResponse(Payload):
     turn sends, with all that it continues, 0 where no key's limits apply.
     `secrets` are the headers and tokens of the request's MCP servers by label, sealed. `decisions` are the approvals
     that the request brings. `deadline_seconds` counts from the start. `remembered` belongs to a `previous_response_id`
-    that is stored nowhere. `earlier_bytes` is how long the stored responses are that this one continues, as JSON; None
-    in starts of earlier versions.
+    that is stored nowhere, or to a conversation. `earlier_bytes` is how long that is, as JSON, which this one continues
+    and does not carry; None in starts of earlier versions.
     """
 
     response_id: str

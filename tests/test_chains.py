@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import orjson
@@ -15,6 +16,7 @@ from open_responses.errors import PreviousResponseNotFound
 from open_responses.ids import new_id
 from open_responses.io import keys
 from open_responses.io.chains import Chains
+from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.limits import Used
 from open_responses.io.payload_codec import DATA_CONVERTER
 from open_responses.io.records import Records
@@ -28,11 +30,11 @@ from tests.upstream import Script, Upstream
 
 
 @pytest_asyncio.fixture
-async def records(stack: Stack) -> AsyncIterator[Records]:
+async def records(stack: Stack, tmp_path: Path) -> AsyncIterator[Records]:
     """The store that the stack has, and its Temporal."""
     redis = aioredis.Redis.from_url(stack.redis_url)
     temporal = await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
-    yield Records(ResponseStore(redis, ttl_seconds=60, log_ttl_seconds=60), temporal)
+    yield Records(ResponseStore(redis, ttl_seconds=60, log_ttl_seconds=60), temporal, ConversationPieces(tmp_path))
     await redis.aclose()
 
 

@@ -18,10 +18,12 @@ with workflow.unsafe.imports_passed_through():
         AddItems,
         BeginTurn,
         Conversation,
+        ConversationPart,
         ConversationState,
         EndTurn,
         Page,
         PageQuery,
+        PartQuery,
         Refused,
         SetMetadata,
     )
@@ -106,7 +108,11 @@ class ConversationWorkflow:
     @workflow.query
     def summary(self) -> ConversationState:
         """The state without its items."""
-        return self._conversation.state.model_copy(update={"entries": []})
+        return self._conversation.summary()
+
+    @workflow.query
+    def part(self, query: PartQuery) -> ConversationPart:
+        return self._conversation.part(query)
 
     @workflow.query
     def page(self, query: PageQuery) -> Page:

@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.app_state import AppState
+from api.conversations.entries import KnownEntries
 from api.idempotency import AlreadyBegun
 from api.updates import QUERY_TIMEOUT, send_update
 from open_responses.conversations import (
@@ -28,6 +29,7 @@ from open_responses.conversations import (
     ITEM_ID_TAKEN,
     ITEM_NOT_FOUND,
     TURN_IS_OVER,
+    ConversationPart,
     ConversationState,
     Page,
     PageQuery,
@@ -39,6 +41,8 @@ from open_responses.json_types import JsonObject
 from open_responses.payloads import Payload
 
 T = TypeVar("T")
+
+_ROUNDS = 3
 
 
 class Busy(Conflict):
@@ -55,9 +59,19 @@ class OwnedConversation:
     client: Client
     id: str
     param: str
+    known: KnownEntries
 
     async def state(self) -> ConversationState:
-        return await self._ask("state", ConversationState)
+        """All of it. Raises Busy where it is changed again and again meanwhile."""
+        for _ in range(_ROUNDS):
+            summary = await self.summary()
+            if summary.count < 0:
+                # A worker of an earlier version has it.
+                return await self._ask("state", ConversationState)
+            entries = await self.known.read(summary, lambda query: self._ask("part", ConversationPart, query))
+            if entries is not None:
+                return summary.model_copy(update={"entries": entries})
+        raise Busy("The conversation was changed at the same moment. Try again.")
 
     async def summary(self) -> ConversationState:
         """Without the items."""
@@ -142,7 +156,7 @@ async def owned_conversation(
     is_open = found.status == WorkflowExecutionStatus.RUNNING
     if not is_open or found.typed_search_attributes.get(temporal.TENANT) != tenant:
         raise _unknown(conversation_id, param)
-    return OwnedConversation(state.temporal, conversation_id, param)
+    return OwnedConversation(state.temporal, conversation_id, param, state.known_entries)
 
 
 def _unknown(conversation_id: str, param: str) -> NotFound:

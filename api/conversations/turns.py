@@ -56,7 +56,7 @@ class ReadConversation:
 
     @property
     def remembered(self) -> Remembered | None:
-        """What goes into the start of the response."""
+        """What the response reads of it."""
         return remembered(self.state)
 
     def check_continues(self, asked: CreateResponse) -> None:

@@ -34,7 +34,7 @@ from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
 from open_responses.io.temporal import TemporalAway, TemporalDown
 from open_responses.markdown import plain
-from open_responses.payloads import TASK_QUEUE, StartResponse
+from open_responses.payloads import TASK_QUEUE, Remembered, StartResponse
 from open_responses.requests import CreateResponse
 from workflows.response import ResponseWorkflow
 
@@ -85,9 +85,10 @@ async def prepare(
     earlier = await earlier_of(state, records, asked, conversation, held)
     check_context(state, earlier, references.size, asked)
     start = await plan(state, caller.tenant, asked, records, provider_key, key, shown, is_compaction=is_compaction)
-    start = start.model_copy(update={"earlier_bytes": earlier.stored_bytes})
+    by_reference = earlier.remembered_bytes if conversation is not None else 0
+    start = start.model_copy(update={"earlier_bytes": earlier.stored_bytes + by_reference})
     if earlier.remembered is not None:
-        start = start.model_copy(update={"remembered": earlier.remembered})
+        start = start.model_copy(update={"remembered": await _by_reference(state, earlier.remembered, conversation)})
     continues = Continues(earlier.previous, shown, held)
     start = await state.admission.admit(caller.key, caller.headers, start, overload, continues)
     try:
@@ -96,6 +97,13 @@ async def prepare(
         await state.admission.withdraw(start)
         raise
     return Prepared(start, earlier.ancestors, conversation)
+
+
+async def _by_reference(state: AppState, remembered: Remembered, conversation: ReadConversation | None) -> Remembered:
+    """What a response reads of its conversation is in files that all of the conversation's responses share."""
+    if conversation is None:
+        return remembered
+    return await state.records.pieces.referenced(conversation.owned.id, remembered)
 
 
 async def follow(state: AppState, prepared: Prepared, *, only_end: bool = False) -> AsyncGenerator[bytes | None, None]:

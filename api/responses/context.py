@@ -84,6 +84,10 @@ async def _chain(state: AppState, records: OwnedRecords, asked: CreateResponse) 
         record = await records.get(previous, param)
     except NotFound:
         raise PreviousResponseNotFound(f"Previous response with id {previous!r} not found.", param=param) from None
+    if await state.records.pieces.are_gone(record.start.remembered):
+        raise PreviousResponseNotFound(
+            f"Previous response {previous!r} answered a conversation that was deleted.", param=param
+        )
     if record.response is None and await _is_closing(state, previous):
         # Its client has the answer already; the workflow has a millisecond to go, and Redis has lost the rest.
         await asyncio.sleep(_CLOSING_SECONDS)

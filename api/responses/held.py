@@ -20,8 +20,8 @@ class HeldResponse:
     """A response that only its connection has, and what came before it.
 
     `ancestors` are the stored responses at the chain's beginning, oldest first; `turns` came after them, this response
-    last. `own` are the functions that the server ran in it. `size` is that of the turns, in bytes of JSON, and
-    `stored_bytes` that of the ancestors.
+    last; `pieces` stand for those of a conversation that came before the turns. `own` are the functions that the server
+    ran in it. `size` is that of the turns, in bytes of JSON, and `stored_bytes` that of what came before them.
     """
 
     response_id: str
@@ -29,13 +29,20 @@ class HeldResponse:
     turns: tuple[RememberedTurn, ...]
     own: frozenset[str]
     size: int
+    conversation_id: str | None = None
+    pieces: tuple[str, ...] = ()
     stored_bytes: int = 0
     is_warm_up: bool = False
     is_checked: bool = False
 
     @property
     def remembered(self) -> Remembered:
-        return Remembered(after=self.ancestors[-1] if self.ancestors else None, turns=list(self.turns))
+        return Remembered(
+            after=self.ancestors[-1] if self.ancestors else None,
+            conversation_id=self.conversation_id,
+            pieces=list(self.pieces),
+            turns=list(self.turns),
+        )
 
     @property
     def waiting_input(self) -> list[JsonObject]:
@@ -45,7 +52,7 @@ class HeldResponse:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing in it that a model could answer."""
-        return not self.ancestors and not any(turn.input or turn.output for turn in self.turns)
+        return not self.ancestors and not self.pieces and not any(turn.input or turn.output for turn in self.turns)
 
     def before_input(self) -> HeldResponse:
         """What came before the input of a warm-up. It was checked when it came."""
@@ -72,11 +79,13 @@ def held_after(
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}] if given or not is_warm_up else []
     turn = RememberedTurn(input=given, output=list(output))
-    earlier = start.remembered.turns if start.remembered is not None else []
+    before = start.remembered or Remembered()
     return HeldResponse(
         response_id=start.response_id,
         ancestors=ancestors,
-        turns=(*earlier, turn),
+        turns=(*before.turns, turn),
+        conversation_id=before.conversation_id,
+        pieces=tuple(before.pieces),
         own=frozenset(tool.name for tool in start.hosted),
         size=size_before + len(turn.model_dump_json()),
         stored_bytes=start.earlier_bytes or 0,

@@ -21,7 +21,7 @@ from open_responses.io.store import Record
 from open_responses.items import INPUT_ITEMS, InputItem
 from open_responses.json_types import JsonObject
 from open_responses.partials import without_partials
-from open_responses.payloads import Remembered, StartResponse
+from open_responses.payloads import Remembered
 
 # Over all chains. Each object of its JSON is about 1.5 kB of Python's beside its text.
 _REMEMBERED_BYTES = 64 * 2**20
@@ -59,14 +59,19 @@ class Chains:
             del known[lost]
             self._forget(lost)
         unread = [one for one in ancestors if one not in known]
+        # What they read of their conversation goes with it, so it is not remembered here.
+        conversations: set[str] = set()
         for one, record in zip(unread, await self._records.load_all(unread), strict=True):
             if record is None:
                 raise PreviousResponseNotFound(f"response {one}, earlier in the chain, is gone")
-            known[one] = _said(record)
+            remembered = record.start.remembered if b'"pieces":' in record.written else None
+            known[one] = _said(record, await self._records.pieces.expanded(remembered))
+            if remembered is not None and remembered.pieces:
+                conversations.add(one)
             if record.size > _LARGE_BYTES:
                 # All that this process streams waits meanwhile.
                 await asyncio.sleep(0)
-        self._remember(known, ancestors)
+        self._remember(known, [one for one in ancestors if one not in conversations])
         return [item for one in ancestors for item in known[one].items]
 
     def _remember(self, known: dict[str, Said], ancestors: Sequence[str]) -> None:
@@ -82,11 +87,6 @@ class Chains:
         self._size -= said.size if said is not None else 0
 
 
-def given_items(start: StartResponse) -> list[InputItem]:
-    """What a response adds to its chain before its output: turns that are stored nowhere else, and its input."""
-    return remembered_items(start.remembered) + start.input_items()
-
-
 def remembered_items(remembered: Remembered | None) -> list[InputItem]:
     """Turns that are stored nowhere else, as items."""
     items: list[InputItem] = []
@@ -95,10 +95,16 @@ def remembered_items(remembered: Remembered | None) -> list[InputItem]:
     return items
 
 
-def _said(record: Record) -> Said:
-    """As `given_items`, and its output. Of the start only that is read: all of it takes ten times as long."""
+def _said(record: Record, remembered: Remembered | None) -> Said:
+    """What a response adds to its chain: turns that are stored nowhere else, its input and its output.
+
+    Of the start only that is read: all of it takes ten times as long. `remembered` are the turns where they are not all
+    in the start itself.
+    """
     start: JsonObject = orjson.loads(record.written)
     written: list[JsonObject] = []
+    if remembered is not None:
+        start["remembered"] = remembered.model_dump()
     for turn in (start.get("remembered") or {}).get("turns", ()):
         written += [*turn["input"], *_readable(turn["output"])]
     given = start["request"]["input"]

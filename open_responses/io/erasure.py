@@ -12,14 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
+from open_responses.conversations import ConversationState
 from open_responses.errors import Unavailable
 from open_responses.ids import is_id
 from open_responses.io.background import in_background
@@ -36,6 +43,7 @@ _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.05, 1.0
 # The workflow closes milliseconds after its terminal event; a cancelled one has a provider to hang up on first.
 _SOON_SECONDS = 20.0
 _ROUNDS_PER_PATIENCE = 4
+_QUERY_TIMEOUT = timedelta(seconds=15)
 _LONGEST_ROUND_SECONDS = 5.0
 
 
@@ -162,10 +170,25 @@ class Eraser:
         return description is None
 
     async def _delete_conversation(self, conversation_id: str) -> bool:
+        """Whether nothing was left in Temporal. While a response answers the conversation, it is hidden and kept: that
+        response reads it again after the death of its worker."""
         description = await self._describe(conversation_id)
+        if description is not None and await self._is_being_answered(conversation_id):
+            return False
         await asyncio.to_thread(self.marks.mark, conversation_id, TOMBSTONE_SECONDS)
         await self._forget(conversation_id, description)
         return description is None
+
+    async def _is_being_answered(self, conversation_id: str) -> bool:
+        conversation = self._temporal.get_workflow_handle(conversation_id)
+        try:
+            found = await conversation.query("summary", result_type=ConversationState, rpc_timeout=_QUERY_TIMEOUT)
+        except (WorkflowQueryFailedError, *ERASED):
+            return False
+        if found.turn is None:
+            return False
+        answer = await self._describe(found.turn.response_id)
+        return answer is not None and answer.status == WorkflowExecutionStatus.RUNNING
 
     async def _erase_when_closed(self, response_id: str) -> None:
         look = _FIRST_LOOK_SECONDS

@@ -172,8 +172,8 @@ def _store(directory: Path, owner: str, payload: Payload) -> StorageDriverClaim:
     data = payload.SerializeToString(deterministic=True)
     digest = hashlib.sha256(data).hexdigest()
     path = _path(directory, owner, digest)
-    if not _touch(path):
-        _write(path, data)
+    if not touch_file(path):
+        write_file(path, data)
     # Looked at after the write, and the mark is there before the folder is removed: one of the two takes the file away.
     if owner and ErasureMarks(directory).is_marked(owner):
         shutil.rmtree(path.parent, ignore_errors=True)
@@ -181,7 +181,7 @@ def _store(directory: Path, owner: str, payload: Payload) -> StorageDriverClaim:
     return StorageDriverClaim(claim_data={**claim, "of": owner} if owner else claim)
 
 
-def _touch(path: Path) -> bool:
+def touch_file(path: Path) -> bool:
     """Whether it is there, and stays: a sweep that set it aside while we touched it may not have seen that."""
     try:
         os.utime(path)
@@ -190,8 +190,11 @@ def _touch(path: Path) -> bool:
     return path.exists()
 
 
-def _write(path: Path, data: bytes) -> None:
-    """The file appears whole or not at all, and outlives a loss of power: its hash goes into a history next."""
+def write_file(path: Path, data: bytes, *, sync_directories: bool = True) -> None:
+    """The file appears whole or not at all, and outlives a loss of power: its hash goes into a history next.
+
+    For several files the caller may sync the directories, once.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}{_TEMPORARY}")
     try:
         with _created(part) as file:
@@ -202,8 +205,9 @@ def _write(path: Path, data: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
-    _sync_directory(path.parent.parent)
+    if sync_directories:
+        sync_directory(path.parent)
+        sync_directory(path.parent.parent)
 
 
 def _created(path: Path) -> BinaryIO:
@@ -215,7 +219,7 @@ def _created(path: Path) -> BinaryIO:
     raise FileNotFoundError(path)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

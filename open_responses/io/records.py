@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.ids import new_id
+from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import ERASED
 from open_responses.io.redis import RedisDown
@@ -30,8 +31,11 @@ _QUERY_TIMEOUT = timedelta(seconds=15)
 class Records:
     """Loads records, and puts back into Redis what had to be fetched from Temporal."""
 
-    def __init__(self, store: ResponseStore, temporal: Client, marks: ErasureMarks | None = None) -> None:
+    def __init__(
+        self, store: ResponseStore, temporal: Client, pieces: ConversationPieces, marks: ErasureMarks | None = None
+    ) -> None:
         self.store = store
+        self.pieces = pieces
         self._temporal = temporal
         self._marks = marks
 

@@ -17,10 +17,12 @@ from temporalio.service import RPCError
 from api import updates
 from api.app_state import AppState
 from api.conversations.access import OwnedConversation
+from api.conversations.entries import KnownEntries
 from api.responses import approvals
 from open_responses.errors import Unavailable
 from open_responses.ids import new_id
 from open_responses.io import records
+from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.records import Records
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect
@@ -67,7 +69,7 @@ async def test_a_change_of_a_conversation_that_no_worker_takes_is_a_503(
 
     monkeypatch.setattr("api.conversations.access.send_update", send)
     with pytest.raises(Unavailable):
-        await OwnedConversation(temporal, unanswered, "conversation").change("delete")
+        await OwnedConversation(temporal, unanswered, "conversation", KnownEntries()).change("delete")
 
 
 async def test_a_question_that_no_worker_answers_has_an_end(
@@ -76,9 +78,9 @@ async def test_a_question_that_no_worker_answers_has_an_end(
     monkeypatch.setattr(records, "_QUERY_TIMEOUT", timedelta(seconds=SOON))
     monkeypatch.setattr("api.conversations.access.QUERY_TIMEOUT", timedelta(seconds=SOON))
     with pytest.raises(RPCError):
-        await Records(cast(ResponseStore, None), temporal).progress(unanswered)
+        await Records(cast(ResponseStore, None), temporal, cast(ConversationPieces, None)).progress(unanswered)
     with pytest.raises(RPCError):
-        await OwnedConversation(temporal, unanswered, "conversation").summary()
+        await OwnedConversation(temporal, unanswered, "conversation", KnownEntries()).summary()
 
 
 def test_every_update_and_query_has_a_limit() -> None:
