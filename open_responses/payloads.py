@@ -284,6 +284,8 @@ class SampleResult(Payload):
     (summaries, answers that did not fit), however this try ended. A try that fails has the same in its error's details.
     `produced` are the bytes that the turn brought. `incomplete_reason`: the answer was cut off by a bound of ours; its
     `finish_reason` is then `length`, which earlier versions understand.
+    Of a try that is `broken`, `code` is the error's; `broke_at` is the same for two that broke in the same place with
+    the same text and error, None where that cannot be said; without `made_progress`, it brought nothing.
     """
 
     outcome: SampleOutcome
@@ -296,6 +298,9 @@ class SampleResult(Payload):
     ended_at: float | None = None
     produced: int = 0
     incomplete_reason: str | None = None
+    code: str | None = None
+    broke_at: str | None = None
+    made_progress: bool = True
 
 
 class ToolContextPayload(Payload):

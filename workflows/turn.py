@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, CancelledError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.payloads import SampleInput, SampleResult, TurnUsage
@@ -32,12 +32,14 @@ _LONGEST_PAUSE_SECONDS = 30.0
 @dataclass(slots=True)
 class Turn:
     """The tries at one turn. `lost` is why the last one did not end, `breaks` counts streams that broke since this
-    provider's first, `fell_back`: the last try was another provider's."""
+    provider's first, `broke_at` is where the last one broke, `fell_back`: the last try was another provider's."""
 
     state: ResponseState
     began: datetime
     lost: str | None = None
     breaks: int = 0
+    broke_at: str | None = None
+    code: str = "provider_stream_broken"
     fell_back: bool = False
 
     async def sample(self) -> SampleResult | None:
@@ -63,10 +65,10 @@ class Turn:
                 return None
             self.lost = result.reason or result.outcome
             self.fell_back = False
-            if result.outcome == "broken" and not await self._may_go_on():
+            if result.outcome == "broken" and not await self._may_go_on(result):
                 break
         self.state.cut_off = True
-        raise _given_up(self.lost)
+        raise _given_up(self.lost, self.code)
 
     async def _try(self, tries: int) -> SampleResult | None:
         state = self.state
@@ -87,9 +89,20 @@ class Turn:
         state.cut_off = result is None or result.outcome == "cancelled"
         return result
 
-    async def _may_go_on(self) -> bool:
-        """After a stream that broke: at once, with the next provider, or after a pause; False when it took too long."""
+    async def _may_go_on(self, result: SampleResult) -> bool:
+        """After a stream that broke: at once, with the next provider, or after a pause; False when it took too long, or
+        broke as the one before it: each try is paid for, and the next one would bring the same."""
         self.breaks += 1
+        self.code = result.code or self.code
+        if result.broke_at is not None and workflow.patched("the-same-break-twice"):
+            if result.broke_at == self.broke_at:
+                if not self.state.may_fall_back:
+                    return False
+                self._fall_back(self.lost)
+                return True
+            self.broke_at = result.broke_at
+            if not result.made_progress:
+                await self._pause()
         if self.breaks >= _BREAKS_BEFORE_FALLBACK and self.state.may_fall_back:
             self._fall_back(self.lost)
         elif self.breaks >= _BREAKS_AT_ONCE:
@@ -102,11 +115,11 @@ class Turn:
         """Go on with the next provider, for the rest of the response."""
         self.state.fallback += 1
         self.state.cut_off = False
-        self.lost, self.breaks, self.fell_back = reason, 0, True
+        self.lost, self.breaks, self.broke_at, self.fell_back = reason, 0, None, True
 
     async def _pause(self) -> None:
         """A provider that breaks its streams again and again gets time to recover."""
-        seconds = min(_LONGEST_PAUSE_SECONDS, 2.0 ** (self.breaks - _BREAKS_AT_ONCE))
+        seconds = min(_LONGEST_PAUSE_SECONDS, 2.0 ** max(0, self.breaks - _BREAKS_AT_ONCE))
         with contextlib.suppress(asyncio.TimeoutError):
             await workflow.wait_condition(self.state.is_stopping, timeout=timedelta(seconds=seconds))
 
@@ -135,9 +148,10 @@ class Turn:
         )
 
 
-def _given_up(lost: str | None) -> ActivityError:
-    return ActivityError(
-        f"the provider's stream broke again and again; the last time: {lost}",
+def _given_up(lost: str | None, code: str) -> ActivityError:
+    message = f"the provider's stream broke again and again; the last time: {lost}"
+    error = ActivityError(
+        message,
         scheduled_event_id=0,
         started_event_id=0,
         identity="",
@@ -145,3 +159,5 @@ def _given_up(lost: str | None) -> ActivityError:
         activity_id="",
         retry_state=None,
     )
+    error.__cause__ = ApplicationError(message, type=code)
+    return error

@@ -148,6 +148,7 @@ class Answer:
                 if excess is not None:
                     self._tell([*(held or ()), *_as_much_as(delta, stage.meter.left)])
                     return self._cut_off(excess, self._usage_so_far(sampled))
+                headway.read(delta)
                 if not isinstance(delta, ResumeToken):
                     headway.deltas += 1
                 elif not headway.is_read_again:

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 
-from open_responses.errors import OpenResponsesError, ProviderStreamBroken, ProviderTimeout
+from open_responses.deltas import (
+    Delta,
+    ProviderItem,
+    ReasoningDelta,
+    ReasoningSummaryDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from open_responses.errors import (
+    OpenResponsesError,
+    ProviderHungUp,
+    ProviderRateLimited,
+    ProviderStreamBroken,
+    ProviderTimeout,
+)
 
 
 @dataclass(slots=True)
@@ -21,6 +37,40 @@ class Headway:
     has_told: bool = False
     halted_by: OpenResponsesError | None = None
     excess: str | None = None
+    has_content: bool = False
+    _content: blake2b = field(default_factory=lambda: blake2b(digest_size=16))
+    _kind: str = ""
+
+    def read(self, delta: Delta) -> None:
+        """Take in what a delta says, however the answer is cut into deltas. Ids and seals are others each time."""
+        match delta:
+            case TextDelta() | RefusalDelta() | ReasoningDelta() | ReasoningSummaryDelta():
+                self._add(type(delta).__name__, delta.text)
+            case ToolCallDelta():
+                self._add(f"call {delta.index}", (delta.name or "") + delta.arguments)
+            case ProviderItem():
+                self._add(str(delta.item.get("type")), " ")
+
+    def _add(self, kind: str, text: str) -> None:
+        if not text:
+            return
+        self.has_content = True
+        if kind != self._kind:
+            self._content.update(f"\0{kind}\0".encode())
+            self._kind = kind
+        self._content.update(text.encode(errors="surrogatepass"))
+
+    def broke_at(self, error: OpenResponsesError, prefix: str | None) -> str | None:
+        """A digest of where the answer stood, what this try brought, and how it broke: two tries in a row with the same
+        have met the same break. None where that says nothing: the provider was not reached, asked for patience, or has
+        not begun the answer at all; nor for an answer that is read again, which costs nothing."""
+        if self.is_read_again or not error.retryable or isinstance(error, ProviderRateLimited | ProviderHungUp):
+            return None
+        if not self.has_content and not (prefix and isinstance(error, ProviderStreamBroken)):
+            return None
+        place = blake2b((prefix or "").encode(errors="surrogatepass"), digest_size=16)
+        place.update(self._content.digest() + error.error_code.encode())
+        return place.hexdigest()
 
     def has_lost_answer(self, error: OpenResponsesError) -> bool:
         """Whether an answer that could be read again would not go on: the provider ended it with an error, or has it no

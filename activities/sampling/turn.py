@@ -60,6 +60,7 @@ class Try:
         self.background = BackgroundAnswer(call.response_id)
         self.writer: Writer | None = None
         self._stage: Stage | None = None
+        self._prefix: str | None = None
 
     async def run(self) -> SampleResult:
         try:
@@ -94,6 +95,7 @@ class Try:
             message = f"{call.provider} has failed again and again; it is tried again in {wait:.0f} seconds"
             raise ProviderCircuitOpen(message, retry_after=wait)
         sampled = Continuation(stage, taken, self._headway).begin()
+        self._prefix = sampled.prefix
         await self._reserve(stage, sampled)
         finish = await Answer(stage, self._headway, self.background, self._cancel).stream(sampled)
         await self._with.breaker.succeeded(call.provider)
@@ -202,8 +204,16 @@ class Try:
                 self._stage.pay_reported()
             with contextlib.suppress(TimeoutError, LogLost):
                 await asyncio.wait_for(self.writer.flush(), _FLUSH_SECONDS)
-        if headway.goes_on_at_once(error):
-            return SampleResult(outcome="broken", reason=error.message, usage=self.paid)
+        broke_at = headway.broke_at(error, self._prefix) if headway.halted_by is None else None
+        if broke_at is not None or headway.goes_on_at_once(error):
+            return SampleResult(
+                outcome="broken",
+                reason=error.message,
+                usage=self.paid,
+                broke_at=broke_at,
+                code=error.error_code,
+                made_progress=headway.has_content,
+            )
         seconds_left = 0.0 if is_halted else self._seconds_left(error)
         raise to_application_error(
             error,
