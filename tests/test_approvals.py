@@ -188,7 +188,7 @@ async def test_an_approval_is_for_the_server_that_was_asked_about(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
     asked = await ask(client, upstream, "another server", GUARDED, ("c", "add", {"a": 1, "b": 2}))
-    elsewhere = {**GUARDED, "server_url": stack.mcp_url.replace("/mcp", "/other")}
+    elsewhere = {**GUARDED, "server_url": f"{stack.mcp_url}/other"}
     body = continued(asked, word(asked["output"][1]["id"]), tools=[elsewhere])
     assert code_of(await client.post("/v1/responses", json=body)) == (400, "missing_tool")
 

@@ -238,7 +238,7 @@ async def test_an_error_over_a_socket_is_the_sdks_own(
 async def test_keys_scopes_limits_and_conflicts_are_the_sdks_own(stack: Stack) -> None:
     blocks = [
         key_block("of-sdk", "sdk-key", 'models = ["fake"]', "requests_per_minute = 3"),
-        key_block("of-sdk-2", "sdk-spent", "budget_tokens = 1"),
+        key_block("of-sdk-2", "sdk-spent", "budget_tokens = 20"),
     ]
     async with keyed_api(stack, *blocks) as api:
         url = str(api.base_url).rstrip("/") + "/v1"
