@@ -198,6 +198,7 @@ def _worker(
         identity=worker_id,
         max_concurrent_activities=settings.max_concurrent_samples,
         max_concurrent_workflow_tasks=100,
+        max_cached_workflows=settings.max_cached_workflows,
         # A worker that died keeps its workflows' next task this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=5),
