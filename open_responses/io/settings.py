@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     background_retry_window_seconds: float = _DAY
     max_concurrent_samples: int = 1000
     max_cached_workflows: int = Field(default=1000, ge=0)
-    """Responses and conversations whose state one worker keeps in memory between their tasks. A state is as large as the
-    request and the output together; one that is not kept is built again from its history."""
+    """Responses and conversations whose state one worker keeps in memory between their tasks. A state is as large as
+    the request and the output together; one that is not kept is built again from its history."""
 
     lease_seconds: float = 0.8
     keepalive_seconds: float = 15.0
