@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -46,6 +47,7 @@ from open_responses.io.breaker import Breaker
 from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.counters import RedisCounters
 from open_responses.io.dead_worker_detector import DeadWorkerDetector
+from open_responses.io.encryption_check import check_keys, keep_checking
 from open_responses.io.erasure import Eraser
 from open_responses.io.event_log import Appender
 from open_responses.io.garbage import spare_what_is_loaded
@@ -87,6 +89,8 @@ async def main() -> None:
     tools, middleware = load_tools(settings.config), load_middleware(settings.config)
     places = _places(settings, redis, lease, deployment)
     spare_what_is_loaded()
+    # Before this process may be needed at once: a place is taken in a moment.
+    checking = await _check_encryption(settings, redis, stopping)
     answered_since = await places.wait(stopping)
     temporal = await _connect(settings, stopping)
     if temporal is None:
@@ -173,6 +177,8 @@ async def main() -> None:
         for chore in (*chores, version_check):
             chore.cancel()
         await asyncio.gather(*chores, version_check, return_exceptions=True)
+    if checking is not None:
+        checking.cancel()
     await schema_checks.close()
     await redis.aclose()
     if ended & set(chores):
@@ -236,6 +242,14 @@ def _deployment(settings: Settings) -> WorkerDeploymentConfig:
 async def _check_version(temporal: Client, deployment: WorkerDeploymentConfig) -> None:
     if deployment.use_worker_versioning:
         await become_current_if_none_is(temporal, deployment.version)
+
+
+async def _check_encryption(settings: Settings, redis: Redis, stopping: asyncio.Event) -> asyncio.Task[None] | None:
+    """Raises ConfigError for keys that are not the others'. The task goes on asking where Temporal or Redis is away."""
+    keys = configured_keys(settings.encryption_keys)
+    temporal = await connect_temporal(settings.blobs, encryption_keys=keys, lazy=True)
+    check = functools.partial(check_keys, redis, temporal, keys, ttl_seconds=settings.response_ttl_seconds)
+    return None if await check() else in_background("encryption check", keep_checking(check, stopping.set))
 
 
 def _eraser(settings: Settings, store: ResponseStore, temporal: Client) -> Eraser:

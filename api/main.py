@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +35,7 @@ from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.websocket import connection as websocket
 from open_responses.io.background import in_background, kept_running
 from open_responses.io.conversation_pieces import ConversationPieces
+from open_responses.io.encryption_check import check_keys, keep_checking
 from open_responses.io.erasure import Eraser
 from open_responses.io.garbage import spare_what_is_loaded
 from open_responses.io.json_schema import SchemaChecks
@@ -97,11 +101,15 @@ def create_app(settings: Settings) -> FastAPI:
             ReceivedBytes(settings.max_received_bytes),
         )
         _say_who_is_answered(settings)
-        listening = in_background("event hub", kept_running("event hub", hub.run))
+        check = functools.partial(check_keys, redis, temporal, keys, ttl_seconds=settings.response_ttl_seconds)
+        tasks: list[asyncio.Task[None]] = [in_background("event hub", kept_running("event hub", hub.run))]
+        if not await check():
+            tasks.append(in_background("encryption check", keep_checking(check, _leave)))
         spare_what_is_loaded()
         yield
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await schema_checks.close()
         await redis.aclose()
 
@@ -139,6 +147,10 @@ def create_asgi(settings: Settings) -> ASGIApp:
     answering = CodecBorder(app, otherwise=for_clients, settings=settings)
     in_time = SlowReaders(answering, seconds=settings.slow_client_seconds)
     return AnswerHeaders(ShutdownAnswers(in_time))
+
+
+def _leave() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _say_who_is_answered(settings: Settings) -> None:

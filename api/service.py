@@ -13,7 +13,9 @@ from temporalio.service import RPCError
 
 from api.app_state import AppState, state_of
 from open_responses.io import keys
+from open_responses.io.encryption_check import lacks_marked_key
 from open_responses.io.redis import RedisDown
+from open_responses.io.sealing import configured_keys
 from open_responses.payloads import TASK_QUEUE
 
 router = APIRouter()
@@ -58,6 +60,8 @@ async def _redis(state: AppState) -> str | None:
     try:
         seconds, _ = await state.redis.time()
         living = await state.redis.zcount(keys.LEASES, (seconds - _LEASE_PATIENCE_SECONDS) * 1000, "+inf")
+        if await lacks_marked_key(state.redis, configured_keys(state.settings.encryption_keys)):
+            return "other processes encrypt with a key that is not in this one's OPEN_RESPONSES_ENCRYPTION_KEYS"
     except RedisDown as error:
         return f"Redis does not answer: {error}"
     return None if living else "no worker holds a lease"

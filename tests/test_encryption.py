@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import os
 import random
 import string
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,16 +24,22 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
+from dev.services import free_port
 from open_responses.ids import new_id
+from open_responses.io.encryption_check import check_keys, lacks_marked_key
 from open_responses.io.large_payloads import data_converter
 from open_responses.io.payload_codec import DATA_CONVERTER, Codec
 from open_responses.io.payload_keys import PayloadKeys, PayloadUnreadable, ResponseKeys
+from open_responses.io.redis import connect as connect_redis
 from open_responses.io.sealing import Sealer, key_id
+from open_responses.io.settings import ConfigError
+from open_responses.io.temporal import connect
 from tests.small_stack import client_of, files_with, small_stack
 from tests.stack import Stack, check_whole, collect, until
 from tests.upstream import Fault, Script, Upstream
 from workflows.response import ResponseWorkflow
 
+ROOT = Path(__file__).parents[1]
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 TEXT = "canary-5b21c4"
 
@@ -264,6 +274,58 @@ async def test_an_encrypted_history_replays(client: httpx.AsyncClient, stack: St
     await replayer.replay_workflow(history)
 
 
+@pytest.mark.parametrize("keys", [None, variable(NEW)], ids=["none", "others"])
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_a_process_without_the_others_keys_does_not_start(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream, keys: str | None, flushed: bool
+) -> None:
+    """Neither an API nor a worker: what it writes would be in clear, or unreadable for the rest."""
+    upstream.says("encrypted by all", Script(words=1))
+    await collect(client, {"input": "encrypted by all"})
+    if flushed:
+        await stack.flush()
+    env = {**os.environ, **stack.env}
+    env.pop("OPEN_RESPONSES_ENCRYPTION_KEYS")
+    if keys is not None:
+        env["OPEN_RESPONSES_ENCRYPTION_KEYS"] = keys
+    commands = [["worker.py"], ["-m", "api", "--port", str(free_port())]]
+    started = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, *command, env=env, cwd=ROOT, stdout=PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        for command in commands
+    ]
+    for process in started:
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode, output.decode()
+        assert "OPEN_RESPONSES_ENCRYPTION_KEYS" in output.decode()
+        assert key_id(OLD) in output.decode()
+
+
+async def test_keys_are_compared_where_nothing_can_be_read(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written yet, or Temporal is away: of those that start beside each other, all need the same keys."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:9")
+    temporal = await connect(None, lazy=True)
+    redis = connect_redis(stack.redis_url.replace("/0", "/7"))
+
+    async def check(*keys: bytes) -> bool:
+        return await check_keys(redis, temporal, keys, ttl_seconds=60)
+
+    assert not await check(), "Temporal may still say otherwise"
+    assert not await check(NEW, OLD)
+    # Those that were there already are not ready any more.
+    assert await lacks_marked_key(redis, [])
+    assert await lacks_marked_key(redis, [OLD])
+    assert not await lacks_marked_key(redis, [OLD, NEW])
+    for keys in ([], [OLD]):
+        with pytest.raises(ConfigError, match=key_id(NEW)):
+            await check(*keys)
+    # The rotation is over: the old key is taken out.
+    await check(NEW)
+    await redis.flushdb()
+    await redis.aclose()
+
+
 async def test_keys_are_rotated_without_losing_what_is_there(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -294,3 +356,23 @@ async def test_histories_from_before_the_first_key_stay_readable(
     event = (await encrypted.get_workflow_handle("before-the-keys").fetch_history()).events[0]
     payloads = event.workflow_execution_started_event_attributes.input.payloads
     assert await encrypted.data_converter.decode(payloads) == ["in clear"]
+
+
+async def test_the_first_keys_are_announced_and_begin(tmp_path: Path, upstream: Upstream) -> None:
+    """A stack that ran in clear: those with keys start and say so, and from then on nobody joins without."""
+    upstream.says("in clear until now", Script(words=2))
+    async with small_stack(tmp_path, upstream) as stack, client_of(stack) as client:
+        before = (await collect(client, {"input": "in clear until now"}))[-1]["response"]
+        stack.env["OPEN_RESPONSES_ENCRYPTION_KEYS"] = variable(NEW)
+        for name in ("worker-0", "worker-1", "api"):
+            await stack.kill(name)
+        await stack.heal()
+        body = {"input": "in clear until now", "previous_response_id": before["id"]}
+        after = (await collect(client, body))[-1]["response"]
+        assert after["status"] == "completed"
+        logs = "".join(log.read_text() for log in (stack.data / "logs").glob("*.log"))
+        assert "encryption_begins" in logs
+        del stack.env["OPEN_RESPONSES_ENCRYPTION_KEYS"]
+        await stack.kill("api")
+        process = stack.services["api"].start(stack.data / "logs")
+        assert await asyncio.to_thread(process.wait, 60) != 0

@@ -22,6 +22,9 @@ REWRITTEN = "or:rewritten"
 """String, for some seconds: the append-only file is being written anew, or was a moment ago."""
 
 
+ENCRYPTION = "or:encryption"
+"""String: the name of the key that the processes encrypt payloads with, since the last start of one that has keys."""
+
 CLOSED_FENCE = str(2**53 - 1)
 """The fence of a log that nobody may write any more, since its response was erased."""
 

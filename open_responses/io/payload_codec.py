@@ -68,10 +68,15 @@ class Codec(PayloadCodec, WithSerializationContext):
         return Payload(metadata={"encoding": _ENCRYPTED, _KEY_ID: name.encode()}, data=data)
 
     def _decrypted(self, payload: Payload) -> Payload:
-        if payload.metadata.get("encoding") != _ENCRYPTED:
-            return payload
-        name = payload.metadata.get(_KEY_ID, b"").decode("utf-8", "replace")
-        return _parsed(self._keys.decrypt(name, payload.data))
+        name = encryption_key(payload)
+        return payload if name is None else _parsed(self._keys.decrypt(name, payload.data))
+
+
+def encryption_key(payload: Payload) -> str | None:
+    """The name of the key that a payload is encrypted with; None for one that is not."""
+    if payload.metadata.get("encoding") != _ENCRYPTED:
+        return None
+    return payload.metadata.get(_KEY_ID, b"").decode("utf-8", "replace")
 
 
 def _compressed(payload: Payload) -> Payload:
