@@ -6,9 +6,12 @@ estimated. Where the tokenizer has no build, the count is estimated too, from ab
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -26,11 +29,23 @@ _AUDIO_CHARACTERS_PER_TOKEN = 300
 # The tokenizer refuses texts of more than 200,000 tokens; a piece of this size cannot have more.
 _PIECE_CHARACTERS = 50_000
 
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="tokens")
+Result = TypeVar("Result")
+
 
 def count_tokens(text: str) -> int:
     """Tokens of a text. One token is at least one byte, so that the UTF-8 length bounds it from above."""
     count = _counter()
     return sum(count(text[i : i + _PIECE_CHARACTERS]) for i in range(0, len(text), _PIECE_CHARACTERS))
+
+
+async def counted(work: Callable[..., Result], *arguments: object) -> Result:
+    """`work(*arguments)`, which counts tokens, in one of two threads: a megabyte of words takes more than a second.
+
+    The tokenizer gives the interpreter back after each piece. The threads are its own, so that long counts delay one
+    another, and not the name lookups and file accesses that the event loop leaves to threads.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, lambda: work(*arguments))
 
 
 def item_tokens(item: InputItem) -> int:

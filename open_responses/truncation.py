@@ -118,7 +118,10 @@ def _blocks(items: Sequence[InputItem], count: Counter) -> list[_Block]:
 def _droppable(blocks: Sequence[_Block]) -> list[list[_Block]]:
     """In the order in which they go: the older turns, then the newest turn's rounds but for its last."""
     newest = max((block.turn for block in blocks), default=0)
-    older = [[block for block in blocks if block.turn == turn] for turn in range(newest)]
+    older: list[list[_Block]] = [[] for _ in range(newest)]
+    for block in blocks:
+        if 0 <= block.turn < newest:
+            older[block.turn].append(block)
     rounds = [[block] for block in blocks if block.turn == newest and not block.is_prompt]
     return older + rounds[:-1]
 

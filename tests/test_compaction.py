@@ -175,7 +175,7 @@ async def test_a_stream_of_notes_that_breaks_is_no_summary() -> None:
 
 
 async def test_without_notes_a_conversation_to_be_compacted_is_cut_like_one_to_be_truncated() -> None:
-    sent = fitted(agent_run(), 3000)
+    sent = await fitted(agent_run(), 3000)
     assert size(sent.items) < 3000
     assert "characters were left out" in shown(sent)
 

@@ -138,7 +138,7 @@ class Answer:
         """Tells what comes. Text at the end of the answer waits in `held`, if that is given."""
         stage, headway, joiner, writer = self.stage, self.headway, Joiner(), self.stage.writer
         stage.meter.forget_calls()
-        context = self._context(fitted(sampled, stage.call.context_window))
+        context = self._context(await fitted(sampled, stage.call.context_window))
         async with contextlib.aclosing(sample(context)) as stream:
             async for delta in stream:
                 if isinstance(delta, Finish):

@@ -6,7 +6,7 @@ the answer. Where no usable summary can be had, the conversation stays, and is c
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -16,7 +16,7 @@ from open_responses.contracts import SampleCall, SampleContext
 from open_responses.deltas import Delta, Finish, TextDelta, Usage
 from open_responses.errors import ContextLengthExceeded, ProviderStreamBroken
 from open_responses.surrogates import whole
-from open_responses.tokens import at_most, count_tokens, item_tokens
+from open_responses.tokens import at_most, count_tokens, counted, item_tokens
 from open_responses.truncation import budget
 
 # Of a model whose window is not configured.
@@ -41,12 +41,12 @@ async def compact(sample: Sample, context: SampleContext, threshold: int, window
     what the sample raises.
     """
     call = context.call
-    if at_most(call.items) <= threshold or not is_due(call.items, threshold, item_tokens):
+    if at_most(call.items) <= threshold or not await counted(is_due, call.items, threshold, item_tokens):
         return Compacted()
     limit = notes_limit(threshold, window, call.max_output_tokens)
     if limit is None:
         return Compacted()
-    for asking in _tries(call, limit, threshold, window):
+    for asking in await counted(_tries, call, limit, threshold, window):
         try:
             return await _written(sample, replace(context, call=asking), limit)
         except ContextLengthExceeded:
@@ -59,25 +59,28 @@ async def compact_now(sample: Sample, context: SampleContext, window: int | None
     """Notes on the whole conversation, however short it is: it was asked for. Raises ContextLengthExceeded where no
     window takes even an excerpt of it."""
     limit = notes_limit(window or _ANY_WINDOW, window, None) or MIN_NOTES
-    tries = [*_tries(context.call, limit, window or _ANY_WINDOW, window)] or [summary_call(context.call, limit)]
+    tries = await counted(_tries, context.call, limit, window or _ANY_WINDOW, window)
+    tries = tries or [summary_call(context.call, limit)]
     for asking in tries[:-1]:
         with suppress(ContextLengthExceeded):
             return await _written(sample, replace(context, call=asking), limit)
     return await _written(sample, replace(context, call=tries[-1]), limit)
 
 
-def _tries(call: SampleCall, limit: int, threshold: int, window: int | None) -> Iterator[SampleCall]:
+def _tries(call: SampleCall, limit: int, threshold: int, window: int | None) -> list[SampleCall]:
     """The call with all that its window takes, then with as much as the client finds a conversation of good length."""
+    tries: list[SampleCall] = []
     around = count_tokens(ORDER) + count_tokens(call.request.instructions or "")
     if window is None:
-        yield summary_call(call, limit)
+        tries.append(summary_call(call, limit))
         rooms = {threshold}
     else:
         rooms = {budget(window, limit), min(threshold, budget(window, limit))}
     for room in sorted(rooms, reverse=True):
         items = condensed(call.items, room - around, item_tokens)
         if items is not None:
-            yield summary_call(replace(call, items=items), limit)
+            tries.append(summary_call(replace(call, items=items), limit))
+    return tries
 
 
 async def _written(sample: Sample, context: SampleContext, limit: int) -> Compacted:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from open_responses.contracts import SampleCall
-from open_responses.tokens import at_most, count_tokens, item_tokens, json_tokens
+from open_responses.tokens import at_most, count_tokens, counted, item_tokens, json_tokens
 from open_responses.truncation import budget, check_fits, fit
 
 
-def fitted(call: SampleCall, window: int | None) -> SampleCall:
+async def fitted(call: SampleCall, window: int | None) -> SampleCall:
     """Oldest turns dropped under `truncation: auto`; else all of it, or ContextLengthExceeded.
 
     A client that asked for compaction has let go of older turns as well: where there could be no summary, they go.
@@ -20,6 +20,10 @@ def fitted(call: SampleCall, window: int | None) -> SampleCall:
     room = budget(window, call.max_output_tokens)
     if at_most(call.items) + _around_at_most(call) <= room:
         return call
+    return await counted(_counted, call, window, room)
+
+
+def _counted(call: SampleCall, window: int, room: int) -> SampleCall:
     around = count_tokens(call.request.instructions or "") + count_tokens(call.prefix or "")
     around += json_tokens(tool.model_dump(mode="json", exclude_unset=True) for tool in call.tools)
     left = room - around

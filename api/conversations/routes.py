@@ -14,7 +14,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from api.app_state import AppState, state_of
 from api.auth import tenant_of
-from api.body import read_body
+from api.body import off_loop, read_body
 from api.compactions import check_compactions
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.conversations.turns import free_turn
@@ -68,9 +68,8 @@ class CreateItems(Settings):
 async def create_conversation(request: Request) -> Response:
     """A conversation, empty or with up to 20 items."""
     state, tenant = state_of(request), tenant_of(request)
-    raw = await read_body(request, state.settings.max_body_bytes)
-    given = _read(CreateConversation, _object(raw))
-    items = await _new_items(state, tenant, given.items or [], len(raw))
+    given, size = await _read(CreateConversation, request)
+    items = await _new_items(state, tenant, given.items or [], size)
     opened = ConversationState(
         conversation_id=new_id("conv_"),
         tenant=tenant,
@@ -103,7 +102,7 @@ async def get_conversation(request: Request, conversation_id: str) -> Response:
 async def update_conversation(request: Request, conversation_id: str) -> Response:
     """Other metadata, in place of all that was there."""
     state, tenant = state_of(request), tenant_of(request)
-    given = _read(UpdateConversation, _object(await read_body(request, state.settings.max_body_bytes)))
+    given, _ = await _read(UpdateConversation, request)
     found = await owned_conversation(state, tenant, conversation_id)
     await found.change("set_metadata", SetMetadata(metadata=given.metadata or {}))
     return _json((await found.summary()).resource())
@@ -136,10 +135,9 @@ async def create_items(request: Request, conversation_id: str) -> Response:
     """Items at the end, up to 20. While a response has the turn, it is a 409."""
     state, tenant = state_of(request), tenant_of(request)
     _includes(request)
-    raw = await read_body(request, state.settings.max_body_bytes)
-    given = _read(CreateItems, _object(raw))
+    given, size = await _read(CreateItems, request)
     found = await owned_conversation(state, tenant, conversation_id)
-    items = await _new_items(state, tenant, given.items, len(raw))
+    items = await _new_items(state, tenant, given.items, size)
     await _add(state, found, AddItems(items=items))
     return _list(items)
 
@@ -188,9 +186,15 @@ def _object(raw: bytes) -> JsonObject:
     return read_json_object(raw) if raw else {}
 
 
-def _read(kind: type[Body], body: JsonObject) -> Body:
+async def _read(kind: type[Body], request: Request) -> tuple[Body, int]:
+    """The body, and its size in bytes."""
+    raw = await read_body(request, state_of(request).settings.max_body_bytes)
+    return await off_loop(len(raw), _parsed, kind, raw), len(raw)
+
+
+def _parsed(kind: type[Body], raw: bytes) -> Body:
     try:
-        return kind.model_validate(body, context=CHECK_NAMES)
+        return kind.model_validate(_object(raw), context=CHECK_NAMES)
     except ValidationError as error:
         raise complaint_of(error) from None
 

@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.admission.limits import check_scopes
 from api.app_state import AppState, state_of
 from api.auth import caller_of
-from api.body import read_body
+from api.body import read_object
 from api.lookup import owned_record
 from api.responses.retrieve import respond_as_it_stands
 from api.updates import send_update
@@ -25,7 +25,7 @@ from open_responses.io.store import Record
 from open_responses.io.temporal import TemporalDown
 from open_responses.payloads import ApprovalAnswer
 from open_responses.tool_items import response_of_approval
-from open_responses.validation import CHECK_NAMES, Settings, complaint_of, read_json_object
+from open_responses.validation import CHECK_NAMES, Settings, complaint_of
 
 router = APIRouter(prefix="/v1/responses/{response_id}")
 
@@ -47,7 +47,7 @@ class ApprovalBody(Settings):
 async def answer_approval(request: Request, response_id: str) -> Response:
     """Answer a running background response that waits for an approval. Returns the response as it stands."""
     state, caller = state_of(request), caller_of(request)
-    body = read_json_object(await read_body(request, state.settings.max_body_bytes))
+    body, _ = await read_object(request, state.settings.max_body_bytes)
     try:
         given = ApprovalBody.model_validate(body, context=CHECK_NAMES)
     except ValidationError as error:

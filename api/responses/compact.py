@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.app_state import AppState, state_of
 from api.auth import caller_of
-from api.body import read_body
+from api.body import off_loop, read_object
 from api.lookup import owned_record
 from api.responses.begin import cancelling, follow, prepare
 from api.responses.routing import take_provider_key
@@ -20,7 +20,6 @@ from open_responses.errors import error_of
 from open_responses.json_types import JsonObject
 from open_responses.listed_items import listed_input
 from open_responses.payloads import StartResponse
-from open_responses.validation import read_json_object
 
 router = APIRouter()
 
@@ -29,11 +28,11 @@ router = APIRouter()
 async def compact(request: Request) -> Response:
     """A `response.compaction`: send its output as the input of a new chain. Durable as any response, and not stored."""
     state, caller = state_of(request), caller_of(request)
-    raw = await read_body(request, state.settings.max_body_bytes)
-    body = read_json_object(raw)
+    body, size = await read_object(request, state.settings.max_body_bytes)
     provider_key = take_provider_key(body, request.headers)
-    asked = parse_compact_request(body)
-    prepared = await prepare(state, caller, asked.as_response(), provider_key, size=len(raw), is_compaction=True)
+    asked = await off_loop(size, parse_compact_request, body)
+    as_response = await off_loop(size, asked.as_response)
+    prepared = await prepare(state, caller, as_response, provider_key, size=size, is_compaction=True)
     last = None
     following = follow(state, prepared, only_end=True)
     async with contextlib.aclosing(cancelling(state, prepared.start, following)) as events:

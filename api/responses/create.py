@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.admission.limits import check_scopes
 from api.app_state import AppState, state_of
 from api.auth import caller_of, count_as_read, show_limits
-from api.body import read_body
+from api.body import off_loop, read_object
 from api.conversations.turns import was_left_behind
 from api.idempotency import AlreadyBegun, earlier, idempotency_key, spent
 from api.responses.begin import Prepared, begin, cancelling, follow, prepare, start_workflow
@@ -22,7 +22,6 @@ from api.streaming.follower import response_in
 from api.streaming.sse import EventStream
 from open_responses.io.store import Record
 from open_responses.requests import CreateResponse, validate_create_response
-from open_responses.validation import read_json_object
 
 router = APIRouter()
 
@@ -31,11 +30,10 @@ router = APIRouter()
 async def create_response(request: Request) -> Response:
     """Create a response: JSON, or a stream of events when `stream` is true."""
     state, caller = state_of(request), caller_of(request)
-    raw = await read_body(request, state.settings.max_body_bytes)
-    body = read_json_object(raw)
+    body, size = await read_object(request, state.settings.max_body_bytes)
     provider_key = take_provider_key(body, request.headers)
-    key = idempotency_key(caller.tenant, request.headers, body)
-    asked = validate_create_response(body)
+    key = await off_loop(size, idempotency_key, caller.tenant, request.headers, body)
+    asked = await off_loop(size, validate_create_response, body)
     if asked.stream:
         state.open_streams.take(request, caller.key)
     # The key of a request that is repeated may be another one of the tenant's, and may do less.
@@ -45,7 +43,7 @@ async def create_response(request: Request) -> Response:
             return await _again(request, state, record, asked)
         await state.store.retract(key.response_id, record.written)
     try:
-        prepared = await prepare(state, caller, asked, provider_key, key, size=len(raw))
+        prepared = await prepare(state, caller, asked, provider_key, key, size=size)
         return await _first(request, state, prepared)
     except AlreadyBegun:
         record = await earlier(state, caller.tenant, key) if key is not None else None

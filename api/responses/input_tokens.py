@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
@@ -11,7 +10,7 @@ from fastapi.responses import JSONResponse
 from api.admission.limits import check_model, check_tools
 from api.app_state import state_of
 from api.auth import caller_of
-from api.body import read_body
+from api.body import off_loop, read_object
 from api.conversations.turns import read_conversation
 from api.lookup import OwnedRecords
 from api.references import References
@@ -20,8 +19,7 @@ from api.responses.routing import route_of, take_provider_key
 from open_responses.io.chains import Chains, remembered_items
 from open_responses.items import InputItem
 from open_responses.requests import CreateResponse, JsonSchemaFormat, validate_create_response
-from open_responses.tokens import count_tokens, item_tokens, json_tokens
-from open_responses.validation import read_json_object
+from open_responses.tokens import count_tokens, counted, item_tokens, json_tokens
 
 router = APIRouter()
 
@@ -35,11 +33,10 @@ async def count_input_tokens(request: Request) -> JSONResponse:
     All is optional, as OpenAI has it: without a model none is looked up, and without input the rest is counted.
     """
     state, caller = state_of(request), caller_of(request)
-    raw = await read_body(request, state.settings.max_body_bytes)
-    body = read_json_object(raw)
+    body, size = await read_object(request, state.settings.max_body_bytes)
     take_provider_key(body, request.headers)
     given = {name: value for name, value in body.items() if value is not None}
-    asked = validate_create_response({"model": _ANY_MODEL, "input": "", **given})
+    asked = await off_loop(size, validate_create_response, {"model": _ANY_MODEL, "input": "", **given})
     check_tools(state.settings.config, caller.key, asked)
     if "model" in given:
         check_model(caller.key, asked.model)
@@ -47,14 +44,13 @@ async def count_input_tokens(request: Request) -> JSONResponse:
     conversation = await read_conversation(state, caller.tenant, asked)
     records = OwnedRecords(state, caller.tenant)
     shown = conversation.items if conversation is not None else ()
-    references = References(records, size=len(raw), limit=state.settings.max_body_bytes, conversation=shown)
+    references = References(records, size=size, limit=state.settings.max_body_bytes, conversation=shown)
     asked = await references.resolved(asked)
     before = await earlier_of(state, records, asked, conversation)
     check_context(state, before, references.size, asked)
     earlier = await Chains(state.records).items(before.ancestors) + remembered_items(before.remembered)
     items = earlier + (asked.input_items() if "input" in given else [])
-    # Counting a long text takes a while, and this process serves others.
-    tokens = await asyncio.to_thread(_count, items, asked)
+    tokens = await counted(_count, items, asked)
     return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})
 
 

@@ -21,11 +21,12 @@ from open_responses.config import Config
 from open_responses.errors import InvalidRequest, SchemaTooComplex, Unavailable
 from open_responses.ids import new_id
 from open_responses.io.sealing import Sealer
+from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
 from open_responses.offer import hosted_names, is_bare
 from open_responses.payloads import HostedTool, StartResponse
 from open_responses.requests import CreateResponse, schemas_of
-from open_responses.tokens import at_most, item_tokens
+from open_responses.tokens import at_most, counted, item_tokens
 from open_responses.tools import FunctionTool, HostedTools, McpTool, Tool, named_choices
 from open_responses.truncation import check_fits
 
@@ -52,7 +53,7 @@ async def plan(
     """
     config, settings = state.settings.config, state.settings
     first, *fallbacks = targets_of(config, asked, provider_key, os.environ)
-    _check_length(asked, first.context_window)
+    await _check_length(asked, first.context_window)
     await _check_schemas(state, tenant, asked)
     response_id = key.response_id if key is not None else new_id("resp_")
     hosted = _hosted(config, asked)
@@ -86,11 +87,15 @@ async def plan(
     )
 
 
-def _check_length(asked: CreateResponse, window: int | None) -> None:
+async def _check_length(asked: CreateResponse, window: int | None) -> None:
     """What cannot fit, whatever else the conversation holds (REQ-3)."""
     if window is None or asked.truncation == "auto" or at_most(asked.input_items()) <= window:
         return
-    check_fits(sum(map(item_tokens, asked.input_items())), window)
+    check_fits(await counted(_tokens, asked.input_items()), window)
+
+
+def _tokens(items: Sequence[InputItem]) -> int:
+    return sum(map(item_tokens, items))
 
 
 async def _check_schemas(state: AppState, tenant: str, asked: CreateResponse) -> None:

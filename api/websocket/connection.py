@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.admission.received_bytes import Received
 from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
+from api.body import off_loop
 from api.connections.websocket import count_messages
 from api.errors import as_told, error_response
 from api.responses.begin import Prepared, cancelling, follow, prepare
@@ -151,7 +152,7 @@ class Connection:
                 self._waiting_bytes -= len(message)
                 if self._caller.key is not None:
                     self._state.reads.check_refused(self._caller.key)
-                await self._turn(read_turn(message), len(message))
+                await self._turn(await off_loop(len(message), read_turn, message), len(message))
             except WebSocketDisconnect:
                 raise
             except Exception as error:  # noqa: BLE001 - the socket's border
@@ -196,7 +197,7 @@ class Connection:
             body["input"] = ""
         elif held is not None and held.is_empty and not body.get("input"):
             raise InvalidRequest("'input' must have at least one item.", param="input", code="invalid_value")
-        asked = validate_create_response(body)
+        asked = await off_loop(size, validate_create_response, body)
         if not generates:
             _check_warm_up(asked)
         prepared = await prepare(self._state, self._caller, asked, provider_key, held=held, size=size)

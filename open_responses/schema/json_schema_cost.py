@@ -23,8 +23,10 @@ from open_responses.json_types import JsonObject
 
 MAX_COST = 200_000
 """For all schemas of one request, or of one MCP server's list, together: 512 tools of some 400 steps each."""
-_MAX_DEPTH = 500
-"""Levels after expansion: validators recurse, and a stack that overflows ends the process."""
+_MAX_DEPTH = 100
+"""Levels of subschemas after expansion: validators and translations recurse, and OpenAI takes ten."""
+_MAX_NESTING = 64
+"""Levels of objects and arrays, as of what an MCP server sends."""
 _PATTERN_COST = 50
 """A pattern compiles in 70 microseconds, some 50 times a keyword."""
 _FOREIGN_COST = 1000
@@ -131,6 +133,7 @@ def schema_cost(schema: JsonObject, limit: int = MAX_COST) -> SchemaCost:
     """The cost of a schema, in time linear in its size. Raises SchemaTooCostly above `limit`, and for a schema that
     applies itself to the same value without end."""
     _refuse_addresses(schema)
+    _refuse_nesting(schema)
     graph = _Graph(schema)
     steps, is_recursive = _expanded(graph, limit)
     if steps > limit:
@@ -250,6 +253,20 @@ def _refuse_addresses(root: JsonObject) -> None:
                     )
     if has_address and has_reference:
         raise SchemaTooCostly(f"has an '{address}' inside it beside a '$ref': leave the inner '{address}' out")
+
+
+def _refuse_nesting(root: JsonObject) -> None:
+    level: list[Any] = [root]
+    for _ in range(_MAX_NESTING):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise SchemaTooCostly(f"is nested more than {_MAX_NESTING} levels deep")
 
 
 def _subschemas(key: str, value: Any) -> Iterable[Any]:

@@ -6,6 +6,7 @@ Source: platform.claude.com/docs, structured outputs (what a schema may hold).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from open_responses.json_types import JsonObject
@@ -38,7 +39,7 @@ def native_schema(schema: JsonObject) -> JsonObject | None:
     try:
         _refuse_recursion(schema, schema, (), set())
         return _native(schema)
-    except _Inexpressible:
+    except (_Inexpressible, RecursionError):
         return None
 
 
@@ -60,7 +61,8 @@ def _native(node: Any) -> JsonObject:
         native["type"] = node["type"]
     elif "enum" not in node and "const" not in node:
         raise _Inexpressible
-    return native | _members(node) | _said(node)
+    members = _members(node)
+    return native | members | _said(node, members)
 
 
 def _members(node: JsonObject) -> JsonObject:
@@ -85,9 +87,9 @@ def _members(node: JsonObject) -> JsonObject:
     return members
 
 
-def _said(node: JsonObject) -> JsonObject:
+def _said(node: JsonObject, members: Mapping[str, object]) -> JsonObject:
     """What the dialect lacks, as part of the description."""
-    known = (*_PASSED, *_STRUCTURE, *_members(node), "$schema", "$id")
+    known = (*_PASSED, *_STRUCTURE, *members, "$schema", "$id")
     rest = {key: value for key, value in node.items() if key not in known}
     if not rest:
         return {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import httpx
@@ -79,7 +80,7 @@ class _Block:
     kind: str
     start: JsonObject
     pieces: list[str] = field(default_factory=list)
-    signature: str = ""
+    signature: list[str] = field(default_factory=list)
     citations: list[JsonObject] = field(default_factory=list)
     begins_at: int = 0
 
@@ -102,6 +103,7 @@ class StreamReader:
         prefix = call.prefix or ""
         self._length = len(prefix)
         self._repeated = prefix[len(prefix.rstrip()) :]
+        self._repeated_at = 0
 
     def read(self, event: JsonObject) -> list[Delta]:
         """The deltas of one event. Raises what an `error` in the middle of the stream stands for."""
@@ -147,7 +149,7 @@ class StreamReader:
                 block.citations += start.get("citations") or []
                 return self._text(block, start.get("text") or "")
             case "thinking":
-                block.signature = start.get("signature") or ""
+                block.signature = [start.get("signature") or ""]
                 return self._thought(block, start.get("thinking") or "")
             case "tool_use":
                 self._length = 0
@@ -161,7 +163,7 @@ class StreamReader:
             case "thinking_delta":
                 return self._thought(block, delta.get("thinking") or "")
             case "signature_delta":
-                block.signature += delta.get("signature") or ""
+                block.signature.append(delta.get("signature") or "")
             case "citations_delta":
                 block.citations.append(as_object(delta.get("citation")))
             case "input_json_delta":
@@ -170,11 +172,11 @@ class StreamReader:
 
     def _text(self, block: _Block, text: str) -> list[Delta]:
         """Without the blanks that the prefix ended in, which the API does not take and the model says again."""
-        while self._repeated and text:
-            if text[0] != self._repeated[0]:
-                self._repeated = ""
-                break
-            text, self._repeated = text[1:], self._repeated[1:]
+        if text and self._repeated_at < len(self._repeated):
+            expected = self._repeated[self._repeated_at : self._repeated_at + len(text)]
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, expected, strict=False)))
+            self._repeated_at = self._repeated_at + same if same == len(expected) else len(self._repeated)
+            text = text[same:]
         if not text:
             return []
         self._received += len(text)
@@ -206,7 +208,8 @@ class StreamReader:
                 whole = json.dumps(block.start.get("input") or {}, ensure_ascii=False)
                 return [ToolCallDelta(block.index, arguments=whole)]
             case "thinking":
-                return self._seal({"type": "thinking", "thinking": "".join(block.pieces), "signature": block.signature})
+                thinking, signature = "".join(block.pieces), "".join(block.signature)
+                return self._seal({"type": "thinking", "thinking": thinking, "signature": signature})
             case "redacted_thinking":
                 return self._seal({"type": "redacted_thinking", "data": block.start.get("data") or ""})
             case kind if kind in PROVIDER_ITEM_TYPES["anthropic"]:

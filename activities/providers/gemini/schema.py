@@ -50,17 +50,24 @@ _TOLD = (
 _FORMATS = frozenset({"date-time", "date", "time"})
 # A reference to somewhere else than `$defs` is put in place of itself this deep, and is anything below.
 _MAX_INLINED = 4
+# And so many subschemas in all: four levels of a hundred references each would be a hundred million.
+_MAX_INLINED_SCHEMAS = 5_000
 
 
 def gemini_schema(schema: JsonObject) -> JsonObject:
-    """The same schema in Gemini's dialect. The given one is not changed."""
-    return _Dialect(schema).translated()
+    """The same schema in Gemini's dialect; any object for one that is nested too deeply to be read. The given one is
+    not changed."""
+    try:
+        return _Dialect(schema).translated()
+    except RecursionError:
+        return {"type": "object"}
 
 
 class _Dialect:
     def __init__(self, root: JsonObject) -> None:
         self._root = root
         self._inlined = 0
+        self._left = _MAX_INLINED_SCHEMAS
 
     def translated(self) -> JsonObject:
         definitions = {**as_object(self._root.get("definitions")), **as_object(self._root.get("$defs"))}
@@ -72,6 +79,7 @@ class _Dialect:
     def _schema(self, given: Any) -> JsonObject:
         if not isinstance(given, dict):
             return {}
+        self._left -= 1 if self._inlined else 0
         schema = self._one_of_all(_as_any_of(given))
         if isinstance(schema.get("$ref"), str):
             return self._reference(schema)
@@ -116,7 +124,7 @@ class _Dialect:
 
     def _inline(self, pointer: str, beside: JsonObject) -> JsonObject:
         found = self._at(pointer)
-        if found is None or self._inlined >= _MAX_INLINED:
+        if found is None or self._inlined >= _MAX_INLINED or self._left <= 0:
             return {"description": beside["description"]} if "description" in beside else {}
         self._inlined += 1
         try:
@@ -147,13 +155,11 @@ class _Dialect:
         rest = {key: value for key, value in schema.items() if key != "allOf"}
         if len(parts) == 1 and isinstance(parts[0], dict) and "properties" not in rest:
             return self._one_of_all({**parts[0], **rest})
-        for part in parts:
-            resolved = part
-            if isinstance(part, dict) and isinstance(part.get("$ref"), str):
-                resolved = self._at(part["$ref"])
-            if isinstance(resolved, dict):
-                rest = _joined(rest, _without_all_of(resolved))
-        return rest
+        resolved = [
+            self._at(part["$ref"]) if isinstance(part, dict) and isinstance(part.get("$ref"), str) else part
+            for part in parts
+        ]
+        return _joined([rest, *(part for part in resolved if isinstance(part, dict))])
 
 
 def _as_any_of(schema: JsonObject) -> JsonObject:
@@ -163,17 +169,25 @@ def _as_any_of(schema: JsonObject) -> JsonObject:
     return {("anyOf" if key == "oneOf" else key): value for key, value in schema.items()}
 
 
-def _joined(one: JsonObject, other: JsonObject) -> JsonObject:
-    joined = {**other, **one}
-    if "properties" in one or "properties" in other:
-        joined["properties"] = {**as_object(other.get("properties")), **as_object(one.get("properties"))}
-    if "required" in one or "required" in other:
-        joined["required"] = list(dict.fromkeys([*one.get("required", []), *other.get("required", [])]))
+def _joined(schemas: Sequence[JsonObject]) -> JsonObject:
+    """What all of them ask for; of two that say the same differently, the first. Their own `allOf` is left out."""
+    joined: JsonObject = {}
+    properties: JsonObject = {}
+    required: dict[Any, None] = {}
+    for schema in schemas:
+        for key, value in schema.items():
+            if key == "properties":
+                for name, inner in as_object(value).items():
+                    properties.setdefault(name, inner)
+            elif key == "required":
+                required |= dict.fromkeys(value if isinstance(value, list) else ())
+            elif key != "allOf":
+                joined.setdefault(key, value)
+    if any("properties" in schema for schema in schemas):
+        joined["properties"] = properties
+    if any("required" in schema for schema in schemas):
+        joined["required"] = list(required)
     return joined
-
-
-def _without_all_of(schema: JsonObject) -> JsonObject:
-    return {key: value for key, value in schema.items() if key != "allOf"}
 
 
 def _fix_values(kept: JsonObject, schema: JsonObject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,21 +11,56 @@ from activities.providers.shared.json_objects import as_object, object_in
 from open_responses.deltas import ToolCallDelta
 from open_responses.json_types import JsonObject
 
+_BRACKETS = re.compile(r'["\\{}\[\]]')
+
 
 @dataclass(slots=True)
 class _Call:
+    """A call as far as it came. Whether its arguments are a whole object is found out piece by piece, and only for
+    servers that repeat the name: reading all of them again with each piece would be quadratic."""
+
     call_id: str | None = None
     name: str | None = None
     pieces: list[str] = field(default_factory=list)
+    _unread: int = 0
+    _depth: int = 0
+    _in_text: bool = False
+    _is_escaped: bool = False
+    _closed: bool | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether the arguments are an object. Read only where they may be: a server that repeats the name in each
-        piece asks this each time."""
-        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
-            return False
-        self.pieces = ["".join(self.pieces)]
-        return object_in(self.pieces[0]) is not None
+        """Whether the pieces are one JSON object, so that whatever follows begins another one."""
+        while self._unread < len(self.pieces):
+            self._read(self.pieces[self._unread])
+            self._unread += 1
+        return self._closed is True
+
+    def _read(self, piece: str) -> None:
+        if self._closed is not None:
+            self._closed = self._closed and not piece.strip()
+            return
+        at = 0
+        if self._is_escaped and piece:
+            self._is_escaped, at = False, 1
+        while (found := _BRACKETS.search(piece, at)) is not None:
+            at = found.end()
+            mark = found[0]
+            if self._in_text:
+                if mark == "\\":
+                    self._is_escaped = at == len(piece)
+                    at += 1
+                elif mark == '"':
+                    self._in_text = False
+            elif mark == '"':
+                self._in_text = True
+            elif mark in "{[":
+                self._depth += 1
+            elif mark in "}]":
+                self._depth -= 1
+        if self._depth <= 0 and not self._in_text and piece.strip():
+            # Closed, or none of an object: read once, and then known.
+            self._closed = object_in("".join(self.pieces)) is not None
 
 
 class ToolCalls:
