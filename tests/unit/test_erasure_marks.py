@@ -79,6 +79,7 @@ _WRITERS = {
     "open_responses/io/log/reader_copies.py": "refused by the fence of a closed log; kept for a minute",
     "activities/sampling/takeover.py": "a number, in a log that was just taken over",
     "open_responses/io/leases.py": "ids of activities",
+    "open_responses/io/encryption_check.py": "a name of the encryption keys",
     "open_responses/io/places.py": "ids of workers",
     "open_responses/io/dead_worker_detector.py": "ids of activities",
     "open_responses/io/limits.lua": "counts, and ids of responses",
