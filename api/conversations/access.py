@@ -36,7 +36,6 @@ from open_responses.conversations import (
 )
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from open_responses.ids import is_id
-from open_responses.io import temporal
 from open_responses.json_types import JsonObject
 from open_responses.payloads import Payload
 
@@ -147,14 +146,8 @@ async def owned_conversation(
     and no worker."""
     if not is_id("conv_", conversation_id) or state.eraser.marks.is_hidden(conversation_id):
         raise _unknown(conversation_id, param)
-    try:
-        found = await state.temporal.get_workflow_handle(conversation_id).describe()
-    except RPCError as error:
-        if error.status != RPCStatusCode.NOT_FOUND:
-            raise
-        raise _unknown(conversation_id, param) from None
-    is_open = found.status == WorkflowExecutionStatus.RUNNING
-    if not is_open or found.typed_search_attributes.get(temporal.TENANT) != tenant:
+    found = await state.records.owners.owned(conversation_id, tenant)
+    if found is None or found.status != WorkflowExecutionStatus.RUNNING:
         raise _unknown(conversation_id, param)
     return OwnedConversation(state.temporal, conversation_id, param, state.known_entries)
 

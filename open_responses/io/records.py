@@ -12,13 +12,12 @@ import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.ids import new_id
 from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import ERASED
+from open_responses.io.owners import Owners
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Deleted, Foreign, Record, ResponseStore, TooLong
-from open_responses.io.temporal import TENANT
 from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartResponse
 
 log = structlog.get_logger(__name__)
@@ -36,6 +35,7 @@ class Records:
     ) -> None:
         self.store = store
         self.pieces = pieces
+        self.owners = Owners(temporal)
         self._temporal = temporal
         self._marks = marks
 
@@ -50,10 +50,11 @@ class Records:
         except RedisDown:
             found = None
         if isinstance(found, Foreign):
-            await self._tenant(new_id("resp_"))
+            await self.owners.none()
             return None
         if found is None:
-            return await self._from_temporal(response_id) if await self._tenant(response_id) == tenant else None
+            is_own = await self.owners.owned(response_id, tenant) is not None
+            return await self._from_temporal(response_id) if is_own else None
         return found
 
     async def size(self, response_ids: Sequence[str]) -> int:
@@ -62,16 +63,6 @@ class Records:
             return await self.store.size(response_ids)
         except RedisDown:
             return 0
-
-    async def _tenant(self, response_id: str) -> str | None:
-        """Whose workflow it is, from its search attributes. None where there is none."""
-        try:
-            found = await self._temporal.get_workflow_handle(response_id).describe()
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return None
-            raise
-        return found.typed_search_attributes.get(TENANT)
 
     async def settled(self, record: Record) -> Record:
         """The record, with the response that the store has not: its workflow may have ended without Redis, or just
