@@ -63,6 +63,10 @@ async def keep_checking(check: Callable[[], Awaitable[bool]], stop: Callable[[],
         while True:
             if await check():
                 return
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A client that is just connecting turns it into an error of its own.
+                raise asyncio.CancelledError
             await asyncio.sleep(_AGAIN_SECONDS)
     except ConfigError as error:
         log.error("stopped_for_its_encryption_keys", reason=str(error))
