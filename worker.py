@@ -41,6 +41,7 @@ from activities.sampling.sample import SampleActivity
 from activities.sampling.stage import TurnParts
 from activities.tool_calls import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
+from activities.worker.ended_runs import EndedRuns
 from open_responses.io import keys
 from open_responses.io.background import in_background, kept_running
 from open_responses.io.breaker import Breaker
@@ -68,6 +69,7 @@ from open_responses.io.temporal import connect as connect_temporal
 from open_responses.io.worker_versions import Runner, become_current_if_none_is, code_build_id, deployment_config
 from open_responses.payloads import TASK_QUEUE
 from workflows.approval import ApprovalWorkflow
+from workflows.by_hand import ArgumentCheck
 from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow
 
@@ -136,8 +138,10 @@ async def main() -> None:
                 lease,
                 running,
             ).sample,
-            FinishActivity(redis, store, appender, eraser.marks, settings.response_ttl_seconds).finish,
-            PublishActivity(redis, appender).publish,
+            FinishActivity(
+                redis, store, appender, eraser.marks, records.outside_ends, settings.response_ttl_seconds
+            ).finish,
+            PublishActivity(redis, appender, records).publish,
             ClaimActivity(temporal, store).claim,
             HostedToolActivity(runner, tools).call_tool,
             mcp.list_tools,
@@ -154,6 +158,7 @@ async def main() -> None:
             asyncio.create_task(kept_running("control channel", lambda: listen(redis, running, detector))),
             asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
             asyncio.create_task(eraser.run()),
+            asyncio.create_task(kept_running("ended runs", EndedRuns(records, temporal, redis).run)),
             asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
         ]
         worker = _worker(temporal, settings, lease.worker_id, deployment, activities, watch)
@@ -198,7 +203,7 @@ def _worker(
         task_queue=TASK_QUEUE,
         workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow],
         activities=activities,
-        interceptors=[watch],
+        interceptors=[watch, ArgumentCheck()],
         workflow_runner=Runner(deployment),
         deployment_config=deployment,
         identity=worker_id,

@@ -36,22 +36,28 @@ class Context:
         )
 
 
+class HasEnded(Exception):
+    """The response's end is stored: another turn would be sampled for nobody. Its run was reset by an operator."""
+
+
 class Contexts:
     """Loads contexts from the store, and from Temporal where the store has lost them."""
 
     def __init__(self, redis: Redis, records: Records) -> None:
         self._redis = redis
-        self._records = records
+        self._records = self.records = records
         self._chains = Chains(records)
 
     async def load(self, response_id: str, output_length: int) -> Context:
         """The context of a turn that begins with this many items in the output.
 
-        Raises PreviousResponseNotFound for a response or an ancestor that is gone.
+        Raises HasEnded, and PreviousResponseNotFound for a response or an ancestor that is gone.
         """
         record = await self._records.load(response_id)
         if record is None:
             raise PreviousResponseNotFound(f"response {response_id} is gone: it was deleted while it ran")
+        if record.response is not None:
+            raise HasEnded
         items = await self._chains.items(record.ancestors)
         items += remembered_items(await self._records.pieces.expanded(record.start.remembered))
         items += record.start.input_items()

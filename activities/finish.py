@@ -16,6 +16,7 @@ from open_responses.fold import TERMINAL_EVENTS, Fold
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.event_log import Appender, AppendRefused, Diverged, Fenced, Writer, fence
 from open_responses.io.limits import Used
+from open_responses.io.outside_ends import OutsideEnds
 from open_responses.io.redis import Redis
 from open_responses.io.store import ResponseStore, used_by
 from open_responses.json_types import JsonObject
@@ -32,15 +33,27 @@ class FinishActivity:
     store: ResponseStore
     appender: Appender
     marks: ErasureMarks
+    outside_ends: OutsideEnds
     log_ttl_seconds: int
 
     @activity.defn(name=FINISH)
     async def finish(self, call: FinishInput) -> FinishResult:
         """Returns what only the log knew. Raises RedisDown's family during an outage: the workflow tries again."""
+        if (earlier := await self.store.ended(call.start.response_id)) is not None:
+            # Written by this activity's attempt before, or before an operator reset the run, or in the run's stead.
+            await self.outside_ends.announce(call.start, earlier)
+            return FinishResult(announced=earlier.response, trace=earlier.trace)
         try:
             return await self._finish(call)
         except Diverged:
             return await self._adopted(call)
+        except Fenced:
+            if not await self.outside_ends.is_closed(call.start.response_id):
+                raise
+            ended = await self.outside_ends.write(call.start, call.ending, call.ended_at)
+            if ended is None:
+                raise
+            return FinishResult(announced=ended.response, trace=ended.trace)
 
     async def _finish(self, call: FinishInput) -> FinishResult:
         writer, result = await self._open(call)

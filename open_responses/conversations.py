@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from open_responses.conversation import check_added_calls
 from open_responses.errors import InvalidRequest
@@ -60,6 +60,14 @@ class Entry(Payload):
     item: JsonObject
     response_id: str | None = None
     is_output: bool = False
+
+    @field_validator("item")
+    @classmethod
+    def _has_id_and_type(cls, item: JsonObject) -> JsonObject:
+        """A signal or an update may be sent by hand."""
+        if not isinstance(item.get("id"), str) or not isinstance(item.get("type"), str):
+            raise ValueError("an item has an id and a type")
+        return item
 
 
 class Turn(Payload):

@@ -301,6 +301,7 @@ class SampleResult(Payload):
     code: str | None = None
     broke_at: str | None = None
     made_progress: bool = True
+    epoch_seen: int = Field(default=0, description="Of a `fenced` try: the epoch that owns the log.")
 
 
 class ToolContextPayload(Payload):
@@ -397,12 +398,12 @@ class PublishInput(Payload):
     trace: list[Op] | None = None
 
 
-PublishOutcome = Literal["published", "log_lost", "fenced", "diverged"]
+PublishOutcome = Literal["published", "log_lost", "fenced", "diverged", "ended"]
 
 
 class PublishResult(Payload):
     """`diverged`: an earlier run of this workflow task has published other events; `there` are the log's, from
-    `first_sequence` on."""
+    `first_sequence` on. `ended`: the response has an end that this run has not written, and nothing is left to do."""
 
     outcome: PublishOutcome
     there: list[JsonObject] = []
@@ -459,8 +460,8 @@ class FinishResult(Payload):
     """What only the log knew: the items of a sample that was cut off, the trace to the end, and what the turn that does
     not stand has cost.
 
-    `announced`: the log holds other events than the workflow's, and clients were sent those; this is the response that
-    they amount to, and `trace` is the whole log's.
+    `announced`: the response had an end already, which stays, or the log holds other events than the workflow's, and
+    clients were sent those. This is the response that they amount to, and `trace` is the whole log's.
     """
 
     items: list[JsonObject] = []
@@ -484,6 +485,7 @@ class Progress(Payload):
     output: list[JsonObject]
     trace: list[Op]
     turn: int
+    usage: TurnUsage | None = None
 
 
 def usage_with(usage: TurnUsage | None, paid: TurnUsage) -> TurnUsage | None:

@@ -32,6 +32,7 @@ INTERNAL = {
     "conversation_gone": "told as not_found",
     "turn_is_over": "told as the response that had the turn",
     "may_try_again": "an MCP call's own retry",
+    "invalid_arguments": "an update that an operator sends by hand",
 }
 
 # code -> a test in which a client is told of it. Their names are what they are:
@@ -85,6 +86,11 @@ TESTS: dict[str, str] = {
     "request_too_large": "test_api.test_refusals_have_the_specifications_shape",
     "response_ended": "test_errors_table.test_an_approval_of_a_response_that_has_ended_is_said_to_be_late",
     "schema_too_complex": "loop.test_schema_bombs.test_a_check_that_does_not_end_fails_its_response_and_no_other",
+    "run_deleted": "durability.test_operator_ends.test_a_poll_finds_how_a_run_ended",
+    "run_failed": "durability.test_operator_ends.test_each_end_has_its_code",
+    "run_reset": "durability.test_operator_resets.test_a_run_reset_to_before_what_was_shown_fails_and_says_so",
+    "run_terminated": "durability.test_operator_ends.test_a_terminated_run_fails_for_every_reader_and_its_sample_stops",
+    "run_timed_out": "durability.test_operator_ends.test_a_poll_finds_how_a_run_ended",
     "server_error": "test_errors_table.test_errors_that_a_race_alone_can_cause_have_their_body",
     "stream_lost": "test_two_losses.test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_another_answer",
     "token_budget_exceeded": "test_limits.test_a_spent_budget_refuses_what_comes_after",

@@ -96,8 +96,9 @@ class ConversationWorkflow:
 
     @workflow.signal(name=END_TURN)
     def end_turn(self, call: EndTurn) -> None:
-        """A response's own word at its end."""
-        self._change(lambda: self._conversation.end(call))
+        """A response's own, at its end."""
+        if not self._is_deleted:
+            self._change(lambda: self._conversation.end(call))
 
     # --- questions
 

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.ledger import Unpublished
-    from open_responses.payloads import PublishInput, PublishResult
+    from open_responses.payloads import Ending, PublishInput, PublishResult
     from workflows import calls
     from workflows.state import ResponseState
 
@@ -49,6 +49,8 @@ class Publication:
             if result.outcome == "log_lost":
                 known = {"output": state.ledger.output, "trace": state.ledger.trace[: taken.first_op]}
                 result = await calls.publish(call.model_copy(update=known))
+            if result.outcome == "ended":
+                state.end_with(Ending(status="cancelled"))
             return result
         except ActivityError:
             workflow.logger.warning("published without Redis")

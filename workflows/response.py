@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         SampleResult,
         StartResponse,
         ToolProgress,
+        usage_with,
     )
     from workflows.closing import Closing
     from workflows.failures import failure
@@ -123,6 +124,7 @@ class ResponseWorkflow:
             output=state.ledger.output,
             trace=state.ledger.trace,
             turn=state.turn,
+            usage=usage_with(state.usage, state.paid),
         )
 
     # --- the loop

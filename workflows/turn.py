@@ -63,6 +63,8 @@ class Turn:
                 self.state.paid = self.state.paid.at_least(result.usage)
             if result is None or result.outcome == "cancelled":
                 return None
+            # Where an operator has reset the workflow, the log is an earlier run's, whose epochs went further.
+            self.state.epoch = max(self.state.epoch, result.epoch_seen)
             self.lost = result.reason or result.outcome
             self.fell_back = False
             if result.outcome == "broken" and not await self._may_go_on(result):

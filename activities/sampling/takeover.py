@@ -21,35 +21,58 @@ _SOURCE = script("takeover")
 class Takeover:
     """The turn so far. `turn_record` is its result, if it ended; `resume`, what its answer can be read again by;
     `spent`, the tokens of what was sampled before or beside the answer in the log: a summary, an answer that did not
-    fit, one that broke off.
+    fit, one that broke off. `owner` is the fence of the writer that refused this one.
     """
 
     events: list[JsonObject]
     refused: bool = False
+    owner: int = 0
     cancelled: bool = False
     turn_record: bytes | None = None
     resume: bytes | None = None
     spent: bytes | None = None
 
 
-async def take_over(redis: Redis, call: SampleInput, fence: int, attempt: int, *, ttl: int) -> Takeover:
-    """Shut out older tries and read the turn's events. Raises Fenced when a newer try was here before us.
+async def take_over(
+    redis: Redis, call: SampleInput, fence: int, attempt: int, *, ttl: int, run_id: str = ""
+) -> Takeover:
+    """Shut out older tries and read the turn's events. Raises Fenced, with the other's fence, when a newer try was here
+    before us, or one of an earlier run of the workflow under the same number.
 
-    The very first try has nothing to read; its first append sets the fence.
+    The very first try finds something as well, where an operator has reset the activity or the workflow. While Redis is
+    away it goes on without: its first append sets the fence.
     """
-    if call.epoch == 1 and attempt == 1:
-        return Takeover([])
     is_first = call.tries == 1 and attempt == 1
-    taken = await read_log(
-        redis, call.response_id, fence, call.first_sequence, turn=call.turn, ttl=ttl, is_begun=not is_first
-    )
+    try:
+        taken = await read_log(
+            redis,
+            call.response_id,
+            fence,
+            call.first_sequence,
+            turn=call.turn,
+            ttl=ttl,
+            is_begun=not is_first,
+            run_id=run_id,
+        )
+    except RedisDown:
+        if call.epoch == 1 and attempt == 1:
+            return Takeover([])
+        raise
     if taken.refused:
-        raise Fenced
+        raise Fenced(taken.owner)
     return taken
 
 
 async def read_log(
-    redis: Redis, response_id: str, fence: int, first_sequence: int, *, turn: int, ttl: int, is_begun: bool = True
+    redis: Redis,
+    response_id: str,
+    fence: int,
+    first_sequence: int,
+    *,
+    turn: int,
+    ttl: int,
+    is_begun: bool = True,
+    run_id: str = "",
 ) -> Takeover:
     """The events from `first_sequence` on and what is known of the turn, with the log fenced. Raises RedisDown.
 
@@ -57,16 +80,19 @@ async def read_log(
     that readers' processes keep.
     """
     pipe = redis.pipeline(transaction=False)
-    pipe.eval(_SOURCE, 2, keys.log(response_id), keys.state(response_id), fence, ttl, f"{first_sequence + 1}-0", turn)
+    names, first = (keys.log(response_id), keys.state(response_id)), f"{first_sequence + 1}-0"
+    pipe.eval(_SOURCE, 2, *names, fence, ttl, first, turn, run_id)
     pipe.zscore(keys.OPEN, response_id)
     (refused, cancelled, known, entries, is_known_lost), opened = await pipe.execute()
+    if refused:
+        return Takeover([], refused=True, owner=int(cancelled))
     events = [orjson.loads(fields[1]) for _, fields in entries]
-    if is_begun and opened is None and not refused and not is_known_lost:
+    if is_begun and opened is None and not is_known_lost:
         # Each response is listed there before its first event: what lost the list has lost the log.
         events += await _restored(redis, response_id, fence, first_sequence + len(events))
     kept: list[bytes] = known
     record, resume, spent = [value or None for value in kept] or [None] * 3
-    return Takeover(events, bool(refused), bool(cancelled), record, resume, spent)
+    return Takeover(events, cancelled=bool(cancelled), turn_record=record, resume=resume, spent=spent)
 
 
 async def _restored(redis: Redis, response_id: str, fence: int, first: int) -> list[JsonObject]:

@@ -18,7 +18,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.context import Context, mcp_lists
+from activities.context import Context, HasEnded, mcp_lists
 from activities.errors import to_application_error
 from activities.sampling.answer import Answer
 from activities.sampling.answer_meter import AnswerMeter
@@ -34,6 +34,7 @@ from open_responses.deltas import Finish, TextDelta
 from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, ServerError, TokenBudgetExceeded, Unavailable
 from open_responses.fold import Fold
 from open_responses.io.event_log import AppendRefused, Earlier, Fenced, LogLost, Writer, fence, item_field
+from open_responses.io.outside_ends import OVERTAKEN
 from open_responses.io.redis import RedisDown
 from open_responses.json_types import JsonObject
 from open_responses.offer import build_offer
@@ -45,6 +46,7 @@ log = structlog.get_logger(__name__)
 _PATIENCE_WITH_FALLBACK_SECONDS = 10.0
 # Redis may be away. A result is safe in Temporal, and whoever finishes writes the log again.
 _FLUSH_SECONDS = 30.0
+_ENDED = "the response has ended"
 
 
 class Try:
@@ -65,8 +67,12 @@ class Try:
     async def run(self) -> SampleResult:
         try:
             return await self._run()
-        except Fenced:
-            return SampleResult(outcome="fenced", reason="another worker took over")
+        except HasEnded:
+            return SampleResult(outcome="cancelled", reason=_ENDED)
+        except Fenced as fenced:
+            if fenced.has_ended:
+                return SampleResult(outcome="cancelled", reason=_ENDED)
+            return SampleResult(outcome="fenced", reason="another worker took over", epoch_seen=fenced.epoch)
         except OpenResponsesError as error:
             return await self._broken(error)
         except AppendRefused as error:
@@ -83,14 +89,14 @@ class Try:
         call = self._call
         context, taken, wait = await asyncio.gather(
             self._with.contexts.load(call.response_id, call.first_output_index),
-            take_over(self._with.redis, call, self._fence, self._attempt, ttl=self._with.log_ttl_seconds),
+            self._take_over(),
             self._with.breaker.ask(call.provider),
         )
         self._stage = stage = self._open(context, taken)
         if taken.cancelled:
             return SampleResult(outcome="cancelled", usage=self.paid)
         if taken.turn_record is not None:
-            return self._result(stage.writer, orjson.loads(taken.turn_record))
+            return await self._as_recorded(stage, orjson.loads(taken.turn_record))
         if wait:
             message = f"{call.provider} has failed again and again; it is tried again in {wait:.0f} seconds"
             raise ProviderCircuitOpen(message, retry_after=wait)
@@ -108,6 +114,19 @@ class Try:
             # No fault of the provider, and no other provider may be asked either.
             self._headway.halted_by = error
             raise
+
+    async def _take_over(self) -> Takeover:
+        run_id = activity.info().workflow_run_id or ""
+        ttl = self._with.log_ttl_seconds
+        return await take_over(self._with.redis, self._call, self._fence, self._attempt, ttl=ttl, run_id=run_id)
+
+    async def _as_recorded(self, stage: Stage, ended: JsonObject) -> SampleResult:
+        """A turn that ended, whose result was lost with its worker, or that an operator's reset has come back to. What
+        the stream has shown stays: where it has gone on since, the response can only end."""
+        if stage.writer.next_sequence > ended.get("next_sequence", stage.writer.next_sequence):
+            await self._with.contexts.records.outside_ends.write(stage.context.start, OVERTAKEN, int(time.time()))
+            return SampleResult(outcome="cancelled", reason=_ENDED)
+        return self._result(stage.writer, ended)
 
     @property
     def paid(self) -> TurnUsage:
@@ -168,6 +187,7 @@ class Try:
             "usage": TurnUsage.of(usage.plus(stage.beside)).model_dump(),
             "produced": stage.meter.size,
             "incomplete_reason": self._headway.excess,
+            "next_sequence": writer.next_sequence,
         }
         items = {item_field(first + i): orjson.dumps(item) for i, item in enumerate(writer.fold.output[first:])}
         writer.record({f"turn:{self._call.turn}": orjson.dumps(ended), **items})

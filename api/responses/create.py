@@ -71,6 +71,7 @@ async def _again(request: Request, state: AppState, record: Record, asked: Creat
     """A response that its `Idempotency-Key` began before: as it stands, or all of its events."""
     count_as_read(request)
     await show_limits(request)
+    record = await state.records.settled(record)
     if record.response is None:
         # Whoever kept the request may have died before the workflow began. One that is deleted at this moment would
         # begin anew, with its content: its end then lists the deletion again (activities/finish.py).

@@ -179,7 +179,7 @@ async def _ended(state: AppState, response_id: str) -> None:
     """Wait for the workflow's end; one that will not end is terminated with its deletion."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        if await state.records.finished(response_id) is not None:
+        if await state.records.outcome(response_id) != "running":
             return
         await asyncio.sleep(0.05)
 

@@ -186,8 +186,8 @@ class Follower:
         return self._unsent(whole, begin)
 
     def _taken_away(self) -> list[JsonObject]:
-        """The end of a stream whose response was deleted, or ended from outside, while somebody read it."""
-        message = "The response was deleted, or ended from outside, before this stream reached its end."
+        """The end of a stream whose response was deleted while a client read it."""
+        message = "The response was deleted before this stream reached its end."
         return terminal_events(final_resource(self._start, Ending(status="failed", error_message=message), [], None, 0))
 
     def replayed(self, response: dict[str, object], trace: list[list[object]], first: int) -> Iterator[bytes]:

@@ -65,8 +65,26 @@ def is_of_try(owner: int) -> bool:
     return 0 < owner % _MAX_ATTEMPTS < _MAX_ATTEMPTS - 1
 
 
+END_FENCE = fence(1 << 32, 0)
+"""That of an end which the run did not write itself (`outside_ends.py`): above each epoch that a workflow mints."""
+
+
+def epoch_of(owner: int) -> int:
+    """The epoch in a fence; 0 for the fences of ends, which no workflow mints."""
+    return 0 if owner >= END_FENCE else owner // _MAX_ATTEMPTS
+
+
 class Fenced(Exception):
-    """A newer try owns the log. Stop writing, and stop the provider."""
+    """A newer try owns the log. Stop writing, and stop the provider. Its argument is that try's fence, if known."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the response has an end already, and this try is behind it."""
+        return bool(self.args) and self.args[0] >= END_FENCE
+
+    @property
+    def epoch(self) -> int:
+        return epoch_of(self.args[0]) if self.args else 0
 
 
 class Diverged(Exception):

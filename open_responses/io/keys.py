@@ -29,15 +29,21 @@ CLOSED_FENCE = str(2**53 - 1)
 """The fence of a log that nobody may write any more, since its response was erased."""
 
 
+def look(at: str) -> str:
+    """String, for a moment: some worker looks at the runs that have ended in Temporal, `recent` or `open`."""
+    return f"or:look:{at}"
+
+
 def log(response_id: str) -> str:
     """Stream: the event with sequence number N has the entry id `{N+1}-0` (Redis has no entry 0-0)."""
     return f"or:{{{response_id}}}:log"
 
 
 def state(response_id: str) -> str:
-    """Hash: `fence`, `cancelled`, `origin` (`Writer.origin` of whoever wrote last); `turn:{n}` with the result of each
-    turn whose events are all in the log, `resume:{n}` with what a provider's answer can be read again by; `item:{i}`
-    with each output item that is finished, or left open for a tool that runs."""
+    """Hash: `fence`, `run` (the workflow's run that wrote last), `cancelled`, `origin` (`Writer.origin` of the last
+    writer); `turn:{n}` with the result of each turn whose events are all in the log, `resume:{n}` with what a
+    provider's answer can be read again by; `item:{i}` with each output item that is finished, or left open for a tool
+    that runs."""
     return f"or:{{{response_id}}}:state"
 
 

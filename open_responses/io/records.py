@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import orjson
@@ -15,16 +16,18 @@ from temporalio.service import RPCError, RPCStatusCode
 from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import ERASED
+from open_responses.io.outside_ends import DELETED, OutsideEnds, ending_of
 from open_responses.io.owners import Owners
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Deleted, Foreign, Record, ResponseStore, TooLong
-from open_responses.payloads import WORKFLOW, FinishedResponse, Progress, StartResponse
+from open_responses.payloads import WORKFLOW, Ending, FinishedResponse, Progress, StartResponse
 
 log = structlog.get_logger(__name__)
 
-_RUNNING = WorkflowExecutionStatus.RUNNING
 # A worker that died keeps a workflow's next task for some seconds.
 _QUERY_TIMEOUT = timedelta(seconds=15)
+# Far longer than a start may take (`start_patience_seconds`).
+_START_TAKES_SECONDS = 120.0
 
 
 class Records:
@@ -36,6 +39,7 @@ class Records:
         self.store = store
         self.pieces = pieces
         self.owners = Owners(temporal)
+        self.outside_ends = OutsideEnds(store, temporal)
         self._temporal = temporal
         self._marks = marks
 
@@ -105,23 +109,54 @@ class Records:
         return outcome if isinstance(outcome, FinishedResponse) else None
 
     async def outcome(self, response_id: str) -> FinishedResponse | Literal["running", "gone"]:
-        """How the workflow stands. `gone`: it was deleted or never started, or ended from outside, and has no
-        result."""
+        """How the workflow stands. One that was ended from outside has the end that is written in its stead.
+
+        `gone`: the response was erased, or was never started. Raises RPCError.
+        """
         handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
         try:
             description = await handle.describe()
-            if description.status == _RUNNING:
-                return "running"
+            ending = ending_of(description.status)
+            if ending is not None:
+                closed_at = description.close_time or datetime.now(UTC)
+                return await self._ended_outside(response_id, ending, closed_at)
             if description.status != WorkflowExecutionStatus.COMPLETED:
-                return "gone"
+                return "running"
             finished: FinishedResponse = await handle.result()
             return finished
         except ERASED:
             return "gone"
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+        return await self._ended_outside(response_id, DELETED, datetime.now(UTC))
+
+    async def _ended_outside(
+        self, response_id: str, ending: Ending, ended_at: datetime
+    ) -> FinishedResponse | Literal["gone"]:
+        try:
+            (record,) = await self.store.load([response_id], with_ancestors=False)
+            if isinstance(record, Deleted):
                 return "gone"
-            raise
+            if ending is DELETED and (record is None or not await self._was_started(record.start)):
+                return "gone"
+        except RedisDown:
+            record = None
+        start = await self.request(response_id) if record is None else record.start
+        if start is None:
+            return "gone"
+        return await self.outside_ends.write(start, ending, int(ended_at.timestamp())) or "gone"
+
+    async def _was_started(self, start: StartResponse) -> bool:
+        """Whether its run was there once. The request is kept before the run begins, and one with an `Idempotency-Key`
+        may begin at any time. Raises RedisDown."""
+        if await self.store.has_log(start.response_id):
+            return True
+        return start.nonce is None and time.time() - start.created_at > _START_TAKES_SECONDS
+
+    async def current_run(self, response_id: str) -> str | None:
+        """The id of the newest run of its workflow. Raises RPCError."""
+        return (await self._temporal.get_workflow_handle(response_id).describe()).run_id
 
     async def progress(self, response_id: str) -> Progress:
         """What a running response has so far, from its workflow. Raises RPCError, also when no worker answers in

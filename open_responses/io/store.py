@@ -5,6 +5,7 @@ Temporal is the truth. What is missing here is rebuilt from there by whoever ask
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,8 +108,8 @@ class ResponseStore:
     """Reads and writes records. Raises `RedisDown` during an outage."""
 
     def __init__(self, redis: Redis, *, ttl_seconds: int, log_ttl_seconds: int) -> None:
-        self._redis = redis
-        self._ttl = ttl_seconds
+        self.redis = self._redis = redis
+        self.ttl_seconds = self._ttl = ttl_seconds
         self._log_ttl = log_ttl_seconds
 
     async def begin(self, start: StartResponse, ancestors: Sequence[str]) -> bool:
@@ -209,6 +210,40 @@ class ResponseStore:
             settle(pipe, start.admitted, response_id, used)
         written, *_ = await pipe.execute()
         return bool(written != -1)
+
+    async def ended(self, response_id: str) -> FinishedResponse | None:
+        """The end that is stored; None for a response that has none, or is not to be stored."""
+        response, trace = await self._redis.hmget(keys.record(response_id), ["response", "trace"])
+        if response is None:
+            return None
+        return FinishedResponse(response=orjson.loads(response), trace=orjson.loads(trace or b"[]"))
+
+    async def has_ended(self, response_id: str) -> bool:
+        return bool(await self._redis.hexists(keys.record(response_id), "response"))
+
+    async def has_log(self, response_id: str) -> bool:
+        """Whether a run has written anything of it."""
+        return bool(await self._redis.hexists(keys.state(response_id), "fence"))
+
+    async def open_since(self, seconds: float, offset: int, count: int) -> list[str]:
+        """Responses that began this long ago, or earlier, and have no end in the store; oldest first."""
+        members: list[bytes] = await self._redis.zrangebyscore(  # type: ignore[assignment]
+            keys.OPEN, "-inf", time.time() - seconds, start=offset, num=count
+        )
+        return [member.decode() for member in members]
+
+    async def close(self, response_id: str) -> None:
+        """It is not among the open ones any more."""
+        await self._redis.zrem(keys.OPEN, response_id)
+
+    async def release(self, start: StartResponse, response: JsonObject | None) -> None:
+        """The response runs no more: its place is free, and its tokens are counted. Safe to do twice."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zrem(keys.OPEN, start.response_id)
+        if start.admitted is not None:
+            used = used_by(response, context_tokens=start.context_tokens, was_cut_off=True) if response else Used(0)
+            settle(pipe, start.admitted, start.response_id, used)
+        await pipe.execute()
 
     async def age_log(self, start: StartResponse) -> None:
         """After the terminal event: the log has served. A replay is rebuilt from the record from then on."""

@@ -1,10 +1,14 @@
 -- Takes a response's log over: from here on, writers with an older fence are refused, so that what is read is final.
--- KEYS: log, state.  ARGV: fence, TTL in seconds, entry id to read from, turn.
--- Returns {1, 0, {}, {}, 0} when a newer try owns the log, else {0, cancelled, what is known of the turn (its record, its
--- resume token, its tokens so far), entries, whether the log was found to be lost before}.
-local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'anew')
-if tonumber(ARGV[1]) < tonumber(state[1] or '-1') then return {1, 0, {}, {}, 0} end
+-- KEYS: log, state.  ARGV: fence, TTL in seconds, entry id to read from, turn, id of the run (empty: any).
+-- Returns {1, its fence, {}, {}, 0} when a newer try owns the log, or one of another run under the same number; else
+-- {0, cancelled, what is known of the turn (its record, its resume token, its tokens so far), entries, whether the log was
+-- found to be lost before}.
+local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'anew', 'run')
+local fence, newest = tonumber(ARGV[1]), tonumber(state[1] or '-1')
+local is_foreign = ARGV[5] ~= '' and state[4] and state[4] ~= ARGV[5]
+if fence < newest or (fence == newest and is_foreign) then return {1, newest, {}, {}, 0} end
 redis.call('HSET', KEYS[2], 'fence', ARGV[1])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'run', ARGV[5]) end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 local turn = {}
 for i, name in ipairs({'turn:', 'resume:', 'spent:'}) do

@@ -31,6 +31,7 @@ from open_responses.io.event_log import Appender, Fenced, Writer
 from open_responses.io.large_payloads import data_converter, response_keys
 from open_responses.io.limits import Used
 from open_responses.io.log.reader_copies import ReaderCopies
+from open_responses.io.outside_ends import DELETED, OutsideEnds
 from open_responses.io.redis import Redis, connect
 from open_responses.io.store import ResponseStore
 from open_responses.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
@@ -110,7 +111,8 @@ def late_writers(
     text = start.request.input
     assert isinstance(text, str)
     writer = Writer(appender, start.response_id, fence=7 << 20, initial=start.initial(), fold=Fold())
-    finishing = FinishActivity(redis, store, appender, marks, 600)
+    outside_ends = OutsideEnds(store, cast(Client, None))
+    finishing = FinishActivity(redis, store, appender, marks, outside_ends, 600)
     call = FinishInput(
         start=start,
         epoch=9,
@@ -148,6 +150,7 @@ def late_writers(
         "a request from Temporal": lambda: store.restore(start, (), None),
         "an append": append,
         "a finish": finish,
+        "an end from outside": lambda: outside_ends.write(start, DELETED, 0),
         "a copy of a reader": answer,
         "a cancel": lambda: store.request_cancel(start.response_id),
         "the age of the log": lambda: store.age_log(start),
@@ -162,6 +165,7 @@ NAMES = [
     "a request from Temporal",
     "an append",
     "a finish",
+    "an end from outside",
     "a copy of a reader",
     "a cancel",
     "the age of the log",

@@ -11,18 +11,15 @@ from temporalio import activity, workflow
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from open_responses.ids import new_id
 from open_responses.payloads import (
     FinishedResponse,
     FinishInput,
     FinishResult,
     SampleInput,
     SampleResult,
-    StartResponse,
 )
-from open_responses.requests import CreateResponse
 from tests.stack import Stack, until
-from tests.support.operator import HOSTED, console, turns, watched
+from tests.support.operator import HOSTED, a_start, console, turns, watched
 from tests.upstream import Script, Upstream, calls
 from workflows.response import ResponseWorkflow
 
@@ -83,18 +80,6 @@ async def test_a_cancelled_run_waits_for_no_approval(
     await until(has_ended)
 
 
-def _start() -> StartResponse:
-    return StartResponse(
-        response_id=new_id("resp_"),
-        tenant="t",
-        created_at=0,
-        request=CreateResponse(model="fake", input="x"),
-        provider="p",
-        upstream_model="m",
-        retry_window=1,
-    )
-
-
 class Moments:
     """The activities, each of which waits to be let go."""
 
@@ -120,7 +105,7 @@ class Moments:
 @pytest.mark.parametrize("moment", ["before its first task", "in a sample"])
 async def test_a_cancellation_never_cuts_the_closing_off(stack: Stack, moment: str) -> None:
     """With the workflow in this process: it ends by itself, after one `finish`, and its result says how."""
-    temporal, moments, start = await console(stack), Moments(), _start()
+    temporal, moments, start = await console(stack), Moments(), a_start()
     queue = start.response_id
     handle = await temporal.start_workflow(ResponseWorkflow.run, start, id=start.response_id, task_queue=queue)
     if moment == "before its first task":
@@ -145,7 +130,7 @@ async def test_a_cancellation_never_cuts_the_closing_off(stack: Stack, moment: s
 
 async def test_a_cancellation_is_handed_to_the_run_that_goes_on(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes while the run, whose history is too long, is about to end for another one."""
-    temporal, moments, start = await console(stack), Moments(), _start()
+    temporal, moments, start = await console(stack), Moments(), a_start()
     monkeypatch.setattr("workflows.response.ResponseWorkflow._is_too_long", _once_cancelled)
     moments.may_finish.set()
     async with Worker(

@@ -10,7 +10,10 @@ from typing import Any
 import httpx
 from temporalio.client import Client, WorkflowHandle
 
+from open_responses.ids import new_id
 from open_responses.io.payload_codec import DATA_CONVERTER
+from open_responses.payloads import StartResponse
+from open_responses.requests import CreateResponse
 from tests.stack import Event, Stack, events_of
 from tests.upstream import Script, Upstream
 
@@ -86,3 +89,16 @@ async def watched(stack: Stack, client: httpx.AsyncClient, prompt: str, **body: 
     finally:
         this.reading.cancel()
         await asyncio.gather(this.reading, return_exceptions=True)
+
+
+def a_start() -> StartResponse:
+    """For a workflow in the test's own process, with activities of the test."""
+    return StartResponse(
+        response_id=new_id("resp_"),
+        tenant="t",
+        created_at=0,
+        request=CreateResponse(model="fake", input="x"),
+        provider="p",
+        upstream_model="m",
+        retry_window=1,
+    )

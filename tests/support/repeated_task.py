@@ -35,10 +35,12 @@ from open_responses.assembler import Assembler
 from open_responses.deltas import Delta, Finish
 from open_responses.fold import Fold
 from open_responses.ids import new_id
+from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.event_log import Appender, Writer, fence
 from open_responses.io.log_reader import read_log
 from open_responses.io.payload_codec import DATA_CONVERTER
+from open_responses.io.records import Records
 from open_responses.io.redis import Redis, connect
 from open_responses.io.store import Record, ResponseStore
 from open_responses.json_types import JsonObject
@@ -233,6 +235,8 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
     data = folder.name
     redis, queue = connect(redis_url), new_id("queue_")
     this = Bench(temporal, redis, queue, repetition)
+    records = Records(this.store, temporal, ConversationPieces(Path(data)))
+    marks = ErasureMarks(Path(data))
     appending = asyncio.create_task(this.appender.run())
     worker = Worker(
         temporal,
@@ -243,8 +247,8 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
             this.run_tool,
             this.run_guarded,
             this.list_mcp_tools,
-            FinishActivity(redis, this.store, this.appender, ErasureMarks(Path(data)), 600).finish,
-            PublishActivity(redis, this.appender).publish,
+            FinishActivity(redis, this.store, this.appender, marks, records.outside_ends, 600).finish,
+            PublishActivity(redis, this.appender, records).publish,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         interceptors=[repetition],

@@ -75,6 +75,8 @@ _WRITERS = {
     "open_responses/io/append.lua": "refused by the fence of a closed log",
     "open_responses/io/takeover.lua": "refused by the fence of a closed log; writes a number",
     "open_responses/io/touch_state.lua": "refused by the fence of a closed log; writes a flag",
+    "open_responses/io/conclude.lua": "sees the tombstone, and is refused by the fence of a closed log",
+    "activities/worker/ended_runs.py": "that a worker has looked",
     "open_responses/io/store.py": "tombstones, fences, approvals' and responses' ids; content through write_record.lua",
     "open_responses/io/log/reader_copies.py": "refused by the fence of a closed log; kept for a minute",
     "activities/sampling/takeover.py": "a number, in a log that was just taken over",

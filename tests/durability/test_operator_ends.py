@@ -1,0 +1,214 @@
+"""A run that an operator terminates or deletes, or that times out: one end, the same for every reader, and soon."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import redis.asyncio as aioredis
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+
+from open_responses.ids import new_id
+from open_responses.io import keys
+from open_responses.io.event_log import END_FENCE
+from open_responses.io.outside_ends import DELETED, OVERTAKEN, ending_of
+from open_responses.io.store import ResponseStore
+from open_responses.payloads import TASK_QUEUE, StartResponse
+from open_responses.requests import CreateResponse
+from tests.stack import Stack, collect, events_of, text_of, until
+from tests.support.operator import HOSTED, Watched, console, turns, watched
+from tests.upstream import Script, Upstream, calls
+from workflows.response import ResponseWorkflow
+
+
+async def delete(temporal: Client, response_id: str) -> None:
+    """`temporal workflow delete`."""
+    execution = WorkflowExecution(workflow_id=response_id)
+    request = DeleteWorkflowExecutionRequest(namespace=temporal.namespace, workflow_execution=execution)
+    await temporal.workflow_service.delete_workflow_execution(request)
+
+
+async def test_a_terminated_run_fails_for_every_reader_and_its_sample_stops(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    held = upstream.says("terminate a sample", Script(words=30, hold_after=3))
+    async with watched(stack, client, "terminate a sample") as running:
+        await running.until("response.output_text.delta")
+        await running.handle.terminate("by hand")
+        response = await running.ended()
+        await asyncio.wait_for(held.gone.wait(), 10)
+        assert running.events[-2]["error"]["code"] == "run_terminated"
+        assert response["status"] == "failed"
+        assert response["error"]["code"] == "run_terminated"
+        (item,) = response["output"]
+        assert item["status"] == "incomplete"
+        assert item["content"][0]["text"] == text_of(running.events)
+        began = asyncio.get_running_loop().time()
+        assert (await client.post(f"/v1/responses/{running.id}/cancel")).json() == response
+        assert asyncio.get_running_loop().time() - began < 5
+        resumed = [e async for e in events_of(client, resume=(running.id, 1))]
+        assert resumed == running.events[2:]
+    upstream.says("go on", Script(words=2))
+    after = await client.post(
+        "/v1/responses", json={"model": "fake", "input": "go on", "previous_response_id": running.id}
+    )
+    assert after.json()["status"] == "completed", after.text
+
+
+async def test_a_reader_that_asks_first_finds_the_end_that_the_stream_has_too(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """Many at once: whoever finds the end writes it, and all have the same."""
+    upstream.says("ask at once", Script(words=30, hold_after=3))
+    async with watched(stack, client, "ask at once") as running:
+        await running.until("response.output_text.delta")
+        await running.handle.terminate()
+        answers = await asyncio.gather(*(client.get(f"/v1/responses/{running.id}") for _ in range(8)))
+        response = await running.ended()
+    assert all(answer.json() == response for answer in answers)
+
+
+async def test_tools_and_the_turns_tokens_are_in_a_terminated_response(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    wanted = [("a", "slow", {"seconds": 60}), ("b", "get_weather", {"city": "Rome"})]
+    turns(upstream, "terminate tools", calls(*wanted), Script(words=3))
+    async with watched(stack, client, "terminate tools", tools=HOSTED) as running:
+        await running.until("open_responses:tool_progress")
+        await running.until("response.output_item.done", 3)
+        await running.handle.terminate()
+        response = await running.ended()
+    by_call = {i["call_id"]: i["status"] for i in response["output"] if i["type"] == "function_call_output"}
+    assert by_call == {"a": "incomplete", "b": "completed"}
+    assert response["usage"]["input_tokens"] == 10
+
+
+async def test_a_deleted_run_fails_as_deleted(client: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
+    """Temporal terminates it first: who looks in between says so."""
+    upstream.says("delete a run", Script(words=30, hold_after=3))
+    async with watched(stack, client, "delete a run") as running:
+        await running.until("response.output_text.delta")
+        await delete(await console(stack), running.id)
+        response = await running.ended()
+    assert response["error"]["code"] in ("run_deleted", "run_terminated")
+
+
+async def begun_by_hand(stack: Stack, redis: aioredis.Redis, **options: Any) -> StartResponse:
+    """A response as the API begins it, with options of Temporal that it never sets."""
+    start = StartResponse(
+        response_id=new_id("resp_"),
+        tenant="default",
+        created_at=1_700_000_000,
+        request=CreateResponse(model="fake", input="by hand", background=True),
+        provider="fake",
+        upstream_model="fake",
+        retry_window=20,
+    )
+    await ResponseStore(redis, ttl_seconds=600, log_ttl_seconds=600).begin(start, ())
+    options = {"task_queue": TASK_QUEUE, **options}
+    await (await console(stack)).start_workflow(ResponseWorkflow.run, start, id=start.response_id, **options)
+    return start
+
+
+@pytest.mark.parametrize("how", ["run_timed_out", "run_deleted", "run_terminated"])
+async def test_a_poll_finds_how_a_run_ended(client: httpx.AsyncClient, stack: Stack, how: str) -> None:
+    """No worker has begun any of these; a deleted one has no trace left but the request."""
+    redis = aioredis.Redis.from_url(stack.redis_url)
+    seconds = timedelta(seconds=1 if how == "run_timed_out" else 600)
+    start = await begun_by_hand(stack, redis, task_queue="nobody", execution_timeout=seconds)
+    temporal, url = await console(stack), f"/v1/responses/{start.response_id}"
+    assert (await client.get(url)).json()["status"] == "queued"
+    if how == "run_deleted":
+        await delete(temporal, start.response_id)
+    elif how == "run_terminated":
+        await temporal.get_workflow_handle(start.response_id).terminate()
+
+    async def has_ended() -> bool:
+        return (await client.get(url)).json()["status"] != "queued"
+
+    await until(has_ended)
+    response = (await client.get(url)).json()
+    assert response["status"] == "failed"
+    assert response["error"]["code"] in ({how, "run_terminated"} if how == "run_deleted" else {how})
+    events = [event async for event in events_of(client, resume=(start.response_id, None))]
+    assert events[-1]["response"] == response
+    assert await redis.zscore(keys.OPEN, start.response_id) is None
+    await redis.aclose()
+
+
+async def test_nobody_needs_to_ask(stack: Stack, upstream: Upstream, client: httpx.AsyncClient) -> None:
+    """A worker looks at what has ended: the provider is left, and the response is not among the open ones."""
+    held = upstream.says("nobody asks", Script(words=30, hold_after=3))
+    body = {"model": "fake", "input": "nobody asks", "background": True}
+    begun = (await client.post("/v1/responses", json=body)).json()
+    await asyncio.wait_for(held.held.wait(), 20)
+    await (await console(stack)).get_workflow_handle(begun["id"]).terminate()
+    await asyncio.wait_for(held.gone.wait(), 20)
+    redis = aioredis.Redis.from_url(stack.redis_url)
+
+    async def is_closed() -> bool:
+        return await redis.zscore(keys.OPEN, begun["id"]) is None
+
+    await until(is_closed)
+    assert await redis.hexists(keys.record(begun["id"]), "response")  # type: ignore[misc]
+    await redis.aclose()
+
+
+async def test_a_conversation_is_free_again_once_its_response_was_terminated(
+    stack: Stack, upstream: Upstream, client: httpx.AsyncClient
+) -> None:
+    upstream.says("holds the turn", Script(words=30, hold_after=3))
+    upstream.says("next turn", Script(words=3))
+    conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+    async with watched(stack, client, "holds the turn", conversation=conversation) as running:
+        await running.until("response.output_text.delta")
+        await running.handle.terminate()
+        await running.ended()
+    events = await collect(client, {"input": "next turn", "conversation": conversation})
+    assert events[-1]["response"]["status"] == "completed"
+
+
+async def test_a_run_ends_itself_where_the_process_that_was_to_write_its_end_died(
+    stack: Stack, upstream: Upstream, client: httpx.AsyncClient
+) -> None:
+    """That process has closed the log, and no more."""
+    held = upstream.says("half an end", Script(words=30, hold_after=3))
+    redis = aioredis.Redis.from_url(stack.redis_url)
+    async with watched(stack, client, "half an end") as running:
+        await running.until("response.output_text.delta")
+        await asyncio.wait_for(held.held.wait(), 20)
+        await redis.hset(keys.state(running.id), "fence", str(END_FENCE))  # type: ignore[misc]
+        held.released.set()
+        response = await running.ended(60)
+    assert response["status"] == "cancelled"
+    assert [item["status"] for item in response["output"]] == ["incomplete"]
+    await redis.aclose()
+
+
+async def test_an_unstored_response_ends_its_stream_when_its_run_is_terminated(
+    stack: Stack, upstream: Upstream, client: httpx.AsyncClient
+) -> None:
+    upstream.says("unstored", Script(words=30, hold_after=3))
+    running = Watched(await console(stack), client)
+    running.reading = asyncio.create_task(running.read({"input": "unstored", "store": False}))
+    await running.until("response.output_text.delta")
+    await running.handle.terminate()
+    await asyncio.wait_for(running.reading, 30)
+    assert running.events[-1]["response"]["error"]["code"] == "run_terminated"
+    assert (await client.get(f"/v1/responses/{running.id}")).status_code == 404
+
+
+def test_each_end_has_its_code() -> None:
+    from temporalio.client import WorkflowExecutionStatus as Status
+
+    codes = {status: ending.error_code for status in Status if (ending := ending_of(status)) is not None}
+    assert codes[Status.FAILED] == "run_failed"
+    assert codes[Status.TIMED_OUT] == "run_timed_out"
+    assert (DELETED.error_code, OVERTAKEN.error_code) == ("run_deleted", "run_reset")
+    assert ending_of(Status.COMPLETED) is None
+    assert ending_of(Status.RUNNING) is None

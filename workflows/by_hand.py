@@ -1,0 +1,53 @@
+"""What is sent to a workflow by hand, with arguments that its handler does not take: dropped, or refused.
+
+A handler that raises anything but a failure fails its workflow task, and Temporal repeats that task for ever. The SDK
+drops a signal whose arguments it cannot read, but calls the handler with any number of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    HandleSignalInput,
+    HandleUpdateInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+
+class ArgumentCheck(Interceptor):
+    """For the worker: calls no handler of a signal or an update with the wrong number of arguments."""
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        return _Checked
+
+
+class _Checked(WorkflowInboundInterceptor):
+    async def handle_signal(self, input: HandleSignalInput) -> None:
+        if not _takes(input.signal, input.args):
+            workflow.logger.warning("a signal with arguments that do not fit was dropped")
+            return
+        await super().handle_signal(input)
+
+    async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
+        if not _takes(input.update, input.args):
+            raise ApplicationError(f"The update {input.update!r} takes other arguments.", type="invalid_arguments")
+        return await super().handle_update_handler(input)
+
+
+def _takes(name: str, args: Sequence[Any]) -> bool:
+    """Signals and updates have the names of their methods; the SDK's own handlers have no signature to look at."""
+    handler = getattr(workflow.instance(), name, None)
+    if handler is None:
+        return True
+    try:
+        inspect.signature(handler).bind(*args)
+    except TypeError:
+        return False
+    return True
