@@ -95,8 +95,11 @@ class OutsideEnds:
 
     def __init__(self, store: ResponseStore, temporal: Client) -> None:
         self._store = store
-        self._redis: Redis = store.redis
         self._temporal = temporal
+
+    @property
+    def _redis(self) -> Redis:
+        return self._store.redis
 
     async def write(self, start: StartResponse, ending: Ending, ended_at: int) -> FinishedResponse | None:
         """The response's end: this one, or the one that was written first. None for a response that was erased.
