@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.running import RunningWork
 from open_responses.io import keys
 from open_responses.io.dead_worker_detector import DeadWorkerDetector, IsOrphaned
+from open_responses.io.large_payloads import ERASED
 from open_responses.io.leases import Running
 from open_responses.io.redis import Redis, RedisDown
 from open_responses.io.temporal import TemporalAway, unstick
@@ -144,6 +145,9 @@ class Handover:
             await self._handle(activity).complete(lost_result(activity))
         except TemporalAway:
             raise
+        except ERASED as error:
+            # The key of the response's payloads is gone: Temporal's heartbeat ends the activity.
+            log.warning("cannot_be_reported_lost", response_id=activity.workflow_id, reason=type(error).__name__)
         except RPCError as error:
             # It ended before its worker did, another attempt has begun, or another worker was faster.
             log.info("nothing_to_take_over", response_id=activity.workflow_id, reason=str(error))

@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import hmac
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ class ConversationPieces:
         self._secret = keys[0] if keys else None
         self._known: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
+        self._lock = threading.Lock()
 
     async def referenced(self, conversation_id: str, remembered: Remembered) -> Remembered:
         """The same turns by reference, on disk for good when it returns. Raises OSError."""
@@ -114,9 +116,10 @@ class ConversationPieces:
             yield from self._turns(folder, piece.get("pieces", ()))
 
     def _read(self, folder: Path, name: str) -> bytes:
-        if name in self._known:
-            self._known.move_to_end(name)
-            return self._known[name]
+        with self._lock:
+            if name in self._known:
+                self._known.move_to_end(name)
+                return self._known[name]
         if not _NAME.fullmatch(name):
             raise ClaimBroken(f"a piece of a conversation has no name of ours: {name[:80]!r}")
         try:
@@ -128,12 +131,17 @@ class ConversationPieces:
             content = zstandard.ZstdDecompressor().decompress(compressed)
         except (zstandard.ZstdError, UnicodeDecodeError):
             raise ClaimBroken(f"piece {name} of {folder.name} is damaged") from None
-        self._known[name] = content
-        self._size += len(content)
-        while self._size > _REMEMBERED_BYTES:
-            _, oldest = self._known.popitem(last=False)
-            self._size -= len(oldest)
+        self._keep(name, content)
         return content
+
+    def _keep(self, name: str, content: bytes) -> None:
+        """Pieces are read in threads, and two may read the same one."""
+        with self._lock:
+            self._size += len(content) - len(self._known.pop(name, b""))
+            self._known[name] = content
+            while self._size > _REMEMBERED_BYTES:
+                _, oldest = self._known.popitem(last=False)
+                self._size -= len(oldest)
 
     def _folder(self, conversation_id: str) -> Path:
         if not is_id("conv_", conversation_id):

@@ -93,15 +93,22 @@ class Eraser:
         """Erase what others have left, until cancelled. Any number of processes may do so at once."""
         while True:
             await asyncio.sleep(min(self._patience / _ROUNDS_PER_PATIENCE, _LONGEST_ROUND_SECONDS))
-            for response_id in await asyncio.to_thread(lambda: list(self.keys.silent_for(self._patience))):
-                try:
-                    if await self.erase(response_id):
-                        log.info("erased_what_was_left", response_id=response_id)
-                except (RPCError, RedisError, OSError) as error:
-                    log.warning("not_erased", response_id=response_id, reason=type(error).__name__)
-            await self.finish_deletions()
-            if self._rewrite_log:
-                await self._rewrite_append_only_file()
+            try:
+                await self._round()
+            except OSError as error:
+                # The folder is shared, and may be away for a while, as Redis and Temporal may.
+                log.warning("erasure_postponed", reason=type(error).__name__)
+
+    async def _round(self) -> None:
+        for response_id in await asyncio.to_thread(lambda: list(self.keys.silent_for(self._patience))):
+            try:
+                if await self.erase(response_id):
+                    log.info("erased_what_was_left", response_id=response_id)
+            except (RPCError, RedisError, OSError) as error:
+                log.warning("not_erased", response_id=response_id, reason=type(error).__name__)
+        await self.finish_deletions()
+        if self._rewrite_log:
+            await self._rewrite_append_only_file()
 
     async def erase(self, response_id: str, *, has_idempotency_key: bool | None = None) -> bool:
         """Whether a response that is not to be stored is gone for good; False while it runs. Safe to repeat."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import orjson
 import structlog
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.fold import Fold
 from open_responses.io import keys
@@ -548,6 +548,13 @@ class Appender:
                 if isinstance(error, ResponseError) and is_of_one_stream(error):
                     writer.fail(f"Redis does not take it: {error}")
                     break
+                if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
+                    # The response was deleted meanwhile: nobody has the earlier events, and nobody may write.
+                    writer.lose()
+                    break
+                if isinstance(error, NoScriptError):
+                    with contextlib.suppress(*RedisDown):
+                        await self._redis.script_load(self._source)
                 log.warning("log_not_restored", response_id=writer.response_id, reason=str(error))
                 await asyncio.sleep(5 * _RETRY_SECONDS)
             except Exception as error:

@@ -154,7 +154,8 @@ class Lease:
                 added, listed = renew(keys=[keys.LEASES, running_key], args=[self.worker_id])
                 self._relist(client, running_key, int(listed))
                 self._keep_place(client)
-                if added:
+                if added or self.begun_at == float("inf"):
+                    # The first renewal of a process that took a place finds the lease that it took with it.
                     self.begun_at = time.monotonic()
                 self._is_held.set()
                 self._healthy_since = min(self._healthy_since, time.monotonic())

@@ -1,7 +1,8 @@
 -- The limits of one API key, shared by all processes.
 -- KEYS: 1 requests and 2 tokens of the last minute (hashes: Unix second -> count), 3 running responses (sorted set: response
 -- id -> when its lease ends, in milliseconds), 4 tokens spent in this period (a string: what was used, and what running
--- responses have reserved), 5 reservations (hash: response id -> its part of the tokens spent), 6 sent (hash: response id ->
+-- responses have reserved), 5 reservations (hash: response id -> its part of the tokens spent, `{id}:in` -> the key of the
+-- period that it is in), 6 sent (hash: response id ->
 -- tokens that it has used or sent to a provider, at least), 7 settled (sorted set: response id -> when, in milliseconds),
 -- 8 tokens spent in the period in which the response was admitted.
 -- ARGV: what, then what it says below. A limit of 0 is none.
@@ -56,19 +57,27 @@ local function spend(key, amount)
   end
 end
 
--- Sets the response's part of the tokens spent while it runs.
+-- Gives the place and the reservation back, to the period that it was made in.
+local function free(id)
+  redis.call('ZREM', KEYS[3], id)
+  local reserved = redis.call('HMGET', KEYS[5], id, id .. ':in')
+  if reserved[1] then spend(reserved[2] or KEYS[8], -tonumber(reserved[1])) end
+  redis.call('HDEL', KEYS[5], id, id .. ':in')
+  redis.call('HDEL', KEYS[6], id)
+end
+
+-- Sets the response's part of the tokens spent while it runs. The part stays in the period that it was first counted in.
 local function reserve(key, id, amount)
-  spend(key, amount - tonumber(redis.call('HGET', KEYS[5], id) or '0'))
-  redis.call('HSET', KEYS[5], id, amount)
+  local reserved = redis.call('HMGET', KEYS[5], id, id .. ':in')
+  key = reserved[2] or key
+  spend(key, amount - tonumber(reserved[1] or '0'))
+  redis.call('HSET', KEYS[5], id, amount, id .. ':in', key)
   redis.call('EXPIRE', KEYS[5], RUNNING)
 end
 
--- Takes back what the response has reserved, and corrects the estimate of its tokens.
+-- Frees the response, and corrects the estimate of its tokens.
 local function release(id, used, estimate, counted_at)
-  redis.call('ZREM', KEYS[3], id)
-  spend(KEYS[8], -tonumber(redis.call('HGET', KEYS[5], id) or '0'))
-  redis.call('HDEL', KEYS[5], id)
-  redis.call('HDEL', KEYS[6], id)
+  free(id)
   local more = used - estimate
   if more > 0 then
     count(KEYS[2], second, more)
@@ -87,11 +96,18 @@ end
 -- the second that these were counted in. Once only.
 if ARGV[1] == 'settle' then
   local id, used, cut_off = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', now - SETTLED * 1000)
-  if redis.call('ZADD', KEYS[7], 'NX', now, id) == 0 then return 0 end
-  redis.call('EXPIRE', KEYS[7], 2 * SETTLED)
   if cut_off >= 0 then
     used = math.max(used, tonumber(redis.call('HGET', KEYS[6], id) or '0') + cut_off)
+  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', now - SETTLED * 1000)
+  if redis.call('ZSCORE', KEYS[7], id) then
+    free(id)
+    return 0
+  end
+  if used > 0 then
+    -- What has used nothing may not have begun: it may begin yet, and is counted then.
+    redis.call('ZADD', KEYS[7], now, id)
+    redis.call('EXPIRE', KEYS[7], 2 * SETTLED)
   end
   release(id, used, tonumber(ARGV[5]), ARGV[6])
   spend(KEYS[4], used)
@@ -163,7 +179,6 @@ if ARGV[1] == 'admit' then
     -- Its lease is looked after for as long as the key is used.
     redis.call('EXPIRE', KEYS[3], RUNNING)
     if budget > 0 then reserve(KEYS[4], id, estimate + tonumber(ARGV[9])) end
-    redis.call('ZREM', KEYS[7], id)
   end
 end
 

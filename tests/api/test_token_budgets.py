@@ -192,3 +192,40 @@ async def test_places_that_were_taken_while_redis_was_away_stay_taken_when_it_is
     await settle(redis, Admitted(account=key.account), "resp_0", Used(5))
     assert (await quotas.admit(key, "resp_3", 0, 3)).refused is None, "the first has ended"
     assert (await quotas.admit(key, "resp_4", 0, 3)).refused == "running"
+
+
+async def test_a_response_that_begins_after_it_was_taken_for_gone_is_counted(redis: aioredis.Redis) -> None:
+    """Temporal did not know it when it was asked; its client sends it again with the same `Idempotency-Key`."""
+    key, quotas = fresh_key(budget_tokens=1000), Quotas(redis)
+    standing = await quotas.admit(key, "resp_1", 100, None)
+    admitted = Admitted(account=key.account, budget_tokens=1000, tokens=100, second=standing.second)
+    await quotas.settle(admitted, "resp_1", Used(0, cut_off=0))
+    assert await spent(redis, key.account) == 0
+    assert await quotas.charge(admitted, "resp_1", 100, 0)
+    await quotas.settle(admitted, "resp_1", Used(130))
+    assert await spent(redis, key.account) == 130
+
+
+async def test_a_place_that_is_taken_again_behind_the_end_is_freed_and_counts_nothing(redis: aioredis.Redis) -> None:
+    key, quotas = fresh_key(budget_tokens=1000, max_concurrent=1), Quotas(redis)
+    admitted = Admitted(account=key.account, budget_tokens=1000)
+    await quotas.admit(key, "resp_1", 100, 1)
+    await quotas.settle(admitted, "resp_1", Used(130))
+    await quotas.admit(key, "resp_1", 100, 1)
+    await quotas.settle(admitted, "resp_1", Used(130))
+    assert await spent(redis, key.account) == 130
+    assert (await quotas.admit(key, "resp_2", 100, 1)).refused is None
+
+
+async def test_a_reservation_goes_back_to_the_period_that_it_was_made_in(redis: aioredis.Redis) -> None:
+    key, quotas = fresh_key(budget_tokens=1000, budget_period="day"), Quotas(redis)
+    await quotas.admit(key, "resp_1", 600, None)
+    (today,) = [name async for name in redis.scan_iter(keys.limits(key.account, "spent:*"))]
+    # As if the day had ended since.
+    yesterday = today[:-10] + b"2001-01-01"
+    await redis.rename(today, yesterday)
+    await redis.hset(keys.limits(key.account, "reserved"), "resp_1:in", yesterday)
+    await quotas.admit(key, "resp_2", 100, None)
+    await quotas.settle(Admitted(account=key.account, budget_period="day"), "resp_1", Used(50))
+    assert int(await redis.get(yesterday)) == 0
+    assert int(await redis.get(today)) == 100 + 50
