@@ -1,26 +1,21 @@
 """Anything may fail at any time: clients ask and come back, and no answer has a gap, a repeat or a half of another.
 
-`make test` has ten seconds of it, always with the same draws, on the session's servers. `make test-all` has some
-minutes with servers of its own, and so every fault; `make chaos` has as much as it is told to (docs/durability.md).
+`make test` has ten seconds of it, always with the same draws, on the session's servers. `make chaos` has servers of its
+own, and so every fault, and as much as it is told to (docs/durability.md).
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from uuid import uuid4
-
 import pytest
 
 from tests.campaigns.campaign import Campaign, Plan
-from tests.campaigns.servers import Servers, campaign_servers
+from tests.campaigns.servers import Servers
 from tests.stack import Stack
 from tests.upstream import Upstream
 
 _SHORT_SECONDS, _SHORT_PATIENCE = 10.0, 90.0
-# A client that was away meanwhile may get a splice (docs/decisions/0026, "Left"); a terminated response has no end that
-# all of its readers agree on.
-_NOT_PROMISED = frozenset({"FLUSHALL as a worker dies", "terminate in Temporal"})
-_MEDIUM_SECONDS, _MEDIUM_PATIENCE = 150.0, 180.0
+# A client that was away meanwhile may get a splice (docs/decisions/0026, "Left").
+_NOT_PROMISED = frozenset({"FLUSHALL as a worker dies"})
 
 
 @pytest.mark.timeout(_SHORT_SECONDS + 2 * _SHORT_PATIENCE)
@@ -39,16 +34,3 @@ async def test_no_answer_has_a_gap_whatever_fails(stack: Stack, upstream: Upstre
     assert not report.problems, report.text()
     assert len(report.answers) >= plan.clients
     assert report.faults
-
-
-@pytest.mark.campaign
-@pytest.mark.timeout(_MEDIUM_SECONDS + 4 * _MEDIUM_PATIENCE)
-async def test_no_answer_has_a_gap_with_every_fault(tmp_path: Path) -> None:
-    plan = Plan(seed=uuid4().hex[:8], clients=6, seconds=_MEDIUM_SECONDS, patience=_MEDIUM_PATIENCE)
-    async with Upstream() as upstream, campaign_servers(tmp_path / "data", upstream) as servers:
-        report = await Campaign(servers, upstream, plan, print).run()
-    print(f"\n{report.text()}")
-    assert not report.broken, report.text()
-    assert not report.problems, report.text()
-    assert len(report.answers) >= plan.clients
-    assert len(report.faults) > _MEDIUM_SECONDS / 20
