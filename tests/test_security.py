@@ -171,7 +171,7 @@ async def test_a_stream_whose_response_is_ended_from_outside_ends(
         events.append(event)
     script.released.set()
     assert events[-1]["type"] == "response.failed"
-    assert "ended from outside" in events[-1]["response"]["error"]["message"]
+    assert events[-1]["response"]["error"]["code"] == "run_terminated"
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
