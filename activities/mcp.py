@@ -40,6 +40,7 @@ from open_responses.payloads import (
     ToolResult,
 )
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
+from open_responses.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN
 from open_responses.tools import McpTool, looks_like_a_schema
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,6 @@ log = structlog.get_logger(__name__)
 _LIST_SECONDS = 20.0
 _CALL_SECONDS = 60.0
 _CACHE_SECONDS = 300
-_UNKNOWN = "Whether the call took effect is not known."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ class McpActivities:
             record = await self._record(context.response_id)
             server = self._server(record.start, call.server_label)
             if call.may_have_run and not await self._may_run_twice(server, context.tenant, call.tool):
-                raise ToolError(f"The worker that called {call.tool!r} was lost. {_UNKNOWN} It was not called again.")
+                lost = f"The worker that called {call.tool!r} was lost, and the call was not made again."
+                raise ToolError(f"{lost} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}")
             try:
                 return await call_tool(
                     server,
@@ -103,9 +104,12 @@ class McpActivities:
                     if error.retryable:
                         raise Unavailable(error.message, code=MAY_TRY_AGAIN) from error
                     raise ToolError(error.message) from error
-                if error.retryable and await self._may_run_twice(server, context.tenant, call.tool):
-                    raise Unavailable(error.message, code=MAY_TRY_AGAIN) from error
-                raise ToolError(f"{error.message} {_UNKNOWN}") from error
+                told = f"{error.message} {OUTCOME_UNKNOWN}"
+                if not await self._may_run_twice(server, context.tenant, call.tool):
+                    raise ToolError(f"{told} {DO_NOT_REPEAT}") from error
+                if error.retryable:
+                    raise Unavailable(told, code=MAY_TRY_AGAIN) from error
+                raise ToolError(told) from error
 
         return await self.runner.run(call.context, f"{call.server_label}.{call.tool}", call.arguments, run)
 

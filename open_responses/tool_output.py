@@ -23,6 +23,11 @@ from open_responses.json_types import JsonObject
 from open_responses.json_writing import whole_characters, writing_problem
 from open_responses.validation import by_type, complaint_of, shorten
 
+OUTCOME_UNKNOWN = "Whether the call took effect is not known."
+DO_NOT_REPEAT = "It must not be repeated without checking whether it did."
+"""The end of the message about a call that was sent and whose end nobody saw: a model that reads of a failure alone
+tries again, and pays twice."""
+
 _KINDS = ("input_text", "input_image", "input_file")
 # What a part that is left out may be called by.
 _NAMES = ("filename", "image_url", "file_url", "video_url")

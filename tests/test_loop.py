@@ -101,6 +101,7 @@ async def test_what_a_tool_does_wrong_is_told_to_the_model(client: httpx.AsyncCl
     assert "must be a JSON object" in said[3]
     assert said[4] == "worked at attempt 3"
     assert "did not answer in time" in said[5]
+    assert "must not be repeated without checking" in said[5]
     (refused,) = [item for item in response["output"] if item["type"] == "open_responses:refused_call"]
     assert refused["name"] == "gone"
     assert "There is no tool named 'gone'" in refused["reason"]

@@ -342,6 +342,60 @@ async def test_a_call_that_may_have_run_is_made_again_only_where_the_server_says
     assert reads["output"] == "fine"
 
 
+UNKNOWN_AFTER = (
+    "closes_the_stream",
+    "closes_the_connection",
+    "sends_too_much",
+    "sends_garbage",
+    "sends_a_page",
+    "sends_half_an_answer",
+    "only_accepts",
+    "is_elsewhere",
+    "is_slowed_down",
+    "breaks_its_word",
+    "zipped",
+)
+KNOWN_AFTER = {
+    "refuses": "422",
+    "forbids": "refused the credentials",
+    "has_an_error": "no such account",
+    "has_an_error_on_a_stream": "no such account",
+    "fails_by_itself": "too little money",
+}
+
+
+async def test_the_model_is_not_invited_to_repeat_a_call_that_was_sent_and_whose_answer_was_not_seen(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    before = await tally(client, upstream)
+    items = await called(client, upstream, *UNKNOWN_AFTER)
+    after = await tally(client, upstream)
+    for item in items:
+        said = item["error"]["content"]
+        assert "Whether the call took effect is not known." in said, (item["name"], said)
+        assert "must not be repeated without checking" in said, (item["name"], said)
+        assert after[item["name"]] - before.get(item["name"], 0) == 1, item["name"]
+    assert len(items) == len(UNKNOWN_AFTER)
+
+
+async def test_a_server_that_says_that_a_call_failed_is_believed(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    items = await called(client, upstream, *KNOWN_AFTER)
+    assert len(items) == len(KNOWN_AFTER)
+    for item in items:
+        said = item["error"]["content"]
+        assert KNOWN_AFTER[item["name"]] in said, (item["name"], said)
+        assert "not known" not in said, (item["name"], said)
+
+
+async def test_a_call_that_may_be_repeated_is_made_again_when_its_stream_was_closed(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    before = await tally(client, upstream)
+    (read,) = await called(client, upstream, "reads_and_closes")
+    after = await tally(client, upstream)
+    assert (read["output"], before.get("reads_and_closes", 0), after["reads_and_closes"]) == ("fine", 0, 2)
+
+
 async def test_a_worker_killed_in_an_mcp_call_makes_it_again_only_where_that_does_no_harm(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

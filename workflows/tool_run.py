@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
         ToolContextPayload,
         ToolResult,
     )
-    from open_responses.tool_output import tool_output
+    from open_responses.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN, tool_output
     from workflows import calls
     from workflows.tasks import came_with_the_stop
 
@@ -96,7 +96,8 @@ class ToolRun:
             if result.outcome in ("done", "failed", "halted"):
                 return _outcome(result)
             runs += max(1, result.attempts)
-        return Outcome(f"The worker that ran {call.name!r} was lost; the call was not finished.", failed=True)
+        lost = f"The worker that ran {call.name!r} was lost; the call was not finished."
+        return Outcome(_with_unknown_outcome(lost), failed=True)
 
     async def _mcp(self, call: Call, output_index: int) -> Outcome | None:
         """A call whose server was not reached is made once more, after a pause. One whose worker was lost may have run:
@@ -123,7 +124,7 @@ class ToolRun:
             if result.outcome in ("done", "failed", "halted"):
                 return _outcome(result)
             may_have_run = True
-        return Outcome(f"The worker that called {call.name!r} was lost each time.", failed=True)
+        return Outcome(_with_unknown_outcome(f"The worker that called {call.name!r} was lost each time."), failed=True)
 
     async def _fleet(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
         """Whatever JSON the fleet's activity returns is made text, unless it is content parts."""
@@ -207,9 +208,17 @@ def _message(error: ActivityError, call: Call) -> str:
     if isinstance(cause, TimeoutError):
         if cause.type == TimeoutType.SCHEDULE_TO_START:
             return f"No worker runs the tool {call.name!r} at the moment."
-        return f"The tool {call.name!r} did not answer in time."
+        return _with_unknown_outcome(f"The tool {call.name!r} did not answer in time.")
     if isinstance(cause, ApplicationError):
         return cause.message
     if isinstance(cause, CancelledError | TerminatedError):
-        return f"The call to {call.name!r} was cancelled."
-    return f"The call to {call.name!r} failed: {cause or error}"
+        return _with_unknown_outcome(f"The call to {call.name!r} was cancelled.")
+    return _with_unknown_outcome(f"The call to {call.name!r} failed: {cause or error}")
+
+
+def _with_unknown_outcome(message: str) -> str:
+    """The message about a call that a worker may have carried out. A run that has shown the message without the rest
+    keeps it, so that its stream and its record agree."""
+    if not workflow.patched("unknown-outcomes-are-said"):
+        return message
+    return f"{message} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}"

@@ -31,7 +31,7 @@ class Encoded(Exception):
 
 
 class GuardedTransport(httpx2.AsyncHTTPTransport):
-    """One connection pool. `on_status` hears the status of each answer, `on_fault` what the guards found.
+    """One connection pool. `on_answer` is called with the head of each answer, `on_fault` with a guard's finding.
 
     The callers above may swallow exceptions and try again, so the faults are told apart from the raising.
     """
@@ -41,12 +41,12 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         *,
         allow_private: bool,
         max_bytes: int,
-        on_status: Callable[[httpx2.Request, int], None],
+        on_answer: Callable[[httpx2.Request, httpx2.Response], None],
         on_fault: Callable[[Exception], None],
     ) -> None:
         super().__init__(trust_env=False)
         self._max_bytes = max_bytes
-        self._on_status = on_status
+        self._on_answer = on_answer
         self._on_fault = on_fault
         if not allow_private:
             context = httpx2.create_ssl_context(trust_env=False)
@@ -57,7 +57,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.headers["accept-encoding"] = "identity"
         response = await super().handle_async_request(request)
-        self._on_status(request, response.status_code)
+        self._on_answer(request, response)
         if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             await response.aclose()
             fault = Encoded()

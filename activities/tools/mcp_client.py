@@ -37,6 +37,12 @@ _MAX_NAME, _MAX_MESSAGE = 128, 2000
 # What servers of the old transport answer to a POST on their SSE address.
 _MEANS_OLD_TRANSPORT = frozenset({400, 404, 405, 406, 415, 501})
 _IDEMPOTENCY_KEY = "open_responses/idempotency_key"
+# The SDK gives these codes to errors of its own: the connection closed, nothing came in time, the answer is not
+# JSON-RPC. A server that sends one itself cannot be told apart, so that the outcome of its call counts as unknown.
+_MADE_BY_THE_SDK = frozenset({mcp_types.CONNECTION_CLOSED, mcp_types.REQUEST_TIMEOUT, mcp_types.PARSE_ERROR})
+_MCP_CONTENT_TYPES = ("application/json", "text/event-stream")
+# A proxy answers these also where the server has the call already.
+_REFUSALS_THAT_SAY_NOTHING = frozenset({408, 429})
 
 # They write addresses, and so perhaps keys, at INFO.
 for _name in ("mcp", "httpx2", "httpcore2"):
@@ -66,7 +72,8 @@ class McpToolDefinition:
 class McpError(Exception):
     """What went wrong, in a line that a client and a model may read.
 
-    `retryable`: another try can help. `may_have_run`: a call was on its way, and nobody knows what became of it.
+    `retryable`: another try can help. `may_have_run`: the call was sent, and its outcome is not known. `is_answer`: the
+    server itself ended the call, by a refusal or an error of its own, or the tool did.
     """
 
     def __init__(self, code: ErrorCode, message: str, *, status: int | None = None) -> None:
@@ -76,6 +83,7 @@ class McpError(Exception):
         self.status = status
         self.retryable = code == "connection_error" or (status is not None and (status == 429 or status >= 500))
         self.may_have_run = False
+        self.is_answer = code == "tool_error"
 
 
 async def list_tools(server: McpServer, *, timeout_seconds: float) -> list[McpToolDefinition]:
@@ -116,7 +124,7 @@ async def call_tool(
     try:
         return await _in_session(server, timeout_seconds, work, may_start_over=lambda: not is_made)
     except McpError as error:
-        error.may_have_run = is_made and (error.code == "timeout" or error.retryable)
+        error.may_have_run = is_made and not error.is_answer
         raise
 
 
@@ -128,14 +136,38 @@ class _Watch:
         self.tripped = asyncio.Event()
         self.refused: int | None = None
         self.posted_first: int | None = None
+        self._called: httpx2.Response | None = None
+        self._listed_after_the_call = False
 
-    def status(self, request: httpx2.Request, status: int) -> None:
-        if request.method == "POST" and self.posted_first is None:
-            self.posted_first = status
+    def answer(self, request: httpx2.Request, response: httpx2.Response) -> None:
+        status = response.status_code
+        if request.method == "POST":
+            if self.posted_first is None:
+                self.posted_first = status
+            method = _rpc_method(request)
+            if method == "tools/call":
+                self._called = response
+            self._listed_after_the_call |= method == "tools/list" and self._called is not None
         if status >= 400:
             self.refused = status
         if status in (401, 403):
             self.tripped.set()
+
+    def is_answer_to_the_call(self, leaf: BaseException | None) -> bool:
+        """Whether the server itself said that the call failed. Not so by a status or an error that came for another
+        request of the session, such as the list by which the SDK checks the result of a call that has run."""
+        if self._called is None or self._listed_after_the_call:
+            return False
+        status = self._called.status_code
+        if 400 <= status < 500:
+            return status not in _REFUSALS_THAT_SAY_NOTHING
+        if status not in (200, 202) or self.fault is not None or not isinstance(leaf, MCPError):
+            return False
+        if leaf.code == mcp_types.INVALID_REQUEST:
+            # Also the SDK's code for an answer of a strange type, and for one that it does not wait for.
+            content_type = self._called.headers.get("content-type", "").lower()
+            return status == 200 and content_type.startswith(_MCP_CONTENT_TYPES)
+        return leaf.code not in _MADE_BY_THE_SDK
 
     def found(self, fault: Exception) -> None:
         self.fault = self.fault or fault
@@ -185,7 +217,9 @@ async def _bounded(
         if conversation.done() and conversation.exception() is None:
             return conversation.result()
         failure = conversation.exception() if conversation.done() else None
-        raise _mapped(server, watch, failure, timeout_seconds) from None
+        error = _mapped(server, watch, failure, timeout_seconds)
+        error.is_answer |= watch.is_answer_to_the_call(_leaf(failure))
+        raise error from None
     finally:
         tripped.cancel()
         conversation.cancel()
@@ -228,7 +262,7 @@ def _http(server: McpServer, watch: _Watch, timeout_seconds: float) -> Callable[
         headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = None, auth: httpx2.Auth | None = None
     ) -> httpx2.AsyncClient:
         transport = GuardedTransport(
-            allow_private=server.allow_private, max_bytes=MAX_BYTES, on_status=watch.status, on_fault=watch.found
+            allow_private=server.allow_private, max_bytes=MAX_BYTES, on_answer=watch.answer, on_fault=watch.found
         )
         limit = httpx2.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds))
         return httpx2.AsyncClient(
@@ -241,7 +275,7 @@ def _http(server: McpServer, watch: _Watch, timeout_seconds: float) -> Callable[
 def _mapped(server: McpServer, watch: _Watch, failure: BaseException | None, timeout_seconds: float) -> McpError:
     """One error for whatever happened; the transport's own findings first."""
     where = f"MCP server {server.label!r}"
-    leaf = _leaf(failure) if failure is not None else None
+    leaf = _leaf(failure)
     if isinstance(leaf, McpError):
         return leaf
     if isinstance(watch.fault, ForbiddenAddress):
@@ -261,12 +295,20 @@ def _mapped(server: McpServer, watch: _Watch, failure: BaseException | None, tim
         return McpError("timeout", f"{where} did not answer in time.")
     if isinstance(leaf, httpx2.TransportError | OSError):
         return McpError("connection_error", f"{where} cannot be reached.")
+    if isinstance(leaf, MCPError) and leaf.code == mcp_types.CONNECTION_CLOSED:
+        return McpError("connection_error", f"{where}: {_line(leaf.error.message)}")
     if isinstance(leaf, MCPError):
         return McpError("protocol_error", f"{where}: {_line(leaf.error.message)}")
     return McpError("protocol_error", f"{where} does not speak MCP as it should ({type(leaf).__name__}).")
 
 
-def _leaf(failure: BaseException) -> BaseException:
+def _rpc_method(request: httpx2.Request) -> object:
+    """The JSON-RPC method of a request that the SDK sends; None for its answer to a request of the server's."""
+    message = json.loads(request.content)
+    return message.get("method") if isinstance(message, dict) else None
+
+
+def _leaf(failure: BaseException | None) -> BaseException | None:
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
     return failure
