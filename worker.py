@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -59,6 +58,7 @@ from open_responses.io.limits import Quotas
 from open_responses.io.logs import configure_logs
 from open_responses.io.model_lists import ModelLists
 from open_responses.io.places import Places
+from open_responses.io.ports import is_taken
 from open_responses.io.records import Records
 from open_responses.io.redis import Redis
 from open_responses.io.redis import connect as connect_redis
@@ -226,17 +226,7 @@ def _metrics_port(settings: Settings) -> int:
     first = settings.worker_metrics_port
     if not first or settings.active_workers is None:
         return first
-    return next((port for port in range(first, first + settings.active_workers) if not _is_taken(port)), first)
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-        return False
+    return next((port for port in range(first, first + settings.active_workers) if not is_taken(port)), first)
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig:

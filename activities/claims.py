@@ -17,7 +17,7 @@ from open_responses.io.approvals import holder_of
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import WorkflowAlreadyStartedError
-from open_responses.markdown import plain
+from open_responses.loop.markdown import plain
 from open_responses.payloads import (
     APPROVAL_WORKFLOW,
     CLAIM_APPROVALS,

@@ -81,9 +81,7 @@ class FinishActivity:
             raise Fenced
         blank = call.model_copy(update={"output": [], "trace": []})
         writer = self._writer(blank, Fold())
-        for event in left.events:
-            if event["type"] not in TERMINAL_EVENTS and event["type"] != "error":
-                writer.adopt(event)
+        _adopt(writer, left.events)
         announced = next((event["response"] for event in left.events if event["type"] in TERMINAL_EVENTS), None)
         if announced is None:
             writer.write(Assembler(writer.fold).abandon())
@@ -114,9 +112,7 @@ class FinishActivity:
         if left.refused:
             raise Fenced
         writer = self._writer(call, Fold(call.output))
-        for event in left.events:
-            if event["type"] not in TERMINAL_EVENTS and event["type"] != "error":
-                writer.adopt(event)
+        _adopt(writer, left.events)
         if not left.events and first == 0:
             writer.write(opening_events(call.start.initial()))
         writer.write(Assembler(writer.fold).abandon())
@@ -137,3 +133,10 @@ class FinishActivity:
     @staticmethod
     def _fence(call: FinishInput) -> int:
         return fence(call.epoch, 0)
+
+
+def _adopt(writer: Writer, events: list[JsonObject]) -> None:
+    """What the log has of the response, without an end."""
+    for event in events:
+        if event["type"] not in TERMINAL_EVENTS and event["type"] != "error":
+            writer.adopt(event)

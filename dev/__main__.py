@@ -15,6 +15,7 @@ from dev.services import Missing, Service
 from dev.settings import DevSettings
 from dev.supervisor import Part, StartFailed, Supervisor, new_worker_id
 from open_responses.io.leases import announce_death
+from open_responses.io.ports import is_taken
 from open_responses.io.settings import LOCAL_MODEL, ConfigError, load_config
 
 
@@ -123,7 +124,7 @@ def _check_ports(settings: DevSettings, *, local_model: bool) -> None:
             "OPEN_RESPONSES_WORKER_METRICS_PORT",
         )
     for name, (port, variable) in wanted.items():
-        if services.is_taken(port):
+        if is_taken(port):
             raise StartFailed(f"Port {port} for {name} is taken; choose another with {variable}.")
 
 

@@ -150,16 +150,6 @@ def free_port() -> int:
             return port
 
 
-def is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-        return False
-
-
 async def wait_ready(service: Service, process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Whether it became ready in time, and lives."""
     deadline = asyncio.get_running_loop().time() + seconds

@@ -74,6 +74,12 @@ def about(items: Iterable[InputItem]) -> int:
     )
 
 
+def about_input(items: Iterable[InputItem], instructions: str | None, tools: Iterable[BaseModel]) -> int:
+    """As `about`, for all that a model turn sends."""
+    characters = len(instructions or "") + sum(len(tool.model_dump_json(exclude_unset=True)) for tool in tools)
+    return about(items) + characters // 4
+
+
 def part_tokens(part: JsonObject) -> int:
     """Tokens of a content part that is no text; 0 for text."""
     kind = part.get("type")

@@ -13,6 +13,7 @@ import pytest_asyncio
 from dev import services
 from dev.services import Service
 from open_responses.compaction import ORDER
+from open_responses.io.ports import is_taken
 from tests.mcp_server import TOKEN
 from tests.stack import Stack
 from tests.upstream import Upstream
@@ -194,7 +195,7 @@ async def vendors() -> AsyncIterator[Vendors]:
 
 def _mcp(name: str, port: int, *arguments: str, module: str = "tests.mcp_server", folder: str = "") -> Service:
     async def ready() -> bool:
-        return services.is_taken(port)
+        return is_taken(port)
 
     return Service(name, (sys.executable, "-m", module, str(port), *arguments), ready, {"HOSTED_TOOLS_DIR": folder})
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest_asyncio
 
-from dev import services
 from dev.services import Service
 from examples.custom_provider import Adapter
 from open_responses.config import ProviderConfig
 from open_responses.contracts import Provider
+from open_responses.io.ports import is_taken
 from open_responses.testing.provider_contract import Canned, ProviderContract
 from tests.stack import Stack, check_whole, collect, events_of
 
@@ -59,7 +59,7 @@ async def parley(stack: Stack) -> None:
     port = urlsplit(url).port or 0
 
     async def ready() -> bool:
-        return services.is_taken(port)
+        return is_taken(port)
 
     stack.services["parley"] = Service("parley", (sys.executable, "-m", "examples.custom_server", str(port)), ready)
     await stack.start("parley")

@@ -16,6 +16,7 @@ from temporalio.service import RPCStatusCode
 
 from api.main import create_app
 from dev import services
+from open_responses.io.ports import is_taken
 from open_responses.io.settings import load_settings
 from open_responses.io.temporal import TemporalAway, WorkflowAlreadyStartedError
 from tests.keyed import bearer, key_block, keyed_api
@@ -262,4 +263,4 @@ async def unready_api(stack: Stack, env: dict[str, str]) -> AsyncIterator[httpx.
 
 
 async def is_listening(port: int) -> bool:
-    return services.is_taken(port)
+    return is_taken(port)

@@ -36,6 +36,12 @@ GAP = 0.02
 FIRST = "".join(f"first{i} " for i in range(40))
 
 
+async def read_into(events: list[Event], client: httpx.AsyncClient, body: dict[str, str]) -> None:
+    """Follow a streamed response to its end."""
+    async for event in events_of(client, body):
+        events.append(event)
+
+
 async def lose_all(stack: Stack) -> None:
     for name in ("worker-0", "worker-1"):
         await stack.kill(name)
@@ -64,15 +70,11 @@ async def test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_
     prompt, second = f"lost, then {words} words", Script(words=words)
     events: list[Event] = []
 
-    async def stream() -> None:
-        async for event in events_of(forgetful, {"input": prompt}):
-            events.append(event)
-
     async def has_half() -> bool:
         return "first19" in text_of(events)
 
     async with lost_in_the_middle(stack, upstream, prompt, second, has_half):
-        streaming = asyncio.create_task(stream())
+        streaming = asyncio.create_task(read_into(events, forgetful, {"input": prompt}))
     await asyncio.wait_for(streaming, 60)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert FIRST.startswith(text_of(events))
@@ -152,14 +154,10 @@ async def test_a_flush_in_a_pause_is_made_good_by_a_worker_that_leaves(
     script = upstream.says("lost in a pause", Script(words=40, hold_after=20, gap=GAP))
     events: list[Event] = []
 
-    async def stream() -> None:
-        async for event in events_of(client, {"input": "lost in a pause"}):
-            events.append(event)
-
     async def has_half() -> bool:
         return "w19" in text_of(events)
 
-    streaming = asyncio.create_task(stream())
+    streaming = asyncio.create_task(read_into(events, client, {"input": "lost in a pause"}))
     await until(has_half)
     worker = await stack.busy_worker()
     await stack.flush()
@@ -176,14 +174,10 @@ async def test_a_loss_that_was_made_good_before_the_next_is_not_noticed(
     script = upstream.says("lost one by one", Script(words=40, hold_after=20))
     events: list[Event] = []
 
-    async def stream() -> None:
-        async for event in events_of(client, {"input": "lost one by one"}):
-            events.append(event)
-
     async def has(word: str) -> bool:
         return word in text_of(events)
 
-    streaming = asyncio.create_task(stream())
+    streaming = asyncio.create_task(read_into(events, client, {"input": "lost one by one"}))
     await until(lambda: has("w19"))
     await stack.flush()
     held, script.released, script.hold_after = script.released, asyncio.Event(), 30
@@ -203,16 +197,12 @@ async def test_the_same_answer_told_again_goes_on_where_it_was(
 ) -> None:
     events: list[Event] = []
 
-    async def stream() -> None:
-        async for event in events_of(forgetful, {"input": "lost, and told again"}):
-            events.append(event)
-
     async def has_half() -> bool:
         return "first19" in text_of(events)
 
     again = Script(literal=FIRST, gap=GAP)
     async with lost_in_the_middle(stack, upstream, "lost, and told again", again, has_half):
-        streaming = asyncio.create_task(stream())
+        streaming = asyncio.create_task(read_into(events, forgetful, {"input": "lost, and told again"}))
     await asyncio.wait_for(streaming, 60)
     check_whole(events, FIRST)
     assert again.attempts == 1
@@ -223,15 +213,11 @@ async def test_the_log_is_restored_from_what_a_reader_was_sent_and_the_answer_go
 ) -> None:
     events: list[Event] = []
 
-    async def stream() -> None:
-        async for event in events_of(client, {"input": "lost, and restored"}):
-            events.append(event)
-
     async def has_half() -> bool:
         return "first19" in text_of(events)
 
     async with lost_in_the_middle(stack, upstream, "lost, and restored", Script(literal=FIRST), has_half):
-        streaming = asyncio.create_task(stream())
+        streaming = asyncio.create_task(read_into(events, client, {"input": "lost, and restored"}))
     await asyncio.wait_for(streaming, 60)
     check_whole(events, FIRST)
     assert [e["action"] for e in events if e["type"] == "open_responses:attempt"] == ["continued"]
@@ -248,15 +234,11 @@ async def test_an_answer_that_cannot_go_on_is_closed_behind_what_was_restored(
     prompt, second = "lost, restored, begun anew", Script(words=5)
     events: list[Event] = []
 
-    async def stream() -> None:
-        async for event in events_of(client, {"model": "no-resume", "input": prompt}):
-            events.append(event)
-
     async def has_half() -> bool:
         return "first19" in text_of(events)
 
     async with lost_in_the_middle(stack, upstream, prompt, second, has_half):
-        streaming = asyncio.create_task(stream())
+        streaming = asyncio.create_task(read_into(events, client, {"model": "no-resume", "input": prompt}))
     await asyncio.wait_for(streaming, 60)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     half, whole = events[-1]["response"]["output"]
@@ -273,14 +255,10 @@ async def test_what_was_sent_before_a_flush_stays_in_a_response_that_is_cancelle
     script = upstream.says("flushed, then cancelled", Script(words=40, hold_after=20, gap=GAP))
     events: list[Event] = []
 
-    async def stream() -> None:
-        async for event in events_of(client, {"input": "flushed, then cancelled"}):
-            events.append(event)
-
     async def has_half() -> bool:
         return "w19" in text_of(events)
 
-    streaming = asyncio.create_task(stream())
+    streaming = asyncio.create_task(read_into(events, client, {"input": "flushed, then cancelled"}))
     await until(has_half)
     for name in ("worker-0", "worker-1"):
         await stack.kill(name)

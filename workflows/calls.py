@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 from open_responses.json_types import JsonObject
-from open_responses.markdown import plain
+from open_responses.loop.markdown import plain
 from open_responses.payloads import (
     CALL_MCP_TOOL,
     CLAIM_APPROVALS,

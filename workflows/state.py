@@ -8,7 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.ledger import Ledger
-    from open_responses.markdown import plain
+    from open_responses.loop.markdown import plain
     from open_responses.payloads import Carried, Ending, SampleResult, StartResponse, Target, TurnUsage
     from workflows.tasks import current_task
 

@@ -14,11 +14,9 @@ from open_responses.contracts import SampleCall
 from open_responses.errors import TokenBudgetExceeded
 from open_responses.io.limits import Quotas
 from open_responses.io.redis import RedisDown
-from open_responses.tokens import about
+from open_responses.tokens import about_input
 
 log = structlog.get_logger(__name__)
-
-_CHARACTERS_PER_TOKEN = 4
 
 
 async def reserve(quotas: Quotas, stage: Stage, sampled: SampleCall) -> None:
@@ -30,7 +28,8 @@ async def reserve(quotas: Quotas, stage: Stage, sampled: SampleCall) -> None:
     if start.admitted is None or not start.context_tokens:
         return
     used = stage.call.used
-    sent = used.input_tokens + used.output_tokens + _input_tokens(sampled)
+    sent = used.input_tokens + used.output_tokens
+    sent += about_input(sampled.items, sampled.request.instructions, sampled.tools)
     try:
         has_room = await quotas.charge(start.admitted, start.response_id, sent, sampled.max_output_tokens or 0)
     except RedisDown as error:
@@ -41,10 +40,3 @@ async def reserve(quotas: Quotas, stage: Stage, sampled: SampleCall) -> None:
             f"The API key's budget of {start.admitted.budget_tokens} tokens a {start.admitted.budget_period} does not "
             f"have the tokens that model turn {stage.call.turn} would send. The response ends here."
         )
-
-
-def _input_tokens(sampled: SampleCall) -> int:
-    """An estimate of what the provider is sent."""
-    characters = len(sampled.request.instructions or "")
-    characters += sum(len(tool.model_dump_json(exclude_unset=True)) for tool in sampled.tools)
-    return about(sampled.items) + characters // _CHARACTERS_PER_TOKEN

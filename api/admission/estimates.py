@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import orjson
 
 from api.responses.held import HeldResponse
-from open_responses.io.store import Record
+from open_responses.io.store import Record, tokens_of
 from open_responses.json_types import JsonObject
 from open_responses.payloads import StartResponse
-from open_responses.tokens import about
+from open_responses.tokens import about_input
 
 # OpenAI's own rule of thumb.
 _CHARACTERS_PER_TOKEN = 4
@@ -33,13 +33,12 @@ class Continues:
 def context_tokens(start: StartResponse, continues: Continues) -> int:
     """Tokens of the first model turn's input: all that is continued, instructions, tools and the input itself."""
     request = start.request
-    own = about(request.input_items()) + len(request.instructions or "") // _CHARACTERS_PER_TOKEN
-    own += sum(len(tool.model_dump_json(exclude_unset=True)) // _CHARACTERS_PER_TOKEN for tool in request.tools or [])
+    own = about_input(request.input_items(), request.instructions, request.tools or [])
     return own + _before(continues)
 
 
 def _before(continues: Continues) -> int:
-    tokens = sum(map(_size, continues.conversation))
+    tokens = sum(map(tokens_of, continues.conversation))
     if continues.held is not None:
         tokens += continues.held.size // _CHARACTERS_PER_TOKEN
     if continues.previous is not None:
@@ -52,8 +51,4 @@ def _chain(previous: Record) -> int:
     has its provider's count of the same."""
     usage = orjson.loads(previous.response)["usage"] if previous.response is not None else None
     context = previous.start.context_tokens or (usage or {}).get("input_tokens", 0) or len(previous.written) // 4
-    return int(context) + (usage["output_tokens"] if usage else sum(map(_size, previous.output)))
-
-
-def _size(item: JsonObject) -> int:
-    return len(orjson.dumps(item)) // _CHARACTERS_PER_TOKEN
+    return int(context) + (usage["output_tokens"] if usage else sum(map(tokens_of, previous.output)))

@@ -15,7 +15,7 @@ from open_responses.config import ApiKeyConfig
 from open_responses.errors import RateLimited, RequestTooLarge, Unavailable
 
 _SCOPE = "open_responses.received"
-# Nobody knows when the others are answered; a client of the openai SDK asks twice more in this time.
+# When the others are answered is unknown; a client of the openai SDK asks twice more in this time.
 _WAIT_SECONDS = 2.0
 
 

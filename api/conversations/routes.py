@@ -36,7 +36,7 @@ from open_responses.io import temporal
 from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
 from open_responses.listed_items import prefix_of
-from open_responses.markdown import plain
+from open_responses.loop.markdown import plain
 from open_responses.payloads import TASK_QUEUE
 from open_responses.requests import INCLUDES, Metadata
 from open_responses.validation import CHECK_NAMES, Settings, complaint_of, one_of, read_json_object, shorten

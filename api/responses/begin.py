@@ -33,7 +33,7 @@ from open_responses.io import temporal
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
 from open_responses.io.temporal import TemporalAway, TemporalDown
-from open_responses.markdown import plain
+from open_responses.loop.markdown import plain
 from open_responses.payloads import TASK_QUEUE, Remembered, StartResponse
 from open_responses.requests import CreateResponse
 from workflows.response import ResponseWorkflow

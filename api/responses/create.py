@@ -73,8 +73,8 @@ async def _again(request: Request, state: AppState, record: Record, asked: Creat
     await show_limits(request)
     record = await state.records.settled(record)
     if record.response is None:
-        # Whoever kept the request may have died before the workflow began. One that is deleted at this moment would
-        # begin anew, with its content: its end then lists the deletion again (activities/finish.py).
+        # The process that kept the request may have died before the workflow began. One that is deleted at this moment
+        # would begin anew, with its content: its end then lists the deletion again (activities/finish.py).
         if state.eraser.marks.is_hidden(record.start.response_id):
             raise spent()
         await start_workflow(state, record.start)

@@ -85,6 +85,11 @@ _NAME_OWNER = "if redis.call('HEXISTS', KEYS[1], 'start') == 1 then redis.call('
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
+def tokens_of(item: JsonObject) -> int:
+    """An estimate for an item as it is stored: four characters a token."""
+    return len(orjson.dumps(item)) // 4
+
+
 def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool) -> Used:
     """Tokens of an ended response, for limits and budgets.
 
@@ -98,7 +103,7 @@ def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool) -> 
     unreported = [item for item in response["output"] if not known or item.get("status") == "incomplete"]
     if not was_cut_off or (response["status"] == "failed" and not unreported):
         return Used(known)
-    tokens = sum(len(orjson.dumps(item)) // 4 for item in unreported)
+    tokens = sum(map(tokens_of, unreported))
     if not known and unreported:
         known = context_tokens + tokens
     return Used(known, cut_off=tokens)

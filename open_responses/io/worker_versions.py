@@ -90,7 +90,7 @@ class Runner(UnsandboxedWorkflowRunner):
 async def become_current_if_none_is(client: Client, version: WorkerDeploymentVersion) -> None:
     """The first version of a deployment makes itself current; without a current one, new responses would wait for ever.
 
-    Later versions are made current by whoever deploys them. Returns when some version is current.
+    Later versions are made current by the operator who deploys them. Returns when some version is current.
     """
     describe = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=version.deployment_name)
     while True:

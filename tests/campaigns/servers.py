@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dev import services
 from dev.services import Service
+from open_responses.io.ports import is_taken
 from tests.campaigns.full_disk import SmallDisk
 from tests.campaigns.replicated_redis import ReplicatedRedis
 from tests.campaigns.tcp_proxy import Links
@@ -121,6 +122,6 @@ def _addresses(links: Links, client: str) -> dict[str, str]:
 
 def _mcp(port: int, env: dict[str, str]) -> Service:
     async def ready() -> bool:
-        return services.is_taken(port)
+        return is_taken(port)
 
     return Service("mcp", (sys.executable, "-m", "tests.mcp_server", str(port), "streamable"), ready, env)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from open_responses.markdown import plain
+from open_responses.loop.markdown import plain
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import httpx
 from open_responses.config import ProviderConfig
 from open_responses.errors import ProviderAnswerRefused
 
-# Several large events may come before anything of them is told: the previews of an image, the echo of a request.
+# Several large events may come before anything of them is published: the previews of an image, the echo of a request.
 _EVENTS_WITHOUT_CONTENT = 4
 
 
