@@ -1,23 +1,27 @@
 """Approvals, taken by the response that acts on them, at its start: the first takes one, for good.
 
-Here and not in the API, so that a response that was never started has taken nothing. In Temporal, which forgets after
-its retention, and in Redis, which remembers as long as the response lives.
+This happens here and not in the API, so that a response that was never started has taken nothing.
+
+An approval whose record is lost earlier than the response that asks for it could be used a second time. Redis may lose
+its mark, or not get it. Temporal deletes a workflow when its retention has passed since its close, which may be within
+a day. So the record is a workflow that stays open until the approval can no longer be found: Temporal starts it with a
+delay (docs/decisions/0029).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 
-from open_responses.io.approvals import holder_of
+from open_responses.io.approvals import is_used_by_another
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import WorkflowAlreadyStartedError
-from open_responses.loop.markdown import plain
 from open_responses.payloads import (
     APPROVAL_WORKFLOW,
     CLAIM_APPROVALS,
@@ -30,6 +34,10 @@ from open_responses.payloads import (
 from open_responses.tool_items import approval_workflow_id
 
 log = structlog.get_logger(__name__)
+
+# The asking response may be stored, and its history be deleted, somewhat later than the approval is used: Temporal
+# spreads deletions over half an hour, and a workflow whose workers were away closes after its end was announced.
+_LONGER_THAN_THE_RESPONSE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +52,24 @@ class ClaimActivity:
         """Raises RPCError while Temporal is away."""
         refused = []
         for decision in call.decisions:
-            if not await self._take(call.response_id, decision):
+            if not await self._take(call, decision):
                 refused.append(decision.approval_request_id)
         return ClaimResult(refused=refused)
 
-    async def _take(self, response_id: str, decision: Decision) -> bool:
-        approval_id = decision.approval_request_id
+    async def _take(self, call: ClaimInput, decision: Decision) -> bool:
+        response_id, approval_id = call.response_id, decision.approval_request_id
         try:
             await self.temporal.start_workflow(
                 APPROVAL_WORKFLOW,
-                ApprovalClaim(response_id=response_id, decision=decision),
+                ApprovalClaim.of(response_id, decision, call.nonce),
                 id=approval_workflow_id(approval_id),
                 task_queue=TASK_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=f"{'approved' if decision.approve else 'denied'}: {plain(decision.name)}",
+                start_delay=timedelta(seconds=self.store.ttl_seconds) + _LONGER_THAN_THE_RESPONSE,
+                static_summary="approved" if decision.approve else "denied",
             )
         except WorkflowAlreadyStartedError:
-            if await holder_of(self.temporal, approval_id) != response_id:
+            if await is_used_by_another(self.temporal, approval_id, response_id, call.nonce):
                 return False
         try:
             await self.store.keep_approval(approval_id, response_id)

@@ -418,17 +418,44 @@ class ApprovalAnswer(Payload):
 
 
 class ApprovalClaim(Payload):
-    """An approval, and the response that acts on it."""
+    """A used approval, and the response that used it.
+
+    The record of it outlives both responses, also where they are deleted. So it has no content: the call and the
+    person's reason are left out. `decision` keeps its shape for older processes, which write and read all of it.
+    `nonce` is that of the response's start (`StartResponse`); None in claims of earlier versions.
+    """
 
     response_id: str
     decision: Decision
+    nonce: str | None = None
+
+    @classmethod
+    def of(cls, response_id: str, decision: Decision, nonce: str | None) -> ApprovalClaim:
+        """The claim without content."""
+        kept = Decision(
+            approval_request_id=decision.approval_request_id,
+            approve=decision.approve,
+            server_label="",
+            name="",
+            arguments="",
+        )
+        return cls(response_id=response_id, decision=kept, nonce=nonce)
+
+    def is_of(self, response_id: str, nonce: str | None) -> bool:
+        """Whether this response used the approval.
+
+        The id of a response with an `Idempotency-Key` follows from the key: a later response may get the id of one
+        that was deleted, or is not kept any more. Only the nonce distinguishes them.
+        """
+        return self.response_id == response_id and (self.nonce is None or nonce is None or self.nonce == nonce)
 
 
 class ClaimInput(Payload):
-    """Takes approvals for a response that has begun."""
+    """Takes approvals for a response that has begun. `nonce` is that of its start."""
 
     response_id: str
     decisions: list[Decision]
+    nonce: str | None = None
 
 
 class ClaimResult(Payload):

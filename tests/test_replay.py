@@ -10,6 +10,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from open_responses.io.payload_codec import DATA_CONVERTER
 from tests.record_history import HISTORIES
+from workflows.approval import ApprovalWorkflow
 from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow
 
@@ -40,13 +41,16 @@ def test_histories_are_there() -> None:
         "repeated_progress",
         "repeated_approval",
         "repeated_lists",
+        "takes_an_approval",
+        "approval_with_its_call",
+        "approval_without_its_call",
     }
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     replayer = Replayer(
-        workflows=[ResponseWorkflow, ConversationWorkflow],
+        workflows=[ResponseWorkflow, ConversationWorkflow, ApprovalWorkflow],
         data_converter=DATA_CONVERTER,
         workflow_runner=UnsandboxedWorkflowRunner(),
     )

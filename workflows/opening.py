@@ -50,7 +50,10 @@ class Opening:
         brought = self.state.start.decisions
         if not brought or not workflow.patched("claims-at-the-start"):
             return brought
-        result = await calls.claim_approvals(ClaimInput(response_id=self.state.start.response_id, decisions=brought))
+        start = self.state.start
+        result = await calls.claim_approvals(
+            ClaimInput(response_id=start.response_id, decisions=brought, nonce=start.nonce)
+        )
         mine = [decision for decision in brought if decision.approval_request_id not in result.refused]
         if not mine:
             taken = "Another response has acted on this approval."

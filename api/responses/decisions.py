@@ -13,7 +13,7 @@ from api.app_state import AppState
 from api.lookup import OwnedRecords
 from open_responses.config import Config
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from open_responses.io.approvals import holder_of
+from open_responses.io.approvals import is_used_by_another
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
 from open_responses.io.temporal import TemporalDown
@@ -250,10 +250,10 @@ async def _hold(state: AppState, response_id: str, approval_request_id: str) -> 
         if not await state.store.hold_approval(approval_request_id, response_id, _HOLD_SECONDS):
             raise _taken(approval_request_id)
     try:
-        holder = await holder_of(state.temporal, approval_request_id)
+        is_taken = await is_used_by_another(state.temporal, approval_request_id, response_id)
     except TemporalDown as error:
         raise Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=5) from error
-    if holder not in (None, response_id):
+    if is_taken:
         raise _taken(approval_request_id)
 
 

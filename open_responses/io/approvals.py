@@ -1,18 +1,24 @@
-"""Who acted on an approval: the record in Temporal, a workflow whose id can be taken once."""
+"""Who used an approval: the record in Temporal, a workflow whose id can be taken once."""
 
 from __future__ import annotations
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from open_responses.io.large_payloads import ERASED
 from open_responses.payloads import ApprovalClaim
 from open_responses.tool_items import approval_workflow_id
 
 
-async def holder_of(client: Client, approval_request_id: str) -> str | None:
-    """The id of the response that took it; None for nobody. Raises RPCError while Temporal is away.
+async def is_used_by_another(
+    client: Client, approval_request_id: str, response_id: str, nonce: str | None = None
+) -> bool:
+    """Whether a response other than this one used the approval. Raises RPCError while Temporal is away.
 
-    From the first event of the record's history, which is there before the record was run.
+    Args:
+        nonce: That of the response's start, if the response has begun. Without it, the id alone is compared.
+
+    Reads the first event of the record's history, which is there before the record was run.
     """
     handle = client.get_workflow_handle(approval_workflow_id(approval_request_id))
     try:
@@ -20,8 +26,11 @@ async def holder_of(client: Client, approval_request_id: str) -> str | None:
             payloads = event.workflow_execution_started_event_attributes.input.payloads
             (claim,) = await client.data_converter.decode(payloads, [ApprovalClaim])
             assert isinstance(claim, ApprovalClaim)
-            return claim.response_id
+            return not claim.is_of(response_id, nonce)
+    except ERASED:
+        # Its key was retired since: the approval was used long before this response began.
+        return True
     except RPCError as error:
         if error.status != RPCStatusCode.NOT_FOUND:
             raise
-    return None
+    return False

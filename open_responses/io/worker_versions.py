@@ -34,7 +34,8 @@ _HASH_CHARACTERS = 12
 # Of the package, these are no part of a workflow.
 _NOT_IN_WORKFLOWS = frozenset({"io", "testing", "middleware"})
 _ASK_AGAIN_SECONDS = 0.5
-# A conversation lives as long as it is kept, so that no version could wait for its end; an approval ends at once.
+# A conversation lives as long as it is kept, so that no version could wait for its end; so does the record of a
+# used approval, which has not begun until then.
 _FOLLOW_THE_CURRENT_VERSION = frozenset({CONVERSATION_WORKFLOW, APPROVAL_WORKFLOW})
 
 
