@@ -7,6 +7,7 @@ could be used a second time.
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.claims import ClaimActivity
 from open_responses.ids import new_id
 from open_responses.io import keys
+from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import data_converter
 from open_responses.io.redis import Redis, connect
 from open_responses.io.store import ResponseStore
@@ -60,6 +62,11 @@ async def ask_to_delete(client: httpx.AsyncClient, upstream: Upstream, what: str
 def answering(asked: Json, **answer: Any) -> Json:
     word = {"type": "mcp_approval_response", "approval_request_id": asked["output"][0]["id"], **answer}
     return {"model": "fake", "previous_response_id": asked["id"], "input": [word], "tools": HOSTED}
+
+
+def times_deleted(stack: Stack, what: str) -> int:
+    """How often the guarded tool ran on this."""
+    return sum(line.endswith(f" {what}") for line in (stack.data / "hosted" / "deleted").read_text().splitlines())
 
 
 def record_of(temporal: Client, asked: Json) -> WorkflowHandle[Any, Any]:
@@ -135,6 +142,35 @@ async def test_nothing_of_a_live_answer_is_left_in_temporal_once_the_response_is
         assert [id for id, found in left.items() if content.encode() in found] == []
 
 
+async def test_no_file_of_a_large_call_is_left_once_the_responses_are_deleted(
+    client: httpx.AsyncClient, stack: Stack, temporal: Client, upstream: Upstream
+) -> None:
+    """Large payloads are files, in a folder of their response; of any other workflow's, nobody removes them."""
+
+    own: list[str] = []
+
+    def files() -> set[str]:
+        """Without those that responses of other tests may still write."""
+        found = [path.relative_to(stack.data / "blobs") for path in (stack.data / "blobs").rglob("*") if path.is_file()]
+        others = [path for path in found if path.parts[0].startswith(("resp_", "conv_")) and path.parts[0] not in own]
+        return {str(path) for path in found if path.parts[0] != "erased" and path not in others}
+
+    before = files()
+    # Hexadecimal digits compress to half of their length; beyond 128 KiB a payload is a file.
+    asked = await ask_to_delete(client, upstream, random.Random(7).randbytes(200 * 1024).hex())
+    used = (await client.post("/v1/responses", json=answering(asked, approve=True))).json()
+    assert used["status"] == "completed", used["error"]
+    own += [used["id"], asked["id"]]
+    assert any(used["id"] in path for path in files())
+    for response_id in own:
+        assert (await client.delete(f"/v1/responses/{response_id}")).status_code == 200
+
+    async def none_is_left() -> bool:
+        return files() <= before
+
+    await until(none_is_left, 90)
+
+
 OLD_CLAIM = {
     "response_id": "resp_" + "0" * 48,
     "decision": {
@@ -193,6 +229,28 @@ async def test_a_second_response_of_one_idempotency_key_does_not_use_the_approva
     assert await claims.takes(approval, response_id, "first")
     assert await claims.takes(approval, response_id, "first")
     assert not await claims.takes(approval, response_id, "second")
+
+
+async def test_a_response_that_begins_again_under_the_id_of_a_deleted_one_does_not_run_the_approved_call_again(
+    client: httpx.AsyncClient, stack: Stack, temporal: Client, redis: Redis, upstream: Upstream
+) -> None:
+    asked, head = await ask_to_delete(client, upstream, "under one key"), {"idempotency-key": "used approval"}
+    body, marks = answering(asked, approve=True), ErasureMarks(stack.data / "blobs")
+    used = (await client.post("/v1/responses", json=body, headers=head)).json()
+    assert used["status"] == "completed", used["error"]
+    assert (await client.delete(f"/v1/responses/{used['id']}")).status_code == 200
+
+    async def is_deleted() -> bool:
+        return used["id"] not in marks.promised()
+
+    await until(is_deleted, 90)
+    # A day later.
+    await redis.delete(keys.record(used["id"]), keys.state(used["id"]))
+    (stack.data / "blobs" / "erased" / used["id"]).unlink()
+    again = (await client.post("/v1/responses", json=body, headers=head)).json()
+    assert (again["id"], again["status"]) == (used["id"], "failed")
+    assert again["error"]["code"] == "approval_already_answered"
+    assert times_deleted(stack, "under one key") == 1
 
 
 async def test_the_record_of_an_earlier_version_is_honoured(temporal: Client, redis: Redis) -> None:
@@ -258,8 +316,7 @@ async def test_an_approval_is_used_once_although_redis_has_lost_its_mark_and_tem
     await loses(client, stack, redis, asked)
     await forget_what_has_closed(temporal, record_of(temporal, asked))
     again = await client.post("/v1/responses", json=answering(asked, approve=True))
-    ran = (stack.data / "hosted" / "deleted").read_text().splitlines()
-    assert sum(line.endswith(f" {what}") for line in ran) == 1
+    assert times_deleted(stack, what) == 1
     assert (again.status_code, again.json()["error"]["code"]) == (409, "approval_already_answered")
 
 
