@@ -363,3 +363,37 @@ async def test_an_operator_who_ends_the_record_does_not_free_the_approval(
     await until(has_closed, 60)
     assert not await claims.takes(approval, new_id("resp_"))
     assert await claims.takes(approval, first)
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+async def test_a_live_answer_is_the_last_one_also_where_an_operator_terminates_the_response_behind_it(
+    client: httpx.AsyncClient, stack: Stack, temporal: Client, upstream: Upstream, is_flushed: bool
+) -> None:
+    """A live answer has no record of its own: it is known by the call in the response's output."""
+    what = f"live and terminated {is_flushed}"
+    turns(upstream, f"delete {what}", calls(("c", "delete_all", {"what": what})), Script(words=500, gap=0.1))
+    body = {"model": "fake", "input": f"delete {what}", "tools": HOSTED, "background": True}
+    url = f"/v1/responses/{(await client.post('/v1/responses', json=body)).json()['id']}"
+    response: Json = {}
+
+    async def has(kind: str) -> bool:
+        response.update((await client.get(url)).json())
+        return any(item["type"] == kind for item in response["output"])
+
+    await until(lambda: has("mcp_approval_request"))
+    answer = {"approval_request_id": response["output"][0]["id"], "approve": True}
+    assert (await client.post(f"{url}/approvals", json=answer)).status_code == 200
+    await until(lambda: has("function_call_output"))
+    if is_flushed:
+        await stack.flush()
+    await temporal.get_workflow_handle(response["id"]).terminate()
+
+    async def has_ended() -> bool:
+        response.update((await client.get(url)).json())
+        return bool(response["status"] == "failed")
+
+    await until(has_ended, 60)
+    assert response["error"]["code"] == "run_terminated"
+    again = await client.post("/v1/responses", json=answering(response, approve=True))
+    assert times_deleted(stack, what) == 1
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "approval_already_answered")
