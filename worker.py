@@ -110,6 +110,8 @@ async def main() -> None:
     async with open_http_client() as http:
         providers = build_providers(settings.config, http, os.environ)
         runner = ToolRunner(lease, running, temporal, middleware)
+        outside_ends, ttl_seconds = records.outside_ends, settings.response_ttl_seconds
+        finishing = FinishActivity(redis, store, appender, eraser.marks, outside_ends, ttl_seconds)
         mcp = McpActivities(runner, records, redis, sealer, schema_checks, settings.config, os.environ)
         activities: list[Callable[..., Any]] = [
             SampleActivity(
@@ -138,9 +140,8 @@ async def main() -> None:
                 lease,
                 running,
             ).sample,
-            FinishActivity(
-                redis, store, appender, eraser.marks, records.outside_ends, settings.response_ttl_seconds
-            ).finish,
+            finishing.close_cut_off_sample,
+            finishing.finish,
             PublishActivity(redis, appender, records).publish,
             ClaimActivity(temporal, store).claim,
             HostedToolActivity(runner, tools).call_tool,

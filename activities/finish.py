@@ -20,7 +20,15 @@ from open_responses.io.outside_ends import OutsideEnds
 from open_responses.io.redis import Redis
 from open_responses.io.store import ResponseStore, used_by
 from open_responses.json_types import JsonObject
-from open_responses.payloads import FINISH, FinishInput, FinishResult, TurnUsage, final_resource, usage_with
+from open_responses.payloads import (
+    CLOSE_CUT_OFF_SAMPLE,
+    FINISH,
+    FinishInput,
+    FinishResult,
+    TurnUsage,
+    final_resource,
+    usage_with,
+)
 from open_responses.replay import opening_events, terminal_events
 from open_responses.trace import Op, count_events
 
@@ -43,6 +51,8 @@ class FinishActivity:
             # Written by this activity's attempt before, or before an operator reset the run, or in the run's stead.
             await self.outside_ends.announce(call.start, earlier)
             return FinishResult(announced=earlier.response, trace=earlier.trace)
+        if call.has_diverged:
+            return await self._adopted(call)
         try:
             return await self._finish(call)
         except Diverged:
@@ -55,12 +65,27 @@ class FinishActivity:
                 raise
             return FinishResult(announced=ended.response, trace=ended.trace)
 
+    @activity.defn(name=CLOSE_CUT_OFF_SAMPLE)
+    async def close_cut_off_sample(self, call: FinishInput) -> FinishResult | None:
+        """Close the items that a stopped sample left open in the log, and return what it left.
+
+        It precedes `finish`, so that history has these items before their end is announced: Redis may be emptied behind
+        the end, while Temporal repeats the task of `finish`. None: `finish` meets an end, or another writer.
+        """
+        if await self.store.has_ended(call.start.response_id):
+            return None
+        try:
+            _, left = await self._open(call)
+        except (Fenced, Diverged):
+            return None
+        return left
+
     async def _finish(self, call: FinishInput) -> FinishResult:
         writer, result = await self._open(call)
         output = [*call.output, *result.items]
         usage = usage_with(call.usage, result.paid)
         response = final_resource(call.start, call.ending, output, usage, call.ended_at)
-        used = used_by(response, context_tokens=call.start.context_tokens, was_cut_off=call.cut_off)
+        used = _used(call, response)
         await self._keep(call, response, [*call.trace, *result.trace], used)
         writer.write(terminal_events(response))
         # The end is stored: readers find it there, and in Temporal.
@@ -88,8 +113,7 @@ class FinishActivity:
             await writer.flush()
         trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
         response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
-        used = used_by(response, context_tokens=call.start.context_tokens, was_cut_off=call.cut_off)
-        await self._keep(call, response, trace, used)
+        await self._keep(call, response, trace, _used(call, response))
         if announced is None:
             writer.write(terminal_events(response))
             await writer.flush()
@@ -133,6 +157,11 @@ class FinishActivity:
     @staticmethod
     def _fence(call: FinishInput) -> int:
         return fence(call.epoch, 0)
+
+
+def _used(call: FinishInput, response: JsonObject) -> Used:
+    was_cut_off = call.cut_off or call.was_cut_off
+    return used_by(response, context_tokens=call.start.context_tokens, was_cut_off=was_cut_off)
 
 
 def _adopt(writer: Writer, events: list[JsonObject]) -> None:

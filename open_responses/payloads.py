@@ -24,6 +24,7 @@ WORKFLOW = "ResponseWorkflow"
 APPROVAL_WORKFLOW = "ApprovalWorkflow"
 SAMPLE = "sample"
 FINISH = "finish"
+CLOSE_CUT_OFF_SAMPLE = "close_cut_off_sample"
 PUBLISH = "publish"
 LIST_MCP_TOOLS = "list_mcp_tools"
 CALL_MCP_TOOL = "call_mcp_tool"
@@ -468,7 +469,8 @@ class FinishInput(Payload):
     """Ends the response: store, then announce.
 
     `cut_off`: a sample was stopped in the middle, and only the log knows where the stream stands. `usage` is that of
-    the turns that stand; `paid` what is known of `turn`, the one that does not stand.
+    the turns that stand; `paid` what is known of `turn`, the one that does not stand. `has_diverged`: the log holds
+    other events than `trace`, and stands. `was_cut_off`: such a sample's items are in `output` already.
     """
 
     start: StartResponse
@@ -479,6 +481,8 @@ class FinishInput(Payload):
     cut_off: bool
     usage: TurnUsage | None
     ended_at: int
+    has_diverged: bool = False
+    was_cut_off: bool = False
     turn: int = 0
     paid: TurnUsage = TurnUsage()
 

@@ -92,6 +92,7 @@ TESTS: dict[str, str] = {
     "run_terminated": "durability.test_operator_ends.test_a_terminated_run_fails_for_every_reader_and_its_sample_stops",
     "run_timed_out": "durability.test_operator_ends.test_a_poll_finds_how_a_run_ended",
     "server_error": "test_errors_table.test_errors_that_a_race_alone_can_cause_have_their_body",
+    "stream_diverged": "durability.test_repeated_tasks.test_events_that_a_repeated_task_would_not_publish_stand_and_the_response_ends",
     "stream_lost": "test_two_losses.test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_another_answer",
     "token_budget_exceeded": "test_limits.test_a_spent_budget_refuses_what_comes_after",
     "tool_not_allowed": "test_approvals.test_an_approved_call_stays_within_what_its_new_request_allows",

@@ -13,6 +13,7 @@ from open_responses.loop.markdown import plain
 from open_responses.payloads import (
     CALL_MCP_TOOL,
     CLAIM_APPROVALS,
+    CLOSE_CUT_OFF_SAMPLE,
     FINISH,
     LIST_MCP_TOOLS,
     PUBLISH,
@@ -37,6 +38,8 @@ from open_responses.payloads import (
 _HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 _LONGEST_SAMPLE = timedelta(hours=6)
 _LONGEST_FINISH = timedelta(seconds=60)
+# `finish` does the same again where Redis stays away longer.
+_LONGEST_CLOSING = timedelta(seconds=20)
 _LONGEST_PUBLISH = timedelta(seconds=10)
 # An MCP call's own limits are shorter and give a better message; these are the backstop.
 _LONGEST_MCP_LIST = timedelta(seconds=45)
@@ -68,6 +71,20 @@ async def finish(call: FinishInput) -> FinishResult:
         call,
         result_type=FinishResult,
         schedule_to_close_timeout=_LONGEST_FINISH,
+        start_to_close_timeout=timedelta(seconds=15),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
+    )
+    return result
+
+
+async def close_cut_off_sample(call: FinishInput) -> FinishResult | None:
+    """What a sample that was stopped in its middle left in the log, closed. Its result brings that into history. None:
+    the response has an end already, or another writer."""
+    result: FinishResult | None = await workflow.execute_local_activity(
+        CLOSE_CUT_OFF_SAMPLE,
+        call,
+        result_type=FinishResult,
+        schedule_to_close_timeout=_LONGEST_CLOSING,
         start_to_close_timeout=timedelta(seconds=15),
         retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
     )

@@ -20,7 +20,8 @@ class ResponseState:
     `epoch` fences the log: each try and each publication has its own. `fallback` is the index of the target in use.
     `usage` is that of the turns that stand, `paid` what the turn under way has cost in its tries so far.
     `stop` is how the response was told to end. `cut_off`: a sample was stopped in its middle, so that only the log
-    knows where the stream stands. `stopped_in` is the workflow task in which it was told to, 0 for an earlier run's,
+    knows where the stream stands. `has_diverged`: the log holds other events than the ledger, and clients were sent
+    those. `stopped_in` is the workflow task in which it was told to, 0 for an earlier run's,
     and `stopped_at` when. `answered_at` is when a model's answer ended the response, as its sample recorded it.
     """
 
@@ -37,6 +38,7 @@ class ResponseState:
     fallback: int = 0
     stop: Ending | None = None
     cut_off: bool = False
+    has_diverged: bool = False
     stopped_in: int = 0
     stopped_at: float | None = None
     answered_at: float | None = None

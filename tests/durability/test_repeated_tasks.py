@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import orjson
 import pytest
 import pytest_asyncio
 from temporalio.exceptions import ApplicationError
@@ -14,7 +15,7 @@ from open_responses.deltas import TextDelta, ToolCallDelta
 from open_responses.fold import TERMINAL_EVENTS
 from open_responses.io import keys
 from open_responses.json_types import JsonObject
-from open_responses.payloads import FINISH, PUBLISH, FinishedResponse
+from open_responses.payloads import FINISH, PUBLISH, FinishedResponse, Progress
 from open_responses.replay import whole_stream
 from tests.stack import Stack, until
 from tests.support.repeated_task import TOOL, Bench, Running, bench
@@ -43,6 +44,16 @@ async def until_true(condition: Callable[[], bool]) -> None:
         return condition()
 
     await until(is_true)
+
+
+async def until_waits_for(running: Running, approval_id: str) -> None:
+    """An update for an approval that the workflow does not wait for yet is refused."""
+
+    async def is_waiting() -> bool:
+        progress = await running.handle.query("progress", result_type=Progress)
+        return any(item["id"] == approval_id for item in progress.output)
+
+    await until(is_waiting)
 
 
 async def nothing_pending(running: Running) -> None:
@@ -137,6 +148,35 @@ async def test_a_redis_that_is_emptied_behind_the_announced_end_changes_nothing(
     assert await running.log() == told
 
 
+async def test_a_redis_that_is_emptied_behind_a_cancellation_loses_nothing_that_was_shown(loop: Bench) -> None:
+    """The text of a sample that was cut off is known to the log alone, until the workflow has read it there."""
+    loop.turns = [[TextDelta("half an ans")]]
+    is_written, told = asyncio.Event(), list[JsonObject]()
+    running: Running
+
+    async def hold() -> None:
+        is_written.set()
+        await asyncio.Event().wait()
+
+    async def lose() -> None:
+        told.extend(await running.log())
+        await loop.redis.delete(keys.log(running.id), keys.state(running.id), keys.record(running.id))
+
+    loop.before_end = hold
+    loop.repetition.behind(FINISH, lose)
+    running = await loop.start({})
+    await asyncio.wait_for(is_written.wait(), 20)
+    await running.handle.signal("cancel")
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert response["status"] == "cancelled"
+    assert [(item["status"], item["content"][0]["text"]) for item in response["output"]] == [
+        ("incomplete", "half an ans")
+    ]
+    assert await running.log() == told
+
+
 # --- events of the workflow's own
 
 
@@ -210,6 +250,87 @@ async def test_an_approval_behind_a_published_result_waits_for_its_turn(loop: Be
     finished = await running.result()
     await answering[0]
     await agrees(loop, running, finished)
+
+
+async def test_a_result_behind_an_approved_call_does_not_take_its_number(loop: Bench) -> None:
+    """The task that acts on the approval is repeated, and has a result as well by then: behind the approval's timer."""
+    loop.turns = [[*called("call_a"), ToolCallDelta(1, "{}", "call_b", "guarded")], [TextDelta("done")]]
+    tools = Tools(loop)
+    running: Running
+    told: list[JsonObject] = []
+
+    async def release() -> None:
+        told.extend(await running.log())
+        tools.release("call_a")
+        await nothing_pending(running)
+        tools.release_all()
+
+    # The first publication announces the output of `call_a`, the second is the approved call.
+    loop.repetition.behind(PUBLISH, release, count=2)
+    running = await loop.start({"background": True})
+
+    async def is_asked() -> bool:
+        return any(event.get("item", {}).get("type") == APPROVAL for event in await running.log())
+
+    await until(is_asked)
+    approval = next(e["item"] for e in await running.log() if e.get("item", {}).get("type") == APPROVAL)
+    answer = {"approval_request_id": approval["id"], "approve": True}
+    await until_waits_for(running, approval["id"])
+    await running.handle.execute_update("answer_approval", answer)
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert response["status"] == "completed", response["error"]
+    log = await running.log()
+    assert log[: len(told)] == told
+    outputs = [item["output"] for item in response["output"] if item["type"] == "function_call_output"]
+    assert len(outputs) == 2
+    assert all(output.startswith("result of call_") for output in outputs)
+    each_item_ends_once(log, response)
+
+
+def each_item_ends_once(log: list[JsonObject], response: JsonObject) -> None:
+    for kind in ("response.output_item.added", "response.output_item.done"):
+        indexes = [event["output_index"] for event in log if event["type"] == kind]
+        assert sorted(indexes) == list(range(len(response["output"]))), kind
+
+
+@pytest.mark.parametrize("is_longer", [False, True])
+async def test_events_that_a_repeated_task_would_not_publish_stand_and_the_response_ends(
+    loop: Bench, is_longer: bool
+) -> None:
+    """Clients were sent them. The numbers of the workflow's own events are another's by then."""
+    loop.turns = [called("call_a", "call_b"), [TextDelta("done")]]
+    tools = Tools(loop)
+    running: Running
+    told: list[JsonObject] = []
+
+    async def publish_otherwise() -> None:
+        entries = await loop.redis.xrange(keys.log(running.id))
+        told.extend(orjson.loads(fields[b"e"]) for _, fields in entries)
+        event = told.pop()
+        assert event["type"] == "response.output_item.done"
+        if is_longer:
+            told.append(told[-1] | {"type": "open_responses:tool_progress", "message": "of another version"})
+        else:
+            event["item"]["output"] = "another result"
+        told.append(event)
+        await loop.redis.delete(keys.log(running.id))
+        for sequence, other in enumerate(told):
+            other["sequence_number"] = sequence
+            await loop.redis.xadd(keys.log(running.id), {"e": orjson.dumps(other)}, f"{sequence + 1}-0")
+
+    loop.repetition.behind(PUBLISH, publish_otherwise, count=2)
+    running = await loop.start({})
+    tools.release("call_a")
+    await until_true(lambda: loop.repetition.times == 1)
+    tools.release_all()
+    finished = await running.result()
+    response = await agrees(loop, running, finished)
+    log = await running.log()
+    assert log[: len(told)] == told
+    each_item_ends_once(log, response)
+    assert (response["status"], response["error"]["code"]) == ("failed", "stream_diverged")
 
 
 async def test_lists_that_came_one_by_one_stay_in_their_order(loop: Bench) -> None:

@@ -158,6 +158,7 @@ class Bench:
         self.turns: list[Sequence[Delta]] = []
         self.tool: Callable[[Any], Awaitable[Any]] | None = None
         self.before_answer: Meanwhile | None = None
+        self.before_end: Meanwhile | None = None
         self.before_result: Meanwhile | None = None
         self.mcp: Callable[[Any], Awaitable[Any]] | None = None
 
@@ -199,6 +200,9 @@ class Bench:
         for delta in self.turns[call.turn - 1]:
             if not isinstance(delta, Finish):
                 writer.write(assembler.feed(delta))
+        if self.before_end is not None:
+            await writer.flush()
+            await self.before_end()
         writer.write(assembler.close("completed"))
         await writer.flush()
         if self.before_result is not None:
@@ -237,6 +241,7 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
     this = Bench(temporal, redis, queue, repetition)
     records = Records(this.store, temporal, ConversationPieces(Path(data)))
     marks = ErasureMarks(Path(data))
+    finishing = FinishActivity(redis, this.store, this.appender, marks, records.outside_ends, 600)
     appending = asyncio.create_task(this.appender.run())
     worker = Worker(
         temporal,
@@ -247,7 +252,8 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
             this.run_tool,
             this.run_guarded,
             this.list_mcp_tools,
-            FinishActivity(redis, this.store, this.appender, marks, records.outside_ends, 600).finish,
+            finishing.close_cut_off_sample,
+            finishing.finish,
             PublishActivity(redis, this.appender, records).publish,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
