@@ -1,4 +1,5 @@
-"""`python -m tests.record_history ADDRESS RESPONSE_ID NAME`: keep a run's history, for `test_replay.py`."""
+"""`python -m tests.record_history ADDRESS RESPONSE_ID NAME [RUN_ID]`: keep a run's history, for `test_replay.py`. The
+newest run's, unless another is named."""
 
 from __future__ import annotations
 
@@ -13,11 +14,11 @@ from open_responses.io.payload_codec import DATA_CONVERTER
 HISTORIES = Path(__file__).parent / "histories"
 
 
-async def record(address: str, response_id: str, name: str) -> None:
+async def record(address: str, response_id: str, name: str, run_id: str | None = None) -> None:
     client = await Client.connect(address, data_converter=DATA_CONVERTER)
-    history = await client.get_workflow_handle(response_id).fetch_history()
+    history = await client.get_workflow_handle(response_id, run_id=run_id).fetch_history()
     (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
 
 
 if __name__ == "__main__":
-    asyncio.run(record(*sys.argv[1:4]))
+    asyncio.run(record(*sys.argv[1:5]))
