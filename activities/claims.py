@@ -18,7 +18,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 
-from open_responses.io.approvals import is_used_by_another
+from open_responses.io.approvals import is_used_otherwise
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import WorkflowAlreadyStartedError
@@ -58,10 +58,11 @@ class ClaimActivity:
 
     async def _take(self, call: ClaimInput, decision: Decision) -> bool:
         response_id, approval_id = call.response_id, decision.approval_request_id
+        claim = ApprovalClaim.of(response_id, decision, call.nonce)
         try:
             await self.temporal.start_workflow(
                 APPROVAL_WORKFLOW,
-                ApprovalClaim.of(response_id, decision, call.nonce),
+                claim,
                 id=approval_workflow_id(approval_id),
                 task_queue=TASK_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
@@ -69,7 +70,7 @@ class ClaimActivity:
                 static_summary="approved" if decision.approve else "denied",
             )
         except WorkflowAlreadyStartedError:
-            if await is_used_by_another(self.temporal, approval_id, response_id, call.nonce):
+            if await is_used_otherwise(self.temporal, claim):
                 return False
         try:
             await self.store.keep_approval(approval_id, response_id)

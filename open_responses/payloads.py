@@ -442,13 +442,15 @@ class ApprovalClaim(Payload):
         )
         return cls(response_id=response_id, decision=kept, nonce=nonce)
 
-    def is_of(self, response_id: str, nonce: str | None) -> bool:
-        """Whether this response used the approval.
+    def agrees_with(self, own: ApprovalClaim) -> bool:
+        """Whether both are of the same response, with the same answer.
 
         The id of a response with an `Idempotency-Key` follows from the key: a later response may get the id of one
         that was deleted, or is not kept any more. Only the nonce distinguishes them.
         """
-        return self.response_id == response_id and (self.nonce is None or nonce is None or self.nonce == nonce)
+        if (self.response_id, self.decision.approve) != (own.response_id, own.decision.approve):
+            return False
+        return self.nonce is None or own.nonce is None or self.nonce == own.nonce
 
 
 class ClaimInput(Payload):

@@ -13,7 +13,7 @@ from api.app_state import AppState
 from api.lookup import OwnedRecords
 from open_responses.config import Config
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from open_responses.io.approvals import is_used_by_another
+from open_responses.io.approvals import is_used_otherwise
 from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
 from open_responses.io.temporal import TemporalDown
@@ -28,7 +28,7 @@ from open_responses.items import (
 )
 from open_responses.json_types import JsonObject
 from open_responses.offer import HOSTED_LABEL, choice_allows, hosted_names, is_read_only
-from open_responses.payloads import Decision
+from open_responses.payloads import ApprovalClaim, Decision
 from open_responses.requests import CreateResponse
 from open_responses.tool_items import response_of_approval
 from open_responses.tools import McpTool
@@ -232,7 +232,7 @@ async def hold(state: AppState, response_id: str, decisions: Iterable[Decision])
     decisions = list(decisions)
     try:
         for decision in decisions:
-            await _hold(state, response_id, decision.approval_request_id)
+            await _hold(state, response_id, decision)
     except BaseException:
         await let_go(state, response_id, decisions)
         raise
@@ -245,12 +245,15 @@ async def let_go(state: AppState, response_id: str, decisions: Iterable[Decision
             await state.store.let_go_of_approval(decision.approval_request_id, response_id)
 
 
-async def _hold(state: AppState, response_id: str, approval_request_id: str) -> None:
+async def _hold(state: AppState, response_id: str, decision: Decision) -> None:
+    approval_request_id = decision.approval_request_id
+    # Another request with the same Idempotency-Key has another nonce, and gets the response that has begun.
+    own = ApprovalClaim.of(response_id, decision, None)
     with contextlib.suppress(*RedisDown):
         if not await state.store.hold_approval(approval_request_id, response_id, _HOLD_SECONDS):
             raise _taken(approval_request_id)
     try:
-        is_taken = await is_used_by_another(state.temporal, approval_request_id, response_id)
+        is_taken = await is_used_otherwise(state.temporal, own)
     except TemporalDown as error:
         raise Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=5) from error
     if is_taken:

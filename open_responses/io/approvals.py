@@ -10,23 +10,23 @@ from open_responses.payloads import ApprovalClaim
 from open_responses.tool_items import approval_workflow_id
 
 
-async def is_used_by_another(
-    client: Client, approval_request_id: str, response_id: str, nonce: str | None = None
-) -> bool:
-    """Whether a response other than this one used the approval. Raises RPCError while Temporal is away.
+async def is_used_otherwise(client: Client, own: ApprovalClaim) -> bool:
+    """Whether another response used the approval, or this one with another answer. Raises RPCError while Temporal is
+    away.
 
     Args:
-        nonce: That of the response's start, if the response has begun. Without it, the id alone is compared.
+        own: What this response has claimed, or is to claim. Its nonce is None if the response has not begun: then the
+            ids are compared without it.
 
     Reads the first event of the record's history, which is there before the record was run.
     """
-    handle = client.get_workflow_handle(approval_workflow_id(approval_request_id))
+    handle = client.get_workflow_handle(approval_workflow_id(own.decision.approval_request_id))
     try:
         async for event in handle.fetch_history_events(page_size=1):
             payloads = event.workflow_execution_started_event_attributes.input.payloads
             (claim,) = await client.data_converter.decode(payloads, [ApprovalClaim])
             assert isinstance(claim, ApprovalClaim)
-            return not claim.is_of(response_id, nonce)
+            return not claim.agrees_with(own)
     except ERASED:
         # Its key was retired since: the approval was used long before this response began.
         return True

@@ -195,7 +195,7 @@ def test_a_record_of_an_earlier_version_is_read_and_not_written_again_with_the_c
 # --- who has used it
 
 
-def decided(approval: str, *, approve: bool = True) -> Decision:
+def decided(approval: str, *, approve: bool) -> Decision:
     return Decision(approval_request_id=approval, server_label="x", name="x", arguments="{}", approve=approve)
 
 
@@ -205,19 +205,20 @@ class Claims:
     def __init__(self, temporal: Client, redis: Redis) -> None:
         self._activity = ClaimActivity(temporal, ResponseStore(redis, ttl_seconds=600, log_ttl_seconds=600))
 
-    async def takes(self, approval: str, response_id: str, nonce: str | None = None) -> bool:
-        call = ClaimInput(response_id=response_id, decisions=[decided(approval)], nonce=nonce)
+    async def takes(self, approval: str, response_id: str, nonce: str | None = None, *, approve: bool = True) -> bool:
+        call = ClaimInput(response_id=response_id, decisions=[decided(approval, approve=approve)], nonce=nonce)
         result = await self._activity.claim(call)
         assert result.refused in ([], [approval])
         return not result.refused
 
 
-async def test_a_response_that_takes_an_approval_again_has_it_and_another_does_not(
+async def test_a_response_that_takes_an_approval_again_has_it_and_another_response_or_answer_does_not(
     temporal: Client, redis: Redis
 ) -> None:
     claims, approval, first = Claims(temporal, redis), new_id("mcpr_"), new_id("resp_")
     assert [await claims.takes(approval, first) for _ in range(2)] == [True, True]
     assert not await claims.takes(approval, new_id("resp_"))
+    assert not await claims.takes(approval, first, approve=False)
     assert await claims.takes(approval, first)
 
 
