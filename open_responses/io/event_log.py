@@ -21,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from open_responses.fold import Fold
 from open_responses.io import keys
 from open_responses.io.background import in_background
+from open_responses.io.log.merged_delta import MergedDelta
 from open_responses.io.redis import (
     BusyLoadingError,
     NoScriptError,
@@ -38,7 +39,6 @@ from open_responses.trace import Op, Trace, count_events, replay
 
 log = structlog.get_logger(__name__)
 
-_MERGEABLE = {"response.output_text.delta", "response.function_call_arguments.delta", "response.reasoning.delta"}
 _OPENING = {"response.created", "response.queued", "response.in_progress"}
 _RETRY_SECONDS = 0.1
 _BATCH = 200  # events in one script call; bounds how long a restored log blocks Redis
@@ -46,8 +46,6 @@ _BATCH_BYTES = 1 << 20  # the same, for large events; and what one pipeline hold
 # Redis closes the connection, with all that is in the pipeline, for one beyond its `proto-max-bulk-len` (512 MB).
 _LARGEST_EVENT_BYTES = 64 << 20
 _PIPELINE_BYTES = 16 << 20
-# Characters of a delta that takes in its neighbours while Redis is slow.
-_LONGEST_MERGED = 1 << 16
 # A pipeline that fails so often, while Redis answers a PING, is sent stream by stream, and one that then fails as often
 # by itself is given up.
 _FAILURES_ALONE = 3
@@ -142,6 +140,7 @@ class Writer:
         self.cancelled = asyncio.Event()
         self.fenced = asyncio.Event()
         self.pending: list[JsonObject] = []
+        self._merged = MergedDelta()
         self.pending_fields: dict[str, bytes] = {}
         self.initial = initial
         self.base = base
@@ -183,6 +182,7 @@ class Writer:
 
     def settle(self) -> None:
         """The turn is over. What Redis has not got yet is in the trace, for whoever writes next."""
+        self._merged.close()
         for event in self.pending:
             self.trace.record(event)
         self.pending.clear()
@@ -196,9 +196,7 @@ class Writer:
         self._check()
         for event in events:
             last = self.pending[-1] if self.pending and self.in_flight else None
-            if last is not None and _continues(last, event):
-                last["delta"] += event["delta"]
-            else:
+            if last is None or not self._merged.takes(last, event):
                 self.pending.append(event)
         if self.pending:
             self._idle.clear()
@@ -239,6 +237,7 @@ class Writer:
         if self.unsent is not None:
             batch, self.unsent = self.unsent, None
             return batch
+        self._merged.close()
         first = self.base + self.trace.length
         encoded = _page(encode(event, first + i) for i, event in enumerate(self.pending))
         events = self.pending[: len(encoded)]
@@ -344,18 +343,6 @@ def _taken(writer: Writer) -> Batch | None:
 
 # U+0085, U+2028, U+2029 in UTF-8.
 _LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
-
-
-def _continues(last: JsonObject, event: JsonObject) -> bool:
-    return (
-        event["type"] in _MERGEABLE
-        and last["type"] == event["type"]
-        and last["item_id"] == event["item_id"]
-        and last.get("content_index") == event.get("content_index")
-        and not event.get("logprobs")
-        and not last.get("logprobs")
-        and len(last["delta"]) < _LONGEST_MERGED
-    )
 
 
 def encode(event: JsonObject, sequence: int) -> bytes:

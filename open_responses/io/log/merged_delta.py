@@ -1,0 +1,52 @@
+"""The delta at the end of what a writer has not sent, while Redis is slow or away: deltas that follow join it.
+
+Each join of two strings copies both, so a delta that grew by one character at a time would be copied as often as it has
+characters. The pieces are kept apart, and joined once, when the event is sent.
+"""
+
+from __future__ import annotations
+
+from open_responses.json_types import JsonObject
+
+MERGEABLE = {"response.output_text.delta", "response.function_call_arguments.delta", "response.reasoning.delta"}
+LONGEST_MERGED = 1 << 16
+"""Characters at which a delta takes in no more."""
+
+
+class MergedDelta:
+    """The pieces of one event's delta. `close` puts them into the event."""
+
+    def __init__(self) -> None:
+        self._event: JsonObject | None = None
+        self._pieces: list[str] = []
+        self._characters = 0
+
+    def takes(self, last: JsonObject, event: JsonObject) -> bool:
+        """Whether `event` is merged into `last`, the newest event that is not sent yet."""
+        if not _continues(last, event):
+            return False
+        if self._event is not last:
+            self.close()
+            self._event, self._pieces, self._characters = last, [last["delta"]], len(last["delta"])
+        if self._characters >= LONGEST_MERGED:
+            return False
+        self._pieces.append(event["delta"])
+        self._characters += len(event["delta"])
+        return True
+
+    def close(self) -> None:
+        """The event gets its whole delta, and takes in no more."""
+        if self._event is not None:
+            self._event["delta"] = "".join(self._pieces)
+        self._event, self._pieces = None, []
+
+
+def _continues(last: JsonObject, event: JsonObject) -> bool:
+    return (
+        event["type"] in MERGEABLE
+        and last["type"] == event["type"]
+        and last["item_id"] == event["item_id"]
+        and last.get("content_index") == event.get("content_index")
+        and not event.get("logprobs")
+        and not last.get("logprobs")
+    )
