@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowRunner
 
 import open_responses
 import workflows
@@ -44,6 +44,7 @@ from activities.worker.ended_runs import EndedRuns
 from open_responses.io import keys
 from open_responses.io.background import in_background, kept_running
 from open_responses.io.breaker import Breaker
+from open_responses.io.cached_runs import CachedRuns, WeighingRunner, evict_from
 from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.counters import RedisCounters
 from open_responses.io.dead_worker_detector import DeadWorkerDetector
@@ -66,7 +67,7 @@ from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store import ResponseStore
 from open_responses.io.temporal import connect as connect_temporal
-from open_responses.io.worker_versions import Runner, become_current_if_none_is, code_build_id, deployment_config
+from open_responses.io.worker_versions import become_current_if_none_is, code_build_id, deployment_config
 from open_responses.payloads import TASK_QUEUE
 from workflows.approval import ApprovalWorkflow
 from workflows.by_hand import ArgumentCheck
@@ -162,7 +163,10 @@ async def main() -> None:
             asyncio.create_task(kept_running("ended runs", EndedRuns(records, temporal, redis).run)),
             asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
         ]
-        worker = _worker(temporal, settings, lease.worker_id, deployment, activities, watch)
+        cached_runs = CachedRuns(settings.max_cached_state_bytes)
+        workflow_runner = WeighingRunner(deployment, cached_runs)
+        worker = _worker(temporal, settings, lease.worker_id, workflow_runner, deployment, activities, watch)
+        cached_runs.evict_by(evict_from(worker))
         serving = asyncio.create_task(worker.run())
         version_check = in_background("version check", _check_version(temporal, deployment))
         log.info("worker_ready", worker=lease.worker_id)
@@ -195,6 +199,7 @@ def _worker(
     temporal: Client,
     settings: Settings,
     worker_id: str,
+    runner: WorkflowRunner,
     deployment: WorkerDeploymentConfig,
     activities: Sequence[Callable[..., Any]],
     watch: TemporalWatch,
@@ -205,7 +210,7 @@ def _worker(
         workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow],
         activities=activities,
         interceptors=[watch, ArgumentCheck()],
-        workflow_runner=Runner(deployment),
+        workflow_runner=runner,
         deployment_config=deployment,
         identity=worker_id,
         max_concurrent_activities=settings.max_concurrent_samples,

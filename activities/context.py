@@ -16,6 +16,7 @@ from open_responses.io.records import Records
 from open_responses.io.redis import Redis, RedisDown
 from open_responses.items import INPUT_ITEMS, InputItem, McpTools
 from open_responses.json_types import JsonObject
+from open_responses.off_loop import off_loop
 from open_responses.partials import without_partials
 from open_responses.payloads import Progress, StartResponse
 from open_responses.trace import replay
@@ -59,9 +60,10 @@ class Contexts:
         if record.response is not None:
             raise HasEnded
         items = await self._chains.items(record.ancestors)
-        items += remembered_items(await self._records.pieces.expanded(record.start.remembered))
-        items += record.start.input_items()
-        return Context(record.start, items, await self._output(response_id, output_length))
+        start = record.start
+        items += await remembered_items(await self._records.pieces.expanded(start.remembered))
+        items += await off_loop(record.size, start.input_items)
+        return Context(start, items, await self._output(response_id, output_length))
 
     async def earlier(self, response_id: str, length: int) -> Earlier:
         """The first `length` events of a running response, and its items, from its workflow. Raises RPCError."""

@@ -250,7 +250,8 @@ def _items_in_start(start: StartResponse, remembered: Remembered | None) -> list
     """What the model reads that is in no other response's record, oldest first."""
     turns = remembered.turns if remembered is not None else []
     items = [item for turn in turns for item in (*turn.input, *turn.output)]
-    return items + [item.model_dump(mode="json", exclude_unset=True) for item in start.input_items()]
+    given = start.given_input()
+    return items if isinstance(given, str) else [*items, *given]
 
 
 def _newest_list(items: Sequence[JsonObject], label: str) -> JsonObject | None:

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 from fastapi import Request
 
 from api.admission.received_bytes import held_by
 from open_responses.errors import RequestTimeout, RequestTooLarge, UnsupportedEncoding
 from open_responses.json_types import JsonObject
+from open_responses.off_loop import off_loop
 from open_responses.validation import read_json_object
 
 # 8 KiB a second on average, or all that is left. Not one average over the whole body: what came fast would buy time.
 _WINDOW_SECONDS = 20.0
 _WINDOW_BYTES = 160 * 1024
-
-
-# A body of this size is parsed and validated in a millisecond or two, which a switch of threads does not improve.
-_LARGE_BYTES = 32 * 1024
-Result = TypeVar("Result")
-
-
-async def off_loop(size: int, work: Callable[..., Result], *arguments: Any) -> Result:
-    """`work(*arguments)`, in a thread where `size` bytes of a client's are large: other requests go on meanwhile."""
-    if size <= _LARGE_BYTES:
-        return work(*arguments)
-    return await asyncio.to_thread(work, *arguments)
 
 
 async def read_object(request: Request, limit: int) -> tuple[JsonObject, int]:

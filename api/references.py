@@ -110,7 +110,7 @@ class References:
     def _items_of(self, record: Record) -> dict[str, JsonObject]:
         response_id = record.start.response_id
         if response_id not in self._items:
-            self._items[response_id] = _by_id([*record.output, *listed_input(response_id, record.start.request)])
+            self._items[response_id] = _by_id([*record.output, *listed_input(record.start)])
         return self._items[response_id]
 
 

@@ -338,7 +338,7 @@ def new_entry_item(item: JsonObject, own_id: str) -> JsonObject:
 
 
 def _given(start: StartResponse) -> list[JsonObject]:
-    return listed_input(start.response_id, start.request) if start.input_items() else []
+    return listed_input(start) if start.has_input else []
 
 
 def _whole(item: JsonObject) -> JsonObject:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from open_responses.ids import FIRST_INPUT_INDEX, member_id
 from open_responses.json_types import JsonObject
-from open_responses.requests import CreateResponse
+from open_responses.payloads import StartResponse
 
 _WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})
 _PREFIXES = {
@@ -18,9 +18,9 @@ _PREFIXES = {
 }
 
 
-def listed_input(response_id: str, request: CreateResponse) -> list[JsonObject]:
+def listed_input(start: StartResponse) -> list[JsonObject]:
     """The items, oldest first. Those that came without an id get one that stays the same at every call."""
-    given = request.model_dump(mode="json", exclude_unset=True)["input"]
+    response_id, given = start.response_id, start.given_input()
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}]
     return [_listed(response_id, index, item) for index, item in enumerate(given)]

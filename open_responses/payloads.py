@@ -7,12 +7,12 @@ references and what is new, never the conversation, so that history grows by a c
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from open_responses.deltas import Usage
-from open_responses.items import InputItem
+from open_responses.items import INPUT_ITEM, InputItem
 from open_responses.json_types import JsonObject
 from open_responses.requests import CreateResponse
 from open_responses.response import FinalStatus, ResponseStatus, finished_response, initial_response
@@ -207,11 +207,45 @@ class StartResponse(Payload):
     remembered: Remembered | None = None
     earlier_bytes: int | None = None
     carried: Carried | None = None
+    accepted_input: list[JsonObject] | None = Field(
+        default=None,
+        exclude=True,
+        description="The request's input items as JSON, and `request.input` is empty. Never written: see `_as_sent`.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accepted_input_stays_json(cls, given: Any) -> Any:
+        """The API has validated the input. To make its models again, in each process that reads the start, takes up to
+        ten times as long as to read the JSON (docs/decisions/0030)."""
+        request = given.get("request") if isinstance(given, dict) else None
+        if isinstance(request, dict) and isinstance(request.get("input"), list):
+            return {**given, "request": {**request, "input": ""}, "accepted_input": request["input"]}
+        return given
 
     @field_serializer("request")
     def _as_sent(self, request: CreateResponse) -> JsonObject:
         # What was not set stays not set: it is shorter, and the difference counts.
-        return request.model_dump(mode="json", exclude_unset=True)
+        sent = request.model_dump(mode="json", exclude_unset=True)
+        return sent if self.accepted_input is None else {**sent, "input": self.accepted_input}
+
+    def with_accepted_input(self) -> StartResponse:
+        """The same, with the input's items as JSON: to be written more than once, and sent nowhere else."""
+        if self.accepted_input is not None or isinstance(self.request.input, str):
+            return self
+        items = self.given_input()
+        return self.model_copy(
+            update={"request": self.request.model_copy(update={"input": ""}), "accepted_input": items}
+        )
+
+    def given_input(self) -> str | list[JsonObject]:
+        """The request's input as JSON."""
+        if self.accepted_input is not None:
+            return self.accepted_input
+        given: str | list[JsonObject] = self.request.model_dump(mode="json", exclude_unset=True, include={"input"})[
+            "input"
+        ]
+        return given
 
     @property
     def continues(self) -> str | None:
@@ -228,9 +262,20 @@ class StartResponse(Payload):
         own = Target(provider=self.provider, upstream_model=self.upstream_model, context_window=self.context_window)
         return [own, *self.fallbacks]
 
+    @property
+    def has_input(self) -> bool:
+        """False where a chain alone is compacted, or continued with nothing to add."""
+        if self.accepted_input is not None:
+            return bool(self.accepted_input)
+        return self.request.input != [] and not (self.is_compaction and self.request.input == "")
+
     def input_items(self) -> list[InputItem]:
-        """The request's own part of the conversation: none where a chain alone is compacted."""
-        return [] if self.is_compaction and self.request.input == "" else self.request.input_items()
+        """The request's own part of the conversation. Of a long input that takes a second: not on an event loop."""
+        if not self.has_input:
+            return []
+        if self.accepted_input is None:
+            return self.request.input_items()
+        return [INPUT_ITEM.validate_python(item) for item in self.accepted_input]
 
     def initial(self) -> JsonObject:
         """The response resource before anything came."""

@@ -37,7 +37,9 @@ def _texts_in(content: str | Sequence[BaseModel]) -> Iterator[str]:
         yield content
         return
     for part in content:
-        text = part.refusal if isinstance(part, Refusal) else getattr(part, "text", None)
+        # Asked for a member that is not there, pydantic takes ten times as long as for one that is.
+        name = "refusal" if isinstance(part, Refusal) else "text"
+        text = getattr(part, name) if name in part.model_fields_set else None
         if isinstance(text, str):
             yield text
 

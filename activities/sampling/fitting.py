@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from activities.providers.shared.building import built
 from open_responses.contracts import SampleCall
 from open_responses.tokens import at_most, count_tokens, counted, item_tokens, json_tokens
 from open_responses.truncation import budget, check_fits, fit
@@ -18,7 +19,7 @@ async def fitted(call: SampleCall, window: int | None) -> SampleCall:
     if window is None:
         return call
     room = budget(window, call.max_output_tokens)
-    if at_most(call.items) + _around_at_most(call) <= room:
+    if await built(call, lambda: at_most(call.items) + _around_at_most(call)) <= room:
         return call
     return await counted(_counted, call, window, room)
 

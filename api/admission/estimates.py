@@ -33,7 +33,7 @@ class Continues:
 def context_tokens(start: StartResponse, continues: Continues) -> int:
     """Tokens of the first model turn's input: all that is continued, instructions, tools and the input itself."""
     request = start.request
-    own = about_input(request.input_items(), request.instructions, request.tools or [])
+    own = about_input(start.input_items(), request.instructions, request.tools or [])
     return own + _before(continues)
 
 

@@ -14,7 +14,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from api.app_state import AppState, state_of
 from api.auth import tenant_of
-from api.body import off_loop, read_body
+from api.body import read_body
 from api.compactions import check_compactions
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.conversations.turns import free_turn
@@ -37,6 +37,7 @@ from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
 from open_responses.listed_items import prefix_of
 from open_responses.loop.markdown import plain
+from open_responses.off_loop import off_loop
 from open_responses.payloads import TASK_QUEUE
 from open_responses.requests import INCLUDES, Metadata
 from open_responses.validation import CHECK_NAMES, Settings, complaint_of, one_of, read_json_object, shorten

@@ -34,6 +34,7 @@ from open_responses.io.redis import RedisDown
 from open_responses.io.store import Record
 from open_responses.io.temporal import TemporalAway, TemporalDown
 from open_responses.loop.markdown import plain
+from open_responses.off_loop import off_loop
 from open_responses.payloads import TASK_QUEUE, Remembered, StartResponse
 from open_responses.requests import CreateResponse
 from workflows.response import ResponseWorkflow
@@ -92,6 +93,8 @@ async def prepare(
     continues = Continues(earlier.previous, shown, held)
     start = await state.admission.admit(caller.key, caller.headers, start, overload, continues)
     try:
+        # From here on it is written: to the store, to Temporal, and again where that is away.
+        start = await off_loop(size, start.with_accepted_input)
         await hold(state, start.response_id, start.decisions)
     except BaseException:
         await state.admission.withdraw(start)

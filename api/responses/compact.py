@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.app_state import AppState, state_of
 from api.auth import caller_of
-from api.body import off_loop, read_object
+from api.body import read_object
 from api.lookup import owned_record
 from api.responses.begin import cancelling, follow, prepare
 from api.responses.routing import take_provider_key
@@ -19,6 +19,7 @@ from open_responses.compact_request import CompactRequest, compacted_resource, p
 from open_responses.errors import error_of
 from open_responses.json_types import JsonObject
 from open_responses.listed_items import listed_input
+from open_responses.off_loop import off_loop
 from open_responses.payloads import StartResponse
 
 router = APIRouter()
@@ -51,10 +52,10 @@ async def compact(request: Request) -> Response:
 
 async def _prompt(state: AppState, tenant: str, asked: CompactRequest, start: StartResponse) -> list[JsonObject]:
     """The newest messages of the user: what is being answered stays in the user's own words."""
-    items = listed_input(start.response_id, start.request) if start.input_items() else []
+    items = listed_input(start) if start.has_input else []
     if not items and asked.previous_response_id is not None:
         record = await owned_record(state, tenant, asked.previous_response_id)
-        items = listed_input(asked.previous_response_id, record.start.request)
+        items = listed_input(record.start)
     ends = [index for index, item in enumerate(items) if item.get("role") == "user"]
     if not ends:
         return []

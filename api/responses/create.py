@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.admission.limits import check_scopes
 from api.app_state import AppState, state_of
 from api.auth import caller_of, count_as_read, show_limits
-from api.body import off_loop, read_object
+from api.body import read_object
 from api.conversations.turns import was_left_behind
 from api.idempotency import AlreadyBegun, earlier, idempotency_key, spent
 from api.responses.begin import Prepared, begin, cancelling, follow, prepare, start_workflow
@@ -21,6 +21,7 @@ from api.responses.routing import take_provider_key
 from api.streaming.follower import response_in
 from api.streaming.sse import EventStream
 from open_responses.io.store import Record
+from open_responses.off_loop import off_loop
 from open_responses.requests import CreateResponse, validate_create_response
 
 router = APIRouter()

@@ -75,7 +75,7 @@ def held_after(
     is_warm_up: bool = False,
 ) -> HeldResponse:
     """What is to be remembered of a response that has ended. A warm-up may come without an input: that is empty."""
-    given = start.request.model_dump(mode="json", exclude_unset=True)["input"]
+    given = start.given_input()
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}] if given or not is_warm_up else []
     turn = RememberedTurn(input=given, output=list(output))

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from api.admission.limits import check_model, check_tools
 from api.app_state import state_of
 from api.auth import caller_of
-from api.body import off_loop, read_object
+from api.body import read_object
 from api.conversations.turns import read_conversation
 from api.lookup import OwnedRecords
 from api.references import References
@@ -18,6 +18,7 @@ from api.responses.context import check_context, earlier_of
 from api.responses.routing import route_of, take_provider_key
 from open_responses.io.chains import Chains, remembered_items
 from open_responses.items import InputItem
+from open_responses.off_loop import off_loop
 from open_responses.requests import CreateResponse, JsonSchemaFormat, validate_create_response
 from open_responses.tokens import count_tokens, counted, item_tokens, json_tokens
 
@@ -48,7 +49,7 @@ async def count_input_tokens(request: Request) -> JSONResponse:
     asked = await references.resolved(asked)
     before = await earlier_of(state, records, asked, conversation)
     check_context(state, before, references.size, asked)
-    earlier = await Chains(state.records).items(before.ancestors) + remembered_items(before.remembered)
+    earlier = await Chains(state.records).items(before.ancestors) + await remembered_items(before.remembered)
     items = earlier + (asked.input_items() if "input" in given else [])
     tokens = await counted(_count, items, asked)
     return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})

@@ -90,7 +90,7 @@ async def list_input_items(request: Request, response_id: str) -> Response:
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise InvalidRequest("order is 'asc' or 'desc'.", param="order", code="invalid_value")
-    items = listed_input(response_id, record.start.request)
+    items = listed_input(record.start)
     if order == "desc":
         items.reverse()
     items = _between(items, query.get("after"), query.get("before"))

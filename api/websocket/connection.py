@@ -21,7 +21,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.admission.received_bytes import Received
 from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
-from api.body import off_loop
 from api.connections.websocket import count_messages
 from api.errors import as_told, error_response
 from api.responses.begin import Prepared, cancelling, follow, prepare
@@ -35,6 +34,7 @@ from open_responses.io.log_reader import peek
 from open_responses.io.settings import Settings
 from open_responses.items import McpApprovalResponse
 from open_responses.json_types import JsonObject
+from open_responses.off_loop import off_loop
 from open_responses.payloads import Ending, StartResponse, TurnUsage, final_resource
 from open_responses.replay import opening_events, terminal_events
 from open_responses.requests import CreateResponse, validate_create_response

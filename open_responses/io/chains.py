@@ -6,7 +6,6 @@ taken from memory only while the store still has the response, so that one that 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,15 +17,15 @@ from open_responses.errors import PreviousResponseNotFound
 from open_responses.excerpt import readable
 from open_responses.io.records import Records
 from open_responses.io.store import Record
-from open_responses.items import INPUT_ITEMS, InputItem
+from open_responses.items import INPUT_ITEM, InputItem
 from open_responses.json_types import JsonObject
+from open_responses.off_loop import LARGE_BYTES, off_loop
 from open_responses.partials import without_partials
-from open_responses.payloads import Remembered
+from open_responses.payloads import Remembered, RememberedTurn
 
 # Over all chains. Each object of its JSON is about 1.5 kB of Python's beside its text.
 _REMEMBERED_BYTES = 64 * 2**20
 _OBJECT_BYTES = 1500
-_LARGE_BYTES = 256 * 1024
 # A tombstone lasts longer: what was deleted, and then written anew under the same idempotency key, is read anew.
 _REMEMBERED_SECONDS = 3600.0
 
@@ -65,12 +64,12 @@ class Chains:
             if record is None:
                 raise PreviousResponseNotFound(f"response {one}, earlier in the chain, is gone")
             remembered = record.start.remembered if b'"pieces":' in record.written else None
-            known[one] = _said(record, await self._records.pieces.expanded(remembered))
+            expanded = await self._records.pieces.expanded(remembered)
+            # What a conversation's pieces hold may be larger than the record that names them.
+            size = record.size if expanded is None else max(record.size, LARGE_BYTES + 1)
+            known[one] = await off_loop(size, _said, record, expanded)
             if remembered is not None and remembered.pieces:
                 conversations.add(one)
-            if record.size > _LARGE_BYTES:
-                # All that this process streams waits meanwhile.
-                await asyncio.sleep(0)
         self._remember(known, [one for one in ancestors if one not in conversations])
         return [item for one in ancestors for item in known[one].items]
 
@@ -87,12 +86,21 @@ class Chains:
         self._size -= said.size if said is not None else 0
 
 
-def remembered_items(remembered: Remembered | None) -> list[InputItem]:
+async def remembered_items(remembered: Remembered | None) -> list[InputItem]:
     """Turns that are stored nowhere else, as items."""
-    items: list[InputItem] = []
-    for turn in remembered.turns if remembered is not None else ():
-        items += INPUT_ITEMS.validate_python([*turn.input, *_readable(turn.output)])
-    return items
+    if remembered is None or not remembered.turns:
+        return []
+    # Nobody has counted their bytes.
+    return await off_loop(LARGE_BYTES + 1, _items_of_turns, remembered.turns)
+
+
+def _items_of_turns(turns: Sequence[RememberedTurn]) -> list[InputItem]:
+    return [item for turn in turns for item in _validated([*turn.input, *_readable(turn.output)])]
+
+
+def _validated(written: Sequence[JsonObject]) -> list[InputItem]:
+    """Each by itself: other threads get the interpreter in between."""
+    return [INPUT_ITEM.validate_python(item) for item in written]
 
 
 def _said(record: Record, remembered: Remembered | None) -> Said:
@@ -113,7 +121,7 @@ def _said(record: Record, remembered: Remembered | None) -> Said:
     elif given or not start.get("is_compaction"):
         written.append({"type": "message", "role": "user", "content": given})
     written += _readable(record.output)
-    items = INPUT_ITEMS.validate_python(written)
+    items = _validated(written)
     size = sum(len(part) + _OBJECT_BYTES * part.count(b"{") for part in (record.written, record.response or b""))
     return Said(items, size, time.monotonic())
 

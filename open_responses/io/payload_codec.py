@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import zstandard
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import (
     ActivitySerializationContext,
     DataConverter,
@@ -20,6 +22,7 @@ from temporalio.converter import (
 )
 
 from open_responses.io.payload_keys import PayloadKeys, PayloadUnreadable
+from open_responses.off_loop import collector_paused
 from open_responses.payloads import TASK_QUEUE
 
 _COMPRESSED = b"binary/zstd"
@@ -30,6 +33,8 @@ _COMPRESS_FROM_BYTES = 2048
 # A payload comes from one message of Temporal's or one file of ours; more than this in it is an attack on our memory.
 _LARGEST_BYTES = 1 << 30
 _NO_KEYS = PayloadKeys()
+# A megabyte of JSON is compressed in three milliseconds.
+_LARGE_BYTES = 256 * 1024
 
 
 class Codec(PayloadCodec, WithSerializationContext):
@@ -54,11 +59,17 @@ class Codec(PayloadCodec, WithSerializationContext):
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         if not self._is_ours:
             return list(payloads)
-        return [self._encrypted(_compressed(payload)) for payload in payloads]
+        return await _off_loop(self._encoded, payloads)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Raises PayloadUnreadable. What was written before there were keys stays readable."""
-        return [_decompressed(self._decrypted(payload)) for payload in payloads]
+        return await _off_loop(self._decoded, payloads)
+
+    def _encoded(self, payload: Payload) -> Payload:
+        return self._encrypted(_compressed(payload))
+
+    def _decoded(self, payload: Payload) -> Payload:
+        return _decompressed(self._decrypted(payload))
 
     def _encrypted(self, payload: Payload) -> Payload:
         sealed = self._keys.encrypt(payload.SerializeToString(), self._workflow_id)
@@ -70,6 +81,13 @@ class Codec(PayloadCodec, WithSerializationContext):
     def _decrypted(self, payload: Payload) -> Payload:
         name = encryption_key(payload)
         return payload if name is None else _parsed(self._keys.decrypt(name, payload.data))
+
+
+async def _off_loop(work: Callable[[Payload], Payload], payloads: Sequence[Payload]) -> list[Payload]:
+    """In a thread where they are large: compression gives the interpreter back."""
+    if sum(len(payload.data) for payload in payloads) <= _LARGE_BYTES:
+        return [work(payload) for payload in payloads]
+    return await asyncio.to_thread(lambda: [work(payload) for payload in payloads])
 
 
 def encryption_key(payload: Payload) -> str | None:
@@ -104,10 +122,21 @@ def _parsed(data: bytes) -> Payload:
         raise PayloadUnreadable("a payload is damaged") from None
 
 
+class Converter(PydanticPayloadConverter):
+    """Pydantic's, with the collector paused while a large payload becomes objects."""
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        if sum(len(payload.data) for payload in payloads) <= _LARGE_BYTES:
+            return super().from_payloads(payloads, type_hints)
+        with collector_paused():
+            return super().from_payloads(payloads, type_hints)
+
+
 def converter_with(keys: PayloadKeys) -> DataConverter:
     """Ours. What a failure says, and where, is a payload like any other: it may quote what a model or a tool said."""
     return dataclasses.replace(
         pydantic_data_converter,
+        payload_converter_class=Converter,
         payload_codec=Codec(keys),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

@@ -130,6 +130,10 @@ class Settings(BaseSettings):
     """Responses and conversations whose state one worker keeps in memory between their tasks. A state is as large as
     the request and the output together; one that is not kept is built again from its history."""
 
+    max_cached_state_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
+    """What all states that one worker keeps may take in memory, by an estimate. Beyond it, those that waited for
+    longest are not kept, however few they are."""
+
     lease_seconds: float = 0.8
     keepalive_seconds: float = 15.0
     socket_seconds: float = Field(default=3600.0, gt=0)

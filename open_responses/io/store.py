@@ -16,6 +16,7 @@ from open_responses.io import keys
 from open_responses.io.limits import Used, settle
 from open_responses.io.redis import Pipeline, Redis, script
 from open_responses.json_types import JsonObject
+from open_responses.off_loop import collector_paused
 from open_responses.payloads import FinishedResponse, StartResponse
 from open_responses.trace import Op
 
@@ -43,7 +44,8 @@ class Record:
 
     @cached_property
     def start(self) -> StartResponse:
-        return StartResponse.model_validate_json(self.written)
+        with collector_paused():
+            return StartResponse.model_validate_json(self.written)
 
     @cached_property
     def output(self) -> list[JsonObject]:

@@ -23,6 +23,7 @@ from activities.providers.anthropic.models import Model
 from activities.providers.anthropic.request import native_format, request_body
 from activities.providers.anthropic.stream import StreamReader, events
 from activities.providers.shared.answer_guard import content_read
+from activities.providers.shared.building import built
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
@@ -57,7 +58,8 @@ class Anthropic:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
-        body, betas = request_body(call, self._config.name, prefill=self.resume_of(call) == "prefill")
+        prefill = self.resume_of(call) == "prefill"
+        body, betas = await built(call, lambda: request_body(call, self._config.name, prefill=prefill))
         beta = {"anthropic-beta": ",".join(betas)} if betas else {}
         reader = StreamReader(call, failures)
         async with open_stream(

@@ -20,6 +20,7 @@ from activities.providers.gemini.model_list import MODELS_PATH, models_on
 from activities.providers.gemini.request import request_body
 from activities.providers.gemini.stream import ChunkReader, chunks
 from activities.providers.shared.answer_guard import content_read
+from activities.providers.shared.building import built
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
@@ -50,7 +51,7 @@ class Gemini:
             self._http,
             self._config,
             _path(call.model),
-            body=request_body(call, self._config.name),
+            body=await built(call, lambda: request_body(call, self._config.name)),
             headers=key.as_header("x-goog-api-key"),
             read_error=failures.read_by(error_of),
         ) as response:

@@ -15,6 +15,7 @@ from activities.providers.ollama.model_list import MODELS_PATH, models_on
 from activities.providers.ollama.request import request_body
 from activities.providers.ollama.stream import LineReader
 from activities.providers.shared.answer_guard import content_read
+from activities.providers.shared.building import built
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
@@ -48,7 +49,7 @@ class Ollama:
                 self._http,
                 self._config,
                 "/api/chat",
-                body=request_body(call, self._config.name),
+                body=await built(call, lambda: request_body(call, self._config.name)),
                 headers=key.as_bearer(),
                 read_error=failures.read_by(error_of),
             ) as response:

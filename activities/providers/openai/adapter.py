@@ -17,6 +17,7 @@ from activities.providers.openai.errors import error_of, error_of_resumed
 from activities.providers.openai.request import request_body
 from activities.providers.openai.stream import EventReader, drain, events
 from activities.providers.shared.answer_guard import content_read
+from activities.providers.shared.building import built
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
@@ -53,7 +54,7 @@ class OpenAIResponses:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         reader = EventReader(call, failures, resumes=self.resume_of(call) == "background")
-        async with self._opened(call, key, failures) as response, contextlib.aclosing(events(response)) as answer:
+        async with await self._opened(call, key, failures) as response, contextlib.aclosing(events(response)) as answer:
             async for kind, event in answer:
                 deltas = reader.read(kind, event)
                 content_read(response, deltas)
@@ -83,7 +84,7 @@ class OpenAIResponses:
         ) as response:
             await response.aread()
 
-    def _opened(
+    async def _opened(
         self, call: SampleCall, key: Key, failures: Failures
     ) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
         if call.resume_token:
@@ -95,11 +96,12 @@ class OpenAIResponses:
                 headers=key.as_bearer(),
                 read_error=failures.read_by(error_of_resumed),
             )
+        background = self.resume_of(call) == "background"
         return open_stream(
             self._http,
             self._config,
             "/responses",
-            body=request_body(call, self._config.name, background=self.resume_of(call) == "background"),
+            body=await built(call, lambda: request_body(call, self._config.name, background=background)),
             headers=key.as_bearer(),
             read_error=failures.read_by(error_of),
         )

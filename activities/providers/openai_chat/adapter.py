@@ -16,6 +16,7 @@ from activities.providers.openai_chat.errors import error_of
 from activities.providers.openai_chat.request import request_body
 from activities.providers.openai_chat.stream import ChunkReader, chunks
 from activities.providers.shared.answer_guard import content_read
+from activities.providers.shared.building import built
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
@@ -48,7 +49,7 @@ class OpenAIChat:
             self._http,
             self._config,
             "/chat/completions",
-            body=request_body(call, self._config.name, self._dialect, self._resume),
+            body=await built(call, lambda: request_body(call, self._config.name, self._dialect, self._resume)),
             headers=key.as_bearer(),
             read_error=failures.read_by(error_of),
         ) as response:
