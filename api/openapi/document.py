@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.openapi.schemas import ANSWERS, EVENTS, any_of, ref
 from api.responses.approvals import ApprovalBody
+from open_responses import __version__
 from open_responses.compact_request import CompactRequest
 from open_responses.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, SLUG, OpaqueItem
 from open_responses.json_types import JsonObject
@@ -27,7 +28,6 @@ from open_responses.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, Create
 from open_responses.tools import PROVIDER_TOOL_TYPES, ProviderTool
 from open_responses.validation import Settings
 
-VERSION = "0.1.0"
 SPECIFICATION = "2026-04-24"
 _BODIES: tuple[type[BaseModel], ...] = (
     CreateResponse,
@@ -64,7 +64,7 @@ def document() -> JsonObject:
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": "open_responses",
-            "version": VERSION,
+            "version": __version__,
             "summary": f"The Open Responses API, {SPECIFICATION}, on durable workflows",
             "description": "Extensions carry the slug `open_responses:`. Errors: docs/errors.md.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
