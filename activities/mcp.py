@@ -123,7 +123,7 @@ class McpActivities:
     async def _record(self, response_id: str) -> Record:
         try:
             record = await self.records.load(response_id)
-        except RPCError as error:
+        except (RPCError, *RedisDown) as error:
             raise Unavailable("the response cannot be loaded", code=MAY_TRY_AGAIN) from error
         if record is None:
             raise ToolError("the response was deleted while it ran")
@@ -175,7 +175,7 @@ class McpActivities:
         shown = _newest_list(_items_in_start(record.start, remembered), label)
         if shown is not None:
             return await self._was_listed_for(record.start, shown)
-        for ancestor in reversed(await self.records.load_all(record.ancestors)):
+        for ancestor in reversed(await self.records.load_ended(record.ancestors)):
             if ancestor is not None and _newest_list(ancestor.output, label) is not None:
                 return _url_of(ancestor.start, label) == _url_of(record.start, label)
         return False

@@ -18,7 +18,7 @@ async def owned_record(state: AppState, tenant: str, response_id: str) -> Record
     """Raises NotFound for what is unknown, another tenant's, or not stored (REQ-9)."""
     record = await _read(state, tenant, response_id, None)
     assert isinstance(record, Record), "no bound was given"
-    return record
+    return await state.records.settled(record)
 
 
 class OwnedRecords:
@@ -41,6 +41,10 @@ class OwnedRecords:
         if known is not None and not anew:
             return known
         record = await _read(self._state, self._tenant, response_id, self._left)
+        if isinstance(record, Record):
+            # What goes on from it is to be whole: during an outage it is refused, and may be sent again.
+            record = await self._state.records.settled(record, must_be_known=True)
+            record = await self._state.records.with_ancestors(record)
         if isinstance(record, TooLong) or record.size > self._left:
             raise self._too_large(param)
         self._left -= record.size
@@ -64,7 +68,7 @@ class OwnedRecords:
     async def _load(self, response_ids: Sequence[str], param: str) -> None:
         """Those of one chain have one owner, who was looked at with the newest."""
         unread = [one for one in response_ids if one not in self._read]
-        for one, record in zip(unread, await self._state.records.load_all(unread), strict=True):
+        for one, record in zip(unread, await self._state.records.load_ended(unread), strict=True):
             if record is None:
                 continue
             self._left -= record.size
@@ -88,7 +92,7 @@ async def _read(state: AppState, tenant: str, response_id: str, most_bytes: int 
         return record
     if record is None or not record.start.request.is_stored:
         raise _unknown(response_id)
-    return await state.records.settled(record)
+    return record
 
 
 def _unknown(response_id: str) -> NotFound:

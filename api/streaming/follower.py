@@ -168,7 +168,7 @@ class Follower:
         """The rest of the stream, if the response has ended and the log does not know it."""
         try:
             outcome = await self._state.records.outcome(self._id)
-        except RPCError as error:
+        except (RPCError, *RedisDown) as error:
             log.info("temporal_away", response_id=self._id, reason=str(error))
             return []
         if outcome == "running":

@@ -52,7 +52,8 @@ class Chains:
         self._size = 0
 
     async def items(self, ancestors: Sequence[str]) -> list[InputItem]:
-        """What these responses said, inputs and outputs. Raises PreviousResponseNotFound for one that is gone."""
+        """What these responses said, inputs and outputs. Raises PreviousResponseNotFound for one that is gone, and
+        RPCError or RedisDown's family for one that is not to be had now."""
         known = {one: said for one in ancestors if (said := self._remembered.get(one)) is not None and said.is_fresh}
         for lost in await self._records.missing(list(known)):
             del known[lost]
@@ -60,7 +61,7 @@ class Chains:
         unread = [one for one in ancestors if one not in known]
         # What they read of their conversation goes with it, so it is not remembered here.
         conversations: set[str] = set()
-        for one, record in zip(unread, await self._records.load_all(unread), strict=True):
+        for one, record in zip(unread, await self._records.load_ended(unread), strict=True):
             if record is None:
                 raise PreviousResponseNotFound(f"response {one}, earlier in the chain, is gone")
             remembered = record.start.remembered if b'"pieces":' in record.written else None

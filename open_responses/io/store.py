@@ -24,7 +24,7 @@ from open_responses.trace import Op
 @dataclass(frozen=True)
 class Record:
     """One response. `written` is its start as JSON, `response` the final resource, encoded, or None while it runs.
-    `ancestors` is empty where the record was loaded without.
+    `ancestors` is empty where they are not known: the record was loaded without, or Redis has lost them.
 
     The start is read when it is first asked for: of the 500 records behind a response nobody asks.
     """
@@ -32,6 +32,7 @@ class Record:
     written: bytes
     ancestors: tuple[str, ...]
     response: bytes | None
+    knows_ancestors: bool = True
 
     @classmethod
     def of(cls, start: StartResponse, ancestors: tuple[str, ...], response: bytes | None) -> Record:
@@ -199,7 +200,7 @@ class ResponseStore:
 
     async def finish(self, start: StartResponse, response: bytes, trace: list[Op], used: Used) -> bool:
         """Keep the final response, or forget one that is not to be stored; and count what it has used. False: it was
-        erased, and stays so."""
+        erased, and stays so. Where Redis was flushed meanwhile, the record has no ancestors: a reader restores them."""
         response_id = start.response_id
         pipe = self._redis.pipeline(transaction=False)
         if start.request.store is False:
@@ -258,13 +259,14 @@ class ResponseStore:
         state, log = keys.state(start.response_id), keys.log(start.response_id)
         await self._redis.eval(_TOUCH_STATE, 2, state, log, keys.CLOSED_FENCE, ttl)
 
-    async def restore(self, start: StartResponse, ancestors: Sequence[str], finished: FinishedResponse | None) -> bool:
-        """Put back what Redis lost and Temporal still has. False: it was erased, and stays so."""
-        fields: dict[str, bytes | str] = {
-            "start": _encode(start),
-            "tenant": start.tenant,
-            "ancestors": ",".join(ancestors),
-        }
+    async def restore(
+        self, start: StartResponse, ancestors: Sequence[str] | None, finished: FinishedResponse | None
+    ) -> bool:
+        """Put back what Redis lost and Temporal still has. `ancestors` is None where they are not known. False: it was
+        erased, and stays so."""
+        fields: dict[str, bytes | str] = {"start": _encode(start), "tenant": start.tenant}
+        if ancestors is not None:
+            fields["ancestors"] = ",".join(ancestors)
         if finished is not None:
             fields |= {"response": orjson.dumps(finished.response), "trace": orjson.dumps(finished.trace)}
         pipe = self._redis.pipeline(transaction=False)
@@ -371,5 +373,6 @@ def _decode(
         return Deleted()
     if start is None:
         return None
-    chain = tuple((ancestors or b"").decode().split(",")) if ancestors else ()
-    return Record(start, chain, response)
+    chain = tuple(ancestors.decode().split(",")) if ancestors else ()
+    # A response without any has the field all the same, and it is empty.
+    return Record(start, chain, response, knows_ancestors=ancestors is not None)
