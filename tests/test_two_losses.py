@@ -293,3 +293,39 @@ async def test_a_client_that_was_away_gets_no_second_half_of_another_answer(
     (error,) = [event async for event in events_of(forgetful, resume=(response_id, last))]
     assert (error["type"], error["error"]["code"]) == ("error", "stream_lost")
     check_whole([event async for event in events_of(forgetful, resume=(response_id, None))], second.text)
+
+
+@pytest.mark.campaign
+async def test_a_process_that_was_frozen_while_another_answer_was_given_ends_its_streams_with_an_error(
+    client: httpx.AsyncClient, forgetful: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """It has a copy, and cannot give it; the last writer that it finds is that of the end, ahead of all it has sent."""
+    prompt, second = "lost, and nobody answers", Script(words=60)
+    script = upstream.says(prompt, Script(literal=FIRST, hold_after=20, gap=GAP))
+    events: list[Event] = []
+
+    async def has_half() -> bool:
+        return "first19" in text_of(events)
+
+    async def has_ended() -> bool:
+        return (await forgetful.get(f"/v1/responses/{response_id}")).json()["status"] == "completed"
+
+    streaming = asyncio.create_task(read_into(events, client, {"input": prompt}))
+    await until(has_half)
+    response_id, last = events[0]["response"]["id"], events[-1]["sequence_number"]
+    stack.signal("api", signal.SIGSTOP)
+    try:
+        await lose_all(stack)
+        upstream.says(prompt, second)
+        script.released.set()
+        await stack.heal()
+        await until(has_ended)
+    finally:
+        stack.signal("api", signal.SIGCONT)
+    await asyncio.wait_for(streaming, 60)
+    assert (events[-1]["type"], events[-1]["error"]["code"]) == ("error", "stream_lost")
+    assert text_of(events) == "".join(f"first{i} " for i in range(20))
+    for after in (last, 3):
+        (error,) = [event async for event in events_of(client, resume=(response_id, after))]
+        assert (error["type"], error["error"]["code"]) == ("error", "stream_lost")
+    check_whole([event async for event in events_of(client, resume=(response_id, None))], second.text)

@@ -145,6 +145,8 @@ async def replay(
     follower = Follower(state, start, first, only_end=only_end)
     if record.response is None:
         return _live(state, follower, start.response_id)
+    if await follower.is_of_another_answer():
+        return _lost(follower)
     trace = await _trace(state, start.response_id)
     response: JsonObject = orjson.loads(record.response)
     total = count_events(trace) + (2 if response["status"] == "failed" else 1)
@@ -168,6 +170,12 @@ async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncG
     async with state.hub.listen(response_id) as queue:
         async for event in follower.events(queue):
             yield event
+
+
+async def _lost(follower: Follower) -> AsyncGenerator[bytes | None, None]:
+    """The stream of a client that has events of an answer which was lost."""
+    raise follower.lost()
+    yield
 
 
 async def _listed(events: Iterator[bytes]) -> AsyncGenerator[bytes | None, None]:

@@ -6,7 +6,6 @@ Bytes pass unparsed. The iterator ends behind the terminal event, and never with
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterator
 
@@ -18,7 +17,8 @@ from api.app_state import AppState
 from api.streaming.sent_events import SentEvents
 from open_responses.errors import StreamLost
 from open_responses.io.event_log import encode
-from open_responses.io.log_reader import PAGE, Origin, Published, is_terminal, peek, read_page
+from open_responses.io.log.origins import Origin, written_since
+from open_responses.io.log_reader import PAGE, Messages, Page, begun_anew_at, is_terminal, peek, read_page
 from open_responses.io.redis import RedisDown
 from open_responses.json_types import JsonObject
 from open_responses.payloads import Ending, StartResponse, final_resource
@@ -52,16 +52,16 @@ class Follower:
         self._came_back = next_sequence > 0 and not only_end
         """Whether the client was sent events by another connection, and the log has not been found to hold these."""
         self._compared: int | None = None
-        """Up to where a log that was begun anew agrees with what was sent; None where there is no doubt."""
+        """Up to where a log that may have been begun anew agrees with what was sent; None where there is no doubt."""
         self._seen_at = 0.0
 
-    async def events(self, queue: asyncio.Queue[Published]) -> AsyncGenerator[bytes | None, None]:
+    async def events(self, queue: Messages) -> AsyncGenerator[bytes | None, None]:
         """Encoded events in order, without gap or repeat; None for each second of silence.
 
         Raises StreamLost where what was sent is lost, and another answer has taken its place.
         """
         heard = asked = time.monotonic()
-        batch = await self._missed()
+        batch = await self._missed(queue)
         while True:
             first = self._next - len(batch)
             for sequence, event in enumerate(batch, first):
@@ -73,7 +73,7 @@ class Follower:
                 if is_terminal(event):
                     return
             self._show_reader()
-            batch = await (self._missed() if len(batch) >= PAGE else self._next_batch(queue))
+            batch = await (self._missed(queue) if len(batch) >= PAGE else self._next_batch(queue))
             now = time.monotonic()
             if batch:
                 heard = now
@@ -90,76 +90,112 @@ class Follower:
             self._seen_at = now
             self._state.eraser.keys.touch(self._id)
 
-    async def _next_batch(self, queue: asyncio.Queue[Published]) -> list[bytes]:
+    async def _next_batch(self, queue: Messages) -> list[bytes]:
         try:
             async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
                 origin, event = await queue.get()
         except TimeoutError:
-            return await self._missed()
+            return await self._missed(queue)
         if self._came_back:
-            return await self._missed()
-        if origin != self._origin:
-            self._meet(origin)
+            return await self._missed(queue)
         _, sequence = peek(event)
+        if origin != self._origin and not self._goes_on(origin, sequence, queue):
+            return await self._missed(queue)
         if self._compared is None and sequence < self._next:
             return []
         if self._compared is not None or sequence > self._next:
-            return await self._missed()
+            return await self._missed(queue)
         self._next = sequence + 1
         return [event]
 
-    async def _missed(self) -> list[bytes]:
+    async def _missed(self, queue: Messages) -> list[bytes]:
         """A page of what the log has from our next event on. A log that starts behind it is being restored: wait."""
-        with contextlib.suppress(*RedisDown):
+        queue.has_gap = False
+        try:
             while True:
                 begin = self._next if self._compared is None else self._compared
-                page, origin, anew = await read_page(self._state.redis, self._id, begin)
-                if self._came_back and origin:
-                    if anew is not None and self._next > anew:
-                        raise self._lost()
+                page = await read_page(self._state.redis, self._id, begin)
+                if self._came_back and page.origin:
+                    if page.anew is not None and self._next > page.anew:
+                        raise self.lost()
                     self._came_back = False
-                if origin != self._origin and self._meet(origin):
+                if page.origin not in (b"", self._origin) and self._is_in_doubt(page):
                     continue
-                if not page or peek(page[0])[1] != begin:
+                if not page.events or peek(page.events[0])[1] != begin:
                     break
-                unsent = self._unsent(page, begin)
+                unsent = self._unsent(page.events, begin)
                 if unsent:
                     return unsent
+        except RedisDown:
+            queue.has_gap = True
         return []
 
-    def _meet(self, encoded: bytes) -> bool:
-        """Another try writes. It went on from all that it found in the log, and nothing is sent that the log has not:
-        so what was sent is its beginning, unless the log was lost together with the try that could have restored it.
-        Then, and True is returned, it has to be compared; for the same answer may be told again.
+    def _goes_on(self, encoded: bytes, sequence: int, queue: Messages) -> bool:
+        """Whether a message's writer goes on from what was sent; where the message cannot show it, the log does.
+
+        A writer goes on from all that it found in the log, and nothing is sent that the log has not: so what was sent
+        is its beginning, unless the log was lost together with the writer that could have restored it. Then another
+        writer begins behind what was sent: this one, or one whose messages are missing.
         """
-        if not encoded:
+        if not self._origin and self._next > 0:
             return False
-        origin = Origin.of(encoded)
-        is_known = self._origin != b""
-        if is_known and origin.fence < Origin.of(self._origin).fence:
-            # A late word of a try that was shut out; its events are behind ours.
+        origin, known = Origin.of(encoded), self._known
+        if origin.fence < known:
+            # Shut out meanwhile: its messages were behind the log.
+            return sequence < self._next
+        goes_on = origin.fence == known or (origin.begin >= self._next and not queue.has_gap) or self._next == 0
+        if goes_on:
+            self._origin = encoded
+        return goes_on
+
+    @property
+    def _known(self) -> int:
+        """The fence of the newest writer that the reader has met."""
+        return Origin.of(self._origin).fence if self._origin else -1
+
+    def _is_in_doubt(self, page: Page) -> bool:
+        """Another writer than the one that is known has written the log, perhaps several have. Where one of them began
+        behind what was sent, that is compared with the log, since a writer may have sampled the same answer again.
+
+        Raises StreamLost where the client has events from there on of which only the number is known.
+        """
+        newest, known, first = Origin.of(page.origin).fence, self._known, self._sent.first
+        self._origin = page.origin
+        begin = self._next if newest == known else written_since(known, newest, page.origins)
+        if begin >= self._next or (known < 0 and self._next == first):
             return False
-        self._origin = encoded
-        if not is_known or origin.begin >= self._next:
-            return False
-        log.warning("stream_begun_anew", response_id=self._id, sent=self._next, begin=origin.begin)
+        log.warning("stream_compared", response_id=self._id, sent=self._next, begin=begin)
         if self._only_end:
-            self._next = origin.begin
-        else:
-            self._compared = max(origin.begin, self._sent.first)
+            self._next = begin
+            return True
+        if begin < first and (begin > 0 or (page.anew is not None and first > page.anew)):
+            raise self.lost()
+        self._compared = max(first, begin if self._compared is None else min(begin, self._compared))
         return True
 
     def _unsent(self, page: list[bytes], begin: int) -> list[bytes]:
         """What is new of these events, numbered from `begin`. Raises StreamLost where the rest is not what was sent."""
         if not self._sent.agree_with(page, begin):
-            raise self._lost()
+            raise self.lost()
         unsent = page[self._next - begin :]
         self._next += len(unsent)
         end = begin + len(page)
         self._compared = None if end >= self._next else end
         return unsent
 
-    def _lost(self) -> LostAt:
+    async def is_of_another_answer(self) -> bool:
+        """Whether a client that came back may have events of an answer that was lost. Known for as long as the log is;
+        while Redis is away, nothing is known."""
+        if not self._came_back:
+            return False
+        try:
+            anew = await begun_anew_at(self._state.redis, self._id)
+        except RedisDown:
+            return False
+        return anew is not None and self._next > anew
+
+    def lost(self) -> LostAt:
+        """The stream's end, where what was sent is not the beginning of the answer in the log."""
         log.warning("stream_lost", response_id=self._id, sent=self._next)
         self._state.hub.copies.give_up(self._id)
         return LostAt(self._next, _why_lost(self._start))

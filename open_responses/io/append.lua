@@ -16,7 +16,25 @@ if fence > newest then
   redis.call('HSET', KEYS[2], 'fence', ARGV[1])
   redis.call('EXPIRE', KEYS[2], ARGV[3])
 end
-if state[3] ~= ARGV[5] then redis.call('HSET', KEYS[2], 'origin', ARGV[5]) end
+if state[3] ~= ARGV[5] then
+  -- `origins`: the writers so far, oldest first. One that began ahead of a later one says nothing more than that one.
+  -- The first writer of a log that is new, or whose last writer did not keep this field, stands for all before it.
+  local writer, begin = string.match(ARGV[5], '^(%d+)%-(%d+)$')
+  local origins, kept = redis.call('HGET', KEYS[2], 'origins') or '', {}
+  if state[3] and string.match(origins, '(%d+)%-%d+$') == string.match(state[3], '^%d+') then
+    for other, from in string.gmatch(origins, '(%d+)%-(%d+)') do
+      if tonumber(from) < tonumber(begin) then kept[#kept + 1] = other .. '-' .. from end
+    end
+  else
+    begin = '0'
+  end
+  if #kept == 0 or string.match(kept[#kept], '^%d+') ~= writer then kept[#kept + 1] = writer .. '-' .. begin end
+  if #kept > 16 then
+    kept[2] = string.match(kept[2], '^%d+') .. string.match(kept[1], '%-%d+$')
+    table.remove(kept, 1)
+  end
+  redis.call('HSET', KEYS[2], 'origin', ARGV[5], 'origins', table.concat(kept, ' '))
+end
 local fields = tonumber(ARGV[6])
 local skipped = 6 + 2 * fields
 -- The log has more than the writer knows: its reply got lost, or a workflow task is repeated. Equal events are skipped.

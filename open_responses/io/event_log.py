@@ -161,7 +161,12 @@ class Writer:
     def origin(self) -> bytes:
         """Who writes, for readers: `{fence}-{sequence number of the first event of its own}`. The opening events are
         nobody's own: each writer would write them alike."""
-        return b"%d-%d" % (self.fence, self.base if self._began is None else self._began)
+        return self.origin_from(self.base + self.trace.length if self._began is None else self._began)
+
+    def origin_from(self, begin: int) -> bytes:
+        """The origin of events that this writer writes again, since the log has lost them: it may know others than
+        those that readers were sent."""
+        return b"%d-%d" % (self.fence, begin if self._began is None else min(begin, self._began))
 
     @property
     def next_sequence(self) -> int:
@@ -559,7 +564,8 @@ class Appender:
         while start < len(events):
             page = _page(events[start:])
             pipe = self._redis.pipeline(transaction=False)
-            self._call(pipe, writer, Batch(length + start, page, {} if start else earlier.fields))
+            batch = Batch(length + start, page, {} if start else earlier.fields)
+            self._call(pipe, writer, batch, origin=writer.origin_from(length))
             await pipe.execute()
             start += len(page)
 
@@ -576,7 +582,7 @@ class Appender:
             writer.fail(f"it was lost, and cannot be restored: {type(error).__name__}")
         return not writer.is_over
 
-    def _call(self, pipe: Pipeline, writer: Writer, batch: Batch) -> None:
+    def _call(self, pipe: Pipeline, writer: Writer, batch: Batch, *, origin: bytes | None = None) -> None:
         response_id = writer.response_id
         pipe.execute_command(
             "EVALSHA",
@@ -588,7 +594,7 @@ class Appender:
             batch.first,
             self._ttl,
             keys.channel(response_id),
-            writer.origin,
+            writer.origin if origin is None else origin,
             len(batch.fields),
             *(part for pair in batch.fields.items() for part in pair),
             *batch.events,

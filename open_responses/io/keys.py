@@ -41,9 +41,9 @@ def log(response_id: str) -> str:
 
 def state(response_id: str) -> str:
     """Hash: `fence`, `run` (the workflow's run that wrote last), `cancelled`, `origin` (`Writer.origin` of the last
-    writer); `turn:{n}` with the result of each turn whose events are all in the log, `resume:{n}` with what a
-    provider's answer can be read again by; `item:{i}` with each output item that is finished, or left open for a tool
-    that runs."""
+    writer), `origins` (those of the writers before it too: `log/origins.py`), `anew` (`log_reader.Page`); `turn:{n}`
+    with the result of each turn whose events are all in the log, `resume:{n}` with what a provider's answer can be read
+    again by; `item:{i}` with each output item that is finished, or left open for a tool that runs."""
     return f"or:{{{response_id}}}:state"
 
 

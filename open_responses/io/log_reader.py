@@ -33,19 +33,12 @@ Published: TypeAlias = tuple[bytes, bytes]
 """(origin of the writer, event), both encoded."""
 
 
-class Origin(NamedTuple):
-    """Who wrote: a try, by its fence, and the sequence number of the first event of its own.
+class Messages(asyncio.Queue[Published]):
+    """What one reader has not taken yet of its response's messages."""
 
-    What a try found in the log before that, it went on from.
-    """
-
-    fence: int
-    begin: int
-
-    @classmethod
-    def of(cls, encoded: bytes) -> Origin:
-        fence, _, begin = encoded.partition(b"-")
-        return cls(int(fence), int(begin))
+    has_gap = True
+    """Whether messages may be missing since the reader looked at the log: the subscription was made, or made again, or
+    there was no room. So a writer may be missing whose events the next message does not show."""
 
 
 def peek(event: bytes) -> tuple[bytes, int]:
@@ -70,14 +63,14 @@ class LogHub:
         self.copies = copies
         self._redis = redis
         self._answers: set[asyncio.Task[None]] = set()
-        self._queues: dict[bytes, set[asyncio.Queue[Published]]] = {}
+        self._queues: dict[bytes, set[Messages]] = {}
         self._changed = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
 
     async def run(self) -> None:
         """Pass messages on until cancelled. After an outage the subscriptions are made again."""
         while True:
-            pubsub = _OneConnection(self._redis.connection_pool, ignore_subscribe_messages=True)
+            pubsub = _OneConnection(self._redis.connection_pool)
             connected = asyncio.Event()
             tasks = [
                 asyncio.create_task(self._subscribe(pubsub, connected)),
@@ -122,12 +115,19 @@ class LogHub:
             message = await pubsub.get_message(timeout=_LISTEN_SECONDS)
             if message is None:
                 continue
+            if message["type"] != "message":
+                # Redis confirms a subscription: it has sent nothing of this channel before.
+                for queue in self._queues.get(message["channel"], ()):
+                    queue.has_gap = True
+                continue
             origin, _, event = message["data"].partition(b" ")
             if origin == QUESTION:
                 self._answer(message["channel"], event)
                 continue
             for queue in self._queues.get(message["channel"], ()):
-                if not queue.full():
+                if queue.full():
+                    queue.has_gap = True
+                else:
                     queue.put_nowait((origin, event))
 
     def _answer(self, channel: bytes, question: bytes) -> None:
@@ -142,10 +142,10 @@ class LogHub:
             self._waiting.remove(future)
 
     @contextlib.asynccontextmanager
-    async def listen(self, response_id: str) -> AsyncIterator[asyncio.Queue[Published]]:
+    async def listen(self, response_id: str) -> AsyncIterator[Messages]:
         """A queue of this response's events from now on."""
         channel = keys.channel(response_id).encode()
-        queue: asyncio.Queue[Published] = asyncio.Queue(_MAX_WAITING)
+        queue = Messages(_MAX_WAITING)
         first = channel not in self._queues
         self._queues.setdefault(channel, set()).add(queue)
         try:
@@ -192,12 +192,13 @@ async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[b
 
 
 class Page(NamedTuple):
-    """`events` as `read_log` returns them. `origin` is that of the last writer, empty where it is not known. `anew` is
-    the sequence number from which on the log may differ from what clients were sent before it was lost; None if it was
-    not lost."""
+    """`events` as `read_log` returns them. `origin` is that of the last writer, empty where it is not known; `origins`
+    are those of the writers before it (`written_since`). `anew` is the sequence number from which on the log may differ
+    from what clients were sent before it was lost; None if it was not lost."""
 
     events: list[bytes]
     origin: bytes
+    origins: bytes
     anew: int | None
 
 
@@ -205,6 +206,15 @@ async def read_page(redis: Redis, response_id: str, next_sequence: int) -> Page:
     """As `read_log`, with what is known of the log. Raises RedisDown."""
     pipe = redis.pipeline(transaction=True)
     pipe.execute_command("XRANGE", keys.log(response_id), f"{next_sequence + 1}-0", "+", "COUNT", PAGE)
-    pipe.hmget(keys.state(response_id), ["origin", "anew"])
-    entries, (origin, anew) = await pipe.execute()
-    return Page([fields[b"e"] for _, fields in entries], origin or b"", None if anew is None else int(anew))
+    pipe.hmget(keys.state(response_id), ["origin", "origins", "anew"])
+    entries, (origin, origins, anew) = await pipe.execute()
+    return Page([fields[b"e"] for _, fields in entries], origin or b"", origins or b"", _number(anew))
+
+
+async def begun_anew_at(redis: Redis, response_id: str) -> int | None:
+    """`Page.anew`. Raises RedisDown."""
+    return _number(await redis.hget(keys.state(response_id), "anew"))  # type: ignore[arg-type]
+
+
+def _number(field: bytes | None) -> int | None:
+    return None if field is None else int(field)

@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="end after this time instead")
     parser.add_argument("--clients", type=int, default=8, help="how many ask at the same time")
     parser.add_argument("--without", action="append", default=[], help="leave out the fault of this name")
+    parser.add_argument("--only", action="append", default=[], help="no faults but those of these names")
     parser.add_argument("--seed", default=uuid4().hex[:8], help="the same draws; the moments differ even so")
     parser.add_argument("--data", type=Path, help="for logs and databases; a temporary folder by default")
     parser.add_argument("--out", type=Path, default=Path(".data/campaign.json"), help="the report as JSON")
@@ -30,7 +31,13 @@ def main() -> int:
     # The SDK of the MCP server switches on the log of each request.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     plan = Plan(
-        asked.seed, asked.clients, asked.responses, asked.faults, asked.seconds, without=frozenset(asked.without)
+        asked.seed,
+        asked.clients,
+        asked.responses,
+        asked.faults,
+        asked.seconds,
+        without=frozenset(asked.without),
+        only=frozenset(asked.only),
     )
     data = asked.data or Path(tempfile.mkdtemp(prefix="campaign-"))
     report = asyncio.run(_run(plan, data / time.strftime("%H%M%S")))

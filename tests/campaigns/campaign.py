@@ -40,6 +40,11 @@ class Plan:
     """How long something stays frozen, cut off, slow or full, in seconds."""
     without: frozenset[str] = frozenset()
     """Names of faults that are left out."""
+    only: frozenset[str] = frozenset()
+    """Names of the faults that there are; all, where none is named."""
+
+    def has(self, fault: str) -> bool:
+        return fault not in self.without and (not self.only or fault in self.only)
 
 
 class Campaign:
@@ -60,14 +65,15 @@ class Campaign:
 
     async def run(self) -> Report:
         """Raises what the harness itself fails with: a server that does not start again."""
-        faults = Faults(self._servers, self._draw, self._in_flight, self._plan.pause).possible()
+        possible = Faults(self._servers, self._draw, self._in_flight, self._plan.pause).possible()
+        faults = [fault for fault in possible if self._plan.has(fault.name)]
+        if not faults:
+            raise ValueError(f"none of these faults is possible here: {sorted(self._plan.only)}")
         async with self._http:
             progress = asyncio.create_task(self._show_progress())
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(
-                        self._break_things([fault for fault in faults if fault.name not in self._plan.without])
-                    )
+                    group.create_task(self._break_things(faults))
                     for _ in range(self._plan.clients):
                         group.create_task(self._use())
                 await self._servers.heal()

@@ -73,6 +73,7 @@ class Faults:
             Fault("kill -9 of Temporal", 1, lambda: stack.kill("temporal")),
             Fault("FLUSHALL", 2, stack.flush),
             Fault("FLUSHALL as a worker dies", 1, self._flush_and_kill),
+            Fault("FLUSHALL as a worker dies, the API frozen", 1, self._flush_and_kill_unseen),
         ]
 
     def _freezes(self) -> list[Fault]:
@@ -136,6 +137,10 @@ class Faults:
 
     async def _flush_and_kill(self) -> None:
         await asyncio.gather(self._stack.kill(self._worker()), self._stack.flush())
+
+    async def _flush_and_kill_unseen(self) -> None:
+        """The API cannot give its copies, and looks again when another answer may have been given."""
+        await asyncio.gather(self._freeze("api"), self._flush_and_kill())
 
     async def _freeze(self, name: str, seconds: float | None = None) -> None:
         self._stack.signal(name, signal.SIGSTOP)

@@ -1,0 +1,40 @@
+"""Which writers have written a log, and from which event on each.
+
+What this prevents: a reader that takes one writer's event for the continuation of another's. A log is lost and begun
+anew, and further writers follow before the reader looks again: the last one begins ahead of the reader's position, and
+nothing of it shows that an earlier one began behind it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Origin(NamedTuple):
+    """Who wrote: a try, by its fence, and the sequence number of the first event of its own.
+
+    What a try found in the log before that, it went on from.
+    """
+
+    fence: int
+    begin: int
+
+    @classmethod
+    def of(cls, encoded: bytes) -> Origin:
+        fence, _, begin = encoded.partition(b"-")
+        return cls(int(fence), int(begin))
+
+
+def written_since(known: int, newest: int, origins: bytes) -> int:
+    """The lowest sequence number from which writers behind the one with the fence `known` have written; 0 where that
+    is not known.
+
+    Args:
+        newest: The fence of the log's last writer.
+        origins: The state's field of this name (`append.lua`). A writer of a version before this field leaves it as it
+            was, so that its last entry is not the last writer.
+    """
+    writers = [Origin.of(encoded) for encoded in origins.split()]
+    if not writers or writers[-1].fence != newest or newest <= known:
+        return 0
+    return min(writer.begin for writer in writers if writer.fence > known)
