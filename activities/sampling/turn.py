@@ -42,6 +42,9 @@ from open_responses.payloads import SampleInput, SampleResult, TurnUsage
 
 log = structlog.get_logger(__name__)
 
+# How soon a sample that an outage of Redis or Temporal ended is tried again. Temporal's own pauses double: the last one
+# would go on for seconds after the outage, while a client waits.
+_OUTAGE_RETRY_SECONDS = 1.0
 # A provider that is down is waited for while there is no other: with a fallback, not for long.
 _PATIENCE_WITH_FALLBACK_SECONDS = 10.0
 # Redis may be away. A result is safe in Temporal, and whoever finishes writes the log again.
@@ -78,7 +81,8 @@ class Try:
         except AppendRefused as error:
             return await self._broken(ServerError(f"The event log does not take this response's events: {error}"))
         except (*RedisDown, RPCError) as error:
-            return await self._broken(Unavailable(f"a part of the server is away: {error}"))
+            message = f"a part of the server is away: {error}"
+            return await self._broken(Unavailable(message, retry_after=_OUTAGE_RETRY_SECONDS))
         except ApplicationError:
             raise
         except Exception as error:

@@ -40,6 +40,9 @@ WORKFLOW_TASK_TIMEOUT = timedelta(seconds=3)
 # How a worker's pollers come back after an outage: the SDK's own pause grows to ten seconds. (It does not apply to what
 # they report: `activities/outage.py`.)
 _SOON = RetryConfig(max_elapsed_time_millis=300_000, max_retries=1000, max_interval_millis=2_000)
+# How a request's calls come back: for the SDK's ten seconds, but with pauses of at most one, where the SDK's grow to
+# five. A client would wait for the rest of the pause after Temporal has come back.
+_PATIENT = RetryConfig(max_elapsed_time_millis=10_000, max_retries=30, max_interval_millis=1_000)
 
 # Temporal could not be reached, as opposed to having refused.
 _AWAY = (
@@ -93,7 +96,7 @@ async def connect(
         lazy=lazy,
         runtime=runtime,
         grpc_compression=GrpcCompression.NONE,
-        retry_config=_SOON if for_worker else None,
+        retry_config=_SOON if for_worker else _PATIENT,
         plugins=[_Border()],
     )
 
