@@ -11,10 +11,10 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from temporalio.client import Client
@@ -75,6 +75,9 @@ from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger("worker")
+
+# Twice the SDK's graceful shutdown, with what precedes and follows it.
+_LONGEST_DEPARTURE_SECONDS = 12.0
 
 
 async def main() -> None:
@@ -163,36 +166,67 @@ async def main() -> None:
             asyncio.create_task(kept_running("ended runs", EndedRuns(records, temporal, redis).run)),
             asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
         ]
+        failing = asyncio.Event()
+
+        async def fail(error: BaseException) -> None:
+            """The SDK waits for the activities then, and may not cancel them."""
+            log.error("worker_failed", exc_info=error)
+            failing.set()
+            running.hand_over()
+
         cached_runs = CachedRuns(settings.max_cached_state_bytes)
         workflow_runner = WeighingRunner(deployment, cached_runs)
-        worker = _worker(temporal, settings, lease.worker_id, workflow_runner, deployment, activities, watch)
+        worker = _worker(temporal, settings, lease.worker_id, workflow_runner, deployment, activities, watch, fail)
         cached_runs.evict_by(evict_from(worker))
         serving = asyncio.create_task(worker.run())
         version_check = in_background("version check", _check_version(temporal, deployment))
         log.info("worker_ready", worker=lease.worker_id)
-        ends = {serving, asyncio.create_task(stopping.wait()), *chores}
-        ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if ended & set(chores):
+        ends = {asyncio.create_task(stopping.wait()), asyncio.create_task(failing.wait())}
+        ended, _ = await asyncio.wait({serving, *ends, *chores}, return_when=asyncio.FIRST_COMPLETED)
+        for chore in ended & set(chores):
             # A worker that takes work and cannot write would hang every response that it gets.
-            for chore in ended & set(chores):
-                log.error("chore_died", chore=str(chore.get_coro()), exc_info=chore.exception())
-        log.info("worker_stopping", responses=len(running.response_ids))
-        lease.leave_place()
-        await places.leave()
-        await handover.forget_stickiness(running.response_ids)
-        running.hand_over()
-        await worker.shutdown()
-        await serving
-        await lease.stop()
-        for chore in (*chores, version_check):
-            chore.cancel()
-        await asyncio.gather(*chores, version_check, return_exceptions=True)
+            log.error("chore_died", chore=str(chore.get_coro()), exc_info=chore.exception())
+        has_failed = not stopping.is_set()
+
+        async def leave() -> None:
+            log.info("worker_stopping", responses=len(running.response_ids))
+            lease.leave_place()
+            await places.leave()
+            try:
+                await handover.forget_stickiness(running.response_ids)
+            finally:
+                running.hand_over()
+            await worker.shutdown()
+            await serving
+            await lease.stop()
+            await schema_checks.close()
+
+        # After an error nothing is certain to end: the lease runs out then, and other workers take its work over.
+        has_failed |= not await _ends_well(leave(), failing, _LONGEST_DEPARTURE_SECONDS if has_failed else None)
+        for task in (*chores, *ends, version_check):
+            task.cancel()
+        if has_failed:
+            _exit_at_once()
+        await asyncio.gather(*chores, *ends, version_check, return_exceptions=True)
     if checking is not None:
         checking.cancel()
-    await schema_checks.close()
     await redis.aclose()
-    if ended & set(chores):
-        sys.exit("worker: a background task died; the log has its error")
+
+
+async def _ends_well(leaving: Coroutine[Any, Any, None], failing: asyncio.Event, seconds: float | None) -> bool:
+    try:
+        await asyncio.wait_for(leaving, seconds)
+    except Exception as error:  # a border: the process ends, whatever it is
+        if not failing.is_set():
+            log.error("worker_failed", exc_info=error)
+        return False
+    return True
+
+
+def _exit_at_once() -> NoReturn:
+    """Without waiting for tasks that may ignore their cancellation."""
+    print("worker: an unexpected error ended it; the log has its type and place", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _worker(
@@ -203,6 +237,7 @@ def _worker(
     deployment: WorkerDeploymentConfig,
     activities: Sequence[Callable[..., Any]],
     watch: TemporalWatch,
+    on_fatal_error: Callable[[BaseException], Awaitable[None]],
 ) -> Worker:
     return Worker(
         temporal,
@@ -219,6 +254,7 @@ def _worker(
         # A worker that died keeps its workflows' next task this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=5),
+        on_fatal_error=on_fatal_error,
     )
 
 
@@ -281,10 +317,18 @@ async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None
     return None
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The process, to its end."""
     if not hasattr(workflows, "OURS"):
         sys.exit(f"the package 'workflows' at {workflows.__file__} is not ours: run from the project's root")
     try:
         asyncio.run(main())
     except (ConfigError, ValueError) as error:
         sys.exit(f"worker: {error}")
+    except Exception:  # the process's border; a traceback would quote messages, which may hold what users said
+        log.exception("worker_failed")
+        sys.exit("worker: an unexpected error ended it; the log has its type and place")
+
+
+if __name__ == "__main__":
+    run()
