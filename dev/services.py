@@ -57,9 +57,11 @@ class Service:
             )
 
 
-def temporal(port: int, data: Path, *, ui_port: int | None = None, codec: str | None = None) -> Service:
+def temporal(
+    port: int, data: Path, *, ui_port: int | None = None, codec: str | None = None, can_pause: bool = False
+) -> Service:
     """The real server in one process, on SQLite. WAL and one partition halve the time to a first token. Its UI has
-    payloads decoded at `codec`."""
+    payloads decoded at `codec`. `can_pause` enables Workflow Pause, which is a pre-release of Temporal's."""
     binary = Path(sys.executable).parent / "temporal"
     found = str(binary) if binary.exists() else shutil.which("temporal")
     if found is None:
@@ -77,6 +79,8 @@ def temporal(port: int, data: Path, *, ui_port: int | None = None, codec: str | 
     command += ["--dynamic-config-value", "matching.enableFairness=true"]
     # Else a deletion waits 16 s or more for an acknowledged close, for parents and children that we have not.
     command += ["--dynamic-config-value", "history.transferProcessorEnsureCloseBeforeDelete=false"]
+    if can_pause:
+        command += ["--dynamic-config-value", "frontend.WorkflowPauseEnabled=true"]
     for name in SEARCH_ATTRIBUTES:
         command += ["--search-attribute", f"OpenResponses{name}=Keyword"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]

@@ -81,7 +81,8 @@ class ConversationState(Payload):
     """All of a conversation: what starts its workflow, what one run hands to the next, and what a request reads.
 
     `revision` counts what a response would see, `deletions` the items that were deleted. `count` is the number of
-    entries in a summary, which has none; earlier versions do not say it. `ended` are the responses whose turns are
+    entries in a summary, which has none; earlier versions do not say it. `run_id` is the run that gave a summary: a
+    reset may leave other entries under the same numbers. `ended` are the responses whose turns are
     over, the newest last.
     `left_open` are the ids of calls that the server was to run and did not: nobody has to answer them. `characters` is
     the length of the items, as JSON. `renew_seconds`: payloads outside of history are forgotten by age, so a run that
@@ -97,6 +98,7 @@ class ConversationState(Payload):
     revision: int = 0
     deletions: int = 0
     count: int = -1
+    run_id: str = ""
     ended: list[str] = Field(default_factory=list)
     left_open: list[str] = Field(default_factory=list)
     characters: int = 0
@@ -162,10 +164,12 @@ class PartQuery(Payload):
 
 
 class ConversationPart(Payload):
-    """As many entries as fit an answer that stays out of files, one at least; and the revision that they are of."""
+    """As many entries as fit an answer that stays out of files, one at least; and the revision and the run that they
+    are of."""
 
     entries: list[Entry] = Field(default_factory=list)
     revision: int = 0
+    run_id: str = ""
 
 
 class Conversation:
@@ -264,11 +268,11 @@ class Conversation:
             return Page(is_known=False)
         return Page(items=items[first : first + query.limit], has_more=len(items) > first + query.limit)
 
-    def summary(self) -> ConversationState:
+    def summary(self, run_id: str = "") -> ConversationState:
         """The state without its entries."""
-        return self.state.model_copy(update={"entries": [], "count": len(self.state.entries)})
+        return self.state.model_copy(update={"entries": [], "count": len(self.state.entries), "run_id": run_id})
 
-    def part(self, query: PartQuery) -> ConversationPart:
+    def part(self, query: PartQuery, run_id: str = "") -> ConversationPart:
         entries: list[Entry] = []
         size = 0
         for entry in self.state.entries[max(0, query.first) :]:
@@ -276,7 +280,7 @@ class Conversation:
             if entries and size > _MOST_BYTES_OF_A_PART:
                 break
             entries.append(entry)
-        return ConversationPart(entries=entries, revision=self.state.revision)
+        return ConversationPart(entries=entries, revision=self.state.revision, run_id=run_id)
 
     # --- how it is kept
 

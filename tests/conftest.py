@@ -228,7 +228,7 @@ async def session_stack(
     }
     stack.services = {
         "valkey": services.valkey(ports["valkey"], data),
-        "temporal": services.temporal(ports["temporal"], data),
+        "temporal": services.temporal(ports["temporal"], data, can_pause=True),
         "llama": services.llama(ports["llama"]),
         "api": services.api(ports["api"], stack.env),
         "mcp": _mcp("mcp", ports["mcp"], "streamable", folder=str(data / "hosted")),

@@ -33,6 +33,7 @@ INTERNAL = {
     "turn_is_over": "told as the response that had the turn",
     "may_try_again": "an MCP call's own retry",
     "invalid_arguments": "an update that an operator sends by hand",
+    "foreign_input": "a run that an operator starts by hand with the input of another",
 }
 
 # code -> a test in which a client is told of it. Their names are what they are:
@@ -87,7 +88,7 @@ TESTS: dict[str, str] = {
     "response_ended": "test_errors_table.test_an_approval_of_a_response_that_has_ended_is_said_to_be_late",
     "schema_too_complex": "loop.test_schema_bombs.test_a_check_that_does_not_end_fails_its_response_and_no_other",
     "run_deleted": "durability.test_operator_ends.test_a_poll_finds_how_a_run_ended",
-    "run_failed": "durability.test_operator_ends.test_each_end_has_its_code",
+    "run_failed": "durability.test_operator_ends.test_a_run_that_failed_ends_its_stream_its_polls_and_its_chain",
     "run_reset": "durability.test_operator_resets.test_a_run_reset_to_before_what_was_shown_fails_and_says_so",
     "run_terminated": "durability.test_operator_ends.test_a_terminated_run_fails_for_every_reader_and_its_sample_stops",
     "run_timed_out": "durability.test_operator_ends.test_a_poll_finds_how_a_run_ended",

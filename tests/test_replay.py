@@ -36,6 +36,7 @@ def test_histories_are_there() -> None:
         "operator_cancels_a_sample",
         "operator_cancels_tools",
         "operator_cancels_an_approval",
+        "operator_cancels_a_conversation",
         "repeated_end",
         "repeated_cancellation",
         "repeated_progress",

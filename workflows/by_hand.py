@@ -13,6 +13,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
+    ExecuteWorkflowInput,
     HandleSignalInput,
     HandleUpdateInput,
     Interceptor,
@@ -20,15 +21,38 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
+with workflow.unsafe.imports_passed_through():
+    from open_responses.conversations import ConversationState
+    from open_responses.payloads import StartResponse
+
+FOREIGN_INPUT = "foreign_input"
+"""The type of the failure of a run that was started by hand, with the input of another."""
+
 
 class ArgumentCheck(Interceptor):
-    """For the worker: calls no handler of a signal or an update with the wrong number of arguments."""
+    """For the worker: calls no handler of a signal or an update with the wrong number of arguments, and carries out no
+    run with the input of another."""
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         return _Checked
 
 
 class _Checked(WorkflowInboundInterceptor):
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        """Refuses a run whose input is of another response, or of another conversation: it would write to that one's
+        log and record."""
+        own, start = workflow.info().workflow_id, input.args[0] if input.args else None
+        named = own
+        if isinstance(start, StartResponse):
+            named = start.response_id
+        elif isinstance(start, ConversationState):
+            named = start.conversation_id
+        if named != own:
+            raise ApplicationError(
+                f"The input names {named}, and the workflow's id is {own}.", type=FOREIGN_INPUT, non_retryable=True
+            )
+        return await super().execute_workflow(input)
+
     async def handle_signal(self, input: HandleSignalInput) -> None:
         if not _takes(input.signal, input.args):
             workflow.logger.warning("a signal with arguments that do not fit was dropped")

@@ -38,18 +38,34 @@ class ConversationWorkflow:
     def __init__(self, opened: ConversationState) -> None:
         self._conversation = Conversation(opened)
         self._changes = 0
+        self._ignored = 0
         self._is_deleted = False
         self._show()
 
     @workflow.run
     async def run(self, opened: ConversationState) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await workflow.wait_condition(
-                self._is_due, timeout=timedelta(seconds=opened.renew_seconds), timeout_summary="renewal"
-            )
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        """Ends for nothing but `delete`.
+
+        Temporal's cancellation ("Request Cancellation" in the UI) reaches this task alone. A conversation does nothing
+        that could be cancelled; if it ended, all of its items would be out of reach.
+        """
+        resting = asyncio.create_task(self._rest(opened.renew_seconds))
+        while not resting.done():
+            try:
+                await workflow.wait([resting])
+            except asyncio.CancelledError:
+                workflow.logger.warning("a cancellation of a conversation was ignored")
+                self._ignored += 1
+                self._show()
+        resting.result()
         if not self._is_deleted:
             workflow.continue_as_new(self._conversation.state)
+
+    async def _rest(self, seconds: float) -> None:
+        """Until the conversation is deleted, or another run has to take over."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(self._is_due, timeout=timedelta(seconds=seconds), timeout_summary="renewal")
+        await workflow.wait_condition(workflow.all_handlers_finished)
 
     # --- changes
 
@@ -109,11 +125,11 @@ class ConversationWorkflow:
     @workflow.query
     def summary(self) -> ConversationState:
         """The state without its items."""
-        return self._conversation.summary()
+        return self._conversation.summary(workflow.info().run_id)
 
     @workflow.query
     def part(self, query: PartQuery) -> ConversationPart:
-        return self._conversation.part(query)
+        return self._conversation.part(query, workflow.info().run_id)
 
     @workflow.query
     def page(self, query: PageQuery) -> Page:
@@ -150,4 +166,7 @@ class ConversationWorkflow:
         """The operator's view."""
         state = self._conversation.state
         turn = f"turn of `{state.turn.response_id}`" if state.turn is not None else "nobody's turn"
-        workflow.set_current_details(f"**{turn}**\n\n- items: {len(state.entries)}\n- revision: {state.revision}")
+        details = f"**{turn}**\n\n- items: {len(state.entries)}\n- revision: {state.revision}"
+        if self._ignored:
+            details += "\n- cancellation ignored: delete it with `DELETE /v1/conversations/{id}`"
+        workflow.set_current_details(details)

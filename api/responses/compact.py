@@ -16,7 +16,7 @@ from api.responses.begin import cancelling, follow, prepare
 from api.responses.routing import take_provider_key
 from api.streaming.follower import response_in
 from open_responses.compact_request import CompactRequest, compacted_resource, parse_compact_request
-from open_responses.errors import error_of
+from open_responses.errors import Unavailable, error_of
 from open_responses.json_types import JsonObject
 from open_responses.listed_items import listed_input
 from open_responses.off_loop import off_loop
@@ -46,6 +46,9 @@ async def compact(request: Request) -> Response:
     response: JsonObject = orjson.loads(response_in(last))
     if response["error"] is not None:
         raise error_of(response["error"]["code"], response["error"]["message"])
+    if response["status"] != "completed" and not any(item["type"] == "compaction" for item in response["output"]):
+        # Without its summary, the answer would look like a conversation of which only the newest prompt is left.
+        raise Unavailable(f"The compaction ended as {response['status']}, before its summary was written. Try again.")
     kept = await _prompt(state, caller.tenant, asked, prepared.start)
     return Response(orjson.dumps(compacted_resource(response, kept)), media_type="application/json")
 

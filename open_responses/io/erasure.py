@@ -30,6 +30,7 @@ from open_responses.conversations import ConversationState
 from open_responses.errors import Unavailable
 from open_responses.ids import is_id
 from open_responses.io.background import in_background
+from open_responses.io.earlier_runs import earlier_runs
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import ERASED, forget_payloads
 from open_responses.io.payload_keys import ResponseKeys
@@ -223,8 +224,8 @@ class Eraser:
             raise
 
     async def _runs(self, newest: WorkflowExecutionDescription) -> list[str]:
-        """A long response has had several, each with its history; oldest first, so that who is interrupted can go on
-        from the newest."""
+        """A long response has had several, each with its history, and so has one that an operator reset; oldest first,
+        so that who is interrupted can go on from the newest."""
         runs: list[str] = []
         run_id = newest.run_id
         while run_id:
@@ -232,7 +233,8 @@ class Eraser:
             if run_id == newest.raw_description.workflow_execution_info.first_run_id:
                 break
             run_id = await self._run_before(newest.id, run_id)
-        return runs[::-1]
+        listed = [run.run_id for run in await earlier_runs(self._temporal, newest) if run.run_id not in runs]
+        return [*listed, *runs[::-1]]
 
     async def _run_before(self, workflow_id: str, run_id: str) -> str:
         """Empty where that run's history is gone. Raises RPCError: a run that was not found for another reason would

@@ -24,6 +24,7 @@ from open_responses.fold import TERMINAL_EVENTS, Fold
 from open_responses.io import keys
 from open_responses.io.event_log import END_FENCE, encode
 from open_responses.io.redis import Redis, RedisDown, script
+from open_responses.io.run_progress import progress_of
 from open_responses.io.store import ResponseStore
 from open_responses.json_types import JsonObject
 from open_responses.payloads import Ending, FinishedResponse, Progress, StartResponse, TurnUsage, final_resource
@@ -148,10 +149,9 @@ class OutsideEnds:
     async def _from_workflow(self, start: StartResponse, *, log_is_there: bool) -> _Known:
         """What the run's history has, where Redis has nothing: finished items; nothing, where it is deleted."""
         opening, trace = opening_events(start.initial()), Trace()
-        progress = None
+        progress: Progress | None = None
         with contextlib.suppress(RPCError):
-            handle = self._temporal.get_workflow_handle(start.response_id)
-            progress = await handle.query("progress", result_type=Progress, rpc_timeout=_ANSWER_WITHIN)
+            progress = await progress_of(self._temporal, start.response_id, within=_ANSWER_WITHIN)
         if progress is None or not progress.trace:
             for event in opening:
                 trace.record(event)

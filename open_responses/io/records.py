@@ -15,11 +15,13 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.conversation_pieces import ConversationPieces
+from open_responses.io.earlier_runs import earlier_runs
 from open_responses.io.erasure_marks import ErasureMarks
 from open_responses.io.large_payloads import ERASED
 from open_responses.io.outside_ends import DELETED, OutsideEnds, ending_of
 from open_responses.io.owners import Owners
 from open_responses.io.redis import RedisDown
+from open_responses.io.run_progress import progress_of
 from open_responses.io.store import Deleted, Foreign, Record, ResponseStore, TooLong
 from open_responses.payloads import WORKFLOW, Ending, FinishedResponse, Progress, StartResponse
 
@@ -151,6 +153,11 @@ class Records:
         handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
         try:
             description = await handle.describe()
+            for run in await earlier_runs(self._temporal, description, only_completed=True):
+                # The first end stands: an operator reset the response, or started it again, when it had ended.
+                first = self._temporal.get_workflow_handle(response_id, run_id=run.run_id, result_type=FinishedResponse)
+                earliest: FinishedResponse = await first.result(follow_runs=False)
+                return earliest
             ending = ending_of(description.status)
             if ending is not None:
                 closed_at = description.close_time or datetime.now(UTC)
@@ -196,10 +203,8 @@ class Records:
 
     async def progress(self, response_id: str) -> Progress:
         """What a running response has so far, from its workflow. Raises RPCError, also when no worker answers in
-        time."""
-        handle = self._temporal.get_workflow_handle(response_id)
-        progress: Progress = await handle.query("progress", result_type=Progress, rpc_timeout=_QUERY_TIMEOUT)
-        return progress
+        time, or none has begun the response."""
+        return await progress_of(self._temporal, response_id, within=_QUERY_TIMEOUT)
 
     async def _is_hidden(self, response_id: str) -> bool:
         return self._marks is not None and await asyncio.to_thread(self._marks.is_hidden, response_id)
@@ -243,8 +248,8 @@ class Records:
         return replace(record, ancestors=ancestors, knows_ancestors=True)
 
     async def request(self, response_id: str) -> StartResponse | None:
-        """The start payload: the first event of the history. None for one that is not there, or whose key was thrown
-        away."""
+        """The start payload: the first event of the history. None for one that is not there, whose key was thrown away,
+        or whose run was started by hand with another input."""
         return await self._request(response_id, False)
 
     async def _request(self, response_id: str, redis_is_away: bool) -> StartResponse | None:
@@ -255,9 +260,13 @@ class Records:
                 if started.workflow_type.name != WORKFLOW:
                     return None
                 (start,) = await self._temporal.data_converter.decode(started.input.payloads, [StartResponse])
-                return start if isinstance(start, StartResponse) else None
+                is_own = isinstance(start, StartResponse) and start.response_id == response_id
+                return start if is_own else None
         except ERASED as error:
             log.info("request_unreadable", response_id=response_id, reason=str(error))
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            # An operator started a run under this id by hand, with another input.
+            log.warning("request_malformed", response_id=response_id, reason=type(error).__name__)
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise

@@ -15,7 +15,13 @@ from typing import Any
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
+from temporalio.api.enums.v1 import WorkflowExecutionStatus as ExecutionStatus
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionResponse,
+    ListWorkflowExecutionsResponse,
+    QueryWorkflowResponse,
+    ResetStickyTaskQueueRequest,
+)
 from temporalio.client import Client, Plugin, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.client import ClientConfig as ClientOptions
 from temporalio.common import SearchAttributeKey
@@ -52,6 +58,7 @@ _AWAY = (
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.UNKNOWN,
 )
+_PAUSED = ExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED
 _NOT_CONNECTED = "Failed client connect"
 
 
@@ -136,13 +143,31 @@ class _ServiceClient(ServiceClient):
 
     async def _rpc_call(self, rpc: str, req: Message, resp_type: type[Any], **options: Any) -> Any:
         try:
-            return await self._inner._rpc_call(rpc, req, resp_type, **options)
+            return _without_paused(await self._inner._rpc_call(rpc, req, resp_type, **options))
         except RPCError as error:
             if error.status in _AWAY:
                 raise TemporalAway(error.message, error.status, error.raw_grpc_status, was_sent=True) from error
             raise
         except RuntimeError as error:
             raise _never_sent(error) from error
+
+
+def _without_paused(answer: Any) -> Any:
+    """The answer, with runs that an operator has paused shown as running: they wait for an Unpause, and nothing of
+    theirs may be settled or erased. The SDK knows no such status, and raises ValueError. Raises RPCError for a query,
+    which such a run does not answer."""
+    if isinstance(answer, DescribeWorkflowExecutionResponse):
+        shown = [answer.workflow_execution_info]
+    elif isinstance(answer, ListWorkflowExecutionsResponse):
+        shown = list(answer.executions)
+    elif isinstance(answer, QueryWorkflowResponse) and answer.query_rejected.status == _PAUSED:
+        raise RPCError("The workflow is paused.", RPCStatusCode.FAILED_PRECONDITION, b"")
+    else:
+        return answer
+    for execution in shown:
+        if execution.status == _PAUSED:
+            execution.status = ExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
+    return answer
 
 
 def _never_sent(error: RuntimeError) -> Exception:

@@ -11,7 +11,12 @@ from temporalio import activity, workflow
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from open_responses.compaction import ORDER
+from open_responses.deltas import Finish, TextDelta
+from open_responses.fold import TERMINAL_EVENTS
 from open_responses.payloads import (
+    FINISH,
+    WORKFLOW,
     FinishedResponse,
     FinishInput,
     FinishResult,
@@ -20,6 +25,7 @@ from open_responses.payloads import (
 )
 from tests.stack import Stack, until
 from tests.support.operator import HOSTED, a_start, console, turns, watched
+from tests.support.repeated_task import bench
 from tests.upstream import Script, Upstream, calls
 from workflows.response import ResponseWorkflow
 
@@ -126,6 +132,68 @@ async def test_a_cancellation_never_cuts_the_closing_off(stack: Stack, moment: s
     assert ended.response["status"] == "cancelled"
     assert (await handle.describe()).status == WorkflowExecutionStatus.COMPLETED
     assert len(moments.finished) == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_cancellation_while_a_response_closes_changes_nothing(stack: Stack, moment: str) -> None:
+    """It arrives while `finish` runs: before it stores the end, or between that and its report."""
+    async with bench(stack.temporal_address, stack.redis_url) as running_worker:
+        cancelled = asyncio.Event()
+
+        async def cancel() -> None:
+            await running_worker.temporal.get_workflow_handle(running_worker.started.response_id).cancel()
+            cancelled.set()
+
+        getattr(running_worker.repetition, moment)[FINISH] = cancel
+        running_worker.turns = [[TextDelta(text="all of it"), Finish(reason="stop")]]
+        running = await running_worker.start({})
+        ended = await running.result()
+        assert cancelled.is_set()
+        log = await running.log()
+        assert await running.stored() == ended.response
+        assert (await running.handle.describe()).status == WorkflowExecutionStatus.COMPLETED
+    assert ended.response["status"] == "completed"
+    assert [event["type"] for event in log if event["type"] in TERMINAL_EVENTS] == ["response.completed"]
+    assert log[-1]["response"] == ended.response
+
+
+async def test_a_cancellation_during_a_compaction_ends_in_one_event(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    notes = upstream.says(ORDER, Script(words=30, hold_after=2))
+    turns(upstream, "cancel the notes", calls(("a", "get_weather", {"city": "filler " * 1500})), Script(words=3))
+    managed = [{"type": "compaction", "compact_threshold": 1000}]
+    async with watched(stack, client, "cancel the notes", tools=HOSTED, context_management=managed) as running:
+        await asyncio.wait_for(notes.held.wait(), 30)
+        await running.handle.cancel()
+        response = await running.ended()
+        await asyncio.wait_for(notes.gone.wait(), 10)
+    assert response["status"] == "cancelled"
+    assert [item["type"] for item in response["output"]] == ["function_call", "function_call_output"]
+
+
+async def test_a_compaction_that_is_cancelled_is_no_summary(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """What came back would otherwise take the place of the conversation, without a word of it."""
+    notes = upstream.says(ORDER, Script(words=30, hold_after=2))
+    temporal = await console(stack)
+    items = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    asking = asyncio.create_task(client.post("/v1/responses/compact", json={"model": "fake", "input": items}))
+    await asyncio.wait_for(notes.held.wait(), 30)
+    found: list[str] = []
+
+    async def is_listed() -> bool:
+        query = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
+        found[:] = [run.id async for run in temporal.list_workflows(query)]
+        return len(found) == 1
+
+    await until(is_listed)
+    await temporal.get_workflow_handle(found[0]).cancel()
+    answer = await asyncio.wait_for(asking, 30)
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["error"]["code"] == "unavailable"
+    assert "cancelled" in answer.json()["error"]["message"]
 
 
 async def test_a_cancellation_is_handed_to_the_run_that_goes_on(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

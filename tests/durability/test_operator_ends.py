@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
 import redis.asyncio as aioredis
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from open_responses.ids import new_id
 from open_responses.io import keys
 from open_responses.io.event_log import END_FENCE
 from open_responses.io.outside_ends import DELETED, OVERTAKEN, ending_of
-from open_responses.io.store import ResponseStore
-from open_responses.payloads import TASK_QUEUE, StartResponse
-from open_responses.requests import CreateResponse
-from tests.stack import Stack, collect, events_of, text_of, until
-from tests.support.operator import HOSTED, Watched, console, turns, watched
+from open_responses.payloads import WORKFLOW, StartResponse
+from tests.keyed import bearer, key_block, keyed_api
+from tests.stack import Event, Stack, collect, events_of, text_of, until
+from tests.support.operator import HOSTED, Watched, begun_by_hand, console, delete, turns, watched
 from tests.upstream import Script, Upstream, calls
-from workflows.response import ResponseWorkflow
-
-
-async def delete(temporal: Client, response_id: str) -> None:
-    """`temporal workflow delete`."""
-    execution = WorkflowExecution(workflow_id=response_id)
-    request = DeleteWorkflowExecutionRequest(namespace=temporal.namespace, workflow_execution=execution)
-    await temporal.workflow_service.delete_workflow_execution(request)
 
 
 async def test_a_terminated_run_fails_for_every_reader_and_its_sample_stops(
@@ -96,23 +86,6 @@ async def test_a_deleted_run_fails_as_deleted(client: httpx.AsyncClient, stack: 
         await delete(await console(stack), running.id)
         response = await running.ended()
     assert response["error"]["code"] in ("run_deleted", "run_terminated")
-
-
-async def begun_by_hand(stack: Stack, redis: aioredis.Redis, **options: Any) -> StartResponse:
-    """A response as the API begins it, with options of Temporal that it never sets."""
-    start = StartResponse(
-        response_id=new_id("resp_"),
-        tenant="default",
-        created_at=1_700_000_000,
-        request=CreateResponse(model="fake", input="by hand", background=True),
-        provider="fake",
-        upstream_model="fake",
-        retry_window=20,
-    )
-    await ResponseStore(redis, ttl_seconds=600, log_ttl_seconds=600).begin(start, ())
-    options = {"task_queue": TASK_QUEUE, **options}
-    await (await console(stack)).start_workflow(ResponseWorkflow.run, start, id=start.response_id, **options)
-    return start
 
 
 @pytest.mark.parametrize("how", ["run_timed_out", "run_deleted", "run_terminated"])
@@ -201,6 +174,82 @@ async def test_an_unstored_response_ends_its_stream_when_its_run_is_terminated(
     await asyncio.wait_for(running.reading, 30)
     assert running.events[-1]["response"]["error"]["code"] == "run_terminated"
     assert (await client.get(f"/v1/responses/{running.id}")).status_code == 404
+
+
+@workflow.defn(name=WORKFLOW)
+class _Fails:
+    """A run whose code raises once it is told to, and has nothing to answer a query with."""
+
+    def __init__(self) -> None:
+        self._may_fail = False
+
+    @workflow.run
+    async def run(self, start: StartResponse) -> None:
+        await workflow.wait_condition(lambda: self._may_fail)
+        raise ApplicationError("a fault in the workflow's code", non_retryable=True)
+
+    @workflow.signal
+    def fail(self) -> None:
+        self._may_fail = True
+
+
+async def test_a_run_that_failed_ends_its_stream_its_polls_and_its_chain(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    redis, temporal, queue = aioredis.Redis.from_url(stack.redis_url), await console(stack), new_id("queue_")
+    async with Worker(
+        temporal, task_queue=queue, workflows=[_Fails], workflow_runner=UnsandboxedWorkflowRunner()
+    ) as worker:
+        start = await begun_by_hand(stack, redis, task_queue=worker.task_queue)
+        url, handle = f"/v1/responses/{start.response_id}", temporal.get_workflow_handle(start.response_id)
+
+        async def has_begun() -> bool:
+            return (await handle.describe()).history_length > 3
+
+        await until(has_begun)
+        # The run cannot answer, and a poll is no fault of the server for that.
+        assert (await client.get(url)).json()["status"] == "queued"
+        streamed = asyncio.create_task(_all_of(client, start.response_id))
+        await handle.signal("fail")
+        events = await asyncio.wait_for(streamed, 30)
+        response = (await client.get(url)).json()
+    assert response["status"] == "failed"
+    assert response["error"]["code"] == "run_failed"
+    assert events[-1]["response"] == response
+    assert await _all_of(client, start.response_id) == events
+    assert (await client.post(f"{url}/cancel")).json() == response
+    upstream.says("after a run that failed", Script(words=2))
+    body = {"model": "fake", "input": "after a run that failed", "previous_response_id": start.response_id}
+    assert (await client.post("/v1/responses", json=body)).json()["status"] == "completed"
+    await redis.aclose()
+
+
+async def _all_of(client: httpx.AsyncClient, response_id: str) -> list[Event]:
+    return [event async for event in events_of(client, resume=(response_id, None))]
+
+
+async def test_a_terminated_response_gives_its_keys_place_back(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    held = upstream.says("takes the only place", Script(words=30, hold_after=3))
+    upstream.says("wants the only place", Script(words=2))
+    headers = bearer("one-place-of-an-operator")
+    block = key_block("default", "one-place-of-an-operator", "max_concurrent = 1")
+    async with keyed_api(stack, block) as keyed:
+        body = {"model": "fake", "input": "takes the only place", "background": True}
+        begun = (await keyed.post("/v1/responses", json=body, headers=headers)).json()
+        await asyncio.wait_for(held.held.wait(), 20)
+        body = {"model": "fake", "input": "wants the only place"}
+        assert (await keyed.post("/v1/responses", json=body, headers=headers)).status_code == 429
+        await (await console(stack)).get_workflow_handle(begun["id"]).terminate("by hand")
+
+        async def has_place() -> bool:
+            return (await keyed.post("/v1/responses", json=body, headers=headers)).status_code == 200
+
+        # Nobody asks for the response that was terminated: a worker finds it.
+        await until(has_place)
+        found = (await keyed.get(f"/v1/responses/{begun['id']}", headers=headers)).json()
+    assert found["error"]["code"] == "run_terminated"
 
 
 def test_each_end_has_its_code() -> None:

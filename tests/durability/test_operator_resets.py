@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from typing import Any
 
 import httpx
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import (
     PauseActivityRequest,
     ResetActivityRequest,
-    ResetWorkflowExecutionRequest,
     UnpauseActivityRequest,
 )
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import WorkflowExecutionStatus
 
-from tests.stack import Stack, check_whole, until
-from tests.support.operator import HOSTED, console, turns, watched
+from tests.stack import Stack, check_whole
+from tests.support.operator import HOSTED, closed, console, reset, turns, watched
 from tests.upstream import Script, Upstream, calls
-
-
-async def reset(temporal: Client, handle: WorkflowHandle[Any, Any], task: int) -> None:
-    """`temporal workflow reset`, to the `task`-th completed workflow task (from 0; -1 is the last)."""
-    ends = [
-        event.event_id
-        async for event in handle.fetch_history_events()
-        if event.HasField("workflow_task_completed_event_attributes")
-    ]
-    execution = WorkflowExecution(workflow_id=handle.id, run_id=(await handle.describe()).run_id)
-    await temporal.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=temporal.namespace,
-            workflow_execution=execution,
-            reason="a test",
-            workflow_task_finish_event_id=ends[task],
-            request_id=uuid.uuid4().hex,
-        )
-    )
-
-
-async def closed(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus | None:
-    async def is_closed() -> bool:
-        return (await handle.describe()).status != WorkflowExecutionStatus.RUNNING
-
-    await until(is_closed, 40)
-    return (await handle.describe()).status
 
 
 async def test_a_response_that_has_ended_stays_as_it_is_when_its_run_is_reset(

@@ -14,7 +14,14 @@ from typing import Any
 
 import pytest
 from temporalio import activity
-from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -23,7 +30,7 @@ from open_responses.ids import new_id
 from open_responses.payloads import FinishedResponse, FinishInput, FinishResult, SampleInput, SampleResult
 from tests.stack import Stack
 from tests.support.operator import a_start, console
-from workflows.by_hand import ArgumentCheck
+from workflows.by_hand import FOREIGN_INPUT, ArgumentCheck
 from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow
 
@@ -107,6 +114,19 @@ async def test_nothing_that_is_sent_by_hand_stops_a_response(stack: Stack, extra
         ended: FinishedResponse = await asyncio.wait_for(handle.result(), 30)
         await no_task_failed(handle)
     assert ended.response["status"] == "cancelled"
+
+
+async def test_a_conversation_is_not_begun_under_the_id_of_another(stack: Stack) -> None:
+    temporal, conversation_id = await console(stack), new_id("conv_")
+    state = ConversationState(conversation_id=new_id("conv_"), tenant="t", created_at=0)
+    async with worker(temporal, conversation_id):
+        handle = await temporal.start_workflow(
+            ConversationWorkflow.run, state, id=conversation_id, task_queue=conversation_id
+        )
+        with pytest.raises(WorkflowFailureError) as failure:
+            await asyncio.wait_for(handle.result(), 20)
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert failure.value.cause.type == FOREIGN_INPUT
 
 
 async def test_nothing_that_is_sent_by_hand_stops_a_conversation(stack: Stack) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from temporalio.client import Client, WorkflowHandle
+import redis.asyncio as aioredis
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import ResetReapplyExcludeType
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, ResetWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from open_responses.ids import new_id
 from open_responses.io.payload_codec import DATA_CONVERTER
-from open_responses.payloads import StartResponse
+from open_responses.io.store import ResponseStore
+from open_responses.payloads import TASK_QUEUE, StartResponse
 from open_responses.requests import CreateResponse
-from tests.stack import Event, Stack, events_of
+from tests.stack import Event, Stack, events_of, until
 from tests.upstream import Script, Upstream
+from workflows.response import ResponseWorkflow
 
 HOSTED = [{"type": "open_responses:hosted_tools"}]
 
@@ -23,6 +30,66 @@ HOSTED = [{"type": "open_responses:hosted_tools"}]
 async def console(stack: Stack) -> Client:
     """A client of Temporal, as the UI and the CLI are."""
     return await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
+
+
+async def delete(temporal: Client, workflow_id: str) -> None:
+    """`temporal workflow delete`."""
+    execution = WorkflowExecution(workflow_id=workflow_id)
+    request = DeleteWorkflowExecutionRequest(namespace=temporal.namespace, workflow_execution=execution)
+    await temporal.workflow_service.delete_workflow_execution(request)
+
+
+async def reset(
+    temporal: Client, handle: WorkflowHandle[Any, Any], task: int, *, without: Sequence[ResetReapplyExcludeType] = ()
+) -> None:
+    """`temporal workflow reset`, to the `task`-th completed workflow task (from 0; -1 is the last). What was sent to
+    the workflow behind it comes again, but for these types."""
+    ends = [
+        event.event_id
+        async for event in handle.fetch_history_events()
+        if event.HasField("workflow_task_completed_event_attributes")
+    ]
+    execution = WorkflowExecution(workflow_id=handle.id, run_id=(await handle.describe()).run_id)
+    await temporal.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=temporal.namespace,
+            workflow_execution=execution,
+            reason="a test",
+            workflow_task_finish_event_id=ends[task],
+            request_id=uuid.uuid4().hex,
+            reset_reapply_exclude_types=without,
+        )
+    )
+
+
+async def closed(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus | None:
+    """The status of the newest run, once it runs no more."""
+
+    async def is_closed() -> bool:
+        return (await handle.describe()).status != WorkflowExecutionStatus.RUNNING
+
+    await until(is_closed, 40)
+    return (await handle.describe()).status
+
+
+async def begun_by_hand(
+    stack: Stack, redis: aioredis.Redis, *, deadline_seconds: float | None = None, **options: Any
+) -> StartResponse:
+    """A response as the API begins it, with options of Temporal that it never sets."""
+    start = StartResponse(
+        response_id=new_id("resp_"),
+        tenant="default",
+        created_at=1_700_000_000,
+        request=CreateResponse(model="fake", input="by hand", background=True),
+        provider="fake",
+        upstream_model="fake",
+        retry_window=20,
+        deadline_seconds=deadline_seconds,
+    )
+    await ResponseStore(redis, ttl_seconds=600, log_ttl_seconds=600).begin(start, ())
+    options = {"task_queue": TASK_QUEUE, **options}
+    await (await console(stack)).start_workflow(ResponseWorkflow.run, start, id=start.response_id, **options)
+    return start
 
 
 def turns(upstream: Upstream, prompt: str, first: Script, *rest: Script) -> Script:

@@ -78,6 +78,10 @@ class Repetition(Interceptor):
         self._name = ""
         self._count = 0
         self._meanwhile: Meanwhile | None = None
+        self.before: dict[str, Meanwhile] = {}
+        """By the name of an activity: what happens once, before it does anything."""
+        self.after: dict[str, Meanwhile] = {}
+        """The same, between what it does and its report; no task fails."""
         self.doomed: type | None = None
         self.times = 0
 
@@ -90,11 +94,19 @@ class Repetition(Interceptor):
 
         class Inbound(ActivityInboundInterceptor):
             async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+                name = activity.info().activity_type
+                await outer._once(outer.before, name)
                 result = await super().execute_activity(input)
-                await outer._ran(activity.info().activity_type)
+                await outer._once(outer.after, name)
+                await outer._ran(name)
                 return result
 
         return Inbound(next)
+
+    @staticmethod
+    async def _once(moments: dict[str, Meanwhile], name: str) -> None:
+        if (meanwhile := moments.pop(name, None)) is not None:
+            await meanwhile()
 
     async def _ran(self, name: str) -> None:
         if name != self._name or self._meanwhile is None:
