@@ -19,7 +19,7 @@ test-all: .venv/stamp  ## run what `make test` leaves out: kills, outages, npm c
 
 # The suite has a minute of it, always the same; this is longer, and new each time.
 fuzz: .venv/stamp  ## send nonsense for a minute, or SECONDS_EACH=
-	@OPEN_RESPONSES_FUZZ_SECONDS=$${SECONDS_EACH:-60} $(BIN)/python -m pytest tests/test_fuzz.py
+	@OPEN_RESPONSES_FUZZ_SECONDS=$${SECONDS_EACH:-60} $(BIN)/python -m pytest tests/api/test_fuzz.py
 
 # Faults of all kinds under clients that come back, with a report: docs/durability.md. RESPONSES=2000 FAULTS=300 for the
 # long run, SECONDS_ALL=120 to end by time, CLIENTS=8 at once, SEED=… for the same draws.

@@ -23,52 +23,52 @@ from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowRunner
 
 import open_responses
 import workflows
-from activities.claims import ClaimActivity
-from activities.context import Contexts
-from activities.finish import FinishActivity
-from activities.handover import Handover, listen
-from activities.mcp import McpActivities
-from activities.middleware import load_middleware
-from activities.model_lists import ModelListing
-from activities.outage import TemporalWatch
+from activities.lifecycle.claim_approvals import ClaimActivity
+from activities.lifecycle.finish import FinishActivity
+from activities.lifecycle.publish import PublishActivity
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
-from activities.publish import PublishActivity
-from activities.running import RunningWork
 from activities.sampling.answer_meter import AnswerBounds
+from activities.sampling.attempt_state import TurnParts
+from activities.sampling.context import Contexts
 from activities.sampling.sample import SampleActivity
-from activities.sampling.stage import TurnParts
-from activities.tool_calls import HostedToolActivity, ToolRunner
+from activities.tool_calls.mcp import McpActivities
+from activities.tool_calls.middleware_loader import load_middleware
+from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
+from activities.worker.cancellation_registry import RunningWork
+from activities.worker.dead_worker_detector import DeadWorkerDetector
+from activities.worker.dead_worker_takeover import Handover, listen
 from activities.worker.ended_runs import EndedRuns
-from open_responses.io import keys
+from activities.worker.model_list_refresher import ModelListing
+from activities.worker.temporal_outage import TemporalWatch
 from open_responses.io.background import in_background, kept_running
-from open_responses.io.breaker import Breaker
-from open_responses.io.cached_runs import CachedRuns, WeighingRunner, evict_from
-from open_responses.io.conversation_pieces import ConversationPieces
-from open_responses.io.counters import RedisCounters
-from open_responses.io.dead_worker_detector import DeadWorkerDetector
-from open_responses.io.encryption_check import check_keys, keep_checking
-from open_responses.io.erasure import Eraser
-from open_responses.io.event_log import Appender
-from open_responses.io.garbage import spare_what_is_loaded
-from open_responses.io.json_schema import SchemaChecks
-from open_responses.io.large_payloads import response_keys, sweep_daily
-from open_responses.io.leases import Lease
-from open_responses.io.limits import Quotas
+from open_responses.io.garbage_collection import spare_what_is_loaded
+from open_responses.io.log.writer import Appender
 from open_responses.io.logs import configure_logs
-from open_responses.io.model_lists import ModelLists
-from open_responses.io.places import Places
 from open_responses.io.ports import is_taken
-from open_responses.io.records import Records
-from open_responses.io.redis import Redis
-from open_responses.io.redis import connect as connect_redis
+from open_responses.io.redis import key_names
+from open_responses.io.redis.breaker import Breaker
+from open_responses.io.redis.client import Redis
+from open_responses.io.redis.client import connect as connect_redis
+from open_responses.io.redis.counters import RedisCounters
+from open_responses.io.redis.leases import Lease
+from open_responses.io.redis.model_lists import ModelLists
+from open_responses.io.redis.rate_limits import Quotas
+from open_responses.io.redis.serving_places import Places
+from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
-from open_responses.io.store import ResponseStore
-from open_responses.io.temporal import connect as connect_temporal
-from open_responses.io.worker_versions import become_current_if_none_is, code_build_id, deployment_config
-from open_responses.payloads import TASK_QUEUE
+from open_responses.io.store.conversation_pieces import ConversationPieces
+from open_responses.io.store.erasure import Eraser
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.store.repository import Records
+from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner, evict_from
+from open_responses.io.temporal.client import connect as connect_temporal
+from open_responses.io.temporal.encryption_check import check_keys, keep_checking
+from open_responses.io.temporal.large_payloads import response_keys, sweep_daily
+from open_responses.io.temporal.worker_versions import become_current_if_none_is, code_build_id, deployment_config
+from open_responses.loop.payloads import TASK_QUEUE
 from workflows.approval import ApprovalWorkflow
 from workflows.by_hand import ArgumentCheck
 from workflows.conversation import ConversationWorkflow
@@ -153,7 +153,7 @@ async def main() -> None:
             mcp.call_tool,
         ]
         watch = TemporalWatch(temporal)
-        place = keys.places(places.version) if places.wanted is not None else None
+        place = key_names.places(places.version) if places.wanted is not None else None
         await lease.start(place=place, answered_since=answered_since)
         detector.look_now()
         chores = [

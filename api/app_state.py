@@ -13,14 +13,14 @@ from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes
 from api.conversations.entries import KnownEntries
-from open_responses.io.erasure import Eraser
-from open_responses.io.json_schema import SchemaChecks
-from open_responses.io.log_reader import LogHub
-from open_responses.io.records import Records
-from open_responses.io.redis import Redis
+from open_responses.io.log.reader import LogHub
+from open_responses.io.redis.client import Redis
+from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import Sealer
 from open_responses.io.settings import Settings
-from open_responses.io.store import ResponseStore
+from open_responses.io.store.erasure import Eraser
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.store.repository import Records
 
 
 @dataclass(frozen=True, slots=True)

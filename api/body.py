@@ -9,8 +9,8 @@ from fastapi import Request
 from api.admission.received_bytes import held_by
 from open_responses.errors import RequestTimeout, RequestTooLarge, UnsupportedEncoding
 from open_responses.json_types import JsonObject
-from open_responses.off_loop import off_loop
-from open_responses.validation import read_json_object
+from open_responses.schema.off_loop import off_loop
+from open_responses.schema.validation import read_json_object
 
 # 8 KiB a second on average, or all that is left. Not one average over the whole body: what came fast would buy time.
 _WINDOW_SECONDS = 20.0

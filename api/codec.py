@@ -21,9 +21,9 @@ from api.app_state import state_of
 from api.auth import check_is_near, is_loopback
 from api.body import read_body
 from open_responses.errors import InvalidRequest, NotFound, PermissionDenied, Unauthorized
-from open_responses.io.large_payloads import ClaimBroken, opened
-from open_responses.io.payload_keys import PayloadUnreadable
 from open_responses.io.settings import Settings
+from open_responses.io.temporal.large_payloads import ClaimBroken, opened
+from open_responses.io.temporal.payload_keys import PayloadUnreadable
 
 PATH = "/codec/"
 _MAX_BODY_BYTES = 16 * 1024 * 1024

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from open_responses.compaction import owner
+from open_responses.context.compaction import owner
 from open_responses.errors import InvalidRequest
 from open_responses.io.sealing import SealBroken, Sealer
-from open_responses.items import Compaction, InputItem
+from open_responses.schema.items import Compaction, InputItem
 
 
 def check_compactions(items: Sequence[InputItem], sealer: Sealer, tenant: str, *, path: str = "input") -> None:

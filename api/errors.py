@@ -24,8 +24,8 @@ from open_responses.errors import (
     ServerError,
     Unavailable,
 )
-from open_responses.io.redis import RedisError
-from open_responses.io.temporal import TemporalDown
+from open_responses.io.redis.client import RedisError
+from open_responses.io.temporal.client import TemporalDown
 
 log = structlog.get_logger(__name__)
 

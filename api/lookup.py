@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from api.app_state import AppState
 from open_responses.errors import ContextTooLarge, NotFound
 from open_responses.ids import is_id
-from open_responses.io.store import Record, TooLong
+from open_responses.io.store.redis_store import Record, TooLong
 
 # Of a chain that is searched: as many records as are in memory before the first is looked at.
 _READ_AT_ONCE = 16

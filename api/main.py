@@ -35,21 +35,21 @@ from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.websocket import connection as websocket
 from open_responses import __version__
 from open_responses.io.background import in_background, kept_running
-from open_responses.io.conversation_pieces import ConversationPieces
-from open_responses.io.encryption_check import check_keys, keep_checking
-from open_responses.io.erasure import Eraser
-from open_responses.io.garbage import spare_what_is_loaded
-from open_responses.io.json_schema import SchemaChecks
-from open_responses.io.large_payloads import response_keys
+from open_responses.io.garbage_collection import spare_what_is_loaded
+from open_responses.io.log.reader import LogHub
 from open_responses.io.log.reader_copies import ReaderCopies
-from open_responses.io.log_reader import LogHub
 from open_responses.io.logs import configure_logs
-from open_responses.io.records import Records
-from open_responses.io.redis import connect as connect_redis
+from open_responses.io.redis.client import connect as connect_redis
+from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
-from open_responses.io.store import ResponseStore
-from open_responses.io.temporal import connect as connect_temporal
+from open_responses.io.store.conversation_pieces import ConversationPieces
+from open_responses.io.store.erasure import Eraser
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.store.repository import Records
+from open_responses.io.temporal.client import connect as connect_temporal
+from open_responses.io.temporal.encryption_check import check_keys, keep_checking
+from open_responses.io.temporal.large_payloads import response_keys
 
 log = structlog.get_logger(__name__)
 

@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse
 from api.app_state import state_of
 from api.auth import Caller, caller_of
 from open_responses.errors import ModelNotFound
-from open_responses.io.model_lists import ModelLists
+from open_responses.io.redis.model_lists import ModelLists
 from open_responses.json_types import JsonObject
-from open_responses.offered_models import OfferedModel, offered_model, offered_models, reached_providers
+from open_responses.models.catalog import OfferedModel, offered_model, offered_models, reached_providers
 
 router = APIRouter(prefix="/v1/models")
 

@@ -9,11 +9,11 @@ import orjson
 from api.lookup import OwnedRecords
 from open_responses.errors import InvalidRequest, NotFound, RequestTooLarge
 from open_responses.ids import FIRST_INPUT_INDEX, place_of
-from open_responses.io.store import Record
-from open_responses.items import INPUT_ITEM, InputItem, ItemReference
+from open_responses.io.store.redis_store import Record
 from open_responses.json_types import JsonObject
-from open_responses.listed_items import listed_input
-from open_responses.requests import CreateResponse
+from open_responses.loop.input_items import listed_input
+from open_responses.schema.items import INPUT_ITEM, InputItem, ItemReference
+from open_responses.schema.requests import CreateResponse
 
 
 class References:

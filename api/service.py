@@ -12,11 +12,11 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
 from api.app_state import AppState, state_of
-from open_responses.io import keys
-from open_responses.io.encryption_check import lacks_marked_key
-from open_responses.io.redis import RedisDown
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import RedisDown
 from open_responses.io.sealing import configured_keys
-from open_responses.payloads import TASK_QUEUE
+from open_responses.io.temporal.encryption_check import lacks_marked_key
+from open_responses.loop.payloads import TASK_QUEUE
 
 router = APIRouter()
 
@@ -59,7 +59,7 @@ async def _redis(state: AppState) -> str | None:
     """Temporal lists a poller for minutes after its death; a lease tells within seconds whether a worker lives."""
     try:
         seconds, _ = await state.redis.time()
-        living = await state.redis.zcount(keys.LEASES, (seconds - _LEASE_PATIENCE_SECONDS) * 1000, "+inf")
+        living = await state.redis.zcount(key_names.LEASES, (seconds - _LEASE_PATIENCE_SECONDS) * 1000, "+inf")
         if await lacks_marked_key(state.redis, configured_keys(state.settings.encryption_keys)):
             return "other processes encrypt with a key that is not in this one's OPEN_RESPONSES_ENCRYPTION_KEYS"
     except RedisDown as error:

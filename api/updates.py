@@ -14,8 +14,8 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.io.temporal import TemporalAway
-from open_responses.payloads import Payload
+from open_responses.io.temporal.client import TemporalAway
+from open_responses.schema.payload import Payload
 
 PATIENCE_SECONDS = 15.0
 """A worker that died keeps a workflow's next task for some seconds; a client waits no longer than this."""

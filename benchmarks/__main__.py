@@ -18,8 +18,8 @@ from temporalio.client import Client
 from benchmarks import chain, fairness, loop, silence
 from benchmarks.stack import OURS, cpu, ms, prompt, resident_mib, running
 from benchmarks.streams import DIRECT, THROUGH, Sample, stream
-from open_responses.io.payload_codec import DATA_CONVERTER
-from tests.stack import Stack
+from open_responses.io.temporal.codec import DATA_CONVERTER
+from tests.support.stack import Stack
 
 _WORDS, _GAP, _DELAY = 40, 0.02, 0.05
 _TOOLS = """

@@ -36,14 +36,14 @@ from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
 from benchmarks.adapter_streams import CALL, TEXT, VENDORS, deltas_of, pieces
 from dev import services
-from open_responses.assembler import Assembler
 from open_responses.config import Config, ProviderConfig
 from open_responses.contracts import SampleCall, SampleContext
 from open_responses.deltas import Finish
-from open_responses.io.event_log import encode
+from open_responses.events.assembler import Assembler
+from open_responses.events.surrogates import Joiner
+from open_responses.io.log.writer import encode
 from open_responses.middleware.compose import compose_sample
-from open_responses.requests import CreateResponse
-from open_responses.surrogates import Joiner
+from open_responses.schema.requests import CreateResponse
 
 _BENCH_PYTHON = ".venv-bench/bin/python"
 _MODELS = {
@@ -94,7 +94,7 @@ class _Ours:
                 pass
 
     async def turn(self, vendor: str) -> str:
-        """One turn as the worker takes it (`activities/sampling/turn.py`), up to the log. Returns the text."""
+        """One turn as the worker takes it (`activities/sampling/attempt.py`), up to the log. Returns the text."""
         sample = compose_sample((), lambda passed: self._providers[vendor].sample(passed.call))
         context = SampleContext(_call(_MODELS[vendor]), "resp_1", "default")
         assembler, joiner, written = Assembler(response_id="resp_1"), Joiner(), 0

@@ -12,7 +12,7 @@ import httpx
 
 from benchmarks.stack import OURS, cpu, ms, prompt
 from benchmarks.streams import DIRECT, THROUGH, stream
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 _LINKS = 500
 _AIM_MS = 10

@@ -16,8 +16,8 @@ import httpx
 from temporalio.client import Client
 
 from benchmarks.tools import wait
-from tests.history import bytes_by_turn
-from tests.stack import Stack
+from tests.support.history_cost import bytes_by_turn
+from tests.support.stack import Stack
 
 _TOOLS = [{"type": "open_responses:hosted_tools"}]
 _CALL_SECONDS = 0.1

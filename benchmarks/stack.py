@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dev import services
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 WORKERS = ("worker-0", "worker-1")
 OURS = ("api", *WORKERS)

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from tests.upstream import Script, Upstream, calls
+from tests.support.fake_upstream import Script, Upstream, calls
 
 
 class TimedUpstream(Upstream):

@@ -14,8 +14,8 @@ from dev import services
 from dev.services import Missing, Service
 from dev.settings import DevSettings
 from dev.supervisor import Part, StartFailed, Supervisor, new_worker_id
-from open_responses.io.leases import announce_death
 from open_responses.io.ports import is_taken
+from open_responses.io.redis.leases import announce_death
 from open_responses.io.settings import LOCAL_MODEL, ConfigError, load_config
 
 

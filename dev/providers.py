@@ -30,8 +30,8 @@ from open_responses.contracts import ListsModels, Provider, SampleCall
 from open_responses.deltas import Finish, TextDelta
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken
 from open_responses.io.settings import ConfigError, load_settings
-from open_responses.offered_models import is_pattern
-from open_responses.requests import CreateResponse
+from open_responses.models.catalog import is_pattern
+from open_responses.schema.requests import CreateResponse
 
 _CALL_SECONDS = 10.0
 # A model that is on no machine's card yet is loaded first.

@@ -25,7 +25,7 @@ in a package of its own, which the worker can import; what it needs is `open_res
     model = "parley-*"
     provider = "parley"
 
-`tests/test_custom_provider.py` holds it to the contract of `open_responses.testing.provider_contract`.
+`tests/providers/test_custom_provider.py` holds it to the contract of `open_responses.testing.provider_contract`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ from open_responses.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from open_responses.items import (
+from open_responses.json_types import JsonObject
+from open_responses.schema.items import (
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
@@ -65,9 +66,8 @@ from open_responses.items import (
     SystemMessage,
     UserMessage,
 )
-from open_responses.json_types import JsonObject
-from open_responses.requests import JsonObjectFormat, JsonSchemaFormat
-from open_responses.tools import AllowedTools, FunctionChoice
+from open_responses.schema.requests import JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.tools import AllowedTools, FunctionChoice
 
 _FINISH: Mapping[str, FinishReason] = {
     "done": "stop",

@@ -8,10 +8,10 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from open_responses.deltas import Delta, Usage
 from open_responses.errors import OpenResponsesError
-from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
-from open_responses.requests import CreateResponse
-from open_responses.tools import FunctionTool, ToolChoice
+from open_responses.schema.items import InputItem
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.tools import FunctionTool, ToolChoice
 
 
 def _not_counted(_: Usage) -> None:

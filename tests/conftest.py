@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,12 +13,12 @@ import pytest_asyncio
 
 from dev import services
 from dev.services import Service
-from open_responses.compaction import ORDER
+from open_responses.context.compaction import ORDER
 from open_responses.io.ports import is_taken
-from tests.mcp_server import TOKEN
-from tests.stack import Stack
-from tests.upstream import Upstream
-from tests.vendors import Vendors, configuration
+from tests.support.fake_upstream import Upstream
+from tests.support.fake_vendors import Vendors, configuration
+from tests.support.mcp_server import TOKEN
+from tests.support.stack import Stack
 
 _CONFIG = """
 [[providers]]
@@ -97,40 +98,40 @@ options = {{pattern = "unspeakable|word7 word8 word9 word10 word11 guarded", mes
 target = "open_responses.middleware.token_budget:TokenBudget"
 options = {{per_response = 1_000_000, per_tenant = 1_000_000_000}}
 [[middleware]]
-target = "tests.hosted:Interfering"
+target = "tests.support.hosted_tools:Interfering"
 [[tools]]
 name = "get_weather"
-target = "tests.hosted:get_weather"
+target = "tests.support.hosted_tools:get_weather"
 [[tools]]
 name = "slow"
-target = "tests.hosted:slow"
+target = "tests.support.hosted_tools:slow"
 max_attempts = 5
 [[tools]]
 name = "flaky"
-target = "tests.hosted:flaky"
+target = "tests.support.hosted_tools:flaky"
 retry_seconds = 0.05
 [[tools]]
 name = "stumbles"
-target = "tests.hosted:stumbles"
+target = "tests.support.hosted_tools:stumbles"
 retry_seconds = 0.05
 [[tools]]
 name = "fails"
-target = "tests.hosted:fails"
+target = "tests.support.hosted_tools:fails"
 [[tools]]
 name = "times_out"
-target = "tests.hosted:hangs"
+target = "tests.support.hosted_tools:hangs"
 timeout_seconds = 1
 max_attempts = 1
 [[tools]]
 name = "once"
-target = "tests.hosted:append_line"
+target = "tests.support.hosted_tools:append_line"
 [[tools]]
 name = "delete_all"
-target = "tests.hosted:delete_all"
+target = "tests.support.hosted_tools:delete_all"
 require_approval = true
 [[tools]]
 name = "big"
-target = "tests.hosted:big"
+target = "tests.support.hosted_tools:big"
 [[tools]]
 name = "fleet_tool"
 task_queue = "another-fleet"
@@ -145,16 +146,16 @@ timeout_seconds = 10
 max_attempts = 2
 [[tools]]
 name = "talks"
-target = "tests.hosted:talks"
+target = "tests.support.hosted_tools:talks"
 [[tools]]
 name = "talks_in_a_thread"
-target = "tests.hosted:talks_in_a_thread"
+target = "tests.support.hosted_tools:talks_in_a_thread"
 [[tools]]
 name = "returns_parts"
-target = "tests.hosted:returns_parts"
+target = "tests.support.hosted_tools:returns_parts"
 [[tools]]
 name = "ends"
-target = "tests.hosted:ends"
+target = "tests.support.hosted_tools:ends"
 retry_seconds = 0.05
 [[mcp_servers]]
 label = "calc"
@@ -193,7 +194,7 @@ async def vendors() -> AsyncIterator[Vendors]:
         yield fakes
 
 
-def _mcp(name: str, port: int, *arguments: str, module: str = "tests.mcp_server", folder: str = "") -> Service:
+def _mcp(name: str, port: int, *arguments: str, module: str = "tests.support.mcp_server", folder: str = "") -> Service:
     async def ready() -> bool:
         return is_taken(port)
 
@@ -233,12 +234,12 @@ async def session_stack(
         "api": services.api(ports["api"], stack.env),
         "mcp": _mcp("mcp", ports["mcp"], "streamable", folder=str(data / "hosted")),
         "mcp-sse": _mcp("mcp-sse", ports["mcp_sse"], "sse"),
-        "odd-mcp": _mcp("odd-mcp", ports["odd_mcp"], module="tests.odd_mcp_server"),
+        "odd-mcp": _mcp("odd-mcp", ports["odd_mcp"], module="tests.support.odd_mcp_server"),
     }
     stack.mcp_url = f"http://127.0.0.1:{ports['mcp']}/mcp"
     try:
-        for name in ("valkey", "temporal", "llama", "worker-0", "worker-1", "api", "mcp", "mcp-sse", "odd-mcp"):
-            await stack.start(name)
+        await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal", "mcp", "mcp-sse", "odd-mcp")))
+        await asyncio.gather(*(stack.start(name) for name in ("worker-0", "worker-1", "api")))
         yield stack
     finally:
         await stack.stop()
@@ -246,7 +247,7 @@ async def session_stack(
 
 @pytest_asyncio.fixture
 async def stack(session_stack: Stack) -> AsyncIterator[Stack]:
-    """Whole at the start of each test."""
+    """Every server runs at the start of each test. The local model runs once a test has called `start_local_model`."""
     await session_stack.heal()
     yield session_stack
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.payloads import APPROVAL_WORKFLOW, ApprovalClaim
+    from open_responses.loop.payloads import APPROVAL_WORKFLOW, ApprovalClaim
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)
 class ApprovalWorkflow:
     """Does nothing but exist, where an operator can see which response used the approval. It is started with a delay,
-    and runs when the approval can no longer be found (activities/claims.py)."""
+    and runs when the approval can no longer be found (activities/lifecycle/claim_approvals.py)."""
 
     @workflow.run
     async def run(self, claim: ApprovalClaim) -> ApprovalClaim:

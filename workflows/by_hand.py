@@ -22,8 +22,8 @@ from temporalio.worker import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.conversations import ConversationState
-    from open_responses.payloads import StartResponse
+    from open_responses.conversations.state import ConversationState
+    from open_responses.loop.payloads import StartResponse
 
 FOREIGN_INPUT = "foreign_input"
 """The type of the failure of a run that was started by hand, with the input of another."""

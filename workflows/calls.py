@@ -10,7 +10,7 @@ from temporalio.common import RetryPolicy
 
 from open_responses.json_types import JsonObject
 from open_responses.loop.markdown import plain
-from open_responses.payloads import (
+from open_responses.loop.payloads import (
     CALL_MCP_TOOL,
     CLAIM_APPROVALS,
     CLOSE_CUT_OFF_SAMPLE,
@@ -22,7 +22,6 @@ from open_responses.payloads import (
     ClaimResult,
     FinishInput,
     FinishResult,
-    HostedTool,
     McpCallInput,
     McpListInput,
     McpListResult,
@@ -33,6 +32,7 @@ from open_responses.payloads import (
     ToolCall,
     ToolResult,
 )
+from open_responses.tool_use.hosted_tool import HostedTool
 
 # The slow backstop behind the leases: a worker that died while Redis was away.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=60)

@@ -9,10 +9,17 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.conversations import END_TURN, end_of_turn
+    from open_responses.conversations.state import END_TURN, end_of_turn
+    from open_responses.events.trace import Op
     from open_responses.json_types import JsonObject
-    from open_responses.payloads import Ending, FinishedResponse, FinishInput, FinishResult, final_resource, usage_with
-    from open_responses.trace import Op
+    from open_responses.loop.payloads import (
+        Ending,
+        FinishedResponse,
+        FinishInput,
+        FinishResult,
+        final_resource,
+        usage_with,
+    )
     from workflows import calls
     from workflows.publication import Publication
     from workflows.state import ResponseState

@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.conversations import (
+    from open_responses.conversations.state import (
         CONVERSATION_WORKFLOW,
         END_TURN,
         GONE,

@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.payloads import Ending, TurnUsage
+    from open_responses.loop.payloads import Ending, TurnUsage
 
 
 def failure(error: ActivityError) -> Ending:

@@ -10,11 +10,11 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.payloads import ApprovalAnswer, Decision
+    from open_responses.loop.payloads import ApprovalAnswer, Decision
+    from workflows.parallel_calls import ToolCalls
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.tasks import current_task, next_task_in_order
-    from workflows.tool_calls import ToolCalls
 
 
 @dataclass(frozen=True, slots=True)

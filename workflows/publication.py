@@ -9,8 +9,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.ledger import Unpublished
-    from open_responses.payloads import Ending, PublishInput, PublishResult
+    from open_responses.loop.output_ledger import Unpublished
+    from open_responses.loop.payloads import Ending, PublishInput, PublishResult
     from workflows import calls
     from workflows.state import ResponseState
 

@@ -1,7 +1,7 @@
 """One response, from request to terminal event: sample, run tools, sample again, finish. It decides; activities do.
 
-A change here, or in what this is made of, must replay the histories under `tests/histories`, or running responses break
-at the next deploy.
+A change here, or in what this is made of, must replay the histories under `tests/durability/histories`, or running
+responses break at the next deploy.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.ledger import PROGRESS
-    from open_responses.next_step import BROKE_OFF, Step, next_step
-    from open_responses.payloads import (
+    from open_responses.loop.next_step import BROKE_OFF, Step, next_step
+    from open_responses.loop.output_ledger import PROGRESS
+    from open_responses.loop.payloads import (
         WORKFLOW,
         ApprovalAnswer,
         Ending,
@@ -27,15 +27,15 @@ with workflow.unsafe.imports_passed_through():
         ToolProgress,
         usage_with,
     )
+    from workflows.before_first_turn import Opening
     from workflows.closing import Closing
     from workflows.failures import failure
     from workflows.live_approvals import LiveApprovals
-    from workflows.opening import Opening
+    from workflows.model_turn import Turn
+    from workflows.parallel_calls import ToolCalls
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.tasks import current_task, next_task
-    from workflows.tool_calls import ToolCalls
-    from workflows.turn import Turn
 
 
 @workflow.defn(name=WORKFLOW)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.ledger import Ledger
     from open_responses.loop.markdown import plain
-    from open_responses.payloads import Carried, Ending, SampleResult, StartResponse, Target, TurnUsage
+    from open_responses.loop.output_ledger import Ledger
+    from open_responses.loop.payloads import Carried, Ending, SampleResult, StartResponse, Target, TurnUsage
     from workflows.tasks import current_task
 
 

@@ -12,19 +12,19 @@ import structlog
 
 from activities.providers.shared.estimates import estimated_usage
 from activities.sampling.answer_meter import AnswerMeter, Excess, beginning
-from activities.sampling.background import BackgroundAnswer
-from activities.sampling.compact import Compacted, compact, compact_now
-from activities.sampling.fitting import fitted
-from activities.sampling.headway import Headway
-from activities.sampling.sample_call import corrected
-from activities.sampling.stage import Stage
-from open_responses.compaction import compaction_item, owner
+from activities.sampling.attempt_progress import Headway
+from activities.sampling.attempt_state import Stage
+from activities.sampling.background_generation import BackgroundAnswer
+from activities.sampling.provider_request import corrected
+from activities.sampling.summarize import Compacted, compact, compact_now
+from activities.sampling.window import fitted
+from open_responses.context.compaction import compaction_item, owner
 from open_responses.contracts import Halt, SampleCall, SampleContext
 from open_responses.deltas import Delta, Finish, ReasoningDelta, ResumeToken, TextDelta, Usage
 from open_responses.errors import InvalidOutput, ProviderAnswerRefused, ProviderStreamBroken
-from open_responses.io.json_schema import has_form
+from open_responses.events.surrogates import Joiner
+from open_responses.io.schema_checks.checks import has_form
 from open_responses.middleware.compose import compose_sample
-from open_responses.surrogates import Joiner
 
 log = structlog.get_logger(__name__)
 

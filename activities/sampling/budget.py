@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import structlog
 
-from activities.sampling.stage import Stage
+from activities.sampling.attempt_state import Stage
+from open_responses.context.tokens import about_input
 from open_responses.contracts import SampleCall
 from open_responses.errors import TokenBudgetExceeded
-from open_responses.io.limits import Quotas
-from open_responses.io.redis import RedisDown
-from open_responses.tokens import about_input
+from open_responses.io.redis.client import RedisDown
+from open_responses.io.redis.rate_limits import Quotas
 
 log = structlog.get_logger(__name__)
 

@@ -11,15 +11,15 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.running import RunningWork, Stop, current_activity
-from activities.sampling.stage import TurnParts
-from activities.sampling.takeover import has_ended
-from activities.sampling.turn import Try
+from activities.sampling.attempt import Try
+from activities.sampling.attempt_state import TurnParts
+from activities.worker.cancellation_registry import RunningWork, Stop, current_activity
 from open_responses.errors import OpenResponsesError
 from open_responses.io.background import in_background
-from open_responses.io.event_log import Diverged, Fenced, LogLost
-from open_responses.io.leases import Lease
-from open_responses.payloads import SAMPLE, SampleInput, SampleResult
+from open_responses.io.log.takeover import has_ended
+from open_responses.io.log.writer import Diverged, Fenced, LogLost
+from open_responses.io.redis.leases import Lease
+from open_responses.loop.payloads import SAMPLE, SampleInput, SampleResult
 
 _HEARTBEAT_SECONDS = 15.0
 _FLUSH_SECONDS = 1.0

@@ -15,9 +15,9 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.json_types import JsonObject
-from open_responses.strict_schema import made_strict
-from open_responses.tool_output import tool_output
-from open_responses.tools import FunctionTool
+from open_responses.schema.tools import FunctionTool
+from open_responses.tool_use.strict_schema import made_strict
+from open_responses.tool_use.tool_output import tool_output
 
 _PARAMETER_LINE = re.compile(r"^\s*(?::param\s+(?:\w+\s+)?)?\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.+)$")
 _SECTION = re.compile(r"^\s*(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?)\s*:\s*$")

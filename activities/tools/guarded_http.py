@@ -15,7 +15,7 @@ import httpcore2
 import httpx2
 from httpcore2._backends.auto import AutoBackend
 
-from open_responses.addresses import is_forbidden_address
+from open_responses.private_addresses import is_forbidden_address
 
 
 class ForbiddenAddress(Exception):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from activities.tools.functions import HostedFunction
 from open_responses.config import Config, ToolConfig
 from open_responses.contracts import Tool
-from open_responses.tools import FunctionTool
+from open_responses.schema.tools import FunctionTool
 
 
 def load_tools(config: Config) -> dict[str, Tool]:

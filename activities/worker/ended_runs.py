@@ -13,11 +13,11 @@ import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from open_responses.io import keys
-from open_responses.io.records import Records
-from open_responses.io.redis import Redis, RedisDown
-from open_responses.io.store import Record
-from open_responses.payloads import WORKFLOW, FinishedResponse
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.store.redis_store import Record
+from open_responses.io.store.repository import Records
+from open_responses.loop.payloads import WORKFLOW, FinishedResponse
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class EndedRuns:
 
     async def _is_due(self, what: str, seconds: float) -> bool:
         milliseconds = int(seconds * 1000 * 0.9)
-        return bool(await self._redis.set(keys.look(what), "1", nx=True, px=milliseconds))
+        return bool(await self._redis.set(key_names.look(what), "1", nx=True, px=milliseconds))
 
     async def _look_at_recent(self) -> None:
         since = datetime.now(UTC) - self._back

@@ -17,14 +17,14 @@ from api.admission.overload import Overload
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import OpenResponsesError, PermissionDenied, RateLimited, TokenBudgetExceeded
 from open_responses.io.background import in_background
-from open_responses.io.limits import Quotas, Standing, Used
-from open_responses.io.records import Records
-from open_responses.io.redis import Redis, RedisDown
-from open_responses.io.store import used_by
-from open_responses.offer import hosted_names
-from open_responses.payloads import Admitted, FinishedResponse, StartResponse
-from open_responses.requests import CreateResponse
-from open_responses.tools import McpTool
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.rate_limits import Quotas, Standing, Used
+from open_responses.io.store.redis_store import used_by
+from open_responses.io.store.repository import Records
+from open_responses.loop.payloads import Admitted, FinishedResponse, StartResponse
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.tools import McpTool
+from open_responses.tool_use.tool_table import hosted_names
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 
 from open_responses.errors import Unavailable
 from open_responses.io.background import in_background
-from open_responses.payloads import TASK_QUEUE
+from open_responses.loop.payloads import TASK_QUEUE
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection
 
 from open_responses.config import ApiKeyConfig
 from open_responses.errors import RateLimited
-from open_responses.io.limits import Window
+from open_responses.io.redis.rate_limits import Window
 
 # Counted with all that a response costs (api/admission/limits.py), if they begin one.
 _BEGINS = frozenset({("POST", "/v1/responses"), ("POST", "/v1/responses/compact")})

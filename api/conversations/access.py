@@ -21,7 +21,7 @@ from api.app_state import AppState
 from api.conversations.entries import KnownEntries
 from api.idempotency import AlreadyBegun
 from api.updates import QUERY_TIMEOUT, send_update
-from open_responses.conversations import (
+from open_responses.conversations.state import (
     BUSY,
     CHANGED,
     FULL,
@@ -37,7 +37,7 @@ from open_responses.conversations import (
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from open_responses.ids import is_id
 from open_responses.json_types import JsonObject
-from open_responses.payloads import Payload
+from open_responses.schema.payload import Payload
 
 T = TypeVar("T")
 

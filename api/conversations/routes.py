@@ -21,8 +21,8 @@ from api.conversations.turns import free_turn
 from api.lookup import OwnedRecords
 from api.paging import page_limit
 from api.references import References
-from open_responses.conversation import check_added_calls
-from open_responses.conversations import (
+from open_responses.context.call_pairing import check_added_calls
+from open_responses.conversations.state import (
     AddItems,
     Conversation,
     ConversationState,
@@ -32,15 +32,15 @@ from open_responses.conversations import (
 )
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.ids import new_id
-from open_responses.io import temporal
-from open_responses.items import InputItem
+from open_responses.io.temporal import client
 from open_responses.json_types import JsonObject
-from open_responses.listed_items import prefix_of
+from open_responses.loop.input_items import prefix_of
 from open_responses.loop.markdown import plain
-from open_responses.off_loop import off_loop
-from open_responses.payloads import TASK_QUEUE
-from open_responses.requests import INCLUDES, Metadata
-from open_responses.validation import CHECK_NAMES, Settings, complaint_of, one_of, read_json_object, shorten
+from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.schema.items import InputItem
+from open_responses.schema.off_loop import off_loop
+from open_responses.schema.requests import INCLUDES, Metadata
+from open_responses.schema.validation import CHECK_NAMES, Settings, complaint_of, one_of, read_json_object, shorten
 from workflows.conversation import ConversationWorkflow
 
 Body = TypeVar("Body", bound=Settings)
@@ -86,9 +86,9 @@ async def create_conversation(request: Request) -> Response:
         conversation.state,
         id=opened.conversation_id,
         task_queue=TASK_QUEUE,
-        search_attributes=TypedSearchAttributes([SearchAttributePair(temporal.TENANT, tenant)]),
+        search_attributes=TypedSearchAttributes([SearchAttributePair(client.TENANT, tenant)]),
         static_summary=f"conversation · {plain(tenant)}",
-        task_timeout=temporal.WORKFLOW_TASK_TIMEOUT,
+        task_timeout=client.WORKFLOW_TASK_TIMEOUT,
     )
     return _json(opened.resource())
 

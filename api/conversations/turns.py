@@ -19,9 +19,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.app_state import AppState
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.idempotency import AlreadyBegun, IdempotencyKey
-from open_responses.conversation import check_calls_are_answered
-from open_responses.conversation_memory import remembered
-from open_responses.conversations import (
+from open_responses.context.call_pairing import check_calls_are_answered
+from open_responses.conversations.snapshot import remembered
+from open_responses.conversations.state import (
     BeginTurn,
     ConversationState,
     EndTurn,
@@ -29,12 +29,12 @@ from open_responses.conversations import (
     end_of_turn,
 )
 from open_responses.errors import OpenResponsesError
-from open_responses.io.large_payloads import ClaimBroken
-from open_responses.io.payload_keys import PayloadUnreadable
-from open_responses.io.store import Record
+from open_responses.io.store.redis_store import Record
+from open_responses.io.temporal.large_payloads import ClaimBroken
+from open_responses.io.temporal.payload_keys import PayloadUnreadable
 from open_responses.json_types import JsonObject
-from open_responses.payloads import Remembered
-from open_responses.requests import CreateResponse
+from open_responses.loop.payloads import Remembered
+from open_responses.schema.requests import CreateResponse
 
 log = structlog.get_logger(__name__)
 

@@ -21,12 +21,12 @@ from api.conversations.routes import CreateConversation, CreateItems, UpdateConv
 from api.openapi.schemas import ANSWERS, EVENTS, any_of, ref
 from api.responses.approvals import ApprovalBody
 from open_responses import __version__
-from open_responses.compact_request import CompactRequest
-from open_responses.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, SLUG, OpaqueItem
 from open_responses.json_types import JsonObject
-from open_responses.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
-from open_responses.tools import PROVIDER_TOOL_TYPES, ProviderTool
-from open_responses.validation import Settings
+from open_responses.schema.compact import CompactRequest
+from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, SLUG, OpaqueItem
+from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
+from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
+from open_responses.schema.validation import Settings
 
 SPECIFICATION = "2026-04-24"
 _BODIES: tuple[type[BaseModel], ...] = (

@@ -1,16 +1,16 @@
 """What the server answers, as JSON Schema, by hand: output items are plain JSON objects, made by the assembler.
 
-The specification's schemas say the same where both speak; `tests/test_openapi.py` holds each to the other, and every
-answer of the suite's scenarios to these. Objects are open: members may be added, and are, by newer versions.
+The specification's schemas say the same where both speak; `tests/api/test_openapi.py` holds each to the other, and
+every answer of the suite's scenarios to these. Objects are open: members may be added, and are, by newer versions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from open_responses.items import PROVIDER_ITEM_TYPES, REFUSED_CALL, SLUG
 from open_responses.json_types import JsonObject
-from open_responses.response import STATUS_TRANSITIONS
+from open_responses.schema.items import PROVIDER_ITEM_TYPES, REFUSED_CALL, SLUG
+from open_responses.schema.response import STATUS_TRANSITIONS
 
 TEXT: JsonObject = {"type": "string"}
 WHOLE: JsonObject = {"type": "integer"}

@@ -21,11 +21,11 @@ from api.lookup import owned_record
 from api.responses.retrieve import respond_as_it_stands
 from api.updates import send_update
 from open_responses.errors import Conflict, NotFound, Unavailable
-from open_responses.io.store import Record
-from open_responses.io.temporal import TemporalDown
-from open_responses.payloads import ApprovalAnswer
-from open_responses.tool_items import response_of_approval
-from open_responses.validation import CHECK_NAMES, Settings, complaint_of
+from open_responses.io.store.redis_store import Record
+from open_responses.io.temporal.client import TemporalDown
+from open_responses.loop.payloads import ApprovalAnswer
+from open_responses.schema.validation import CHECK_NAMES, Settings, complaint_of
+from open_responses.tool_use.tool_items import response_of_approval
 
 router = APIRouter(prefix="/v1/responses/{response_id}")
 

@@ -29,14 +29,14 @@ from api.responses.held import HeldResponse
 from api.responses.plan import plan
 from api.streaming.follower import Follower
 from open_responses.errors import Unavailable
-from open_responses.io import temporal
-from open_responses.io.redis import RedisDown
-from open_responses.io.store import Record
-from open_responses.io.temporal import TemporalAway, TemporalDown
+from open_responses.io.redis.client import RedisDown
+from open_responses.io.store.redis_store import Record
+from open_responses.io.temporal import client
+from open_responses.io.temporal.client import TemporalAway, TemporalDown
 from open_responses.loop.markdown import plain
-from open_responses.off_loop import off_loop
-from open_responses.payloads import TASK_QUEUE, Remembered, StartResponse
-from open_responses.requests import CreateResponse
+from open_responses.loop.payloads import TASK_QUEUE, Remembered, StartResponse
+from open_responses.schema.off_loop import off_loop
+from open_responses.schema.requests import CreateResponse
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger(__name__)
@@ -192,13 +192,13 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
     it may have begun all the same."""
     asked = start.request
     attributes = [
-        SearchAttributePair(temporal.MODEL, asked.model),
-        SearchAttributePair(temporal.PROVIDER, start.provider),
-        SearchAttributePair(temporal.TENANT, start.tenant),
-        SearchAttributePair(temporal.STATUS, "in_progress"),
+        SearchAttributePair(client.MODEL, asked.model),
+        SearchAttributePair(client.PROVIDER, start.provider),
+        SearchAttributePair(client.TENANT, start.tenant),
+        SearchAttributePair(client.STATUS, "in_progress"),
     ]
     if asked.previous_response_id:
-        attributes.append(SearchAttributePair(temporal.PREVIOUS, asked.previous_response_id))
+        attributes.append(SearchAttributePair(client.PREVIOUS, asked.previous_response_id))
     deadline, was_sent = time.monotonic() + state.settings.start_patience_seconds, False
     while True:
         try:
@@ -210,10 +210,10 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
                 task_queue=TASK_QUEUE,
                 search_attributes=TypedSearchAttributes(attributes),
                 static_summary=f"{plain(asked.model)} · {plain(start.tenant)}",
-                task_timeout=temporal.WORKFLOW_TASK_TIMEOUT,
+                task_timeout=client.WORKFLOW_TASK_TIMEOUT,
                 priority=priority_of(state.settings.config, start),
             )
-        except temporal.WorkflowAlreadyStartedError:
+        except client.WorkflowAlreadyStartedError:
             return False
         except TemporalDown as error:
             was_sent = was_sent or not isinstance(error, TemporalAway) or error.was_sent

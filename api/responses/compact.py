@@ -15,12 +15,12 @@ from api.lookup import owned_record
 from api.responses.begin import cancelling, follow, prepare
 from api.responses.routing import take_provider_key
 from api.streaming.follower import response_in
-from open_responses.compact_request import CompactRequest, compacted_resource, parse_compact_request
 from open_responses.errors import Unavailable, error_of
 from open_responses.json_types import JsonObject
-from open_responses.listed_items import listed_input
-from open_responses.off_loop import off_loop
-from open_responses.payloads import StartResponse
+from open_responses.loop.input_items import listed_input
+from open_responses.loop.payloads import StartResponse
+from open_responses.schema.compact import CompactRequest, compacted_resource, parse_compact_request
+from open_responses.schema.off_loop import off_loop
 
 router = APIRouter()
 

@@ -16,11 +16,11 @@ from api.app_state import AppState
 from api.conversations.turns import ReadConversation
 from api.lookup import OwnedRecords
 from api.responses.held import HeldResponse
-from open_responses.conversation import check_calls_are_answered
+from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.errors import ContextTooLarge, InvalidRequest, NotFound, PreviousResponseNotFound
-from open_responses.io.store import Record
-from open_responses.payloads import Remembered
-from open_responses.requests import CreateResponse
+from open_responses.io.store.redis_store import Record
+from open_responses.loop.payloads import Remembered
+from open_responses.schema.requests import CreateResponse
 
 _CLOSING_SECONDS = 0.5
 

@@ -20,9 +20,9 @@ from api.responses.retrieve import replay, respond_as_it_stands
 from api.responses.routing import take_provider_key
 from api.streaming.follower import response_in
 from api.streaming.sse import EventStream
-from open_responses.io.store import Record
-from open_responses.off_loop import off_loop
-from open_responses.requests import CreateResponse, validate_create_response
+from open_responses.io.store.redis_store import Record
+from open_responses.schema.off_loop import off_loop
+from open_responses.schema.requests import CreateResponse, validate_create_response
 
 router = APIRouter()
 
@@ -75,7 +75,7 @@ async def _again(request: Request, state: AppState, record: Record, asked: Creat
     record = await state.records.settled(record)
     if record.response is None:
         # The process that kept the request may have died before the workflow began. One that is deleted at this moment
-        # would begin anew, with its content: its end then lists the deletion again (activities/finish.py).
+        # would begin anew, with its content: its end then lists the deletion again (activities/lifecycle/finish.py).
         if state.eraser.marks.is_hidden(record.start.response_id):
             raise spent()
         await start_workflow(state, record.start)

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Sequence, Set
 from api.app_state import AppState
 from api.lookup import OwnedRecords
 from open_responses.config import Config
+from open_responses.context.transcript import approval_of
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from open_responses.io.approvals import is_used_otherwise
-from open_responses.io.redis import RedisDown
-from open_responses.io.store import Record
-from open_responses.io.temporal import TemporalDown
-from open_responses.items import (
+from open_responses.io.redis.client import RedisDown
+from open_responses.io.store.approvals import is_used_otherwise
+from open_responses.io.store.redis_store import Record
+from open_responses.io.temporal.client import TemporalDown
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import ApprovalClaim, Decision
+from open_responses.schema.items import (
     AssistantMessage,
     FunctionCall,
     InputItem,
@@ -26,13 +29,10 @@ from open_responses.items import (
     McpCall,
     McpTools,
 )
-from open_responses.json_types import JsonObject
-from open_responses.offer import HOSTED_LABEL, choice_allows, hosted_names, is_read_only
-from open_responses.payloads import ApprovalClaim, Decision
-from open_responses.requests import CreateResponse
-from open_responses.tool_items import response_of_approval
-from open_responses.tools import McpTool
-from open_responses.transcript import approval_of
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.tools import McpTool
+from open_responses.tool_use.tool_items import response_of_approval
+from open_responses.tool_use.tool_table import HOSTED_LABEL, choice_allows, hosted_names, is_read_only
 
 # Longer than a start may take; after that, what nobody let go of is free again.
 _HOLD_SECONDS = 60
@@ -225,7 +225,8 @@ def check_approvals_can_be_given(config: Config, asked: CreateResponse) -> None:
 
 
 async def hold(state: AppState, response_id: str, decisions: Iterable[Decision]) -> None:
-    """Keep other requests off these approvals until the response has begun, and takes them (activities/claims.py).
+    """Keep other requests off these approvals until the response has begun, and takes them
+    (`activities/lifecycle/claim_approvals.py`).
 
     Raises Conflict for one that another response has taken or holds, and Unavailable; then none is held.
     """

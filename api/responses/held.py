@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from open_responses.conversation import check_calls_are_answered
+from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.json_types import JsonObject
-from open_responses.payloads import Remembered, RememberedTurn, StartResponse
-from open_responses.requests import CreateResponse
+from open_responses.loop.payloads import Remembered, RememberedTurn, StartResponse
+from open_responses.schema.requests import CreateResponse
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from api.lookup import OwnedRecords
 from api.references import References
 from api.responses.context import check_context, earlier_of
 from api.responses.routing import route_of, take_provider_key
-from open_responses.io.chains import Chains, remembered_items
-from open_responses.items import InputItem
-from open_responses.off_loop import off_loop
-from open_responses.requests import CreateResponse, JsonSchemaFormat, validate_create_response
-from open_responses.tokens import count_tokens, counted, item_tokens, json_tokens
+from open_responses.context.tokens import count_tokens, counted, item_tokens, json_tokens
+from open_responses.io.store.chains import Chains, remembered_items
+from open_responses.schema.items import InputItem
+from open_responses.schema.off_loop import off_loop
+from open_responses.schema.requests import CreateResponse, JsonSchemaFormat, validate_create_response
 
 router = APIRouter()
 

@@ -16,19 +16,20 @@ from api.idempotency import IdempotencyKey
 from api.lookup import OwnedRecords
 from api.responses.decisions import check_approvals_can_be_given, decisions_of
 from api.responses.routing import targets_of
-from open_responses.addresses import is_forbidden_host
 from open_responses.config import Config
+from open_responses.context.tokens import at_most, counted, item_tokens
+from open_responses.context.truncation import check_fits
 from open_responses.errors import InvalidRequest, SchemaTooComplex, Unavailable
 from open_responses.ids import new_id
 from open_responses.io.sealing import Sealer
-from open_responses.items import InputItem
 from open_responses.json_types import JsonObject
-from open_responses.offer import hosted_names, is_bare
-from open_responses.payloads import HostedTool, StartResponse
-from open_responses.requests import CreateResponse, schemas_of
-from open_responses.tokens import at_most, counted, item_tokens
-from open_responses.tools import FunctionTool, HostedTools, McpTool, Tool, named_choices
-from open_responses.truncation import check_fits
+from open_responses.loop.payloads import StartResponse
+from open_responses.private_addresses import is_forbidden_host
+from open_responses.schema.items import InputItem
+from open_responses.schema.requests import CreateResponse, schemas_of
+from open_responses.schema.tools import FunctionTool, HostedTools, McpTool, Tool, named_choices
+from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.tool_use.tool_table import hosted_names, is_bare
 
 _SCHEMA_PATIENCE_SECONDS = 20.0
 """For a free process, and for the check itself: other tenants' checks do not delay it for long."""

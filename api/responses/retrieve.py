@@ -20,14 +20,14 @@ from api.responses.begin import cancel
 from api.streaming.follower import Follower
 from api.streaming.sse import EventStream
 from open_responses.errors import InvalidRequest, NotFound
-from open_responses.fold import Fold
-from open_responses.io.log_reader import read_log
-from open_responses.io.redis import RedisDown
-from open_responses.io.store import Record
+from open_responses.events.fold import Fold
+from open_responses.events.trace import Op, count_events
+from open_responses.io.log.reader import read_log
+from open_responses.io.redis.client import RedisDown
+from open_responses.io.store.redis_store import Record
 from open_responses.json_types import JsonObject
-from open_responses.listed_items import listed_input
-from open_responses.response import started_response
-from open_responses.trace import Op, count_events
+from open_responses.loop.input_items import listed_input
+from open_responses.schema.response import started_response
 
 router = APIRouter(prefix="/v1/responses/{response_id}")
 

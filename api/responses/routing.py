@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from open_responses.capabilities import check_takes
 from open_responses.config import Config, ProviderConfig, RouteConfig
 from open_responses.errors import InvalidRequest, ModelNotFound, ProviderKeyMissing
 from open_responses.json_types import JsonObject
-from open_responses.payloads import Target
-from open_responses.requests import CreateResponse
+from open_responses.loop.payloads import Target
+from open_responses.models.capabilities import check_takes
+from open_responses.schema.requests import CreateResponse
 
 KEY_HEADER = "x-provider-api-key"
 _LONGEST_KEY = 4096

@@ -29,15 +29,15 @@ from api.responses.routing import take_provider_key
 from api.streaming.obfuscation import obfuscated
 from api.websocket.messages import envelope, read_message, read_turn, speaks_openais, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
-from open_responses.io.event_log import encode
-from open_responses.io.log_reader import peek
+from open_responses.events.lifecycle import opening_events, terminal_events
+from open_responses.io.log.reader import peek
+from open_responses.io.log.writer import encode
 from open_responses.io.settings import Settings
-from open_responses.items import McpApprovalResponse
 from open_responses.json_types import JsonObject
-from open_responses.off_loop import off_loop
-from open_responses.payloads import Ending, StartResponse, TurnUsage, final_resource
-from open_responses.replay import opening_events, terminal_events
-from open_responses.requests import CreateResponse, validate_create_response
+from open_responses.loop.payloads import Ending, StartResponse, TurnUsage, final_resource
+from open_responses.schema.items import McpApprovalResponse
+from open_responses.schema.off_loop import off_loop
+from open_responses.schema.requests import CreateResponse, validate_create_response
 
 log = structlog.get_logger(__name__)
 router = APIRouter()

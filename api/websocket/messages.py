@@ -9,7 +9,7 @@ import orjson
 from api.errors import retry_headers
 from open_responses.errors import InvalidRequest, OpenResponsesError, RequestTooLarge
 from open_responses.json_types import JsonObject
-from open_responses.validation import kind_of, read_json_object, shorten
+from open_responses.schema.validation import kind_of, read_json_object, shorten
 
 _CREATE = "response.create"
 _OPENAIS_PROTOCOL = "responses_websockets="

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from open_responses.contracts import Middleware, SampleContext, SampleNext, ToolContext, ToolError, ToolNext, ToolOutput
 from open_responses.deltas import Delta
 from open_responses.errors import ServerError
-from open_responses.tool_output import tool_output
+from open_responses.tool_use.tool_output import tool_output
 
 
 def compose_sample(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
+from open_responses.context.texts import texts_of
 from open_responses.contracts import Halt, Middleware, SampleContext, SampleNext
 from open_responses.deltas import (
     Delta,
@@ -18,8 +19,7 @@ from open_responses.deltas import (
     TextDelta,
     ToolCallDelta,
 )
-from open_responses.items import AssistantMessage, InputItem
-from open_responses.texts import texts_of
+from open_responses.schema.items import AssistantMessage, InputItem
 
 # A match may be spread over deltas; longer ones than this are not seen.
 _LOOK_BACK_CHARACTERS = 1000

@@ -6,10 +6,10 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
+from open_responses.context.texts import map_texts
 from open_responses.contracts import Middleware, SampleContext, SampleNext
 from open_responses.deltas import Delta
-from open_responses.items import InputItem, OpaqueItem
-from open_responses.texts import map_texts
+from open_responses.schema.items import InputItem, OpaqueItem
 
 _PATTERNS = {
     "email": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+from open_responses.context.excerpt import shorten_results
 from open_responses.contracts import Middleware, SampleContext, SampleNext
 from open_responses.deltas import Delta
-from open_responses.excerpt import shorten_results
 
 
 class TruncateToolResults(Middleware):

@@ -7,7 +7,6 @@ from typing import NoReturn, get_args
 
 from pydantic import ValidationError
 
-from open_responses.assembler import Assembler
 from open_responses.deltas import (
     Delta,
     Finish,
@@ -22,8 +21,9 @@ from open_responses.deltas import (
     ToolCallDelta,
     Usage,
 )
-from open_responses.items import INPUT_ITEM
+from open_responses.events.assembler import Assembler
 from open_responses.json_types import JsonObject
+from open_responses.schema.items import INPUT_ITEM
 
 _KINDS: tuple[type, ...] = get_args(Delta)
 _REASONS = ("stop", "length", "tool_calls", "content_filter", "pause")

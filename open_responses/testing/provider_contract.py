@@ -28,7 +28,6 @@ from itertools import pairwise
 from typing import Any, ClassVar, get_args
 from unittest import SkipTest
 
-from open_responses import sealed_reasoning
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, ListsModels, Provider, Resume, SampleCall
 from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, ReasoningSummaryDelta, ResumeToken
@@ -39,7 +38,8 @@ from open_responses.errors import (
     ProviderError,
     ProviderRateLimited,
 )
-from open_responses.offered_models import is_usable, usable
+from open_responses.models import sealed_reasoning
+from open_responses.models.catalog import is_usable, usable
 from open_responses.testing.delta_checks import check_stream, fail, items_of, text_of
 from open_responses.testing.loopback import Asked, Canned, Loopback
 from open_responses.testing.prefixes import difference, without

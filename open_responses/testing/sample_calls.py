@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from open_responses.contracts import SampleCall
-from open_responses.requests import CreateResponse
-from open_responses.tools import FunctionTool
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.tools import FunctionTool
 
 WEATHER = {
     "type": "function",

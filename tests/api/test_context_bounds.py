@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 import redis.asyncio as aioredis
 
-from open_responses.io import keys
-from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Stack
-from tests.test_api import is_error
-from tests.upstream import Script, Upstream
+from open_responses.io.redis import key_names
+from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.responses_http import is_error
+from tests.support.stack import Stack
 
 BODY_BYTES = 20_000
 CONTEXT_BYTES = 40_000
@@ -96,7 +96,7 @@ async def test_a_record_is_read_once_however_often_it_is_named(
         async for command in commands.listen():
             if "the-end" in command["command"]:
                 break
-            reads += command["command"].startswith("HMGET " + keys.record(response["id"]))
+            reads += command["command"].startswith("HMGET " + key_names.record(response["id"]))
     await redis.aclose()
     assert reads == 1
 
@@ -145,12 +145,12 @@ async def test_a_record_of_an_earlier_version_has_its_owner_and_its_bound(
     second = await stored(api, needle, previous_response_id=first["id"])
     redis = aioredis.Redis.from_url(stack.redis_url, decode_responses=True)
     for one in (first["id"], second["id"]):
-        start = await redis.hget(keys.record(one), "start")  # type: ignore[misc]
+        start = await redis.hget(key_names.record(one), "start")  # type: ignore[misc]
         assert '"earlier_bytes":' in start
-        await redis.hset(keys.record(one), "start", start.replace('"earlier_bytes":', '"carried":null,"_":'))  # type: ignore[misc]
-        await redis.hdel(keys.record(one), "tenant")  # type: ignore[misc]
+        await redis.hset(key_names.record(one), "start", start.replace('"earlier_bytes":', '"carried":null,"_":'))  # type: ignore[misc]
+        await redis.hdel(key_names.record(one), "tenant")  # type: ignore[misc]
     assert (await api.get(f"/v1/responses/{second['id']}")).json() == second
-    assert await redis.hget(keys.record(second["id"]), "tenant") == "bounded"  # type: ignore[misc]
+    assert await redis.hget(key_names.record(second["id"]), "tenant") == "bounded"  # type: ignore[misc]
     await redis.aclose()
     third = await stored(api, needle + " " + "y" * 14_000, previous_response_id=second["id"])
     assert (await ask(api, input="short", previous_response_id=third["id"])).status_code == 200

@@ -9,10 +9,10 @@ import pytest
 from websockets.asyncio.client import connect
 
 from api.body import off_loop
-from open_responses.validation import read_json_object
-from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Stack
-from tests.upstream import Upstream
+from open_responses.schema.validation import read_json_object
+from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.fake_upstream import Upstream
+from tests.support.stack import Stack
 
 # A text of escapes that does not end, with more separators in it than a body may have values.
 UNENDING = b'{"model":"fake","input":"' + b'\\",' * 1_000_000

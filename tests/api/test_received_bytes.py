@@ -15,10 +15,10 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Stack, until
-from tests.test_api import is_error
-from tests.upstream import Script, Upstream
+from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.responses_http import is_error
+from tests.support.stack import Stack, until
 
 KEY_BYTES = 100_000
 KEYS = {

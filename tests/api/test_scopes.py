@@ -17,10 +17,10 @@ from websockets.asyncio.client import connect
 
 from api.main import create_app
 from open_responses.io.settings import Settings
-from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Stack, until
-from tests.test_api import is_error
-from tests.upstream import Script, Upstream, calls
+from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.fake_upstream import Script, Upstream, calls
+from tests.support.responses_http import is_error
+from tests.support.stack import Stack, until
 
 MODEL_AND_TOOLS = "the request's model and tools"
 TOOLS_AND_MODEL_IF_GIVEN = "its tools, and its model if it has one"

@@ -12,12 +12,12 @@ import pytest_asyncio
 import redis.asyncio as aioredis
 
 from open_responses.config import ApiKeyConfig
-from open_responses.io import keys
-from open_responses.io.limits import Quotas, Used, settle
-from open_responses.payloads import Admitted
-from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Stack, until
-from tests.upstream import Script, Upstream, calls
+from open_responses.io.redis import key_names
+from open_responses.io.redis.rate_limits import Quotas, Used, settle
+from open_responses.loop.payloads import Admitted
+from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.fake_upstream import Script, Upstream, calls
+from tests.support.stack import Stack, until
 
 KEYS = {
     "tool turn": "budget_tokens = 500",
@@ -55,7 +55,7 @@ def account(key: str) -> str:
 
 
 async def spent(redis: aioredis.Redis, account: str) -> int:
-    found = [name async for name in redis.scan_iter(keys.limits(account, "spent:*"))]
+    found = [name async for name in redis.scan_iter(key_names.limits(account, "spent:*"))]
     return sum([int(await redis.get(name) or 0) for name in found])
 
 
@@ -142,15 +142,17 @@ async def test_an_end_that_redis_missed_is_counted_later(
     counted = await spent(redis, ours)
     assert counted == ended["usage"]["total_tokens"]
     # As if Redis had been away at the end: the reservation is there still, and the lease ends.
-    names = [name async for name in redis.scan_iter(keys.limits(ours, "spent:*"))]
-    await redis.delete(keys.limits(ours, "settled"))
+    names = [name async for name in redis.scan_iter(key_names.limits(ours, "spent:*"))]
+    await redis.delete(key_names.limits(ours, "settled"))
     await redis.set(names[0], 7, keepttl=True)
-    await redis.hset(keys.limits(ours, "reserved"), ended["id"], 7)
-    await redis.zadd(keys.limits(ours, "running"), {ended["id"]: 1})
+    await redis.hset(key_names.limits(ours, "reserved"), ended["id"], 7)
+    await redis.zadd(key_names.limits(ours, "running"), {ended["id"]: 1})
     assert (await ask(api, "unsettled", input="look after it")).status_code == 200
 
     async def is_counted() -> bool:
-        return await spent(redis, ours) >= counted and not await redis.zscore(keys.limits(ours, "running"), ended["id"])
+        return await spent(redis, ours) >= counted and not await redis.zscore(
+            key_names.limits(ours, "running"), ended["id"]
+        )
 
     await until(is_counted)
 
@@ -160,7 +162,7 @@ async def test_a_response_that_ends_after_a_flush_is_counted(redis: aioredis.Red
     standing = await quotas.admit(key, "resp_1", 100, None, answer_tokens=50)
     assert await spent(redis, key.account) == 150
     admitted = Admitted(account=key.account, budget_tokens=1000, tokens=100, second=standing.second)
-    async for name in redis.scan_iter(keys.limits(key.account, "*")):
+    async for name in redis.scan_iter(key_names.limits(key.account, "*")):
         await redis.delete(name)
     for _ in range(2):
         await settle(redis, admitted, "resp_1", Used(120))
@@ -220,11 +222,11 @@ async def test_a_place_that_is_taken_again_behind_the_end_is_freed_and_counts_no
 async def test_a_reservation_goes_back_to_the_period_that_it_was_made_in(redis: aioredis.Redis) -> None:
     key, quotas = fresh_key(budget_tokens=1000, budget_period="day"), Quotas(redis)
     await quotas.admit(key, "resp_1", 600, None)
-    (today,) = [name async for name in redis.scan_iter(keys.limits(key.account, "spent:*"))]
+    (today,) = [name async for name in redis.scan_iter(key_names.limits(key.account, "spent:*"))]
     # As if the day had ended since.
     yesterday = today[:-10] + b"2001-01-01"
     await redis.rename(today, yesterday)
-    await redis.hset(keys.limits(key.account, "reserved"), "resp_1:in", yesterday)
+    await redis.hset(key_names.limits(key.account, "reserved"), "resp_1:in", yesterday)
     await quotas.admit(key, "resp_2", 100, None)
     await quotas.settle(Admitted(account=key.account, budget_period="day"), "resp_1", Used(50))
     assert int(await redis.get(yesterday)) == 0

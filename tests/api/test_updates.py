@@ -21,13 +21,13 @@ from api.conversations.entries import KnownEntries
 from api.responses import approvals
 from open_responses.errors import Unavailable
 from open_responses.ids import new_id
-from open_responses.io import records
-from open_responses.io.conversation_pieces import ConversationPieces
-from open_responses.io.records import Records
-from open_responses.io.store import ResponseStore
-from open_responses.io.temporal import connect
-from open_responses.payloads import ApprovalAnswer
-from tests.stack import Stack
+from open_responses.io.store import repository
+from open_responses.io.store.conversation_pieces import ConversationPieces
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.store.repository import Records
+from open_responses.io.temporal.client import connect
+from open_responses.loop.payloads import ApprovalAnswer
+from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 SOON = 0.5
@@ -75,7 +75,7 @@ async def test_a_change_of_a_conversation_that_no_worker_takes_is_a_503(
 async def test_a_question_that_no_worker_answers_has_an_end(
     temporal: Client, unanswered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "_QUERY_TIMEOUT", timedelta(seconds=SOON))
+    monkeypatch.setattr(repository, "_QUERY_TIMEOUT", timedelta(seconds=SOON))
     monkeypatch.setattr("api.conversations.access.QUERY_TIMEOUT", timedelta(seconds=SOON))
     with pytest.raises(RPCError):
         await Records(cast(ResponseStore, None), temporal, cast(ConversationPieces, None)).progress(unanswered)

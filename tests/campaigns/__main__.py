@@ -13,7 +13,7 @@ from uuid import uuid4
 from tests.campaigns.campaign import Campaign, Plan
 from tests.campaigns.report import Report
 from tests.campaigns.servers import campaign_servers
-from tests.upstream import Upstream
+from tests.support.fake_upstream import Upstream
 
 
 def main() -> int:

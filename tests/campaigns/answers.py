@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tests.stack import Event
-from tests.upstream import Script
+from tests.support.fake_upstream import Script
+from tests.support.stack import Event
 
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 _WORD = re.compile(r"(?P<tag>[^.\s]+)\.(?P<draw>\d+)\.(?P<index>\d+)")

@@ -18,7 +18,7 @@ from tests.campaigns.faults import Fault, Faults
 from tests.campaigns.report import FaultRun, Report
 from tests.campaigns.servers import Servers
 from tests.campaigns.sessions import Sessions, differences
-from tests.upstream import Upstream
+from tests.support.fake_upstream import Upstream
 
 _PROGRESS_SECONDS = 30.0
 # Time for clients to come back between two faults, in which some begin and others end.

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from tests.campaigns.answers import Answer, Misfit, Verdict
-from tests.spec import SPEC_PATH, validate_event
+from tests.support.spec import SPEC_PATH, validate_event
 
 # Keep-alives come each second: a stream without them is cut off.
 _READ_SECONDS = 15.0

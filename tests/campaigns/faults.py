@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from tests.campaigns.answers import Answer
 from tests.campaigns.servers import CLIENTS_OF_REDIS, WORKERS, Servers
-from tests.stack import until
+from tests.support.stack import until
 
 # Sentinel takes ten seconds until it makes a replica of a former primary.
 _SYNC_SECONDS = 60.0

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from dev import services
 from dev.services import Service
 from tests.campaigns.tcp_proxy import Links
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 NODES = ("valkey", "valkey-1", "valkey-2")
 SENTINEL = "sentinel"

@@ -14,9 +14,9 @@ from open_responses.io.ports import is_taken
 from tests.campaigns.full_disk import SmallDisk
 from tests.campaigns.replicated_redis import ReplicatedRedis
 from tests.campaigns.tcp_proxy import Links
-from tests.mcp_server import TOKEN
-from tests.stack import Stack
-from tests.upstream import Upstream
+from tests.support.fake_upstream import Upstream
+from tests.support.mcp_server import TOKEN
+from tests.support.stack import Stack
 
 CLIENTS_OF_REDIS = ("api", "worker-0", "worker-1")
 WORKERS = ("worker-0", "worker-1")
@@ -30,10 +30,10 @@ model = "fake"
 provider = "fake"
 [[tools]]
 name = "get_weather"
-target = "tests.hosted:get_weather"
+target = "tests.support.hosted_tools:get_weather"
 [[tools]]
 name = "once"
-target = "tests.hosted:append_line"
+target = "tests.support.hosted_tools:append_line"
 [[mcp_servers]]
 label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"
@@ -124,4 +124,4 @@ def _mcp(port: int, env: dict[str, str]) -> Service:
     async def ready() -> bool:
         return is_taken(port)
 
-    return Service("mcp", (sys.executable, "-m", "tests.mcp_server", str(port), "streamable"), ready, env)
+    return Service("mcp", (sys.executable, "-m", "tests.support.mcp_server", str(port), "streamable"), ready, env)

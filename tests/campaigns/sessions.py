@@ -11,7 +11,7 @@ from typing import Any
 from tests.campaigns.answers import KEPT, Answer, Misfit, Verdict, check_stream
 from tests.campaigns.connection import Connection
 from tests.campaigns.effects import check_context, check_conversation
-from tests.upstream import Script, Upstream, calls
+from tests.support.fake_upstream import Script, Upstream, calls
 
 # A payload larger than 128 KiB goes to the folder that a full disk makes unwritable.
 _LARGE_BYTES = 200_000

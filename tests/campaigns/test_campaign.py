@@ -10,8 +10,8 @@ import pytest
 
 from tests.campaigns.campaign import Campaign, Plan
 from tests.campaigns.servers import Servers
-from tests.stack import Stack
-from tests.upstream import Upstream
+from tests.support.fake_upstream import Upstream
+from tests.support.stack import Stack
 
 _SHORT_SECONDS, _SHORT_PATIENCE = 10.0, 90.0
 # A client that was away meanwhile may get a splice (docs/decisions/0026, "Left").

@@ -11,9 +11,9 @@ import pytest
 import redis.asyncio as aioredis
 from temporalio.client import Client
 
-from tests.small_stack import client_of, small_stack
-from tests.stack import Stack
-from tests.upstream import Script, Upstream
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.small_stack import client_of, small_stack
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.campaign
 

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from open_responses.ids import member_id, new_id
-from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Stack
-from tests.upstream import Script, Upstream
+from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.campaign
 

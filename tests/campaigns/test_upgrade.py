@@ -18,10 +18,10 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.service import RPCError
 
 from dev import services
-from open_responses.io.payload_codec import DATA_CONVERTER
-from tests.small_stack import client_of, small_stack
-from tests.stack import Event, Stack, check_whole, collect, events_of, until
-from tests.upstream import Script, Upstream, calls
+from open_responses.io.temporal.codec import DATA_CONVERTER
+from tests.support.fake_upstream import Script, Upstream, calls
+from tests.support.small_stack import client_of, small_stack
+from tests.support.stack import Event, Stack, check_whole, collect, events_of, until
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
 
@@ -36,7 +36,7 @@ _REPLAY = """
 import asyncio, sys
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
-from open_responses.io.payload_codec import DATA_CONVERTER
+from open_responses.io.temporal.codec import DATA_CONVERTER
 from workflows.response import ResponseWorkflow
 replayer = Replayer(workflows=[ResponseWorkflow], data_converter=DATA_CONVERTER,
                     workflow_runner=UnsandboxedWorkflowRunner())

@@ -14,10 +14,10 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from open_responses.ids import new_id
-from open_responses.io.cached_runs import CachedRuns, WeighingRunner, evict_from, memory_of
-from open_responses.io.payload_codec import DATA_CONVERTER
-from open_responses.io.worker_versions import deployment_config
-from tests.stack import Stack, until
+from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner, evict_from, memory_of
+from open_responses.io.temporal.codec import DATA_CONVERTER
+from open_responses.io.temporal.worker_versions import deployment_config
+from tests.support.stack import Stack, until
 
 RUNS = 12
 WAITS = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED

@@ -10,15 +10,16 @@ import pytest
 import pytest_asyncio
 from temporalio.service import RPCStatusCode
 
-from activities.handover import lost_result
-from open_responses.io import keys
-from open_responses.io.dead_worker_detector import DeadWorkerDetector
-from open_responses.io.event_log import Appender
-from open_responses.io.leases import Lease, Running, announce_death
-from open_responses.io.redis import Redis
-from open_responses.io.temporal import TemporalAway
-from open_responses.payloads import McpListResult, Payload, SampleResult, ToolResult
-from tests.own_valkey import own_valkey
+from activities.worker.dead_worker_detector import DeadWorkerDetector
+from activities.worker.dead_worker_takeover import lost_result
+from open_responses.io.log.writer import Appender
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis
+from open_responses.io.redis.leases import Lease, Running, announce_death
+from open_responses.io.temporal.client import TemporalAway
+from open_responses.loop.payloads import McpListResult, SampleResult, ToolResult
+from open_responses.schema.payload import Payload
+from tests.support.own_valkey import own_valkey
 
 LISTED = Running("resp_1", "run", "3", kind="get_weather", attempt=2, task_token=b"\x00token")
 # Long enough that a slow machine does not let one expire while a test looks.
@@ -42,12 +43,12 @@ class Workers:
     async def dead(self, name: str = "dead") -> str:
         """The id of a worker that ran an activity, and whose death was announced."""
         worker_id = f"{name}:0"
-        await self.redis.zadd(keys.LEASES, {worker_id: 0})
-        await self.redis.hset(keys.running(worker_id), LISTED.token, LISTED.details)  # type: ignore[misc,arg-type]
+        await self.redis.zadd(key_names.LEASES, {worker_id: 0})
+        await self.redis.hset(key_names.running(worker_id), LISTED.token, LISTED.details)  # type: ignore[misc,arg-type]
         return worker_id
 
     async def ids(self) -> set[str]:
-        return {member.decode() for member in await self.redis.zrange(keys.LEASES, 0, -1)}
+        return {member.decode() for member in await self.redis.zrange(key_names.LEASES, 0, -1)}
 
 
 @pytest_asyncio.fixture
@@ -95,8 +96,8 @@ async def test_a_worker_has_its_lease_before_it_polls(workers: Workers) -> None:
 async def test_an_announced_death_is_of_all_processes_of_that_name_and_of_no_other(workers: Workers) -> None:
     mine, longer = await workers.lease("worker-1"), await workers.lease("worker-10")
     assert await announce_death(workers.url, "worker-1") == [mine.worker_id]
-    assert await workers.redis.zscore(keys.LEASES, mine.worker_id) == 0
-    assert await workers.redis.zscore(keys.LEASES, longer.worker_id) != 0
+    assert await workers.redis.zscore(key_names.LEASES, mine.worker_id) == 0
+    assert await workers.redis.zscore(key_names.LEASES, longer.worker_id) != 0
 
 
 async def test_a_dead_worker_is_forgotten_after_its_activities_were_taken_over(workers: Workers) -> None:
@@ -104,14 +105,14 @@ async def test_a_dead_worker_is_forgotten_after_its_activities_were_taken_over(w
     lists: list[int] = []
 
     async def look() -> None:
-        lists.append(await workers.redis.hlen(keys.running(dead)))  # type: ignore[misc]
+        lists.append(await workers.redis.hlen(key_names.running(dead)))  # type: ignore[misc]
 
     one = Takeovers(workers, await workers.lease(), look)
     await one.detector.look()
     assert one.of == [(dead, [LISTED])]
     assert lists == [1]
     assert dead not in await workers.ids()
-    assert not await workers.redis.exists(keys.running(dead), keys.CLAIMS)
+    assert not await workers.redis.exists(key_names.running(dead), key_names.CLAIMS)
 
 
 async def test_one_of_two_living_workers_takes_over(workers: Workers) -> None:
@@ -160,13 +161,13 @@ async def test_a_worker_that_wakes_up_during_its_takeover_keeps_its_lease(worker
 
     async def wake_up() -> None:
         seconds, _ = await workers.redis.time()
-        await workers.redis.zadd(keys.LEASES, {dead: seconds * 1000 + 999})
+        await workers.redis.zadd(key_names.LEASES, {dead: seconds * 1000 + 999})
 
     one = Takeovers(workers, await workers.lease(), wake_up)
     await one.detector.look()
     assert len(one.of) == 1
     assert dead in await workers.ids()
-    assert await workers.redis.hlen(keys.running(dead)) == 1  # type: ignore[misc]
+    assert await workers.redis.hlen(key_names.running(dead)) == 1  # type: ignore[misc]
 
 
 def test_a_list_of_an_earlier_version_is_read() -> None:

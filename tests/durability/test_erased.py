@@ -16,29 +16,29 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.finish import FinishActivity
-from activities.handover import Handover
+from activities.lifecycle.finish import FinishActivity
+from activities.worker.dead_worker_takeover import Handover
 from api.app_state import AppState
 from api.responses.begin import Prepared, begin
 from api.responses.decisions import let_go
 from open_responses.config import Config
-from open_responses.fold import Fold
+from open_responses.events.fold import Fold
 from open_responses.ids import new_id
-from open_responses.io import keys
-from open_responses.io.erasure import Eraser
-from open_responses.io.erasure_marks import ErasureMarks
-from open_responses.io.event_log import Appender, Fenced, Writer
-from open_responses.io.large_payloads import data_converter, response_keys
-from open_responses.io.limits import Used
 from open_responses.io.log.reader_copies import ReaderCopies
-from open_responses.io.outside_ends import DELETED, OutsideEnds
-from open_responses.io.redis import Redis, connect
-from open_responses.io.store import ResponseStore
-from open_responses.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
-from open_responses.requests import CreateResponse
-from tests.small_stack import keys_with
-from tests.stack import Stack, until
-from tests.upstream import Script, Upstream
+from open_responses.io.log.writer import Appender, Fenced, Writer
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, connect
+from open_responses.io.redis.rate_limits import Used
+from open_responses.io.store.erasure import Eraser
+from open_responses.io.store.outside_ends import DELETED, OutsideEnds
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.temporal.erasure_marks import ErasureMarks
+from open_responses.io.temporal.large_payloads import data_converter, response_keys
+from open_responses.loop.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
+from open_responses.schema.requests import CreateResponse
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.small_stack import keys_with
+from tests.support.stack import Stack, until
 
 Late = Callable[[], Awaitable[object]]
 
@@ -186,10 +186,10 @@ async def test_no_late_writer_brings_a_deleted_response_back(
     for _ in range(2):
         await late[name]()
         assert await keys_with(stack, f"erased {name}") == []
-    assert await redis.hgetall(keys.record(start.response_id)) == {b"deleted": b"1"}  # type: ignore[misc]
-    state = await redis.hgetall(keys.state(start.response_id))  # type: ignore[misc]
+    assert await redis.hgetall(key_names.record(start.response_id)) == {b"deleted": b"1"}  # type: ignore[misc]
+    state = await redis.hgetall(key_names.state(start.response_id))  # type: ignore[misc]
     assert list(state) == [b"fence"]
-    assert await redis.ttl(keys.state(start.response_id)) > 23 * 3600
+    assert await redis.ttl(key_names.state(start.response_id)) > 23 * 3600
 
 
 async def test_the_end_of_a_response_that_was_deleted_lists_the_deletion_again(
@@ -314,7 +314,7 @@ async def test_a_start_that_fails_leaves_neither_record_nor_entry(
     with pytest.raises(RPCError):
         await begin(_state(store, tmp_path), Prepared(start, ()))
     assert await keys_with(stack, "never begun") == []
-    assert await redis.zscore(keys.OPEN, start.response_id) is None
+    assert await redis.zscore(key_names.OPEN, start.response_id) is None
 
 
 async def test_a_start_that_is_given_up_leaves_the_mark_of_a_used_approval(
@@ -329,7 +329,7 @@ async def test_a_start_that_is_given_up_leaves_the_mark_of_a_used_approval(
     assert await store.hold_approval(approval, first, 60)
     await let_go(state, first, [decision])
     assert not await store.hold_approval(approval, other, 60)
-    assert await redis.ttl(keys.approval(approval)) > 60
+    assert await redis.ttl(key_names.approval(approval)) > 60
 
 
 async def test_a_held_approval_that_is_let_go_of_is_free(store: ResponseStore, tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ async def test_a_start_that_comes_again_after_the_end_is_not_listed_as_open(redi
     assert await store.begin(start, ()), "the same command, sent twice because its reply was lost"
     await store.finish(start, orjson.dumps(finished("ended").response), [], Used(0))
     assert not await store.begin(start.model_copy(update={"nonce": "two"}), ())
-    assert await redis.zscore(keys.OPEN, start.response_id) is None
+    assert await redis.zscore(key_names.OPEN, start.response_id) is None
 
 
 async def test_an_entry_among_the_open_responses_is_not_kept_alive_by_later_starts(
@@ -357,10 +357,10 @@ async def test_an_entry_among_the_open_responses_is_not_kept_alive_by_later_star
     left, later = started("left"), started("later")
     await store.begin(left, ())
     await store.begin(later.model_copy(update={"created_at": left.created_at + 601}), ())
-    assert await redis.zscore(keys.OPEN, left.response_id) is None
-    assert await redis.zscore(keys.OPEN, later.response_id) is not None
+    assert await redis.zscore(key_names.OPEN, left.response_id) is None
+    assert await redis.zscore(key_names.OPEN, later.response_id) is not None
     await Handover(cast(Client, _Unknown()), redis)._take_over_unlisted("a-dead-worker", set())
-    assert await redis.zscore(keys.OPEN, later.response_id) is None
+    assert await redis.zscore(key_names.OPEN, later.response_id) is None
 
 
 class _Unknown:
@@ -375,7 +375,7 @@ class _Unknown:
 
 # --- time to live
 
-ENDLESS = (keys.LEASES, "or:worker:")
+ENDLESS = (key_names.LEASES, "or:worker:")
 """Without a time to live: the living workers, and the list of what each runs, which gets one with the next renewal."""
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.small_stack import client_of, small_stack
-from tests.stack import Stack, check_whole, collect
-from tests.upstream import Script, Upstream
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.small_stack import client_of, small_stack
+from tests.support.stack import Stack, check_whole, collect
 
 PARTS = [{"type": "input_text", "text": ""}] * 9_000
 PROMPT = "say something after all of that"

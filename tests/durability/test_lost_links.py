@@ -20,20 +20,21 @@ from api.app_state import AppState
 from api.idempotency import IdempotencyKey, earlier
 from api.lookup import OwnedRecords
 from dev import services
+from open_responses.context.texts import texts_of
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.ids import new_id
-from open_responses.io import keys, temporal
-from open_responses.io.chains import Chains
-from open_responses.io.conversation_pieces import ConversationPieces
-from open_responses.io.large_payloads import data_converter
-from open_responses.io.records import NotInTemporal, Records
-from open_responses.io.redis import Redis, connect
-from open_responses.io.store import Record, ResponseStore
-from open_responses.payloads import StartResponse
-from open_responses.requests import CreateResponse
-from open_responses.texts import texts_of
-from tests.stack import Stack, check_whole, collect
-from tests.upstream import Script, Upstream
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, connect
+from open_responses.io.store.chains import Chains
+from open_responses.io.store.conversation_pieces import ConversationPieces
+from open_responses.io.store.redis_store import Record, ResponseStore
+from open_responses.io.store.repository import NotInTemporal, Records
+from open_responses.io.temporal import client
+from open_responses.io.temporal.large_payloads import data_converter
+from open_responses.loop.payloads import StartResponse
+from open_responses.schema.requests import CreateResponse
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.stack import Stack, check_whole, collect
 
 _CLOSED = 60.0
 
@@ -61,7 +62,7 @@ async def client_of_temporal(stack: Stack) -> Client:
 @pytest_asyncio.fixture
 async def no_temporal(monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{services.free_port()}")
-    return await temporal.connect(None, lazy=True)
+    return await client.connect(None, lazy=True)
 
 
 def records_of(redis: Redis, client: Client, folder: Path) -> Records:
@@ -75,7 +76,7 @@ async def answered(client: httpx.AsyncClient, temporal: Client, prompt: str, pre
     assert answer.status_code == 200, answer.text
     response_id: str = answer.json()["id"]
     async with asyncio.timeout(_CLOSED):
-        await temporal.get_workflow_handle(response_id).result()
+        await client.get_workflow_handle(response_id).result()
     return response_id
 
 
@@ -130,7 +131,7 @@ async def test_ancestors_that_redis_has_lost_are_put_back(redis: Redis, no_tempo
     second = await kept(records.store, first, first)
     third = await kept(records.store, second, first, second)
     for one in (second, third):
-        await redis.hdel(keys.record(one), "ancestors")
+        await redis.hdel(key_names.record(one), "ancestors")
     record = await records.load(third)
     assert record is not None
     assert record.ancestors == (first, second)
@@ -145,7 +146,7 @@ async def test_the_end_of_an_earlier_response_that_redis_never_had_is_read_from_
     """A run that ended while Redis was away leaves a record of its request alone."""
     script = upstream.says("ended without redis", Script(words=3))
     first = await answered(client, client_of_temporal, "ended without redis")
-    await redis.hdel(keys.record(first), "response", "trace")
+    await redis.hdel(key_names.record(first), "response", "trace")
     records = records_of(redis, client_of_temporal, tmp_path)
     said = [text for item in await Chains(records).items([first]) for text in texts_of(item)]
     assert said == ["ended without redis", script.text]

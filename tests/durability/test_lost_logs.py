@@ -19,18 +19,18 @@ import pytest_asyncio
 
 from api.streaming.follower import Follower
 from open_responses.errors import StreamLost
-from open_responses.fold import Fold
+from open_responses.events.fold import Fold
 from open_responses.ids import new_id
-from open_responses.io import keys
-from open_responses.io.event_log import Appender, Earlier, Writer, encode
 from open_responses.io.log.origins import written_since
+from open_responses.io.log.reader import LogHub, Messages
 from open_responses.io.log.reader_copies import ReaderCopies
-from open_responses.io.log_reader import LogHub, Messages
-from open_responses.io.redis import Redis, connect
+from open_responses.io.log.writer import Appender, Earlier, Writer, encode
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, connect
 from open_responses.json_types import JsonObject
-from open_responses.payloads import StartResponse
-from open_responses.requests import CreateResponse
-from tests.stack import Stack, until
+from open_responses.loop.payloads import StartResponse
+from open_responses.schema.requests import CreateResponse
+from tests.support.stack import Stack, until
 
 END: JsonObject = {"type": "response.completed", "response": {}}
 
@@ -68,7 +68,7 @@ class Log:
         await asyncio.wait_for(writer.flush(), 10)
 
     async def lose(self) -> None:
-        await self.redis.delete(keys.log(self.id), keys.state(self.id))
+        await self.redis.delete(key_names.log(self.id), key_names.state(self.id))
 
     def start(self) -> StartResponse:
         request = CreateResponse(model="fake", input="hello")
@@ -149,7 +149,7 @@ async def log(stack: Stack) -> AsyncIterator[Log]:
     appending.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await appending
-    await redis.delete(keys.log(log.id), keys.state(log.id))
+    await redis.delete(key_names.log(log.id), key_names.state(log.id))
     await redis.aclose()
 
 
@@ -189,7 +189,7 @@ async def test_a_reader_whose_subscription_was_cut_meanwhile_is_told_by_the_firs
     log.thaw()
 
     async def is_subscribed() -> bool:
-        (_, count), *_ = await log.redis.pubsub_numsub(keys.channel(log.id))
+        (_, count), *_ = await log.redis.pubsub_numsub(key_names.channel(log.id))
         return bool(count)
 
     await until(is_subscribed)
@@ -228,7 +228,7 @@ async def test_a_reader_that_came_back_and_has_read_nothing_since_is_told(log: L
 
     await until(has_looked)
     await log.lose()
-    await log.redis.hset(keys.state(log.id), "anew", "0")  # type: ignore[misc]
+    await log.redis.hset(key_names.state(log.id), "anew", "0")  # type: ignore[misc]
     await log.write(2, 0, words("second", 0, 30))
     await log.write(3, 30, [END])
     assert (await reader.ended(), reader.told) == ([], True)
@@ -241,7 +241,7 @@ async def test_a_reader_of_a_log_that_has_lost_its_tail_alone_is_told(log: Log) 
     await reader.has_read(20)
     reader.may_go_on.clear()
     await log.freeze()
-    await log.redis.delete(keys.log(log.id))
+    await log.redis.delete(key_names.log(log.id))
     await log.write(1, 0, words("first", 0, 15))
     await log.write(2, 15, words("second", 15, 30))
     await log.write(3, 30, [END])
@@ -281,10 +281,10 @@ async def test_writers_of_a_version_before_this_field_are_compared(log: Log) -> 
     reader.may_go_on.clear()
     await log.freeze()
     await log.write(2, 20, words("first", 20, 30))
-    await log.redis.hset(keys.state(log.id), "origins", "1-0")  # type: ignore[misc]
+    await log.redis.hset(key_names.state(log.id), "origins", "1-0")  # type: ignore[misc]
     await log.write(3, 30, [END])
-    assert await log.redis.hget(keys.state(log.id), "origins") == b"3-0"  # type: ignore[misc]
-    await log.redis.hdel(keys.state(log.id), "origins")  # type: ignore[misc]
+    assert await log.redis.hget(key_names.state(log.id), "origins") == b"3-0"  # type: ignore[misc]
+    await log.redis.hdel(key_names.state(log.id), "origins")  # type: ignore[misc]
     reader.may_go_on.set()
     log.thaw()
     assert (await reader.ended(), reader.told) == ([f"first{i}" for i in range(30)], False)
@@ -293,13 +293,13 @@ async def test_writers_of_a_version_before_this_field_are_compared(log: Log) -> 
 async def test_the_state_keeps_where_each_writer_began_and_no_more_than_sixteen(log: Log) -> None:
     for fence in range(1, 41):
         await log.write(fence, fence - 1, words("first", fence - 1, fence))
-    origins = await log.redis.hget(keys.state(log.id), "origins")  # type: ignore[misc]
+    origins = await log.redis.hget(key_names.state(log.id), "origins")  # type: ignore[misc]
     assert origins is not None
     assert len(origins.split()) == 16
     assert written_since(39, 40, origins) == 39
     assert written_since(30, 40, origins) == 30
     assert written_since(3, 40, origins) == 0, "what is not known any more is compared from the beginning"
     await log.write(41, 10, words("first", 10, 12))
-    origins = await log.redis.hget(keys.state(log.id), "origins")  # type: ignore[misc]
+    origins = await log.redis.hget(key_names.state(log.id), "origins")  # type: ignore[misc]
     assert written_since(40, 41, origins) == 10
     assert written_since(12, 41, origins) <= 10

@@ -11,10 +11,10 @@ from temporalio import activity, workflow
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from open_responses.compaction import ORDER
+from open_responses.context.compaction import ORDER
 from open_responses.deltas import Finish, TextDelta
-from open_responses.fold import TERMINAL_EVENTS
-from open_responses.payloads import (
+from open_responses.events.fold import TERMINAL_EVENTS
+from open_responses.loop.payloads import (
     FINISH,
     WORKFLOW,
     FinishedResponse,
@@ -23,10 +23,10 @@ from open_responses.payloads import (
     SampleInput,
     SampleResult,
 )
-from tests.stack import Stack, until
+from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, a_start, console, turns, watched
 from tests.support.repeated_task import bench
-from tests.upstream import Script, Upstream, calls
+from tests.support.stack import Stack, until
 from workflows.response import ResponseWorkflow
 
 

@@ -9,9 +9,9 @@ import pytest
 from temporalio.api.enums.v1 import ResetReapplyExcludeType
 from temporalio.client import WorkflowExecutionStatus
 
-from tests.stack import Stack, until
+from tests.support.fake_upstream import Script, Upstream
 from tests.support.operator import console, delete, reset, watched
-from tests.upstream import Script, Upstream
+from tests.support.stack import Stack, until
 
 _DROPPED = (
     ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,

@@ -13,14 +13,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from open_responses.ids import new_id
-from open_responses.io import keys
-from open_responses.io.event_log import END_FENCE
-from open_responses.io.outside_ends import DELETED, OVERTAKEN, ending_of
-from open_responses.payloads import WORKFLOW, StartResponse
-from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Event, Stack, collect, events_of, text_of, until
+from open_responses.io.log.writer import END_FENCE
+from open_responses.io.redis import key_names
+from open_responses.io.store.outside_ends import DELETED, OVERTAKEN, ending_of
+from open_responses.loop.payloads import WORKFLOW, StartResponse
+from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, Watched, begun_by_hand, console, delete, turns, watched
-from tests.upstream import Script, Upstream, calls
+from tests.support.stack import Event, Stack, collect, events_of, text_of, until
 
 
 async def test_a_terminated_run_fails_for_every_reader_and_its_sample_stops(
@@ -110,7 +110,7 @@ async def test_a_poll_finds_how_a_run_ended(client: httpx.AsyncClient, stack: St
     assert response["error"]["code"] in ({how, "run_terminated"} if how == "run_deleted" else {how})
     events = [event async for event in events_of(client, resume=(start.response_id, None))]
     assert events[-1]["response"] == response
-    assert await redis.zscore(keys.OPEN, start.response_id) is None
+    assert await redis.zscore(key_names.OPEN, start.response_id) is None
     await redis.aclose()
 
 
@@ -125,10 +125,10 @@ async def test_nobody_needs_to_ask(stack: Stack, upstream: Upstream, client: htt
     redis = aioredis.Redis.from_url(stack.redis_url)
 
     async def is_closed() -> bool:
-        return await redis.zscore(keys.OPEN, begun["id"]) is None
+        return await redis.zscore(key_names.OPEN, begun["id"]) is None
 
     await until(is_closed)
-    assert await redis.hexists(keys.record(begun["id"]), "response")  # type: ignore[misc]
+    assert await redis.hexists(key_names.record(begun["id"]), "response")  # type: ignore[misc]
     await redis.aclose()
 
 
@@ -155,7 +155,7 @@ async def test_a_run_ends_itself_where_the_process_that_was_to_write_its_end_die
     async with watched(stack, client, "half an end") as running:
         await running.until("response.output_text.delta")
         await asyncio.wait_for(held.held.wait(), 20)
-        await redis.hset(keys.state(running.id), "fence", str(END_FENCE))  # type: ignore[misc]
+        await redis.hset(key_names.state(running.id), "fence", str(END_FENCE))  # type: ignore[misc]
         held.released.set()
         response = await running.ended(60)
     assert response["status"] == "cancelled"

@@ -23,10 +23,10 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.io.temporal import connect
-from tests.stack import Stack, check_whole, events_of, until
+from open_responses.io.temporal.client import connect
+from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.operator import HOSTED, begun_by_hand, console, turns, watched
-from tests.upstream import Fault, Script, Upstream, calls
+from tests.support.stack import Stack, check_whole, events_of, until
 
 _LATER = [Fault(status=503, headers={"retry-after": "2"})] * 2
 

@@ -13,9 +13,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import WorkflowExecutionStatus
 
-from tests.stack import Stack, check_whole
+from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, closed, console, reset, turns, watched
-from tests.upstream import Script, Upstream, calls
+from tests.support.stack import Stack, check_whole
 
 
 async def test_a_response_that_has_ended_stays_as_it_is_when_its_run_is_reset(

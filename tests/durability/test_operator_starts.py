@@ -9,11 +9,11 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from open_responses.io.earlier_runs import earlier_runs
-from open_responses.payloads import TASK_QUEUE, WORKFLOW, StartResponse
-from tests.stack import Stack, collect, events_of, until
+from open_responses.io.temporal.earlier_runs import earlier_runs
+from open_responses.loop.payloads import TASK_QUEUE, WORKFLOW, StartResponse
+from tests.support.fake_upstream import Script, Upstream
 from tests.support.operator import closed, console, reset
-from tests.upstream import Script, Upstream
+from tests.support.stack import Stack, collect, events_of, until
 from workflows.by_hand import FOREIGN_INPUT
 from workflows.response import ResponseWorkflow
 

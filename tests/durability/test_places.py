@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from open_responses.io import keys
-from open_responses.io.event_log import Appender
-from open_responses.io.leases import Lease, announce_death
-from open_responses.io.places import Places
-from open_responses.io.redis import Redis
-from tests.own_valkey import own_valkey
-from tests.stack import until
+from open_responses.io.log.writer import Appender
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis
+from open_responses.io.redis.leases import Lease, announce_death
+from open_responses.io.redis.serving_places import Places
+from tests.support.own_valkey import own_valkey
+from tests.support.stack import until
 
 # So long that nothing here expires on a slow machine.
 _LONG_SECONDS = 60.0
@@ -37,7 +37,7 @@ class Process:
     async def _serve(self) -> None:
         answered_since = await self.places.wait(self.stopping)
         if not self.stopping.is_set():
-            await self.lease.start(place=keys.places(self.places.version), answered_since=answered_since)
+            await self.lease.start(place=key_names.places(self.places.version), answered_since=answered_since)
 
     async def serves(self) -> None:
         await asyncio.wait_for(asyncio.shield(self.serving), _PATIENCE_SECONDS)
@@ -59,7 +59,7 @@ class Processes:
         """It listens for what becomes of the others."""
 
         async def listens() -> bool:
-            return bool((await self.redis.pubsub_numsub(keys.CONTROL))[0][1])
+            return bool((await self.redis.pubsub_numsub(key_names.CONTROL))[0][1])
 
         await until(listens, _PATIENCE_SECONDS)
         assert not process.serving.done()
@@ -86,7 +86,7 @@ async def test_an_announced_death_frees_a_place_at_once(processes: Processes) ->
     # A lease that is renewed every quarter of a minute: until then it stays as it was announced.
     await announce_death(processes.url, "first")
     await spare.serves()
-    assert await processes.redis.zscore(keys.LEASES, spare.lease.worker_id)
+    assert await processes.redis.zscore(key_names.LEASES, spare.lease.worker_id)
 
 
 async def test_a_worker_that_leaves_frees_its_place_before_its_lease_ends(processes: Processes) -> None:
@@ -97,7 +97,7 @@ async def test_a_worker_that_leaves_frees_its_place_before_its_lease_ends(proces
     first.lease.leave_place()
     await first.places.leave()
     await spare.serves()
-    assert await processes.redis.zscore(keys.LEASES, first.lease.worker_id)
+    assert await processes.redis.zscore(key_names.LEASES, first.lease.worker_id)
 
 
 async def test_each_version_has_places_of_its_own(processes: Processes) -> None:
@@ -113,7 +113,7 @@ async def test_a_flush_is_no_death(processes: Processes) -> None:
     await processes.redis.flushall()
 
     async def is_back() -> bool:
-        return bool(await processes.redis.sismember(keys.places("all"), first.lease.worker_id))
+        return bool(await processes.redis.sismember(key_names.places("all"), first.lease.worker_id))
 
     await until(is_back, _PATIENCE_SECONDS)
     assert not spare.serving.done()

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from open_responses.io.large_payloads import data_converter
-from open_responses.payloads import StartResponse
-from tests.stack import Stack, until
-from tests.upstream import Script, Upstream
+from open_responses.io.temporal.large_payloads import data_converter
+from open_responses.loop.payloads import StartResponse
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.stack import Stack, until
 
 Json = dict[str, Any]
 

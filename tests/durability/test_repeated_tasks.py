@@ -12,13 +12,13 @@ import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 
 from open_responses.deltas import TextDelta, ToolCallDelta
-from open_responses.fold import TERMINAL_EVENTS
-from open_responses.io import keys
+from open_responses.events.fold import TERMINAL_EVENTS
+from open_responses.events.lifecycle import whole_stream
+from open_responses.io.redis import key_names
 from open_responses.json_types import JsonObject
-from open_responses.payloads import FINISH, PUBLISH, FinishedResponse, Progress
-from open_responses.replay import whole_stream
-from tests.stack import Stack, until
+from open_responses.loop.payloads import FINISH, PUBLISH, FinishedResponse, Progress
 from tests.support.repeated_task import TOOL, Bench, Running, bench
+from tests.support.stack import Stack, until
 
 APPROVAL = "mcp_approval_request"
 
@@ -136,7 +136,7 @@ async def test_a_redis_that_is_emptied_behind_the_announced_end_changes_nothing(
 
     async def lose() -> None:
         told.extend(await running.log())
-        await loop.redis.delete(keys.log(running.id), keys.state(running.id), keys.record(running.id))
+        await loop.redis.delete(key_names.log(running.id), key_names.state(running.id), key_names.record(running.id))
         await running.handle.signal("cancel")
         await asyncio.sleep(1.1)
 
@@ -160,7 +160,7 @@ async def test_a_redis_that_is_emptied_behind_a_cancellation_loses_nothing_that_
 
     async def lose() -> None:
         told.extend(await running.log())
-        await loop.redis.delete(keys.log(running.id), keys.state(running.id), keys.record(running.id))
+        await loop.redis.delete(key_names.log(running.id), key_names.state(running.id), key_names.record(running.id))
 
     loop.before_end = hold
     loop.repetition.behind(FINISH, lose)
@@ -306,7 +306,7 @@ async def test_events_that_a_repeated_task_would_not_publish_stand_and_the_respo
     told: list[JsonObject] = []
 
     async def publish_otherwise() -> None:
-        entries = await loop.redis.xrange(keys.log(running.id))
+        entries = await loop.redis.xrange(key_names.log(running.id))
         told.extend(orjson.loads(fields[b"e"]) for _, fields in entries)
         event = told.pop()
         assert event["type"] == "response.output_item.done"
@@ -315,10 +315,10 @@ async def test_events_that_a_repeated_task_would_not_publish_stand_and_the_respo
         else:
             event["item"]["output"] = "another result"
         told.append(event)
-        await loop.redis.delete(keys.log(running.id))
+        await loop.redis.delete(key_names.log(running.id))
         for sequence, other in enumerate(told):
             other["sequence_number"] = sequence
-            await loop.redis.xadd(keys.log(running.id), {"e": orjson.dumps(other)}, f"{sequence + 1}-0")
+            await loop.redis.xadd(key_names.log(running.id), {"e": orjson.dumps(other)}, f"{sequence + 1}-0")
 
     loop.repetition.behind(PUBLISH, publish_otherwise, count=2)
     running = await loop.start({})

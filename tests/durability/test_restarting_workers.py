@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.stack import Stack, check_whole, collect, until
-from tests.upstream import Script, Upstream, calls
+from tests.support.fake_upstream import Script, Upstream, calls
+from tests.support.stack import Stack, check_whole, collect, until
 
 # The heartbeat of an activity is missed after 60 s: what is found sooner was found by its lease.
 _SOONER_THAN_A_HEARTBEAT_SECONDS = 45

@@ -25,11 +25,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from open_responses.conversations import AddItems, ConversationState, EndTurn
+from open_responses.conversations.state import AddItems, ConversationState, EndTurn
 from open_responses.ids import new_id
-from open_responses.payloads import FinishedResponse, FinishInput, FinishResult, SampleInput, SampleResult
-from tests.stack import Stack
+from open_responses.loop.payloads import FinishedResponse, FinishInput, FinishResult, SampleInput, SampleResult
 from tests.support.operator import a_start, console
+from tests.support.stack import Stack
 from workflows.by_hand import FOREIGN_INPUT, ArgumentCheck
 from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow

@@ -14,9 +14,9 @@ import pytest
 
 from dev import services
 from dev.supervisor import new_worker_id
-from tests.stack import Stack, check_whole, collect
+from tests.support.fake_upstream import Script, Upstream
 from tests.support.faulty_worker import MESSAGE
-from tests.upstream import Script, Upstream
+from tests.support.stack import Stack, check_whole, collect
 
 NAME = "faulty-worker"
 

@@ -21,19 +21,19 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.claims import ClaimActivity
+from activities.lifecycle.claim_approvals import ClaimActivity
 from open_responses.ids import new_id
-from open_responses.io import keys
-from open_responses.io.erasure_marks import ErasureMarks
-from open_responses.io.large_payloads import data_converter
-from open_responses.io.redis import Redis, connect
-from open_responses.io.store import ResponseStore
-from open_responses.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, ClaimInput, Decision
-from open_responses.tool_items import approval_workflow_id
-from tests.stack import Stack, until
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, connect
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.temporal.erasure_marks import ErasureMarks
+from open_responses.io.temporal.large_payloads import data_converter
+from open_responses.loop.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, ClaimInput, Decision
+from open_responses.tool_use.tool_items import approval_workflow_id
+from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, turns
+from tests.support.stack import Stack, until
 from tests.support.temporal_contents import contents_since
-from tests.upstream import Script, Upstream, calls
 
 Json = dict[str, Any]
 
@@ -246,7 +246,7 @@ async def test_a_response_that_begins_again_under_the_id_of_a_deleted_one_does_n
 
     await until(is_deleted, 90)
     # A day later.
-    await redis.delete(keys.record(used["id"]), keys.state(used["id"]))
+    await redis.delete(key_names.record(used["id"]), key_names.state(used["id"]))
     (stack.data / "blobs" / "erased" / used["id"]).unlink()
     again = (await client.post("/v1/responses", json=body, headers=head)).json()
     assert (again["id"], again["status"]) == (used["id"], "failed")
@@ -293,7 +293,7 @@ async def forget_what_has_closed(temporal: Client, record: WorkflowHandle[Any, A
 
 async def _loses_the_mark(client: httpx.AsyncClient, stack: Stack, redis: Redis, asked: Json) -> None:
     """Redis was away when the approval was used, or fails over to a replica that had not received the mark."""
-    assert await redis.delete(keys.approval(asked["output"][0]["id"])) == 1
+    assert await redis.delete(key_names.approval(asked["output"][0]["id"])) == 1
 
 
 async def _loses_all(client: httpx.AsyncClient, stack: Stack, redis: Redis, asked: Json) -> None:
@@ -330,7 +330,7 @@ async def test_the_record_is_open_for_longer_than_the_response_that_asked_is_kep
     record = await record_of(temporal, asked).describe()
     assert record.status == WorkflowExecutionStatus.RUNNING
     assert record.execution_time is not None
-    kept_for = await redis.ttl(keys.record(asked["id"]))
+    kept_for = await redis.ttl(key_names.record(asked["id"]))
     assert kept_for > 0
     assert record.execution_time.timestamp() > datetime.now(UTC).timestamp() + kept_for
 
@@ -344,7 +344,7 @@ async def test_an_approval_that_is_taken_while_redis_is_away_is_taken_for_good(t
             assert await Claims(temporal, away).takes(approval, first)
         finally:
             await away.aclose()
-    assert not await redis.exists(keys.approval(approval))
+    assert not await redis.exists(key_names.approval(approval))
     await forget_what_has_closed(temporal, temporal.get_workflow_handle(approval_workflow_id(approval)))
     assert not await Claims(temporal, redis).takes(approval, new_id("resp_"))
 

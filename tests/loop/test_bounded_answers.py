@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from tests.stack import Stack, check_whole, collect, text_of
-from tests.upstream import Script, Upstream, calls
+from tests.support.fake_upstream import Script, Upstream, calls
+from tests.support.stack import Stack, check_whole, collect, text_of
 
 MIB = 1024 * 1024
 TURN = 8 * MIB

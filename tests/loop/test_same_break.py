@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.stack import check_whole, collect
-from tests.upstream import Fault, Script, Upstream
-from tests.vendors import Spoken, VendorFault, Vendors
+from tests.support.fake_upstream import Fault, Script, Upstream
+from tests.support.fake_vendors import Spoken, VendorFault, Vendors
+from tests.support.stack import check_whole, collect
 
 # The vendors' fakes count the words of each request by themselves.
 FIRST, AGAIN = VendorFault(after=5, ends=True), VendorFault(after=0, ends=True)

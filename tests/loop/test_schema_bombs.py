@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 
-from tests.keyed import bearer, key_block, keyed_api
-from tests.stack import Event, Stack, until
+from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.fake_upstream import Script, Upstream
 from tests.support.schema_bombs import ENDLESS, SLOW, endless_answer, exploding, slow_answer
-from tests.upstream import Script, Upstream
+from tests.support.stack import Event, Stack, until
 
 
 def form(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.stack import Stack, collect, events_of, until
-from tests.upstream import Fault, Script, Upstream
-from tests.vendors import Spoken, VendorFault, Vendors
+from tests.support.fake_upstream import Fault, Script, Upstream
+from tests.support.fake_vendors import Spoken, VendorFault, Vendors
+from tests.support.stack import Stack, collect, events_of, until
 
 FORM = {"format": {"type": "json_schema", "name": "city", "schema": {"type": "object"}}}
 

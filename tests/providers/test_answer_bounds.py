@@ -23,7 +23,7 @@ from activities.providers.shared.http import open_http_client
 from open_responses.config import ProviderConfig
 from open_responses.contracts import Provider
 from open_responses.errors import OpenResponsesError, ProviderAnswerRefused, ProviderError
-from tests.wire import Answer, Wire, call, failure_of
+from tests.support.provider_wire import Answer, Wire, call, failure_of
 
 LIMIT = 1024 * 1024
 # Sockets and the connection's own buffers hold some of it as well.

@@ -14,8 +14,8 @@ from typing import Any
 from temporalio.bridge import worker as bridge
 
 import worker
-from activities.handover import Handover
-from open_responses.io.event_log import Appender
+from activities.worker.dead_worker_takeover import Handover
+from open_responses.io.log.writer import Appender
 
 MESSAGE = "the text of a user"
 """In the error's message. It is not to be in the process's log."""

@@ -16,12 +16,12 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, Re
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from open_responses.ids import new_id
-from open_responses.io.payload_codec import DATA_CONVERTER
-from open_responses.io.store import ResponseStore
-from open_responses.payloads import TASK_QUEUE, StartResponse
-from open_responses.requests import CreateResponse
-from tests.stack import Event, Stack, events_of, until
-from tests.upstream import Script, Upstream
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.temporal.codec import DATA_CONVERTER
+from open_responses.loop.payloads import TASK_QUEUE, StartResponse
+from open_responses.schema.requests import CreateResponse
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.stack import Event, Stack, events_of, until
 from workflows.response import ResponseWorkflow
 
 HOSTED = [{"type": "open_responses:hosted_tools"}]

@@ -28,39 +28,39 @@ from temporalio.worker import (
     Worker,
 )
 
-from activities.finish import FinishActivity
-from activities.publish import PublishActivity
-from activities.sampling.takeover import take_over
-from open_responses.assembler import Assembler
+from activities.lifecycle.finish import FinishActivity
+from activities.lifecycle.publish import PublishActivity
 from open_responses.deltas import Delta, Finish
-from open_responses.fold import Fold
+from open_responses.events.assembler import Assembler
+from open_responses.events.fold import Fold
+from open_responses.events.lifecycle import opening_events
 from open_responses.ids import new_id
-from open_responses.io.conversation_pieces import ConversationPieces
-from open_responses.io.erasure_marks import ErasureMarks
-from open_responses.io.event_log import Appender, Writer, fence
-from open_responses.io.log_reader import read_log
-from open_responses.io.payload_codec import DATA_CONVERTER
-from open_responses.io.records import Records
-from open_responses.io.redis import Redis, connect
-from open_responses.io.store import Record, ResponseStore
+from open_responses.io.log.reader import read_log
+from open_responses.io.log.takeover import take_over
+from open_responses.io.log.writer import Appender, Writer, fence
+from open_responses.io.redis.client import Redis, connect
+from open_responses.io.store.conversation_pieces import ConversationPieces
+from open_responses.io.store.redis_store import Record, ResponseStore
+from open_responses.io.store.repository import Records
+from open_responses.io.temporal.codec import DATA_CONVERTER
+from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.json_types import JsonObject
-from open_responses.offer import Offer, Route
-from open_responses.payloads import (
+from open_responses.loop.payloads import (
     FINISH,
     PUBLISH,
     SAMPLE,
     WORKFLOW,
     FinishedResponse,
     FinishResult,
-    HostedTool,
     PublishResult,
     SampleInput,
     SampleResult,
     StartResponse,
     TurnUsage,
 )
-from open_responses.replay import opening_events
-from open_responses.requests import CreateResponse
+from open_responses.schema.requests import CreateResponse
+from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.tool_use.tool_table import Offer, Route
 from workflows.response import ResponseWorkflow
 
 Meanwhile = Callable[[], Awaitable[None]]

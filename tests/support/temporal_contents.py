@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.io.large_payloads import ERASED, opened
+from open_responses.io.temporal.large_payloads import ERASED, opened
 
 
 async def contents_since(temporal: Client, since: datetime) -> dict[str, bytes]:

@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 # Each call of `create_task` or `ensure_future` outside of workflows, and what becomes of its error.
 AWAITED = {
     "activities/sampling/sample.py": 2,  # the turn, whose result is the activity's; its shielded end, awaited
-    "activities/tool_calls.py": 1,  # the call, whose result is the activity's
+    "activities/tool_calls/runner.py": 1,  # the call, whose result is the activity's
     "activities/tools/mcp_client.py": 2,  # raced, and the conversation's result taken
     "api/streaming/sse.py": 2,  # sending, whose result is taken; and the client's departure
     "api/websocket/connection.py": 2,  # reading and running, both awaited
     "open_responses/io/background.py": 1,  # reports
-    "open_responses/io/log_reader.py": 2,  # their results are taken by `run`, which is kept running
+    "open_responses/io/log/reader.py": 2,  # their results are taken by `run`, which is kept running
     "open_responses/testing/loopback.py": 1,  # the fake that ships
     "worker.py": 11,  # one that ends, ends the process with an error
 }

@@ -11,8 +11,8 @@ import pytest
 from tests.campaigns.answers import Answer, Misfit, Verdict, check_stream
 from tests.campaigns.effects import check_context, check_conversation, check_effects
 from tests.campaigns.report import FaultRun, Report
-from tests.stack import Event
-from tests.upstream import Script
+from tests.support.fake_upstream import Script
+from tests.support.stack import Event
 
 WORDS = 5
 

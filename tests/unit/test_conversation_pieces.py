@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from api.conversations.entries import KnownEntries
-from open_responses.conversation_memory import remembered
-from open_responses.conversations import Conversation, ConversationPart, ConversationState, Entry, PartQuery
+from open_responses.conversations.snapshot import remembered
+from open_responses.conversations.state import Conversation, ConversationPart, ConversationState, Entry, PartQuery
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.ids import new_id
-from open_responses.io.conversation_pieces import ConversationPieces
-from open_responses.io.large_payloads import ClaimBroken, forget_payloads
-from open_responses.payloads import Remembered, RememberedTurn
+from open_responses.io.store.conversation_pieces import ConversationPieces
+from open_responses.io.temporal.large_payloads import ClaimBroken, forget_payloads
+from open_responses.loop.payloads import Remembered, RememberedTurn
 
 CONVERSATION = new_id("conv_")
 KEY = b"k" * 32

@@ -12,8 +12,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import StorageDriverStoreContext, StorageDriverWorkflowInfo
 
 from open_responses.ids import new_id
-from open_responses.io.erasure_marks import ErasureMarks
-from open_responses.io.large_payloads import FileStorageDriver, forget_payloads
+from open_responses.io.temporal.erasure_marks import ErasureMarks
+from open_responses.io.temporal.large_payloads import FileStorageDriver, forget_payloads
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,24 +71,24 @@ async def _store(directory: Path, owner: str, data: bytes) -> None:
 
 # What writes to Redis, and why it cannot bring back the content of an erased response.
 _WRITERS = {
-    "open_responses/io/write_record.lua": "refused by the tombstone; all writes of a record's content go this way",
-    "open_responses/io/append.lua": "refused by the fence of a closed log",
-    "open_responses/io/takeover.lua": "refused by the fence of a closed log; writes a number",
-    "open_responses/io/touch_state.lua": "refused by the fence of a closed log; writes a flag",
-    "open_responses/io/conclude.lua": "sees the tombstone, and is refused by the fence of a closed log",
+    "open_responses/io/store/write_record.lua": "refused by the tombstone; all content of a record goes this way",
+    "open_responses/io/log/append.lua": "refused by the fence of a closed log",
+    "open_responses/io/log/takeover.lua": "refused by the fence of a closed log; writes a number",
+    "open_responses/io/log/touch_state.lua": "refused by the fence of a closed log; writes a flag",
+    "open_responses/io/store/conclude.lua": "sees the tombstone, and is refused by the fence of a closed log",
     "activities/worker/ended_runs.py": "that a worker has looked",
-    "open_responses/io/store.py": "tombstones, fences, approvals' and responses' ids; content through write_record.lua",
+    "open_responses/io/store/redis_store.py": "tombstones, fences, ids; content through write_record.lua",
     "open_responses/io/log/reader_copies.py": "refused by the fence of a closed log; kept for a minute",
-    "activities/sampling/takeover.py": "a number, in a log that was just taken over",
-    "open_responses/io/leases.py": "ids of activities",
-    "open_responses/io/encryption_check.py": "a name of the encryption keys",
-    "open_responses/io/places.py": "ids of workers",
-    "open_responses/io/dead_worker_detector.py": "ids of activities",
-    "open_responses/io/limits.lua": "counts, and ids of responses",
-    "open_responses/io/breaker.lua": "counts of a provider",
-    "open_responses/io/counters.py": "counts of a middleware",
-    "open_responses/io/model_lists.py": "models of a provider",
-    "activities/mcp.py": "tools of an MCP server, for minutes",
+    "open_responses/io/log/takeover.py": "a number, in a log that was just taken over",
+    "open_responses/io/redis/leases.py": "ids of activities",
+    "open_responses/io/temporal/encryption_check.py": "a name of the encryption keys",
+    "open_responses/io/redis/serving_places.py": "ids of workers",
+    "activities/worker/dead_worker_detector.py": "ids of activities",
+    "open_responses/io/redis/rate_limits.lua": "counts, and ids of responses",
+    "open_responses/io/redis/breaker.lua": "counts of a provider",
+    "open_responses/io/redis/counters.py": "counts of a middleware",
+    "open_responses/io/redis/model_lists.py": "models of a provider",
+    "activities/tool_calls/mcp.py": "tools of an MCP server, for minutes",
 }
 _WRITES = re.compile(
     r"""(?:redis|pipe|client)\.(?:hset|hsetnx|set|setex|xadd|zadd|sadd|incrby|append|rpush|lpush|mset)\(

@@ -13,13 +13,13 @@ from pydantic import BaseModel, model_validator
 from activities.providers.openai_chat.dialects import dialect_of
 from activities.providers.openai_chat.request import request_body
 from activities.providers.shared.building import built
+from open_responses.context.tokens import at_most
 from open_responses.contracts import SampleCall
-from open_responses.io.payload_codec import DATA_CONVERTER
-from open_responses.listed_items import listed_input
-from open_responses.off_loop import LARGE_BYTES, collector_paused, off_loop
-from open_responses.payloads import FinishInput, StartResponse
-from open_responses.requests import CreateResponse
-from open_responses.tokens import at_most
+from open_responses.io.temporal.codec import DATA_CONVERTER
+from open_responses.loop.input_items import listed_input
+from open_responses.loop.payloads import FinishInput, StartResponse
+from open_responses.schema.off_loop import LARGE_BYTES, collector_paused, off_loop
+from open_responses.schema.requests import CreateResponse
 
 MESSAGES = 20
 PARTS = 2_000

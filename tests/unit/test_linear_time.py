@@ -28,20 +28,20 @@ from activities.providers.shared.upstream import ndjson_objects, sse_objects
 from activities.tools.mcp_client import _line
 from api.streaming.obfuscation import obfuscated
 from open_responses.config import ProviderConfig
+from open_responses.context.excerpt import excerpt
+from open_responses.context.truncation import fit
 from open_responses.deltas import TextDelta
 from open_responses.errors import InvalidRequest
-from open_responses.excerpt import excerpt
-from open_responses.items import AssistantMessage, UserMessage
-from open_responses.json_writing import whole_characters, writing_problem
+from open_responses.events.surrogates import Joiner, whole
 from open_responses.middleware.redact_pii import RedactPII
-from open_responses.offer import _with_label
+from open_responses.schema.items import AssistantMessage, UserMessage
 from open_responses.schema.json_schema_cost import SchemaTooCostly, schema_cost
-from open_responses.strict_schema import made_strict
-from open_responses.surrogates import Joiner, whole
+from open_responses.schema.tools import _is_header_value
+from open_responses.schema.validation import read_json_object
 from open_responses.testing.sample_calls import call_of
-from open_responses.tools import _is_header_value
-from open_responses.truncation import fit
-from open_responses.validation import read_json_object
+from open_responses.tool_use.json_safety import whole_characters, writing_problem
+from open_responses.tool_use.strict_schema import made_strict
+from open_responses.tool_use.tool_table import _with_label
 
 TIMES = 8
 MOST = 24

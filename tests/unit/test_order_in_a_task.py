@@ -19,8 +19,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from workflows import tasks
+from workflows.hosted_call import until_stopped
 from workflows.tasks import next_task_in_order
-from workflows.tool_run import until_stopped
 
 APPROVAL = "approval"
 PATCH = "an-approval-in-the-order-of-history"

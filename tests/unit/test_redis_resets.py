@@ -12,7 +12,7 @@ import struct
 
 import uvloop
 
-from open_responses.io.redis import connect
+from open_responses.io.redis.client import connect
 
 
 class Resetting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from activities.sampling.headway import Headway
+from activities.sampling.attempt_progress import Headway
 from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, TextDelta, ToolCallDelta
 from open_responses.errors import (
     OpenResponsesError,

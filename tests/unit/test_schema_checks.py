@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from open_responses.errors import SchemaTooComplex
-from open_responses.io.json_schema import SchemaChecks
+from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.schema_checks.pool import CheckExceeded, SchemaProcesses
-from open_responses.requests import CreateResponse, validate_create_response
+from open_responses.schema.requests import CreateResponse, validate_create_response
 from tests.support.schema_bombs import ENDLESS, SLOW, endless_answer, slow_answer
 
 ODD = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^[a-z]+$"}}}

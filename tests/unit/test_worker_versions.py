@@ -11,7 +11,7 @@ from pydantic import ValidationError
 import open_responses
 import workflows
 from open_responses.io.settings import Settings
-from open_responses.io.worker_versions import code_build_id, deployment_config
+from open_responses.io.temporal.worker_versions import code_build_id, deployment_config
 
 WORKFLOWS, VOCABULARY = (Path(package.__file__ or "").parent for package in (workflows, open_responses))
 
@@ -29,9 +29,9 @@ def test_the_same_code_in_another_place_is_the_same_version(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("file", "is_new_version"),
     [
-        ("workflows/turn.py", True),
-        ("open_responses/next_step.py", True),
-        ("open_responses/io/store.py", False),
+        ("workflows/model_turn.py", True),
+        ("open_responses/loop/next_step.py", True),
+        ("open_responses/io/store/redis_store.py", False),
         ("open_responses/middleware/audit_log.py", False),
         ("open_responses/__main__.py", False),
     ],

@@ -17,9 +17,10 @@ from activities.providers.anthropic.content import blocks_of, text_block
 from activities.providers.shared.foreign_items import leave_out
 from activities.providers.shared.json_objects import arguments_object, object_in
 from activities.providers.shared.leading_instructions import leading_instructions
-from open_responses import sealed_reasoning
-from open_responses.capabilities import nothing_to_read
-from open_responses.items import (
+from open_responses.json_types import JsonObject
+from open_responses.models import sealed_reasoning
+from open_responses.models.capabilities import nothing_to_read
+from open_responses.schema.items import (
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
@@ -30,7 +31,6 @@ from open_responses.items import (
     SystemMessage,
     UserMessage,
 )
-from open_responses.json_types import JsonObject
 
 BLOCK_ID = "block_id"
 """Where a provider item keeps the vendor's `id` of its block: `id` is ours."""

@@ -20,7 +20,6 @@ from activities.providers.shared.estimates import estimated_usage
 from activities.providers.shared.failures import Failures, details_in
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.upstream import is_event_stream, sse_objects
-from open_responses import sealed_reasoning
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -36,8 +35,9 @@ from open_responses.deltas import (
     ToolCallDelta,
     Usage,
 )
-from open_responses.items import PROVIDER_ITEM_TYPES
 from open_responses.json_types import JsonObject
+from open_responses.models import sealed_reasoning
+from open_responses.schema.items import PROVIDER_ITEM_TYPES
 
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from activities.providers.anthropic.schema import native_schema
 from open_responses.json_types import JsonObject
-from open_responses.tools import FunctionTool
+from open_responses.schema.tools import FunctionTool
 
 _MAX_STRICT_TOOLS = 20
 

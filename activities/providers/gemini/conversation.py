@@ -21,9 +21,11 @@ from activities.providers.gemini.parts import parts_of
 from activities.providers.shared.foreign_items import leave_out
 from activities.providers.shared.json_objects import arguments_object, object_in
 from activities.providers.shared.leading_instructions import leading_instructions
-from open_responses.capabilities import nothing_to_read
 from open_responses.errors import InvalidRequest
-from open_responses.items import (
+from open_responses.json_types import JsonObject
+from open_responses.models.capabilities import nothing_to_read
+from open_responses.models.sealed_reasoning import content_for
+from open_responses.schema.items import (
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
@@ -34,8 +36,6 @@ from open_responses.items import (
     SystemMessage,
     UserMessage,
 )
-from open_responses.json_types import JsonObject
-from open_responses.sealed_reasoning import content_for
 
 # Google's documented stand-in for a call without a signature, made by another model or in an older one's history.
 SKIP_SIGNATURE = "skip_thought_signature_validator"

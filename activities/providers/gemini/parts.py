@@ -14,8 +14,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from activities.providers.shared.content_parts import Part, text_of, unsupported_part
 from activities.providers.shared.data_urls import read_data_url
 from open_responses.errors import InvalidRequest
-from open_responses.items import InputAudio, InputFile, InputImage, InputVideo
 from open_responses.json_types import JsonObject
+from open_responses.schema.items import InputAudio, InputFile, InputImage, InputVideo
 
 _MIME_BY_SUFFIX = {
     "aac": "audio/aac",

@@ -40,7 +40,7 @@ from open_responses.deltas import (
 )
 from open_responses.errors import ProviderRejected, ProviderStreamBroken
 from open_responses.json_types import JsonObject
-from open_responses.sealed_reasoning import mark
+from open_responses.models.sealed_reasoning import mark
 
 _FINISH: Mapping[str, FinishReason] = {
     "STOP": "stop",

@@ -9,7 +9,7 @@ from activities.providers.gemini.models import is_gemini_3
 from activities.providers.gemini.schema import gemini_schema
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
-from open_responses.tools import AllowedTools, FunctionChoice, FunctionTool
+from open_responses.schema.tools import AllowedTools, FunctionChoice, FunctionTool
 
 
 def tool_settings(call: SampleCall) -> JsonObject:

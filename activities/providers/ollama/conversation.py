@@ -10,11 +10,11 @@ from activities.providers.shared.content_parts import text_of, unsupported_part
 from activities.providers.shared.data_urls import read_data_url
 from activities.providers.shared.text_formats import format_in_words, verbosity_in_words
 from activities.providers.shared.tool_choices import is_forced, plain_choice
-from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
-from open_responses.items import InputImage
 from open_responses.json_types import JsonObject
-from open_responses.tools import FunctionChoice
+from open_responses.models.capabilities import nothing_to_read
+from open_responses.schema.items import InputImage
+from open_responses.schema.tools import FunctionChoice
 
 
 def chat_messages(call: SampleCall, provider: str, *, offers_tools: bool) -> list[JsonObject]:

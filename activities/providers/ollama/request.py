@@ -21,7 +21,7 @@ from activities.providers.shared.text_formats import json_format
 from activities.providers.shared.tool_choices import plain_choice
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
-from open_responses.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
 
 # A model that knows only on and off takes any level for on.
 _THINK: Mapping[str, bool | str] = {

@@ -14,7 +14,6 @@ from activities.providers.shared.estimates import estimated_usage
 from activities.providers.shared.failures import Failures
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import logprobs_of
-from open_responses import sealed_reasoning
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -27,6 +26,7 @@ from open_responses.deltas import (
     Usage,
 )
 from open_responses.json_types import JsonObject
+from open_responses.models import sealed_reasoning
 
 _FINISH: Mapping[str, FinishReason] = {"length": "length"}
 

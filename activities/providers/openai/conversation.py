@@ -18,7 +18,8 @@ from activities.providers.openai.reasoning import reasoning_items
 from activities.providers.shared.content_parts import Part, unsupported_content
 from activities.providers.shared.data_urls import as_data_url, read_data_url, suffix_of
 from activities.providers.shared.foreign_items import leave_out
-from open_responses.items import (
+from open_responses.json_types import JsonObject
+from open_responses.schema.items import (
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
@@ -34,7 +35,6 @@ from open_responses.items import (
     SystemMessage,
     UserMessage,
 )
-from open_responses.json_types import JsonObject
 
 _ID_PREFIXES = {
     "code_interpreter_call": "ci_",

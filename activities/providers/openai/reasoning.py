@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 
 from activities.providers.shared.json_objects import object_in
-from open_responses import sealed_reasoning
-from open_responses.items import Reasoning
 from open_responses.json_types import JsonObject
+from open_responses.models import sealed_reasoning
+from open_responses.schema.items import Reasoning
 
 
 def seal_of(item: JsonObject) -> str | None:

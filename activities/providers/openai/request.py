@@ -11,10 +11,10 @@ import re
 from activities.providers.openai.conversation import input_items
 from activities.providers.openai.tools import tool_choice_of, tools_of
 from activities.providers.shared.logprobs import LOGPROBS
-from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
-from open_responses.items import Reasoning
 from open_responses.json_types import JsonObject
+from open_responses.models.capabilities import nothing_to_read
+from open_responses.schema.items import Reasoning
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 # These refuse a request for encrypted reasoning, and reasoning in their input.

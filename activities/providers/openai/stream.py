@@ -23,7 +23,6 @@ from activities.providers.shared.failures import Failures
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import logprobs_of
 from activities.providers.shared.upstream import is_event_stream, sse_objects
-from open_responses import sealed_reasoning
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -43,8 +42,9 @@ from open_responses.deltas import (
     Usage,
 )
 from open_responses.errors import ProviderStreamBroken
-from open_responses.items import PROVIDER_ITEM_TYPES
 from open_responses.json_types import JsonObject
+from open_responses.models import sealed_reasoning
+from open_responses.schema.items import PROVIDER_ITEM_TYPES
 
 # A connection is used again only after the whole answer was read; its end comes right behind the last event.
 _DRAIN_SECONDS = 1.0

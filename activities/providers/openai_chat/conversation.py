@@ -24,10 +24,10 @@ from activities.providers.openai_chat.dialects import Dialect
 from activities.providers.shared.chat_turns import Call, Content, Piece, Thought, Turn, origin_of, read_conversation
 from activities.providers.shared.content_parts import text_of, unsupported_part
 from activities.providers.shared.data_urls import as_data_url
-from open_responses.capabilities import nothing_to_read
 from open_responses.contracts import SampleCall
-from open_responses.items import InputAudio, InputFile, InputImage
 from open_responses.json_types import JsonObject
+from open_responses.models.capabilities import nothing_to_read
+from open_responses.schema.items import InputAudio, InputFile, InputImage
 
 
 def chat_messages(call: SampleCall, provider: str, dialect: Dialect, words: Sequence[str]) -> list[JsonObject]:

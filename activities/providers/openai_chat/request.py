@@ -14,8 +14,8 @@ from activities.providers.shared.tool_choices import plain_choice
 from open_responses.contracts import Resume, SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
-from open_responses.tools import FunctionChoice, FunctionTool
+from open_responses.schema.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.tools import FunctionChoice, FunctionTool
 
 
 def request_body(call: SampleCall, provider: str, dialect: Dialect, resume: Resume) -> JsonObject:

@@ -10,9 +10,9 @@ import json
 from typing import Any
 
 from activities.providers.shared.json_objects import as_object
-from open_responses import sealed_reasoning
 from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, ReasoningSummaryDelta
 from open_responses.json_types import JsonObject
+from open_responses.models import sealed_reasoning
 
 
 class Thoughts:

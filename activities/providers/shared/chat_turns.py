@@ -20,9 +20,10 @@ from typing import Literal, TypeAlias
 from activities.providers.shared.content_parts import Part, text_of
 from activities.providers.shared.foreign_items import leave_out
 from activities.providers.shared.json_objects import arguments_object, object_in
-from open_responses import sealed_reasoning
 from open_responses.contracts import SampleCall
-from open_responses.items import (
+from open_responses.json_types import JsonObject
+from open_responses.models import sealed_reasoning
+from open_responses.schema.items import (
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
@@ -32,7 +33,6 @@ from open_responses.items import (
     SystemMessage,
     UserMessage,
 )
-from open_responses.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

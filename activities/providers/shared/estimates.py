@@ -1,15 +1,15 @@
 """Usage that a server did not count: four characters a token, the usual rule of thumb for English.
 
-The tokenizer of `open_responses.tokens` would be closer for OpenAI's own models, and costs 100 MB and time.
+The tokenizer of `open_responses.context.tokens` would be closer for OpenAI's own models, and costs 100 MB and time.
 """
 
 from __future__ import annotations
 
 import json
 
+from open_responses.context.texts import texts_of
 from open_responses.contracts import SampleCall
 from open_responses.deltas import Usage
-from open_responses.texts import texts_of
 
 _CHARACTERS_PER_TOKEN = 4
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from open_responses.items import DeveloperMessage, InputItem, SystemMessage
+from open_responses.schema.items import DeveloperMessage, InputItem, SystemMessage
 
 
 def leading_instructions(items: Sequence[InputItem]) -> list[SystemMessage | DeveloperMessage]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from activities.providers.shared.json_objects import as_object
 from open_responses.json_types import JsonObject
-from open_responses.requests import CreateResponse
+from open_responses.schema.requests import CreateResponse
 
 LOGPROBS = "message.output_text.logprobs"
 """The member of `include` that asks for them."""

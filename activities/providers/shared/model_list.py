@@ -16,7 +16,7 @@ from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel
 from open_responses.errors import ProviderStreamBroken
 from open_responses.json_types import JsonObject
-from open_responses.offered_models import MOST_LISTED
+from open_responses.models.catalog import MOST_LISTED
 
 PAGE_SIZE = 1000
 """Models on a page: the most that Anthropic and Gemini give."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from activities.providers.shared.text_formats import json_format
 from open_responses.contracts import SampleCall
-from open_responses.items import Reasoning, UserMessage
+from open_responses.schema.items import Reasoning, UserMessage
 
 
 def takes_prefill(call: SampleCall) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from open_responses.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
 
 _VERBOSITY = {"low": "Keep your answer short.", "high": "Answer at length and in detail."}
 

@@ -1,0 +1,1 @@
+"""The event log of a response: append to it, take it over, read it."""

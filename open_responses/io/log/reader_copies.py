@@ -18,9 +18,9 @@ from uuid import uuid4
 
 import structlog
 
-from open_responses.io import keys
-from open_responses.io.keys import CLOSED_FENCE
-from open_responses.io.redis import Redis, RedisDown
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.key_names import CLOSED_FENCE
 
 log = structlog.get_logger(__name__)
 
@@ -99,9 +99,9 @@ class ReaderCopies:
         fence, _, first = question.partition(b" ")
         copy = self._copies.get(response_id)
         events = copy.from_(int(first)) if copy is not None else []
-        key = keys.reader_copies(response_id, int(fence))
+        key = key_names.reader_copies(response_id, int(fence))
         try:
-            state, copied = keys.state(response_id), b"\n".join(events)
+            state, copied = key_names.state(response_id), b"\n".join(events)
             await self._redis.eval(_ANSWER, 2, state, key, CLOSED_FENCE, _ANSWERS_SECONDS, self._name, copied)
         except RedisDown as error:
             log.warning("copy_not_sent", response_id=response_id, reason=str(error))
@@ -115,7 +115,7 @@ async def ask_readers(redis: Redis, response_id: str, fence: int, first: int) ->
     The longest copy, if all others are its beginning. Copies of different answers cannot be told apart: then none.
     """
     asked = await _ask(redis, response_id, fence, first)
-    answers = await _answers(redis, keys.reader_copies(response_id, fence), asked) if asked else []
+    answers = await _answers(redis, key_names.reader_copies(response_id, fence), asked) if asked else []
     copies = [answer.split(b"\n") if answer else [] for answer in answers]
     longest = max(copies, key=len, default=[])
     agree = all(longest[: len(copy)] == copy for copy in copies)
@@ -136,7 +136,7 @@ async def _ask(redis: Redis, response_id: str, fence: int, first: int) -> int:
     """How many processes were asked. After a restart of Redis they have to subscribe again first."""
     deadline = time.monotonic() + _SUBSCRIBED_AGAIN_SECONDS
     while True:
-        asked = await redis.publish(keys.channel(response_id), b"%s %d %d" % (QUESTION, fence, first))
+        asked = await redis.publish(key_names.channel(response_id), b"%s %d %d" % (QUESTION, fence, first))
         if asked or time.monotonic() > deadline:
             return int(asked)
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)

@@ -1,0 +1,171 @@
+"""The end of a response: store it, then append the terminal event. In this order, so that nobody hears of an answer
+that cannot be fetched."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import orjson
+from temporalio import activity
+
+from open_responses.events.assembler import Assembler
+from open_responses.events.fold import TERMINAL_EVENTS, Fold
+from open_responses.events.lifecycle import opening_events, terminal_events
+from open_responses.events.trace import Op, count_events
+from open_responses.io.log.takeover import paid_before, read_log
+from open_responses.io.log.writer import Appender, AppendRefused, Diverged, Fenced, Writer, fence
+from open_responses.io.redis.client import Redis
+from open_responses.io.redis.rate_limits import Used
+from open_responses.io.store.outside_ends import OutsideEnds
+from open_responses.io.store.redis_store import ResponseStore, used_by
+from open_responses.io.temporal.erasure_marks import ErasureMarks
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import (
+    CLOSE_CUT_OFF_SAMPLE,
+    FINISH,
+    FinishInput,
+    FinishResult,
+    TurnUsage,
+    final_resource,
+    usage_with,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishActivity:
+    """The activity, with what it works on. Safe to run twice: the log refuses a second terminal event."""
+
+    redis: Redis
+    store: ResponseStore
+    appender: Appender
+    marks: ErasureMarks
+    outside_ends: OutsideEnds
+    log_ttl_seconds: int
+
+    @activity.defn(name=FINISH)
+    async def finish(self, call: FinishInput) -> FinishResult:
+        """Returns what only the log knew. Raises RedisDown's family during an outage: the workflow tries again."""
+        if (earlier := await self.store.ended(call.start.response_id)) is not None:
+            # Written by this activity's attempt before, or before an operator reset the run, or in the run's stead.
+            await self.outside_ends.announce(call.start, earlier)
+            return FinishResult(announced=earlier.response, trace=earlier.trace)
+        if call.has_diverged:
+            return await self._adopted(call)
+        try:
+            return await self._finish(call)
+        except Diverged:
+            return await self._adopted(call)
+        except Fenced:
+            if not await self.outside_ends.is_closed(call.start.response_id):
+                raise
+            ended = await self.outside_ends.write(call.start, call.ending, call.ended_at)
+            if ended is None:
+                raise
+            return FinishResult(announced=ended.response, trace=ended.trace)
+
+    @activity.defn(name=CLOSE_CUT_OFF_SAMPLE)
+    async def close_cut_off_sample(self, call: FinishInput) -> FinishResult | None:
+        """Close the items that a stopped sample left open in the log, and return what it left.
+
+        It precedes `finish`, so that history has these items before their end is announced: Redis may be emptied behind
+        the end, while Temporal repeats the task of `finish`. None: `finish` meets an end, or another writer.
+        """
+        if await self.store.has_ended(call.start.response_id):
+            return None
+        try:
+            _, left = await self._open(call)
+        except (Fenced, Diverged):
+            return None
+        return left
+
+    async def _finish(self, call: FinishInput) -> FinishResult:
+        writer, result = await self._open(call)
+        output = [*call.output, *result.items]
+        usage = usage_with(call.usage, result.paid)
+        response = final_resource(call.start, call.ending, output, usage, call.ended_at)
+        used = _used(call, response)
+        await self._keep(call, response, [*call.trace, *result.trace], used)
+        writer.write(terminal_events(response))
+        # The end is stored: readers find it there, and in Temporal.
+        with contextlib.suppress(AppendRefused):
+            await writer.flush()
+        await self.store.age_log(call.start)
+        if call.ending.status != "completed":
+            # A tool that nobody waits for any more hears it from Temporal with its next heartbeat; this is faster.
+            await self.store.tell_workers_to_stop(call.start.response_id)
+        return result
+
+    async def _adopted(self, call: FinishInput) -> FinishResult:
+        """The end of what clients were sent: an earlier run of the same workflow task published other events."""
+        left = await read_log(
+            self.redis, call.start.response_id, self._fence(call), 0, turn=0, ttl=self.log_ttl_seconds
+        )
+        if left.refused:
+            raise Fenced
+        blank = call.model_copy(update={"output": [], "trace": []})
+        writer = self._writer(blank, Fold())
+        _adopt(writer, left.events)
+        announced = next((event["response"] for event in left.events if event["type"] in TERMINAL_EVENTS), None)
+        if announced is None:
+            writer.write(Assembler(writer.fold).abandon())
+            await writer.flush()
+        trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
+        response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
+        await self._keep(call, response, trace, _used(call, response))
+        if announced is None:
+            writer.write(terminal_events(response))
+            await writer.flush()
+        await self.store.age_log(call.start)
+        return FinishResult(announced=response, trace=trace)
+
+    async def _keep(self, call: FinishInput, response: JsonObject, trace: list[Op], used: Used) -> None:
+        if not await self.store.finish(call.start, orjson.dumps(response), trace, used):
+            # It was started after it was deleted, or beside it: Temporal may have it again.
+            await asyncio.to_thread(self.marks.promise, call.start.response_id)
+
+    async def _open(self, call: FinishInput) -> tuple[Writer, FinishResult]:
+        """The writer behind the last event, and what a sample that was cut off left in the log."""
+        if not call.cut_off:
+            return self._writer(call, Fold(call.output)), FinishResult(paid=call.paid)
+        first = count_events(call.trace)
+        left = await read_log(
+            self.redis, call.start.response_id, self._fence(call), first, turn=call.turn, ttl=self.log_ttl_seconds
+        )
+        if left.refused:
+            raise Fenced
+        writer = self._writer(call, Fold(call.output))
+        _adopt(writer, left.events)
+        if not left.events and first == 0:
+            writer.write(opening_events(call.start.initial()))
+        writer.write(Assembler(writer.fold).abandon())
+        await writer.flush()
+        return writer, FinishResult(
+            items=writer.fold.output[len(call.output) :],
+            trace=writer.trace.ops[len(call.trace) :],
+            paid=TurnUsage.of(paid_before(call.paid, left)),
+        )
+
+    def _writer(self, call: FinishInput, fold: Fold) -> Writer:
+        writer = Writer(
+            self.appender, call.start.response_id, fence=self._fence(call), initial=call.start.initial(), fold=fold
+        )
+        writer.recall(call.trace)
+        return writer
+
+    @staticmethod
+    def _fence(call: FinishInput) -> int:
+        return fence(call.epoch, 0)
+
+
+def _used(call: FinishInput, response: JsonObject) -> Used:
+    was_cut_off = call.cut_off or call.was_cut_off
+    return used_by(response, context_tokens=call.start.context_tokens, was_cut_off=was_cut_off)
+
+
+def _adopt(writer: Writer, events: list[JsonObject]) -> None:
+    """What the log has of the response, without an end."""
+    for event in events:
+        if event["type"] not in TERMINAL_EVENTS and event["type"] != "error":
+            writer.adopt(event)

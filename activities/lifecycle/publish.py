@@ -1,0 +1,112 @@
+"""Events of the workflow's own into the log: a tool that began or ended, a server's list of tools.
+
+A local activity: its input is not in history, since all of it follows from what is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+
+import orjson
+from temporalio import activity
+
+from open_responses.events.fold import Fold
+from open_responses.events.trace import count_events
+from open_responses.io.log.reader import read_log
+from open_responses.io.log.writer import (
+    END_FENCE,
+    Appender,
+    Diverged,
+    Fenced,
+    LogLost,
+    Writer,
+    encode,
+    fence,
+    item_field,
+)
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.store.outside_ends import OVERTAKEN
+from open_responses.io.store.repository import Records
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import PUBLISH, PublishInput, PublishResult
+
+_PATIENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PublishActivity:
+    """The activity, with what it works on. Safe to run twice: the log skips what it has."""
+
+    redis: Redis
+    appender: Appender
+    records: Records
+
+    @activity.defn(name=PUBLISH)
+    async def publish(self, call: PublishInput) -> PublishResult:
+        """Append, or say why not. During an outage of Redis it gives up soon: the next writer restores the log."""
+        writer = _writer(self.appender, call)
+        writer.write([dict(event) for event in call.events])
+        writer.record({"run": (activity.info().workflow_run_id or "").encode()})
+        writer.record({item_field(index): orjson.dumps(item) for index, item in call.items.items()})
+        try:
+            await asyncio.wait_for(writer.flush(), _PATIENCE_SECONDS)
+        except (LogLost, TimeoutError):
+            with contextlib.suppress(*RedisDown):
+                if await self.records.store.has_ended(call.response_id):
+                    return PublishResult(outcome="ended")
+            return PublishResult(outcome="log_lost")
+        except (Fenced, Diverged):
+            if await self._has_ended(call):
+                return PublishResult(outcome="ended")
+            # An earlier run of this workflow task may have published them, and more.
+            return await self._compared(call)
+        return PublishResult(outcome="published")
+
+    async def _compared(self, call: PublishInput) -> PublishResult:
+        there = await read_log(self.redis, call.response_id, call.first_sequence)
+        mine = [encode(dict(event), call.first_sequence + i) for i, event in enumerate(call.events)]
+        if there[: len(mine)] == mine[: len(there)]:
+            return PublishResult(outcome="published" if len(there) >= len(mine) else "fenced")
+        return PublishResult(outcome="diverged", there=[_bare(event) for event in there])
+
+    async def _has_ended(self, call: PublishInput) -> bool:
+        """Whether the log is closed, or another run of the workflow has written what comes next: an operator has reset
+        it to a point before, and what the stream has shown stays."""
+        fence, run = await self.redis.hmget(key_names.state(call.response_id), ["fence", "run"])
+        if fence is not None and int(fence) >= END_FENCE:
+            return True
+        mine = (activity.info().workflow_run_id or "").encode()
+        # A worker that was stalled may publish for a run that has long ended: nothing is to be ended for it.
+        if run in (None, mine) or await self.records.current_run(call.response_id) != mine.decode():
+            return False
+        start = await self.records.request(call.response_id)
+        if start is not None:
+            await self.records.outside_ends.write(start, OVERTAKEN, int(time.time()))
+        return True
+
+
+def _bare(encoded: bytes) -> JsonObject:
+    event: JsonObject = orjson.loads(encoded)
+    del event["sequence_number"]
+    return event
+
+
+def _writer(appender: Appender, call: PublishInput) -> Writer:
+    """Knows the earlier events only when it was given them."""
+    knows = call.output is not None and call.trace is not None
+    writer = Writer(
+        appender,
+        call.response_id,
+        fence=fence(call.epoch, 0),
+        initial=call.initial,
+        base=0 if knows else call.first_sequence,
+        fold=Fold(call.output or ()),
+    )
+    if call.trace is not None:
+        assert count_events(call.trace) == call.first_sequence
+        writer.recall(call.trace)
+    return writer

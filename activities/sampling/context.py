@@ -1,0 +1,99 @@
+"""What the model is to see: the chain of earlier responses, then this one's input and output (REQ-1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from open_responses.context.abandoned_items import without_partials
+from open_responses.context.excerpt import readable
+from open_responses.errors import PreviousResponseNotFound
+from open_responses.events.trace import replay
+from open_responses.io.log.writer import Earlier, encode, item_field
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.store.chains import Chains, remembered_items
+from open_responses.io.store.repository import Records
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import Progress, StartResponse
+from open_responses.schema.items import INPUT_ITEMS, InputItem, McpTools
+from open_responses.schema.off_loop import off_loop
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The request, the conversation before it and its input, oldest first, and its own output so far."""
+
+    start: StartResponse
+    items: list[InputItem]
+    output: list[JsonObject]
+
+    def conversation(self, output: Sequence[JsonObject], *, goes_on: bool = False) -> list[InputItem]:
+        """All that the model may read, with the output as it stands. `goes_on`: its open item is to be continued."""
+        return self.items + INPUT_ITEMS.validate_python(
+            [readable(item) for item in without_partials(output, goes_on=goes_on)]
+        )
+
+
+class HasEnded(Exception):
+    """The response's end is stored: another turn would be sampled for nobody. Its run was reset by an operator."""
+
+
+class Contexts:
+    """Loads contexts from the store, and from Temporal where the store has lost them."""
+
+    def __init__(self, redis: Redis, records: Records) -> None:
+        self._redis = redis
+        self._records = self.records = records
+        self._chains = Chains(records)
+
+    async def load(self, response_id: str, output_length: int) -> Context:
+        """The context of a turn that begins with this many items in the output.
+
+        Raises HasEnded, and PreviousResponseNotFound for a response or an ancestor that is gone.
+        """
+        record = await self._records.load(response_id)
+        if record is None:
+            raise PreviousResponseNotFound(f"response {response_id} is gone: it was deleted while it ran")
+        if record.response is not None:
+            raise HasEnded
+        items = await self._chains.items(record.ancestors)
+        start = record.start
+        items += await remembered_items(await self._records.pieces.expanded(start.remembered))
+        items += await off_loop(record.size, start.input_items)
+        return Context(start, items, await self._output(response_id, output_length))
+
+    async def earlier(self, response_id: str, length: int) -> Earlier:
+        """The first `length` events of a running response, and its items, from its workflow. Raises RPCError."""
+        progress = await self._records.progress(response_id)
+        return earlier_events(progress, length)
+
+    async def _output(self, response_id: str, length: int) -> list[JsonObject]:
+        if length == 0:
+            return []
+        try:
+            found = await self._redis.hmget(key_names.state(response_id), [item_field(i) for i in range(length)])
+        except RedisDown:
+            found = []
+        items = [orjson.loads(item) for item in found if item is not None]
+        # An item that still looks open was settled in an outage: the workflow knows its end.
+        if len(items) == length and not any(item.get("status") == "in_progress" for item in items):
+            return items
+        return (await self._records.progress(response_id)).output[:length]
+
+
+def earlier_events(progress: Progress, length: int) -> Earlier:
+    """The first events of a running response, as the log had them."""
+    events = [
+        encode(event, event.pop("sequence_number"))
+        for event in replay(progress.trace, progress.output, progress.start.initial())
+        if event["sequence_number"] < length
+    ]
+    return Earlier(events, {item_field(i): orjson.dumps(item) for i, item in enumerate(progress.output)})
+
+
+def mcp_lists(items: Sequence[InputItem]) -> dict[str, list[JsonObject]]:
+    """The tools of each MCP server by label, as the newest list in the conversation has them."""
+    return {item.server_label: item.tools for item in items if isinstance(item, McpTools)}

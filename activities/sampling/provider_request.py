@@ -1,0 +1,85 @@
+"""What an adapter gets of a turn: the conversation as a model reads it, tools, limits, and the key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from activities.sampling.context import Context
+from open_responses.context.compaction import from_summary, owner
+from open_responses.context.transcript import as_model_reads
+from open_responses.contracts import SampleCall
+from open_responses.errors import ServerError
+from open_responses.events.fold import Fold
+from open_responses.io.sealing import SealBroken, Sealer
+from open_responses.loop.payloads import SampleInput, StartResponse
+from open_responses.schema.items import AssistantMessage, UserMessage
+from open_responses.schema.tools import ProviderTool
+from open_responses.tool_use.tool_table import HOSTED_LABEL, Offer
+
+
+def build_call(
+    call: SampleInput,
+    context: Context,
+    offer: Offer,
+    fold: Fold,
+    sealer: Sealer,
+    spent: int,
+    prefix: str | None,
+    *,
+    goes_on: bool = False,
+) -> SampleCall:
+    """The call, with the output as `fold` has it. `spent` are tokens of the budget that a lost try has used.
+
+    Raises ServerError for what was sealed with a key that this process does not have.
+    """
+    start = context.start
+    names = {(route.server_label, route.tool): name for name, route in offer.routes.items()}
+    left = call.max_output_tokens
+    items = as_model_reads(
+        from_summary(
+            context.conversation(fold.snapshot(), goes_on=goes_on),
+            lambda sealed: _summary(sealer, start.tenant, sealed),
+        ),
+        lambda label, tool: tool if label == HOSTED_LABEL else names.get((label, tool), tool),
+    )
+    return SampleCall(
+        model=call.upstream_model,
+        items=items,
+        request=start.request,
+        tools=offer.functions,
+        tool_choice=offer.choice,
+        max_output_tokens=None if left is None else left - spent,
+        prefix=prefix,
+        provider_tools=[
+            tool.model_dump(mode="json", exclude_unset=True)
+            for tool in start.request.tools or []
+            if isinstance(tool, ProviderTool)
+        ],
+        api_key=_own_key(sealer, start) if call.fallback == 0 else None,
+    )
+
+
+def corrected(call: SampleCall, answer: str, problem: str) -> SampleCall:
+    """The same call, behind an answer that does not fit `text.format` and what is wrong with it."""
+    wrong = AssistantMessage(type="message", role="assistant", content=answer)
+    again = UserMessage(
+        type="message", role="user", content=f"That does not have the form that was asked for: {problem}. Answer again."
+    )
+    return replace(call, items=[*call.items, *([wrong] if answer else []), again])
+
+
+def _own_key(sealer: Sealer, start: StartResponse) -> str | None:
+    """The key that the request brought for its provider; a fallback is another provider, and has its own."""
+    if start.provider_key is None:
+        return None
+    try:
+        return sealer.unseal(start.provider_key, bound_to=start.response_id).decode()
+    except SealBroken as error:
+        raise ServerError(f"the request's key cannot be read: {error}") from error
+
+
+def _summary(sealer: Sealer, tenant: str, sealed: str) -> str:
+    try:
+        return sealer.unseal(sealed, bound_to=owner(tenant)).decode()
+    except SealBroken as error:
+        raise ServerError(f"a compacted part of the conversation cannot be read: {error}") from error

@@ -1,0 +1,1 @@
+"""Hosted functions and the tools of MCP servers, called as activities."""

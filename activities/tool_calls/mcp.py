@@ -1,0 +1,278 @@
+"""MCP servers as activities: a server's tools, listed once a chain or conversation, and calls to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+import structlog
+from pydantic_core import PydanticCustomError
+from temporalio import activity
+from temporalio.service import RPCError
+
+from activities.tool_calls.runner import ToolRunner
+from activities.tools.mcp_client import McpError, McpServer, McpToolDefinition, call_tool, list_tools
+from activities.worker.cancellation_registry import current_activity
+from open_responses.config import Config, McpServerConfig
+from open_responses.contracts import ToolContext, ToolError, ToolOutput
+from open_responses.errors import SchemaTooComplex, Unavailable
+from open_responses.ids import place_of
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.schema_checks.checks import SchemaChecks
+from open_responses.io.sealing import SealBroken, Sealer
+from open_responses.io.store.redis_store import Record
+from open_responses.io.store.repository import Records
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import (
+    CALL_MCP_TOOL,
+    LIST_MCP_TOOLS,
+    MAY_TRY_AGAIN,
+    McpCallInput,
+    McpListInput,
+    McpListResult,
+    Remembered,
+    StartResponse,
+    ToolResult,
+)
+from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
+from open_responses.schema.tools import McpTool, looks_like_a_schema
+from open_responses.tool_use.json_safety import writing_problem
+from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN
+from open_responses.tool_use.tool_table import may_run_twice
+
+log = structlog.get_logger(__name__)
+
+_LIST_SECONDS = 20.0
+_CALL_SECONDS = 60.0
+_CACHE_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class McpActivities:
+    """Both activities, with what they work on. Secrets are opened here, and go nowhere but to their server."""
+
+    runner: ToolRunner
+    records: Records
+    redis: Redis
+    sealer: Sealer
+    schema_checks: SchemaChecks
+    config: Config
+    environ: Mapping[str, str]
+
+    @activity.defn(name=LIST_MCP_TOOLS)
+    async def list_tools(self, call: McpListInput) -> McpListResult:
+        """The server's tools: those that the context shows, those of the cache, or the server's own answer."""
+        named = current_activity()
+        self.runner.lease.began(named)
+        try:
+            record = await self._record(call.response_id)
+            if await self._is_known(record, call.server_label):
+                return McpListResult(outcome="done", known=True)
+            server = self._server(record.start, call.server_label)
+            return McpListResult(outcome="done", tools=await self._listed(server, call.tenant))
+        except (McpError, ToolError) as error:
+            log.info("mcp_list_failed", response_id=call.response_id, label=call.server_label, reason=str(error))
+            return McpListResult(outcome="failed", error=str(error))
+        finally:
+            self.runner.lease.ended(named)
+
+    @activity.defn(name=CALL_MCP_TOOL)
+    async def call_tool(self, call: McpCallInput) -> ToolResult:
+        """One call. What surely did not reach the server, or may run twice, fails with MAY_TRY_AGAIN; the model is told
+        of all else."""
+
+        async def run(context: ToolContext) -> ToolOutput:
+            record = await self._record(context.response_id)
+            server = self._server(record.start, call.server_label)
+            if call.may_have_run and not await self._may_run_twice(server, context.tenant, call.tool):
+                lost = f"The worker that called {call.tool!r} was lost, and the call was not made again."
+                raise ToolError(f"{lost} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}")
+            try:
+                return await call_tool(
+                    server,
+                    call.tool,
+                    context.arguments,
+                    timeout_seconds=self._call_seconds(call.server_label),
+                    idempotency_key=context.idempotency_key,
+                    on_progress=context.progress,
+                )
+            except McpError as error:
+                if not error.may_have_run:
+                    if error.retryable:
+                        raise Unavailable(error.message, code=MAY_TRY_AGAIN) from error
+                    raise ToolError(error.message) from error
+                told = f"{error.message} {OUTCOME_UNKNOWN}"
+                if not await self._may_run_twice(server, context.tenant, call.tool):
+                    raise ToolError(f"{told} {DO_NOT_REPEAT}") from error
+                if error.retryable:
+                    raise Unavailable(told, code=MAY_TRY_AGAIN) from error
+                raise ToolError(told) from error
+
+        return await self.runner.run(call.context, f"{call.server_label}.{call.tool}", call.arguments, run)
+
+    async def _may_run_twice(self, server: McpServer, tenant: str, tool: str) -> bool:
+        """By the server's own word, which is asked for anew where it is not at hand."""
+        try:
+            return may_run_twice(await self._listed(server, tenant), tool)
+        except McpError:
+            return False
+
+    async def _record(self, response_id: str) -> Record:
+        try:
+            record = await self.records.load(response_id)
+        except (RPCError, *RedisDown) as error:
+            raise Unavailable("the response cannot be loaded", code=MAY_TRY_AGAIN) from error
+        if record is None:
+            raise ToolError("the response was deleted while it ran")
+        return record
+
+    def _server(self, start: StartResponse, label: str) -> McpServer:
+        """The request's own server, or the configured one of that label. Raises ToolError."""
+        asked = next(
+            (t for t in start.request.tools or [] if isinstance(t, McpTool) and t.server_label == label),
+            None,
+        )
+        if asked is None:
+            raise ToolError(f"the MCP server {label!r} is not among the request's tools")
+        secrets = self._secrets(start, label)
+        headers = dict(secrets.get("headers") or {})
+        if secrets.get("authorization"):
+            headers["Authorization"] = _bearer(secrets["authorization"])
+        configured = self.config.mcp_server(label)
+        url = secrets.get("url") or asked.server_url
+        if configured is not None and (url is None or url == configured.url):
+            return McpServer(label, configured.url, self._configured_headers(configured) | headers, allow_private=True)
+        if url is None:
+            raise ToolError(f"the MCP server {label!r} is gone: this server's configuration has it no more")
+        return McpServer(label, url, headers, allow_private=self.config.trusts(url))
+
+    def _secrets(self, start: StartResponse, label: str) -> JsonObject:
+        sealed = start.secrets.get(label)
+        if sealed is None:
+            return {}
+        try:
+            opened: JsonObject = orjson.loads(self.sealer.unseal(sealed, bound_to=start.response_id))
+        except SealBroken as error:
+            log.error("secrets_not_opened", response_id=start.response_id, reason=str(error))
+            raise ToolError(f"the credentials of {label!r} cannot be opened by this worker") from error
+        return opened
+
+    def _configured_headers(self, server: McpServerConfig) -> dict[str, str]:
+        return {
+            name: self.environ[variable] for name, variable in server.headers_env.items() if variable in self.environ
+        }
+
+    def _call_seconds(self, label: str) -> float:
+        configured = self.config.mcp_server(label)
+        return configured.timeout_seconds if configured is not None else _CALL_SECONDS
+
+    async def _is_known(self, record: Record, label: str) -> bool:
+        """Whether the context shows the server's tools already, as this server listed them, at the same address."""
+        remembered = await self.records.pieces.expanded(record.start.remembered)
+        shown = _newest_list(_items_in_start(record.start, remembered), label)
+        if shown is not None:
+            return await self._was_listed_for(record.start, shown)
+        for ancestor in reversed(await self.records.load_ended(record.ancestors)):
+            if ancestor is not None and _newest_list(ancestor.output, label) is not None:
+                return _url_of(ancestor.start, label) == _url_of(record.start, label)
+        return False
+
+    async def _was_listed_for(self, start: StartResponse, shown: JsonObject) -> bool:
+        """A list that came with the start of a response, from its conversation or its input, may be a client's own, or
+        of another address: the response that its id names tells. One that is not stored cannot."""
+        place, label = place_of(shown.get("id") or ""), shown["server_label"]
+        listing = None if place is None else await self.records.load(place[0])
+        if listing is None or listing.start.tenant != start.tenant or shown not in listing.output:
+            return False
+        return _url_of(listing.start, label) == _url_of(start, label)
+
+    async def _listed(self, server: McpServer, tenant: str) -> list[JsonObject]:
+        key = key_names.mcp_tools(_digest(server, tenant))
+        try:
+            cached = await self.redis.get(key)
+        except RedisDown:
+            cached = None
+        if cached is not None:
+            tools: list[JsonObject] = orjson.loads(cached)
+            return tools
+        listed = await list_tools(server, timeout_seconds=_LIST_SECONDS)
+        tools = await shown_tools(listed, self.schema_checks, tenant)
+        try:
+            await self.redis.set(key, orjson.dumps(tools), ex=_CACHE_SECONDS)
+        except RedisDown:
+            log.info("mcp_list_not_cached", label=server.label)
+        return tools
+
+
+async def shown_tools(tools: Sequence[McpToolDefinition], schema_checks: SchemaChecks, tenant: str) -> list[JsonObject]:
+    """OpenAI's shape of the tools in `mcp_list_tools`. A schema that no provider would take, or that costs too much, is
+    replaced, and the description says so, to the client and to the model. The schemas of a server share one budget."""
+    budget = SchemaBudget()
+    problems = [_shape_problem(tool.input_schema, budget) for tool in tools]
+    usable = [index for index, problem in enumerate(problems) if problem is None]
+    try:
+        found = await schema_checks.schema_problems([tools[index].input_schema for index in usable], tenant)
+    except SchemaTooComplex:
+        found = ["the schemas of this server take too long to check"] * len(usable)
+    for index, problem in zip(usable, found, strict=True):
+        problems[index] = problem
+    return [_shown(tool, problem) for tool, problem in zip(tools, problems, strict=True)]
+
+
+def _shown(tool: McpToolDefinition, problem: str | None) -> JsonObject:
+    shown: JsonObject = {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
+    if problem is not None:
+        shown["input_schema"] = {"type": "object", "properties": {}}
+        note = f"[The server's schema of the arguments is left out: {problem}.]"
+        shown["description"] = f"{tool.description} {note}" if tool.description else note
+    return {**shown, "annotations": tool.annotations}
+
+
+def _shape_problem(schema: JsonObject, budget: SchemaBudget) -> str | None:
+    problem = writing_problem(schema)
+    if problem is not None:
+        return problem
+    try:
+        looks_like_a_schema(schema)
+        budget.spend(schema)
+    except PydanticCustomError as error:
+        told = error.context or {}
+        return f"'{told.get('field')}' {told.get('complaint')}"
+    except SchemaTooCostly as error:
+        return f"it {error}"
+    return None
+
+
+def _items_in_start(start: StartResponse, remembered: Remembered | None) -> list[JsonObject]:
+    """What the model reads that is in no other response's record, oldest first."""
+    turns = remembered.turns if remembered is not None else []
+    items = [item for turn in turns for item in (*turn.input, *turn.output)]
+    given = start.given_input()
+    return items if isinstance(given, str) else [*items, *given]
+
+
+def _newest_list(items: Sequence[JsonObject], label: str) -> JsonObject | None:
+    """The newest `mcp_list_tools` of this server that is no failure."""
+    for item in reversed(items):
+        if item.get("type") == "mcp_list_tools" and item["server_label"] == label and item.get("error") is None:
+            return item
+    return None
+
+
+def _url_of(start: StartResponse, label: str) -> str | None:
+    tools = (t for t in start.request.tools or [] if isinstance(t, McpTool) and t.server_label == label)
+    return next((tool.server_url for tool in tools), None)
+
+
+def _bearer(token: str) -> str:
+    """A bare token, as OpenAI's API takes it; one that names its scheme already is left alone."""
+    return token if token.lower().startswith(("bearer ", "basic ")) else f"Bearer {token}"
+
+
+def _digest(server: McpServer, tenant: str) -> str:
+    """One cache entry for each tenant, address and set of credentials: tools may depend on all three."""
+    told = orjson.dumps([tenant, server.url, sorted(server.headers.items())])
+    return hashlib.sha256(told).hexdigest()

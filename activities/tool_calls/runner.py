@@ -1,0 +1,212 @@
+"""Tool calls as activities: hosted functions by their own names, and the tools of MCP servers.
+
+What this prevents: a finished call that runs a second time because its worker died just after, a hung tool that hangs a
+response, and a response that fails because a tool did. Whatever a tool does, its call ends with something that the
+model can read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from activities.worker.cancellation_registry import RunningWork, Stop, current_activity
+from open_responses.contracts import Halt, Middleware, Tool, ToolContext, ToolError, ToolNext, ToolOutput
+from open_responses.errors import OpenResponsesError
+from open_responses.io.background import in_background
+from open_responses.io.redis.leases import Lease
+from open_responses.io.temporal.client import unstick
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import ToolCall, ToolContextPayload, ToolProgress, ToolResult
+from open_responses.middleware.compose import compose_tool
+from open_responses.tool_use.json_safety import whole_characters
+from open_responses.tool_use.tool_output import tool_output
+
+log = structlog.get_logger(__name__)
+
+_HEARTBEAT_SECONDS = 15.0
+# A worker that shuts down lets a short call finish: running it again elsewhere costs more.
+_GRACE_SECONDS = 3.0
+# Progress that a client sees costs history, so it is bounded; the operator sees all of it in the heartbeats.
+_PROGRESS_SECONDS = 1.0
+_MAX_PROGRESS = 50
+_MAX_ERROR_CHARACTERS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRunner:
+    """Runs a tool's code as an activity: listed under the lease, cancellable, wrapped in the middleware."""
+
+    lease: Lease
+    running: RunningWork
+    temporal: Client
+    middleware: Sequence[Middleware]
+
+    async def run(self, given: ToolContextPayload, tool: str, arguments: JsonObject, last: ToolNext) -> ToolResult:
+        """The call's result. Raises ApplicationError for what Temporal may try again."""
+        info = activity.info()
+        named = current_activity()
+        self.lease.began(named)
+        stop = self.running.enter(given.response_id)
+        progress = _Progress(self.temporal, given)
+        context = ToolContext(
+            response_id=given.response_id,
+            call_id=given.call_id,
+            tool=tool,
+            tenant=given.tenant,
+            attempt=given.attempt + info.attempt - 1,
+            metadata=given.metadata,
+            arguments=arguments,
+            heartbeat=progress.beat,
+            progress=progress.say,
+            is_cancelled=lambda: stop.done() or activity.is_cancelled(),
+        )
+        beats = in_background("heartbeat", _beat())
+        try:
+            result = await _until_stopped(_contained(compose_tool(self.middleware, last), context), stop)
+            if stop.done() and stop.result() == "handed_over":
+                # Meanwhile this worker may have had another task of the workflow: it is not to wait for us again.
+                await unstick(self.temporal, given.response_id)
+            return result.model_copy(update={"attempts": info.attempt})
+        except ToolError as error:
+            return ToolResult(outcome="failed", output=_shown(error))
+        except Halt as halt:
+            if halt.error is None:
+                return ToolResult(outcome="done", output=halt.text or "")
+            return ToolResult(outcome="halted", output=halt.error.message, reason=halt.error.error_code)
+        except OpenResponsesError as error:
+            raise ApplicationError(error.message, type=error.error_code, non_retryable=not error.retryable) from error
+        except Exception as error:
+            raise ApplicationError(_shown(error), type=type(error).__name__) from error
+        finally:
+            beats.cancel()
+            progress.close()
+            self.running.leave(given.response_id, stop)
+            self.lease.ended(named)
+
+
+@dataclass(frozen=True, slots=True)
+class HostedToolActivity:
+    """Every hosted tool, under the activity name that is its own."""
+
+    runner: ToolRunner
+    tools: Mapping[str, Tool]
+
+    @activity.defn(dynamic=True)
+    async def call_tool(self, payloads: Sequence[RawValue]) -> ToolResult:
+        """A tool that is gone from the configuration, while a response still calls it, is said to be gone."""
+        call = activity.payload_converter().from_payload(payloads[0].payload, ToolCall)
+        tool = self.tools.get(call.tool)
+        if tool is None:
+            return ToolResult(outcome="failed", output=f"The tool {call.tool!r} is gone: this server has it no more.")
+        return await self.runner.run(call.context, call.tool, call.arguments, tool.call)
+
+
+async def _contained(call: ToolNext, context: ToolContext) -> ToolOutput:
+    """What a tool raises ends its call, and not the worker: SystemExit in a task would end the event loop, and a
+    cancellation that nobody asked for would look like one of ours."""
+    try:
+        return tool_output(await call(context))
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("the tool cancelled itself") from error
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ToolError(f"The tool tried to end its process ({type(error).__name__}).") from error
+
+
+async def _until_stopped(call: Awaitable[ToolOutput], stop: asyncio.Future[Stop]) -> ToolResult:
+    """Race the call against being told to stop; a shutdown gives it a moment first."""
+    task = asyncio.ensure_future(call)
+    waiting: list[asyncio.Future[Any]] = [task, stop]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and stop.result() == "handed_over":
+            await asyncio.wait([task], timeout=_GRACE_SECONDS)
+        if task.done():
+            return ToolResult(outcome="done", output=task.result())
+        why = stop.result()
+        return ToolResult(outcome=why, reason="the worker shut down" if why == "handed_over" else None)
+    finally:
+        if not task.done():
+            task.cancel()
+            # A tool that swallows its cancellation is left behind; its result is not wanted any more.
+            await asyncio.wait([task], timeout=_GRACE_SECONDS)
+
+
+class _Progress:
+    """A tool's words on how far it is: each to the operator, now and then one to the client. From any thread."""
+
+    def __init__(self, temporal: Client, context: ToolContextPayload) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._handle = temporal.get_workflow_handle(context.response_id)
+        self._index = context.output_index
+        self._heard = -_PROGRESS_SECONDS
+        self._sent = 0
+        self._is_over = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def beat(self, *details: object) -> None:
+        self._on_loop(lambda: self._beat(*details))
+
+    def say(self, message: str) -> None:
+        self._on_loop(lambda: self._say(whole_characters(message)))
+
+    def _on_loop(self, act: Callable[[], None]) -> None:
+        """A plain function runs in a thread of its own, with a copy of the activity's context."""
+        if threading.get_ident() == self._thread:
+            act()
+        else:
+            self._loop.call_soon_threadsafe(act, context=contextvars.copy_context())
+
+    def _beat(self, *details: object) -> None:
+        # A thread may outlive its call.
+        if not self._is_over:
+            activity.heartbeat(*details)
+
+    def _say(self, message: str) -> None:
+        self._beat(message)
+        now = self._loop.time()
+        if self._is_over or now - self._heard < _PROGRESS_SECONDS or self._sent >= _MAX_PROGRESS:
+            return
+        self._heard, self._sent = now, self._sent + 1
+        task = in_background("progress", self._signal(ToolProgress(output_index=self._index, message=message[:500])))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _signal(self, progress: ToolProgress) -> None:
+        with contextlib.suppress(RPCError):
+            await self._handle.signal("tool_progress", progress)
+
+    def close(self) -> None:
+        self._is_over = True
+        for task in self._tasks:
+            task.cancel()
+
+
+def _shown(error: Exception) -> str:
+    """What the model reads of an exception: its message, or its name if it has none."""
+    text = whole_characters(str(error)).strip() or type(error).__name__
+    return text if len(text) <= _MAX_ERROR_CHARACTERS else text[:_MAX_ERROR_CHARACTERS] + " …"
+
+
+async def _beat() -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_HEARTBEAT_SECONDS)

@@ -1,0 +1,159 @@
+"""Finds workers whose lease has expired, and activities of workers that have no lease at all.
+
+What this prevents: two workers that take over at once, a dead worker whose list is lost together with the worker that
+took it over, and a living one whose tools run twice because somebody read the leases a moment too early.
+
+Each step leaves the next one possible for another worker: check and claim in one script, take over, and only then
+remove lease and list. A claim is void as soon as the claimer's own lease is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import structlog
+
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.leases import RENEWALS_PER_LEASE, Lease, Running
+from open_responses.io.temporal.client import TemporalDown
+
+log = structlog.get_logger(__name__)
+
+TakeOver: TypeAlias = Callable[[str, list[Running]], Awaitable[None]]
+IsOrphaned: TypeAlias = Callable[[str], Awaitable[bool]]
+FindOrphans: TypeAlias = Callable[[IsOrphaned], Awaitable[None]]
+
+# Temporal's list of what runs lags behind, on a busy server by seconds: one look soon after a flush may miss an orphan.
+_SEARCH_AGAIN_SECONDS = (5.0, 12.0, 30.0)
+# An outage may keep every worker from renewing for this long; an announced death (score 0) is believed at once.
+_PATIENT_SECONDS = 3600
+_CLAIMS_TTL_SECONDS = 24 * 3600
+_EXPIRED = """
+local now = redis.call('TIME')
+local limit = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(ARGV[1])
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', limit)
+"""
+_CLAIM = """
+local leases, running, claims = KEYS[1], KEYS[2], KEYS[3]
+local dead, silence, claimer, lease, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local renewed = redis.call('ZSCORE', leases, dead)
+if not renewed or tonumber(renewed) > now - silence then return false end
+local other = redis.call('HGET', claims, dead)
+if other and other ~= claimer then
+    local beat = redis.call('ZSCORE', leases, other)
+    if beat and tonumber(beat) > now - lease then return false end
+end
+redis.call('HSET', claims, dead, claimer)
+redis.call('EXPIRE', claims, ttl)
+return redis.call('HGETALL', running)
+"""
+_REMOVE = """
+local leases, running, claims = KEYS[1], KEYS[2], KEYS[3]
+local dead, silence, claimer = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+if redis.call('HGET', claims, dead) ~= claimer then return 0 end
+redis.call('HDEL', claims, dead)
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local renewed = redis.call('ZSCORE', leases, dead)
+if renewed and tonumber(renewed) > now - silence then return 0 end
+redis.call('ZREM', leases, dead)
+redis.call('DEL', running)
+return 1
+"""
+
+
+class DeadWorkerDetector:
+    """Looks at the leases again and again; hands what it finds to `take_over` and `find_orphans`.
+
+    A wrong guess costs a repetition and no correctness: the log fences the late writer, and Temporal refuses its
+    completion.
+    """
+
+    def __init__(self, redis: Redis, lease: Lease, take_over: TakeOver, find_orphans: FindOrphans) -> None:
+        self._redis = redis
+        self._lease = lease
+        self._take_over = take_over
+        self._find_orphans = find_orphans
+        self._begun = 0.0
+        self._searches = 0
+        self._announced = asyncio.Event()
+        self._expired = redis.register_script(_EXPIRED)
+        self._claim = redis.register_script(_CLAIM)
+        self._remove = redis.register_script(_REMOVE)
+
+    def look_now(self) -> None:
+        """A worker's death was announced: do not wait for the next round."""
+        self._announced.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        interval = self._lease.seconds / RENEWALS_PER_LEASE
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._announced.wait(), interval)
+            self._announced.clear()
+            try:
+                await self.look()
+                await self._look_behind_a_flush()
+            except RedisDown:
+                continue
+
+    async def look(self) -> None:
+        """One round: claim what has expired, take it over, remove it. Raises RedisDown."""
+        is_patient = self._lease.trusted_for < 2 * self._lease.seconds
+        silence_ms = int((_PATIENT_SECONDS if is_patient else self._lease.seconds) * 1000)
+        for worker in await self._expired(keys=[key_names.LEASES], args=[silence_ms]):
+            worker_id = worker.decode()
+            if worker_id == self._lease.worker_id:
+                continue
+            running = await self.claim(worker_id, silence_ms)
+            if running is None:
+                continue
+            log.warning("worker_lost", worker=worker_id, activities=len(running))
+            try:
+                await self._take_over(worker_id, running)
+            except TemporalDown as error:
+                # The claim stays ours, and the lease is still there: the next round takes over.
+                log.warning("takeover_postponed", worker=worker_id, reason=str(error))
+                continue
+            await self.remove(worker_id, silence_ms)
+
+    async def claim(self, worker_id: str, silence_ms: int) -> list[Running] | None:
+        """What that worker ran; None where it has renewed its lease meanwhile, or a living worker takes it over."""
+        me = self._lease.worker_id
+        flat = await self._claim(
+            keys=[key_names.LEASES, key_names.running(worker_id), key_names.CLAIMS],
+            args=[worker_id, silence_ms, me, int(self._lease.seconds * 1000), _CLAIMS_TTL_SECONDS],
+        )
+        if flat is None:
+            return None
+        return [Running.parse(token, details) for token, details in zip(flat[::2], flat[1::2], strict=True)]
+
+    async def remove(self, worker_id: str, silence_ms: int) -> None:
+        """Forget a worker that was taken over, unless it has woken up."""
+        await self._remove(
+            keys=[key_names.LEASES, key_names.running(worker_id), key_names.CLAIMS],
+            args=[worker_id, silence_ms, self._lease.worker_id],
+        )
+
+    async def is_orphaned(self, worker_id: str) -> bool:
+        """Whether that worker holds no lease at this moment. One whose lease has expired is claimed instead."""
+        return await self._redis.zscore(key_names.LEASES, worker_id) is None
+
+    async def _look_behind_a_flush(self) -> None:
+        """A worker that died just before a flush has left no lease to expire; Temporal still names it."""
+        begun = self._lease.begun_at
+        if begun != self._begun:
+            self._begun, self._searches = begun, 0
+        due = [2 * self._lease.seconds, *_SEARCH_AGAIN_SECONDS]
+        if self._searches == len(due) or time.monotonic() - begun < due[self._searches]:
+            return
+        await self._find_orphans(self.is_orphaned)
+        self._searches += 1

@@ -1,0 +1,183 @@
+"""Takeover of a dead worker's activities: completes them on its behalf, so that the workflow schedules them again at
+once instead of waiting for a timeout."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+
+import structlog
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import AsyncActivityHandle, Client
+from temporalio.converter import WorkflowSerializationContext
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.worker.cancellation_registry import RunningWork
+from activities.worker.dead_worker_detector import DeadWorkerDetector, IsOrphaned
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.leases import Running
+from open_responses.io.temporal.client import TemporalAway, unstick
+from open_responses.io.temporal.large_payloads import ERASED
+from open_responses.loop.payloads import (
+    FLEET_PREFIX,
+    LIST_MCP_TOOLS,
+    SAMPLE,
+    WORKFLOW,
+    McpListResult,
+    SampleResult,
+    ToolResult,
+)
+from open_responses.schema.payload import Payload
+
+log = structlog.get_logger(__name__)
+
+# Far longer than a start takes (`start_patience_seconds`).
+_START_TAKES_SECONDS = 300.0
+_RUNNING = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
+_LOST = "worker lost"
+
+
+def lost_result(activity: Running) -> Payload:
+    """What the workflow reads instead of the result: each kind of activity has its own.
+
+    `finish`, `publish` and `claim_approvals` are local activities: Temporal repeats them with the workflow's task.
+    """
+    if activity.kind in (SAMPLE, ""):
+        return SampleResult(outcome="lost", reason=_LOST)
+    if activity.kind == LIST_MCP_TOOLS:
+        return McpListResult(outcome="lost", error=_LOST)
+    # A hosted tool's activity has the tool's name.
+    return ToolResult(outcome="lost", reason=_LOST, attempts=activity.attempt)
+
+
+class Handover:
+    """What is done about a dead worker, and by a worker that leaves."""
+
+    def __init__(self, temporal: Client, redis: Redis) -> None:
+        self._temporal = temporal
+        self._redis = redis
+
+    async def take_over(self, worker_id: str, running: list[Running]) -> None:
+        """Complete its listed activities as lost, and look for work of its that it had no time to list.
+
+        Raises TemporalAway when this has to be done again; doing it twice is harmless.
+        """
+        ended = await asyncio.gather(*(self._report_lost(activity) for activity in running), return_exceptions=True)
+        for failure in ended:
+            if failure is not None:
+                raise failure
+        await self._take_over_unlisted(worker_id, {activity.workflow_id for activity in running})
+
+    async def forget_stickiness(self, workflow_ids: Iterable[str]) -> None:
+        """The next workflow task goes to any worker, and not to the one that is leaving."""
+        await asyncio.gather(*(unstick(self._temporal, workflow_id) for workflow_id in workflow_ids))
+
+    async def find_orphans(self, is_orphaned: IsOrphaned) -> None:
+        """Report lost what Temporal has dispatched to workers that hold no lease, each asked for in that moment."""
+        try:
+            async for execution in self._temporal.list_workflows(_RUNNING):
+                for activity, worker_id in await self._started_activities(execution.id):
+                    if not activity.activity_id.startswith(FLEET_PREFIX) and await is_orphaned(worker_id):
+                        log.warning("orphan_found", response_id=execution.id, worker=worker_id)
+                        await self._report_lost(activity)
+        except RPCError as error:
+            log.warning("search_failed", reason=str(error))
+
+    async def _take_over_unlisted(self, worker_id: str, done: set[str]) -> None:
+        """A worker may die between Temporal's dispatch and its own note of it; Temporal knows who it dispatched to."""
+        try:
+            members: list[tuple[bytes, float]] = await self._redis.zrange(key_names.OPEN, 0, -1, withscores=True)  # type: ignore[assignment]
+        except RedisDown:
+            return
+        for member, started_at in members:
+            workflow_id = member.decode()
+            if workflow_id in done:
+                continue
+            try:
+                await self._take_over_unlisted_of(worker_id, workflow_id)
+            except TemporalAway:
+                raise
+            except RPCError as error:
+                log.info("nothing_to_take_over", response_id=workflow_id, reason=str(error))
+                if error.status == RPCStatusCode.NOT_FOUND and time.time() - started_at > _START_TAKES_SECONDS:
+                    await self._take_off(workflow_id)
+
+    async def _take_off(self, workflow_id: str) -> None:
+        """The list names a response that was never started, or that was deleted: nobody else would remove it."""
+        with contextlib.suppress(*RedisDown):
+            await self._redis.zrem(key_names.OPEN, workflow_id)
+
+    async def _take_over_unlisted_of(self, worker_id: str, workflow_id: str) -> None:
+        started = await self._started_activities(workflow_id)
+        if not started:
+            await unstick(self._temporal, workflow_id)
+        for activity, identity in started:
+            if identity == worker_id:
+                await self._report_lost(activity)
+
+    async def _started_activities(self, workflow_id: str) -> list[tuple[Running, str]]:
+        """Each activity that some worker runs, by Temporal's knowledge, with that worker's identity.
+
+        One that waits for its next attempt is nobody's, whichever worker had the last.
+        """
+        description = await self._temporal.get_workflow_handle(workflow_id).describe()
+        return [
+            (
+                Running(
+                    workflow_id,
+                    description.run_id or "",
+                    pending.activity_id,
+                    kind=pending.activity_type.name,
+                    attempt=pending.attempt,
+                ),
+                pending.last_worker_identity,
+            )
+            for pending in description.raw_description.pending_activities
+            if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED and pending.last_worker_identity
+        ]
+
+    async def _report_lost(self, activity: Running) -> None:
+        await unstick(self._temporal, activity.workflow_id)
+        try:
+            await self._handle(activity).complete(lost_result(activity))
+        except TemporalAway:
+            raise
+        except ERASED as error:
+            # The key of the response's payloads is gone: Temporal's heartbeat ends the activity.
+            log.warning("cannot_be_reported_lost", response_id=activity.workflow_id, reason=type(error).__name__)
+        except RPCError as error:
+            # It ended before its worker did, another attempt has begun, or another worker was faster.
+            log.info("nothing_to_take_over", response_id=activity.workflow_id, reason=str(error))
+
+    def _handle(self, activity: Running) -> AsyncActivityHandle:
+        if not activity.task_token:
+            return self._temporal.get_async_activity_handle(
+                workflow_id=activity.workflow_id, run_id=activity.run_id, activity_id=activity.activity_id
+            )
+        context = WorkflowSerializationContext(namespace=self._temporal.namespace, workflow_id=activity.workflow_id)
+        return self._temporal.get_async_activity_handle(task_token=activity.task_token).with_context(context)
+
+
+async def listen(redis: Redis, running: RunningWork, detector: DeadWorkerDetector) -> None:
+    """Words to all workers: who is to be cancelled, who has died. Missing one costs time, never correctness."""
+    while True:
+        try:
+            async with redis.pubsub(ignore_subscribe_messages=True) as words:
+                await words.subscribe(key_names.CONTROL)
+                while True:
+                    message = await words.get_message(timeout=60)
+                    if message is not None:
+                        _obey(message["data"].decode(), running, detector)
+        except RedisDown:
+            await asyncio.sleep(0.2)
+
+
+def _obey(word: str, running: RunningWork, detector: DeadWorkerDetector) -> None:
+    verb, _, subject = word.partition(" ")
+    if verb == "cancel":
+        running.cancel(subject)
+    elif verb == "expired":
+        detector.look_now()

@@ -1,0 +1,91 @@
+"""Asking the providers which models they have, now and then: a chore of the worker, since the API never calls them.
+
+All workers look often, and one of them asks: the turn is in Redis, so that a flush is noticed within seconds, and a
+worker that dies while it asks holds up nobody for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+
+import structlog
+
+from open_responses.config import Config, ProviderConfig
+from open_responses.contracts import ListedModel, ListsModels, Provider
+from open_responses.errors import OpenResponsesError
+from open_responses.io.redis.client import RedisError
+from open_responses.io.redis.model_lists import ModelLists
+from open_responses.models.catalog import reached_providers, usable
+
+log = structlog.get_logger(__name__)
+
+_LOOK_SECONDS = 5.0
+_REFRESH_SECONDS = 300.0
+# After a failure; a provider that is down must not be missing for long once it is up.
+_AGAIN_SECONDS = 60.0
+_ASK_SECONDS = 20.0
+# Whoever has had the turn for so much longer than an answer may take is dead.
+_GRACE_SECONDS = 10.0
+
+
+class ModelListing:
+    """Keeps the lists of those providers that a route leads to, that can be asked, and that have their key."""
+
+    def __init__(
+        self,
+        lists: ModelLists,
+        config: Config,
+        adapters: Mapping[str, Provider],
+        environ: Mapping[str, str],
+        *,
+        look_seconds: float = _LOOK_SECONDS,
+        refresh_seconds: float = _REFRESH_SECONDS,
+        again_seconds: float = _AGAIN_SECONDS,
+        ask_seconds: float = _ASK_SECONDS,
+    ) -> None:
+        self._lists = lists
+        self._look_seconds = look_seconds
+        self._refresh_seconds = refresh_seconds
+        self._again_seconds = again_seconds
+        self._ask_seconds = ask_seconds
+        self._failing: set[str] = set()
+        self._asked: list[tuple[ProviderConfig, ListsModels, str | None]] = []
+        for provider in reached_providers(config):
+            adapter = adapters[provider.name]
+            key = environ.get(provider.api_key_env) if provider.api_key_env else None
+            if isinstance(adapter, ListsModels) and (key or provider.api_key_env is None):
+                self._asked.append((provider, adapter, key))
+
+    async def run(self) -> None:
+        """Until cancelled. Nothing that a provider or Redis does ends it."""
+        while True:
+            await asyncio.gather(*(self._refresh(*one) for one in self._asked))
+            await asyncio.sleep(self._look_seconds * random.uniform(0.8, 1.2))
+
+    async def _refresh(self, provider: ProviderConfig, adapter: ListsModels, key: str | None) -> None:
+        try:
+            if not await self._lists.take_turn(provider, self._ask_seconds + _GRACE_SECONDS):
+                return
+            models = await self._ask(provider, adapter, key)
+            if models is not None:
+                await self._lists.write(provider, models)
+            await self._lists.end_turn(provider, self._again_seconds if models is None else self._refresh_seconds)
+        except (RedisError, OSError):
+            # The next look is soon.
+            return
+
+    async def _ask(self, provider: ProviderConfig, adapter: ListsModels, key: str | None) -> list[ListedModel] | None:
+        """None where it does not tell: then the last list stands, until it is too old. Said once, without its words."""
+        try:
+            async with asyncio.timeout(self._ask_seconds):
+                models = usable(await adapter.list_models(), secret=key)
+        except Exception as error:  # noqa: BLE001 - the border to an adapter that may be somebody else's
+            if provider.name not in self._failing:
+                self._failing.add(provider.name)
+                reason = error.error_code if isinstance(error, OpenResponsesError) else type(error).__name__
+                log.info("models_not_listed", provider=provider.name, reason=reason)
+            return None
+        self._failing.discard(provider.name)
+        return models

@@ -1,0 +1,1 @@
+"""What the model reads: transcript, truncation, compaction, token counts."""

@@ -1,0 +1,125 @@
+"""How many tokens a context takes: counted by a real tokenizer, for whichever model.
+
+The vocabulary is `o200k_base`, OpenAI's own; others cut the same text into up to a fifth more. Images and files are
+estimated. Where the tokenizer has no build, the count is estimated too, from above: 3 bytes a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from open_responses.context.texts import texts_of
+from open_responses.json_types import JsonObject
+from open_responses.schema.items import MESSAGES, InputItem, InputText, OutputText, Refusal
+from open_responses.schema.validation import member
+
+_TEXTS = (InputText, OutputText, Refusal)
+_PER_ITEM = 6
+_PER_IMAGE = 1000
+# A page of a PDF is about 50 kB in base64, and about 1,500 tokens.
+_FILE_CHARACTERS_PER_TOKEN = 32
+# A second of sound is 32 tokens for Gemini and fewer for others; of MP3 at 64 kbit/s, some 10,000 characters.
+_AUDIO_CHARACTERS_PER_TOKEN = 300
+# The tokenizer refuses texts of more than 200,000 tokens; a piece of this size cannot have more.
+_PIECE_CHARACTERS = 50_000
+
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="tokens")
+Result = TypeVar("Result")
+
+
+def count_tokens(text: str) -> int:
+    """Tokens of a text. One token is at least one byte, so that the UTF-8 length bounds it from above."""
+    count = _counter()
+    return sum(count(text[i : i + _PIECE_CHARACTERS]) for i in range(0, len(text), _PIECE_CHARACTERS))
+
+
+async def counted(work: Callable[..., Result], *arguments: object) -> Result:
+    """`work(*arguments)`, which counts tokens, in one of two threads: a megabyte of words takes more than a second.
+
+    The tokenizer gives the interpreter back after each piece. The threads are its own, so that long counts delay one
+    another, and not the name lookups and file accesses that the event loop leaves to threads.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, lambda: work(*arguments))
+
+
+def item_tokens(item: InputItem) -> int:
+    """Tokens of an item, with what surrounds it."""
+    return _PER_ITEM + sum(count_tokens(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
+
+
+def json_tokens(values: Iterable[JsonObject]) -> int:
+    """Tokens of tools' definitions."""
+    return sum(count_tokens(json.dumps(value, ensure_ascii=False)) for value in values)
+
+
+def at_most(items: Iterable[InputItem]) -> int:
+    """An upper bound that costs no counting."""
+    return sum(
+        _PER_ITEM + sum(4 * len(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
+        for item in items
+    )
+
+
+def about(items: Iterable[InputItem]) -> int:
+    """A quick estimate, as OpenAI's rate limits have it: four characters a token."""
+    return sum(
+        _PER_ITEM + sum(len(text) // 4 for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
+        for item in items
+    )
+
+
+def about_input(items: Iterable[InputItem], instructions: str | None, tools: Iterable[BaseModel]) -> int:
+    """As `about`, for all that a model turn sends."""
+    characters = len(instructions or "") + sum(len(tool.model_dump_json(exclude_unset=True)) for tool in tools)
+    return about(items) + characters // 4
+
+
+def part_tokens(part: JsonObject | BaseModel) -> int:
+    """Tokens of a content part that is no text; 0 for text."""
+    kind = member(part, "type")
+    if kind == "input_image":
+        return _PER_IMAGE
+    if kind in ("input_file", "input_video"):
+        return max(_PER_IMAGE, len(part_data(part)) // _FILE_CHARACTERS_PER_TOKEN)
+    if kind == "input_audio":
+        return max(_PER_IMAGE, len(part_data(part)) // _AUDIO_CHARACTERS_PER_TOKEN)
+    return 0
+
+
+def part_data(part: JsonObject | BaseModel) -> str:
+    """The bytes in a content part, in base64 or as an address that holds them; empty for those that are elsewhere."""
+    found = (
+        member(part, "image_url"),
+        member(part, "file_data"),
+        member(part, "video_url"),
+        member(member(part, "input_audio"), "data"),
+    )
+    return next((data for data in found if isinstance(data, str)), "")
+
+
+def _parts(item: InputItem) -> list[JsonObject | BaseModel]:
+    """As they are: to dump 160,000 images takes a second."""
+    if isinstance(item, MESSAGES):
+        found: tuple[object, ...] = (item.content,)
+    else:
+        found = (getattr(item, "content", None), getattr(item, "output", None))
+    parts = [part for value in found if isinstance(value, list) for part in value if not isinstance(part, _TEXTS)]
+    return [part for part in parts if isinstance(part, dict | BaseModel)]
+
+
+@functools.cache
+def _counter() -> Callable[[str], int]:
+    # Loaded when first needed: its vocabulary takes 100 MB of memory.
+    try:
+        from bpe_openai import get_encoding
+    except ImportError:
+        return lambda text: -(-len(text.encode(errors="replace")) // 3)
+    encoding = get_encoding("o200k_base")
+    return lambda text: len(encoding.encode_ordinary(text))

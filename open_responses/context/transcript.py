@@ -1,0 +1,142 @@
+"""The conversation as a model can read it: every item of ours and of MCP put into calls and outputs.
+
+Providers know messages, function calls and their outputs. What else a conversation holds is told in those terms here,
+once, so that no adapter has to know of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from open_responses.json_types import JsonObject
+from open_responses.schema.items import (
+    AssistantMessage,
+    FunctionCall,
+    FunctionCallOutput,
+    InputItem,
+    McpApprovalRequest,
+    McpApprovalResponse,
+    McpCall,
+    McpTools,
+    Reasoning,
+    RefusedCall,
+)
+
+NameOf = Callable[[str, str], str]
+"""(server label, tool) -> the function name under which the model knows it."""
+
+NOT_RUN = "Not run: the model's turn broke off before it was complete."
+# Most conversations have none of these, and as they may be long, each is looked at once.
+_RETOLD = frozenset(
+    {FunctionCall, FunctionCallOutput, McpApprovalRequest, McpApprovalResponse, McpCall, McpTools, RefusedCall}
+)
+_UNFINISHED = "The call was interrupted before it gave a result."
+
+
+def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputItem]:
+    """Drops lists of tools, spells MCP and refused calls out, says what became of each approval, and gives each call
+    that has no output one that says why."""
+    if _RETOLD.isdisjoint(map(type, items)):
+        return list(items)
+    called = {item.approval_request_id for item in items if isinstance(item, McpCall) and item.approval_request_id}
+    called |= {a for item in items if isinstance(item, FunctionCall) and (a := approval_of(item)) is not None}
+    left_open = _left_open(items)
+    answers = {item.approval_request_id: item for item in items if isinstance(item, McpApprovalResponse)}
+    read: list[InputItem] = []
+    for index, item in enumerate(items):
+        match item:
+            case McpTools() | McpApprovalResponse():
+                continue
+            case McpCall():
+                read += _pair(item.id, name_of(item.server_label, item.name), item.arguments, _result(item))
+            case RefusedCall():
+                read += _pair(item.call_id, _plain(item.name), item.arguments, item.reason)
+            case McpApprovalRequest():
+                if item.id not in called:
+                    said = _denied(answers.get(item.id))
+                    read += _pair(item.id, name_of(item.server_label, item.name), item.arguments, said)
+            case FunctionCall() if item.status == "incomplete":
+                continue
+            case FunctionCall() if index in left_open:
+                read += [item, _output(item.call_id, left_open[index])]
+            case FunctionCallOutput() if item.status == "incomplete" and not item.output:
+                read.append(item.model_copy(update={"output": _UNFINISHED}))
+            case _:
+                read.append(item)
+    return read
+
+
+def was_cut_off(item: InputItem) -> bool:
+    """Whether the model broke off in the middle of this item: what it called in the same turn was not run."""
+    is_sampled = isinstance(item, AssistantMessage | Reasoning | FunctionCall | McpCall)
+    return is_sampled and getattr(item, "status", None) == "incomplete"
+
+
+def _left_open(items: Sequence[InputItem]) -> dict[int, str]:
+    """Where the calls without an output stand, and what is to be said of each. The same id may come back in a later
+    response."""
+    waiting: dict[str, int] = {}
+    unrun: set[int] = set()
+    left: set[int] = set()
+    for index, item in enumerate(items):
+        if was_cut_off(item):
+            unrun |= set(waiting.values())
+        elif isinstance(item, FunctionCall):
+            left |= {waiting[item.call_id]} if item.call_id in waiting else set()
+            waiting[item.call_id] = index
+        elif isinstance(item, FunctionCallOutput):
+            waiting.pop(item.call_id, None)
+    return {index: NOT_RUN if index in unrun else _UNFINISHED for index in left | set(waiting.values())}
+
+
+def approval_of(item: FunctionCall) -> str | None:
+    """The approval that a hosted tool's call rests on: an extra member of ours."""
+    given = (item.model_extra or {}).get("approval_request_id")
+    return given if isinstance(given, str) else None
+
+
+def denial(reason: str | None) -> str:
+    """What the model reads of a call that a person forbade."""
+    return f"The user did not approve this call{f': {reason}' if reason else '.'}"
+
+
+def _denied(answer: McpApprovalResponse | None) -> str:
+    if answer is None:
+        return "The user has not approved this call; it was not run."
+    if answer.approve:
+        return "The user approved this call, but it has not been run yet."
+    return denial(answer.reason)
+
+
+def _result(call: McpCall) -> str:
+    if call.error is not None:
+        return f"Error: {error_text(call.error)}"
+    if call.output is None:
+        return _UNFINISHED
+    return call.output
+
+
+def error_text(error: str | JsonObject) -> str:
+    """The message in an `mcp_call`'s error, whichever of the known shapes it has."""
+    if isinstance(error, str):
+        return error
+    message = error.get("message") or error.get("content") or error
+    return message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+
+
+def _pair(call_id: str, name: str, arguments: str, output: str) -> list[InputItem]:
+    short = call_id[-64:]
+    return [
+        FunctionCall(type="function_call", call_id=short, name=_plain(name), arguments=arguments or "{}"),
+        _output(short, output),
+    ]
+
+
+def _output(call_id: str, output: str) -> FunctionCallOutput:
+    return FunctionCallOutput(type="function_call_output", call_id=call_id, output=output)
+
+
+def _plain(name: str) -> str:
+    """A name that every provider takes."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)[:64] or "unknown"

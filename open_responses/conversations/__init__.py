@@ -1,0 +1,1 @@
+"""The state machine behind `/v1/conversations`."""

@@ -1,0 +1,361 @@
+"""Conversations, as OpenAI has them: items in their order, and which response has the turn.
+
+Each lives in a workflow of its own, whose state is here: pure, so that its rules can be tested without Temporal. What
+they prevent: an answer to a conversation that another answer has changed meanwhile, and a turn that is told twice and
+counted twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field, field_validator
+
+from open_responses.context.abandoned_items import without_partials
+from open_responses.context.call_pairing import check_added_calls
+from open_responses.errors import InvalidRequest
+from open_responses.ids import FIRST_INPUT_INDEX, member_id
+from open_responses.json_types import JsonObject
+from open_responses.loop.input_items import as_listed, listed_input, prefix_of
+from open_responses.loop.payloads import StartResponse
+from open_responses.schema.items import MAX_ITEMS
+from open_responses.schema.payload import Payload
+from open_responses.schema.response import FinalStatus
+
+CONVERSATION_WORKFLOW = "ConversationWorkflow"
+END_TURN = "end_turn"
+"""The signal of a response that has ended."""
+
+BUSY = "conversation_busy"
+CHANGED = "conversation_changed"
+FULL = "conversation_full"
+GONE = "conversation_gone"
+TURN_IS_OVER = "turn_is_over"
+ITEM_NOT_FOUND = "item_not_found"
+ITEM_ID_TAKEN = "item_id_taken"
+
+# A request's own bound on items, and about ten of the largest bodies. All of it goes into the start of each response.
+MAX_CONVERSATION_ITEMS = MAX_ITEMS
+MAX_CONVERSATION_CHARACTERS = 20_000_000
+# Less than what goes to a file instead of an answer, 128 KiB (io/temporal/large_payloads.py).
+_MOST_BYTES_OF_A_PART = 96 * 1024
+# An end can be told again for as long as its response lives, and there is one response at a time.
+_ENDED_TURNS = 1000
+
+
+class Refused(Exception):
+    """A change that the conversation does not take. `code` is one of the names above, or, with the `param` that it is
+    about, one of a request's own errors."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+class Entry(Payload):
+    """An item with an id, and the response that it came with; None for one that the client added."""
+
+    item: JsonObject
+    response_id: str | None = None
+    is_output: bool = False
+
+    @field_validator("item")
+    @classmethod
+    def _has_id_and_type(cls, item: JsonObject) -> JsonObject:
+        """A signal or an update may be sent by hand."""
+        if not isinstance(item.get("id"), str) or not isinstance(item.get("type"), str):
+            raise ValueError("an item has an id and a type")
+        return item
+
+
+class Turn(Payload):
+    """The response that the conversation waits for. `began_at` is in Unix seconds, by the API's clock."""
+
+    response_id: str
+    began_at: float
+
+
+class ConversationState(Payload):
+    """All of a conversation: what starts its workflow, what one run hands to the next, and what a request reads.
+
+    `revision` counts what a response would see, `deletions` the items that were deleted. `count` is the number of
+    entries in a summary, which has none; earlier versions do not say it. `run_id` is the run that gave a summary: a
+    reset may leave other entries under the same numbers. `ended` are the responses whose turns are
+    over, the newest last.
+    `left_open` are the ids of calls that the server was to run and did not: nobody has to answer them. `characters` is
+    the length of the items, as JSON. `renew_seconds`: payloads outside of history are forgotten by age, so a run that
+    rests ends before.
+    """
+
+    conversation_id: str
+    tenant: str
+    created_at: int
+    metadata: dict[str, str] = Field(default_factory=dict)
+    entries: list[Entry] = Field(default_factory=list)
+    turn: Turn | None = None
+    revision: int = 0
+    deletions: int = 0
+    count: int = -1
+    run_id: str = ""
+    ended: list[str] = Field(default_factory=list)
+    left_open: list[str] = Field(default_factory=list)
+    characters: int = 0
+    changes_per_run: int = 500
+    renew_seconds: float = 20 * 24 * 3600.0
+
+    @property
+    def items(self) -> list[JsonObject]:
+        return [entry.item for entry in self.entries]
+
+    def resource(self) -> JsonObject:
+        """The `conversation` of OpenAI's API."""
+        return {
+            "id": self.conversation_id,
+            "object": "conversation",
+            "created_at": self.created_at,
+            "metadata": self.metadata,
+        }
+
+
+class AddItems(Payload):
+    items: list[JsonObject]
+
+
+class SetMetadata(Payload):
+    metadata: dict[str, str]
+
+
+class BeginTurn(Payload):
+    """A response asks for the turn, of a conversation as it was read: `revision`. `at` is in Unix seconds."""
+
+    response_id: str
+    revision: int
+    at: float
+
+
+class EndTurn(Payload):
+    """What a response adds at its end: nothing, or all of its input, then its output."""
+
+    response_id: str
+    entries: list[Entry] = Field(default_factory=list)
+    left_open: list[str] = Field(default_factory=list)
+
+
+class PageQuery(Payload):
+    limit: int
+    after: str | None = None
+    newest_first: bool = True
+
+
+class Page(Payload):
+    """Items of a list. `is_known` is false when there is no item `after`."""
+
+    items: list[JsonObject] = Field(default_factory=list)
+    has_more: bool = False
+    is_known: bool = True
+
+
+class PartQuery(Payload):
+    """Asks for entries from the one with this index on."""
+
+    first: int
+
+
+class ConversationPart(Payload):
+    """As many entries as fit an answer that stays out of files, one at least; and the revision and the run that they
+    are of."""
+
+    entries: list[Entry] = Field(default_factory=list)
+    revision: int = 0
+    run_id: str = ""
+
+
+class Conversation:
+    """The state, and what may happen to it. Every change can be told twice, and counts once."""
+
+    def __init__(self, state: ConversationState) -> None:
+        self.state = state.model_copy(update={"entries": list(state.entries), "ended": list(state.ended)})
+
+    # --- what a client does
+
+    def check_addition(self, added: Sequence[JsonObject]) -> None:
+        """Raises Refused, while a response has the turn as well: it answers the conversation as it was."""
+        self._check_room_for(added)
+        try:
+            check_added_calls(self.state.items, added, self.state.left_open)
+        except InvalidRequest as error:
+            raise Refused(error.error_code, error.message, error.param) from None
+
+    def add(self, added: Sequence[JsonObject]) -> None:
+        """Items at the end; one that is there already stays where it is. What calls and outputs belong together is not
+        looked at again: earlier versions let more in, and it stays in the histories of running conversations."""
+        self._check_room_for(added)
+        self._append(Entry(item=item) for item in added)
+
+    def _check_room_for(self, added: Sequence[JsonObject]) -> None:
+        if self.state.turn is not None:
+            raise _busy(self.state.turn)
+        self._check_room()
+        known = self._known()
+        for item in added:
+            if known.setdefault(item["id"], item) != item:
+                raise Refused(ITEM_ID_TAKEN, f"Another item of this conversation has the id {item['id'][:80]!r}.")
+
+    def check_deletion(self, item_id: str) -> None:
+        if item_id not in self._known():
+            raise Refused(ITEM_NOT_FOUND, f"Item with id {item_id[:80]!r} not found in this conversation.")
+
+    def delete(self, item_id: str) -> None:
+        """Raises Refused. A response that runs has read the item already."""
+        self.check_deletion(item_id)
+        gone = next(entry for entry in self.state.entries if entry.item["id"] == item_id)
+        self.state.entries.remove(gone)
+        self.state.characters -= _length(gone.item)
+        self.state.revision += 1
+        self.state.deletions += 1
+
+    def set_metadata(self, metadata: dict[str, str]) -> None:
+        self.state.metadata = metadata
+
+    # --- what a response does
+
+    def check_turn(self, call: BeginTurn) -> None:
+        """Raises Refused: another response has the turn, or the conversation is not any more what was read."""
+        turn = self.state.turn
+        if call.response_id in self.state.ended:
+            raise Refused(TURN_IS_OVER, "This response has had its turn.")
+        if turn is not None and turn.response_id == call.response_id:
+            return
+        if turn is not None:
+            raise _busy(turn)
+        if call.revision != self.state.revision:
+            raise Refused(CHANGED, "The conversation was changed at the same moment. Try again.")
+        self._check_room()
+
+    def begin(self, call: BeginTurn) -> None:
+        self.check_turn(call)
+        self.state.turn = Turn(response_id=call.response_id, began_at=call.at)
+
+    def end(self, call: EndTurn) -> None:
+        """A late end counts as well, unless it was counted before: nothing that was said is lost."""
+        if call.response_id in self.state.ended:
+            return
+        self.state.ended = [*self.state.ended, call.response_id][-_ENDED_TURNS:]
+        self.state.left_open = [*self.state.left_open, *call.left_open]
+        self._append(self._with_free_ids(call))
+        self.release(call.response_id)
+
+    def release(self, response_id: str) -> None:
+        """The turn of a response that was never started. Should it start after all, its end still counts."""
+        if self.state.turn is not None and self.state.turn.response_id == response_id:
+            self.state.turn = None
+
+    # --- what is asked
+
+    def item(self, item_id: str) -> JsonObject | None:
+        return next((item for item in self.state.items if item["id"] == item_id), None)
+
+    def page(self, query: PageQuery) -> Page:
+        items = self.state.items
+        if query.newest_first:
+            items.reverse()
+        first = 0
+        if query.after is not None:
+            first = next((index + 1 for index, item in enumerate(items) if item["id"] == query.after), -1)
+        if first < 0:
+            return Page(is_known=False)
+        return Page(items=items[first : first + query.limit], has_more=len(items) > first + query.limit)
+
+    def summary(self, run_id: str = "") -> ConversationState:
+        """The state without its entries."""
+        return self.state.model_copy(update={"entries": [], "count": len(self.state.entries), "run_id": run_id})
+
+    def part(self, query: PartQuery, run_id: str = "") -> ConversationPart:
+        entries: list[Entry] = []
+        size = 0
+        for entry in self.state.entries[max(0, query.first) :]:
+            size += len(json.dumps(entry.item, ensure_ascii=False).encode(errors="replace"))
+            if entries and size > _MOST_BYTES_OF_A_PART:
+                break
+            entries.append(entry)
+        return ConversationPart(entries=entries, revision=self.state.revision, run_id=run_id)
+
+    # --- how it is kept
+
+    def _with_free_ids(self, call: EndTurn) -> Iterable[Entry]:
+        """A client may name its items as it likes, and as others are named already."""
+        known = self._known()
+        for index, entry in enumerate(call.entries):
+            item = entry.item
+            if known.setdefault(item["id"], item) != item:
+                own = member_id(prefix_of(item["type"]), call.response_id, FIRST_INPUT_INDEX + index)
+                entry = entry.model_copy(update={"item": {**item, "id": own}})
+            yield entry
+
+    def _append(self, entries: Iterable[Entry]) -> None:
+        known = self._known()
+        fresh = []
+        for entry in entries:
+            if entry.item["id"] not in known:
+                known[entry.item["id"]] = entry.item
+                fresh.append(entry)
+        if fresh:
+            self.state.entries += fresh
+            self.state.characters += sum(_length(entry.item) for entry in fresh)
+            self.state.revision += 1
+
+    def _known(self) -> dict[str, JsonObject]:
+        return {item["id"]: item for item in self.state.items}
+
+    def _check_room(self) -> None:
+        full = None
+        if len(self.state.entries) >= MAX_CONVERSATION_ITEMS:
+            full = f"{MAX_CONVERSATION_ITEMS:,} items"
+        elif self.state.characters >= MAX_CONVERSATION_CHARACTERS:
+            full = f"{MAX_CONVERSATION_CHARACTERS:,} characters"
+        if full is not None:
+            raise Refused(FULL, f"This conversation has {full} or more. Delete some items, or begin a new one.")
+
+
+def end_of_turn(start: StartResponse, status: FinalStatus, output: Sequence[JsonObject]) -> EndTurn:
+    """What a response adds to its conversation. One that failed or was cancelled adds nothing, as if never asked."""
+    if status not in ("completed", "incomplete"):
+        return EndTurn(response_id=start.response_id)
+    whole = without_partials(output, keep_last=True)
+    given = [Entry(item=_whole(item), response_id=start.response_id) for item in _given(start)]
+    said = [Entry(item=item, response_id=start.response_id, is_output=True) for item in whole]
+    answered = {item.get("call_id") for item in whole if item["type"] == "function_call_output"}
+    hosted = {tool.name for tool in start.hosted}
+    left_open = [
+        item["call_id"]
+        for item in whole
+        if item["type"] == "function_call" and item["name"] in hosted and item["call_id"] not in answered
+    ]
+    return EndTurn(response_id=start.response_id, entries=given + said, left_open=left_open)
+
+
+def new_entry_item(item: JsonObject, own_id: str) -> JsonObject:
+    """An item that a client adds, with an id and a status."""
+    return _whole(as_listed(item, own_id))
+
+
+def _given(start: StartResponse) -> list[JsonObject]:
+    return listed_input(start) if start.has_input else []
+
+
+def _whole(item: JsonObject) -> JsonObject:
+    """OpenAI's clients expect a status of calls and their outputs."""
+    if item["type"] in ("function_call", "function_call_output") and item.get("status") is None:
+        return {**item, "status": "completed"}
+    return item
+
+
+def _busy(turn: Turn) -> Refused:
+    return Refused(BUSY, f"Response {turn.response_id} of this conversation has not ended yet. Try again when it has.")
+
+
+def _length(item: JsonObject) -> int:
+    return len(json.dumps(item, ensure_ascii=False))

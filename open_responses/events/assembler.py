@@ -1,0 +1,376 @@
+"""Deltas in, events out: the one owner of the grammar of a stream.
+
+Which event follows which, which id and index it carries, when an item opens and closes: nowhere else. An adapter cannot
+get it wrong, since it never makes an event (ITEM-4 to ITEM-7). Sequence numbers are the log's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from open_responses.deltas import (
+    Delta,
+    Finish,
+    ItemEnd,
+    Phase,
+    ProviderItem,
+    ReasoningDelta,
+    ReasoningSeal,
+    ReasoningSummaryDelta,
+    RefusalDelta,
+    ResumeToken,
+    TextAnnotation,
+    TextDelta,
+    ToolCallDelta,
+)
+from open_responses.events.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
+from open_responses.ids import member_id
+from open_responses.json_types import JsonObject
+from open_responses.tool_use.tool_items import mcp_approval_request, mcp_call, refused_call
+from open_responses.tool_use.tool_table import Offer, Route
+
+ItemStatus = Literal["completed", "incomplete"]
+
+_DELTA_EVENT = {
+    "output_text": "response.output_text.delta",
+    "refusal": "response.refusal.delta",
+    "reasoning_text": "response.reasoning.delta",
+}
+
+
+_MAX_CALL_ID = 64
+_CALLS = ("function_call", "mcp_call")
+
+
+@dataclass(slots=True)
+class _Call:
+    """One of the turn's calls. `index` is None while nothing of it is shown: its name is not known yet, it waits for
+    the end of the turn (approvals, refusals), or it is `dropped`."""
+
+    call_id: str | None
+    name: str | None
+    pieces: list[str] = field(default_factory=list)
+    route: Route | None = None
+    index: int | None = None
+    dropped: bool = False
+
+
+class Assembler:
+    """Turns one turn's deltas into events, on top of the output that `fold` already holds.
+
+    `offer` says what a call to a name becomes: the client's or a hosted function call, streamed; an `mcp_call`,
+    streamed and left open for the one who runs it; a request for approval or a refusal, shown whole at the end.
+
+    A sample that takes over from a lost one passes the fold of the log: `unfinished_text` is what it may continue, and
+    `abandon` closes what it cannot. Ids follow from the response's and the output index, so that the same deltas give
+    the same events each time.
+    """
+
+    def __init__(self, fold: Fold | None = None, offer: Offer | None = None, response_id: str = "") -> None:
+        self.fold = fold or Fold()
+        self.finish: Finish | None = None
+        self._offer = offer or Offer()
+        self._response_id = response_id
+        self._calls: dict[int, _Call] = {}
+        self._events: list[JsonObject] = []
+
+    def feed(self, delta: Delta) -> list[JsonObject]:
+        """The events that this delta causes, in order, without sequence numbers."""
+        match delta:
+            case TextDelta():
+                self._begin_phase(delta.phase)
+                self._text("message", "output_text", delta.text, delta.logprobs, delta.phase)
+            case ToolCallDelta():
+                self._tool_call(delta)
+            case ReasoningDelta():
+                self._text("reasoning", "reasoning_text", delta.text)
+            case ReasoningSummaryDelta():
+                self._summary(delta)
+            case RefusalDelta():
+                self._text("message", "refusal", delta.text)
+            case ReasoningSeal():
+                self._seal(delta.data)
+            case ItemEnd():
+                self._close_all_but_calls()
+            case TextAnnotation():
+                self._annotate(delta.annotation)
+            case ProviderItem():
+                self._close_all_but_calls()
+                self._whole({"status": "completed", **delta.item, "id": self._id("item_")})
+            case Finish():
+                self.finish = delta
+            case ResumeToken():
+                pass
+        return self._take()
+
+    def close(self, status: ItemStatus) -> list[JsonObject]:
+        """End of the turn: the last open item becomes `status`, those before it are complete (ITEM-2).
+
+        An `mcp_call` that is complete stays open: it ends when it has been run.
+        """
+        still_open = sorted(self.fold.open)
+        for index in still_open:
+            self._end_item(self.fold.open[index], status if index == still_open[-1] else "completed")
+        if status == "completed":
+            for call in self._calls.values():
+                self._show_whole(call)
+        return self._take()
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether the turn has calls, shown already or held back."""
+        return bool(self._calls)
+
+    def unfinished_text(self) -> str | None:
+        """The text of a broken answer that can be continued in its own item, or None.
+
+        Only a lone open message qualifies: arguments and reasoning cannot be handed back to a provider half-finished.
+        """
+        if len(self.fold.open) != 1:
+            return None
+        (opened,) = self.fold.open.values()
+        if opened.item["type"] != "message" or opened.item["content"]:
+            return None
+        if opened.part is None:
+            return ""
+        return opened.part.text if opened.part.kind == "output_text" else None
+
+    def add_whole(self, item: JsonObject) -> list[JsonObject]:
+        """An item that is not streamed, as it is: a compaction."""
+        self._whole(item)
+        return self._take()
+
+    def abandon(self) -> list[JsonObject]:
+        """Close all that was left open as incomplete: a new sample starts new items, or there is none."""
+        self._calls.clear()
+        for index in sorted(self.fold.open):
+            self._close_item(self.fold.open[index], "incomplete")
+        return self._take()
+
+    def _take(self) -> list[JsonObject]:
+        events, self._events = self._events, []
+        return events
+
+    def _emit(self, event: JsonObject) -> None:
+        self.fold.apply(event)
+        self._events.append(event)
+
+    def _id(self, prefix: str) -> str:
+        """The next item's id: as hard to guess as the response's."""
+        return member_id(prefix, self._response_id, len(self.fold.output))
+
+    def _begin_phase(self, phase: Phase | None) -> None:
+        """A message of another phase than the open one's begins anew."""
+        if phase is not None and any(
+            opened.item["type"] == "message" and opened.item.get("phase") != phase for opened in self.fold.open.values()
+        ):
+            self._close_all_but_calls()
+
+    def _whole(self, item: JsonObject) -> None:
+        opened = self._add_item(skeleton(item))
+        self._emit({"type": "response.output_item.done", "output_index": opened.index, "item": item})
+
+    def _seal(self, data: str) -> None:
+        """The last word on a reasoning item."""
+        opened = self._item_of("reasoning")
+        self._close_part(opened)
+        opened.item["encrypted_content"] = data
+        self._close_item(opened, "completed")
+
+    def _annotate(self, annotation: JsonObject) -> None:
+        opened = self._item_of("message")
+        part = self._part_of(opened, "output_text")
+        self._emit(
+            {
+                "type": "response.output_text.annotation.added",
+                "item_id": opened.item["id"],
+                "output_index": opened.index,
+                "content_index": part.index,
+                "annotation_index": len(part.annotations),
+                "annotation": annotation,
+            }
+        )
+
+    def _text(
+        self,
+        item_type: str,
+        kind: str,
+        text: str,
+        logprobs: list[JsonObject] | None = None,
+        phase: Phase | None = None,
+    ) -> None:
+        opened = self._item_of(item_type, phase)
+        part = self._part_of(opened, kind)
+        if not text and not logprobs:
+            return
+        event: JsonObject = {
+            "type": _DELTA_EVENT[kind],
+            "item_id": opened.item["id"],
+            "output_index": opened.index,
+            "content_index": part.index,
+            "delta": text,
+        }
+        if kind == "output_text":
+            event["logprobs"] = logprobs or []
+        self._emit(event)
+
+    def _summary(self, delta: ReasoningSummaryDelta) -> None:
+        opened = self._item_of("reasoning")
+        if opened.part is None or opened.part.kind != "summary_text" or opened.part.index != delta.summary_index:
+            self._close_part(opened)
+            self._emit(
+                {
+                    "type": "response.reasoning_summary_part.added",
+                    "item_id": opened.item["id"],
+                    "output_index": opened.index,
+                    "summary_index": len(opened.item["summary"]),
+                    "part": empty_part("summary_text"),
+                }
+            )
+        if delta.text and opened.part is not None:
+            self._emit(
+                {
+                    "type": "response.reasoning_summary_text.delta",
+                    "item_id": opened.item["id"],
+                    "output_index": opened.index,
+                    "summary_index": opened.part.index,
+                    "delta": delta.text,
+                }
+            )
+
+    def _tool_call(self, delta: ToolCallDelta) -> None:
+        call = self._calls.get(delta.index)
+        if call is None:
+            self._close_all_but_calls()
+            # REQ-6: a second call of a turn that may have one is as if the model had not made it.
+            dropped = not self._offer.parallel and bool(self._calls)
+            call = self._calls[delta.index] = _Call(delta.call_id, delta.name, dropped=dropped)
+        call.call_id = call.call_id or delta.call_id
+        call.name = call.name or delta.name
+        if delta.arguments:
+            call.pieces.append(delta.arguments)
+        if call.name and not call.dropped:
+            self._stream_call(call, call.name)
+
+    def _stream_call(self, call: _Call, name: str) -> None:
+        """Show what has come of a call, if it is one that is shown as it comes."""
+        if call.route is None:
+            call.route = self._offer.route(name)
+        if call.route.kind == "refused" or call.route.needs_approval:
+            return
+        if call.index is None:
+            call.index = self._open_call(call, call.route, name)
+        opened = self.fold.open[call.index]
+        for piece in call.pieces:
+            self._emit(
+                {
+                    "type": f"response.{opened.item['type']}_arguments.delta",
+                    "item_id": opened.item["id"],
+                    "output_index": call.index,
+                    "delta": piece,
+                }
+            )
+        call.pieces.clear()
+
+    def _open_call(self, call: _Call, route: Route, name: str) -> int:
+        if route.kind != "mcp":
+            item = {
+                "type": "function_call",
+                "id": self._id("fc_"),
+                "call_id": self._unique(call.call_id),
+                "name": name,
+                "arguments": "",
+                "status": "in_progress",
+            }
+            return self._add_item(item).index
+        opened = self._add_item(mcp_call(self._id("mcp_"), route.server_label, route.tool))
+        at = {"item_id": opened.item["id"], "output_index": opened.index}
+        self._emit({"type": "response.mcp_call.in_progress", **at})
+        return opened.index
+
+    def _unique(self, call_id: str | None) -> str:
+        """The model's id (ITEM-7), unless it is too long to be sent back, or was used before in this response: some
+        models count from one again on each turn, and an id is also the key by which a tool knows a repeated call."""
+        if not call_id or len(call_id) > _MAX_CALL_ID:
+            return self._id("call_")
+        used = {item.get("call_id") for item in self.fold.output}
+        return call_id if call_id not in used else self._id("call_")
+
+    def _show_whole(self, call: _Call) -> None:
+        """A call that was held back to the end of the turn."""
+        name, route, arguments = call.name or "", call.route, "".join(call.pieces)
+        if call.index is not None or call.dropped:
+            return
+        if route is not None and route.needs_approval:
+            index = len(self.fold.output)
+            item = mcp_approval_request(self._response_id, index, route.server_label, route.tool, arguments)
+        else:
+            reason = route.reason if route is not None else "The call names no tool."
+            item = refused_call(self._id("ref_"), self._unique(call.call_id), name, arguments, reason)
+        self._close_item(self._add_item({**item, "status": "in_progress"}), "completed")
+
+    def _item_of(self, item_type: str, phase: Phase | None = None) -> OpenItem:
+        """The open item of this type, or a new one behind what is now closed."""
+        for opened in self.fold.open.values():
+            if opened.item["type"] == item_type:
+                return opened
+        self._close_all_but_calls()
+        if item_type == "message":
+            message = {"type": "message", "id": self._id("msg_"), "status": "in_progress", "role": "assistant"}
+            return self._add_item({**message, "content": [], **({"phase": phase} if phase is not None else {})})
+        return self._add_item(
+            {"type": "reasoning", "id": self._id("rs_"), "status": "in_progress", "summary": [], "content": []}
+        )
+
+    def _add_item(self, item: JsonObject) -> OpenItem:
+        index = len(self.fold.output)
+        self._emit({"type": "response.output_item.added", "output_index": index, "item": item})
+        return self.fold.open[index]
+
+    def _part_of(self, opened: OpenItem, kind: str) -> OpenPart:
+        if opened.part is None or opened.part.kind != kind:
+            self._close_part(opened)
+            self._emit(
+                {
+                    "type": "response.content_part.added",
+                    "item_id": opened.item["id"],
+                    "output_index": opened.index,
+                    "content_index": len(opened.item["content"]),
+                    "part": empty_part(kind),
+                }
+            )
+        assert opened.part is not None
+        return opened.part
+
+    def _close_all_but_calls(self) -> None:
+        # Calls stay open to the end of the turn, since providers interleave the arguments of parallel ones.
+        for index in [i for i, opened in self.fold.open.items() if opened.item["type"] not in _CALLS]:
+            self._close_item(self.fold.open[index], "completed")
+
+    def _end_item(self, opened: OpenItem, status: ItemStatus) -> None:
+        if opened.item["type"] == "mcp_call" and status == "completed":
+            self._close_part(opened)
+        else:
+            self._close_item(opened, status)
+
+    def _close_item(self, opened: OpenItem, status: ItemStatus) -> None:
+        self._close_part(opened)
+        if opened.item["type"] == "mcp_call":
+            # One that has run is ended by who ran it: this one was cut off.
+            at = {"item_id": opened.item["id"], "output_index": opened.index}
+            self._emit({"type": "response.mcp_call.failed", **at})
+        self._emit(
+            {
+                "type": "response.output_item.done",
+                "output_index": opened.index,
+                "item": {**opened.item, "status": status},
+            }
+        )
+
+    def _close_part(self, opened: OpenItem) -> None:
+        part = opened.part
+        if part is None:
+            return
+        for event in part_closing_events(opened, part):
+            self._emit(event)

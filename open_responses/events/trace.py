@@ -1,0 +1,182 @@
+"""How a stream was cut into events, small enough to keep in Temporal.
+
+The event log lives in Redis and may vanish; a client that comes back with `starting_after=N` must still find the same
+event N. Texts are in Temporal already, once, as items. A trace adds the rest: the order of events and the length of
+each delta, about a byte per token. `replay` puts both together and gives back every event, byte for byte.
+
+    ["r", status]            created, queued, in_progress: the response as it was then
+    ["+", i]  ["-", i]       output item i added, done
+    ["p", i, k]  ["P", i, k] content part k of item i added, done
+    ["s", i, -k] ["S", i, -k] the same for a summary part, which counts -1, -2, …
+    ["d", i, k, [n, …]]      deltas of part k, n characters each
+    ["D", i, k]              its text is done
+    ["x", event]             anything else, whole
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+from open_responses.events.fold import OpenItem, OpenPart, empty_part, part_closing_events, skeleton
+from open_responses.json_types import JsonObject
+
+Op: TypeAlias = list[Any]
+
+_DELTAS = {
+    "response.output_text.delta": "content_index",
+    "response.refusal.delta": "content_index",
+    "response.reasoning.delta": "content_index",
+    "response.reasoning_summary_text.delta": "summary_index",
+    "response.function_call_arguments.delta": "",
+    "response.mcp_call_arguments.delta": "",
+}
+_TEXT_DONE = {
+    "response.output_text.done": "content_index",
+    "response.refusal.done": "content_index",
+    "response.reasoning.done": "content_index",
+    "response.reasoning_summary_text.done": "summary_index",
+    "response.function_call_arguments.done": "",
+    "response.mcp_call_arguments.done": "",
+}
+_MARKS = {
+    "response.output_item.added": ("+", ""),
+    "response.output_item.done": ("-", ""),
+    "response.content_part.added": ("p", "content_index"),
+    "response.content_part.done": ("P", "content_index"),
+    "response.reasoning_summary_part.added": ("s", "summary_index"),
+    "response.reasoning_summary_part.done": ("S", "summary_index"),
+    **{event: ("D", key) for event, key in _TEXT_DONE.items()},
+}
+_OPENING = {"response.created", "response.queued", "response.in_progress"}
+
+
+class Trace:
+    """Records events as they are published, sequence numbers aside: those follow from the order."""
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self.length = 0
+
+    def record(self, event: JsonObject) -> None:
+        self.length += 1
+        kind = event["type"]
+        if kind in _DELTAS and not event.get("logprobs"):
+            self._delta(event, _DELTAS[kind])
+        elif kind in _MARKS and not (kind == "response.output_item.added" and event["item"] != skeleton(event["item"])):
+            mark, key = _MARKS[kind]
+            self.ops.append([mark, event["output_index"], _part_number(event, key)])
+        elif kind in _OPENING:
+            self.ops.append(["r", kind])
+        else:
+            self.ops.append(["x", {k: v for k, v in event.items() if k != "sequence_number"}])
+
+    def _delta(self, event: JsonObject, key: str) -> None:
+        index, part = event["output_index"], _part_number(event, key)
+        last = self.ops[-1] if self.ops else None
+        if last is not None and last[0] == "d" and last[1] == index and last[2] == part:
+            last[3].append(len(event["delta"]))
+        else:
+            self.ops.append(["d", index, part, [len(event["delta"])]])
+
+
+def count_events(ops: Iterable[Op]) -> int:
+    """How many events a trace stands for."""
+    return sum(len(op[3]) if op[0] == "d" else 1 for op in ops)
+
+
+def _part_number(event: JsonObject, key: str) -> int:
+    """Which part of its item an event speaks of; summaries count downwards from -1."""
+    if not key:
+        return 0
+    number: int = event[key]
+    return -1 - number if key == "summary_index" else number
+
+
+def replay(
+    ops: Iterable[Op], output: list[JsonObject], initial: JsonObject, *, first_sequence: int = 0
+) -> Iterator[JsonObject]:
+    """The events that were recorded, with their sequence numbers.
+
+    `output` is the items as they stand now; a recording that stops in mid-item is replayed from its partial text.
+    """
+    positions: dict[tuple[int, int], int] = {}
+    sequence = first_sequence
+    for op in ops:
+        for event in _events_of(op, output, initial, positions):
+            yield {"type": event.pop("type"), "sequence_number": sequence, **event}
+            sequence += 1
+
+
+def _events_of(
+    op: Op, output: list[JsonObject], initial: JsonObject, positions: dict[tuple[int, int], int]
+) -> Iterator[JsonObject]:
+    mark = op[0]
+    if mark == "x":
+        _advance(op[1], positions)
+        yield dict(op[1])
+    elif mark == "r":
+        status = "queued" if op[1] == "response.queued" else initial["status"]
+        status = "in_progress" if op[1] == "response.in_progress" else status
+        yield {"type": op[1], "response": {**initial, "status": status}}
+    elif mark == "+":
+        yield {"type": "response.output_item.added", "output_index": op[1], "item": skeleton(output[op[1]])}
+    elif mark == "-":
+        yield {"type": "response.output_item.done", "output_index": op[1], "item": output[op[1]]}
+    elif mark == "d":
+        yield from _deltas(op, output[op[1]], positions)
+    else:
+        yield _part_event(op, output[op[1]])
+
+
+def _advance(event: JsonObject, positions: dict[tuple[int, int], int]) -> None:
+    """A delta that was recorded whole is part of its text as well."""
+    if event["type"] in _DELTAS:
+        place = event["output_index"], _part_number(event, _DELTAS[event["type"]])
+        positions[place] = positions.get(place, 0) + len(event["delta"])
+
+
+def _part_at(item: JsonObject, number: int) -> OpenPart:
+    """The part that an op speaks of, with its whole text."""
+    if item["type"] in ("function_call", "mcp_call"):
+        return OpenPart("arguments", 0, [item["arguments"]])
+    index = -1 - number if number < 0 else number
+    part = item["summary" if number < 0 else "content"][index]
+    text = part["refusal"] if part["type"] == "refusal" else part["text"]
+    return OpenPart(part["type"], index, [text], part.get("logprobs") or [], part.get("annotations") or [])
+
+
+def _part_event(op: Op, item: JsonObject) -> JsonObject:
+    mark, output_index, number = op
+    part = _part_at(item, number)
+    if mark in "ps":
+        key = "summary_index" if mark == "s" else "content_index"
+        kind = "response.reasoning_summary_part.added" if mark == "s" else "response.content_part.added"
+        at = {"item_id": item["id"], "output_index": output_index, key: part.index}
+        return {"type": kind, **at, "part": empty_part(part.kind)}
+    text_done, *part_done = part_closing_events(OpenItem(output_index, item, part), part)
+    return text_done if mark == "D" else part_done[0]
+
+
+def _deltas(op: Op, item: JsonObject, positions: dict[tuple[int, int], int]) -> Iterator[JsonObject]:
+    _, output_index, number, lengths = op
+    part = _part_at(item, number)
+    at: JsonObject = {"item_id": item["id"], "output_index": output_index}
+    if part.kind == "arguments":
+        kind = f"response.{item['type']}_arguments.delta"
+    elif part.kind == "summary_text":
+        kind, at["summary_index"] = "response.reasoning_summary_text.delta", part.index
+    else:
+        kind = {"output_text": "response.output_text.delta", "refusal": "response.refusal.delta"}.get(
+            part.kind, "response.reasoning.delta"
+        )
+        at["content_index"] = part.index
+    key = (output_index, number)
+    start, text = positions.get(key, 0), part.text
+    for length in lengths:
+        event = {"type": kind, **at, "delta": text[start : start + length]}
+        if part.kind == "output_text":
+            event["logprobs"] = []
+        start += length
+        yield event
+    positions[key] = start

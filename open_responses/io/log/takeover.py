@@ -1,0 +1,120 @@
+"""What an earlier try left in the log, after it has been shut out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from open_responses.deltas import Usage
+from open_responses.io.log.reader_copies import ask_readers
+from open_responses.io.log.writer import Fenced, is_of_try
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown, script
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import SampleInput, TurnUsage
+
+_SOURCE = script("log/takeover.lua")
+
+
+@dataclass(slots=True)
+class Takeover:
+    """The turn so far. `turn_record` is its result, if it ended; `resume`, what its answer can be read again by;
+    `spent`, the tokens of what was sampled before or beside the answer in the log: a summary, an answer that did not
+    fit, one that broke off. `owner` is the fence of the writer that refused this one.
+    """
+
+    events: list[JsonObject]
+    refused: bool = False
+    owner: int = 0
+    cancelled: bool = False
+    turn_record: bytes | None = None
+    resume: bytes | None = None
+    spent: bytes | None = None
+
+
+async def take_over(
+    redis: Redis, call: SampleInput, fence: int, attempt: int, *, ttl: int, run_id: str = ""
+) -> Takeover:
+    """Shut out older tries and read the turn's events. Raises Fenced, with the other's fence, when a newer try was here
+    before us, or one of an earlier run of the workflow under the same number.
+
+    The very first try finds something as well, where an operator has reset the activity or the workflow. While Redis is
+    away it goes on without: its first append sets the fence.
+    """
+    is_first = call.tries == 1 and attempt == 1
+    try:
+        taken = await read_log(
+            redis,
+            call.response_id,
+            fence,
+            call.first_sequence,
+            turn=call.turn,
+            ttl=ttl,
+            is_begun=not is_first,
+            run_id=run_id,
+        )
+    except RedisDown:
+        if call.epoch == 1 and attempt == 1:
+            return Takeover([])
+        raise
+    if taken.refused:
+        raise Fenced(taken.owner)
+    return taken
+
+
+async def read_log(
+    redis: Redis,
+    response_id: str,
+    fence: int,
+    first_sequence: int,
+    *,
+    turn: int,
+    ttl: int,
+    is_begun: bool = True,
+    run_id: str = "",
+) -> Takeover:
+    """The events from `first_sequence` on and what is known of the turn, with the log fenced. Raises RedisDown.
+
+    `is_begun`: some of these events may have been sent to readers. Where Redis has lost them, they come from the copies
+    that readers' processes keep.
+    """
+    pipe = redis.pipeline(transaction=False)
+    names, first = (key_names.log(response_id), key_names.state(response_id)), f"{first_sequence + 1}-0"
+    pipe.eval(_SOURCE, 2, *names, fence, ttl, first, turn, run_id)
+    pipe.zscore(key_names.OPEN, response_id)
+    (refused, cancelled, known, entries, is_known_lost), opened = await pipe.execute()
+    if refused:
+        return Takeover([], refused=True, owner=int(cancelled))
+    events = [orjson.loads(fields[1]) for _, fields in entries]
+    if is_begun and opened is None and not is_known_lost:
+        # Each response is listed there before its first event: what lost the list has lost the log.
+        events += await _restored(redis, response_id, fence, first_sequence + len(events))
+    kept: list[bytes] = known
+    record, resume, spent = [value or None for value in kept] or [None] * 3
+    return Takeover(events, cancelled=bool(cancelled), turn_record=record, resume=resume, spent=spent)
+
+
+async def _restored(redis: Redis, response_id: str, fence: int, first: int) -> list[JsonObject]:
+    """Events that the log has lost, from readers' copies. Without a copy the answer begins anew from here, and the log
+    says so: a client that comes back may have been sent other events."""
+    copies = await ask_readers(redis, response_id, fence, first)
+    if not copies:
+        await redis.hset(key_names.state(response_id), "anew", str(first))
+    return [orjson.loads(event) for event in copies]
+
+
+def paid_before(known: TurnUsage, taken: Takeover) -> Usage:
+    """The tokens that the turn's earlier tries were counted for. Both are running totals: the workflow's, from tries
+    that it has heard of, and the log's, which Redis may have lost; the larger is the later."""
+    kept = TurnUsage() if taken.spent is None else TurnUsage.model_validate_json(taken.spent)
+    return Usage(**kept.at_least(known).model_dump())
+
+
+async def has_ended(redis: Redis, response_id: str) -> bool:
+    """Whether the response's own end has taken the log over, and no other try; False where Redis does not say."""
+    try:
+        owner: bytes | None = await redis.hget(key_names.state(response_id), "fence")  # type: ignore[assignment]
+    except RedisDown:
+        return False
+    return owner is not None and not is_of_try(int(owner))

@@ -1,0 +1,67 @@
+"""The providers' own lists of models, in Redis: a worker writes them, the API reads them.
+
+They may vanish, and come back by themselves: without one, a provider's models are those that routes name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+import orjson
+
+from open_responses.config import ProviderConfig
+from open_responses.contracts import ListedModel
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisError
+
+_TTL_SECONDS = 3600
+# A list is no reason to wait for a Redis that is silent.
+_READ_SECONDS = 1.0
+
+
+class ModelLists:
+    """One list for each provider, and whose turn it is to ask for it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(self, providers: Sequence[ProviderConfig]) -> dict[str, dict[str, ListedModel]]:
+        """Provider's name -> id -> model, of those that have a list. Nothing while Redis is away."""
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                found = await self._redis.mget([key_names.models(_digest(provider)) for provider in providers])
+        except (RedisError, OSError):
+            return {}
+        return {
+            provider.name: {model_id: ListedModel(model_id, *rest) for model_id, *rest in orjson.loads(listed)}
+            for provider, listed in zip(providers, found, strict=True)
+            if listed is not None
+        }
+
+    async def write(self, provider: ProviderConfig, models: Sequence[ListedModel]) -> None:
+        """Kept for an hour. Raises RedisError, OSError."""
+        rows = [(model.id, model.created, model.owned_by) for model in models]
+        await self._redis.set(key_names.models(_digest(provider)), orjson.dumps(rows), ex=_TTL_SECONDS)
+
+    async def take_turn(self, provider: ProviderConfig, seconds: float) -> bool:
+        """Whether it is for us to ask, and for no other worker until so many seconds have passed. Raises RedisError,
+        OSError."""
+        return bool(
+            await self._redis.set(key_names.models_turn(_digest(provider)), b"", px=_milliseconds(seconds), nx=True)
+        )
+
+    async def end_turn(self, provider: ProviderConfig, seconds: float) -> None:
+        """Nobody is to ask again before so many seconds have passed. Raises RedisError, OSError."""
+        await self._redis.set(key_names.models_turn(_digest(provider)), b"", px=_milliseconds(seconds))
+
+
+def _digest(provider: ProviderConfig) -> str:
+    """One that was moved in the configuration has a new list at once, and never the old one."""
+    told = "\n".join((provider.name, provider.adapter, provider.base_url))
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))

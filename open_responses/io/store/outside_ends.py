@@ -1,0 +1,254 @@
+"""Ends of responses whose run ended in Temporal without an end of its own: terminated, timed out, failed, deleted.
+
+Without this a client reads `in_progress` for ever, the provider goes on sampling for a response that nobody will
+finish, and a conversation or an API key's place stays taken. The process that finds such an end (a reader that asks
+Temporal, or a worker's look at ended runs) writes it once, to the store and the event log together: the first end that
+is written stands, and the log is closed to the run's own writers before it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import orjson
+import structlog
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from open_responses.conversations.state import END_TURN, EndTurn
+from open_responses.events.assembler import Assembler
+from open_responses.events.fold import TERMINAL_EVENTS, Fold
+from open_responses.events.lifecycle import opening_events, terminal_events
+from open_responses.events.trace import Op, Trace, count_events
+from open_responses.io.log.writer import END_FENCE, encode
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown, script
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.temporal.run_progress import progress_of
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import Ending, FinishedResponse, Progress, StartResponse, TurnUsage, final_resource
+
+log = structlog.get_logger(__name__)
+
+_TAKE_OVER = script("log/takeover.lua")
+_CONCLUDE = script("store/conclude.lua")
+# The log is closed to others when it is read: a second look is needed behind a flush of Redis alone.
+_LOOKS = 3
+# A run that has ended is replayed by a worker for the query; there may be none.
+_ANSWER_WITHIN = timedelta(seconds=3)
+
+_FAILURES = {
+    WorkflowExecutionStatus.TERMINATED: Ending(
+        status="failed",
+        error_code="run_terminated",
+        error_message="The response's run was terminated in Temporal, by an operator or at a limit of Temporal's own.",
+    ),
+    WorkflowExecutionStatus.TIMED_OUT: Ending(
+        status="failed",
+        error_code="run_timed_out",
+        error_message="The response's run reached a timeout that was set for it in Temporal.",
+    ),
+    WorkflowExecutionStatus.FAILED: Ending(
+        status="failed",
+        error_code="run_failed",
+        error_message="The response's run failed in Temporal before it could end the response.",
+    ),
+    # By versions that did not end such a run themselves.
+    WorkflowExecutionStatus.CANCELED: Ending(status="cancelled"),
+}
+DELETED = Ending(
+    status="failed",
+    error_code="run_deleted",
+    error_message="Temporal has the response's run no more: an operator deleted it, or it ended unseen long ago.",
+)
+OVERTAKEN = Ending(
+    status="failed",
+    error_code="run_reset",
+    error_message="An operator reset the response's run to a point before what its stream had shown already.",
+)
+
+
+def ending_of(status: WorkflowExecutionStatus | None) -> Ending | None:
+    """How a response ends whose run has this status; None for a run that goes on, or has a result."""
+    return None if status is None else _FAILURES.get(status)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a response that has no end: its items, their trace, and the tokens of its turns.
+
+    `first` is the sequence number of the next event, None where the log is lost. `announced` is the end in the log.
+    """
+
+    output: list[JsonObject]
+    trace: list[Op]
+    closing: list[JsonObject]
+    usage: TurnUsage | None
+    first: int | None
+    announced: JsonObject | None = None
+
+
+class OutsideEnds:
+    """Writes such ends, any number of processes at once."""
+
+    def __init__(self, store: ResponseStore, temporal: Client) -> None:
+        self._store = store
+        self._temporal = temporal
+
+    @property
+    def _redis(self) -> Redis:
+        return self._store.redis
+
+    async def write(self, start: StartResponse, ending: Ending, ended_at: int) -> FinishedResponse | None:
+        """The response's end: this one, or the one that was written first. None for a response that was erased.
+
+        `ended_at` is in Unix seconds. While Redis is away nothing is written, and each reader comes to the same end.
+        """
+        try:
+            finished = await self._written(start, ending, ended_at)
+        except RedisDown as error:
+            log.info("end_not_written", response_id=start.response_id, reason=str(error))
+            return _finished(start, ending, ended_at, await self._from_workflow(start, log_is_there=False))
+        # Behind the end: the caller may be an activity of this response, which is stopped as well.
+        await self._release(start, finished)
+        return finished
+
+    async def _written(self, start: StartResponse, ending: Ending, ended_at: int) -> FinishedResponse | None:
+        for _ in range(_LOOKS):
+            known = await self._known(start)
+            if known is None:
+                return None
+            finished = _finished(start, ending, ended_at, known)
+            code, response, trace = await self._conclude(start, finished, known)
+            if code == 0:
+                log.warning("ended_from_outside", response_id=start.response_id, code=ending.error_code)
+                return finished
+            if code == 1:
+                return await self._announced(start, orjson.loads(response), orjson.loads(trace))
+            if code == 2:
+                return None
+        raise ConnectionError("the log changes while it is read")
+
+    async def _known(self, start: StartResponse) -> _Known | None:
+        """What the log has, with the log closed to its writers; None where it was closed for good, by an erasure."""
+        log_key, state_key = key_names.log(start.response_id), key_names.state(start.response_id)
+        refused, _, _, entries, _ = await self._redis.eval(
+            _TAKE_OVER, 2, log_key, state_key, END_FENCE, self._store.ttl_seconds, "1-0", 0, ""
+        )
+        if refused:
+            return None
+        events = [orjson.loads(fields[1]) for _, fields in entries]
+        if not events:
+            return await self._from_workflow(start, log_is_there=True)
+        fields: Mapping[bytes, bytes] = await self._redis.hgetall(state_key)  # type: ignore[assignment]
+        return _known_from(events, start.response_id, _usage_in(fields))
+
+    async def _from_workflow(self, start: StartResponse, *, log_is_there: bool) -> _Known:
+        """What the run's history has, where Redis has nothing: finished items; nothing, where it is deleted."""
+        opening, trace = opening_events(start.initial()), Trace()
+        progress: Progress | None = None
+        with contextlib.suppress(RPCError):
+            progress = await progress_of(self._temporal, start.response_id, within=_ANSWER_WITHIN)
+        if progress is None or not progress.trace:
+            for event in opening:
+                trace.record(event)
+            usage = progress.usage if progress is not None else None
+            return _Known([], trace.ops, opening if log_is_there else [], usage, 0 if log_is_there else None)
+        known = Fold(progress.output)
+        for index, item in enumerate(progress.output):
+            if item.get("status") == "in_progress":
+                known.output[index] = {**item, "status": "incomplete"}
+                trace.record({"type": "response.output_item.done", "output_index": index, "item": known.output[index]})
+        return _Known(known.output, [*progress.trace, *trace.ops], [], progress.usage, None)
+
+    async def _conclude(
+        self, start: StartResponse, finished: FinishedResponse, known: _Known
+    ) -> tuple[int, bytes, bytes]:
+        events = [] if known.announced is not None else [*known.closing, *terminal_events(finished.response)]
+        encoded = [encode(event, (known.first or 0) + i) for i, event in enumerate(events)]
+        response_id = start.response_id
+        code, response, trace = await self._redis.eval(
+            _CONCLUDE,
+            3,
+            key_names.record(response_id),
+            key_names.log(response_id),
+            key_names.state(response_id),
+            END_FENCE,
+            -1 if known.first is None else known.first,
+            key_names.channel(response_id),
+            b"%d-%d" % (END_FENCE, known.first or 0),
+            orjson.dumps(finished.response),
+            orjson.dumps(finished.trace),
+            self._store.ttl_seconds,
+            int(start.request.is_stored),
+            *encoded,
+        )
+        return int(code), response, trace
+
+    async def is_closed(self, response_id: str) -> bool:
+        """Whether a process has closed the log to write such an end, and may have died before it did. Raises
+        RedisDown."""
+        owner = await self._redis.hget(key_names.state(response_id), "fence")
+        return owner is not None and int(owner) == END_FENCE
+
+    async def announce(self, start: StartResponse, stored: FinishedResponse) -> None:
+        """See to it that the stream of a response whose end is stored has this end as well. Raises RedisDown."""
+        await self._announced(start, stored.response, stored.trace)
+        await self._release(start, stored)
+
+    async def _announced(self, start: StartResponse, response: JsonObject, trace: list[Op]) -> FinishedResponse:
+        """An end that was stored first, perhaps by a worker that died before it announced it."""
+        known = await self._known(start)
+        first = count_events(trace)
+        if known is not None and known.announced is None and known.first == first:
+            stored = FinishedResponse(response=response, trace=trace)
+            await self._conclude(start, stored, _Known(response["output"], trace, [], None, first))
+        return FinishedResponse(response=response, trace=trace)
+
+    async def _release(self, start: StartResponse, finished: FinishedResponse | None) -> None:
+        """What a response holds while it runs: workers, which would otherwise go on until their next heartbeat; its
+        place among the running ones, and its conversation's turn."""
+        with contextlib.suppress(*RedisDown):
+            await self._store.tell_workers_to_stop(start.response_id)
+            await self._store.release(start, None if finished is None else finished.response)
+            await self._store.age_log(start)
+        if start.request.conversation_id is not None:
+            with contextlib.suppress(RPCError):
+                conversation = self._temporal.get_workflow_handle(start.request.conversation_id)
+                await conversation.signal(END_TURN, EndTurn(response_id=start.response_id))
+
+
+def _finished(start: StartResponse, ending: Ending, ended_at: int, known: _Known) -> FinishedResponse:
+    if known.announced is not None:
+        return FinishedResponse(response=known.announced, trace=known.trace)
+    response = final_resource(start, ending, known.output, known.usage, ended_at)
+    return FinishedResponse(response=response, trace=known.trace)
+
+
+def _known_from(events: Sequence[JsonObject], response_id: str, usage: TurnUsage | None) -> _Known:
+    fold, trace, announced = Fold(), Trace(), None
+    for event in events:
+        if event["type"] in TERMINAL_EVENTS:
+            announced = event["response"]
+        elif event["type"] != "error":
+            fold.apply(event)
+            trace.record({name: value for name, value in event.items() if name != "sequence_number"})
+    first = len(events)
+    closing = [] if announced is not None else Assembler(fold, response_id=response_id).abandon()
+    for event in closing:
+        trace.record(event)
+    return _Known(fold.output, trace.ops, closing, usage, first, announced)
+
+
+def _usage_in(fields: Mapping[bytes, bytes]) -> TurnUsage | None:
+    """The tokens that the log's state knows of: of each turn that ended, and of the tries at the one that did not."""
+    ended = {name[5:]: orjson.loads(value)["usage"] for name, value in fields.items() if name.startswith(b"turn:")}
+    spent = {name[6:]: orjson.loads(value) for name, value in fields.items() if name.startswith(b"spent:")}
+    total: TurnUsage | None = None
+    for counted in [*ended.values(), *(value for turn, value in spent.items() if turn not in ended)]:
+        usage = TurnUsage.model_validate(counted)
+        total = usage if total is None else total.plus(usage)
+    return total

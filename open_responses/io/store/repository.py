@@ -1,0 +1,296 @@
+"""Responses by id: from Redis, and from Temporal where Redis has lost or never had them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import orjson
+import structlog
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from open_responses.io.redis.client import RedisDown
+from open_responses.io.store.conversation_pieces import ConversationPieces
+from open_responses.io.store.outside_ends import DELETED, OutsideEnds, ending_of
+from open_responses.io.store.redis_store import Deleted, Foreign, Record, ResponseStore, TooLong
+from open_responses.io.temporal.earlier_runs import earlier_runs
+from open_responses.io.temporal.erasure_marks import ErasureMarks
+from open_responses.io.temporal.large_payloads import ERASED
+from open_responses.io.temporal.owners import Owners
+from open_responses.io.temporal.run_progress import progress_of
+from open_responses.loop.payloads import WORKFLOW, Ending, FinishedResponse, Progress, StartResponse
+
+log = structlog.get_logger(__name__)
+
+# A worker that died keeps a workflow's next task for some seconds.
+_QUERY_TIMEOUT = timedelta(seconds=15)
+# Far longer than a start may take (`start_patience_seconds`).
+_START_TAKES_SECONDS = 120.0
+
+
+class NotInTemporal(ConnectionError):
+    """Redis does not answer, and Temporal has not the response: it may be one that only Redis has, since Temporal keeps
+    runs for a shorter time. One of RedisDown's family."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Redis does not answer, and Temporal does not have response {response_id}")
+        self.response_id = response_id
+
+
+class Records:
+    """Loads records, and puts back into Redis what had to be fetched from Temporal.
+
+    What neither answers for is never taken for something that does not exist, or that said nothing: a model would be
+    sent a conversation with a part missing. All methods raise RPCError while Temporal is needed and away, and
+    NotInTemporal.
+    """
+
+    def __init__(
+        self, store: ResponseStore, temporal: Client, pieces: ConversationPieces, marks: ErasureMarks | None = None
+    ) -> None:
+        self.store = store
+        self.pieces = pieces
+        self.owners = Owners(temporal)
+        self.outside_ends = OutsideEnds(store, temporal)
+        self._temporal = temporal
+        self._marks = marks
+
+    async def load(self, response_id: str) -> Record | None:
+        return (await self._load([response_id], with_ancestors=True))[0]
+
+    async def owned(self, response_id: str, tenant: str, *, most_bytes: int | None = None) -> Record | TooLong | None:
+        """The record, if it is this tenant's; its ancestors may not be known. One of another tenant takes as long as
+        one that nobody has: its owner is looked at alone, in Redis and in Temporal, and Temporal is asked in each
+        case."""
+        redis_is_away = False
+        try:
+            found = await self.store.owned(response_id, tenant, most_bytes=most_bytes)
+        except RedisDown:
+            found, redis_is_away = None, True
+        if isinstance(found, Foreign):
+            await self.owners.none()
+            return None
+        if found is None:
+            if await self.owners.owned(response_id, tenant) is not None:
+                return await self._from_temporal(response_id, redis_is_away)
+            if redis_is_away and not await self._is_hidden(response_id):
+                raise NotInTemporal(response_id)
+            return None
+        return found
+
+    async def size(self, response_ids: Sequence[str]) -> int:
+        """How many bytes these records are together; those that only Temporal has count as none."""
+        try:
+            return await self.store.size(response_ids)
+        except RedisDown:
+            return 0
+
+    async def settled(self, record: Record, *, must_be_known: bool = False) -> Record:
+        """The record, with the response that the store has not: its workflow may have ended without Redis, or just
+        before a flush. During an outage a response without an end counts as running, unless that `must_be_known`."""
+        if record.response is not None:
+            return record
+        start = record.start
+        try:
+            finished = await self.finished(start.response_id)
+        except (RPCError, NotInTemporal):
+            if must_be_known:
+                raise
+            return record
+        if finished is None or not start.request.is_stored:
+            return record
+        return await self._restored(start, record.ancestors if record.knows_ancestors else None, finished) or record
+
+    async def load_ended(self, response_ids: Sequence[str]) -> list[Record | None]:
+        """Responses that others continue, in order, without their ancestors; None for one that is gone. Each has its
+        end: one that has none where it is asked for raises ConnectionError, and has it a moment later."""
+        records = await self._load(response_ids, with_ancestors=False) if response_ids else []
+        return [record and await self._ended(record) for record in records]
+
+    async def _ended(self, record: Record) -> Record | None:
+        if record.response is not None:
+            return record
+        response_id = record.start.response_id
+        outcome = await self.outcome(response_id)
+        if outcome == "running":
+            raise ConnectionError(f"the end of response {response_id}, earlier in a chain, is not known yet")
+        return None if outcome == "gone" else await self._restored(record.start, None, outcome)
+
+    async def _load(self, response_ids: Sequence[str], *, with_ancestors: bool) -> list[Record | None]:
+        redis_is_away = False
+        try:
+            found = await self.store.load(response_ids, with_ancestors=with_ancestors)
+        except RedisDown:
+            found, redis_is_away = [None] * len(response_ids), True
+        records: list[Record | None] = []
+        for response_id, one in zip(response_ids, found, strict=True):
+            record = None if isinstance(one, Deleted) else one or await self._from_temporal(response_id, redis_is_away)
+            records.append(await self.with_ancestors(record) if record is not None and with_ancestors else record)
+        return records
+
+    async def missing(self, response_ids: Sequence[str]) -> set[str]:
+        """Those of these that the store has not, or not any more; in an outage nobody knows, so all of them."""
+        try:
+            return await self.store.missing(response_ids)
+        except RedisDown:
+            return set(response_ids)
+
+    async def finished(self, response_id: str) -> FinishedResponse | None:
+        """The result of the closed workflow, or None while it runs or when there is none."""
+        outcome = await self.outcome(response_id)
+        return outcome if isinstance(outcome, FinishedResponse) else None
+
+    async def outcome(self, response_id: str) -> FinishedResponse | Literal["running", "gone"]:
+        """How the workflow stands. One that was ended from outside has the end that is written in its stead.
+
+        `gone`: the response was erased, or was never started. Raises RPCError.
+        """
+        handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
+        try:
+            description = await handle.describe()
+            for run in await earlier_runs(self._temporal, description, only_completed=True):
+                # The first end stands: an operator reset the response, or started it again, when it had ended.
+                first = self._temporal.get_workflow_handle(response_id, run_id=run.run_id, result_type=FinishedResponse)
+                earliest: FinishedResponse = await first.result(follow_runs=False)
+                return earliest
+            ending = ending_of(description.status)
+            if ending is not None:
+                closed_at = description.close_time or datetime.now(UTC)
+                return await self._ended_outside(response_id, ending, closed_at)
+            if description.status != WorkflowExecutionStatus.COMPLETED:
+                return "running"
+            finished: FinishedResponse = await handle.result()
+            return finished
+        except ERASED:
+            return "gone"
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+        return await self._ended_outside(response_id, DELETED, datetime.now(UTC))
+
+    async def _ended_outside(
+        self, response_id: str, ending: Ending, ended_at: datetime
+    ) -> FinishedResponse | Literal["gone"]:
+        redis_is_away = False
+        try:
+            (record,) = await self.store.load([response_id], with_ancestors=False)
+            if isinstance(record, Deleted):
+                return "gone"
+            if ending is DELETED and (record is None or not await self._was_started(record.start)):
+                return "gone"
+        except RedisDown:
+            record, redis_is_away = None, True
+        start = await self._request(response_id, redis_is_away) if record is None else record.start
+        if start is None:
+            return "gone"
+        return await self.outside_ends.write(start, ending, int(ended_at.timestamp())) or "gone"
+
+    async def _was_started(self, start: StartResponse) -> bool:
+        """Whether its run was there once. The request is kept before the run begins, and one with an `Idempotency-Key`
+        may begin at any time. Raises RedisDown."""
+        if await self.store.has_log(start.response_id):
+            return True
+        return start.nonce is None and time.time() - start.created_at > _START_TAKES_SECONDS
+
+    async def current_run(self, response_id: str) -> str | None:
+        """The id of the newest run of its workflow. Raises RPCError."""
+        return (await self._temporal.get_workflow_handle(response_id).describe()).run_id
+
+    async def progress(self, response_id: str) -> Progress:
+        """What a running response has so far, from its workflow. Raises RPCError, also when no worker answers in
+        time, or none has begun the response."""
+        return await progress_of(self._temporal, response_id, within=_QUERY_TIMEOUT)
+
+    async def _is_hidden(self, response_id: str) -> bool:
+        return self._marks is not None and await asyncio.to_thread(self._marks.is_hidden, response_id)
+
+    async def _from_temporal(self, response_id: str, redis_is_away: bool) -> Record | None:
+        if await self._is_hidden(response_id):
+            # Redis has lost the tombstone, and Temporal has not carried out the deletion yet.
+            return None
+        start = await self._request(response_id, redis_is_away)
+        if start is None:
+            return None
+        finished = await self.finished(response_id)
+        if finished is not None and not start.request.is_stored:
+            return None
+        ancestors = await self._ancestors(start)
+        if not start.request.is_stored:
+            # It may end at this moment, and leaves nothing behind (REQ-9).
+            return Record.of(start, ancestors, None)
+        return await self._restored(start, ancestors, finished)
+
+    async def _restored(
+        self, start: StartResponse, ancestors: tuple[str, ...] | None, finished: FinishedResponse | None
+    ) -> Record | None:
+        """None for a response that was deleted at this moment. `ancestors` is None where they are not known."""
+        try:
+            if not await self.store.restore(start, ancestors, finished):
+                return None
+        except RedisDown:
+            log.info("record_not_restored", response_id=start.response_id)
+        record = Record.of(start, ancestors or (), None if finished is None else orjson.dumps(finished.response))
+        return replace(record, knows_ancestors=ancestors is not None)
+
+    async def with_ancestors(self, record: Record) -> Record:
+        """The record, with the ancestors that it has not: a run that outlives a flush of Redis writes its end alone."""
+        if record.knows_ancestors:
+            return record
+        start = record.start
+        ancestors = await self._ancestors(start)
+        if start.request.is_stored:
+            await self._restored(start, ancestors, None)
+        return replace(record, ancestors=ancestors, knows_ancestors=True)
+
+    async def request(self, response_id: str) -> StartResponse | None:
+        """The start payload: the first event of the history. None for one that is not there, whose key was thrown away,
+        or whose run was started by hand with another input."""
+        return await self._request(response_id, False)
+
+    async def _request(self, response_id: str, redis_is_away: bool) -> StartResponse | None:
+        handle = self._temporal.get_workflow_handle(response_id)
+        try:
+            async for event in handle.fetch_history_events(page_size=1):
+                started = event.workflow_execution_started_event_attributes
+                if started.workflow_type.name != WORKFLOW:
+                    return None
+                (start,) = await self._temporal.data_converter.decode(started.input.payloads, [StartResponse])
+                is_own = isinstance(start, StartResponse) and start.response_id == response_id
+                return start if is_own else None
+        except ERASED as error:
+            log.info("request_unreadable", response_id=response_id, reason=str(error))
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            # An operator started a run under this id by hand, with another input.
+            log.warning("request_malformed", response_id=response_id, reason=type(error).__name__)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            if redis_is_away:
+                raise NotInTemporal(response_id) from error
+        return None
+
+    async def _ancestors(self, start: StartResponse) -> tuple[str, ...]:
+        """The chain behind a request, oldest first: link by link, up to the first that Redis still has."""
+        newest_first: list[str] = []
+        previous = start.continues
+        while previous is not None:
+            newest_first.append(previous)
+            redis_is_away = False
+            try:
+                (known,) = await self.store.load([previous])
+            except RedisDown:
+                known, redis_is_away = None, True
+            if isinstance(known, Record) and known.knows_ancestors:
+                return (*known.ancestors, *reversed(newest_first))
+            if isinstance(known, Record):
+                previous = known.start.continues
+                continue
+            older = await self._request(previous, redis_is_away)
+            # One that is gone is in the chain all the same, and who reads the chain is told so.
+            previous = older.continues if older else None
+        return tuple(reversed(newest_first))

@@ -1,0 +1,1 @@
+"""The Temporal client, the payload codec, encryption, and payloads too large for history."""

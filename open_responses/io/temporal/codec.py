@@ -1,0 +1,146 @@
+"""How payloads look on their way to Temporal: pydantic's JSON, compressed, and encrypted where there is a key."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zstandard
+from google.protobuf.message import DecodeError
+from temporalio.api.common.v1 import Payload
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.converter import (
+    ActivitySerializationContext,
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    PayloadCodec,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
+
+from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadable
+from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.schema.off_loop import collector_paused
+
+_COMPRESSED = b"binary/zstd"
+_ENCRYPTED = b"binary/encrypted"
+_KEY_ID = "encryption-key-id"
+# Below this the frame costs more than it saves, and the UI shows small payloads without a codec endpoint.
+_COMPRESS_FROM_BYTES = 2048
+# A payload comes from one message of Temporal's or one file of ours; more than this in it is an attack on our memory.
+_LARGEST_BYTES = 1 << 30
+_NO_KEYS = PayloadKeys()
+# A megabyte of JSON is compressed in three milliseconds.
+_LARGE_BYTES = 256 * 1024
+
+
+class Codec(PayloadCodec, WithSerializationContext):
+    """Compresses payloads: history is bounded by bytes, and transcripts shrink about fourfold. Then encrypts them.
+
+    But not those of activities on another fleet's task queue, whose workers know nothing of our codec.
+    """
+
+    def __init__(self, keys: PayloadKeys = _NO_KEYS, *, workflow_id: str | None = None, is_ours: bool = True) -> None:
+        self._keys = keys
+        self._workflow_id = workflow_id
+        self._is_ours = is_ours
+
+    def with_context(self, context: SerializationContext) -> Codec:
+        if isinstance(context, ActivitySerializationContext):
+            is_ours = context.activity_task_queue in (None, TASK_QUEUE)
+            return Codec(self._keys, workflow_id=context.workflow_id, is_ours=is_ours)
+        if isinstance(context, WorkflowSerializationContext):
+            return Codec(self._keys, workflow_id=context.workflow_id)
+        return self
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        if not self._is_ours:
+            return list(payloads)
+        return await _off_loop(self._encoded, payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Raises PayloadUnreadable. What was written before there were keys stays readable."""
+        return await _off_loop(self._decoded, payloads)
+
+    def _encoded(self, payload: Payload) -> Payload:
+        return self._encrypted(_compressed(payload))
+
+    def _decoded(self, payload: Payload) -> Payload:
+        return _decompressed(self._decrypted(payload))
+
+    def _encrypted(self, payload: Payload) -> Payload:
+        sealed = self._keys.encrypt(payload.SerializeToString(), self._workflow_id)
+        if sealed is None:
+            return payload
+        name, data = sealed
+        return Payload(metadata={"encoding": _ENCRYPTED, _KEY_ID: name.encode()}, data=data)
+
+    def _decrypted(self, payload: Payload) -> Payload:
+        name = encryption_key(payload)
+        return payload if name is None else _parsed(self._keys.decrypt(name, payload.data))
+
+
+async def _off_loop(work: Callable[[Payload], Payload], payloads: Sequence[Payload]) -> list[Payload]:
+    """In a thread where they are large: compression gives the interpreter back."""
+    if sum(len(payload.data) for payload in payloads) <= _LARGE_BYTES:
+        return [work(payload) for payload in payloads]
+    return await asyncio.to_thread(lambda: [work(payload) for payload in payloads])
+
+
+def encryption_key(payload: Payload) -> str | None:
+    """The name of the key that a payload is encrypted with; None for one that is not."""
+    if payload.metadata.get("encoding") != _ENCRYPTED:
+        return None
+    return payload.metadata.get(_KEY_ID, b"").decode("utf-8", "replace")
+
+
+def _compressed(payload: Payload) -> Payload:
+    if payload.ByteSize() < _COMPRESS_FROM_BYTES:
+        return payload
+    data = zstandard.ZstdCompressor(level=3).compress(payload.SerializeToString())
+    return Payload(metadata={"encoding": _COMPRESSED}, data=data)
+
+
+def _decompressed(payload: Payload) -> Payload:
+    if payload.metadata.get("encoding") != _COMPRESSED:
+        return payload
+    try:
+        if zstandard.frame_content_size(payload.data) > _LARGEST_BYTES:
+            raise PayloadUnreadable("a compressed payload claims to be larger than any of ours")
+        return _parsed(zstandard.ZstdDecompressor().decompress(payload.data))
+    except zstandard.ZstdError:
+        raise PayloadUnreadable("a compressed payload is damaged") from None
+
+
+def _parsed(data: bytes) -> Payload:
+    try:
+        return Payload.FromString(data)
+    except DecodeError:
+        raise PayloadUnreadable("a payload is damaged") from None
+
+
+class Converter(PydanticPayloadConverter):
+    """Pydantic's, with the collector paused while a large payload becomes objects."""
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        if sum(len(payload.data) for payload in payloads) <= _LARGE_BYTES:
+            return super().from_payloads(payloads, type_hints)
+        with collector_paused():
+            return super().from_payloads(payloads, type_hints)
+
+
+def converter_with(keys: PayloadKeys) -> DataConverter:
+    """Ours. What a failure says, and where, is a payload like any other: it may quote what a model or a tool said."""
+    return dataclasses.replace(
+        pydantic_data_converter,
+        payload_converter_class=Converter,
+        payload_codec=Codec(keys),
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )
+
+
+DATA_CONVERTER: DataConverter = converter_with(_NO_KEYS)
+"""Without keys and large payloads: for histories that have neither."""

@@ -1,0 +1,117 @@
+"""Worker Deployment Versions: which workers go on with which running responses after a deploy.
+
+Without them, changed workflow code replays responses that older code began; where it does not fit their history, they
+stand still until the deploy is taken back. With them, Temporal keeps a response with workers of the version that
+began it (docs/upgrades.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest, SetWorkerDeploymentCurrentVersionRequest
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError
+from temporalio.worker import (
+    UnsandboxedWorkflowRunner,
+    WorkerDeploymentConfig,
+    WorkflowInstance,
+    WorkflowInstanceDetails,
+)
+
+from open_responses.conversations.state import CONVERSATION_WORKFLOW
+from open_responses.loop.payloads import APPROVAL_WORKFLOW
+
+log = structlog.get_logger(__name__)
+
+_HASH_CHARACTERS = 12
+# Of the package, these are no part of a workflow.
+_NOT_IN_WORKFLOWS = frozenset({"io", "testing", "middleware"})
+_ASK_AGAIN_SECONDS = 0.5
+# A conversation lives as long as it is kept, so that no version could wait for its end; so does the record of a
+# used approval, which has not begun until then.
+_FOLLOW_THE_CURRENT_VERSION = frozenset({CONVERSATION_WORKFLOW, APPROVAL_WORKFLOW})
+
+
+def code_build_id(workflows: Path, vocabulary: Path) -> str:
+    """A hash of the code that a history is replayed with: the workflows, and the pure package that they decide by.
+
+    A deploy that changes only adapters, tools or the API keeps it, and is the same version to Temporal.
+    """
+    digest = hashlib.sha256()
+    for folder, file in sorted(
+        _sources(workflows, vocabulary), key=lambda found: found[1].relative_to(found[0].parent)
+    ):
+        digest.update(f"{file.relative_to(folder.parent).as_posix()}\0".encode())
+        digest.update(file.read_bytes() + b"\0")
+    return digest.hexdigest()[:_HASH_CHARACTERS]
+
+
+def _sources(workflows: Path, vocabulary: Path) -> Iterable[tuple[Path, Path]]:
+    yield from ((workflows, file) for file in workflows.rglob("*.py"))
+    for file in vocabulary.rglob("*.py"):
+        inside = file.relative_to(vocabulary).parts
+        if inside[0] not in _NOT_IN_WORKFLOWS and inside != ("__main__.py",):
+            yield vocabulary, file
+
+
+def deployment_config(deployment_name: str | None, build_id: str) -> WorkerDeploymentConfig:
+    """What a worker is started with. Without a deployment's name it is unversioned, and the build id is for the reader
+    of a history only."""
+    is_versioned = deployment_name is not None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name or "unversioned", build_id),
+        use_worker_versioning=is_versioned,
+        default_versioning_behavior=VersioningBehavior.PINNED if is_versioned else VersioningBehavior.UNSPECIFIED,
+    )
+
+
+class Runner(UnsandboxedWorkflowRunner):
+    """Runs workflows, each with its versioning behavior where the worker is versioned.
+
+    A behavior in a workflow's own definition would be sent by unversioned workers too, whose tasks Temporal then
+    refuses. The sandbox re-imports the workflow's module for every run; determinism is checked by replay tests instead.
+    """
+
+    def __init__(self, deployment: WorkerDeploymentConfig) -> None:
+        self._is_versioned = deployment.use_worker_versioning
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        if self._is_versioned and det.defn.name in _FOLLOW_THE_CURRENT_VERSION:
+            det = replace(det, defn=replace(det.defn, versioning_behavior=VersioningBehavior.AUTO_UPGRADE))
+        return super().create_instance(det)
+
+
+async def become_current_if_none_is(client: Client, version: WorkerDeploymentVersion) -> None:
+    """The first version of a deployment makes itself current; without a current one, new responses would wait for ever.
+
+    Later versions are made current by the operator who deploys them. Returns when some version is current.
+    """
+    describe = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=version.deployment_name)
+    while True:
+        try:
+            answer = await client.workflow_service.describe_worker_deployment(describe)
+            current = answer.worker_deployment_info.routing_config.current_deployment_version.build_id
+            if current:
+                log.info("deployment_version", mine=version.build_id, current=current)
+                return
+            await client.workflow_service.set_worker_deployment_current_version(
+                SetWorkerDeploymentCurrentVersionRequest(
+                    namespace=client.namespace,
+                    deployment_name=version.deployment_name,
+                    build_id=version.build_id,
+                    # Refused where another version has become current meanwhile.
+                    conflict_token=answer.conflict_token,
+                    identity=client.identity,
+                )
+            )
+        except RPCError as error:
+            # The deployment is known some moments after the first poll of its first worker.
+            log.debug("no_current_version_yet", reason=error.message)
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)

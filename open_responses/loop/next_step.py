@@ -1,0 +1,122 @@
+"""The pure decision after each turn: is this the answer, or which calls are to be run first?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from open_responses.context.transcript import NOT_RUN
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import SampleResult
+from open_responses.schema.items import REFUSED_CALL
+from open_responses.tool_use.json_safety import writing_problem
+
+BROKE_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""finish_reason -> why the response is incomplete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The response ends with this status."""
+
+    status: Literal["completed", "incomplete"]
+    incomplete_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that the server is to run. `index` is that of the model's call in the output.
+
+    `problem`: what is wrong with the arguments; then nothing is run, and the model gets to read it.
+    """
+
+    kind: Literal["hosted", "mcp"]
+    index: int
+    name: str
+    arguments: JsonObject
+    call_id: str
+    server_label: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Run `calls`, side by side; then `stop`, or, with None, wait for `approvals`, if any, and sample again.
+
+    `unanswered` are calls that are not run and get no output either.
+    """
+
+    calls: Sequence[Call] = ()
+    approvals: Sequence[int] = ()
+    stop: Stop | None = None
+    unanswered: Sequence[Call] = ()
+
+
+def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *, waits_for_approval: bool) -> Step:
+    """What follows from a finished turn (REQ-4, ITEM-2).
+
+    `first_index` is the output index of the turn's first item, `hosted` the names that the server runs itself. A call
+    of the client's own ends the response as `completed`, once the server's calls beside it have run: the client
+    answers it and comes back. So does an approval, unless the response waits for its answer. A turn that broke off ends
+    the response: its whole calls are not run, and say so. Behind an item that was cut off none may come, so that a
+    function's call in front of it has no output; the model is told all the same (`as_model_reads`).
+    """
+    items = [(first_index + i, item) for i, item in enumerate(result.items) if item.get("status") != "incomplete"]
+    calls = [call for index, item in items if (call := _call(index, item, hosted)) is not None]
+    if result.finish_reason in BROKE_OFF:
+        return _after_a_break(result, calls)
+    approvals = [index for index, item in items if item["type"] == "mcp_approval_request"]
+    asks_client = any(item["type"] == "function_call" and item["name"] not in hosted for _, item in items)
+    if asks_client or (approvals and not waits_for_approval):
+        return Step(calls, (), Stop("completed"))
+    refused = any(item["type"] == REFUSED_CALL for _, item in items)
+    if calls or approvals or refused or result.finish_reason == "pause":
+        return Step(calls, approvals)
+    return Step(stop=Stop("completed"))
+
+
+def _after_a_break(result: SampleResult, calls: Sequence[Call]) -> Step:
+    unrun = [replace(call, problem=NOT_RUN) for call in calls]
+    is_cut_off = bool(result.items) and result.items[-1].get("status") == "incomplete"
+    # An `mcp_call` is its own output.
+    unanswered = [call for call in unrun if is_cut_off and call.kind == "hosted"]
+    answered = [call for call in unrun if call not in unanswered]
+    reason = result.incomplete_reason or BROKE_OFF[result.finish_reason]
+    return Step(answered, (), Stop("incomplete", reason), unanswered)
+
+
+def _call(index: int, item: JsonObject, hosted: frozenset[str]) -> Call | None:
+    if item["type"] == "function_call" and item["name"] in hosted:
+        return call_of("hosted", index, item["name"], item["arguments"], item["call_id"])
+    if item["type"] == "mcp_call":
+        return call_of("mcp", index, item["name"], item["arguments"], item["id"], item["server_label"])
+    return None
+
+
+def call_of(
+    kind: Literal["hosted", "mcp"], index: int, name: str, written: str, call_id: str, server_label: str = ""
+) -> Call:
+    """A call with its arguments read. No arguments at all stand for an empty object: some providers send that."""
+    arguments, problem = _arguments(written)
+    return Call(kind, index, name, arguments, call_id, server_label, problem)
+
+
+def _arguments(written: str) -> tuple[JsonObject, str | None]:
+    if not written.strip():
+        return {}, None
+    try:
+        read = json.loads(written, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        return {}, f"The arguments are not valid JSON ({error}). Call the tool again with a JSON object."
+    if not isinstance(read, dict):
+        return {}, "The arguments must be a JSON object. Call the tool again with one."
+    problem = writing_problem(read)
+    if problem is not None:
+        return {}, f"The arguments cannot be handed to the tool: {problem}. Call the tool again with other arguments."
+    return read, None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

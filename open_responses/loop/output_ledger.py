@@ -1,0 +1,146 @@
+"""What the workflow knows of its stream: the output, and how it was cut into events.
+
+Samples bring their own events, published already. What the workflow adds itself (a tool that began or ended, a list of
+an MCP server's tools) is recorded here at once and published by the next `publish`; so the order of the stream is
+decided in one place, and follows from history alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from open_responses.events.fold import skeleton
+from open_responses.events.lifecycle import opening_events
+from open_responses.events.trace import Op, Trace, count_events
+from open_responses.json_types import JsonObject
+
+PROGRESS = "open_responses:tool_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """Consecutive events from `first_sequence` on, and the items as they leave them, by output index.
+
+    `first_op` is where the trace stood before them.
+    """
+
+    first_sequence: int
+    first_op: int
+    events: list[JsonObject]
+    items: dict[int, JsonObject]
+
+
+class Ledger:
+    """The output so far. `length` is the sequence number of the next event."""
+
+    def __init__(self, output: Sequence[JsonObject] = (), trace: Sequence[Op] = ()) -> None:
+        self.output: list[JsonObject] = list(output)
+        self._trace = Trace()
+        self._trace.ops = list(trace)
+        self._trace.length = count_events(trace)
+        self._events: list[JsonObject] = []
+        self._touched: set[int] = set()
+
+    @property
+    def trace(self) -> list[Op]:
+        return self._trace.ops
+
+    @property
+    def length(self) -> int:
+        return self._trace.length
+
+    def absorb(self, items: Sequence[JsonObject], trace: Sequence[Op]) -> None:
+        """Take in a finished sample's."""
+        self.output.extend(items)
+        self._trace.ops.extend(trace)
+        self._trace.length += count_events(trace)
+
+    def open_stream(self, initial: JsonObject) -> None:
+        """The stream's first events, where something comes before the first sample."""
+        for event in opening_events(initial):
+            self.note(event)
+
+    def note(self, event: JsonObject) -> None:
+        """One event, without its sequence number."""
+        self._trace.record(event)
+        self._events.append(event)
+
+    def add(self, item: JsonObject) -> int:
+        """Begin an item. Returns its output index."""
+        index = len(self.output)
+        self.output.append(item)
+        self._touched.add(index)
+        self.note({"type": "response.output_item.added", "output_index": index, "item": skeleton(item)})
+        return index
+
+    def tell(self, kind: str, index: int, **members: object) -> None:
+        """An event about an item."""
+        self.note({"type": kind, "item_id": self.output[index]["id"], "output_index": index, **members})
+
+    def settle(self, index: int, **members: object) -> None:
+        """The item's end, with what has become of it."""
+        self.output[index] = {**self.output[index], **members}
+        self._touched.add(index)
+        self.note({"type": "response.output_item.done", "output_index": index, "item": self.output[index]})
+
+    def settle_call(self, index: int, *, output: str | None, error: JsonObject | None) -> None:
+        """The end of an `mcp_call`."""
+        self.tell("response.mcp_call.failed" if error else "response.mcp_call.completed", index)
+        self.settle(index, output=output, error=error, status="failed" if error else "completed")
+
+    def add_whole_call(self, item: JsonObject) -> int:
+        """A call whose arguments are known: an approved one."""
+        index = self.add(item)
+        kind = item["type"]
+        if kind == "mcp_call":
+            self.tell("response.mcp_call.in_progress", index)
+        if item["arguments"]:
+            self.tell(f"response.{kind}_arguments.delta", index, delta=item["arguments"])
+        self.tell(f"response.{kind}_arguments.done", index, arguments=item["arguments"])
+        return index
+
+    def close_open_items(self) -> None:
+        """The response ends before they do (ITEM-2)."""
+        for index, item in enumerate(self.output):
+            if item.get("status") == "in_progress":
+                if item["type"] == "mcp_call":
+                    self.tell("response.mcp_call.failed", index)
+                self.settle(index, status="incomplete")
+
+    def drop_progress(self, taken: Unpublished, there: Sequence[JsonObject]) -> bool:
+        """Take back progress that a repeated workflow task put in front of events which its first run has published:
+        `there`, from `taken.first_sequence` on. The SDK gives a task its signals first, also those that arrived behind
+        the first run's results.
+
+        Returns False where something else would have to go as well, or nothing would.
+        """
+        mine, kept, at = [*taken.events, *self._events], list[JsonObject](), 0
+        for event in mine:
+            if at < len(there) and event != there[at]:
+                if event["type"] != PROGRESS:
+                    return False
+                continue
+            kept.append(event)
+            at += 1
+        if len(kept) == len(mine):
+            return False
+        del self._trace.ops[taken.first_op :]
+        self._trace.length = taken.first_sequence
+        for event in kept:
+            self._trace.record(event)
+        self._events = kept
+        self._touched |= taken.items.keys()
+        return True
+
+    def take(self) -> Unpublished | None:
+        """What the log does not have yet; None for nothing. To be published before anybody else writes."""
+        if not self._events:
+            return None
+        first = self.length - len(self._events)
+        first_op = len(self._trace.ops) - len(self._events)
+        taken = Unpublished(
+            first, first_op, self._events, {index: self.output[index] for index in sorted(self._touched)}
+        )
+        self._events, self._touched = [], set()
+        return taken

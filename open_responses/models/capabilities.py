@@ -1,0 +1,202 @@
+"""What each adapter can translate at all: a request that it cannot take is a 400 that says which part, before any call.
+
+A model may take less than its API; then its provider says so. Of an adapter that is not built in nothing is known here,
+and it judges itself.
+
+Sources: the vendors' API references (OpenAI Responses and Chat Completions, Anthropic Messages, Gemini generateContent,
+Ollama chat), as of 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from open_responses.errors import InvalidRequest
+from open_responses.schema.items import (
+    SLUG,
+    AssistantMessage,
+    FunctionCallOutput,
+    InputAudio,
+    InputFile,
+    InputImage,
+    InputItem,
+    InputVideo,
+    ItemReference,
+    McpApprovalResponse,
+    McpTools,
+    OpaqueItem,
+    Reasoning,
+    UserMessage,
+)
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
+
+_DATA_URL = "data:"
+_EVERYTHING = frozenset({"image_url", "image_data", "image_id", "file_data", "file_url", "file_id", "audio", "video"})
+_ALL_SETTINGS = frozenset({"stop", "seed", "top_k", "presence_penalty", "frequency_penalty", "top_logprobs", "top_p"})
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """`parts` in a user's message and `output_parts` in a tool's output: `image_url` (an address), `image_data` (a data
+    URL), `image_id`, `file_data`, `file_url`, `file_id`, `audio`, `video`. `settings` are those that change the answer
+    and that not every API has.
+    """
+
+    parts: frozenset[str]
+    output_parts: frozenset[str]
+    settings: frozenset[str]
+
+
+ADAPTERS: Mapping[str, Capabilities] = {
+    "openai": Capabilities(
+        parts=frozenset({"image_url", "image_data", "image_id", "file_data", "file_url", "file_id"}),
+        output_parts=frozenset({"image_url", "image_data", "image_id", "file_data", "file_url", "file_id"}),
+        settings=frozenset({"top_logprobs", "top_p"}),
+    ),
+    "openai-chat": Capabilities(
+        parts=frozenset({"image_url", "image_data", "file_data", "file_id", "audio"}),
+        # A tool's message holds text alone: pictures go behind it, in a message of the user's.
+        output_parts=frozenset({"image_url", "image_data", "file_data", "audio"}),
+        settings=_ALL_SETTINGS,
+    ),
+    "anthropic": Capabilities(
+        parts=frozenset({"image_url", "image_data", "file_data", "file_url"}),
+        output_parts=frozenset({"image_url", "image_data", "file_data", "file_url"}),
+        settings=frozenset({"stop", "top_k", "top_p"}),
+    ),
+    "gemini": Capabilities(
+        parts=frozenset({"image_url", "image_data", "file_data", "file_url", "audio"}),
+        output_parts=frozenset({"image_url", "image_data", "file_data", "file_url", "audio"}),
+        settings=_ALL_SETTINGS,
+    ),
+    "ollama": Capabilities(
+        parts=frozenset({"image_data"}),
+        output_parts=frozenset({"image_data"}),
+        settings=_ALL_SETTINGS,
+    ),
+}
+_UNKNOWN = Capabilities(_EVERYTHING, _EVERYTHING, _ALL_SETTINGS)
+
+
+def able_of(adapter: str) -> Capabilities:
+    return ADAPTERS.get(adapter, _UNKNOWN)
+
+
+def check_takes(adapter: str, provider: str, request: CreateResponse, items: Sequence[InputItem]) -> None:
+    """Raises InvalidRequest for the first part, setting or tool that this adapter has no place for.
+
+    `items` are the request's own input: `param` names the place in it.
+    """
+    able = able_of(adapter)
+    if _is_all(request) and not any(_is_read(adapter, item) for item in items):
+        raise nothing_to_read()
+    _check_settings(able, provider, request)
+    _check_tools(adapter, provider, request)
+    for path, kind, in_output in _parts_of(items):
+        if kind not in (able.output_parts if in_output else able.parts):
+            where = " in a tool's output" if in_output else ""
+            raise InvalidRequest(
+                f"The provider {provider!r} cannot take {_SPOKEN[kind]}{where}.", param=path, code="unsupported_content"
+            )
+    if adapter in ADAPTERS:
+        _check_items(adapter, provider, items)
+
+
+def nothing_to_read() -> InvalidRequest:
+    """For a conversation of which no word reaches the model: a server would refuse it, or make something up."""
+    return InvalidRequest(
+        "Nothing in the input is for the model to read: send a message.", param="input", code="invalid_value"
+    )
+
+
+def _is_all(request: CreateResponse) -> bool:
+    """Whether nothing comes before the request's own input."""
+    return not (request.instructions or request.previous_response_id or request.conversation)
+
+
+def _is_read(adapter: str, item: InputItem) -> bool:
+    match item:
+        case Reasoning() | McpTools() | McpApprovalResponse():
+            return False
+        case AssistantMessage():
+            return bool(item.content)
+        case OpaqueItem() if adapter in ADAPTERS:
+            return item.is_from(adapter) or not (item.is_record or item.type.startswith(SLUG))
+    return True
+
+
+def _check_settings(able: Capabilities, provider: str, request: CreateResponse) -> None:
+    for name in sorted(_ALL_SETTINGS - able.settings):
+        if getattr(request, name):
+            raise InvalidRequest(
+                f"The provider {provider!r} has no {name!r}; leave it out.", param=name, code="unsupported_parameter"
+            )
+
+
+def _check_tools(adapter: str, provider: str, request: CreateResponse) -> None:
+    known = PROVIDER_TOOL_TYPES.get(adapter, frozenset()) if adapter in ADAPTERS else None
+    for index, tool in enumerate(request.tools or []):
+        if isinstance(tool, ProviderTool) and known is not None and tool.type not in known:
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            raise InvalidRequest(
+                f"The provider {provider!r} has no built-in tool {tool.type!r}; {has}.",
+                param=f"tools[{index}].type",
+                code="unsupported_tool",
+            )
+
+
+def _check_items(adapter: str, provider: str, items: Sequence[InputItem]) -> None:
+    for index, item in enumerate(items):
+        if isinstance(item, ItemReference):
+            continue
+        if isinstance(item, OpaqueItem) and not item.is_record and not item.type.startswith(SLUG):
+            raise InvalidRequest(
+                f"The provider {provider!r} cannot take an item of type {item.type!r}.",
+                param=f"input[{index}]",
+                code="unsupported_item",
+            )
+
+
+_SPOKEN = {
+    "image_url": "an image by its address: send a data URL",
+    "image_data": "images",
+    "image_id": "an image by file_id: send image_url",
+    "file_data": "files",
+    "file_url": "a file by its address: send file_data",
+    "file_id": "a file by file_id: send file_data or file_url",
+    "audio": "audio",
+    "video": "video",
+}
+
+
+def _parts_of(items: Sequence[InputItem]) -> Iterator[tuple[str, str, bool]]:
+    """(path, kind, whether in a tool's output) of every part that is not text."""
+    for index, item in enumerate(items):
+        if isinstance(item, UserMessage):
+            yield from _kinds(item.content, f"input[{index}].content", in_output=False)
+        if isinstance(item, FunctionCallOutput):
+            yield from _kinds(item.output, f"input[{index}].output", in_output=True)
+
+
+def _kinds(content: object, path: str, *, in_output: bool) -> Iterator[tuple[str, str, bool]]:
+    for index, part in enumerate(content if isinstance(content, list) else []):
+        if (kind := kind_of(part)) is not None:
+            yield f"{path}[{index}]", kind, in_output
+
+
+def kind_of(part: object) -> str | None:
+    """A content part's name among `Capabilities.parts`; None for text."""
+    match part:
+        case InputImage(image_url=None):
+            return "image_id"
+        case InputImage(image_url=str(url)):
+            return "image_data" if url.startswith(_DATA_URL) else "image_url"
+        case InputFile():
+            return "file_data" if part.file_data is not None else "file_url" if part.file_url else "file_id"
+        case InputAudio():
+            return "audio"
+        case InputVideo():
+            return "video"
+    return None

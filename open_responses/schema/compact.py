@@ -1,0 +1,61 @@
+"""The body of `POST /v1/responses/compact` (REQ-16), and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from open_responses.json_types import JsonObject
+from open_responses.schema.requests import MAX_MODEL_NAME, CreateResponse, Input, present, printable
+from open_responses.schema.validation import CHECK_NAMES, Settings, complaint_of, fault
+
+
+class CompactRequest(Settings):
+    """The conversation is `input`, or what `previous_response_id` ends, or both in this order."""
+
+    IGNORED: ClassVar[dict[str, str]] = {
+        "prompt_cache_retention": "how long a cache may live: cost only",
+        "prompt_cache_options": "where caches break and how long they live: cost only",
+        "service_tier": "a compaction is done at once",
+    }
+
+    model: Annotated[str, Field(max_length=MAX_MODEL_NAME), AfterValidator(printable), BeforeValidator(present)]
+    input: Annotated[Input | None, BeforeValidator(lambda value: value)] = None
+    previous_response_id: str | None = None
+    instructions: str | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _has_something_to_compact(self) -> CompactRequest:
+        if self.previous_response_id is None and self.input == []:
+            raise fault("invalid_value", "must have at least one item", field="input")
+        if self.previous_response_id is None and not self.input:
+            raise fault("missing_required_parameter", "", field="input")
+        return self
+
+    def as_response(self) -> CreateResponse:
+        """The response that writes the summary. It is kept by nobody: its output goes to whoever asked."""
+        given = self.model_dump(mode="json", exclude_unset=True)
+        return CreateResponse.model_validate({**given, "input": given.get("input") or "", "store": False})
+
+
+def parse_compact_request(body: JsonObject) -> CompactRequest:
+    """Raises InvalidRequest, as `parse_create_response` does."""
+    try:
+        return CompactRequest.model_validate(body, context=CHECK_NAMES)
+    except ValidationError as error:
+        raise complaint_of(error) from None
+
+
+def compacted_resource(response: JsonObject, kept: Sequence[JsonObject]) -> JsonObject:
+    """A `response.compaction`: the prompt that is being answered, in the user's own words, and the summary."""
+    summaries: list[Any] = [item for item in response["output"] if item["type"] == "compaction"]
+    return {
+        "id": response["id"],
+        "object": "response.compaction",
+        "created_at": response["created_at"],
+        "output": [*kept, *summaries],
+        "usage": response["usage"],
+    }

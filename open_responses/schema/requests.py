@@ -1,0 +1,333 @@
+"""The body of `POST /v1/responses`: read strictly, refused clearly, kept as sent (HTTP-3, REQ-1 to REQ-16).
+
+Nothing is guessed: a number is not read from a string, and a name that nobody knows is refused, since a typo that
+passes in silence changes the answer. An explicit null means "not set", as OpenAI's clients send it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationError, model_validator
+
+from open_responses.errors import InvalidRequest
+from open_responses.json_types import JsonObject
+from open_responses.schema.items import MAX_ITEMS, InputItem, Text, UserMessage
+from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
+from open_responses.schema.tools import FunctionTool, ToolChoice, Tools, check_choice_fits, check_names_are_unique
+from open_responses.schema.validation import (
+    CHECK_NAMES,
+    Settings,
+    by_type,
+    complaint_of,
+    either,
+    fault,
+    read_json_object,
+    small_schema,
+)
+
+# Ours: a model's name becomes a search attribute and a line in the operator's view.
+MAX_MODEL_NAME = 256
+MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512
+
+# What OpenAI's API has and this server does not. Ignoring these leaves the answer the same …
+IGNORED_PARAMETERS = {
+    "user": "replaced by safety_identifier and prompt_cache_key; a label for abuse detection",
+    "prompt_cache_retention": "how long a cache may live: cost only",
+    "prompt_cache_options": "where caches break and how long they live: cost only (but see `prewarm`)",
+    "client_metadata": "what a client says of itself, for OpenAI's own statistics (Codex sends it)",
+    "background_options": "how long a background response may wait: here it starts at once, the best of its values",
+    "image": "a hint on how images are packed into the context: cost only",
+}
+# … and ignoring these would give another answer than the one that was asked for.
+UNSUPPORTED_PARAMETERS = {
+    "prompt": "prompt templates are stored at OpenAI; send instructions and input",
+    "moderation": "input and output are not moderated, and a check must not be skipped in silence",
+    "access_programs": "they select OpenAI's own policies",
+}
+# Names of the Chat Completions API, and what they are called here.
+CALLED_HERE = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "response_format": "text.format",
+    "reasoning_effort": "reasoning.effort",
+    "verbosity": "text.verbosity",
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "logprobs": "top_logprobs",
+}
+
+
+def parse_create_response(raw: bytes) -> CreateResponse:
+    """Reads a request's body.
+
+    Raises `InvalidRequest` for the first thing that is wrong, with `param` as a path (`input[0].content[1].text`) and
+    one of the codes `invalid_json`, `unknown_parameter`, `unsupported_parameter`, `unsupported_tool`,
+    `missing_required_parameter`, `mutually_exclusive_parameters`, `invalid_type`, `invalid_value`.
+    """
+    return validate_create_response(read_json_object(raw))
+
+
+def validate_create_response(body: JsonObject) -> CreateResponse:
+    """As `parse_create_response`, for a body that `read_json_object` has read (a WebSocket turn without its `type`)."""
+    _refuse_prewarming(body.get("prompt_cache_options"))
+    try:
+        asked = CreateResponse.model_validate(body, context=CHECK_NAMES)
+    except ValidationError as error:
+        raise complaint_of(error) from None
+    _check_schema_costs(asked)
+    return asked
+
+
+def schemas_of(asked: CreateResponse) -> dict[str, JsonObject]:
+    """The schemas that a client wrote, by their path: of the answer's form, and of each function's arguments."""
+    schemas: dict[str, JsonObject] = {}
+    if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
+        schemas["text.format.schema"] = asked.text.format.schema_
+    for index, tool in enumerate(asked.tools or []):
+        if isinstance(tool, FunctionTool) and tool.parameters is not None:
+            schemas[f"tools[{index}].parameters"] = tool.parameters
+    return schemas
+
+
+def _check_schema_costs(asked: CreateResponse) -> None:
+    """Not when a stored request is loaded: what was accepted once is run to its end."""
+    budget = SchemaBudget()
+    for param, schema in schemas_of(asked).items():
+        try:
+            budget.spend(schema)
+        except SchemaTooCostly as error:
+            raise InvalidRequest(f"'{param}' {error}.", param=param, code="invalid_value") from None
+
+
+def _refuse_prewarming(cache_options: Any) -> None:
+    """The one cache option that is not about cost: it asks for no answer at all."""
+    if isinstance(cache_options, dict) and cache_options.get("prewarm"):
+        param = "prompt_cache_options.prewarm"
+        message = f"'{param}' is not supported here: each request generates an answer."
+        raise InvalidRequest(message, param=param, code="unsupported_parameter")
+
+
+class PlainTextFormat(Settings):
+    type: Literal["text"]
+
+
+class JsonObjectFormat(Settings):
+    type: Literal["json_object"]
+
+
+class JsonSchemaFormat(Settings):
+    """`schema_` is the wire's `schema`, a name that pydantic keeps for itself."""
+
+    type: Literal["json_schema"]
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    schema_: Annotated[JsonObject, AfterValidator(small_schema)] = Field(alias="schema")
+    strict: bool | None = None
+
+
+TextFormat: TypeAlias = Annotated[
+    Annotated[PlainTextFormat, Tag("<text>")]
+    | Annotated[JsonObjectFormat, Tag("<json_object>")]
+    | Annotated[JsonSchemaFormat, Tag("<json_schema>")],
+    by_type("an object with a text format", "text", "json_object", "json_schema"),
+]
+
+
+class TextSettings(Settings):
+    """REQ-11."""
+
+    format: TextFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class ReasoningSettings(Settings):
+    """`minimal` (which the specification describes, but leaves out of its list) and `max` are OpenAI's."""
+
+    UNSUPPORTED: ClassVar[dict[str, str]] = {
+        "generate_summary": "it is called summary now",
+        "context": "the whole context is sent on each turn",
+        "mode": "it selects OpenAI's own models",
+    }
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class StreamOptions(Settings):
+    """REQ-14."""
+
+    include_obfuscation: bool | None = None
+
+
+Include: TypeAlias = Literal[
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+    # OpenAI's, about its own built-in tools.
+    "web_search_call.action.sources",
+    "file_search_call.results",
+    "code_interpreter_call.outputs",
+    "web_search_call.results",
+    "computer_call_output.output.image_url",
+    # Items always come whole here.
+    "message.input_image.image_url",
+]
+INCLUDES: tuple[str, ...] = get_args(Include)
+
+
+def present(value: Any) -> Any:
+    if value is None:
+        raise fault("missing_required_parameter", "")
+    return value
+
+
+def printable(model: str) -> str:
+    if not model.strip() or not model.isprintable():
+        raise fault("invalid_value", "must be a model's name, without control characters")
+    return model
+
+
+def _metadata_in_bounds(value: Any) -> Any:
+    """REQ-13, by hand: pydantic reports a key that is too long under a path that no client would recognise."""
+    if isinstance(value, dict):
+        if len(value) > MAX_METADATA_PAIRS:
+            raise fault("invalid_value", f"must have at most {MAX_METADATA_PAIRS} pairs, but has {len(value)}")
+        for key in value:
+            if isinstance(key, str) and len(key) > MAX_METADATA_KEY:
+                raise fault("invalid_value", f"is too long a key: at most {MAX_METADATA_KEY} characters", field=key)
+    return value
+
+
+Metadata: TypeAlias = Annotated[
+    dict[str, Annotated[str, Field(max_length=MAX_METADATA_VALUE)]], BeforeValidator(_metadata_in_bounds)
+]
+Input: TypeAlias = Annotated[
+    Annotated[Text, Tag("<string>")]
+    | Annotated[list[InputItem], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("<items>")],
+    either("a string or an array of items", string=str, items=list),
+    BeforeValidator(present),
+]
+Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+
+
+StopText: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _continues(body: dict[Any, Any]) -> bool:
+    return body.get("previous_response_id") is not None or body.get("conversation") is not None
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class ContextManagement(Settings):
+    """OpenAI's `context_management`: a conversation of more tokens than the threshold is summarized on the way."""
+
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Field(ge=1000)] = 200_000
+
+
+class ConversationParam(Settings):
+    id: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+ConversationReference: TypeAlias = Annotated[
+    Annotated[str, Field(min_length=1, max_length=64), Tag("<string>")] | Annotated[ConversationParam, Tag("<object>")],
+    either("a string or an object with an id", string=str, object=dict | ConversationParam),
+]
+
+
+class CreateResponse(Settings):
+    """A validated request. `model_fields_set` tells what was sent; `model_dump_json(exclude_unset=True)` is its compact
+    form, which `model_validate_json` reads back.
+
+    `stop`, `seed` and `top_k` are extensions, for the providers that know them: refused where the route's does not.
+    """
+
+    IGNORED: ClassVar[dict[str, str]] = IGNORED_PARAMETERS
+    UNSUPPORTED: ClassVar[dict[str, str]] = UNSUPPORTED_PARAMETERS
+    CALLED_HERE: ClassVar[dict[str, str]] = CALLED_HERE
+
+    model: Annotated[str, Field(max_length=MAX_MODEL_NAME), AfterValidator(printable), BeforeValidator(present)]
+    input: Input
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    conversation: ConversationReference | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=16)] | None = None
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    text: TextSettings | None = None
+    reasoning: ReasoningSettings | None = None
+    include: Annotated[list[Include], Field(max_length=64, fail_fast=True)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    metadata: Metadata | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    store: bool | None = None
+    background: bool | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
+    safety_identifier: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    stop: Annotated[list[StopText], Field(min_length=1, max_length=16), BeforeValidator(_as_list)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    context_management: Annotated[list[ContextManagement], Field(max_length=1, fail_fast=True)] | None = None
+
+    @property
+    def compact_threshold(self) -> int | None:
+        """Tokens of context above which it is summarized; None for never."""
+        return self.context_management[0].compact_threshold if self.context_management else None
+
+    @property
+    def is_streamed(self) -> bool:
+        return self.stream is True
+
+    @property
+    def is_stored(self) -> bool:
+        return self.store is not False
+
+    @property
+    def is_background(self) -> bool:
+        return self.background is True
+
+    @property
+    def conversation_id(self) -> str | None:
+        return self.conversation.id if isinstance(self.conversation, ConversationParam) else self.conversation
+
+    def input_items(self) -> list[InputItem]:
+        """The input as items: a string is one user message (HTTP-3)."""
+        if isinstance(self.input, str):
+            return [UserMessage(type="message", role="user", content=self.input)]
+        return self.input
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_go_on_without_input(cls, body: Any) -> Any:
+        """What continues something may have nothing to add to it."""
+        if isinstance(body, dict) and body.get("input") is None and _continues(body):
+            return {**body, "input": []}
+        return body
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> CreateResponse:
+        if self.input == [] and self.previous_response_id is None and self.conversation is None:
+            raise fault("invalid_value", "must have at least one item", field="input")
+        check_names_are_unique(self.tools or [])
+        check_choice_fits(self.tool_choice, self.tools or [])
+        if self.conversation is not None and self.previous_response_id is not None:
+            complaint = "cannot be given together with 'previous_response_id': send one of them"
+            raise fault("mutually_exclusive_parameters", complaint, field="conversation")
+        if self.is_background and not self.is_stored:
+            raise fault("invalid_value", "is true, which needs 'store' to be true as well", field="background")
+        if self.stream_options is not None and not self.is_streamed:
+            raise fault("invalid_value", "is only for streams: set 'stream' to true", field="stream_options")
+        return self

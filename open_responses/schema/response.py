@@ -1,0 +1,210 @@
+"""The response resource, as JSON: what it says at the start, and at the end (REQ-7, REQ-15, ITEM-3).
+
+Every required member of the specification's `ResponseResource` is always there, null where there is nothing, and each
+setting is echoed with the value that takes effect. Pure functions, so that the API, the workflow and a rebuild from the
+log give the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+from open_responses.deltas import Usage
+from open_responses.json_types import JsonObject
+from open_responses.schema.requests import CreateResponse, JsonSchemaFormat, ReasoningSettings, TextSettings
+from open_responses.schema.tools import FunctionTool, McpTool, ProviderTool
+
+ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "failed", "incomplete", "cancelled"]
+FinalStatus: TypeAlias = Literal["completed", "failed", "incomplete", "cancelled"]
+
+STATUS_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    "queued": frozenset({"in_progress", "cancelled"}),
+    "in_progress": frozenset({"completed", "failed", "incomplete", "cancelled"}),
+    "completed": frozenset(),
+    "failed": frozenset(),
+    "incomplete": frozenset(),
+    "cancelled": frozenset(),
+}
+
+# The efforts that the specification's `Reasoning` can name. `minimal` and `max` are taken and handed on to the
+# provider, but no schema-valid echo exists for them: null says nothing, another level would say something untrue.
+_EFFORTS_IN_THE_SCHEMA = frozenset({"none", "low", "medium", "high", "xhigh"})
+
+
+def check_transition(old: str, new: str) -> None:
+    """Raises `ValueError` for a change of status that is not in the table (ITEM-3)."""
+    if new not in STATUS_TRANSITIONS.get(old, frozenset()):
+        raise ValueError(f"a response cannot go from {old!r} to {new!r}")
+
+
+def is_final(status: str) -> bool:
+    """Whether nothing can change any more."""
+    return not STATUS_TRANSITIONS[status]
+
+
+def initial_response(
+    request: CreateResponse,
+    *,
+    response_id: str,
+    created_at: int,
+    status: Literal["queued", "in_progress"],
+    hosted: Sequence[str] = (),
+) -> JsonObject:
+    """The response before anything came. `created_at` is in Unix seconds; `hosted` are the hosted tools' names."""
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": created_at,
+        "completed_at": None,
+        "status": status,
+        "background": request.is_background,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "max_tool_calls": request.max_tool_calls,
+        "model": request.model,
+        "output": [],
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": request.previous_response_id,
+        "prompt_cache_key": request.prompt_cache_key,
+        "reasoning": _echo_reasoning(request.reasoning),
+        "safety_identifier": request.safety_identifier,
+        "service_tier": "default" if request.service_tier in (None, "auto") else request.service_tier,
+        "store": request.is_stored,
+        "temperature": _or(request.temperature, 1.0),
+        "text": _echo_text(request.text),
+        "tool_choice": _echo_tool_choice(request),
+        "tools": _echo_tools(request, hosted),
+        "top_logprobs": request.top_logprobs or 0,
+        "top_p": _or(request.top_p, 1.0),
+        "presence_penalty": _or(request.presence_penalty, 0.0),
+        "frequency_penalty": _or(request.frequency_penalty, 0.0),
+        "truncation": request.truncation or "disabled",
+        "usage": None,
+        "metadata": request.metadata or {},
+        **({} if request.conversation_id is None else {"conversation": {"id": request.conversation_id}}),
+    }
+
+
+def started_response(initial: JsonObject) -> JsonObject:
+    """The same response once it has left the queue."""
+    if initial["status"] == "in_progress":
+        return initial
+    check_transition(initial["status"], "in_progress")
+    return {**initial, "status": "in_progress"}
+
+
+def finished_response(
+    initial: JsonObject,
+    *,
+    status: FinalStatus,
+    output: list[JsonObject],
+    completed_at: int | None,
+    usage: Usage | None,
+    error: tuple[str, str] | None = None,
+    incomplete_reason: str | None = None,
+) -> JsonObject:
+    """The response at its end. `error` is (code, message) and belongs to `failed`, `incomplete_reason` to `incomplete`.
+
+    `initial` may be the snapshot from the queue: it stands for the settings. `completed_at` is kept for `completed`
+    alone, as OpenAI's API has it. Raises `ValueError` for an end that contradicts itself.
+    """
+    if is_final(initial["status"]):
+        check_transition(initial["status"], status)
+    check_transition("in_progress", status)
+    if (status == "failed") != (error is not None):
+        raise ValueError(f"an error goes with 'failed', not with {status!r}, and 'failed' needs one")
+    if (status == "incomplete") != (incomplete_reason is not None):
+        raise ValueError(f"a reason goes with 'incomplete', not with {status!r}, and 'incomplete' needs one")
+    return {
+        **initial,
+        "status": status,
+        "completed_at": completed_at if status == "completed" else None,
+        "output": output,
+        "usage": None if usage is None else usage_json(usage),
+        "error": None if error is None else {"code": error[0], "message": error[1]},
+        "incomplete_details": None if incomplete_reason is None else {"reason": incomplete_reason},
+    }
+
+
+def usage_json(usage: Usage) -> JsonObject:
+    """The specification's `Usage` (REQ-15), with two members of ours where there is something to say."""
+    written = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, **written},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        **({"open_responses:estimated": True} if usage.estimated else {}),
+    }
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _echo_reasoning(reasoning: ReasoningSettings | None) -> JsonObject | None:
+    if reasoning is None:
+        return None
+    effort = reasoning.effort if reasoning.effort in _EFFORTS_IN_THE_SCHEMA else None
+    return {"effort": effort, "summary": reasoning.summary}
+
+
+def _echo_text(text: TextSettings | None) -> JsonObject:
+    echo: JsonObject = {"format": {"type": "text"}}
+    if text is not None and isinstance(text.format, JsonSchemaFormat):
+        echo["format"] = {
+            "type": "json_schema",
+            "name": text.format.name,
+            "description": text.format.description,
+            # The specification's JsonSchemaResponseFormat allows nothing but null here.
+            "schema": None,
+            "strict": text.format.strict is True,
+        }
+    elif text is not None and text.format is not None:
+        echo["format"] = {"type": text.format.type}
+    if text is not None and text.verbosity is not None:
+        echo["verbosity"] = text.verbosity
+    return echo
+
+
+def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[JsonObject]:
+    """With `open_responses:hosted_tools` spelt out: the functions that it stands for."""
+    echo: list[JsonObject] = []
+    named = {tool.name for tool in request.tools or [] if isinstance(tool, FunctionTool)}
+    for tool in request.tools or []:
+        if isinstance(tool, FunctionTool):
+            echo.append(_echo_function(tool))
+        elif isinstance(tool, McpTool):
+            echo.append(_echo_mcp(tool))
+        elif isinstance(tool, ProviderTool):
+            echo.append(tool.model_dump(mode="json", exclude_unset=True))
+        else:
+            echo += [_echo_function(FunctionTool(type="function", name=name)) for name in hosted if name not in named]
+    return echo
+
+
+def _echo_function(tool: FunctionTool) -> JsonObject:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+
+
+def _echo_mcp(tool: McpTool) -> JsonObject:
+    """Without headers and token: what was sent in confidence does not come back."""
+    echo = tool.model_dump(mode="json", exclude={"headers", "authorization"}, exclude_none=True)
+    return {**echo, "require_approval": echo.get("require_approval", "always"), "headers": None}
+
+
+def _echo_tool_choice(request: CreateResponse) -> str | JsonObject:
+    choice = request.tool_choice
+    if choice is None or isinstance(choice, str):
+        return choice or "auto"
+    return choice.model_dump(mode="json", exclude_none=True)

@@ -1,0 +1,1 @@
+"""Which names a model may call, and what a call returned."""

@@ -1,0 +1,273 @@
+"""What the model is offered in one turn, and what becomes of a call by its name (REQ-2).
+
+The model sees plain functions. Behind a name may be the client's function, a hosted tool or a tool of an MCP server;
+and a name may be forbidden by `tool_choice`, or stand for nothing at all. The stream, the workflow and the provider all
+go by this one table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from pydantic_core import PydanticCustomError
+
+from open_responses.json_types import JsonObject
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.tools import (
+    HOSTED_LABEL,
+    AllowedTools,
+    FunctionChoice,
+    FunctionTool,
+    HostedTools,
+    McpChoice,
+    McpTool,
+    ToolChoice,
+    looks_like_a_schema,
+)
+from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.tool_use.strict_schema import made_strict
+
+__all__ = [
+    "HOSTED_LABEL",
+    "Offer",
+    "Route",
+    "build_offer",
+    "choice_allows",
+    "hosted_names",
+    "is_bare",
+    "is_read_only",
+    "may_run_twice",
+]
+
+Disposition: TypeAlias = Literal["client", "hosted", "mcp", "refused"]
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_SHOWN_NAMES = 40
+_ANY_OBJECT: JsonObject = {"type": "object", "properties": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a call goes. `tool` is the name where it runs; `reason` is for `refused`."""
+
+    kind: Disposition
+    tool: str
+    server_label: str = HOSTED_LABEL
+    needs_approval: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """`functions` and `choice` go to the provider; `route` decides on what comes back."""
+
+    functions: Sequence[FunctionTool] = ()
+    choice: ToolChoice | None = None
+    parallel: bool = True
+    allowed: frozenset[str] | None = None
+    routes: Mapping[str, Route] = field(default_factory=dict)
+
+    def route(self, name: str) -> Route:
+        """What becomes of a call to this name."""
+        known = self.routes.get(name)
+        if self.allowed is not None and name not in self.allowed:
+            return Route("refused", name, reason=self._forbidden(name, known is not None))
+        if known is not None:
+            return known
+        runs_here = any(route.kind != "client" for route in self.routes.values())
+        if runs_here or not _NAME.fullmatch(name):
+            return Route("refused", name, reason=f"There is no tool named {name[:64]!r}. {self._there_is()}")
+        # With nothing but the client's own functions, what the model asks for is between the two of them.
+        return Route("client", name)
+
+    def _forbidden(self, name: str, exists: bool) -> str:
+        if not exists:
+            return f"There is no tool named {name[:64]!r}. {self._there_is()}"
+        if not self.allowed:
+            return f"The tool {name!r} was not run: this request allows no tool calls."
+        return f"The tool {name!r} was not run: this request does not allow it. {self._there_is()}"
+
+    def _there_is(self) -> str:
+        names = sorted(self.routes if self.allowed is None else self.allowed)
+        if not names:
+            return "There are no tools; answer without them."
+        listed = ", ".join(names[:_SHOWN_NAMES]) + (", …" if len(names) > _SHOWN_NAMES else "")
+        return f"Available: {listed}."
+
+
+def build_offer(
+    request: CreateResponse,
+    hosted: Sequence[HostedTool],
+    definitions: Mapping[str, FunctionTool],
+    lists: Mapping[str, Sequence[JsonObject]],
+    *,
+    choice_spent: bool,
+) -> Offer:
+    """The offer of one turn.
+
+    `definitions` are the hosted tools that this worker knows, `lists` the MCP servers' tools by label, as their
+    `mcp_list_tools` items have them. `choice_spent`: a forced choice was kept already, and would
+    be kept for ever.
+    """
+    functions: list[FunctionTool] = []
+    routes: dict[str, Route] = {}
+    by_name = {tool.name: tool for tool in hosted}
+    for tool in request.tools or []:
+        if isinstance(tool, FunctionTool) and tool.name not in by_name:
+            functions.append(tool)
+            routes[tool.name] = Route("client", tool.name)
+    for name, run_here in by_name.items():
+        routes[name] = Route("hosted", name, needs_approval=run_here.require_approval)
+        if name in definitions:
+            functions.append(_as_asked(definitions[name], request))
+    for server in (tool for tool in request.tools or [] if isinstance(tool, McpTool)):
+        _add_server(server, lists.get(server.server_label, ()), functions, routes)
+    choice, allowed = _choice(request.tool_choice, routes, spent=choice_spent)
+    if not functions:
+        choice = None
+    return Offer(functions, choice, request.parallel_tool_calls is not False, allowed, routes)
+
+
+def hosted_names(request: CreateResponse, configured: Iterable[str]) -> list[str]:
+    """The hosted tools that a request asks for, in its order: all of them, or those that it names without a definition.
+
+    A function that comes with parameters or a description of its own is the client's, whatever its name.
+    """
+    known, names = list(configured), []
+    for tool in request.tools or []:
+        if isinstance(tool, HostedTools):
+            names += known
+        elif isinstance(tool, FunctionTool) and is_bare(tool) and tool.name in known:
+            names.append(tool.name)
+    return list(dict.fromkeys(names))
+
+
+def is_bare(tool: FunctionTool) -> bool:
+    """A function by its name alone."""
+    return tool.parameters is None and tool.description is None
+
+
+def _as_asked(definition: FunctionTool, request: CreateResponse) -> FunctionTool:
+    asked = next((t for t in request.tools or [] if isinstance(t, FunctionTool) and t.name == definition.name), None)
+    if asked is None or asked.strict is None:
+        return definition
+    parameters = definition.parameters
+    if asked.strict and parameters is not None:
+        parameters = made_strict(parameters)
+    return definition.model_copy(update={"strict": asked.strict, "parameters": parameters})
+
+
+def _add_server(
+    server: McpTool, tools: Sequence[JsonObject], functions: list[FunctionTool], routes: dict[str, Route]
+) -> None:
+    for tool in tools:
+        name = tool["name"]
+        read_only = _has_hint(tool, "readOnlyHint")
+        if not server.offers(name, read_only=read_only):
+            continue
+        shown = _free_name(server.server_label, name, routes)
+        needs_approval = server.needs_approval(name, read_only=read_only)
+        routes[shown] = Route("mcp", name, server.server_label, needs_approval)
+        functions.append(
+            FunctionTool(
+                type="function",
+                name=shown,
+                description=tool.get("description") or None,
+                parameters=_parameters(tool),
+            )
+        )
+
+
+def is_read_only(tools: Iterable[JsonObject], name: str) -> bool:
+    """Whether a server says of its tool that it changes nothing. `tools` is its list, as `mcp_list_tools` has it."""
+    return any(tool["name"] == name and _has_hint(tool, "readOnlyHint") for tool in tools)
+
+
+def may_run_twice(tools: Iterable[JsonObject], name: str) -> bool:
+    """Whether a server says of its tool that a second call does no more than the first."""
+    return any(
+        tool["name"] == name and (_has_hint(tool, "readOnlyHint") or _has_hint(tool, "idempotentHint"))
+        for tool in tools
+    )
+
+
+def _has_hint(tool: JsonObject, hint: str) -> bool:
+    annotations = tool.get("annotations")
+    return isinstance(annotations, dict) and annotations.get(hint) is True
+
+
+def _parameters(tool: JsonObject) -> JsonObject:
+    """The tool's schema, if it is one: lists come from servers, and from conversations that clients keep."""
+    given = tool.get("input_schema")
+    try:
+        return looks_like_a_schema(given) if isinstance(given, dict) and given else dict(_ANY_OBJECT)
+    except PydanticCustomError:
+        return dict(_ANY_OBJECT)
+
+
+def _free_name(label: str, name: str, taken: Mapping[str, Route]) -> str:
+    """The tool's own name where it is a function's name and free, else one with the server's label."""
+    if _NAME.fullmatch(name) and name not in taken:
+        return name
+    plain = _with_label(label, name)
+    if len(plain) <= 64 and plain not in taken:
+        return plain
+    return f"{plain[:55]}_{hashlib.sha256(f'{label}/{name}'.encode()).hexdigest()[:8]}"
+
+
+def _with_label(label: str, name: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", f"{label}_{name}")
+
+
+def _choice(
+    choice: ToolChoice | None, routes: Mapping[str, Route], *, spent: bool
+) -> tuple[ToolChoice | None, frozenset[str] | None]:
+    """What the provider is told, and the names that may be called; None for all."""
+    if choice == "none":
+        return "none", frozenset()
+    if isinstance(choice, AllowedTools):
+        names = frozenset(name for named in choice.tools for name in _names_of(named, routes))
+        if choice.mode == "none":
+            return "none", frozenset()
+        return choice.model_copy(update={"mode": "auto"}) if spent else choice, names
+    if choice is None or spent:
+        return None if choice is None else "auto", None
+    if isinstance(choice, McpChoice):
+        names = frozenset(_names_of(choice, routes))
+        if len(names) == 1:
+            return FunctionChoice(type="function", name=next(iter(names))), names
+        return ("required", names) if names else ("none", names)
+    if isinstance(choice, FunctionChoice):
+        return choice, frozenset({choice.name})
+    return choice, None
+
+
+def choice_allows(choice: ToolChoice | None, server_label: str, tool: str) -> bool:
+    """Whether a call that was approved may run in a request with this choice. One that is forced says which call comes
+    next, and nothing about those that were asked about before."""
+    if choice == "none":
+        return False
+    if not isinstance(choice, AllowedTools):
+        return True
+    return choice.mode != "none" and any(_is_named(named, server_label, tool) for named in choice.tools)
+
+
+def _is_named(named: FunctionChoice | McpChoice, server_label: str, tool: str) -> bool:
+    if isinstance(named, McpChoice):
+        return named.server_label == server_label and named.name in (None, tool)
+    return named.name == tool or (server_label != HOSTED_LABEL and named.name == _with_label(server_label, tool))
+
+
+def _names_of(named: FunctionChoice | McpChoice, routes: Mapping[str, Route]) -> list[str]:
+    if isinstance(named, FunctionChoice):
+        return [named.name]
+    return [
+        name
+        for name, route in routes.items()
+        if route.kind == "mcp"
+        and route.server_label == named.server_label
+        and (named.name is None or route.tool == named.name)
+    ]

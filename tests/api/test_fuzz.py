@@ -1,0 +1,221 @@
+"""Whatever is sent, by HTTP or over a WebSocket: no 5xx, no hang, and each refusal in the specification's shape.
+
+Requests are drawn from the served OpenAPI document, then spoiled. The suite's run is short and always the same; `make
+fuzz` is long and new each time (`OPEN_RESPONSES_FUZZ_SECONDS`, for each operation).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from api.openapi.document import document
+from tests.support.fake_upstream import Upstream
+from tests.support.json_values import JUNK, Values, spoiled
+from tests.support.openapi_document import operations, problem
+from tests.support.stack import Stack
+from tests.support.stream_judge import TERMINAL, judge
+
+SECONDS = float(os.environ.get("OPEN_RESPONSES_FUZZ_SECONDS", "1.5"))
+IS_SHORT = "OPEN_RESPONSES_FUZZ_SECONDS" not in os.environ
+PATIENCE = 30.0
+_values = Values(document()["components"]["schemas"])
+_fuzzed = settings(
+    max_examples=120 if IS_SHORT else 100_000,
+    deadline=None,
+    derandomize=IS_SHORT,
+    database=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Ids of what is there."""
+
+    response_id: str
+    conversation_id: str
+    item_id: str
+    model: str = "fake"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def known(session_stack: Stack, upstream: Upstream) -> Known:
+    await session_stack.heal()
+    async with httpx.AsyncClient(base_url=session_stack.api_url, timeout=60, trust_env=False) as client:
+        response = (await client.post("/v1/responses", json={"model": "fake", "input": "known"})).json()
+        given_ = {"items": [{"role": "user", "content": "known"}]}
+        conversation = (await client.post("/v1/conversations", json=given_)).json()
+        items = (await client.get(f"/v1/conversations/{conversation['id']}/items")).json()["data"]
+    return Known(response["id"], conversation["id"], items[0]["id"])
+
+
+def tame(body: Any) -> Any:
+    """Nothing that calls elsewhere or waits long: each body asks the scripted model, and no server of MCP."""
+    if isinstance(body, dict):
+        if isinstance(body.get("model"), str) and len(body["model"]) % 4:
+            body["model"] = "fake"
+        tools = body.get("tools")
+        for tool in tools if isinstance(tools, list) else []:
+            if isinstance(tool, dict) and isinstance(tool.get("server_url"), str):
+                tool["server_url"] = "http://127.0.0.1:9/mcp"
+        if isinstance(body.get("input"), list) and body["input"]:
+            # The scripted model takes an answer at the end for its own, half-finished.
+            body["input"].append({"role": "user", "content": "hello"})
+        body.pop("api_key", None)
+        if isinstance(body.get("background"), bool):
+            body["background"] = False
+    return body
+
+
+def bodies(schema: Any) -> st.SearchStrategy[bytes]:
+    made = spoiled(_values.of(schema)).map(tame)
+    written = made.map(lambda value: json.dumps(value).encode())
+    broken = st.sampled_from([b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe{}", b'{"model": NaN}', b"[" * 5000])
+    return st.one_of(written, written, written, written, written, written, broken)
+
+
+@st.composite
+def requests(draw: st.DrawFn, method: str, path: str, known: Known) -> dict[str, Any]:
+    told, request = operations()[method, path], {"headers": {"content-type": "application/json"}, "params": []}
+    for parameter in told.get("parameters", ()):
+        name = parameter["name"]
+        if parameter["in"] == "path":
+            value = draw(st.sampled_from([getattr(known, name), "x", "resp_" + "0" * 48, "%00", "🜁", "a/b", "." * 300]))
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        elif draw(st.booleans()):
+            value = draw(st.one_of(_values.of(parameter["schema"]), JUNK))
+            if parameter["in"] == "query":
+                text = value if isinstance(value, str) else json.dumps(value)
+                request["params"].append((name, text.encode("utf-8", "replace").decode()))
+            elif isinstance(value, str) and value.isascii() and value.isprintable():
+                request["headers"][name.lower()] = value
+    if "requestBody" in told:
+        request["content"] = draw(bodies(told["requestBody"]["content"]["application/json"]["schema"]))
+    return {"method": method, "url": path, **request}
+
+
+def check(method: str, path: str, answer: httpx.Response) -> None:
+    told = operations()[method, path]["responses"]
+    assert answer.status_code < 500, f"{answer.status_code}: {answer.text[:500]}"
+    assert answer.headers["x-request-id"]
+    media = answer.headers["content-type"].partition(";")[0]
+    if answer.status_code >= 400:
+        assert media == "application/json"
+        assert (found := problem({"$ref": "/Error"}, answer.json())) is None, f"{found}: {answer.text[:300]}"
+        # A path that an id has changed may be another's, or none.
+        assert str(answer.status_code) in told or answer.status_code in (404, 405)
+    elif media == "text/event-stream":
+        events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+        if events[0]["sequence_number"] == 0:
+            judge(events)
+
+
+class Enough(Exception):
+    """Time is up, or something was found."""
+
+
+def search(values: st.SearchStrategy[Any], work: Callable[[Any], None]) -> None:
+    """`work` with one value after the other, for so long. Fails with the first value that it fails with."""
+    end = time.monotonic() + SECONDS
+    found: list[tuple[Any, Exception]] = []
+
+    def one(value: Any) -> None:
+        if found or time.monotonic() > end:
+            raise Enough
+        try:
+            work(value)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it was found
+            found.append((value, error))
+            raise Enough from None
+
+    with contextlib.suppress(Enough):
+        _fuzzed(given(values)(one))()
+    for value, error in found:
+        raise AssertionError(f"with {value!r:.2000}") from error
+
+
+# Deletion comes last, so that the others find something.
+OPERATIONS = sorted(operations(), key=lambda key: (key[0] == "DELETE", key))
+
+
+@pytest.mark.timeout(int(SECONDS) * 3 + 120)
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda value: str(value))
+async def test_no_request_is_a_5xx_or_hangs(stack: Stack, known: Known, method: str, path: str) -> None:
+    def run() -> None:
+        with httpx.Client(base_url=stack.api_url, timeout=PATIENCE, trust_env=False) as client:
+            search(requests(method, path, known), lambda request: check(method, path, client.request(**request)))
+
+    await asyncio.to_thread(run)
+
+
+def messages() -> st.SearchStrategy[str | bytes]:
+    create = {"$ref": "#/components/schemas/CreateResponse"}
+    turn = spoiled(_values.of(create)).map(tame).map(_as_turn)
+    return st.one_of(
+        turn,
+        turn,
+        turn,
+        st.sampled_from(["", "{", "[]", "null", '{"type": "x"}', '{"type": "response.create"}', b"\x00"]),
+    )
+
+
+def _as_turn(body: Any) -> str:
+    if isinstance(body, dict):
+        for name in ("stream", "stream_options", "background"):
+            if len(json.dumps(body)) % 5:
+                body.pop(name, None)
+        body.setdefault("type", "response.create")
+    return json.dumps(body)
+
+
+@pytest.mark.timeout(int(SECONDS) * 3 + 120)
+async def test_no_message_breaks_a_socket(stack: Stack, known: Known) -> None:
+    url = stack.api_url.replace("http", "ws") + "/v1/responses"
+
+    def run() -> None:
+        socket = connect(url, close_timeout=5)
+
+        def one(message: str | bytes) -> None:
+            nonlocal socket
+            try:
+                socket.send(message)
+                events = [json.loads(socket.recv(timeout=PATIENCE))]
+                while events[-1]["type"] not in (*TERMINAL, "error") or (
+                    events[-1]["type"] == "error" and "sequence_number" in events[-1]
+                ):
+                    events.append(json.loads(socket.recv(timeout=PATIENCE)))
+            except ConnectionClosed as closed:
+                code = closed.rcvd.code if closed.rcvd is not None else 1006
+                if code in (1006, 1011):
+                    raise
+                socket = connect(url, close_timeout=5)
+                return
+            if events[-1]["type"] == "error":
+                assert events[-1]["status"] < 500, events[-1]
+                assert events[-1]["error"].keys() >= {"code", "message", "param"}
+            else:
+                judge(events)
+
+        try:
+            search(messages(), one)
+        finally:
+            socket.close()
+
+    await asyncio.to_thread(run)

@@ -1,0 +1,148 @@
+"""The appender serves all streams of a worker: one whose log is another's must not keep it busy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from open_responses.events.fold import Fold
+from open_responses.ids import new_id
+from open_responses.io.log import writer as log_writer
+from open_responses.io.log.writer import Appender, AppendRefused, Diverged, Earlier, Fenced, LogLost, Writer
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, connect
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture
+async def redis(stack: Stack) -> AsyncIterator[Redis]:
+    client = connect(stack.redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest_asyncio.fixture
+async def appender(redis: Redis) -> AsyncIterator[Appender]:
+    appender = Appender(redis, ttl_seconds=60)
+    running = asyncio.create_task(appender.run())
+    yield appender
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def writer(appender: Appender, fence: int = 1, response_id: str | None = None) -> Writer:
+    return Writer(appender, response_id or new_id("resp_"), fence=fence, initial={}, fold=Fold())
+
+
+async def serves(appender: Appender) -> None:
+    other = writer(appender)
+    other.write([{"type": "open_responses:test"}])
+    await asyncio.wait_for(other.flush(), 5)
+
+
+async def test_a_writer_that_hears_too_late_that_it_is_fenced_keeps_nobody_waiting(
+    redis: Redis, appender: Appender
+) -> None:
+    """It was stopped for a while: its last events and its record of the turn are on their way when the answer comes."""
+    late = writer(appender)
+    await redis.hset(key_names.state(late.response_id), "fence", "2")  # type: ignore[misc]
+    late.write([{"type": "open_responses:test"}])
+    late.record({"turn:1": b"{}"})
+    with pytest.raises(Fenced):
+        await asyncio.wait_for(late.flush(), 5)
+    late.record({"turn:1": b"{}"})
+    with pytest.raises(Fenced):
+        await asyncio.wait_for(late.flush(), 5)
+    assert not late.has_more
+    await serves(appender)
+    assert await redis.hget(key_names.state(late.response_id), "turn:1") is None  # type: ignore[misc]
+
+
+async def test_an_event_that_cannot_be_written_ends_its_own_stream_alone(redis: Redis, appender: Appender) -> None:
+    broken = writer(appender)
+    broken.write([{"type": "open_responses:test", "text": "\ud83d"}])
+    broken.record({"turn:1": b"{}"})
+    with pytest.raises(LogLost):
+        await asyncio.wait_for(broken.flush(), 5)
+    await serves(appender)
+
+
+async def test_an_append_whose_reply_got_lost_is_skipped_and_another_event_in_its_place_is_not(
+    redis: Redis, appender: Appender
+) -> None:
+    first = writer(appender)
+    first.write([{"type": "open_responses:test", "text": str(i)} for i in range(3)])
+    await asyncio.wait_for(first.flush(), 5)
+    again = writer(appender, response_id=first.response_id)
+    again.write([{"type": "open_responses:test", "text": str(i)} for i in range(4)])
+    await asyncio.wait_for(again.flush(), 5)
+    assert await redis.xlen(key_names.log(first.response_id)) == 4
+    other = writer(appender, response_id=first.response_id)
+    other.write([{"type": "open_responses:test", "text": text} for text in ("0", "another", "2", "3", "4")])
+    with pytest.raises(Diverged):
+        await asyncio.wait_for(other.flush(), 5)
+    assert await redis.xlen(key_names.log(first.response_id)) == 4
+    await serves(appender)
+
+
+async def test_a_stream_whose_key_is_of_another_type_fails_alone(redis: Redis, appender: Appender) -> None:
+    broken = writer(appender)
+    await redis.set(key_names.log(broken.response_id), "not a stream")
+    broken.write([{"type": "open_responses:test"}])
+    with pytest.raises(AppendRefused, match="WRONGTYPE"):
+        await asyncio.wait_for(broken.flush(), 5)
+    await serves(appender)
+
+
+async def test_an_event_that_is_too_large_ends_its_own_stream_alone(
+    appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "_LARGEST_EVENT_BYTES", 1000)
+    broken = writer(appender)
+    broken.write([{"type": "open_responses:test", "text": "x" * 1001}])
+    with pytest.raises(AppendRefused, match="1000 at most"):
+        await asyncio.wait_for(broken.flush(), 5)
+    await serves(appender)
+
+
+async def test_an_event_at_which_redis_hangs_up_ends_its_own_stream_alone(redis: Redis, appender: Appender) -> None:
+    """Redis closes the connection with all that is in the pipeline, and would do so each time."""
+    before = (await redis.config_get("proto-max-bulk-len"))["proto-max-bulk-len"]
+    await redis.config_set("proto-max-bulk-len", 1 << 20)
+    try:
+        broken, other = writer(appender), writer(appender)
+        broken.write([{"type": "open_responses:test", "text": "x" * (2 << 20)}])
+        other.write([{"type": "open_responses:test"}])
+        await asyncio.wait_for(other.flush(), 20)
+        with pytest.raises(AppendRefused):
+            await asyncio.wait_for(broken.flush(), 20)
+        await serves(appender)
+    finally:
+        await redis.config_set("proto-max-bulk-len", before)
+
+
+async def test_batches_are_bounded_by_bytes(redis: Redis, appender: Appender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "_BATCH_BYTES", 1000)
+    large = writer(appender)
+    large.write([{"type": "open_responses:test", "text": "x" * 400} for _ in range(20)])
+    batch = large.take()
+    assert [len(batch.events), batch.first, len(large.pending)] == [2, 0, 18]
+    large.unsent = batch
+    await asyncio.wait_for(large.flush(), 5)
+    assert await redis.xlen(key_names.log(large.response_id)) == 20
+
+
+async def test_a_log_that_cannot_be_restored_ends_its_own_stream_alone(redis: Redis, appender: Appender) -> None:
+    async def earlier() -> Earlier:
+        raise KeyError("what no author has thought of")
+
+    broken = Writer(appender, new_id("resp_"), fence=1, initial={}, base=3, fold=Fold(), earlier=earlier)
+    broken.write([{"type": "open_responses:test"}])
+    with pytest.raises(AppendRefused, match="KeyError"):
+        await asyncio.wait_for(broken.flush(), 5)
+    await serves(appender)

@@ -1,0 +1,72 @@
+"""Histories that were recorded from running responses replay with today's workflow code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+
+from open_responses.io.temporal.codec import DATA_CONVERTER
+from tests.support.record_history import HISTORIES
+from workflows.approval import ApprovalWorkflow
+from workflows.conversation import ConversationWorkflow
+from workflows.response import ResponseWorkflow
+
+RECORDED = sorted(HISTORIES.glob("*.json"))
+
+
+def test_histories_are_there() -> None:
+    assert {path.stem for path in RECORDED} >= {
+        "completed",
+        "worker_killed",
+        "cancelled",
+        "failed",
+        "hosted_tools",
+        "killed_in_a_tool",
+        "mcp",
+        "live_approval",
+        "halted",
+        "broke_off_at_calls",
+        "cut_off_at_calls",
+        "falls_back",
+        "conversation",
+        "turn_in_a_conversation",
+        "operator_cancels_a_sample",
+        "operator_cancels_tools",
+        "operator_cancels_an_approval",
+        "operator_cancels_a_conversation",
+        "repeated_end",
+        "repeated_cancellation",
+        "repeated_progress",
+        "repeated_approval",
+        "repeated_lists",
+        "repeated_approval_before_a_result",
+        "repeated_with_other_events",
+        "repeated_end_of_a_cut_off_sample",
+        "broke_twice_in_one_place",
+        "unknown_outcome_of_a_tool",
+        "cancelled_in_a_sample",
+        "deadline_in_a_sample",
+        "deadline_not_reached",
+        "hands_over_to_a_new_run",
+        "continues_in_a_new_run",
+        "provider_down_falls_back",
+        "in_a_chain",
+        "in_the_background_in_a_conversation",
+        "not_stored",
+        "takes_an_approval",
+        "approval_with_its_call",
+        "approval_without_its_call",
+    }
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+async def test_a_recorded_history_replays(path: Path) -> None:
+    replayer = Replayer(
+        workflows=[ResponseWorkflow, ConversationWorkflow, ApprovalWorkflow],
+        data_converter=DATA_CONVERTER,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))

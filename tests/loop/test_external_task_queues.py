@@ -1,0 +1,63 @@
+"""A hosted tool that a worker in TypeScript runs, on a task queue of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.support.fake_upstream import Script, Upstream, calls
+from tests.support.scripts import outputs, run, script
+from tests.support.stack import Stack
+
+FLEET = Path(__file__).parents[2] / "examples" / "fleet"
+TOOLS = [{"type": "function", "name": "word_count"}]
+
+needs_node = pytest.mark.skipif(shutil.which("npm") is None, reason="needs Node.js and npm, for the TypeScript worker")
+
+
+@pytest_asyncio.fixture
+async def fleet(stack: Stack) -> AsyncIterator[None]:
+    """The example, as its first lines say, in a process group of its own: npm starts node below it."""
+    if not (FLEET / "node_modules" / "@temporalio").is_dir():
+        install = ("npm", "ci", "--no-audit", "--no-fund")
+        subprocess.run(install, cwd=FLEET, check=True, timeout=100, stdin=subprocess.DEVNULL)  # noqa: ASYNC221
+    env = {**os.environ, "TEMPORAL_ADDRESS": stack.temporal_address}
+    with (stack.data / "logs" / "fleet.log").open("ab") as log:
+        process = subprocess.Popen(("npm", "start"), cwd=FLEET, env=env, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, 15)
+        await asyncio.to_thread(process.wait, 20)
+
+
+@needs_node
+@pytest.mark.timeout(200)
+async def test_a_tool_of_another_fleet_in_another_language(
+    client: httpx.AsyncClient, fleet: None, upstream: Upstream
+) -> None:
+    long = "the river and the sea " * 400
+    wanted = calls(*((str(n), "word_count", {"text": text}) for n, text in enumerate(["a b b", 5, long])))
+    script(upstream, "count the words", wanted, Script(words=3))
+    response = await run(client, "count the words", tools=TOOLS)
+    first, second, third = outputs(response)
+    assert json.loads(first) == {"words": 3, "top": [["b", 2], ["a", 1]], "key": f"{response['id']}:0"}
+    assert second == "text: expected a string"
+    assert json.loads(third)["top"][0] == ["the", 800]
+
+
+async def test_arguments_that_no_fleet_could_read_are_said_to_be_too_long(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    script(upstream, "count a lot", calls(("a", "word_count", {"text": "x" * 120_000})), Script(words=3))
+    response = await run(client, "count a lot", tools=TOOLS)
+    assert outputs(response) == ["The arguments of 'word_count' are too long. Call it again with less."]

@@ -1,0 +1,115 @@
+"""A stack of its own, for tests of what is left behind: nobody else writes into its folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import redis.asyncio as aioredis
+
+from dev import services
+from tests.support.fake_upstream import Upstream
+from tests.support.stack import Stack
+
+_CONFIG = """
+[[providers]]
+name = "fake"
+adapter = "openai-chat"
+base_url = "http://127.0.0.1:{fake}/v1"
+[[routes]]
+model = "fake"
+provider = "fake"
+[[tools]]
+name = "get_weather"
+target = "tests.support.hosted_tools:get_weather"
+[[tools]]
+name = "fails"
+target = "tests.support.hosted_tools:fails"
+[[tools]]
+name = "big"
+target = "tests.support.hosted_tools:big"
+[[tools]]
+name = "word_count"
+description = "Counts words."
+parameters = {{type = "object", properties = {{text = {{type = "string"}}}}, required = ["text"]}}
+task_queue = "a-fleet"
+timeout_seconds = 20
+"""
+
+
+@asynccontextmanager
+async def small_stack(data: Path, upstream: Upstream, **env: str) -> AsyncIterator[Stack]:
+    """Temporal, Valkey, two workers and the API, with this in the environment (`OPEN_RESPONSES_…`)."""
+    ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
+    config = data / "open_responses.toml"
+    config.write_text(_CONFIG.format(fake=upstream.port))
+    (data / "hosted").mkdir()
+    stack = Stack(data)
+    stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"
+    stack.temporal_address = f"127.0.0.1:{ports['temporal']}"
+    stack.api_url = f"http://127.0.0.1:{ports['api']}"
+    stack.env = {
+        "TEMPORAL_ADDRESS": stack.temporal_address,
+        "REDIS_URL": stack.redis_url,
+        "OPEN_RESPONSES_CONFIG": str(config),
+        "OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "20",
+        "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",
+        "OPEN_RESPONSES_DATA_DIR": str(data),
+        "HOSTED_TOOLS_DIR": str(data / "hosted"),
+        **{f"OPEN_RESPONSES_{name}": value for name, value in env.items()},
+    }
+    stack.services = {
+        "valkey": services.valkey(ports["valkey"], data),
+        "temporal": services.temporal(ports["temporal"], data),
+        "api": services.api(ports["api"], stack.env),
+    }
+    try:
+        await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal")))
+        await asyncio.gather(*(stack.start(name) for name in ("worker-0", "worker-1", "api")))
+        yield stack
+    finally:
+        await stack.stop()
+
+
+@asynccontextmanager
+async def client_of(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as client:
+        yield client
+
+
+async def places_of(stack: Stack, needle: str) -> list[str]:
+    """Where a text is: keys of Redis, and files (Temporal's database, Redis' log, payloads, logs)."""
+    return [*await keys_with(stack, needle), *files_with(stack.data, needle)]
+
+
+async def keys_with(stack: Stack, needle: str) -> list[str]:
+    redis = aioredis.Redis.from_url(stack.redis_url)
+    found = []
+    async for key in redis.scan_iter():
+        kind = await redis.type(key)
+        if kind == b"hash":
+            content = repr(await redis.hgetall(key))  # type: ignore[misc]
+        elif kind == b"stream":
+            content = repr(await redis.xrange(key))
+        elif kind == b"string":
+            content = repr(await redis.get(key))
+        elif kind == b"zset":
+            content = repr(await redis.zrange(key, 0, -1))
+        else:
+            assert kind == b"none", f"{key!r} is a {kind!r}"
+            continue
+        if needle in content or needle in key.decode():
+            found.append(key.decode())
+    await redis.aclose()
+    return found
+
+
+def files_with(directory: Path, needle: str) -> list[str]:
+    return [
+        str(file.relative_to(directory))
+        for file in directory.rglob("*")
+        if file.is_file() and needle.encode() in file.read_bytes()
+    ]

@@ -1,0 +1,92 @@
+"""What comes before the first turn: the lists of MCP servers, and the calls that the request's approvals let run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.loop.payloads import ClaimInput, Decision, Ending, McpListInput, McpListResult
+    from open_responses.schema.tools import McpTool
+    from open_responses.tool_use.tool_items import mcp_list_tools
+    from workflows import calls
+    from workflows.hosted_call import until_stopped
+    from workflows.parallel_calls import ToolCalls
+    from workflows.publication import Publication
+    from workflows.state import ResponseState
+
+# A worker that died is followed by another; a server at which this many died is given up.
+_MAX_LISTINGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Opens the stream itself, where there is any of this. A run that goes on from another has had it."""
+
+    state: ResponseState
+    publication: Publication
+    calls: ToolCalls
+
+    async def run(self) -> None:
+        start = self.state.start
+        servers = [tool for tool in start.request.tools or [] if isinstance(tool, McpTool)]
+        if not servers and not start.decisions:
+            return
+        self.state.ledger.open_stream(start.initial())
+        await self.publication.publish()
+        decisions = await self._claimed()
+        if servers:
+            self.state.show("listing the tools of MCP servers")
+            await asyncio.gather(*(self._list_tools(server.server_label) for server in servers))
+        approved = [self.calls.add_decided(decision) for decision in decisions if decision.approve]
+        await self.calls.run(approved)
+
+    async def _claimed(self) -> list[Decision]:
+        """The approvals that this response brings and that no other has acted on. With none left, it has nothing to do
+        here. Two requests with the same one meet before the start as a rule, and one of them is refused."""
+        brought = self.state.start.decisions
+        if not brought or not workflow.patched("claims-at-the-start"):
+            return brought
+        start = self.state.start
+        result = await calls.claim_approvals(
+            ClaimInput(response_id=start.response_id, decisions=brought, nonce=start.nonce)
+        )
+        mine = [decision for decision in brought if decision.approval_request_id not in result.refused]
+        if not mine:
+            taken = "Another response has acted on this approval."
+            self.state.end_with(Ending(status="failed", error_code="approval_already_answered", error_message=taken))
+        return mine
+
+    async def _list_tools(self, label: str) -> None:
+        result = await self._listed(label)
+        if result is None or result.known:
+            return
+        ledger = self.state.ledger
+        index = ledger.add(mcp_list_tools(self.state.start.response_id, len(ledger.output), label))
+        ledger.tell("response.mcp_list_tools.in_progress", index)
+        if result.error is None:
+            ledger.tell("response.mcp_list_tools.completed", index)
+            ledger.settle(index, tools=result.tools, status="completed")
+        else:
+            ledger.tell("response.mcp_list_tools.failed", index)
+            ledger.settle(index, error=result.error, status="failed")
+        await self.publication.publish()
+
+    async def _listed(self, label: str) -> McpListResult | None:
+        """What the server says; a worker that died in between is asked again. None when the response was stopped."""
+        start = self.state.start
+        call = McpListInput(response_id=start.response_id, tenant=start.tenant, server_label=label)
+        for _ in range(_MAX_LISTINGS):
+            handle = calls.start_mcp_list(call)
+            try:
+                result = await until_stopped(
+                    handle, self.state.is_stopping, in_order=start.repeats_alike, repeats_alike=start.repeats_alike
+                )
+            except ActivityError:
+                return McpListResult(outcome="failed", error="The server did not list its tools in time.")
+            if result is None or result.outcome in ("done", "failed"):
+                return result
+        return McpListResult(outcome="failed", error="The worker was lost each time.")

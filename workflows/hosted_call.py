@@ -1,0 +1,224 @@
+"""One call of the server's own, from the model's wish to an output that it can read.
+
+Whatever happens to the tool, its worker or its server, the call ends in an item; nothing here fails a response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    TerminatedError,
+    TimeoutError,
+    TimeoutType,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.contracts import ToolError, ToolOutput
+    from open_responses.loop.next_step import Call
+    from open_responses.loop.payloads import (
+        FLEET_PREFIX,
+        MAX_FLEET_PAYLOAD,
+        MAY_TRY_AGAIN,
+        Ending,
+        McpCallInput,
+        StartResponse,
+        ToolCall,
+        ToolContextPayload,
+        ToolResult,
+    )
+    from open_responses.tool_use.hosted_tool import HostedTool
+    from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN, tool_output
+    from workflows import calls
+    from workflows.tasks import came_with_the_stop
+
+# A worker that dies in every try is killed by the call itself; so many tries, whatever the tool's own limit.
+_MAX_LOSSES = 10
+_MCP_TRIES = 2
+_MCP_PAUSE = timedelta(seconds=1)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the model reads. `failed`: it is an error's message. `ending`: the response is to end with it."""
+
+    output: ToolOutput
+    failed: bool = False
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """Runs calls of one response. `is_stopping` ends the wait for them."""
+
+    start: StartResponse
+    is_stopping: Callable[[], bool]
+
+    async def run(self, call: Call, output_index: int) -> Outcome | None:
+        """The outcome; None when the response was stopped first."""
+        if call.problem is not None:
+            return Outcome(call.problem, failed=True)
+        tool = next((tool for tool in self.start.hosted if tool.name == call.name), None)
+        try:
+            if call.kind == "mcp":
+                return await self._mcp(call, output_index)
+            if tool is None:
+                return Outcome(f"The tool {call.name!r} is gone: this response does not have it.", failed=True)
+            if tool.task_queue is not None:
+                return await self._fleet(tool, call, output_index)
+            return await self._hosted(tool, call, output_index)
+        except ActivityError as error:
+            return Outcome(_message(error, call), failed=True)
+
+    async def _hosted(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
+        """At most `max_attempts` runs in all: Temporal's retries inside each activity, and the activities that follow a
+        lost worker. A run whose worker was lost counts, since it may have had its effect."""
+        runs = 0
+        while runs < tool.max_attempts:
+            given = ToolCall(
+                tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, runs + 1)
+            )
+            handle = calls.start_tool(tool, given, tool.max_attempts - runs)
+            result = await self._ended(handle)
+            if result is None or result.outcome == "cancelled":
+                return None
+            if result.outcome in ("done", "failed", "halted"):
+                return _outcome(result)
+            runs += max(1, result.attempts)
+        lost = f"The worker that ran {call.name!r} was lost; the call was not finished."
+        return Outcome(_with_unknown_outcome(lost), failed=True)
+
+    async def _mcp(self, call: Call, output_index: int) -> Outcome | None:
+        """A call whose server was not reached is made once more, after a pause. One whose worker was lost may have run:
+        the activity asks the server whether its tool may run twice."""
+        tries, may_have_run = 0, False
+        for attempt in range(1, _MAX_LOSSES + 1):
+            given = McpCallInput(
+                server_label=call.server_label,
+                tool=call.name,
+                arguments=call.arguments,
+                context=self._context(call, output_index, attempt),
+                may_have_run=may_have_run,
+            )
+            try:
+                result = await self._ended(calls.start_mcp_call(given))
+            except ActivityError as error:
+                tries += 1
+                if tries == _MCP_TRIES or not _may_try_again(error):
+                    raise
+                await self._pause()
+                continue
+            if result is None or result.outcome == "cancelled":
+                return None
+            if result.outcome in ("done", "failed", "halted"):
+                return _outcome(result)
+            may_have_run = True
+        return Outcome(_with_unknown_outcome(f"The worker that called {call.name!r} was lost each time."), failed=True)
+
+    async def _fleet(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
+        """Whatever JSON the fleet's activity returns is made text, unless it is content parts."""
+        given = ToolCall(tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, 1))
+        if len(given.model_dump_json()) > MAX_FLEET_PAYLOAD:
+            return Outcome(f"The arguments of {call.name!r} are too long. Call it again with less.", failed=True)
+        handle = calls.start_fleet_tool(tool, given, f"{FLEET_PREFIX}{output_index}")
+        returned = await self._ended(handle)
+        if returned is None and self.is_stopping() and (self.start.repeats_alike or not handle.done()):
+            return None
+        try:
+            return Outcome(tool_output(returned))
+        except ToolError as error:
+            return Outcome(str(error), failed=True)
+
+    async def _ended(self, handle: workflow.ActivityHandle[Result]) -> Result | None:
+        start = self.start
+        return await until_stopped(
+            handle, self.is_stopping, in_order=start.results_in_order, repeats_alike=start.repeats_alike
+        )
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(self.is_stopping, timeout=_MCP_PAUSE)
+
+    def _context(self, call: Call, output_index: int, attempt: int) -> ToolContextPayload:
+        return ToolContextPayload(
+            response_id=self.start.response_id,
+            call_id=call.call_id,
+            idempotency_key=f"{self.start.response_id}:{call.call_id}",
+            tenant=self.start.tenant,
+            metadata=self.start.request.metadata or {},
+            attempt=attempt,
+            output_index=output_index,
+        )
+
+
+async def until_stopped(
+    handle: workflow.ActivityHandle[Result],
+    is_stopping: Callable[[], bool],
+    *,
+    in_order: bool = False,
+    repeats_alike: bool = False,
+) -> Result | None:
+    """The activity's result; None when the response was stopped first.
+
+    Its cancellation is asked for and not waited for: its worker may be dead.
+
+    `in_order`: of several that wait, those wake first whose result came first. With a condition each, they would
+    wake in the order in which they began to wait; then a task that Temporal has repeated, and that finds two results
+    where there was one, would publish them the other way round, over what the log has already.
+
+    `repeats_alike`: a result that came in the same workflow task as the stop counts, and a later one does not.
+    """
+    if in_order:
+        stopping = asyncio.create_task(workflow.wait_condition(is_stopping))
+        await workflow.wait([handle, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+    else:
+        await workflow.wait_condition(lambda: handle.done() or is_stopping())
+    if handle.done() or (repeats_alike and await came_with_the_stop(handle)):
+        return await handle
+    if not handle.done():
+        handle.cancel()
+    return None
+
+
+def _outcome(result: ToolResult) -> Outcome:
+    if result.outcome != "halted":
+        return Outcome(result.output, result.outcome == "failed")
+    error = Ending(status="failed", error_code=result.reason or "server_error", error_message=str(result.output))
+    return Outcome(result.output, failed=True, ending=error)
+
+
+def _may_try_again(error: ActivityError) -> bool:
+    return isinstance(error.cause, ApplicationError) and error.cause.type == MAY_TRY_AGAIN
+
+
+def _message(error: ActivityError, call: Call) -> str:
+    cause = error.cause
+    if isinstance(cause, TimeoutError):
+        if cause.type == TimeoutType.SCHEDULE_TO_START:
+            return f"No worker runs the tool {call.name!r} at the moment."
+        return _with_unknown_outcome(f"The tool {call.name!r} did not answer in time.")
+    if isinstance(cause, ApplicationError):
+        return cause.message
+    if isinstance(cause, CancelledError | TerminatedError):
+        return _with_unknown_outcome(f"The call to {call.name!r} was cancelled.")
+    return _with_unknown_outcome(f"The call to {call.name!r} failed: {cause or error}")
+
+
+def _with_unknown_outcome(message: str) -> str:
+    """The message about a call that a worker may have carried out. A run that has shown the message without the rest
+    keeps it, so that its stream and its record agree."""
+    if not workflow.patched("unknown-outcomes-are-said"):
+        return message
+    return f"{message} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}"

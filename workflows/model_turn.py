@@ -1,0 +1,165 @@
+"""One turn of the model that stands, however many tries, pauses and providers it takes.
+
+What this prevents: a stream that breaks again and again and is sampled for ever, and a provider that is down and waited
+for while another one could answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.loop.payloads import SampleInput, SampleResult, TurnUsage
+    from workflows import calls
+    from workflows.failures import failure, paid_in, provider_is_down
+    from workflows.hosted_call import until_stopped
+    from workflows.state import ResponseState
+
+# A turn that broke this often makes no headway, even if each try streamed something.
+_MAX_TRIES_PER_TURN = 100
+# A stream that breaks in its middle goes on at once; where another provider waits, not for ever.
+_BREAKS_BEFORE_FALLBACK = 3
+_BREAKS_AT_ONCE = 5
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Turn:
+    """The tries at one turn. `lost` is why the last one did not end, `breaks` counts streams that broke since this
+    provider's first, `broke_at` is where the last one broke, `fell_back`: the last try was another provider's."""
+
+    state: ResponseState
+    began: datetime
+    lost: str | None = None
+    breaks: int = 0
+    broke_at: str | None = None
+    code: str = "provider_stream_broken"
+    fell_back: bool = False
+
+    async def sample(self) -> SampleResult | None:
+        """None when the response was stopped. Raises ActivityError when no provider brings the turn to its end.
+
+        A try that ended early is scheduled again at once, under the next epoch: Temporal's own retry would wait a
+        second, and its timer is for providers that asked for patience.
+        """
+        for tries in range(1, _MAX_TRIES_PER_TURN + 1):
+            try:
+                result = await self._try(tries)
+            except ActivityError as error:
+                self.state.paid = self.state.paid.at_least(paid_in(error))
+                if not self.state.may_fall_back or not provider_is_down(error):
+                    raise
+                self._fall_back(failure(error).error_message)
+                continue
+            if result is not None and result.outcome == "done":
+                return result
+            if result is not None:
+                self.state.paid = self.state.paid.at_least(result.usage)
+            if result is None or result.outcome == "cancelled":
+                return None
+            # Where an operator has reset the workflow, the log is an earlier run's, whose epochs went further.
+            self.state.epoch = max(self.state.epoch, result.epoch_seen)
+            self.lost = result.reason or result.outcome
+            self.fell_back = False
+            if result.outcome == "broken" and not await self._may_go_on(result):
+                break
+        self.state.cut_off = True
+        raise _given_up(self.lost, self.code)
+
+    async def _try(self, tries: int) -> SampleResult | None:
+        state = self.state
+        state.next_epoch()
+        state.show("sampling" if self.lost is None else f"sampling again ({self.lost})")
+        if state.is_stopping():
+            state.cut_off = True
+            return None
+        try:
+            result = await until_stopped(
+                calls.start_sample(self._input(tries)), state.is_stopping, repeats_alike=state.start.repeats_alike
+            )
+        except ActivityError as error:
+            state.cut_off = True
+            if isinstance(error.cause, CancelledError):
+                return None
+            raise
+        state.cut_off = result is None or result.outcome == "cancelled"
+        return result
+
+    async def _may_go_on(self, result: SampleResult) -> bool:
+        """After a stream that broke: at once, with the next provider, or after a pause; False when it took too long, or
+        broke as the one before it: each try is paid for, and the next one would bring the same."""
+        self.breaks += 1
+        self.code = result.code or self.code
+        if result.broke_at is not None and workflow.patched("the-same-break-twice"):
+            if result.broke_at == self.broke_at:
+                if not self.state.may_fall_back:
+                    return False
+                self._fall_back(self.lost)
+                return True
+            self.broke_at = result.broke_at
+            if not result.made_progress:
+                await self._pause()
+        if self.breaks >= _BREAKS_BEFORE_FALLBACK and self.state.may_fall_back:
+            self._fall_back(self.lost)
+        elif self.breaks >= _BREAKS_AT_ONCE:
+            if (workflow.now() - self.began).total_seconds() > self.state.start.retry_window:
+                return False
+            await self._pause()
+        return True
+
+    def _fall_back(self, reason: str | None) -> None:
+        """Go on with the next provider, for the rest of the response."""
+        self.state.fallback += 1
+        self.state.cut_off = False
+        self.lost, self.breaks, self.broke_at, self.fell_back = reason, 0, None, True
+
+    async def _pause(self) -> None:
+        """A provider that breaks its streams again and again gets time to recover."""
+        seconds = min(_LONGEST_PAUSE_SECONDS, 2.0 ** max(0, self.breaks - _BREAKS_AT_ONCE))
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(self.state.is_stopping, timeout=timedelta(seconds=seconds))
+
+    def _input(self, tries: int) -> SampleInput:
+        state, target = self.state, self.state.target
+        return SampleInput(
+            response_id=state.start.response_id,
+            turn=state.turn,
+            epoch=state.epoch,
+            provider=target.provider,
+            upstream_model=target.upstream_model,
+            context_window=target.context_window,
+            fallback=state.fallback,
+            has_fallback=state.may_fall_back,
+            fell_back=self.fell_back,
+            used=state.usage or TurnUsage(),
+            paid=state.paid,
+            produced=state.produced,
+            retry_window=state.start.retry_window,
+            first_sequence=state.ledger.length,
+            first_output_index=len(state.ledger.output),
+            max_output_tokens=state.tokens_left(),
+            choice_spent=state.choice_spent,
+            tries=tries,
+            lost=self.lost,
+        )
+
+
+def _given_up(lost: str | None, code: str) -> ActivityError:
+    message = f"the provider's stream broke again and again; the last time: {lost}"
+    error = ActivityError(
+        message,
+        scheduled_event_id=0,
+        started_event_id=0,
+        identity="",
+        activity_type="sample",
+        activity_id="",
+        retry_state=None,
+    )
+    error.__cause__ = ApplicationError(message, type=code)
+    return error
