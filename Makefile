@@ -10,16 +10,20 @@ help:  ## list these targets
 dev: .venv/stamp  ## start everything on loopback: Temporal, Valkey, a local model, the worker, the API
 	@$(BIN)/python -m dev
 
-test: .venv/stamp  ## run the test suite, as before each commit
-	@$(BIN)/python -m pytest
+# Three processes, each with servers of its own, keep two cores busy: most tests wait for a server most of the time.
+TEST_PROCESSES ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations=25
 
-# The tests marked `campaign`, which `make test` leaves out because they take minutes.
-test-all: .venv/stamp  ## run what `make test` leaves out: kills, outages, npm clients, campaigns
-	@$(BIN)/python -m pytest -m campaign
+test: .venv/stamp  ## run the test suite, as before each commit (ARGS= for pytest's options, TEST_PROCESSES=)
+	@$(PYTEST) $(ARGS)
+
+# The tests marked `campaign`, which `make test` leaves out because they take long.
+test-all: .venv/stamp  ## run what `make test` leaves out: kills, outages, npm clients, campaigns (ARGS=)
+	@$(PYTEST) -m campaign $(ARGS)
 
 # The suite has a minute of it, always the same; this is longer, and new each time.
 fuzz: .venv/stamp  ## send nonsense for a minute, or SECONDS_EACH=
-	@OPEN_RESPONSES_FUZZ_SECONDS=$${SECONDS_EACH:-60} $(BIN)/python -m pytest tests/api/test_fuzz.py
+	@OPEN_RESPONSES_FUZZ_SECONDS=$${SECONDS_EACH:-60} $(BIN)/python -m pytest -m campaign tests/api/test_fuzz.py
 
 # Faults of all kinds under clients that come back, with a report: docs/durability.md. RESPONSES=2000 FAULTS=300 for the
 # long run, SECONDS_ALL=120 to end by time, CLIENTS=8 at once, SEED=… for the same draws.

@@ -64,7 +64,7 @@ def check(model: str, scenario: Scenario, response: Json) -> None:
 
 def cases() -> list[Any]:
     return [
-        pytest.param(model, name, id=f"{model}-{name}")
+        pytest.param(model, name, id=f"{model}-{name}", marks=pytest.mark.campaign if model == "smollm2" else ())
         for model in ("fake", "smollm2")
         for name, scenario in SCENARIOS.items()
         if model == "fake" or scenario.real
@@ -288,6 +288,7 @@ async def test_commentary_and_answer_are_two_messages_over_http(client: httpx.As
     is_error(await client.post("/v1/responses", json={"model": "fake", "input": [bad]}), 400, "invalid_value")
 
 
+@pytest.mark.campaign
 async def test_logprobs_come_when_they_are_included(client: httpx.AsyncClient, stack: Stack) -> None:
     """REQ-12, from the real model."""
     await stack.start_local_model()

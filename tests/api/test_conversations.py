@@ -286,6 +286,7 @@ async def test_a_conversation_and_a_chain_exclude_each_other(client: httpx.Async
 # --- turns
 
 
+@pytest.mark.campaign
 async def test_three_turns_see_each_other_whatever_becomes_of_redis_and_the_workers(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:
@@ -499,6 +500,7 @@ async def test_a_response_that_is_not_stored_is_in_its_conversation(
     assert "unstored in it" in "".join(shown(upstream)[-2:])
 
 
+@pytest.mark.campaign
 async def test_a_conversation_of_megabytes_goes_on(client: httpx.AsyncClient, upstream: Upstream, stack: Stack) -> None:
     """Beyond what Temporal takes as a payload, and as a message."""
     parts = [secrets.token_hex(450_000) for _ in range(5)]

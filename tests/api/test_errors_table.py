@@ -255,6 +255,7 @@ async def test_a_page_from_elsewhere_reads_no_payloads(client: httpx.AsyncClient
     is_error(answer, 403, "origin_not_allowed")
 
 
+@pytest.mark.campaign
 async def test_a_provider_that_keeps_failing_is_told_by_how_it_failed(stack: Stack, upstream: Upstream) -> None:
     """Both last as long as the worker tries, at the same time."""
     upstream.says("breaks always", Script(faults=[Fault(drop=True)] * 500))

@@ -31,6 +31,8 @@ from tests.support.openapi_document import operations, problem
 from tests.support.stack import Stack
 from tests.support.stream_judge import TERMINAL, judge
 
+pytestmark = pytest.mark.campaign
+
 SECONDS = float(os.environ.get("OPEN_RESPONSES_FUZZ_SECONDS", "1.5"))
 IS_SHORT = "OPEN_RESPONSES_FUZZ_SECONDS" not in os.environ
 PATIENCE = 30.0

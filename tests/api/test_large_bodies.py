@@ -18,6 +18,7 @@ from tests.support.stack import Stack
 UNENDING = b'{"model":"fake","input":"' + b'\\",' * 1_000_000
 
 
+@pytest.mark.campaign
 async def test_another_tenant_is_served_while_bodies_that_are_hard_to_read_come_in(
     stack: Stack, upstream: Upstream
 ) -> None:

@@ -289,6 +289,7 @@ async def test_while_redis_is_away_the_limit_holds_and_requests_are_answered_aga
         assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429]
 
 
+@pytest.mark.campaign
 async def test_nothing_is_accepted_while_too_much_work_waits_and_nothing_accepted_is_lost(stack: Stack) -> None:
     """Both workers are stopped; what came before the limit was reached is answered when they are back."""
     async with another_api(stack, env={"OPEN_RESPONSES_MAX_BACKLOG": "5"}) as client:
@@ -321,6 +322,7 @@ async def test_nothing_is_accepted_while_too_much_work_waits_and_nothing_accepte
         await until(is_open_again)
 
 
+@pytest.mark.campaign
 async def test_a_queue_that_stands_still_is_noticed_by_its_age(stack: Stack) -> None:
     async with another_api(stack, env={"OPEN_RESPONSES_MAX_BACKLOG_AGE_SECONDS": "1.5"}) as client:
         await stop_workers(stack)
@@ -333,6 +335,7 @@ async def test_a_queue_that_stands_still_is_noticed_by_its_age(stack: Stack) -> 
         await stack.heal()
 
 
+@pytest.mark.campaign
 async def test_who_fills_the_queue_is_refused_and_others_are_let_in(stack: Stack, upstream: Upstream) -> None:
     script = upstream.says("fill the queue", Script(words=4, hold_after=2))
     blocks = [key_block("greedy", "greedy"), key_block("modest", "modest")]

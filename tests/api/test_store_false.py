@@ -229,6 +229,7 @@ async def test_a_large_one_whose_erasure_was_cut_off_is_unknown_and_goes_in_the_
     await nothing_left(stack, response["id"], f"{CANARY}-13")
 
 
+@pytest.mark.campaign
 async def test_a_reader_that_is_slow_still_gets_all_of_it(stack: Stack, upstream: Upstream) -> None:
     """The response ends long before its reader, who goes on as long as it reads at all."""
     script = upstream.says(f"{CANARY}-11", Script(literal=f"{CANARY}-11 " + (5000 * "x" + " ") * 600))

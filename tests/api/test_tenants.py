@@ -345,6 +345,7 @@ async def test_a_request_id_that_is_not_sane_is_replaced(api: httpx.AsyncClient,
     assert answer.headers["x-request-id"].startswith("req_")
 
 
+@pytest.mark.campaign
 async def test_the_request_id_is_in_the_logs(stack: Stack, api: httpx.AsyncClient) -> None:
     id = f"look-for-{secrets.token_hex(4)}"
     stack.signal("temporal", 9)  # type: ignore[arg-type]

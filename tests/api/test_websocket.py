@@ -520,6 +520,7 @@ async def test_a_worker_that_dies_leaves_no_gap_on_the_socket(ws: Client, stack:
     ]
 
 
+@pytest.mark.campaign
 async def test_what_a_socket_remembered_survives_a_dead_worker_and_an_empty_redis(
     ws: Client, stack: Stack, upstream: Upstream
 ) -> None:
@@ -535,6 +536,7 @@ async def test_what_a_socket_remembered_survives_a_dead_worker_and_an_empty_redi
     assert [content for _, content in sent(upstream)] == ["before the flush", "w0 ", "flushed on the socket"]
 
 
+@pytest.mark.campaign
 async def test_the_api_may_die_and_the_client_goes_on_over_http(stack: Stack, upstream: Upstream) -> None:
     script = upstream.says("the api dies", Script(words=40, gap=0.02))
     events: list[Event] = []
@@ -601,6 +603,7 @@ async def test_a_connection_ends_after_its_time_and_its_stored_response_goes_on(
     check_whole(events + rest, stored.text)
 
 
+@pytest.mark.campaign
 async def test_a_client_that_reads_nothing_is_dropped_and_its_stored_response_goes_on(
     stack: Stack, client: httpx.AsyncClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from tests.support.scripts import script
 from tests.support.stack import Stack
 from tests.support.stream_judge import judge
 
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
+
 SOURCE = Path(__file__).parent / "node"
 CACHE = Path(__file__).parents[2] / ".data" / "node-clients"
 AI_SDK = ["aiSdk", "aiSdkOpenAI"]
@@ -67,7 +69,6 @@ async def found(session_stack: Stack, upstream: Upstream) -> dict[str, Any]:
 
 
 @needs_node
-@pytest.mark.timeout(300)
 async def test_openai_for_node_reads_text_and_events(found: dict[str, Any]) -> None:
     seen = found["openai"]
     assert seen["text"]["text"] == seen["text"]["stored"] == TEXT, seen["text"]
@@ -80,13 +81,11 @@ async def test_openai_for_node_reads_text_and_events(found: dict[str, Any]) -> N
 
 
 @needs_node
-@pytest.mark.timeout(300)
 async def test_openai_for_node_answers_its_own_calls(found: dict[str, Any]) -> None:
     assert found["openai"]["tools"] == {"name": "node_weather", "text": "It is sunny."}
 
 
 @needs_node
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("case", "name", "status", "code"),
     [
@@ -105,7 +104,6 @@ async def test_openai_for_node_raises_its_own_errors(
 
 
 @needs_node
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("provider", AI_SDK)
 async def test_the_ai_sdk_reads_text_streams_tools_and_objects(found: dict[str, Any], provider: str) -> None:
     seen = found[provider]
@@ -118,7 +116,6 @@ async def test_the_ai_sdk_reads_text_streams_tools_and_objects(found: dict[str, 
 
 
 @needs_node
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("provider", AI_SDK)
 async def test_the_ai_sdk_tells_of_errors(found: dict[str, Any], provider: str) -> None:
     seen = found[provider]["errors"]

@@ -183,6 +183,7 @@ async def test_other_answers(told: Command, given: Answer, words: str, code: int
     assert said.code == code
 
 
+@pytest.mark.campaign
 async def test_all_are_called_at_once_and_none_is_waited_for_forever(told: Command) -> None:
     async with Wire(Answer(b"{", stalls=True)) as wire:
         config = "".join(provider(f"silent-{n}", "openai-chat", at(wire, "/v1")) for n in range(8))

@@ -40,6 +40,8 @@ from tests.support.small_stack import client_of, files_with, small_stack
 from tests.support.stack import Stack, check_whole, collect, until
 from workflows.response import ResponseWorkflow
 
+pytestmark = pytest.mark.campaign
+
 ROOT = Path(__file__).parents[2]
 TEXT = "canary-5b21c4"
 

@@ -40,6 +40,8 @@ from tests.support.fake_upstream import Script, Upstream
 from tests.support.small_stack import keys_with
 from tests.support.stack import Stack, until
 
+pytestmark = pytest.mark.campaign
+
 Late = Callable[[], Awaitable[object]]
 
 

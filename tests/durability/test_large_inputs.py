@@ -13,13 +13,14 @@ from tests.support.fake_upstream import Script, Upstream
 from tests.support.small_stack import client_of, small_stack
 from tests.support.stack import Stack, check_whole, collect
 
+pytestmark = pytest.mark.campaign
+
 PARTS = [{"type": "input_text", "text": ""}] * 9_000
 PROMPT = "say something after all of that"
 LARGE = [{"role": "user", "content": PARTS}] * 17
 AT_ONCE = 3
 
 
-@pytest.mark.campaign
 async def test_the_largest_inputs_leave_leases_and_other_streams_alone(tmp_path: Path) -> None:
     """Each is read several times: by the sample, by `finish`, and with the workflow's start. A worker that holds its
     interpreter for longer than its lease is taken for dead, and its answers are sampled again.

@@ -37,6 +37,8 @@ from open_responses.io.temporal.large_payloads import (
     sweep,
 )
 
+pytestmark = pytest.mark.campaign
+
 # Over Temporal's 2 MiB after compression, and small enough for a quick test; 20 MB was tried, too.
 MEGABYTES = float(os.environ.get("LARGE_PAYLOAD_MEGABYTES", "4"))
 QUEUE = "large"

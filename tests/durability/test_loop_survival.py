@@ -16,6 +16,8 @@ from tests.support.scripts import HOSTED, outputs, script, types
 from tests.support.stack import Event, Stack, check_whole, events_of, until
 from tests.support.streams_with_faults import stream_and
 
+pytestmark = pytest.mark.campaign
+
 
 def in_a_tool(event: Event) -> bool:
     """The tool `slow` says that it runs."""

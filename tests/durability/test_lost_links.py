@@ -36,6 +36,8 @@ from open_responses.schema.requests import CreateResponse
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.stack import Stack, check_whole, collect
 
+pytestmark = pytest.mark.campaign
+
 _CLOSED = 60.0
 
 

@@ -29,6 +29,8 @@ from tests.support.repeated_task import bench
 from tests.support.stack import Stack, until
 from workflows.response import ResponseWorkflow
 
+pytestmark = pytest.mark.campaign
+
 
 async def test_a_cancelled_run_stops_its_sample_and_ends_its_stream(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream

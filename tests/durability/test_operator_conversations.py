@@ -13,6 +13,8 @@ from tests.support.fake_upstream import Script, Upstream
 from tests.support.operator import console, delete, reset, watched
 from tests.support.stack import Stack, until
 
+pytestmark = pytest.mark.campaign
+
 _DROPPED = (
     ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
     ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,

@@ -22,6 +22,8 @@ from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, Watched, begun_by_hand, console, delete, turns, watched
 from tests.support.stack import Event, Stack, collect, events_of, text_of, until
 
+pytestmark = pytest.mark.campaign
+
 
 async def test_a_terminated_run_fails_for_every_reader_and_its_sample_stops(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream

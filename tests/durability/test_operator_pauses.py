@@ -28,6 +28,8 @@ from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.operator import HOSTED, begun_by_hand, console, turns, watched
 from tests.support.stack import Stack, check_whole, events_of, until
 
+pytestmark = pytest.mark.campaign
+
 _LATER = [Fault(status=503, headers={"retry-after": "2"})] * 2
 
 
@@ -118,7 +120,6 @@ async def test_a_paused_sample_keeps_to_the_deadline(
     await redis.aclose()
 
 
-@pytest.mark.campaign
 async def test_a_sample_that_is_paused_in_its_middle_goes_on_from_what_was_shown(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import httpx
+import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import (
     PauseActivityRequest,
@@ -16,6 +17,8 @@ from temporalio.client import WorkflowExecutionStatus
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, closed, console, reset, turns, watched
 from tests.support.stack import Stack, check_whole
+
+pytestmark = pytest.mark.campaign
 
 
 async def test_a_response_that_has_ended_stays_as_it_is_when_its_run_is_reset(

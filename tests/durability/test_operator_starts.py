@@ -17,6 +17,8 @@ from tests.support.stack import Stack, collect, events_of, until
 from workflows.by_hand import FOREIGN_INPUT
 from workflows.response import ResponseWorkflow
 
+pytestmark = pytest.mark.campaign
+
 
 async def input_of(temporal: Client, response_id: str) -> StartResponse:
     """What the response's first run was started with, as the UI shows it."""

@@ -25,6 +25,8 @@ from tests.support.responses_http import create, is_error
 from tests.support.stack import Event, Stack, check_whole, events_of, until
 from tests.support.websocket_client import Client, connected
 
+pytestmark = pytest.mark.campaign
+
 # Far less than a frozen process would stay so.
 ANSWERED_SECONDS = 30.0
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from open_responses.io.log.writer import Appender
@@ -16,6 +17,8 @@ from open_responses.io.redis.leases import Lease, announce_death
 from open_responses.io.redis.serving_places import Places
 from tests.support.own_valkey import own_valkey
 from tests.support.stack import until
+
+pytestmark = pytest.mark.campaign
 
 # So long that nothing here expires on a slow machine.
 _LONG_SECONDS = 60.0

@@ -16,6 +16,8 @@ from open_responses.loop.payloads import StartResponse
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.stack import Stack, until
 
+pytestmark = pytest.mark.campaign
+
 Json = dict[str, Any]
 
 

@@ -20,6 +20,8 @@ from open_responses.loop.payloads import FINISH, PUBLISH, FinishedResponse, Prog
 from tests.support.repeated_task import TOOL, Bench, Running, bench
 from tests.support.stack import Stack, until
 
+pytestmark = pytest.mark.campaign
+
 APPROVAL = "mcp_approval_request"
 
 

@@ -6,9 +6,12 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.stack import Stack, check_whole, collect, until
+
+pytestmark = pytest.mark.campaign
 
 # The heartbeat of an activity is missed after 60 s: what is found sooner was found by its lease.
 _SOONER_THAN_A_HEARTBEAT_SECONDS = 45

@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
+import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
 
 from dev import services
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.stack import Stack, check_whole, events_of, until
+
+pytestmark = pytest.mark.campaign
 
 
 @pytest_asyncio.fixture

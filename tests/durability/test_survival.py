@@ -89,6 +89,7 @@ async def test_sigterm_hands_the_stream_over(client: httpx.AsyncClient, stack: S
     await until(lambda: _true(any(p.poll() == 0 for p in stack.processes.values())))
 
 
+@pytest.mark.campaign
 async def test_a_frozen_worker_that_wakes_up_cannot_write_any_more(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -198,6 +199,7 @@ async def test_a_chain_survives_a_flush(client: httpx.AsyncClient, stack: Stack,
 
 
 @pytest.mark.parametrize("part", ["valkey", "temporal"])
+@pytest.mark.campaign
 async def test_an_outage_of_ten_seconds_is_a_pause_at_most(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, part: str
 ) -> None:
@@ -269,6 +271,7 @@ async def test_a_provider_that_refuses_ends_in_one_failed_event(
     assert response["error"]["code"] == "provider_rejected_request"
 
 
+@pytest.mark.campaign
 async def test_the_real_models_answer_is_the_same_with_a_killed_worker(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -22,6 +22,8 @@ from websockets.asyncio.client import connect
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.stack import Event, Stack, another_api, check_whole, events_of, text_of, until
 
+pytestmark = pytest.mark.campaign
+
 
 @pytest_asyncio.fixture(scope="module")
 async def forgetful(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
@@ -295,7 +297,6 @@ async def test_a_client_that_was_away_gets_no_second_half_of_another_answer(
     check_whole([event async for event in events_of(forgetful, resume=(response_id, None))], second.text)
 
 
-@pytest.mark.campaign
 async def test_a_process_that_was_frozen_while_another_answer_was_given_ends_its_streams_with_an_error(
     client: httpx.AsyncClient, forgetful: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

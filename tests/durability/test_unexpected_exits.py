@@ -18,10 +18,11 @@ from tests.support.fake_upstream import Script, Upstream
 from tests.support.faulty_worker import MESSAGE
 from tests.support.stack import Stack, check_whole, collect
 
+pytestmark = pytest.mark.campaign
+
 NAME = "faulty-worker"
 
 
-@pytest.mark.campaign
 @pytest.mark.parametrize("fault", ["activity poller", "workflow poller", "appender", "leaving"])
 async def test_a_worker_that_an_unexpected_error_ends_says_so_and_its_work_goes_on_elsewhere(
     stack: Stack, client: httpx.AsyncClient, upstream: Upstream, tmp_path: Path, fault: str

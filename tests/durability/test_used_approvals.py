@@ -35,6 +35,8 @@ from tests.support.operator import HOSTED, turns
 from tests.support.stack import Stack, until
 from tests.support.temporal_contents import contents_since
 
+pytestmark = pytest.mark.campaign
+
 Json = dict[str, Any]
 
 

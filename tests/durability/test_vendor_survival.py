@@ -23,6 +23,8 @@ from tests.support.fake_upstream import Fault, Script, Upstream
 from tests.support.fake_vendors import VENDORS, Spoken, VendorFault, Vendors, call
 from tests.support.stack import Event, Stack, another_api, check_whole, collect, events_of, text_of, until
 
+pytestmark = pytest.mark.campaign
+
 MODELS = ("anthropic", "anthropic-prefill", "gemini", "openai", "openai-background", "ollama")
 REASONING = {"effort": "medium", "summary": "auto"}
 WEATHER = [{"type": "function", "name": "get_weather"}]

@@ -89,6 +89,7 @@ async def test_an_approval_is_used_once_even_at_once_and_after_a_flush(
     assert deletions(stack, "at once") == 1
 
 
+@pytest.mark.campaign
 async def test_two_requests_with_one_approval_run_it_once_when_redis_forgets_in_between(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -130,6 +131,7 @@ async def test_an_approval_beside_a_used_one_is_not_lost(
     assert (deletions(stack, "A"), deletions(stack, "B")) == (1, 1)
 
 
+@pytest.mark.campaign
 async def test_an_approval_given_while_temporal_is_down_can_be_given_again(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

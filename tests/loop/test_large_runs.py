@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 
 import httpx
+import pytest
 
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.scripts import HOSTED, outputs, script
 from tests.support.stack import Stack, check_whole, collect
 
 
+@pytest.mark.campaign
 async def test_a_tool_output_of_20_mb_is_whole_for_the_client(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

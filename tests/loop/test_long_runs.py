@@ -27,6 +27,7 @@ async def patient_client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.campaign
 async def test_hundreds_of_turns_are_one_whole_response(
     patient_client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -391,6 +391,7 @@ async def test_a_call_that_may_be_repeated_is_made_again_when_its_stream_was_clo
     assert (read["output"], before.get("reads_and_closes", 0), after["reads_and_closes"]) == ("fine", 0, 2)
 
 
+@pytest.mark.campaign
 async def test_a_worker_killed_in_an_mcp_call_makes_it_again_only_where_that_does_no_harm(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -1153,6 +1153,7 @@ def local_call(*items: Any, **request: Any) -> SampleCall:
     return call(list(items), model="smollm2", temperature=0, **request)
 
 
+@pytest.mark.campaign
 async def test_llama_cpp_answers_in_deltas_with_usage(http: httpx.AsyncClient, local: ProviderConfig) -> None:
     asked = local_call(
         *SCATTERED, message("user", "Say hello."), max_output_tokens=24, top_logprobs=2, seed=1, top_k=20
@@ -1167,6 +1168,7 @@ async def test_llama_cpp_answers_in_deltas_with_usage(http: httpx.AsyncClient, l
     assert not usage.estimated
 
 
+@pytest.mark.campaign
 async def test_llama_cpp_goes_on_where_an_answer_broke_off(http: httpx.AsyncClient, local: ProviderConfig) -> None:
     question = message("user", "Count from one to ten in words, separated by commas.")
     whole = text_of(await sampled(OpenAIChat(local, http, None), local_call(question, max_output_tokens=40)))
