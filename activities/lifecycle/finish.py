@@ -11,7 +11,8 @@ import orjson
 from temporalio import activity
 
 from open_responses.events.assembler import Assembler
-from open_responses.events.fold import TERMINAL_EVENTS, Fold
+from open_responses.events.event_types import TERMINAL_EVENTS
+from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.events.trace import Op, count_events
 from open_responses.io.log.takeover import paid_before, read_log

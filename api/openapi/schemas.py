@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from open_responses.events.event_types import EVENT_TYPES, EventType
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import PROVIDER_ITEM_TYPES, REFUSED_CALL, SLUG
+from open_responses.schema.items import PROVIDER_ITEM_TYPES, REFUSED_CALL
 from open_responses.schema.response import STATUS_TRANSITIONS
 
 TEXT: JsonObject = {"type": "string"}
@@ -266,59 +267,36 @@ ANSWERS: dict[str, JsonObject] = {
 }
 
 
-_WHOLE_RESPONSE = {"response": ref("Response")}
-_WHOLE_ITEM = {"output_index": COUNT, "item": ref("OutputItem")}
-_PLACE = {"item_id": TEXT, "output_index": COUNT}
-_PART = {**_PLACE, "content_index": COUNT}
-_WHOLE_PART = {**_PART, "part": any_of(ref("OutputTextPart"), ref("RefusalPart"), ref("ReasoningTextPart"))}
-_SUMMARY = {**_PLACE, "summary_index": COUNT}
-_WHOLE_SUMMARY = {**_SUMMARY, "part": ref("SummaryTextPart")}
-_DELTA = {"delta": TEXT}
-_LOGPROBS = {"logprobs": array(ref("LogProb"))}
-_FAULT = record("", {"type": TEXT, "code": nullable(TEXT), "message": TEXT, "param": nullable(TEXT)})
-
-# type of the event -> its members beside `type` and `sequence_number`
-_MEMBERS: dict[str, Mapping[str, JsonObject]] = {
-    "response.created": _WHOLE_RESPONSE,
-    "response.queued": _WHOLE_RESPONSE,
-    "response.in_progress": _WHOLE_RESPONSE,
-    "response.completed": _WHOLE_RESPONSE,
-    "response.incomplete": _WHOLE_RESPONSE,
-    "response.failed": _WHOLE_RESPONSE,
-    "error": {"error": _FAULT},
-    "response.output_item.added": _WHOLE_ITEM,
-    "response.output_item.done": _WHOLE_ITEM,
-    "response.content_part.added": _WHOLE_PART,
-    "response.content_part.done": _WHOLE_PART,
-    "response.output_text.delta": {**_PART, **_DELTA, **_LOGPROBS},
-    "response.output_text.done": {**_PART, "text": TEXT, **_LOGPROBS},
-    "response.output_text.annotation.added": {**_PART, "annotation_index": COUNT, "annotation": nullable(OBJECT)},
-    "response.refusal.delta": {**_PART, **_DELTA},
-    "response.refusal.done": {**_PART, "refusal": TEXT},
-    "response.reasoning.delta": {**_PART, **_DELTA},
-    "response.reasoning.done": {**_PART, "text": TEXT},
-    "response.reasoning_summary_part.added": _WHOLE_SUMMARY,
-    "response.reasoning_summary_part.done": _WHOLE_SUMMARY,
-    "response.reasoning_summary_text.delta": {**_SUMMARY, **_DELTA},
-    "response.reasoning_summary_text.done": {**_SUMMARY, "text": TEXT},
-    "response.function_call_arguments.delta": {**_PLACE, **_DELTA},
-    "response.function_call_arguments.done": {**_PLACE, "arguments": TEXT},
-    "response.mcp_call_arguments.delta": {**_PLACE, **_DELTA},
-    "response.mcp_call_arguments.done": {**_PLACE, "arguments": TEXT},
-    "response.mcp_call.in_progress": _PLACE,
-    "response.mcp_call.completed": _PLACE,
-    "response.mcp_call.failed": _PLACE,
-    "response.mcp_list_tools.in_progress": _PLACE,
-    "response.mcp_list_tools.completed": _PLACE,
-    "response.mcp_list_tools.failed": _PLACE,
-    f"{SLUG}attempt": {"turn": COUNT, "attempt": WHOLE, "provider": TEXT, "reason": TEXT, "action": TEXT},
-    f"{SLUG}tool_progress": {**_PLACE, "message": TEXT},
+# The schema of each member that an event has beside `type` and `sequence_number`; `_member` adds `part`.
+_MEMBERS: dict[str, JsonObject] = {
+    "response": ref("Response"),
+    "item": ref("OutputItem"),
+    "error": record("", {"type": TEXT, "code": nullable(TEXT), "message": TEXT, "param": nullable(TEXT)}),
+    "annotation": nullable(OBJECT),
+    "logprobs": array(ref("LogProb")),
+    **dict.fromkeys(("item_id", "delta", "text", "refusal", "arguments", "message"), TEXT),
+    **dict.fromkeys(("provider", "reason", "action"), TEXT),
+    **dict.fromkeys(("output_index", "content_index", "summary_index", "annotation_index", "turn"), COUNT),
+    "attempt": WHOLE,
 }
+_CONTENT_PART = any_of(ref("OutputTextPart"), ref("RefusalPart"), ref("ReasoningTextPart"))
+
+
+def _member(name: str, row: EventType) -> JsonObject:
+    if name == "part":
+        return ref("SummaryTextPart") if row.part_index == "summary_index" else _CONTENT_PART
+    return _MEMBERS[name]
+
+
 EVENTS: dict[str, JsonObject] = {
-    kind: record(
+    row.name: record(
         "",
-        {"type": const(kind), "sequence_number": COUNT, **members},
-        {"obfuscation": TEXT} if "delta" in members else {},
+        {
+            "type": const(row.name),
+            "sequence_number": COUNT,
+            **{member: _member(member, row) for member in row.members},
+        },
+        {"obfuscation": TEXT} if row.padded else {},
     )
-    for kind, members in _MEMBERS.items()
+    for row in EVENT_TYPES.values()
 }

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import hashlib
 
-_PADDED = frozenset(
-    {
-        b"response.output_text.delta",
-        b"response.reasoning.delta",
-        b"response.reasoning_summary_text.delta",
-        b"response.function_call_arguments.delta",
-    }
-)
+from open_responses.events.event_types import PADDED_EVENTS
+
+_PADDED = frozenset(name.encode() for name in PADDED_EVENTS)
 # Deltas of up to so many bytes all look the same; longer ones are rounded up to a multiple.
 _STEP = 32
 _EMPTY = b',"obfuscation":""}'

@@ -24,6 +24,7 @@ from open_responses.deltas import (
     TextDelta,
     ToolCallDelta,
 )
+from open_responses.events.event_types import DELTA_EVENTS
 from open_responses.events.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
 from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
@@ -31,13 +32,6 @@ from open_responses.tool_use.tool_items import mcp_approval_request, mcp_call, r
 from open_responses.tool_use.tool_table import Offer, Route
 
 ItemStatus = Literal["completed", "incomplete"]
-
-_DELTA_EVENT = {
-    "output_text": "response.output_text.delta",
-    "refusal": "response.refusal.delta",
-    "reasoning_text": "response.reasoning.delta",
-}
-
 
 _MAX_CALL_ID = 64
 _CALLS = ("function_call", "mcp_call")
@@ -205,7 +199,7 @@ class Assembler:
         if not text and not logprobs:
             return
         event: JsonObject = {
-            "type": _DELTA_EVENT[kind],
+            "type": DELTA_EVENTS[kind],
             "item_id": opened.item["id"],
             "output_index": opened.index,
             "content_index": part.index,
@@ -231,7 +225,7 @@ class Assembler:
         if delta.text and opened.part is not None:
             self._emit(
                 {
-                    "type": "response.reasoning_summary_text.delta",
+                    "type": DELTA_EVENTS["summary_text"],
                     "item_id": opened.item["id"],
                     "output_index": opened.index,
                     "summary_index": opened.part.index,
@@ -265,7 +259,7 @@ class Assembler:
         for piece in call.pieces:
             self._emit(
                 {
-                    "type": f"response.{opened.item['type']}_arguments.delta",
+                    "type": DELTA_EVENTS[opened.item["type"]],
                     "item_id": opened.item["id"],
                     "output_index": call.index,
                     "delta": piece,

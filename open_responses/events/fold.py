@@ -10,11 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from open_responses.events.event_types import EVENT_TYPES, TERMINAL_EVENTS, TEXT_DONE_EVENTS, FoldStep
 from open_responses.json_types import JsonObject
-
-TERMINAL_EVENTS = frozenset({"response.completed", "response.failed", "response.incomplete"})
-"""The types that end a stream. A cancelled response ends in `response.incomplete` with the status `cancelled`: the
-specification has no event of its own for it, and a client must be able to rebuild the status from known events."""
 
 
 @dataclass(slots=True)
@@ -55,9 +52,9 @@ class Fold:
 
     def apply(self, event: JsonObject) -> None:
         """Take in one event. Types that are not known, extensions among them, change nothing (EXT-1)."""
-        handler = self._HANDLERS.get(event["type"])
-        if handler is not None:
-            handler(self, event)
+        row = EVENT_TYPES.get(event["type"])
+        if row is not None and row.fold is not None:
+            self._STEPS[row.fold](self, event)
         if "sequence_number" in event:
             self.next_sequence = event["sequence_number"] + 1
 
@@ -133,28 +130,17 @@ class Fold:
         opened.item["arguments"] = event["arguments"]
         opened.part = None
 
-    _HANDLERS: ClassVar[dict[str, Callable[[Fold, JsonObject], None]]] = {
-        "response.queued": _response,
-        "response.created": _response,
-        "response.in_progress": _response,
-        "response.completed": _response,
-        "response.failed": _response,
-        "response.incomplete": _response,
-        "response.output_item.added": _item_added,
-        "response.output_item.done": _item_done,
-        "response.content_part.added": _part_added,
-        "response.content_part.done": _part_done,
-        "response.reasoning_summary_part.added": _summary_added,
-        "response.reasoning_summary_part.done": _summary_done,
-        "response.output_text.delta": _delta,
-        "response.output_text.annotation.added": _annotation_added,
-        "response.refusal.delta": _delta,
-        "response.reasoning.delta": _delta,
-        "response.reasoning_summary_text.delta": _delta,
-        "response.function_call_arguments.delta": _delta,
-        "response.function_call_arguments.done": _arguments_done,
-        "response.mcp_call_arguments.delta": _delta,
-        "response.mcp_call_arguments.done": _arguments_done,
+    _STEPS: ClassVar[dict[FoldStep, Callable[[Fold, JsonObject], None]]] = {
+        "response": _response,
+        "item_added": _item_added,
+        "item_done": _item_done,
+        "part_added": _part_added,
+        "part_done": _part_done,
+        "summary_added": _summary_added,
+        "summary_done": _summary_done,
+        "delta": _delta,
+        "arguments_done": _arguments_done,
+        "annotation_added": _annotation_added,
     }
 
 
@@ -185,22 +171,19 @@ def part_closing_events(opened: OpenItem, part: OpenPart) -> list[JsonObject]:
     """`<type>.done` and, for content and summary parts, the part's own done."""
     at: JsonObject = {"item_id": opened.item["id"], "output_index": opened.index}
     if part.kind == "arguments":
-        return [{"type": f"response.{opened.item['type']}_arguments.done", **at, "arguments": part.text}]
+        return [{"type": TEXT_DONE_EVENTS[opened.item["type"]], **at, "arguments": part.text}]
     whole = finished_part(part)
+    kind = TEXT_DONE_EVENTS[part.kind]
     if part.kind == "summary_text":
         at["summary_index"] = part.index
         return [
-            {"type": "response.reasoning_summary_text.done", **at, "text": part.text},
+            {"type": kind, **at, "text": part.text},
             {"type": "response.reasoning_summary_part.done", **at, "part": whole},
         ]
     at["content_index"] = part.index
-    done: JsonObject
+    done: JsonObject = {"type": kind, **at, "refusal" if part.kind == "refusal" else "text": part.text}
     if part.kind == "output_text":
-        done = {"type": "response.output_text.done", **at, "text": part.text, "logprobs": part.logprobs}
-    elif part.kind == "refusal":
-        done = {"type": "response.refusal.done", **at, "refusal": part.text}
-    else:
-        done = {"type": "response.reasoning.done", **at, "text": part.text}
+        done["logprobs"] = part.logprobs
     return [done, {"type": "response.content_part.done", **at, "part": whole}]
 
 

@@ -18,37 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
+from open_responses.events.event_types import DELTA_EVENTS, EVENT_TYPES, EventType
 from open_responses.events.fold import OpenItem, OpenPart, empty_part, part_closing_events, skeleton
 from open_responses.json_types import JsonObject
 
 Op: TypeAlias = list[Any]
-
-_DELTAS = {
-    "response.output_text.delta": "content_index",
-    "response.refusal.delta": "content_index",
-    "response.reasoning.delta": "content_index",
-    "response.reasoning_summary_text.delta": "summary_index",
-    "response.function_call_arguments.delta": "",
-    "response.mcp_call_arguments.delta": "",
-}
-_TEXT_DONE = {
-    "response.output_text.done": "content_index",
-    "response.refusal.done": "content_index",
-    "response.reasoning.done": "content_index",
-    "response.reasoning_summary_text.done": "summary_index",
-    "response.function_call_arguments.done": "",
-    "response.mcp_call_arguments.done": "",
-}
-_MARKS = {
-    "response.output_item.added": ("+", ""),
-    "response.output_item.done": ("-", ""),
-    "response.content_part.added": ("p", "content_index"),
-    "response.content_part.done": ("P", "content_index"),
-    "response.reasoning_summary_part.added": ("s", "summary_index"),
-    "response.reasoning_summary_part.done": ("S", "summary_index"),
-    **{event: ("D", key) for event, key in _TEXT_DONE.items()},
-}
-_OPENING = {"response.created", "response.queued", "response.in_progress"}
 
 
 class Trace:
@@ -60,19 +34,18 @@ class Trace:
 
     def record(self, event: JsonObject) -> None:
         self.length += 1
-        kind = event["type"]
-        if kind in _DELTAS and not event.get("logprobs"):
-            self._delta(event, _DELTAS[kind])
-        elif kind in _MARKS and not (kind == "response.output_item.added" and event["item"] != skeleton(event["item"])):
-            mark, key = _MARKS[kind]
-            self.ops.append([mark, event["output_index"], _part_number(event, key)])
-        elif kind in _OPENING:
-            self.ops.append(["r", kind])
-        else:
+        row = EVENT_TYPES.get(event["type"])
+        if row is None or row.trace == "x" or _must_stay_whole(event, row):
             self.ops.append(["x", {k: v for k, v in event.items() if k != "sequence_number"}])
+        elif row.trace == "r":
+            self.ops.append(["r", row.name])
+        elif row.trace == "d":
+            self._delta(event, row)
+        else:
+            self.ops.append([row.trace, event["output_index"], _part_number(event, row)])
 
-    def _delta(self, event: JsonObject, key: str) -> None:
-        index, part = event["output_index"], _part_number(event, key)
+    def _delta(self, event: JsonObject, row: EventType) -> None:
+        index, part = event["output_index"], _part_number(event, row)
         last = self.ops[-1] if self.ops else None
         if last is not None and last[0] == "d" and last[1] == index and last[2] == part:
             last[3].append(len(event["delta"]))
@@ -85,12 +58,20 @@ def count_events(ops: Iterable[Op]) -> int:
     return sum(len(op[3]) if op[0] == "d" else 1 for op in ops)
 
 
-def _part_number(event: JsonObject, key: str) -> int:
-    """Which part of its item an event speaks of; summaries count downwards from -1."""
-    if not key:
+def _must_stay_whole(event: JsonObject, row: EventType) -> bool:
+    """Whether `replay` could not rebuild the event from its mark: a delta with log probabilities, and an item that
+    starts with more than its skeleton."""
+    if row.trace == "d":
+        return bool(event.get("logprobs"))
+    return row.trace == "+" and bool(event["item"] != skeleton(event["item"]))
+
+
+def _part_number(event: JsonObject, row: EventType) -> int:
+    """The number of the event's part within its item. Summary parts count downwards from -1."""
+    if row.part_index is None:
         return 0
-    number: int = event[key]
-    return -1 - number if key == "summary_index" else number
+    number: int = event[row.part_index]
+    return -1 - number if row.part_index == "summary_index" else number
 
 
 def replay(
@@ -131,8 +112,9 @@ def _events_of(
 
 def _advance(event: JsonObject, positions: dict[tuple[int, int], int]) -> None:
     """A delta that was recorded whole is part of its text as well."""
-    if event["type"] in _DELTAS:
-        place = event["output_index"], _part_number(event, _DELTAS[event["type"]])
+    row = EVENT_TYPES.get(event["type"])
+    if row is not None and row.trace == "d":
+        place = event["output_index"], _part_number(event, row)
         positions[place] = positions.get(place, 0) + len(event["delta"])
 
 
@@ -162,15 +144,10 @@ def _deltas(op: Op, item: JsonObject, positions: dict[tuple[int, int], int]) -> 
     _, output_index, number, lengths = op
     part = _part_at(item, number)
     at: JsonObject = {"item_id": item["id"], "output_index": output_index}
-    if part.kind == "arguments":
-        kind = f"response.{item['type']}_arguments.delta"
-    elif part.kind == "summary_text":
-        kind, at["summary_index"] = "response.reasoning_summary_text.delta", part.index
-    else:
-        kind = {"output_text": "response.output_text.delta", "refusal": "response.refusal.delta"}.get(
-            part.kind, "response.reasoning.delta"
-        )
-        at["content_index"] = part.index
+    kind = DELTA_EVENTS[item["type"] if part.kind == "arguments" else part.kind]
+    part_index = EVENT_TYPES[kind].part_index
+    if part_index is not None:
+        at[part_index] = part.index
     key = (output_index, number)
     start, text = positions.get(key, 0), part.text
     for length in lengths:

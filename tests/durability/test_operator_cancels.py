@@ -13,7 +13,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from open_responses.context.compaction import ORDER
 from open_responses.deltas import Finish, TextDelta
-from open_responses.events.fold import TERMINAL_EVENTS
+from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.loop.payloads import (
     FINISH,
     WORKFLOW,

@@ -12,7 +12,7 @@ import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 
 from open_responses.deltas import TextDelta, ToolCallDelta
-from open_responses.events.fold import TERMINAL_EVENTS
+from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.events.lifecycle import whole_stream
 from open_responses.io.redis import key_names
 from open_responses.json_types import JsonObject

@@ -6,9 +6,9 @@ characters. The pieces are kept apart, and joined once, when the event is sent.
 
 from __future__ import annotations
 
+from open_responses.events.event_types import MERGEABLE_EVENTS
 from open_responses.json_types import JsonObject
 
-MERGEABLE = {"response.output_text.delta", "response.function_call_arguments.delta", "response.reasoning.delta"}
 LONGEST_MERGED = 1 << 16
 """Characters at which a delta takes in no more."""
 
@@ -43,7 +43,7 @@ class MergedDelta:
 
 def _continues(last: JsonObject, event: JsonObject) -> bool:
     return (
-        event["type"] in MERGEABLE
+        event["type"] in MERGEABLE_EVENTS
         and last["type"] == event["type"]
         and last["item_id"] == event["item_id"]
         and last.get("content_index") == event.get("content_index")

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from open_responses.events.fold import TERMINAL_EVENTS
+from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.io.background import in_background
 from open_responses.io.log.reader_copies import QUESTION, ReaderCopies
 from open_responses.io.redis import key_names

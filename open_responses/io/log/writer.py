@@ -18,6 +18,7 @@ import orjson
 import structlog
 from temporalio.service import RPCError, RPCStatusCode
 
+from open_responses.events.event_types import OPENING_EVENTS
 from open_responses.events.fold import Fold
 from open_responses.events.trace import Op, Trace, count_events, replay
 from open_responses.io.background import in_background
@@ -39,7 +40,6 @@ from open_responses.json_types import JsonObject
 
 log = structlog.get_logger(__name__)
 
-_OPENING = {"response.created", "response.queued", "response.in_progress"}
 _RETRY_SECONDS = 0.1
 _BATCH = 200  # events in one script call; bounds how long a restored log blocks Redis
 _BATCH_BYTES = 1 << 20  # the same, for large events; and what one pipeline holds of a stream
@@ -247,7 +247,7 @@ class Writer:
         encoded = _page(encode(event, first + i) for i, event in enumerate(self.pending))
         events = self.pending[: len(encoded)]
         if self._began is None and events:
-            self._began = first + sum(event["type"] in _OPENING for event in events)
+            self._began = first + sum(event["type"] in OPENING_EVENTS for event in events)
         del self.pending[: len(encoded)]
         for event in events:
             self.trace.record(event)

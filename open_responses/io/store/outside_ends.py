@@ -20,7 +20,8 @@ from temporalio.service import RPCError
 
 from open_responses.conversations.state import END_TURN, EndTurn
 from open_responses.events.assembler import Assembler
-from open_responses.events.fold import TERMINAL_EVENTS, Fold
+from open_responses.events.event_types import TERMINAL_EVENTS
+from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.events.trace import Op, Trace, count_events
 from open_responses.io.log.writer import END_FENCE, encode

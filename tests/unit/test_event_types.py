@@ -1,0 +1,118 @@
+"""The table of event types is complete, and every row of it is in use."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from api.openapi.schemas import EVENTS
+from api.streaming.obfuscation import obfuscated
+from open_responses.deltas import (
+    ReasoningDelta,
+    ReasoningSummaryDelta,
+    RefusalDelta,
+    TextAnnotation,
+    TextDelta,
+    ToolCallDelta,
+)
+from open_responses.events import event_types
+from open_responses.events.assembler import Assembler
+from open_responses.events.event_types import (
+    DELTA_EVENTS,
+    EVENT_TYPES,
+    MERGEABLE_EVENTS,
+    PADDED_EVENTS,
+    TEXT_DONE_EVENTS,
+)
+from open_responses.io.log.writer import encode
+from open_responses.json_types import JsonObject
+from tests.support import spec
+from tests.support.offered_tools import CALC, MINE, offer
+
+ROOT = Path(__file__).resolve().parents[2]
+EVENT_NAME = re.compile(
+    r"error|open_responses:\w+|response\.(created|queued|in_progress|completed|incomplete|failed)"
+    r"|response\.\w+(\.\w+)?\.(added|delta|done|in_progress|completed|failed)"
+)
+
+
+def names_in_the_code() -> set[str]:
+    """Every event type that the server's code spells out, outside the table and the adapters."""
+    table = Path(event_types.__file__)
+    names = set[str]()
+    for package in ("open_responses", "workflows", "activities", "api"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path != table and "providers" not in path.parts:
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                        names |= {node.value} if EVENT_NAME.fullmatch(node.value) else set()
+    return names
+
+
+def assembled() -> list[JsonObject]:
+    """The events of one model turn with a delta of each kind."""
+    assembler = Assembler(None, offer([MINE, CALC]))
+    deltas = (
+        TextDelta("a"),
+        TextAnnotation({"type": "url_citation"}),
+        RefusalDelta("b"),
+        ReasoningDelta("c"),
+        ReasoningSummaryDelta("d"),
+        ToolCallDelta(0, call_id="call_1", name="mine", arguments="{}"),
+        ToolCallDelta(1, call_id="call_2", name="add", arguments="{}"),
+    )
+    return [*(event for delta in deltas for event in assembler.feed(delta)), *assembler.close("completed")]
+
+
+@spec.needs_spec
+def test_every_event_of_the_specification_has_a_row_with_its_members() -> None:
+    for kind, name in spec.event_schemas().items():
+        schema = spec.document()["components"]["schemas"][name]
+        members = {"type", "sequence_number", *EVENT_TYPES[kind].members}
+        assert set(schema["required"]) <= members <= set(schema["properties"]), kind
+    beyond = EVENT_TYPES.keys() - spec.event_schemas().keys()
+    assert beyond == spec.FOREIGN_EVENTS | {kind for kind in beyond if kind.startswith(spec.SLUG)}
+
+
+@spec.needs_spec
+def test_an_event_of_the_specification_is_padded_if_its_schema_has_padding_and_the_document_says_so() -> None:
+    """REQ-14."""
+    padded = {
+        kind
+        for kind, name in spec.event_schemas().items()
+        if "obfuscation" in spec.document()["components"]["schemas"][name]["properties"]
+    }
+    assert PADDED_EVENTS & spec.event_schemas().keys() == padded
+    assert {kind for kind, schema in EVENTS.items() if "obfuscation" in schema["properties"]} == PADDED_EVENTS
+
+
+def test_every_row_is_used_and_every_event_in_the_code_has_a_row() -> None:
+    named = {event["type"] for event in assembled()} | names_in_the_code()
+    assert named >= EVENT_TYPES.keys()
+    # Item types and members have the extension's prefix as well.
+    assert {name for name in named if not name.startswith(spec.SLUG)} <= EVENT_TYPES.keys()
+    assert EVENTS.keys() == EVENT_TYPES.keys()
+
+
+def test_assembled_events_have_the_members_of_their_rows() -> None:
+    for event in assembled():
+        assert event.keys() == {"type", *EVENT_TYPES[event["type"]].members}, event["type"]
+
+
+def test_every_type_of_text_has_one_delta_and_one_done_event_in_the_same_place() -> None:
+    assert DELTA_EVENTS.keys() == TEXT_DONE_EVENTS.keys()
+    for kind, delta in DELTA_EVENTS.items():
+        assert EVENT_TYPES[delta].part_index == EVENT_TYPES[TEXT_DONE_EVENTS[kind]].part_index
+    deltas = {row.name for row in EVENT_TYPES.values() if "delta" in row.members}
+    assert deltas == {row.name for row in EVENT_TYPES.values() if row.trace == "d"} == set(DELTA_EVENTS.values())
+    assert deltas >= PADDED_EVENTS | MERGEABLE_EVENTS
+
+
+@pytest.mark.parametrize("kind", sorted(EVENT_TYPES))
+def test_exactly_the_padded_rows_are_padded(kind: str) -> None:
+    event = encode({"type": kind, "item_id": "item_1", "output_index": 0, "delta": "text"}, 7)
+    assert ("obfuscation" in json.loads(obfuscated(event))) == EVENT_TYPES[kind].padded
