@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 import workflows
 from api import codec, errors, models, service
 from api.admission.limits import Admission
-from api.admission.open_streams import OpenStreams, StreamEnds
+from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes, ReleasedWhenAnswered
@@ -31,6 +31,7 @@ from api.connections.slow_readers import SlowReaders
 from api.conversations import routes as conversations
 from api.conversations.entries import KnownEntries
 from api.openapi import document as openapi
+from api.request_ends import RequestEnds
 from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.websocket import connection as websocket
 from open_responses import __version__
@@ -117,7 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="open_responses", version=__version__, lifespan=lifespan, openapi_url=None)
     # A redirect to the same path without its last slash goes wherever the Host header says.
     app.router.redirect_slashes = False
-    app.add_middleware(StreamEnds)
+    app.add_middleware(RequestEnds)
     app.add_middleware(ReleasedWhenAnswered)
     errors.install(app)
     for router in (

@@ -1,21 +1,19 @@
 """How many streams one API key may have open, and how many this process has room for: SSE answers and WebSockets.
 
 What this prevents: one client, or one that forgets to close what it opens, that takes all connections of a process. A
-place ends with the ASGI call that it was taken in, however that ends, so none can be left behind.
+place ends with its request or socket (`api/request_ends.py`), so none can be left behind.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.request_ends import ends_of
 from open_responses.config import ApiKeyConfig
 from open_responses.errors import RateLimited, Unavailable
 
-_ENDS = "open_responses.stream_ends"
 # Nobody knows when a stream ends; a client of the openai SDK asks twice more in this time.
 _WAIT_SECONDS = 2.0
 
@@ -44,21 +42,8 @@ class OpenStreams:
                 code="overloaded",
                 retry_after=_WAIT_SECONDS,
             )
-        ends: contextlib.ExitStack = connection.scope[_ENDS]
         self._open[account] += 1
-        ends.callback(self._end, account)
+        ends_of(connection).callback(self._end, account)
 
     def _end(self, account: str) -> None:
         self._open[account] -= 1
-
-
-class StreamEnds:
-    """The ASGI layer that gives the places back."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.ExitStack() as ends:
-            scope[_ENDS] = ends
-            await self._app(scope, receive, send)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -12,8 +10,11 @@ from api.app_state import AppState, state_of
 from api.auth import caller_of
 from api.body import read_object
 from api.lookup import owned_record
-from api.responses.begin import cancelling, follow, prepare
+from api.responses.answer import CLIENT_LEFT, last_event
+from api.responses.follow import follow, subscribed
+from api.responses.prepare import prepare
 from api.responses.routing import take_provider_key
+from api.responses.start import start_response
 from api.streaming.follower import response_in
 from open_responses.errors import Unavailable, error_of
 from open_responses.json_types import JsonObject
@@ -34,15 +35,11 @@ async def compact(request: Request) -> Response:
     asked = await off_loop(size, parse_compact_request, body)
     as_response = await off_loop(size, asked.as_response)
     prepared = await prepare(state, caller, as_response, provider_key, size=size, is_compaction=True)
-    last = None
-    following = follow(state, prepared, only_end=True)
-    async with contextlib.aclosing(cancelling(state, prepared.start, following)) as events:
-        async for event in events:
-            if event is not None:
-                last = event
-            elif await request.is_disconnected():
-                return Response(status_code=499)
-    assert last is not None, "a followed stream ends with a terminal event"
+    async with subscribed(state, prepared.start, only_end=True) as subscription:
+        await start_response(state, prepared)
+        last = await last_event(request, follow(subscription))
+    if last is None:
+        return Response(status_code=CLIENT_LEFT)
     response: JsonObject = orjson.loads(response_in(last))
     if response["error"] is not None:
         raise error_of(response["error"]["code"], response["error"]["message"])

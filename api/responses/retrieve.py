@@ -16,7 +16,7 @@ from api.app_state import AppState, state_of
 from api.auth import caller_of, tenant_of
 from api.lookup import owned_record
 from api.paging import page_limit
-from api.responses.begin import cancel
+from api.responses.cancel import cancel
 from api.streaming.follower import Follower
 from api.streaming.sse import EventStream
 from open_responses.errors import InvalidRequest, NotFound

@@ -23,9 +23,11 @@ from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
 from api.connections.websocket import count_messages
 from api.errors import as_told, error_response
-from api.responses.begin import Prepared, cancelling, follow, prepare
+from api.responses.follow import follow, subscribed
 from api.responses.held import HeldResponse, held_after
+from api.responses.prepare import Prepared, prepare
 from api.responses.routing import take_provider_key
+from api.responses.start import start_response
 from api.streaming.obfuscation import obfuscated
 from api.websocket.messages import envelope, read_message, read_turn, speaks_openais, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
@@ -210,16 +212,16 @@ class Connection:
     async def _stream(self, prepared: Prepared) -> tuple[bytes, bool]:
         """The response's events, as over SSE. Returns the terminal one, and whether it tells of a failure."""
         self._in_flight, self._last_event = prepared.start, b""
-        events = cancelling(self._state, prepared.start, follow(self._state, prepared))
         try:
-            async with contextlib.aclosing(events):
-                async for event in events:
-                    if event is None:
-                        # It has begun: from here on it may take hours.
-                        self._release()
-                    else:
-                        await self._send(obfuscated(event))
-                        self._last_event = event
+            async with subscribed(self._state, prepared.start) as subscription:
+                await start_response(self._state, prepared)
+                # It has begun: from here on it may take hours.
+                self._release()
+                async with contextlib.aclosing(follow(subscription)) as events:
+                    async for event in events:
+                        if event is not None:
+                            await self._send(obfuscated(event))
+                            self._last_event = event
         finally:
             self._in_flight = None
         return self._last_event, peek(self._last_event)[0] == _FAILED

@@ -19,8 +19,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.lifecycle.finish import FinishActivity
 from activities.worker.dead_worker_takeover import Handover
 from api.app_state import AppState
-from api.responses.begin import Prepared, begin
 from api.responses.decisions import let_go
+from api.responses.prepare import Prepared
+from api.responses.start import start_response
 from open_responses.config import Config
 from open_responses.events.fold import Fold
 from open_responses.ids import new_id
@@ -314,7 +315,7 @@ async def test_a_start_that_fails_leaves_neither_record_nor_entry(
 ) -> None:
     start = started("never begun")
     with pytest.raises(RPCError):
-        await begin(_state(store, tmp_path), Prepared(start, ()))
+        await start_response(_state(store, tmp_path), Prepared(start, ()))
     assert await keys_with(stack, "never begun") == []
     assert await redis.zscore(key_names.OPEN, start.response_id) is None
 

@@ -1,0 +1,31 @@
+"""Repeat: a request whose `Idempotency-Key` has begun a response before gets that response."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.app_state import AppState
+from api.auth import count_as_read, show_limits
+from api.idempotency import spent
+from api.responses.answer import answer
+from api.responses.retrieve import replay, respond_as_it_stands
+from api.responses.start import start_workflow
+from open_responses.io.store.redis_store import Record
+from open_responses.schema.requests import CreateResponse
+
+
+async def answer_again(request: Request, state: AppState, record: Record, asked: CreateResponse) -> Response:
+    """The response as it stands, or all of its events. Raises Conflict for one that is deleted at this moment."""
+    count_as_read(request)
+    await show_limits(request)
+    record = await state.records.settled(record)
+    if record.response is None:
+        # The process that kept the request may have died before the workflow began. One that is deleted at this moment
+        # would begin anew, with its content: its end then lists the deletion again (activities/lifecycle/finish.py).
+        if state.eraser.marks.is_hidden(record.start.response_id):
+            raise spent()
+        await start_workflow(state, record.start)
+    if asked.is_background and not asked.stream:
+        return await respond_as_it_stands(state, record)
+    return await answer(request, asked, await replay(state, record, None, only_end=not asked.stream))
