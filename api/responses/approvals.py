@@ -13,7 +13,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.admission.limits import check_scopes
+from api.admission.scopes import check_scopes
 from api.app_state import AppState, state_of
 from api.auth import caller_of
 from api.body import read_object

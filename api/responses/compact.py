@@ -11,7 +11,9 @@ from api.auth import caller_of
 from api.body import read_object
 from api.lookup import owned_record
 from api.responses.answer import CLIENT_LEFT, last_event
+from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
+from api.responses.parse import ParsedRequest
 from api.responses.prepare import prepare
 from api.responses.routing import take_provider_key
 from api.responses.start import start_response
@@ -34,7 +36,8 @@ async def compact(request: Request) -> Response:
     provider_key = take_provider_key(body, request.headers)
     asked = await off_loop(size, parse_compact_request, body)
     as_response = await off_loop(size, asked.as_response)
-    prepared = await prepare(state, caller, as_response, provider_key, size=size, is_compaction=True)
+    parsed = ParsedRequest(as_response, size, provider_key, is_compaction=True)
+    prepared = await prepare(state, authorize(state.settings.config, caller, parsed))
     async with subscribed(state, prepared.start, only_end=True) as subscription:
         await start_response(state, prepared)
         last = await last_event(request, follow(subscription))

@@ -1,8 +1,4 @@
-"""The conversation that a request continues, and the bound on all that it amounts to (`max_context_bytes`).
-
-What this prevents: a short request behind which a worker has to read more than it has memory for. Nothing that is too
-large is read to find out.
-"""
+"""What a request continues: a stored chain of responses, a conversation, or what a connection remembers."""
 
 from __future__ import annotations
 
@@ -16,8 +12,7 @@ from api.app_state import AppState
 from api.conversations.turns import ReadConversation
 from api.lookup import OwnedRecords
 from api.responses.held import HeldResponse
-from open_responses.context.call_pairing import check_calls_are_answered
-from open_responses.errors import ContextTooLarge, InvalidRequest, NotFound, PreviousResponseNotFound
+from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound
 from open_responses.io.store.redis_store import Record
 from open_responses.loop.payloads import Remembered
 from open_responses.schema.requests import CreateResponse
@@ -45,41 +40,19 @@ async def earlier_of(
     conversation: ReadConversation | None = None,
     held: HeldResponse | None = None,
 ) -> Earlier:
-    """Raises InvalidRequest for calls that the request leaves without an answer. An unknown `previous_response_id` is
-    an error, never ignored (REQ-1)."""
+    """Raises InvalidRequest for a response that has not ended. An unknown `previous_response_id` is an error, never
+    ignored (REQ-1)."""
     if conversation is not None:
-        conversation.check_continues(asked)
         return Earlier(remembered=conversation.remembered, remembered_bytes=conversation.state.characters)
     if held is not None:
-        return Earlier(
-            held.ancestors_for(asked), held.remembered, stored_bytes=held.stored_bytes, remembered_bytes=held.size
-        )
-    return await _chain(state, records, asked)
+        return Earlier(held.ancestors, held.remembered, stored_bytes=held.stored_bytes, remembered_bytes=held.size)
+    if asked.previous_response_id is not None:
+        return await _chain(state, records, asked.previous_response_id)
+    return Earlier()
 
 
-def check_context(state: AppState, earlier: Earlier, input_bytes: int, asked: CreateResponse) -> None:
-    """Raises ContextTooLarge."""
-    limit = state.settings.max_context_bytes
-    if earlier.stored_bytes + earlier.remembered_bytes + input_bytes <= limit:
-        return
-    if asked.conversation is not None:
-        param, what = "conversation", "The conversation"
-    elif asked.previous_response_id is not None:
-        param, what = "previous_response_id", "The chain of responses"
-    else:
-        param, what = "input", "Nothing"
-    raise ContextTooLarge(
-        f"{what} and this input are together larger than {limit} bytes, which is as much as a response may go on from. "
-        "Begin anew from the output of POST /v1/responses/compact, or from the newest items.",
-        param=param,
-    )
-
-
-async def _chain(state: AppState, records: OwnedRecords, asked: CreateResponse) -> Earlier:
-    previous, param = asked.previous_response_id, "previous_response_id"
-    if previous is None:
-        check_calls_are_answered(asked.input_items(), ())
-        return Earlier()
+async def _chain(state: AppState, records: OwnedRecords, previous: str) -> Earlier:
+    param = "previous_response_id"
     try:
         record = await records.get(previous, param)
     except NotFound:
@@ -98,8 +71,6 @@ async def _chain(state: AppState, records: OwnedRecords, asked: CreateResponse) 
             param=param,
             code="previous_response_in_progress",
         )
-    own = frozenset(tool.name for tool in record.start.hosted)
-    check_calls_are_answered(asked.input_items(), record.output, own=own)
     before = record.start.earlier_bytes
     if before is None:
         # A start of an earlier version.

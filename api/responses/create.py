@@ -8,21 +8,18 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.admission.limits import check_scopes
 from api.app_state import AppState, state_of
 from api.auth import caller_of
-from api.body import read_object
 from api.conversations.turns import was_left_behind
-from api.idempotency import AlreadyBegun, earlier, idempotency_key, spent
+from api.idempotency import AlreadyBegun, earlier, spent
 from api.request_ends import until_answered
 from api.responses.answer import answer, answer_at_once
+from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
+from api.responses.parse import parse
 from api.responses.prepare import Prepared, prepare
 from api.responses.repeat import answer_again
-from api.responses.routing import take_provider_key
 from api.responses.start import start_response
-from open_responses.schema.off_loop import off_loop
-from open_responses.schema.requests import validate_create_response
 
 router = APIRouter()
 
@@ -31,20 +28,18 @@ router = APIRouter()
 async def create_response(request: Request) -> Response:
     """Create a response: JSON, or a stream of events when `stream` is true."""
     state, caller = state_of(request), caller_of(request)
-    body, size = await read_object(request, state.settings.max_body_bytes)
-    provider_key = take_provider_key(body, request.headers)
-    key = await off_loop(size, idempotency_key, caller.tenant, request.headers, body)
-    asked = await off_loop(size, validate_create_response, body)
+    parsed = await parse(request, state, caller)
+    asked, key = parsed.asked, parsed.key
     if asked.stream:
         state.open_streams.take(request, caller.key)
     # The key of a request that is repeated may be another one of the tenant's, and may do less.
-    check_scopes(state.settings.config, caller.key, asked)
+    authorized = authorize(state.settings.config, caller, parsed)
     if key is not None and (record := await earlier(state, caller.tenant, key)) is not None:
         if not await was_left_behind(state, record):
             return await answer_again(request, state, record, asked)
         await state.store.retract(key.response_id, record.written)
     try:
-        prepared = await prepare(state, caller, asked, provider_key, key, size=size)
+        prepared = await prepare(state, authorized)
         return await _start_and_answer(request, state, prepared)
     except AlreadyBegun:
         record = await earlier(state, caller.tenant, key) if key is not None else None

@@ -1,4 +1,4 @@
-"""A person's word on a stored call, in the input of the next response.
+"""What a request decides about stored calls: a person's approvals and denials, in the input of the next response.
 
 What this prevents: a call that runs twice on one approval, with other arguments or at another server than those that
 were shown, for another tenant, or on an approval that nobody asked for. What runs is always the stored call.
@@ -6,86 +6,45 @@ were shown, for another tenant, or on an approval that nobody asked for. What ru
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence
 
-from api.app_state import AppState
-from api.lookup import OwnedRecords
+from api.responses.named_approvals import NamedApproval, StoredCall, mcp_server_of
 from open_responses.config import Config
-from open_responses.context.transcript import approval_of
-from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from open_responses.io.redis.client import RedisDown
-from open_responses.io.store.approvals import is_used_otherwise
+from open_responses.errors import Conflict, InvalidRequest
 from open_responses.io.store.redis_store import Record
-from open_responses.io.temporal.client import TemporalDown
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import ApprovalClaim, Decision
-from open_responses.schema.items import (
-    AssistantMessage,
-    FunctionCall,
-    InputItem,
-    McpApprovalRequest,
-    McpApprovalResponse,
-    McpCall,
-    McpTools,
-)
+from open_responses.loop.payloads import Decision
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import McpTool
-from open_responses.tool_use.tool_items import response_of_approval
 from open_responses.tool_use.tool_table import HOSTED_LABEL, choice_allows, hosted_names, is_read_only
 
-# Longer than a start may take; after that, what nobody let go of is free again.
-_HOLD_SECONDS = 60
 
-
-async def decisions_of(
-    state: AppState, records: OwnedRecords, asked: CreateResponse, conversation: Sequence[JsonObject] = ()
-) -> list[Decision]:
-    """The stored calls that the input's approvals speak of. `conversation` are the items of the one that it names.
-
-    Raises InvalidRequest for an approval for nothing, of another conversation or tenant, doubled, or one whose tool the
-    request does not bring again or does not allow, and Conflict for one that was answered already.
-    """
-    items = asked.input_items()
-    shown = {item.id for item in items if isinstance(item, McpApprovalRequest)}
-    shown |= {item["id"] for item in conversation if item["type"] == "mcp_approval_request"}
-    settled = {id for item in items if (id := _settles(item)) is not None}
+def decisions_of(config: Config, asked: CreateResponse, approvals: Sequence[NamedApproval]) -> list[Decision]:
+    """Raises InvalidRequest for an approval for nothing, of another conversation or tenant, doubled, or one whose tool
+    the request does not bring again or does not allow, and Conflict for one that was answered already."""
     decisions: list[Decision] = []
-    for index, item in enumerate(items):
-        if not isinstance(item, McpApprovalResponse) or item.approval_request_id in settled:
-            continue
-        if not item.approve and any(isinstance(later, AssistantMessage) for later in items[index:]):
-            # History as well: the model has spoken since, and a denial leaves no call.
-            continue
-        param = f"input[{index}].approval_request_id"
-        if any(d.approval_request_id == item.approval_request_id for d in decisions):
-            raise InvalidRequest("This approval is answered twice.", param=param, code="invalid_value")
-        decisions.append(await _decision(state.settings.config, records, asked, shown, item, param))
+    for approval in approvals:
+        if any(d.approval_request_id == approval.answer.approval_request_id for d in decisions):
+            raise InvalidRequest("This approval is answered twice.", param=approval.param, code="invalid_value")
+        decisions.append(_decision(config, asked, approval))
     return decisions
 
 
-def _settles(item: InputItem) -> str | None:
-    """The approval that a call in the input was made on: that part of the conversation is history."""
-    if isinstance(item, McpCall):
-        return item.approval_request_id
-    return approval_of(item) if isinstance(item, FunctionCall) else None
-
-
-async def _decision(
-    config: Config,
-    records: OwnedRecords,
-    asked: CreateResponse,
-    shown: Set[str],
-    answer: McpApprovalResponse,
-    param: str,
-) -> Decision:
-    asking, stored = await _stored_request(records, asked, shown, answer, param)
-    if any(item.get("approval_request_id") == stored["id"] for item in asking.output):
+def _decision(config: Config, asked: CreateResponse, approval: NamedApproval) -> Decision:
+    answer, param, call = approval.answer, approval.param, approval.call
+    if call is None:
+        raise InvalidRequest(
+            f"No approval request {answer.approval_request_id[:80]!r} in this conversation.",
+            param=param,
+            code="approval_not_found",
+        )
+    stored = call.item
+    if any(item.get("approval_request_id") == stored["id"] for item in call.asking.output):
         # Answered while the response ran, yes or no.
-        raise _taken(stored["id"])
+        raise already_answered(stored["id"])
     if answer.approve:
-        _check_tool_is_there(config, asked, asking, stored, param)
-        await _check_is_allowed(records, asked, asking, stored, param)
+        _check_tool_is_there(config, asked, call.asking, stored, param)
+        _check_is_allowed(asked, call, param)
     return Decision(
         approval_request_id=stored["id"],
         server_label=stored["server_label"],
@@ -94,42 +53,6 @@ async def _decision(
         approve=answer.approve,
         reason=answer.reason,
     )
-
-
-async def _stored_request(
-    records: OwnedRecords, asked: CreateResponse, shown: Set[str], answer: McpApprovalResponse, param: str
-) -> tuple[Record, JsonObject]:
-    """The response that asked, and its request."""
-    unknown = InvalidRequest(
-        f"No approval request {answer.approval_request_id[:80]!r} in this conversation.",
-        param=param,
-        code="approval_not_found",
-    )
-    try:
-        asking = await records.get(response_of_approval(answer.approval_request_id), param)
-    except NotFound:
-        raise unknown from None
-    stored = next((item for item in asking.output if item["id"] == answer.approval_request_id), None)
-    if stored is None or not await _is_of_this_conversation(records, asked, shown, asking, answer):
-        raise unknown
-    return asking, stored
-
-
-async def _is_of_this_conversation(
-    records: OwnedRecords, asked: CreateResponse, shown: Set[str], asking: Record, answer: McpApprovalResponse
-) -> bool:
-    if answer.approval_request_id in shown:
-        return True
-    previous = asked.previous_response_id
-    if previous is None:
-        return False
-    if previous == asking.start.response_id:
-        return True
-    try:
-        record = await records.get(previous, "previous_response_id")
-    except NotFound:
-        return False
-    return asking.start.response_id in record.ancestors
 
 
 def _check_tool_is_there(config: Config, asked: CreateResponse, asking: Record, stored: JsonObject, param: str) -> None:
@@ -154,7 +77,7 @@ def _check_tool_is_there(config: Config, asked: CreateResponse, asking: Record, 
 
 def _address(config: Config, asked: CreateResponse, label: str) -> str | None:
     """Where a request's MCP server is, without the query, which is a credential. None for a label that it has not."""
-    server = _server(asked, label)
+    server = mcp_server_of(asked, label)
     if server is None:
         return None
     configured = config.mcp_server(label)
@@ -162,47 +85,19 @@ def _address(config: Config, asked: CreateResponse, label: str) -> str | None:
     return url.partition("?")[0]
 
 
-def _server(asked: CreateResponse, label: str) -> McpTool | None:
-    return next((tool for tool in asked.tools or [] if isinstance(tool, McpTool) and tool.server_label == label), None)
-
-
-async def _check_is_allowed(
-    records: OwnedRecords, asked: CreateResponse, asking: Record, stored: JsonObject, param: str
-) -> None:
+def _check_is_allowed(asked: CreateResponse, call: StoredCall, param: str) -> None:
     """An approval does not reach beyond what the request that brings it allows (REQ-2)."""
-    label, name = stored["server_label"], stored["name"]
+    label, name = call.item["server_label"], call.item["name"]
     allowed = choice_allows(asked.tool_choice, label, name)
-    server = _server(asked, label)
+    server = mcp_server_of(asked, label)
     if allowed and server is not None and server.allowed_tools is not None:
-        read_only = is_read_only(await _listed(records, asked.input_items(), asking, label, param), name)
-        allowed = server.offers(name, read_only=read_only)
+        allowed = server.offers(name, read_only=is_read_only(call.listed, name))
     if not allowed:
         raise InvalidRequest(
             f"The approved call to {name!r} is not among what this request allows (tool_choice, allowed_tools).",
             param=param,
             code="tool_not_allowed",
         )
-
-
-async def _listed(
-    records: OwnedRecords, given: Sequence[InputItem], asking: Record, label: str, param: str
-) -> Sequence[JsonObject]:
-    """The server's tools as the model was told of them."""
-    for shown in reversed(given):
-        if isinstance(shown, McpTools) and shown.server_label == label:
-            return shown.tools
-    if (tools := _listed_in(asking, label)) is not None:
-        return tools
-    async for record in records.behind(asking, param):
-        if (tools := _listed_in(record, label)) is not None:
-            return tools
-    return ()
-
-
-def _listed_in(record: Record, label: str) -> list[JsonObject] | None:
-    found = (i for i in reversed(record.output) if i["type"] == "mcp_list_tools" and i["server_label"] == label)
-    item = next(found, None)
-    return None if item is None else item["tools"]
 
 
 def check_approvals_can_be_given(config: Config, asked: CreateResponse) -> None:
@@ -224,42 +119,5 @@ def check_approvals_can_be_given(config: Config, asked: CreateResponse) -> None:
         )
 
 
-async def hold(state: AppState, response_id: str, decisions: Iterable[Decision]) -> None:
-    """Keep other requests off these approvals until the response has begun, and takes them
-    (`activities/lifecycle/claim_approvals.py`).
-
-    Raises Conflict for one that another response has taken or holds, and Unavailable; then none is held.
-    """
-    decisions = list(decisions)
-    try:
-        for decision in decisions:
-            await _hold(state, response_id, decision)
-    except BaseException:
-        await let_go(state, response_id, decisions)
-        raise
-
-
-async def let_go(state: AppState, response_id: str, decisions: Iterable[Decision]) -> None:
-    """The response was not started: another request may bring the same approvals."""
-    for decision in decisions:
-        with contextlib.suppress(*RedisDown):
-            await state.store.let_go_of_approval(decision.approval_request_id, response_id)
-
-
-async def _hold(state: AppState, response_id: str, decision: Decision) -> None:
-    approval_request_id = decision.approval_request_id
-    # Another request with the same Idempotency-Key has another nonce, and gets the response that has begun.
-    own = ApprovalClaim.of(response_id, decision, None)
-    with contextlib.suppress(*RedisDown):
-        if not await state.store.hold_approval(approval_request_id, response_id, _HOLD_SECONDS):
-            raise _taken(approval_request_id)
-    try:
-        is_taken = await is_used_otherwise(state.temporal, own)
-    except TemporalDown as error:
-        raise Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=5) from error
-    if is_taken:
-        raise _taken(approval_request_id)
-
-
-def _taken(approval_request_id: str) -> Conflict:
+def already_answered(approval_request_id: str) -> Conflict:
     return Conflict(f"Approval {approval_request_id!r} was answered already.", code="approval_already_answered")

@@ -58,12 +58,10 @@ class HeldResponse:
         """What came before the input of a warm-up. It was checked when it came."""
         return replace(self, turns=self.turns[:-1], is_warm_up=False, is_checked=True)
 
-    def ancestors_for(self, asked: CreateResponse) -> tuple[str, ...]:
-        """The stored ancestors of a request that continues this response. Raises InvalidRequest for calls that its
-        input does not answer."""
+    def check_continues(self, asked: CreateResponse) -> None:
+        """Raises InvalidRequest for calls that the input of a request which continues this response does not answer."""
         if not self.is_checked:
             check_calls_are_answered(asked.input_items(), self.turns[-1].output, own=self.own)
-        return self.ancestors
 
 
 def held_after(

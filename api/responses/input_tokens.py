@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.admission.limits import check_model, check_tools
+from api.admission.scopes import check_model, check_tools
 from api.app_state import state_of
 from api.auth import caller_of
 from api.body import read_object
 from api.conversations.turns import read_conversation
 from api.lookup import OwnedRecords
-from api.references import References
-from api.responses.context import check_context, earlier_of
+from api.responses.resolve import resolve_context
 from api.responses.routing import route_of, take_provider_key
+from api.responses.validate import check_context, check_continues
 from open_responses.context.tokens import count_tokens, counted, item_tokens, json_tokens
 from open_responses.io.store.chains import Chains, remembered_items
 from open_responses.schema.items import InputItem
@@ -44,11 +44,10 @@ async def count_input_tokens(request: Request) -> JSONResponse:
         route_of(state.settings.config, asked.model)
     conversation = await read_conversation(state, caller.tenant, asked)
     records = OwnedRecords(state, caller.tenant)
-    shown = conversation.items if conversation is not None else ()
-    references = References(records, size=size, limit=state.settings.max_body_bytes, conversation=shown)
-    asked = await references.resolved(asked)
-    before = await earlier_of(state, records, asked, conversation)
-    check_context(state, before, references.size, asked)
+    context = await resolve_context(state, records, asked, size, conversation)
+    check_continues(context)
+    check_context(context, state.settings.max_context_bytes)
+    asked, before = context.asked, context.earlier
     earlier = await Chains(state.records).items(before.ancestors) + await remembered_items(before.remembered)
     items = earlier + (asked.input_items() if "input" in given else [])
     tokens = await counted(_count, items, asked)

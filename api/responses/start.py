@@ -17,7 +17,7 @@ from api.admission.limits import priority_of
 from api.app_state import AppState
 from api.conversations.turns import give_back_turn
 from api.idempotency import AlreadyBegun
-from api.responses.decisions import let_go
+from api.responses.approval_holds import let_go
 from api.responses.prepare import Prepared
 from open_responses.errors import Unavailable
 from open_responses.io.redis.client import RedisDown

@@ -23,8 +23,10 @@ from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
 from api.connections.websocket import count_messages
 from api.errors import as_told, error_response
+from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
 from api.responses.held import HeldResponse, held_after
+from api.responses.parse import ParsedRequest
 from api.responses.prepare import Prepared, prepare
 from api.responses.routing import take_provider_key
 from api.responses.start import start_response
@@ -202,7 +204,9 @@ class Connection:
         asked = await off_loop(size, validate_create_response, body)
         if not generates:
             _check_warm_up(asked)
-        prepared = await prepare(self._state, self._caller, asked, provider_key, held=held, size=size)
+        parsed = ParsedRequest(asked, size, provider_key, held=held)
+        authorized = authorize(self._state.settings.config, self._caller, parsed)
+        prepared = await prepare(self._state, authorized)
         self._has_begun = True
         response, has_failed = await (self._stream(prepared) if generates else self._warm_up(prepared))
         if not has_failed:

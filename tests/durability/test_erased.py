@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.lifecycle.finish import FinishActivity
 from activities.worker.dead_worker_takeover import Handover
 from api.app_state import AppState
-from api.responses.decisions import let_go
+from api.responses.approval_holds import let_go
 from api.responses.prepare import Prepared
 from api.responses.start import start_response
 from open_responses.config import Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.responses.plan import may_reach
+from api.responses.validate import may_reach
 from open_responses.config import Config
 
 CONFIG = Config.model_validate({"mcp_servers": [{"label": "docs", "url": "http://10.0.0.5/mcp/docs/?key=1"}]})

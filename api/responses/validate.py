@@ -1,0 +1,183 @@
+"""Validate: the last of three passes over a request. It fits what it names, the configuration and its provider.
+
+Nothing is loaded any more: the checks read what the passes before have loaded, and the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from api.app_state import AppState
+from api.compactions import check_compactions
+from api.responses.decisions import check_approvals_can_be_given, decisions_of
+from api.responses.plan import Plan
+from api.responses.resolve import ResolvedContext, ResolvedRequest
+from api.responses.routing import targets_of
+from open_responses.config import Config
+from open_responses.context.call_pairing import check_calls_are_answered
+from open_responses.context.tokens import at_most, counted, item_tokens
+from open_responses.context.truncation import check_fits
+from open_responses.errors import ContextTooLarge, InvalidRequest, SchemaTooComplex, Unavailable
+from open_responses.io.schema_checks.checks import SchemaChecks
+from open_responses.private_addresses import is_forbidden_host
+from open_responses.schema.items import InputItem
+from open_responses.schema.requests import CreateResponse, schemas_of
+from open_responses.schema.tools import FunctionTool, HostedTools, McpTool, named_choices
+from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.tool_use.tool_table import hosted_names, is_bare
+
+_SCHEMA_PATIENCE_SECONDS = 20.0
+"""For a free process, and for the check itself: other tenants' checks do not delay it for long."""
+
+
+async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
+    """Raises ModelNotFound, since there is no silent default model, InvalidRequest for what its provider cannot take,
+    for tools that cannot be had, and for calls without an answer, Conflict for an approval that was answered already,
+    ContextTooLarge, and ContextLengthExceeded for an input that no window takes."""
+    config, settings, asked = state.settings.config, state.settings, resolved.asked
+    parsed, tenant = resolved.authorized.parsed, resolved.authorized.caller.tenant
+    check_continues(resolved.context)
+    check_context(resolved.context, settings.max_context_bytes)
+    targets = targets_of(config, asked, parsed.provider_key, os.environ)
+    await _check_length(asked, targets[0].context_window)
+    await _check_schemas(state.schema_checks, tenant, asked)
+    hosted = _hosted(config, asked)
+    _check_servers(config, asked)
+    check_approvals_can_be_given(config, asked)
+    check_compactions(asked.input_items(), state.sealer, tenant)
+    decisions = decisions_of(config, asked, resolved.approvals)
+    return Plan(resolved, tuple(targets), tuple(hosted), tuple(decisions))
+
+
+def check_continues(context: ResolvedContext) -> None:
+    """Raises InvalidRequest for calls that the input does not answer, and for outputs without a call."""
+    previous = context.earlier.previous
+    if context.conversation is not None:
+        context.conversation.check_continues(context.asked)
+    elif context.held is not None:
+        context.held.check_continues(context.asked)
+    elif previous is not None:
+        own = frozenset(tool.name for tool in previous.start.hosted)
+        check_calls_are_answered(context.asked.input_items(), previous.output, own=own)
+    else:
+        check_calls_are_answered(context.asked.input_items(), ())
+
+
+def check_context(context: ResolvedContext, limit: int) -> None:
+    """Raises ContextTooLarge for a request that is together with what it continues larger than `max_context_bytes`.
+
+    What this prevents: a short request behind which a worker has to read more than it has memory for. Nothing that is
+    too large is read to find out.
+    """
+    asked, earlier = context.asked, context.earlier
+    if earlier.stored_bytes + earlier.remembered_bytes + context.input_bytes <= limit:
+        return
+    if asked.conversation is not None:
+        param, what = "conversation", "The conversation"
+    elif asked.previous_response_id is not None:
+        param, what = "previous_response_id", "The chain of responses"
+    else:
+        param, what = "input", "Nothing"
+    raise ContextTooLarge(
+        f"{what} and this input are together larger than {limit} bytes, which is as much as a response may go on from. "
+        "Begin anew from the output of POST /v1/responses/compact, or from the newest items.",
+        param=param,
+    )
+
+
+async def _check_length(asked: CreateResponse, window: int | None) -> None:
+    """What cannot fit, whatever else the conversation holds (REQ-3)."""
+    if window is None or asked.truncation == "auto" or at_most(asked.input_items()) <= window:
+        return
+    check_fits(await counted(_tokens, asked.input_items()), window)
+
+
+def _tokens(items: Sequence[InputItem]) -> int:
+    return sum(map(item_tokens, items))
+
+
+async def _check_schemas(checks: SchemaChecks, tenant: str, asked: CreateResponse) -> None:
+    """A schema that nothing could be checked against, of the answer's form or of a tool's arguments."""
+    schemas = schemas_of(asked)
+    try:
+        async with asyncio.timeout(_SCHEMA_PATIENCE_SECONDS):
+            problems = await checks.schema_problems(list(schemas.values()), tenant)
+    except SchemaTooComplex as error:
+        param = next(iter(schemas)) if len(schemas) == 1 else None
+        raise SchemaTooComplex(error.message, param=param) from error
+    except TimeoutError:
+        raise Unavailable("Too many schemas are waiting to be checked. Try again.", retry_after=5) from None
+    for param, problem in zip(schemas, problems, strict=True):
+        if problem is not None:
+            raise InvalidRequest(
+                f"{param!r} is not a JSON Schema that can be used: {problem}", param=param, code="invalid_value"
+            )
+
+
+def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
+    names = hosted_names(asked, [tool.name for tool in config.tools])
+    for index, tool in enumerate(asked.tools or []):
+        if isinstance(tool, HostedTools) and not config.tools:
+            raise InvalidRequest(
+                "This server has no hosted tools: none is configured.", param=f"tools[{index}]", code="unsupported_tool"
+            )
+        if isinstance(tool, FunctionTool) and tool.name in names and not is_bare(tool):
+            raise InvalidRequest(
+                f"{tool.name!r} is also the name of a hosted tool, which 'open_responses:hosted_tools' brings in.",
+                param=f"tools[{index}].name",
+                code="invalid_value",
+            )
+    _check_choice(asked, names)
+    return [
+        HostedTool(
+            name=found.name,
+            timeout_seconds=found.timeout_seconds,
+            max_attempts=found.max_attempts,
+            retry_seconds=found.retry_seconds,
+            task_queue=found.task_queue,
+            require_approval=found.require_approval,
+        )
+        for name in names
+        if (found := config.tool(name)) is not None
+    ]
+
+
+def _check_choice(asked: CreateResponse, hosted: list[str]) -> None:
+    """A choice that names no tool, where only the configuration knows the names."""
+    functions = {tool.name for tool in asked.tools or [] if isinstance(tool, FunctionTool)} | set(hosted)
+    labels = {tool.server_label for tool in asked.tools or [] if isinstance(tool, McpTool)}
+    for field, named in named_choices(asked.tool_choice):
+        name, known = (named.server_label, labels) if named.type == "mcp" else (named.name, functions)
+        if name not in known:
+            raise InvalidRequest(
+                f"{field} names {name[:64]!r}, which is not in tools.", param=field, code="invalid_value"
+            )
+
+
+def _check_servers(config: Config, asked: CreateResponse) -> None:
+    for index, tool in enumerate(asked.tools or []):
+        if not isinstance(tool, McpTool):
+            continue
+        configured = config.mcp_server(tool.server_label)
+        if tool.server_url is None and configured is None:
+            known = ", ".join(server.label for server in config.mcp_servers) or "none"
+            raise InvalidRequest(
+                f"No MCP server is configured with the label {tool.server_label!r} (configured: {known}); "
+                "send its server_url.",
+                param=f"tools[{index}].server_url",
+                code="missing_required_parameter",
+            )
+        if tool.server_url is not None and not may_reach(config, tool.server_url):
+            raise InvalidRequest(
+                "server_url points to a private or local address, which this server does not let requests reach.",
+                param=f"tools[{index}].server_url",
+                code="forbidden_address",
+            )
+
+
+def may_reach(config: Config, url: str) -> bool:
+    """Whether a request may name this address, as far as its letters tell; the connection is checked again."""
+    return config.trusts(url) or not is_forbidden_host(urlsplit(url).hostname or "")
