@@ -9,8 +9,9 @@ from api.app_state import AppState
 from api.auth import count_as_read, show_limits
 from api.idempotency import spent
 from api.responses.answer import answer
-from api.responses.retrieve import replay, respond_as_it_stands
+from api.responses.retrieve import respond_as_it_stands
 from api.responses.start import start_workflow
+from api.streaming.reconnect import reconnect
 from open_responses.io.store.redis_store import Record
 from open_responses.schema.requests import CreateResponse
 
@@ -28,4 +29,4 @@ async def answer_again(request: Request, state: AppState, record: Record, asked:
         await start_workflow(state, record.start)
     if asked.is_background and not asked.stream:
         return await respond_as_it_stands(state, record)
-    return await answer(request, asked, await replay(state, record, None, only_end=not asked.stream))
+    return await answer(request, asked, await reconnect(state, record, None, only_end=not asked.stream))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Iterator
 
 import orjson
 from fastapi import APIRouter, Request
@@ -17,11 +16,10 @@ from api.auth import caller_of, tenant_of
 from api.lookup import owned_record
 from api.paging import page_limit
 from api.responses.cancel import cancel
-from api.streaming.follower import Follower
+from api.streaming.reconnect import reconnect, starting_after
 from api.streaming.sse import EventStream
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.events.fold import Fold
-from open_responses.events.trace import Op, count_events
 from open_responses.io.log.reader import read_log
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.redis_store import Record
@@ -40,13 +38,13 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.32
 async def get_response(request: Request, response_id: str) -> Response:
     """The response as it stands; with `stream=true` its events after `starting_after`, replayed and then live."""
     state, caller = state_of(request), caller_of(request)
-    after, streams = _starting_after(request), _flag(request, "stream")
+    after, streams = starting_after(request), _flag(request, "stream")
     if streams:
         state.open_streams.take(request, caller.key)
     record = await owned_record(state, caller.tenant, response_id)
     if streams:
         return EventStream(
-            await replay(state, record, after),
+            await reconnect(state, record, after),
             keepalive_seconds=state.settings.keepalive_seconds,
             obfuscate=_flag(request, "include_obfuscation", "true"),
         )
@@ -137,52 +135,6 @@ async def _from_workflow(state: AppState, record: Record) -> JsonObject | None:
     return None
 
 
-async def replay(
-    state: AppState, record: Record, after: int | None, *, only_end: bool = False
-) -> AsyncGenerator[bytes | None, None]:
-    """Raises InvalidRequest when `after` is past the end of a response that has ended."""
-    start, first = record.start, 0 if after is None else after + 1
-    follower = Follower(state, start, first, only_end=only_end)
-    if record.response is None:
-        return _live(state, follower, start.response_id)
-    if await follower.is_of_another_answer():
-        return _lost(follower)
-    trace = await _trace(state, start.response_id)
-    response: JsonObject = orjson.loads(record.response)
-    total = count_events(trace) + (2 if response["status"] == "failed" else 1)
-    if first > total:
-        raise InvalidRequest(
-            f"starting_after is {after}, but the last event of this response is {total - 1}.", param="starting_after"
-        )
-    return _listed(follower.replayed(response, trace, first))
-
-
-async def _trace(state: AppState, response_id: str) -> list[Op]:
-    """How a response that has ended was cut into events: from Redis, or from its workflow's result."""
-    with contextlib.suppress(*RedisDown):
-        if (trace := await state.store.trace(response_id)) is not None:
-            return trace
-    finished = await state.records.finished(response_id)
-    return [] if finished is None else finished.trace
-
-
-async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncGenerator[bytes | None, None]:
-    async with state.hub.listen(response_id) as queue:
-        async for event in follower.events(queue):
-            yield event
-
-
-async def _lost(follower: Follower) -> AsyncGenerator[bytes | None, None]:
-    """The stream of a client that has events of an answer which was lost."""
-    raise follower.lost()
-    yield
-
-
-async def _listed(events: Iterator[bytes]) -> AsyncGenerator[bytes | None, None]:
-    for event in events:
-        yield event
-
-
 async def _ended(state: AppState, response_id: str) -> None:
     """Wait for the workflow's end; one that will not end is terminated with its deletion."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -200,15 +152,6 @@ def _between(items: list[JsonObject], after: str | None, before: str | None) -> 
     first = ids.index(after) + 1 if after is not None else 0
     last = ids.index(before) if before is not None else len(items)
     return items[first:last]
-
-
-def _starting_after(request: Request) -> int | None:
-    text = request.query_params.get("starting_after")
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise InvalidRequest("starting_after is the sequence number of an event: 0, 1, 2, …", param="starting_after")
-    return int(text)
 
 
 def _flag(request: Request, name: str, default: str = "false") -> bool:

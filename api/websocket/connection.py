@@ -30,6 +30,7 @@ from api.responses.parse import ParsedRequest
 from api.responses.prepare import Prepared, prepare
 from api.responses.routing import take_provider_key
 from api.responses.start import start_response
+from api.streaming import transport
 from api.streaming.obfuscation import obfuscated
 from api.websocket.messages import envelope, read_message, read_turn, speaks_openais, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
@@ -308,13 +309,11 @@ class Connection:
         return InvalidRequest(message, code="websocket_connection_limit_reached")
 
     def _abort(self) -> None:
-        """uvicorn closes a connection once its buffer is empty, which a client that reads nothing never lets happen."""
-        protocol = getattr(self._websocket._receive, "__self__", None)
-        abort = getattr(getattr(protocol, "transport", None), "abort", None)
-        if abort is not None:
-            abort()
+        connection = transport.behind(self._websocket._receive)
+        if connection is not None:
+            connection.abort()
         else:
-            log.warning("slow_client_not_closed", receive=type(protocol).__name__)
+            log.warning("slow_client_not_closed", receive=type(self._websocket._receive).__name__)
 
 
 def _too_many() -> RateLimited:

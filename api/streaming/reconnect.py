@@ -1,0 +1,80 @@
+"""Reconnect: which events a client gets that comes back with `starting_after`, or asks for a stream once more.
+
+While the response runs, events come from its log. After its end they are rebuilt from what is stored, to the byte. A
+client that has events of an answer which was lost gets an error, and no second answer behind the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
+
+import orjson
+from fastapi import Request
+
+from api.app_state import AppState
+from api.streaming.follower import Follower
+from open_responses.errors import InvalidRequest
+from open_responses.events.trace import Op, count_events
+from open_responses.io.redis.client import RedisDown
+from open_responses.io.store.redis_store import Record
+from open_responses.json_types import JsonObject
+
+
+def starting_after(request: Request) -> int | None:
+    """The last event that the client has. Raises InvalidRequest."""
+    text = request.query_params.get("starting_after")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise InvalidRequest("starting_after is the sequence number of an event: 0, 1, 2, …", param="starting_after")
+    return int(text)
+
+
+async def reconnect(
+    state: AppState, record: Record, after: int | None, *, only_end: bool = False
+) -> AsyncGenerator[bytes | None, None]:
+    """The events behind `after`, or all of them. `only_end`: the client needs the terminal event alone.
+
+    Raises InvalidRequest when `after` is past the end of a response that has ended.
+    """
+    start, first = record.start, 0 if after is None else after + 1
+    follower = Follower(state, start, first, only_end=only_end)
+    if record.response is None:
+        return _live(state, follower, start.response_id)
+    if await follower.is_of_another_answer():
+        return _lost(follower)
+    trace = await _trace(state, start.response_id)
+    response: JsonObject = orjson.loads(record.response)
+    total = count_events(trace) + (2 if response["status"] == "failed" else 1)
+    if first > total:
+        raise InvalidRequest(
+            f"starting_after is {after}, but the last event of this response is {total - 1}.", param="starting_after"
+        )
+    return _listed(follower.replayed(response, trace, first))
+
+
+async def _trace(state: AppState, response_id: str) -> list[Op]:
+    """How a response that has ended was cut into events: from Redis, or from its workflow's result."""
+    with contextlib.suppress(*RedisDown):
+        if (trace := await state.store.trace(response_id)) is not None:
+            return trace
+    finished = await state.records.finished(response_id)
+    return [] if finished is None else finished.trace
+
+
+async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncGenerator[bytes | None, None]:
+    async with state.hub.listen(response_id) as queue:
+        async for event in follower.events(queue):
+            yield event
+
+
+async def _lost(follower: Follower) -> AsyncGenerator[bytes | None, None]:
+    """The stream of a client that has events of an answer which was lost."""
+    raise follower.lost()
+    yield
+
+
+async def _listed(events: Iterator[bytes]) -> AsyncGenerator[bytes | None, None]:
+    for event in events:
+        yield event
