@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from api.app_state import state_of
-from api.auth import Caller, caller_of
+from api.auth import Caller
+from api.dependencies import AuthenticatedCaller, State
 from open_responses.errors import ModelNotFound
 from open_responses.io.redis.model_lists import ModelLists
 from open_responses.json_types import JsonObject
@@ -18,9 +18,8 @@ router = APIRouter(prefix="/v1/models")
 
 
 @router.get("")
-async def list_models(request: Request) -> JSONResponse:
+async def list_models(state: State, caller: AuthenticatedCaller) -> JSONResponse:
     """The names in the routes, and those that providers list and a route takes. Patterns are not names."""
-    caller, state = caller_of(request), state_of(request)
     config = state.settings.config
     lists = await ModelLists(state.redis).read(reached_providers(config))
     offered = [_told(model) for model in offered_models(config, lists) if _may_use(caller, model.id)]
@@ -28,9 +27,8 @@ async def list_models(request: Request) -> JSONResponse:
 
 
 @router.get("/{model:path}")
-async def get_model(request: Request, model: str) -> JSONResponse:
+async def get_model(model: str, state: State, caller: AuthenticatedCaller) -> JSONResponse:
     """A model that some route takes, by its name or by a pattern; as in the list, where it is there."""
-    caller, state = caller_of(request), state_of(request)
     config = state.settings.config
     route = config.route(model)
     if route is None or not _may_use(caller, model):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
-from api.app_state import AppState, state_of
+from api.app_state import AppState
+from api.dependencies import State
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.sealing import configured_keys
@@ -30,9 +31,8 @@ async def healthz() -> JSONResponse:
 
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
-async def readyz(request: Request) -> JSONResponse:
+async def readyz(state: State) -> JSONResponse:
     """Temporal and Redis answer, and at least one worker polls; 503 with what is missing."""
-    state = state_of(request)
     checks = {"temporal": _workers(state), "redis": _redis(state)}
     problems = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
     missing = {name: problem for name, problem in problems.items() if problem}

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from api.app_state import AppState, state_of
-from api.auth import tenant_of
 from api.body import read_body
 from api.compactions import check_compactions
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.conversations.turns import free_turn
+from api.dependencies import State, Tenant
 from api.lookup import OwnedRecords
 from api.paging import page_limit
 from api.references import References
@@ -66,9 +66,8 @@ class CreateItems(Settings):
 
 
 @router.post("")
-async def create_conversation(request: Request) -> Response:
+async def create_conversation(request: Request, state: State, tenant: Tenant) -> Response:
     """A conversation, empty or with up to 20 items."""
-    state, tenant = state_of(request), tenant_of(request)
     given, size = await _read(CreateConversation, request)
     items = await _new_items(state, tenant, given.items or [], size)
     opened = ConversationState(
@@ -94,15 +93,14 @@ async def create_conversation(request: Request) -> Response:
 
 
 @router.get("/{conversation_id}")
-async def get_conversation(request: Request, conversation_id: str) -> Response:
-    found = await owned_conversation(state_of(request), tenant_of(request), conversation_id)
+async def get_conversation(conversation_id: str, state: State, tenant: Tenant) -> Response:
+    found = await owned_conversation(state, tenant, conversation_id)
     return _json((await found.summary()).resource())
 
 
 @router.post("/{conversation_id}")
-async def update_conversation(request: Request, conversation_id: str) -> Response:
+async def update_conversation(request: Request, conversation_id: str, state: State, tenant: Tenant) -> Response:
     """Other metadata, in place of all that was there."""
-    state, tenant = state_of(request), tenant_of(request)
     given, _ = await _read(UpdateConversation, request)
     found = await owned_conversation(state, tenant, conversation_id)
     await found.change("set_metadata", SetMetadata(metadata=given.metadata or {}))
@@ -110,10 +108,9 @@ async def update_conversation(request: Request, conversation_id: str) -> Respons
 
 
 @router.delete("/{conversation_id}")
-async def delete_conversation(request: Request, conversation_id: str) -> Response:
+async def delete_conversation(conversation_id: str, state: State, tenant: Tenant) -> Response:
     """Forget a conversation and its items. Its responses stay, and one that runs goes on."""
-    state = state_of(request)
-    found = await owned_conversation(state, tenant_of(request), conversation_id)
+    found = await owned_conversation(state, tenant, conversation_id)
     await asyncio.to_thread(state.eraser.marks.promise, conversation_id)
     await found.change("delete")
     await state.eraser.delete_conversation(conversation_id)
@@ -121,10 +118,10 @@ async def delete_conversation(request: Request, conversation_id: str) -> Respons
 
 
 @router.get("/{conversation_id}/items")
-async def list_items(request: Request, conversation_id: str) -> Response:
+async def list_items(request: Request, conversation_id: str, state: State, tenant: Tenant) -> Response:
     """A page of the items, newest first unless `order=asc`."""
     query = _page_query(request)
-    found = await owned_conversation(state_of(request), tenant_of(request), conversation_id)
+    found = await owned_conversation(state, tenant, conversation_id)
     page = await found.page(query)
     if not page.is_known:
         raise NotFound("after names no item of this conversation.", param="after")
@@ -132,9 +129,8 @@ async def list_items(request: Request, conversation_id: str) -> Response:
 
 
 @router.post("/{conversation_id}/items")
-async def create_items(request: Request, conversation_id: str) -> Response:
+async def create_items(request: Request, conversation_id: str, state: State, tenant: Tenant) -> Response:
     """Items at the end, up to 20. While a response has the turn, it is a 409."""
-    state, tenant = state_of(request), tenant_of(request)
     _includes(request)
     given, size = await _read(CreateItems, request)
     found = await owned_conversation(state, tenant, conversation_id)
@@ -144,16 +140,16 @@ async def create_items(request: Request, conversation_id: str) -> Response:
 
 
 @router.get("/{conversation_id}/items/{item_id}")
-async def get_item(request: Request, conversation_id: str, item_id: str) -> Response:
+async def get_item(request: Request, conversation_id: str, item_id: str, state: State, tenant: Tenant) -> Response:
     _includes(request)
-    found = await owned_conversation(state_of(request), tenant_of(request), conversation_id)
+    found = await owned_conversation(state, tenant, conversation_id)
     return _json(await found.item(item_id))
 
 
 @router.delete("/{conversation_id}/items/{item_id}")
-async def delete_item(request: Request, conversation_id: str, item_id: str) -> Response:
+async def delete_item(conversation_id: str, item_id: str, state: State, tenant: Tenant) -> Response:
     """The conversation, without the item. A response that runs has read it already."""
-    found = await owned_conversation(state_of(request), tenant_of(request), conversation_id)
+    found = await owned_conversation(state, tenant, conversation_id)
     await found.change("delete_item", item_id)
     return _json((await found.summary()).resource())
 

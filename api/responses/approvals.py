@@ -14,9 +14,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.admission.scopes import check_scopes
-from api.app_state import AppState, state_of
-from api.auth import caller_of
+from api.app_state import AppState
 from api.body import read_object
+from api.dependencies import AuthenticatedCaller, State
 from api.lookup import owned_record
 from api.responses.retrieve import respond_as_it_stands
 from api.updates import send_update
@@ -44,9 +44,8 @@ class ApprovalBody(Settings):
 
 
 @router.post("/approvals")
-async def answer_approval(request: Request, response_id: str) -> Response:
+async def answer_approval(request: Request, response_id: str, state: State, caller: AuthenticatedCaller) -> Response:
     """Answer a running background response that waits for an approval. Returns the response as it stands."""
-    state, caller = state_of(request), caller_of(request)
     body, _ = await read_object(request, state.settings.max_body_bytes)
     try:
         given = ApprovalBody.model_validate(body, context=CHECK_NAMES)

@@ -6,9 +6,9 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.app_state import AppState, state_of
-from api.auth import caller_of
+from api.app_state import AppState
 from api.body import read_object
+from api.dependencies import AuthenticatedCaller, State
 from api.lookup import owned_record
 from api.responses.answer import CLIENT_LEFT, last_event
 from api.responses.authorize import authorize
@@ -29,9 +29,8 @@ router = APIRouter()
 
 
 @router.post("/v1/responses/compact")
-async def compact(request: Request) -> Response:
+async def compact(request: Request, state: State, caller: AuthenticatedCaller) -> Response:
     """A `response.compaction`: send its output as the input of a new chain. Durable as any response, and not stored."""
-    state, caller = state_of(request), caller_of(request)
     body, size = await read_object(request, state.settings.max_body_bytes)
     provider_key = take_provider_key(body, request.headers)
     asked = await off_loop(size, parse_compact_request, body)

@@ -8,36 +8,31 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.app_state import AppState, state_of
-from api.auth import caller_of
-from api.conversations.turns import was_left_behind
+from api.app_state import AppState
+from api.dependencies import AuthenticatedCaller, State
 from api.idempotency import AlreadyBegun, earlier, spent
 from api.request_ends import until_answered
 from api.responses.answer import answer, answer_at_once
 from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
-from api.responses.parse import parse
+from api.responses.parse import Parsed
 from api.responses.prepare import Prepared, prepare
-from api.responses.repeat import answer_again
+from api.responses.repeat import answer_again, find_repeated
 from api.responses.start import start_response
 
 router = APIRouter()
 
 
 @router.post("/v1/responses")
-async def create_response(request: Request) -> Response:
+async def create_response(request: Request, state: State, caller: AuthenticatedCaller, parsed: Parsed) -> Response:
     """Create a response: JSON, or a stream of events when `stream` is true."""
-    state, caller = state_of(request), caller_of(request)
-    parsed = await parse(request, state, caller)
     asked, key = parsed.asked, parsed.key
     if asked.stream:
         state.open_streams.take(request, caller.key)
     # The key of a request that is repeated may be another one of the tenant's, and may do less.
     authorized = authorize(state.settings.config, caller, parsed)
-    if key is not None and (record := await earlier(state, caller.tenant, key)) is not None:
-        if not await was_left_behind(state, record):
-            return await answer_again(request, state, record, asked)
-        await state.store.retract(key.response_id, record.written)
+    if (record := await find_repeated(state, caller.tenant, key)) is not None:
+        return await answer_again(request, state, record, asked)
     try:
         prepared = await prepare(state, authorized)
         return await _start_and_answer(request, state, prepared)

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.admission.scopes import check_model, check_tools
-from api.app_state import state_of
-from api.auth import caller_of
 from api.body import read_object
 from api.conversations.turns import read_conversation
+from api.dependencies import AuthenticatedCaller, State
 from api.lookup import OwnedRecords
 from api.responses.resolve import resolve_context
 from api.responses.routing import route_of, take_provider_key
@@ -28,12 +27,11 @@ _ANY_MODEL = "any"
 
 
 @router.post("/v1/responses/input_tokens")
-async def count_input_tokens(request: Request) -> JSONResponse:
+async def count_input_tokens(request: Request, state: State, caller: AuthenticatedCaller) -> JSONResponse:
     """Tokens by this server's tokenizer, which is not every model's (docs/decisions/0006).
 
     All is optional, as OpenAI has it: without a model none is looked up, and without input the rest is counted.
     """
-    state, caller = state_of(request), caller_of(request)
     body, size = await read_object(request, state.settings.max_body_bytes)
     take_provider_key(body, request.headers)
     given = {name: value for name, value in body.items() if value is not None}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
-from api.app_state import AppState
-from api.auth import Caller
 from api.body import read_object
+from api.dependencies import AuthenticatedCaller, State
 from api.idempotency import IdempotencyKey, idempotency_key
 from api.responses.held import HeldResponse
 from api.responses.routing import take_provider_key
@@ -32,10 +32,13 @@ class ParsedRequest:
     is_compaction: bool = False
 
 
-async def parse(request: Request, state: AppState, caller: Caller) -> ParsedRequest:
+async def parse(request: Request, state: State, caller: AuthenticatedCaller) -> ParsedRequest:
     """The body of `POST /v1/responses`. Raises as `read_object`, and InvalidRequest."""
     body, size = await read_object(request, state.settings.max_body_bytes)
     provider_key = take_provider_key(body, request.headers)
     key = await off_loop(size, idempotency_key, caller.tenant, request.headers, body)
     asked = await off_loop(size, validate_create_response, body)
     return ParsedRequest(asked, size, provider_key, key)
+
+
+Parsed = Annotated[ParsedRequest, Depends(parse)]

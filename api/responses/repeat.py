@@ -7,13 +7,27 @@ from starlette.responses import Response
 
 from api.app_state import AppState
 from api.auth import count_as_read, show_limits
-from api.idempotency import spent
+from api.conversations.turns import was_left_behind
+from api.idempotency import IdempotencyKey, earlier, spent
 from api.responses.answer import answer
 from api.responses.retrieve import respond_as_it_stands
 from api.responses.start import start_workflow
 from api.streaming.reconnect import reconnect
 from open_responses.io.store.redis_store import Record
 from open_responses.schema.requests import CreateResponse
+
+
+async def find_repeated(state: AppState, tenant: str, key: IdempotencyKey | None) -> Record | None:
+    """The response that this key has begun. Raises Conflict where it cannot be given again.
+
+    One that was stored and never started is taken back: its conversation may have gone on since, so that the request
+    begins it anew.
+    """
+    record = await earlier(state, tenant, key) if key is not None else None
+    if key is None or record is None or not await was_left_behind(state, record):
+        return record
+    await state.store.retract(key.response_id, record.written)
+    return None
 
 
 async def answer_again(request: Request, state: AppState, record: Record, asked: CreateResponse) -> Response:

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 from temporalio.service import RPCError
 
-from api.app_state import AppState, state_of
-from api.auth import caller_of, tenant_of
+from api.app_state import AppState
+from api.dependencies import AuthenticatedCaller, State, Tenant
 from api.lookup import owned_record
 from api.paging import page_limit
 from api.responses.cancel import cancel
@@ -35,9 +35,8 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.32
 
 
 @router.get("")
-async def get_response(request: Request, response_id: str) -> Response:
+async def get_response(request: Request, response_id: str, state: State, caller: AuthenticatedCaller) -> Response:
     """The response as it stands; with `stream=true` its events after `starting_after`, replayed and then live."""
-    state, caller = state_of(request), caller_of(request)
     after, streams = starting_after(request), _flag(request, "stream")
     if streams:
         state.open_streams.take(request, caller.key)
@@ -54,9 +53,8 @@ async def get_response(request: Request, response_id: str) -> Response:
 
 
 @router.post("/cancel")
-async def cancel_response(request: Request, response_id: str) -> Response:
+async def cancel_response(response_id: str, state: State, tenant: Tenant) -> Response:
     """Stop a response and return it. One that has ended already is returned unchanged."""
-    state, tenant = state_of(request), tenant_of(request)
     record = await owned_record(state, tenant, response_id)
     if record.response is None:
         await cancel(state, response_id)
@@ -69,10 +67,9 @@ async def cancel_response(request: Request, response_id: str) -> Response:
 
 
 @router.delete("")
-async def delete_response(request: Request, response_id: str) -> Response:
+async def delete_response(response_id: str, state: State, tenant: Tenant) -> Response:
     """Forget a response: Redis, Temporal's history, large payloads. One that runs is stopped first."""
-    state = state_of(request)
-    record = await owned_record(state, tenant_of(request), response_id)
+    record = await owned_record(state, tenant, response_id)
     if record.response is None:
         await cancel(state, response_id)
         await _ended(state, response_id)
@@ -81,9 +78,9 @@ async def delete_response(request: Request, response_id: str) -> Response:
 
 
 @router.get("/input_items")
-async def list_input_items(request: Request, response_id: str) -> Response:
+async def list_input_items(request: Request, response_id: str, state: State, tenant: Tenant) -> Response:
     """The request's input as items, newest first unless `order=asc`."""
-    record = await owned_record(state_of(request), tenant_of(request), response_id)
+    record = await owned_record(state, tenant, response_id)
     query = request.query_params
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
