@@ -161,6 +161,11 @@ retry_seconds = 0.05
 label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"
 headers_env = {{ Authorization = "CALC_AUTH" }}
+timeout_seconds = 30
+[[mcp_servers]]
+label = "hurried"
+url = "http://127.0.0.1:{mcp}/mcp"
+headers_env = {{ Authorization = "CALC_AUTH" }}
 timeout_seconds = 5
 [[mcp_servers]]
 label = "old"

@@ -75,16 +75,27 @@ async def respond(client: httpx.AsyncClient, conversation: str, prompt: Any, **b
     return found
 
 
+async def page_of(client: httpx.AsyncClient, conversation: str, params: dict[str, str]) -> Json:
+    """One page of items. It is asked for again while no worker answers: a worker that a test has killed takes a while
+    to start."""
+    answers: list[httpx.Response] = []
+
+    async def is_answered() -> bool:
+        answers.append(await client.get(f"/v1/conversations/{conversation}/items", params=params))
+        return answers[-1].status_code != 503
+
+    await until(is_answered, 60)
+    assert answers[-1].status_code == 200, answers[-1].text
+    page: Json = answers[-1].json()
+    return page
+
+
 async def items_of(client: httpx.AsyncClient, conversation: str) -> list[Json]:
     """All items, oldest first."""
     items: list[Json] = []
     while True:
         after = {"after": items[-1]["id"]} if items else {}
-        page = (
-            await client.get(
-                f"/v1/conversations/{conversation}/items", params={"order": "asc", "limit": "100", **after}
-            )
-        ).json()
+        page = await page_of(client, conversation, {"order": "asc", "limit": "100", **after})
         items += page["data"]
         if not page["has_more"]:
             return items

@@ -60,7 +60,12 @@ async def test_both_transports(client: httpx.AsyncClient, upstream: Upstream, la
 async def test_whatever_a_server_does_the_response_goes_on(client: httpx.AsyncClient, upstream: Upstream) -> None:
     wanted = [("a", "breaks", {}), ("b", "huge", {}), ("c", "sleeps", {"seconds": 30}), ("d", "add", {"a": "x"})]
     script(upstream, "mcp trouble", calls(*wanted), Script(words=3))
-    tools = [CALC, {**CALC, "server_label": "down"}]
+    # Two labels of one server: the one with the shorter limit has the tool that does not answer.
+    tools = [
+        {**CALC, "allowed_tools": ["breaks", "huge", "add"]},
+        {**CALC, "server_label": "hurried", "allowed_tools": ["sleeps"]},
+        {**CALC, "server_label": "down"},
+    ]
     response = (await collect(client, {"input": "mcp trouble", "tools": tools}))[-1]["response"]
     assert response["status"] == "completed"
     failed_list = next(item for item in response["output"] if item.get("server_label") == "down")
