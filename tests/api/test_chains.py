@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -44,7 +45,7 @@ async def stored(records: Records, said: str, answered: str, *before: str) -> st
     start = StartResponse(
         response_id=new_id("resp_"),
         tenant="default",
-        created_at=1,
+        created_at=int(time.time()),
         request=request,
         provider="fake",
         upstream_model="fake",

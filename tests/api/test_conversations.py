@@ -847,7 +847,7 @@ async def test_a_request_left_behind_before_its_start_reads_the_conversation_aga
     left = StartResponse(
         response_id=key.response_id,
         tenant="default",
-        created_at=1,
+        created_at=int(time.time()),
         request=CreateResponse.model_validate(body),
         provider="fake",
         upstream_model="fake",

@@ -20,6 +20,8 @@ TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 _WORD = re.compile(r"(?P<tag>[^.\s]+)\.(?P<draw>\d+)\.(?P<index>\d+)")
 # Shorter pauses between two events are not kept: the model itself pauses.
 _SILENCE_SECONDS = 1.0
+# Temporal misses an activity's heartbeat after 60 s: what takes so long was not found by its lease.
+LONGEST_SILENCE_SECONDS = 45.0
 
 
 class Verdict(StrEnum):
@@ -123,6 +125,9 @@ def check_stream(answer: Answer) -> dict[str, Any]:
     Raises Misfit.
     """
     events = answer.events
+    longest = max((end - begin for begin, end in answer.silences), default=0.0)
+    if longest > LONGEST_SILENCE_SECONDS:
+        raise Misfit(Verdict.HUNG, f"no event for {longest:.0f} s")
     numbers = [event["sequence_number"] for event in events]
     if numbers != list(range(len(numbers))):
         odd = next(i for i, number in enumerate(numbers) if number != i)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,7 +78,8 @@ def started(text: str, *, store: bool = True, **fields: Any) -> StartResponse:
     return StartResponse(
         response_id=new_id("resp_"),
         tenant="default",
-        created_at=1_700_000_000,
+        # A live worker ends responses that have been open for long and have no run.
+        created_at=int(time.time()),
         request=CreateResponse(model="fake", input=text, store=store),
         provider="fake",
         upstream_model="fake",
@@ -357,9 +359,12 @@ async def test_a_start_that_comes_again_after_the_end_is_not_listed_as_open(redi
 async def test_an_entry_among_the_open_responses_is_not_kept_alive_by_later_starts(
     redis: Redis, store: ResponseStore
 ) -> None:
-    left, later = started("left"), started("later")
+    # A response that has no run is taken off the list once its start must have been made, or given up.
+    a_while_ago = int(time.time()) - 400
+    left = started("left").model_copy(update={"created_at": a_while_ago - 601})
+    later = started("later").model_copy(update={"created_at": a_while_ago})
     await store.begin(left, ())
-    await store.begin(later.model_copy(update={"created_at": left.created_at + 601}), ())
+    await store.begin(later, ())
     assert await redis.zscore(key_names.OPEN, left.response_id) is None
     assert await redis.zscore(key_names.OPEN, later.response_id) is not None
     await Handover(cast(Client, _Unknown()), redis)._take_over_unlisted("a-dead-worker", set())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -75,7 +76,7 @@ class Log:
         return StartResponse(
             response_id=self.id,
             tenant="default",
-            created_at=0,
+            created_at=int(time.time()),
             request=request,
             provider="fake",
             upstream_model="fake",

@@ -4,7 +4,6 @@ settled or erased, and goes on with nothing lost or doubled."""
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from typing import Any
 
@@ -26,11 +25,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from open_responses.io.temporal.client import connect
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.operator import HOSTED, begun_by_hand, console, turns, watched
-from tests.support.stack import Stack, check_whole, events_of, until
+from tests.support.stack import Stack, check_whole, collect, events_of, until
 
 pytestmark = pytest.mark.campaign
 
-_LATER = [Fault(status=503, headers={"retry-after": "2"})] * 2
+# More than a slow machine comes to before the pause; a test clears the rest.
+_LATER = [Fault(status=503, headers={"retry-after": "2"})] * 20
 
 
 def _of_sample(temporal: Client, response_id: str) -> dict[str, Any]:
@@ -52,7 +52,9 @@ async def _pending(temporal: Client, response_id: str) -> PendingActivityInfo:
     return pending
 
 
-async def _paused_between_attempts(temporal: Client, response_id: str, script: Script) -> int:
+async def _paused_between_attempts(
+    client: httpx.AsyncClient, upstream: Upstream, temporal: Client, response_id: str, script: Script
+) -> int:
     """The provider asked for patience: the next attempt does not come while the sample is paused. Returns how many
     there were."""
 
@@ -66,12 +68,11 @@ async def _paused_between_attempts(temporal: Client, response_id: str, script: S
         return (await _pending(temporal, response_id)).state == PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED
 
     await until(waits)
-    attempts, due = script.attempts, time.time() + 3
-
-    async def would_have_begun() -> bool:
-        return time.time() > due
-
-    await until(would_have_begun)
+    attempts = script.attempts
+    # A sample that is not paused, and began to wait later, has its next attempt: so this one's was due before.
+    other = upstream.says(f"beside {response_id}", Script(words=1, faults=_LATER[:1]))
+    check_whole(await collect(client, {"input": f"beside {response_id}"}), other.text)
+    assert other.attempts == 2
     assert script.attempts == attempts
     return attempts
 
@@ -82,14 +83,15 @@ async def test_a_sample_that_is_paused_between_two_attempts_goes_on_when_it_is_u
     script, temporal = upstream.says("paused", Script(words=10, faults=list(_LATER))), await console(stack)
     async with watched(stack, client, "paused") as running:
         await running.until("response.created")
-        attempts = await _paused_between_attempts(temporal, running.id, script)
+        attempts = await _paused_between_attempts(client, upstream, temporal, running.id, script)
         shown = list(running.events)
         assert (await client.get(f"/v1/responses/{running.id}")).json()["status"] == "in_progress"
+        script.faults.clear()
         await _unpause_sample(temporal, running.id)
         await running.ended()
     assert running.events[: len(shown)] == shown
     check_whole(running.events, script.text)
-    assert script.attempts > attempts
+    assert script.attempts == attempts + 1
 
 
 async def test_a_paused_sample_is_cancelled(client: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
@@ -97,7 +99,7 @@ async def test_a_paused_sample_is_cancelled(client: httpx.AsyncClient, stack: St
     temporal = await console(stack)
     async with watched(stack, client, "paused and cancelled") as running:
         await running.until("response.created")
-        attempts = await _paused_between_attempts(temporal, running.id, script)
+        attempts = await _paused_between_attempts(client, upstream, temporal, running.id, script)
         answer = await client.post(f"/v1/responses/{running.id}/cancel")
         response = await running.ended()
     assert answer.json() == response
@@ -110,8 +112,9 @@ async def test_a_paused_sample_keeps_to_the_deadline(
 ) -> None:
     script = upstream.says("by hand", Script(words=10, faults=list(_LATER)))
     redis = aioredis.Redis.from_url(stack.redis_url)
-    start = await begun_by_hand(stack, redis, deadline_seconds=7)
-    attempts = await _paused_between_attempts(await console(stack), start.response_id, script)
+    start = await begun_by_hand(stack, redis, deadline_seconds=12)
+    temporal = await console(stack)
+    attempts = await _paused_between_attempts(client, upstream, temporal, start.response_id, script)
     events = [event async for event in events_of(client, resume=(start.response_id, None))]
     response = events[-1]["response"]
     assert response["incomplete_details"]["reason"] == "deadline_exceeded"

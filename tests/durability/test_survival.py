@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from open_responses.io.redis import key_names
 from tests.support.fake_upstream import Fault, Script, Upstream
-from tests.support.stack import Event, Stack, check_whole, collect, events_of, until
+from tests.support.stack import Event, Stack, check_whole, collect, events_of, text_of, until
 
 
 async def stream_and(
@@ -64,13 +64,19 @@ async def test_a_worker_killed_before_the_first_token_is_not_noticed(
 async def test_workers_killed_after_the_last_token_do_not_hang_the_stream(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
-    script = upstream.says("kill at the end", Script(words=10))
-    asking = asyncio.create_task(collect(client, {"input": "kill at the end"}))
-    await until(lambda: _true(script.attempts == 1))
-    for name in ("worker-0", "worker-1"):
-        await stack.kill(name)
-    await stack.heal()
-    check_whole(await asking, script.text)
+    """The client has the whole text; the provider's end, and so the response's, has not come yet."""
+    script = upstream.says("kill at the end", Script(words=10, hold_end=True))
+    events: list[Event] = []
+    async for event in events_of(client, {"input": "kill at the end"}):
+        events.append(event)
+        if text_of(events) == script.text and not script.released.is_set():
+            await asyncio.wait_for(script.held.wait(), 20)
+            for name in ("worker-0", "worker-1"):
+                await stack.kill(name)
+            script.released.set()
+            await stack.heal()
+    check_whole(events, script.text)
+    assert script.attempts == 2
 
 
 async def _true(condition: bool) -> bool:

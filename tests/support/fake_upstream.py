@@ -49,6 +49,8 @@ class Script:
     turns: list[Script] = field(default_factory=list)
     """The same conversation's later turns: the n-th answers once n outputs of tools, or more, were sent."""
     hold_after: int | None = None
+    hold_end: bool = False
+    """Wait behind the last word, before the stream's end."""
     faults: list[Fault | None] = field(default_factory=list)
     attempts: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -166,6 +168,9 @@ class Upstream:
             for piece in call["arguments"]:
                 _send(writer, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
             await writer.drain()
+        if script.hold_end:
+            script.held.set()
+            await script.released.wait()
         usage = {"prompt_tokens": 10 + done, "completion_tokens": len(words)}
         finish = "tool_calls" if script.tool_calls and script.finish == "stop" else script.finish
         end = {"model": "fake", "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}

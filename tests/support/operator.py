@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -79,7 +80,7 @@ async def begun_by_hand(
     start = StartResponse(
         response_id=new_id("resp_"),
         tenant="default",
-        created_at=1_700_000_000,
+        created_at=int(time.time()),
         request=CreateResponse(model="fake", input="by hand", background=True),
         provider="fake",
         upstream_model="fake",

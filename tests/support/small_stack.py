@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -108,8 +109,10 @@ async def keys_with(stack: Stack, needle: str) -> list[str]:
 
 
 def files_with(directory: Path, needle: str) -> list[str]:
-    return [
-        str(file.relative_to(directory))
-        for file in directory.rglob("*")
-        if file.is_file() and needle.encode() in file.read_bytes()
-    ]
+    """Files that hold this text. One that is removed during the search holds nothing."""
+    found = []
+    for file in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if file.is_file() and needle.encode() in file.read_bytes():
+                found.append(str(file.relative_to(directory)))
+    return found

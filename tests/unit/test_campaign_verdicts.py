@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.campaigns.answers import Answer, Misfit, Verdict, check_stream
+from tests.campaigns.answers import LONGEST_SILENCE_SECONDS, Answer, Misfit, Verdict, check_stream
 from tests.campaigns.effects import check_context, check_conversation, check_effects
 from tests.campaigns.report import FaultRun, Report
 from tests.support.fake_upstream import Script
@@ -43,6 +43,13 @@ def whole(**fields: Any) -> Answer:
 
 def test_a_whole_answer_is_accepted() -> None:
     assert check_stream(whole())["status"] == "completed"
+
+
+def test_a_whole_answer_that_only_a_missed_heartbeat_saved_counts_as_hung() -> None:
+    assert check_stream(whole(silences=[(0.0, LONGEST_SILENCE_SECONDS)]))["status"] == "completed"
+    with pytest.raises(Misfit) as misfit:
+        check_stream(whole(silences=[(0.0, 14.0), (20.0, 81.0)]))
+    assert misfit.value.verdict == Verdict.HUNG
 
 
 @pytest.mark.parametrize(

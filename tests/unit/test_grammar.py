@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from hypothesis import event as seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from activities.sampling.attempt_progress import Headway
+from activities.sampling.attempt_state import Stage
+from activities.sampling.resume import Continuation
 from open_responses.deltas import (
     Delta,
     ItemEnd,
@@ -34,11 +38,12 @@ from open_responses.events.lifecycle import opening_events, terminal_events, who
 from open_responses.events.resumed_assembler import Rereading
 from open_responses.events.trace import Trace, replay
 from open_responses.ids import member_id
+from open_responses.io.log.takeover import Takeover
 from open_responses.io.log.writer import encode
 from open_responses.json_types import JsonObject
 from open_responses.loop.next_step import Call, Step, Stop, call_of, next_step
 from open_responses.loop.output_ledger import Ledger
-from open_responses.loop.payloads import SampleResult
+from open_responses.loop.payloads import SampleResult, TurnUsage
 from open_responses.schema.items import INPUT_ITEMS
 from open_responses.schema.requests import validate_create_response
 from open_responses.schema.response import finished_response, initial_response, started_response
@@ -50,20 +55,57 @@ from tests.support.spec import validate_event, validate_response
 from tests.support.stream_judge import judge
 
 
+class LostAttempts:
+    """Attempts at one model turn that end without a word, and the next of which takes over from the log.
+
+    `Continuation` is the product's: here are only the parts of its attempt that a stream does not depend on.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[JsonObject] = []
+        self.fold = Fold()
+        self.assembler = Assembler(self.fold, response_id=RESPONSE_ID)
+
+    def take_over(self) -> None:
+        """The next attempt, which has the log alone."""
+        events = json.loads(json.dumps(self.log))
+        self.fold = Fold()
+        for event in events:
+            self.fold.apply(event)
+        self.assembler = Assembler(self.fold, response_id=RESPONSE_ID)
+        call = SimpleNamespace(
+            paid=TurnUsage(),
+            first_sequence=1,
+            first_output_index=0,
+            fell_back=False,
+            fallback=0,
+            response_id=RESPONSE_ID,
+        )
+        stage = SimpleNamespace(
+            call=call,
+            assembler=self.assembler,
+            writer=SimpleNamespace(write=self.write, fold=self.fold),
+            provider=SimpleNamespace(resume_of=lambda _: "prefill"),
+            # The call that would be sent is not looked at.
+            sample_call=lambda *_, **__: SimpleNamespace(),
+            tell_attempt=lambda _: None,
+            spent=0,
+        )
+        Continuation(cast(Stage, stage), Takeover(events), Headway()).begin()
+
+    def write(self, events: list[JsonObject]) -> None:
+        self.log += events
+
+
 def assemble(deltas: list[Delta], cuts: set[int]) -> list[JsonObject]:
     """The events of a turn whose sample was lost at each cut and taken over from the log."""
-    log: list[JsonObject] = []
-    assembler = Assembler(Fold())
+    turn = LostAttempts()
     for index, delta in enumerate(deltas):
         if index in cuts:
-            fold = Fold()
-            for event in json.loads(json.dumps(log)):
-                fold.apply(event)
-            assembler = Assembler(fold)
-            if assembler.unfinished_text() is None:
-                log += assembler.abandon()
-        log += assembler.feed(delta)
-    return log + assembler.close("completed")
+            turn.take_over()
+        turn.write(turn.assembler.feed(delta))
+    turn.write(turn.assembler.close("completed"))
+    return turn.log
 
 
 @settings(max_examples=150, deadline=None)
