@@ -17,8 +17,11 @@ from open_responses.context.compaction import ORDER
 from open_responses.io.ports import is_taken
 from tests.support.fake_upstream import Upstream
 from tests.support.fake_vendors import Vendors, configuration
+from tests.support.lasting_keys import keys_without_ttl
 from tests.support.mcp_server import TOKEN
 from tests.support.stack import Stack
+
+_STACK = pytest.StashKey[Stack]()
 
 _CONFIG = """
 [[providers]]
@@ -208,7 +211,7 @@ def _mcp(name: str, port: int, *arguments: str, module: str = "tests.support.mcp
 
 @pytest_asyncio.fixture(scope="session")
 async def session_stack(
-    tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, vendors: Vendors
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, vendors: Vendors
 ) -> AsyncIterator[Stack]:
     data: Path = tmp_path_factory.mktemp("data")
     names = ("valkey", "temporal", "llama", "api", "mcp", "mcp_sse", "odd_mcp", "parley")
@@ -242,12 +245,23 @@ async def session_stack(
         "odd-mcp": _mcp("odd-mcp", ports["odd_mcp"], module="tests.support.odd_mcp_server"),
     }
     stack.mcp_url = f"http://127.0.0.1:{ports['mcp']}/mcp"
+    request.config.stash[_STACK] = stack
     try:
         await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal", "mcp", "mcp-sse", "odd-mcp")))
         await asyncio.gather(*(stack.start(name) for name in ("worker-0", "worker-1", "api")))
         yield stack
     finally:
         await stack.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_key_has_a_time_to_live(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Looks at the suite's Redis at the end of each file of tests, and of the session, where it runs."""
+    yield
+    stack = request.config.stash.get(_STACK, None)
+    valkey = stack.processes.get("valkey") if stack is not None else None
+    if stack is not None and valkey is not None and valkey.poll() is None:
+        assert keys_without_ttl(stack.redis_url) == [], "keys without a time to live: tests/support/lasting_keys.py"
 
 
 @pytest_asyncio.fixture

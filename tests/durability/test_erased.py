@@ -39,6 +39,7 @@ from open_responses.io.temporal.large_payloads import data_converter, response_k
 from open_responses.loop.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support.fake_upstream import Script, Upstream
+from tests.support.lasting_keys import keys_without_ttl
 from tests.support.small_stack import keys_with
 from tests.support.stack import Stack, until
 
@@ -383,25 +384,10 @@ class _Unknown:
 
 # --- time to live
 
-ENDLESS = (key_names.LEASES, "or:worker:")
-"""Without a time to live: the living workers, and the list of what each runs, which gets one with the next renewal."""
 
-
-async def test_no_key_lives_for_ever(client: httpx.AsyncClient, redis: Redis, upstream: Upstream) -> None:
+async def test_no_key_lives_for_ever(stack: Stack, client: httpx.AsyncClient, upstream: Upstream) -> None:
     upstream.says("mortal", Script(words=2))
     await client.post("/v1/responses", json={"model": "fake", "input": "mortal"})
     unknown = (await client.post("/v1/responses", json={"model": "fake", "input": "mortal", "store": False})).json()
     await client.post(f"/v1/responses/{unknown['id']}/cancel")
-    endless: list[str] = []
-
-    async def none_is_left() -> bool:
-        endless[:] = [
-            key.decode()
-            async for key in redis.scan_iter("or:*", count=1000)
-            if await redis.ttl(key) == -1 and not key.decode().startswith(ENDLESS)
-        ]
-        return endless == []
-
-    with contextlib.suppress(AssertionError):
-        await until(none_is_left, 5)
-    assert endless == []
+    assert await asyncio.to_thread(keys_without_ttl, stack.redis_url) == []

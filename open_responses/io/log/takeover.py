@@ -15,6 +15,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import SampleInput, TurnUsage
 
 _SOURCE = script("log/takeover.lua")
+_TOUCH_STATE = script("log/touch_state.lua")
 
 
 @dataclass(slots=True)
@@ -89,18 +90,20 @@ async def read_log(
     events = [orjson.loads(fields[1]) for _, fields in entries]
     if is_begun and opened is None and not is_known_lost:
         # Each response is listed there before its first event: what lost the list has lost the log.
-        events += await _restored(redis, response_id, fence, first_sequence + len(events))
+        events += await _restored(redis, response_id, fence, first_sequence + len(events), ttl)
     kept: list[bytes] = known
     record, resume, spent = [value or None for value in kept] or [None] * 3
     return Takeover(events, cancelled=bool(cancelled), turn_record=record, resume=resume, spent=spent)
 
 
-async def _restored(redis: Redis, response_id: str, fence: int, first: int) -> list[JsonObject]:
+async def _restored(redis: Redis, response_id: str, fence: int, first: int, ttl: int) -> list[JsonObject]:
     """Events that the log has lost, from readers' copies. Without a copy the answer begins anew from here, and the log
     says so: a client that comes back may have been sent other events."""
     copies = await ask_readers(redis, response_id, fence, first)
     if not copies:
-        await redis.hset(key_names.state(response_id), "anew", str(first))
+        # With a time to live: Redis may have lost the state too, since this try took the log over.
+        state = key_names.state(response_id)
+        await redis.eval(_TOUCH_STATE, 1, state, key_names.CLOSED_FENCE, ttl, "anew", str(first))
     return [orjson.loads(event) for event in copies]
 
 

@@ -1,4 +1,4 @@
-"""Every Redis key, in one place. Each has a time to live, or belongs to a worker that renews it.
+"""Every Redis key, in one place. Each has a time to live, which the command that creates it sets.
 
 A response's keys share a hash tag, so that one script may touch them all on a cluster.
 """

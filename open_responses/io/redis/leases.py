@@ -25,13 +25,21 @@ from open_responses.io.redis.client import RedisDown, connect
 log = structlog.get_logger(__name__)
 
 RENEWALS_PER_LEASE = 4
-_RUNNING_TTL_SECONDS = 24 * 3600
+_TTL_SECONDS = 24 * 3600
+"""Of the leases, and of the lists of what runs: they outlive the last worker's last renewal by a day."""
 # A worker that cannot reach Redis polls all the same: then no other worker can look for leases either.
 _LONGEST_FIRST_RENEWAL_SECONDS = 5.0
 _RENEW = """
 local now = redis.call('TIME')
 local added = redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
 return {added, redis.call('HLEN', KEYS[2])}
+"""
+# One command: a process that dies between two leaves a list without a time to live.
+_LIST = """
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
 """
 _ANNOUNCE = """
 local announced = {}
@@ -142,7 +150,8 @@ class Lease:
     def began(self, running: Running) -> None:
         """List an activity. Goes out with the next append, ahead of the activity's first event."""
         self._running[running.token] = running
-        self._appender.command("HSET", key_names.running(self.worker_id), running.token, running.details)
+        key = key_names.running(self.worker_id)
+        self._appender.command("EVAL", _LIST, 1, key, _TTL_SECONDS, running.token, running.details)
 
     def ended(self, running: Running) -> None:
         if self._running.get(running.token) != running:
@@ -157,7 +166,7 @@ class Lease:
         running_key = key_names.running(self.worker_id)
         while not self._stopping.is_set():
             try:
-                added, listed = renew(keys=[key_names.LEASES, running_key], args=[self.worker_id])
+                added, listed = renew(keys=[key_names.LEASES, running_key], args=[self.worker_id, _TTL_SECONDS])
                 self._relist(client, running_key, int(listed))
                 self._keep_place(client)
                 if added or self.begun_at == float("inf"):
@@ -181,16 +190,19 @@ class Lease:
         """Also after a flush."""
         place = self._place
         if place is not None:
-            client.sadd(place, self.worker_id)
-            client.expire(place, _RUNNING_TTL_SECONDS)
+            pipe = client.pipeline(transaction=True)
+            pipe.sadd(place, self.worker_id)
+            pipe.expire(place, _TTL_SECONDS)
+            pipe.execute()
 
     def _relist(self, client: sync_redis.Redis, key: str, listed: int) -> None:
-        """After a flush the list is short; write it again. The key outlives its worker by a day at most."""
+        """After a flush the list is short; write it again."""
         running = list(self._running.values())
         if listed < len(running):
-            client.hset(key, mapping={one.token: one.details for one in running})
-        if running:
-            client.expire(key, _RUNNING_TTL_SECONDS)
+            pipe = client.pipeline(transaction=True)
+            pipe.hset(key, mapping={one.token: one.details for one in running})
+            pipe.expire(key, _TTL_SECONDS)
+            pipe.execute()
 
 
 async def announce_death(redis_url: str, name: str) -> list[str]:

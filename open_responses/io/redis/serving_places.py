@@ -47,6 +47,7 @@ if dead == 0 and force == '0' then return 'short' end
 redis.call('SADD', places, me)
 redis.call('EXPIRE', places, ttl)
 redis.call('ZADD', leases, now, me)
+redis.call('EXPIRE', leases, ttl)
 return 'taken'
 """
 

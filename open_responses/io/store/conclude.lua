@@ -23,5 +23,6 @@ if first >= 0 then
     redis.call('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. ARGV[i])
   end
   redis.call('EXPIRE', KEYS[2], ARGV[7])
+  redis.call('EXPIRE', KEYS[3], ARGV[7])
 end
 return {0, '', ''}

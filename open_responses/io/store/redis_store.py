@@ -84,6 +84,13 @@ _SIZES = script("store/sizes.lua")
 _WRITE_RECORD = script("store/write_record.lua")
 _DROP_RECORD = script("store/drop_record.lua")
 _TOUCH_STATE = script("log/touch_state.lua")
+# An entry that nobody removed must not live for as long as others are added.
+_LIST_OPEN = """
+local added = redis.call('ZADD', KEYS[1], 'NX', ARGV[2], ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[4])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return added
+"""
 _NAME_OWNER = "if redis.call('HEXISTS', KEYS[1], 'start') == 1 then redis.call('HSET', KEYS[1], 'tenant', ARGV[1]) end"
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
@@ -132,11 +139,9 @@ class ResponseStore:
             "ancestors": ",".join(ancestors),
         }
         _write(pipe, start.response_id, self._ttl, fields, only_new=True)
-        pipe.zadd(key_names.OPEN, {start.response_id: start.created_at}, nx=True)
-        # An entry that nobody removed must not live for as long as others are added.
-        pipe.zremrangebyscore(key_names.OPEN, "-inf", start.created_at - self._ttl)
-        pipe.expire(key_names.OPEN, self._ttl)
-        written, is_listed, *_ = await pipe.execute()
+        oldest = start.created_at - self._ttl
+        pipe.eval(_LIST_OPEN, 1, key_names.OPEN, self._ttl, start.created_at, start.response_id, oldest)
+        written, is_listed = await pipe.execute()
         if written != 1 and is_listed:
             await self._redis.zrem(key_names.OPEN, start.response_id)
         return bool(written == 1)
