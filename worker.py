@@ -63,10 +63,11 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
-from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner, evict_from
+from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner
 from open_responses.io.temporal.client import connect as connect_temporal
 from open_responses.io.temporal.encryption_check import check_keys, keep_checking
 from open_responses.io.temporal.large_payloads import response_keys, sweep_daily
+from open_responses.io.temporal.sdk_internals import evict_from
 from open_responses.io.temporal.worker_versions import become_current_if_none_is, code_build_id, deployment_config
 from open_responses.loop.payloads import TASK_QUEUE
 from workflows.approval import ApprovalWorkflow

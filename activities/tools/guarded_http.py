@@ -13,8 +13,8 @@ from typing import Any
 
 import httpcore2
 import httpx2
-from httpcore2._backends.auto import AutoBackend
 
+from activities.tools.httpx2_pool import connect_through
 from open_responses.private_addresses import is_forbidden_address
 
 
@@ -49,10 +49,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         self._on_answer = on_answer
         self._on_fault = on_fault
         if not allow_private:
-            context = httpx2.create_ssl_context(trust_env=False)
-            self._pool = httpcore2.AsyncConnectionPool(
-                ssl_context=context, max_connections=10, network_backend=_PublicNetwork(on_fault)
-            )
+            connect_through(self, _PublicNetwork(on_fault))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.headers["accept-encoding"] = "identity"
@@ -89,7 +86,7 @@ class _Counted(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-class _PublicNetwork(AutoBackend):
+class _PublicNetwork(httpcore2.AnyIOBackend):
     """Resolves a name once, refuses what is not public, and connects to the very address that was looked at."""
 
     def __init__(self, on_fault: Callable[[Exception], None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from api.connections.uvicorn_protocols import STATUS_LINE, HttpToolsProtocol
 
 _REFUSAL = STATUS_LINE[431] + b"content-length: 0\r\nconnection: close\r\n\r\n"
 _LAST_SECONDS = 1.0

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import sys
+import termios
 from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.streaming import transport
-from api.streaming.transport import Transport
+from api.connections.uvicorn_protocols import Transport, transport_behind
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +32,7 @@ class SlowReaders:
         self._readers: dict[Transport, _Reader] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = transport.behind(receive) if scope["type"] == "http" else None
+        connection = transport_behind(receive) if scope["type"] == "http" else None
         if connection is None:
             await self._app(scope, receive, send)
             return
@@ -51,7 +53,7 @@ class _Reader:
         self._readers = readers
         self._loop = asyncio.get_running_loop()
         self._written = 0
-        self._taken = -transport.unread(connection)
+        self._taken = -_unread(connection)
         self._answers = self._writing = 0
         self._moved_at = self._loop.time()
         self._next_look = self._look_later()
@@ -89,7 +91,7 @@ class _Reader:
         if self._is_done():
             self._forget()
             return
-        now, unread = self._loop.time(), transport.unread(self._connection)
+        now, unread = self._loop.time(), _unread(self._connection)
         if self._written - unread > self._taken or not (unread or self._writing):
             self._taken, self._moved_at = self._written - unread, now
         elif now - self._moved_at >= self._seconds:
@@ -107,3 +109,12 @@ class _Reader:
         self._next_look.cancel()
         if self._readers.get(self._connection) is self:
             del self._readers[self._connection]
+
+
+def _unread(transport: Transport) -> int:
+    """Bytes on their way to the client: in our buffer, and in the system's, which may hold megabytes more."""
+    size = transport.get_write_buffer_size()
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        size += int.from_bytes(waiting, sys.byteorder)
+    return size

@@ -11,10 +11,9 @@ import asyncio
 from typing import Protocol
 
 from starlette.types import Receive
-from uvicorn._types import ASGIReceiveEvent
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+from api.connections.uvicorn_protocols import ASGIReceiveEvent, WebSocketsSansIOProtocol, protocol_behind
 from open_responses.errors import OpenResponsesError
 
 # A frame of 6 bytes takes 15 to 20 microseconds. What is cheap comes in larger pieces.
@@ -242,6 +241,6 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
 def count_messages(receive: Receive, meter: Meter) -> None:
     """Have the connection behind a socket's `receive` count what it receives of unfinished messages."""
-    connection = getattr(receive, "__self__", None)
+    connection = protocol_behind(receive)
     if isinstance(connection, BoundedSocket):
         connection.meter = meter

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.admission.received_bytes import Received
 from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
+from api.connections.uvicorn_protocols import protocol_behind, receive_of, transport_behind
 from api.connections.websocket import count_messages
 from api.errors import as_told, error_response
 from api.responses.authorize import authorize
@@ -30,7 +31,6 @@ from api.responses.parse import ParsedRequest
 from api.responses.prepare import Prepared, prepare
 from api.responses.routing import take_provider_key
 from api.responses.start import start_response
-from api.streaming import transport
 from api.streaming.obfuscation import obfuscated
 from api.websocket.messages import envelope, read_message, read_turn, speaks_openais, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
@@ -65,7 +65,7 @@ async def responses_socket(websocket: WebSocket) -> None:
     except OpenResponsesError as error:
         await websocket.send_denial_response(error_response(error))
         return
-    count_messages(websocket._receive, state.received.of(caller.key))
+    count_messages(receive_of(websocket), state.received.of(caller.key))
     await websocket.accept()
     await Connection(websocket, state, caller).serve()
 
@@ -309,11 +309,12 @@ class Connection:
         return InvalidRequest(message, code="websocket_connection_limit_reached")
 
     def _abort(self) -> None:
-        connection = transport.behind(self._websocket._receive)
-        if connection is not None:
-            connection.abort()
+        receive = receive_of(self._websocket)
+        transport = transport_behind(receive)
+        if transport is not None:
+            transport.abort()
         else:
-            log.warning("slow_client_not_closed", receive=type(self._websocket._receive).__name__)
+            log.warning("slow_client_not_closed", receive=type(protocol_behind(receive)).__name__)
 
 
 def _too_many() -> RateLimited:

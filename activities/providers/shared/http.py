@@ -5,14 +5,12 @@ httpx's own transport costs five times the CPU per chunk and falls behind at 500
 
 from __future__ import annotations
 
-import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
-from httpx_aiohttp.transport import AIOHTTP_EXC_MAP
 
-# As shipped, every broken connection is a ConnectTimeout, a refused one and a reset in mid-stream included.
-AIOHTTP_EXC_MAP[aiohttp.ClientConnectionError] = httpx.NetworkError
-AIOHTTP_EXC_MAP[aiohttp.ConnectionTimeoutError] = httpx.ConnectTimeout
+from activities.providers.shared.httpx_aiohttp_errors import tell_connection_errors_apart
+
+tell_connection_errors_apart()
 
 _STALE_CONNECTIONS = 3
 

@@ -9,20 +9,19 @@ bound, the runs that were idle for longest leave the cache; their next task buil
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from temporalio.bridge.proto.workflow_activation import WorkflowActivation
-from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
-from temporalio.converter import SerializationContext, StorageDriverStoreContext
-from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowInstance, WorkflowInstanceDetails
-from temporalio.worker._command_aware_visitor import CommandInfo
-from temporalio.workflow import Info
+from temporalio.worker import WorkerDeploymentConfig, WorkflowInstance, WorkflowInstanceDetails
 
+from open_responses.io.temporal.sdk_internals import (
+    DelegatingInstance,
+    WorkflowActivation,
+    WorkflowActivationCompletion,
+)
 from open_responses.io.temporal.worker_versions import Runner
 
 log = structlog.get_logger(__name__)
@@ -84,6 +83,7 @@ class CachedRuns:
             self._runs.move_to_end(run_id)
             leaving = self._to_leave()
         for other in leaving:
+            log.info("run_left_cache", run_id=other)
             self._evict(other)
 
     def end(self, run_id: str) -> None:
@@ -117,22 +117,6 @@ def _evict_nothing(run_id: str) -> None:
     """Until the worker is there."""
 
 
-def evict_from(worker: Worker) -> Callable[[str], None]:
-    """How a run leaves this worker's cache. To be called in the worker's event loop.
-
-    Core has an order for it, which the SDK's public interface does not pass on.
-    """
-    loop = asyncio.get_running_loop()
-    workflow_worker = worker._workflow_worker
-    assert workflow_worker is not None, "a worker of activities alone caches no runs"
-
-    def evict(run_id: str) -> None:
-        log.info("run_left_cache", run_id=run_id)
-        loop.call_soon_threadsafe(workflow_worker._bridge_worker().request_workflow_eviction, run_id)
-
-    return evict
-
-
 class WeighingRunner(Runner):
     """Runs workflows, and weighs each run as it goes."""
 
@@ -144,32 +128,20 @@ class WeighingRunner(Runner):
         return _Weighed(super().create_instance(det), det.info.run_id, self._runs)
 
 
-class _Weighed(WorkflowInstance):
+class _Weighed(DelegatingInstance):
     """The SDK's instance, whose activations are weighed."""
 
     def __init__(self, inner: WorkflowInstance, run_id: str, runs: CachedRuns) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._run_id = run_id
         self._runs = runs
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         if any(job.HasField("remove_from_cache") for job in act.jobs):
             self._runs.forget(self._run_id)
-            return self._inner.activate(act)
+            return super().activate(act)
         self._runs.begin(self._run_id, act)
         try:
-            return self._inner.activate(act)
+            return super().activate(act)
         finally:
             self._runs.end(self._run_id)
-
-    def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
-        return self._inner.get_serialization_context(command_info)
-
-    def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
-        return self._inner.get_external_store_context(command_info)
-
-    def get_info(self) -> Info:
-        return self._inner.get_info()
-
-    def get_thread_id(self) -> int | None:
-        return self._inner.get_thread_id()

@@ -8,12 +8,11 @@ statuses afterwards, and by an exception of its own in the middle of an update. 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as ExecutionStatus
 from temporalio.api.workflowservice.v1 import (
@@ -31,6 +30,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import ConnectConfig, GrpcCompression, RetryConfig, RPCError, RPCStatusCode, ServiceClient
 
 from open_responses.io.temporal.large_payloads import data_converter
+from open_responses.io.temporal.sdk_internals import NOT_CONNECTED, DelegatingServiceClient
 
 __all__ = ["TemporalAway", "TemporalDown", "WorkflowAlreadyStartedError", "connect", "unstick"]
 
@@ -59,7 +59,6 @@ _AWAY = (
     RPCStatusCode.UNKNOWN,
 )
 _PAUSED = ExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED
-_NOT_CONNECTED = "Failed client connect"
 
 
 class TemporalAway(RPCError):
@@ -123,27 +122,12 @@ class _Border(Plugin):
             raise _never_sent(error) from error
 
 
-class _ServiceClient(ServiceClient):
+class _ServiceClient(DelegatingServiceClient):
     """The SDK's, with its calls' errors sorted."""
 
-    def __init__(self, inner: ServiceClient) -> None:
-        super().__init__(inner.config)
-        self._inner = inner
-
-    @property
-    def worker_service_client(self) -> Any:
-        """A worker's own calls go past us: the SDK repeats them by itself."""
-        return self._inner.worker_service_client
-
-    def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
-        self._inner.update_rpc_metadata(metadata)
-
-    def update_api_key(self, api_key: str | None) -> None:
-        self._inner.update_api_key(api_key)
-
-    async def _rpc_call(self, rpc: str, req: Message, resp_type: type[Any], **options: Any) -> Any:
+    async def call(self, send: Callable[[], Awaitable[Any]]) -> Any:
         try:
-            return _without_paused(await self._inner._rpc_call(rpc, req, resp_type, **options))
+            return _without_paused(await send())
         except RPCError as error:
             if error.status in _AWAY:
                 raise TemporalAway(error.message, error.status, error.raw_grpc_status, was_sent=True) from error
@@ -171,8 +155,7 @@ def _without_paused(answer: Any) -> Any:
 
 
 def _never_sent(error: RuntimeError) -> Exception:
-    """No exception of the SDK's own, hence the look at its words (`temporalio.bridge.client.Client.connect`)."""
-    if not str(error).startswith(_NOT_CONNECTED):
+    if not str(error).startswith(NOT_CONNECTED):
         return error
     return TemporalAway(str(error), RPCStatusCode.UNAVAILABLE, b"", was_sent=False)
 

@@ -1,0 +1,17 @@
+"""The connection pool inside an httpx2 transport: the only module that replaces it.
+
+httpx2 takes no network backend of the caller's, and httpcore2, which it stands on, does.
+`tests/unit/test_half_public_parts.py` checks that the pool is where it was; `pyproject.toml` bounds the version.
+"""
+
+from __future__ import annotations
+
+import httpcore2
+import httpx2
+
+
+def connect_through(transport: httpx2.AsyncHTTPTransport, backend: httpcore2.AsyncNetworkBackend) -> None:
+    """Have the transport open its connections with this backend. To be called before its first request."""
+    transport._pool = httpcore2.AsyncConnectionPool(
+        ssl_context=httpx2.create_ssl_context(trust_env=False), max_connections=10, network_backend=backend
+    )

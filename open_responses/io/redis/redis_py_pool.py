@@ -1,0 +1,132 @@
+"""redis-py's connection pool and its retries, with what they do not promise to keep: the only module that uses it.
+
+What this prevents: a Redis that is there and says nothing (frozen, cut off) and holds up each command of each request
+in turn. The first command that it leaves without an answer waits; until it answers again, all others fail at once.
+
+`tests/unit/test_half_public_parts.py` checks each part that this module overrides; `pyproject.toml` bounds the version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Self, TypeVar
+
+import redis.asyncio as aioredis
+import structlog
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+
+from open_responses.io.background import in_background
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+RedisDown = (ConnectionError, TimeoutError, OSError, ResponseError)
+"""What an outage looks like: refused, reset, silent, or still loading its data; or a Redis that is there and refuses
+(BUSY, MISCONF, READONLY, OOM)."""
+
+_ASK_AGAIN_SECONDS = 0.1
+# uvloop's RuntimeError for a write to a connection that the other side has reset; asyncio raises ConnectionResetError.
+_UVLOOP_CLOSED = "the handler is closed"
+
+
+class Silence:
+    """Whether Redis has left something without an answer, and has not been heard of since."""
+
+    def __init__(self) -> None:
+        self._pool: WatchedPool | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    def watch(self, pool: WatchedPool) -> None:
+        self._pool = pool
+        pool.silence = self
+
+    @property
+    def lasts(self) -> bool:
+        return self._asking is not None
+
+    def begin(self) -> None:
+        if self._asking is None and self._pool is not None:
+            log.warning("redis_silent")
+            self._asking = in_background("ask Redis", self._ask(self._pool))
+
+    def end(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
+    async def _ask(self, pool: WatchedPool) -> None:
+        """A connection of its own: an answer to its greeting is a sign of life."""
+        try:
+            while True:
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+                if await self._is_heard(pool):
+                    break
+            log.info("redis_heard_again")
+        finally:
+            self._asking = None
+
+    @staticmethod
+    async def _is_heard(pool: WatchedPool) -> bool:
+        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_command("PING")
+            await connection.read_response()
+        except RedisDown:
+            return False
+        finally:
+            await connection.disconnect(nowait=True)
+        return True
+
+
+class WatchedPool(aioredis.BlockingConnectionPool):
+    """Waits for a free connection, like everybody in a burst, but not for a Redis that is silent."""
+
+    silence: Silence
+
+    async def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> AbstractConnection:
+        if self.silence.lasts:
+            raise ConnectionError("Redis does not answer")
+        connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]
+        return connection
+
+    async def aclose(self) -> None:
+        self.silence.end()
+        await super().aclose()
+
+
+class NoticingRetry(Retry):
+    """What every connection calls its commands with: the place where a silence is noticed."""
+
+    def __init__(self, silence: Silence) -> None:
+        super().__init__(NoBackoff(), 1, (ConnectionError,))
+        self._silence = silence
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        """Each connection takes a copy, and all share what they notice."""
+        return type(self)(self._silence)
+
+    async def call_with_retry(
+        self,
+        do: Callable[[], Awaitable[T]],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> T:
+        async def attempt() -> T:
+            try:
+                return await do()
+            except RuntimeError as error:
+                if _UVLOOP_CLOSED not in str(error):
+                    raise
+                raise ConnectionError(str(error)) from error
+
+        try:
+            return await super().call_with_retry(attempt, fail, is_retryable, with_failure_count)
+        except TimeoutError:
+            self._silence.begin()
+            raise

@@ -1,0 +1,96 @@
+"""The parts of temporalio that it does not promise to keep: the only module that uses them.
+
+What this prevents: an upgrade that moves one of them, and a worker that then fails under load instead of in a test.
+`tests/unit/test_half_public_parts.py` checks each; `pyproject.toml` bounds the version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.converter import SerializationContext, StorageDriverStoreContext
+from temporalio.service import ServiceClient
+from temporalio.worker import Worker, WorkflowInstance
+from temporalio.worker._command_aware_visitor import CommandInfo
+from temporalio.workflow import Info
+
+__all__ = [
+    "NOT_CONNECTED",
+    "DelegatingInstance",
+    "DelegatingServiceClient",
+    "WorkflowActivation",
+    "WorkflowActivationCompletion",
+    "evict_from",
+]
+
+NOT_CONNECTED = "Failed client connect"
+"""How the `RuntimeError` begins that the SDK raises, instead of an exception of its own, until it has been connected
+once (`temporalio.bridge.client.Client.connect`)."""
+
+
+class DelegatingServiceClient(ServiceClient):
+    """The SDK's service client; `call` stands around each of its calls."""
+
+    def __init__(self, inner: ServiceClient) -> None:
+        super().__init__(inner.config)
+        self._inner = inner
+
+    async def call(self, send: Callable[[], Awaitable[Any]]) -> Any:
+        """Returns the answer of one call. `send` makes it."""
+        return await send()
+
+    @property
+    def worker_service_client(self) -> Any:
+        """A worker's own calls do not go through `call`: the SDK repeats them by itself."""
+        return self._inner.worker_service_client
+
+    def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
+        self._inner.update_rpc_metadata(metadata)
+
+    def update_api_key(self, api_key: str | None) -> None:
+        self._inner.update_api_key(api_key)
+
+    async def _rpc_call(self, rpc: str, req: Message, resp_type: type[Any], **options: Any) -> Any:
+        return await self.call(lambda: self._inner._rpc_call(rpc, req, resp_type, **options))
+
+
+class DelegatingInstance(WorkflowInstance):
+    """The SDK's instance of a workflow's run, for subclasses that do something around `activate`."""
+
+    def __init__(self, inner: WorkflowInstance) -> None:
+        self._inner = inner
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        return self._inner.activate(act)
+
+    def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
+        return self._inner.get_serialization_context(command_info)
+
+    def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
+        return self._inner.get_external_store_context(command_info)
+
+    def get_info(self) -> Info:
+        return self._inner.get_info()
+
+    def get_thread_id(self) -> int | None:
+        return self._inner.get_thread_id()
+
+
+def evict_from(worker: Worker) -> Callable[[str], None]:
+    """How a run, by its id, leaves this worker's cache; from any thread. To be called in the worker's event loop.
+
+    Core has an order for it, which the SDK's public interface does not pass on.
+    """
+    loop = asyncio.get_running_loop()
+    workflow_worker = worker._workflow_worker
+    assert workflow_worker is not None, "a worker of activities alone caches no runs"
+
+    def evict(run_id: str) -> None:
+        loop.call_soon_threadsafe(workflow_worker._bridge_worker().request_workflow_eviction, run_id)
+
+    return evict
