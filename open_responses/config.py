@@ -1,6 +1,7 @@
-"""The TOML file: what is routed where. Its shape is fixed, people write it by hand.
+"""The models of the configuration file (`open_responses.toml`): providers, routes, tools, middleware and API keys.
 
-Unknown keys are refused: a typo in a configuration must not pass in silence. Reading the file is `io.settings`' job.
+An unknown key is an error, because a typo would otherwise change the behaviour without notice. `io.settings` reads the
+file.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ class _Table(BaseModel):
 
 
 class ProviderConfig(_Table):
-    """`[[providers]]`. `base_url` is as in that vendor's own SDK; `timeout_seconds` bounds silence, not length.
+    """A `[[providers]]` table.
 
-    `max_event_bytes` bounds one event of a stream, or a whole answer that is not streamed. Images come in one event.
+    Attributes:
+        name: The name by which routes refer to the provider.
+        adapter: A built-in adapter, or `my_package.module:Adapter`.
+        base_url: The base URL, as in the vendor's own SDK.
+        api_key_env: The environment variable with the API key.
+        timeout_seconds: The longest time without a byte from the provider. The length of an answer is not limited.
+        resume: How an interrupted answer is continued; the adapter's default if None.
+        max_event_bytes: The largest event of a stream, or the largest answer that is not streamed. An image arrives
+            in one event.
     """
 
     name: str = Field(min_length=1)
@@ -45,7 +54,15 @@ class ProviderConfig(_Table):
 
 
 class RouteConfig(_Table):
-    """`[[routes]]`: the first whose shell pattern matches the request's model wins."""
+    """A `[[routes]]` table. The first route that matches the request's model applies.
+
+    Attributes:
+        model: A shell pattern, compared with the request's `model`.
+        provider: The name of the provider.
+        upstream_model: The provider's name of the model; the request's if None.
+        context_window: Tokens that the model can read, for `truncation: auto`.
+        fallbacks: Models to use, in this order, while the provider is unavailable.
+    """
 
     model: str = Field(min_length=1)
     provider: str
@@ -54,19 +71,28 @@ class RouteConfig(_Table):
     fallbacks: tuple[str, ...] = ()
 
     def matches(self, model: str) -> bool:
+        """Return whether the route's pattern matches a model's name."""
         return fnmatchcase(model, self.model)
 
 
 RESERVED_TOOL_NAMES = frozenset({"sample", "finish", "publish", "list_mcp_tools", "call_mcp_tool", "claim_approvals"})
-"""Names of our own activities: a tool's name is the name of its activity."""
+"""Names that no tool may have, because the server's own activities have them: each tool is an activity of its name."""
 
 
 class ToolConfig(_Table):
-    """`[[tools]]`: a hosted tool.
+    """A `[[tools]]` table: a hosted tool.
 
-    With `task_queue`, another worker fleet runs it as an activity of that name; if `target` cannot be imported here,
-    `description` and `parameters` (a JSON Schema) say what the model is told. `retry_seconds` is the pause before the
-    second attempt; it doubles from there.
+    Attributes:
+        name: The name that the model calls, and the name of the activity.
+        target: The function, as `my_package.module:function`.
+        description: The description that the model reads; the function's docstring if None.
+        parameters: The JSON Schema of the arguments; the function's signature if None.
+        strict: Whether the provider must enforce the schema; its default if None.
+        timeout_seconds: The longest time of one attempt.
+        max_attempts: The number of attempts in all.
+        retry_seconds: The pause before the second attempt. Each later pause is twice as long.
+        task_queue: The task queue of another worker fleet that runs the tool. `target` is then optional.
+        require_approval: Whether a person must approve each call.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -90,7 +116,14 @@ class ToolConfig(_Table):
 
 
 class McpServerConfig(_Table):
-    """`[[mcp_servers]]`: offered to requests by label."""
+    """A `[[mcp_servers]]` table: an MCP server that requests name by its label.
+
+    Attributes:
+        label: The `server_label` of requests.
+        url: The URL of the server's streamable HTTP endpoint.
+        headers_env: HTTP headers, each with the environment variable that has its value.
+        timeout_seconds: The longest time of one call.
+    """
 
     label: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$")
     url: str = Field(pattern=r"^https?://")
@@ -99,20 +132,37 @@ class McpServerConfig(_Table):
 
 
 class MiddlewareConfig(_Table):
-    """`[[middleware]]`: `target` is called with `options` as keywords."""
+    """A `[[middleware]]` table.
+
+    Attributes:
+        target: The class, as `my_package.module:Class`.
+        options: The keyword arguments of the class.
+    """
 
     target: str = Field(pattern=r"^[\w.]+:\w+$")
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 
 class ApiKeyConfig(_Table):
-    """`[[api_keys]]`: one tenant's key, by its SHA-256. What it may ask for and how much of it is the entry's own: a
-    second key of the same tenant has its own limits.
+    """An `[[api_keys]]` table: an API key of a tenant, with its own scope and limits.
 
-    `models` are shell patterns, `tools` names of hosted tools and labels of MCP servers; without any, all may be had.
-    Tokens are counted as responses end. `max_open_streams`, `max_received_bytes` (of requests not answered yet) and
-    `reads_per_minute` (all requests that begin no response) are counted by each API process for itself. `weight` is
-    the tenant's share where work has to wait.
+    Each API process counts `max_open_streams`, `max_received_bytes` and `reads_per_minute` by itself. The other limits
+    are shared by all processes. A limit of None does not apply.
+
+    Attributes:
+        tenant: The tenant that owns everything that the key creates.
+        sha256: The SHA-256 of the key, in hexadecimal.
+        models: Shell patterns of the models that the key may use; all models if empty.
+        tools: Names of hosted tools and labels of MCP servers that the key may use; all if empty.
+        requests_per_minute: Responses that the key may start in a minute.
+        tokens_per_minute: Tokens in a minute, counted as responses end.
+        max_concurrent: Responses that may run at the same time.
+        max_open_streams: Streams that may be open at the same time.
+        max_received_bytes: Bytes of requests that are not answered yet.
+        reads_per_minute: Requests in a minute that start no response.
+        budget_tokens: Tokens in a `budget_period`, counted as responses end.
+        budget_period: The period of the budget: a day or a month.
+        weight: The tenant's share of the workers while work is waiting.
     """
 
     tenant: str = Field(min_length=1)
@@ -131,19 +181,21 @@ class ApiKeyConfig(_Table):
 
     @property
     def account(self) -> str:
-        """What its use is counted under: the first half of the key's SHA-256 hash's hexadecimal digits."""
+        """The name under which usage is counted: the first 32 hexadecimal digits of `sha256`."""
         return self.sha256[:32]
 
     @property
     def has_limits(self) -> bool:
+        """Whether the key has a limit or budget that all API processes share."""
         limits = (self.requests_per_minute, self.tokens_per_minute, self.max_concurrent, self.budget_tokens)
         return any(limit is not None for limit in limits)
 
     def allows_model(self, model: str) -> bool:
+        """Return whether the key may use a model."""
         return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def allows_tool(self, name: str) -> bool:
-        """A hosted tool by its name, an MCP server by its label."""
+        """Return whether the key may use a hosted tool, by its name, or an MCP server, by its label."""
         return not self.tools or name in self.tools
 
 
@@ -160,7 +212,7 @@ BUILT_IN_PROVIDERS = (
     ),
     ProviderConfig(name="ollama", adapter="ollama", base_url="http://127.0.0.1:11434"),
 )
-"""There without a word of configuration; a provider of the same name in the file takes its place."""
+"""Providers that need no configuration. A provider of the same name in the file replaces one of them."""
 
 BUILT_IN_ROUTES = (
     *(RouteConfig(model=pattern, provider="openai") for pattern in ("gpt-*", "o1*", "o3*", "o4*")),
@@ -168,14 +220,22 @@ BUILT_IN_ROUTES = (
     RouteConfig(model="gemini-*", provider="gemini"),
     *(RouteConfig(model=pattern, provider="ollama") for pattern in ("llama*", "mistral*", "phi*", "qwen*")),
 )
-"""Behind the file's own."""
+"""Routes that apply after those of the file."""
 
 
 class Config(_Table):
-    """The whole file.
+    """The whole configuration file.
 
-    `max_turns` bounds the loop of one response, `deadline_seconds` its whole time (none by default).
-    `allow_private_addresses` lets requests name MCP servers on loopback and private networks.
+    Attributes:
+        max_turns: The largest number of model turns in one response.
+        deadline_seconds: The longest time of one response; no limit if None.
+        allow_private_addresses: Whether requests may name MCP servers on loopback and private networks.
+        providers: The `[[providers]]` tables.
+        routes: The `[[routes]]` tables, in the order in which they are compared.
+        tools: The `[[tools]]` tables.
+        mcp_servers: The `[[mcp_servers]]` tables.
+        middleware: The `[[middleware]]` tables, outermost first.
+        api_keys: The `[[api_keys]]` tables. Without any, the server is open and listens on loopback only.
     """
 
     max_turns: int = Field(default=100, ge=1)
@@ -204,7 +264,7 @@ class Config(_Table):
         return self
 
     def _check_keys(self) -> None:
-        """A scope with a typo would be found by the tenant who cannot work."""
+        """Reject a scope that names an unknown tool, so that a typo stops the start and not the tenant's requests."""
         _refuse_doubles("API keys have the hash", [key.sha256 for key in self.api_keys])
         known = {tool.name for tool in self.tools} | {server.label for server in self.mcp_servers}
         for key in self.api_keys:
@@ -216,9 +276,10 @@ class Config(_Table):
                     )
 
     def with_built_ins(self) -> Config:
-        """The same, with the built-in providers and routes behind its own.
+        """Return a copy with the built-in providers and routes after those of the file.
 
-        Raises ValueError for a fallback to a model that no route knows.
+        Raises:
+            ValueError: A route falls back to a model that no route matches.
         """
         names = {provider.name for provider in self.providers}
         added = tuple(provider for provider in BUILT_IN_PROVIDERS if provider.name not in names)
@@ -232,25 +293,31 @@ class Config(_Table):
         return whole
 
     def route(self, model: str) -> RouteConfig | None:
-        """The first route that matches, or None: there is no silent default model."""
+        """Return the first route that matches a model, or None: there is no default model."""
         return next((route for route in self.routes if route.matches(model)), None)
 
     def provider(self, name: str) -> ProviderConfig:
+        """Return the provider of a name that a route has."""
         return next(provider for provider in self.providers if provider.name == name)
 
     def tool(self, name: str) -> ToolConfig | None:
+        """Return the hosted tool of a name, or None."""
         return next((tool for tool in self.tools if tool.name == name), None)
 
     def weight_of(self, tenant: str) -> float:
-        """A tenant's share where work has to wait: that of its weightiest key."""
+        """Return a tenant's share of the workers while work is waiting: the largest `weight` of its keys."""
         return max((key.weight for key in self.api_keys if key.tenant == tenant), default=1.0)
 
     def mcp_server(self, label: str) -> McpServerConfig | None:
+        """Return the MCP server of a label, or None."""
         return next((server for server in self.mcp_servers if server.label == label), None)
 
     def trusts(self, url: str) -> bool:
-        """Whether a request may name this URL wherever it points: all may, or it is at or below a configured server's.
-        A neighbour of that server, behind the same proxy, is not the server."""
+        """Return whether a request may name this URL even if it leads to a private address.
+
+        It may if `allow_private_addresses` is set, or if the URL is that of a configured MCP server or below it.
+        Another path on the same host is not trusted, since a proxy may serve other systems there.
+        """
         if self.allow_private_addresses:
             return True
         place = _place(url)
@@ -268,8 +335,10 @@ class _Place(NamedTuple):
 
 
 def _place(url: str) -> _Place | None:
-    """Where a URL points, segment by segment. None for one that could be read in more than one way: with a user, a
-    backslash, an empty segment, a dot segment, or an escaped slash or dot."""
+    """Return the parts of a URL, or None if servers could read the URL in more than one way.
+
+    Such a URL has a user, a backslash, an empty segment, a dot segment, or an escaped slash or dot.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

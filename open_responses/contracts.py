@@ -1,4 +1,4 @@
-"""What others implement: a provider, a tool, a middleware. One or two methods each."""
+"""The contracts that extensions implement: provider, tool and middleware. Each has one or two methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from open_responses.schema.tools import FunctionTool, ToolChoice
 
 
 def _not_counted(_: Usage) -> None:
-    """For calls whose usage before their end nobody keeps."""
+    """Discard a report of usage: the default of `SampleCall.on_usage`."""
 
 
 Resume: TypeAlias = Literal["none", "prefill", "continue_final_message", "background"]
@@ -23,18 +23,23 @@ Resume: TypeAlias = Literal["none", "prefill", "continue_final_message", "backgr
 
 @dataclass(frozen=True, slots=True)
 class SampleCall:
-    """One turn of the model: everything that an adapter may translate.
+    """The input of one sample: everything that an adapter may translate.
 
-    `items` is the whole context, oldest first. `request` carries the sampling settings (temperature, text format …);
-    its `input`, `tools` and `tool_choice` are not to be read: `items`, `tools` and `tool_choice` are what counts, with
-    hosted and MCP tools as plain functions; `provider_tools` are the provider's own, as the request has them. `prefix`
-    is the text of an answer that broke off and is to be continued, `resume_token` stands for one that can be read
-    again: for providers that can (`resume_of`). `max_output_tokens` is what is left of the response's budget.
-    `api_key` is the request's own, and goes before the configured one.
-
-    `on_usage` takes the tokens that the provider has counted so far: of the whole call each time, so that the last
-    report counts. An adapter calls it when its provider counts, which keeps what an answer cost that breaks off, fails
-    or is cancelled; of an answer that ends, `Finish.usage` counts.
+    Attributes:
+        model: The provider's name of the model.
+        items: The whole context, oldest item first.
+        request: The request with the sampling settings (temperature, text format …). Do not read its `input`, `tools`
+            and `tool_choice`: the fields of this class replace them.
+        tools: The functions that the model may call, hosted and MCP tools included.
+        tool_choice: The choice among `tools`; None for the provider's default.
+        max_output_tokens: The rest of the response's budget of output tokens; None for no limit.
+        prefix: The text of an interrupted answer that this call continues; None for a new answer.
+        resume_token: The token of an interrupted answer that this call reads again (`ResumeToken`); None for a new one.
+        provider_tools: The provider's built-in tools, as the request has them.
+        api_key: The request's own key, which takes precedence over the configured one.
+        on_usage: Takes the tokens that the provider has counted so far, each time of the whole call: the last report
+            counts. Call it whenever the provider counts, so that the cost of an answer that breaks off, fails or is
+            cancelled is kept. For an answer that ends, `Finish.usage` counts.
     """
 
     model: str
@@ -51,24 +56,44 @@ class SampleCall:
 
 
 class Provider(Protocol):
-    """One upstream API. Translates and nothing else: it neither retries nor stores.
-
-    `sample` yields deltas and ends with exactly one `Finish`. It raises the `ProviderError` family of
-    `open_responses.errors`, and `InvalidRequest` for what this provider cannot take.
-    """
+    """An adapter of one upstream API. It translates; it neither retries nor stores."""
 
     def resume_of(self, call: SampleCall) -> Resume:
-        """How an answer to this call could go on after a crash in its middle."""
+        """Return how an answer to this call can continue after a crash within it.
+
+        Args:
+            call: The call whose answer may be interrupted.
+
+        Returns:
+            `none` (sample again), `prefill` or `continue_final_message` (continue behind `SampleCall.prefix`), or
+            `background` (read the same answer again with `SampleCall.resume_token`).
+        """
         ...
 
-    def sample(self, call: SampleCall) -> AsyncIterator[Delta]: ...
+    def sample(self, call: SampleCall) -> AsyncIterator[Delta]:
+        """Sample the model once.
+
+        Args:
+            call: The context, tools and settings.
+
+        Returns:
+            The deltas of the answer. The last one is the only `Finish`.
+
+        Raises:
+            ProviderError: The provider failed. The subclass decides whether the sample is attempted again.
+            InvalidRequest: The provider cannot take this request.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model as its provider lists it: `id` is what a request of that provider would name.
+    """A model as its provider lists it.
 
-    `created` is in Unix seconds. Both others are None where the provider does not say.
+    Attributes:
+        id: The name of the model in requests to that provider.
+        created: When the model was created, in Unix seconds; None if the provider does not say.
+        owned_by: The owner's name; None if the provider does not say.
     """
 
     id: str
@@ -78,36 +103,54 @@ class ListedModel:
 
 @runtime_checkable
 class ListsModels(Protocol):
-    """What a `Provider` may have besides: its upstream's own list of models, asked for with the configured key."""
+    """An optional part of a `Provider`: lists the upstream's models, with the configured key."""
 
     async def list_models(self) -> Sequence[ListedModel]:
-        """All that can be sampled, as far as the upstream tells. Raises the `ProviderError` family."""
+        """Return every model that can be sampled, as far as the upstream says.
+
+        Raises:
+            ProviderError: The upstream failed, or its list cannot be read.
+        """
         ...
 
 
 @runtime_checkable
 class CancelsAnswers(Protocol):
-    """What a `Provider` may have besides, where an answer is generated whoever listens (`resume_of`: `background`)."""
+    """An optional part of a `Provider` that generates answers in the background (`resume_of`: `background`)."""
 
     async def cancel(self, call: SampleCall) -> None:
-        """End the answer that `call.resume_token` stands for: its response was cancelled, or nobody will read it.
+        """Cancel the answer of `call.resume_token`, because its response was cancelled or will not read it.
 
-        Called at most once for a sample, and given a few seconds. What it raises is logged and changes nothing.
+        The server calls this at most once for a sample and waits a few seconds for it. It logs any exception and
+        continues.
+
+        Args:
+            call: The call that was sampled, with its `resume_token`.
         """
         ...
 
 
 class ToolError(Exception):
-    """Raised by a hosted tool: final, not tried again; its message is what the model gets to read."""
+    """A final error of a hosted tool. The call is not attempted again, and the model reads the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a hosted tool may know of the call that runs it, and how it talks back.
+    """The call that a hosted tool runs.
 
-    `heartbeat` tells Temporal that it is alive, with anything worth showing to the operator. `progress` shows a line to
-    the operator, and to the client as an `open_responses:tool_progress` event. `is_cancelled` tells a tool that polls;
-    one that awaits gets `asyncio.CancelledError`. `attempt` counts from 1.
+    Attributes:
+        response_id: The response that the call is part of.
+        call_id: The id of the call.
+        tool: The name of the tool.
+        tenant: The tenant that owns the response.
+        attempt: The number of this attempt, from 1.
+        metadata: The `metadata` of the request.
+        arguments: The arguments that the model wrote.
+        heartbeat: Records in Temporal that the tool is running, with details for the operator.
+        progress: Publishes a line of text to the operator, and to the client as an `open_responses:tool_progress`
+            event.
+        is_cancelled: Whether the call was cancelled, for a tool that polls. A tool that awaits gets
+            `asyncio.CancelledError`.
     """
 
     response_id: str
@@ -123,50 +166,77 @@ class ToolContext:
 
     @property
     def idempotency_key(self) -> str:
-        """Stays the same when a crash runs the call again: `{response_id}:{call_id}`."""
+        """A key that is the same in every attempt of the call: `{response_id}:{call_id}`."""
         return f"{self.response_id}:{self.call_id}"
 
 
 ToolOutput: TypeAlias = str | list[JsonObject]
-"""Text, or content parts: `input_text`, `input_image`, `input_file`."""
+"""The result of a tool: text, or a list of content parts (`input_text`, `input_image`, `input_file`)."""
 
 
 class Tool(Protocol):
-    """A hosted tool: runs inside the loop, as an activity of its own.
+    """A hosted tool. It runs inside the loop, as an activity of its own.
 
-    `definition` is what the model is told. `call` runs it: raises ToolError for what the model should read at once
-    (arguments that do not fit), anything else for what may be tried again.
+    Attributes:
+        definition: The name, description and parameters that the model reads.
     """
 
     definition: FunctionTool
 
-    async def call(self, context: ToolContext) -> ToolOutput: ...
+    async def call(self, context: ToolContext) -> ToolOutput:
+        """Run the tool once.
+
+        Args:
+            context: The call, its arguments, and the way to report progress.
+
+        Returns:
+            Text, or content parts.
+
+        Raises:
+            ToolError: A final error, such as arguments that do not fit. The model reads its message.
+            Exception: Any other error. The call may be attempted again.
+        """
+        ...
 
 
 class Counters(Protocol):
-    """Numbers that all workers share: what a middleware counts by."""
+    """Counters that all workers share, for middlewares."""
 
     async def add(self, name: str, amount: int, *, ttl_seconds: int) -> int:
-        """Adds and returns the sum. The count starts anew `ttl_seconds` after it was first added to."""
+        """Add to a counter and return the sum.
+
+        Args:
+            name: The counter's name.
+            amount: The number to add; 0 reads the counter.
+            ttl_seconds: Seconds after the first addition at which the counter starts from 0 again.
+        """
         ...
 
 
 class NoCounters:
-    """Counts within one process; for tests and programs without a server."""
+    """Counters within one process, for tests and programs without a server. They never expire."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
     async def add(self, name: str, amount: int, *, ttl_seconds: int) -> int:
+        """Add to a counter and return the sum."""
         self.counts[name] = self.counts.get(name, 0) + amount
         return self.counts[name]
 
 
 @dataclass(frozen=True, slots=True)
 class SampleContext:
-    """The sample that a middleware wraps. To change what is sent, pass on `replace(context, call=…)`.
+    """The sample that a middleware wraps. To change the call, pass on `replace(context, call=…)`.
 
-    `used` are the tokens of this response before this sample: those of its earlier turns, as the workflow knows them.
+    Attributes:
+        call: The input of the sample.
+        response_id: The response that the sample is part of.
+        tenant: The tenant that owns the response.
+        turn: The number of the model turn, from 1.
+        attempt: The number of the attempt at this turn, from 1.
+        counters: Counters that all workers share.
+        used: The tokens of the response's earlier turns.
     """
 
     call: SampleCall
@@ -179,10 +249,15 @@ class SampleContext:
 
 
 class Halt(Exception):
-    """Raised by a middleware instead of going on: with a message, or with an error.
+    """An exception with which a middleware ends a sample or a tool call.
 
-    Around a sample, `Halt(message="…")` ends it as `completed`, with that text as its last item; around a tool, the
-    text takes the place of the result, and the model goes on. `Halt(error=…)` ends it as `failed` from either.
+    Around a sample, `Halt(message="…")` ends the response as `completed`, with that text as its last item. Around a
+    tool, the text replaces the result, and the model continues. `Halt(error=…)` ends the response as `failed` from
+    either.
+
+    Args:
+        message: The text for the client or the model.
+        error: The error of the failed response.
     """
 
     def __init__(self, message: str | None = None, *, error: OpenResponsesError | None = None) -> None:
@@ -196,15 +271,32 @@ ToolNext: TypeAlias = Callable[[ToolContext], Awaitable[ToolOutput]]
 
 
 class Middleware:
-    """Wraps each sample and each hosted or MCP tool call: passes on, changes, answers in its stead, or raises `Halt`.
+    """Wraps each sample and each hosted or MCP tool call. It may change the call, replace the answer, or raise `Halt`.
 
-    Both run inside activities, so they may do I/O, and run again with a higher `context.attempt` when an activity does.
+    Both methods run inside activities, so they may do I/O. When Temporal runs the activity again, they run again with a
+    higher `context.attempt`.
     """
 
     def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
-        """An async generator: `async for delta in call_next(context): yield delta`."""
+        """Wrap one sample. Override it with an async generator.
+
+        Args:
+            context: The sample.
+            call_next: Samples through the rest of the chain: `async for delta in call_next(context): yield delta`.
+
+        Returns:
+            The deltas of the answer.
+        """
         return call_next(context)
 
     async def around_tool(self, context: ToolContext, call_next: ToolNext) -> ToolOutput:
-        """`return await call_next(context)`. `context.arguments` are those of the model."""
+        """Wrap one tool call.
+
+        Args:
+            context: The call. Its `arguments` are those that the model wrote.
+            call_next: Runs the call through the rest of the chain: `return await call_next(context)`.
+
+        Returns:
+            The result that the model reads.
+        """
         return await call_next(context)

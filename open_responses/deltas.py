@@ -1,4 +1,4 @@
-"""What a provider's stream says, in our words: the adapter's output and the assembler's input."""
+"""Deltas: the pieces of a model's answer. An adapter yields them, and the assembler turns them into events."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ Phase: TypeAlias = Literal["commentary", "final_answer"]
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More of the answer's text. `logprobs` are in the specification's `LogProb` shape.
+    """A piece of the answer's text.
 
-    `phase` is the message's (ITEM-9), where the provider tells it; another than the open message's begins a new one.
+    Attributes:
+        text: The characters that follow those of the deltas before.
+        logprobs: Log probabilities in the specification's `LogProb` shape; None if they were not requested.
+        phase: The phase of the message (ITEM-9); None if the provider does not send it. A phase that differs from the
+            open message's starts a new message.
     """
 
     text: str
@@ -24,28 +28,37 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class TextAnnotation:
-    """A citation in the text so far, in the specification's `Annotation` shape (`url_citation`)."""
+    """A citation in the text so far.
+
+    Attributes:
+        annotation: The citation in the specification's `Annotation` shape (`url_citation`).
+    """
 
     annotation: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalDelta:
-    """More of the model's refusal."""
+    """A piece of the model's refusal."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """More of the raw reasoning text."""
+    """A piece of the raw reasoning text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningSummaryDelta:
-    """More of the reasoning's summary, the part that providers show instead of the raw text."""
+    """A piece of the summary of the reasoning, which some providers send instead of the raw text.
+
+    Attributes:
+        text: The characters that follow.
+        summary_index: The number of the summary part, from 0. Another number starts a new part.
+    """
 
     text: str
     summary_index: int = 0
@@ -53,10 +66,14 @@ class ReasoningSummaryDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningSeal:
-    """What the provider wants back with this reasoning: a signature, encrypted or redacted thoughts (ITEM-8).
+    """Data that the provider must get back with this reasoning: a signature, or encrypted thoughts (ITEM-8).
 
-    It is the item's last word: reasoning that follows is another item, and without any open, it is one by itself.
-    `data` becomes `encrypted_content` as it is: an adapter marks it as its own with `sealed_reasoning.mark`.
+    The seal ends the open reasoning item. Reasoning that follows starts another item. If no reasoning item is open, the
+    seal becomes an item of its own.
+
+    Attributes:
+        data: The value of `encrypted_content`. An adapter marks it with `sealed_reasoning.mark`, so that no other
+            provider receives it.
     """
 
     data: str
@@ -64,14 +81,15 @@ class ReasoningSeal:
 
 @dataclass(frozen=True, slots=True)
 class ItemEnd:
-    """The provider ended its message or reasoning: what follows begins a new item, even if it is of the same kind."""
+    """The end of a message or of reasoning. The next delta starts a new item, even one of the same type."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderItem:
-    """What a built-in tool of the provider's did (`web_search_call` …), as one whole item with the provider's type.
+    """A call of one of the provider's built-in tools (`web_search_call` …), as one whole item.
 
-    `status` is `completed` unless it says otherwise; `id` is ours.
+    Attributes:
+        item: The item with the provider's `type`. A missing `status` becomes `completed`. The server replaces `id`.
     """
 
     item: JsonObject
@@ -79,9 +97,12 @@ class ProviderItem:
 
 @dataclass(frozen=True, slots=True)
 class ResumeToken:
-    """By which a later try of an adapter that resumes by `background` reads this same answer again, from its beginning.
+    """A token with which a later attempt reads this same answer again, from its beginning.
 
-    Comes before the deltas that it stands for.
+    Adapters that resume by `background` yield it before the deltas of the answer.
+
+    Attributes:
+        token: The token, at least one character. `SampleCall.resume_token` passes it to the later attempt.
     """
 
     token: str
@@ -89,9 +110,13 @@ class ResumeToken:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of one function call. `index` is the provider's; calls may interleave.
+    """A piece of one function call. Pieces of several calls may interleave.
 
-    The first piece of a call carries `name`, and `call_id` where the provider gives one.
+    Attributes:
+        index: The number of the call within this answer.
+        arguments: The characters of the JSON arguments that follow.
+        call_id: The provider's id of the call, in the first piece; None if the provider gives none.
+        name: The name of the function, in the first piece.
     """
 
     index: int
@@ -102,10 +127,15 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one sample, as the provider counts them. `estimated` when it did not say.
+    """Tokens of one sample, as the provider counts them.
 
-    `input_tokens` are all of them: those read from a cache (`cached_tokens`) and written to one (`cache_write_tokens`)
-    included, whether or not the provider counts them apart; `output_tokens` includes `reasoning_tokens`.
+    Attributes:
+        input_tokens: All input tokens, those read from a cache and written to a cache included.
+        output_tokens: All output tokens, `reasoning_tokens` included.
+        cached_tokens: Input tokens that the provider read from its cache.
+        cache_write_tokens: Input tokens that the provider wrote to its cache.
+        reasoning_tokens: Output tokens of reasoning.
+        estimated: Whether the numbers are an estimate, because the provider reported none.
     """
 
     input_tokens: int = 0
@@ -116,7 +146,7 @@ class Usage:
     estimated: bool = False
 
     def plus(self, other: Usage) -> Usage:
-        """Both samples' tokens together."""
+        """Return the sum of two samples' tokens. It is estimated if either of them is."""
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
@@ -128,12 +158,18 @@ class Usage:
 
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "pause"]
-"""`pause`: the provider wants the conversation back as it stands, to go on (Anthropic's `pause_turn`)."""
+"""Why an answer ended. After `pause`, the provider continues once it gets the conversation back (`pause_turn`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The provider's last word. A stream without one is broken, however well it looked."""
+    """The end of an answer. A stream without a `Finish` is broken, and the sample is attempted again.
+
+    Attributes:
+        reason: Why the answer ended.
+        usage: The tokens of this sample.
+        model: The model that answered, by the provider's name; None if the provider does not say.
+    """
 
     reason: FinishReason
     usage: Usage = field(default_factory=lambda: Usage(estimated=True))

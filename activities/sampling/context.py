@@ -10,7 +10,7 @@ import orjson
 from open_responses.context.abandoned_items import without_partials
 from open_responses.context.excerpt import readable
 from open_responses.errors import PreviousResponseNotFound
-from open_responses.events.trace import replay
+from open_responses.events.trace import replay_trace
 from open_responses.io.log.writer import Earlier, encode, item_field
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
@@ -88,7 +88,7 @@ def earlier_events(progress: Progress, length: int) -> Earlier:
     """The first events of a running response, as the log had them."""
     events = [
         encode(event, event.pop("sequence_number"))
-        for event in replay(progress.trace, progress.output, progress.start.initial())
+        for event in replay_trace(progress.trace, progress.output, progress.start.initial())
         if event["sequence_number"] < length
     ]
     return Earlier(events, {item_field(i): orjson.dumps(item) for i, item in enumerate(progress.output)})

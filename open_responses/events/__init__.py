@@ -1,1 +1,1 @@
-"""The grammar of a stream: deltas to events, events to the response, and the compact trace that rebuilds both."""
+"""The grammar of a stream: deltas become events, events become the response, and a compact trace rebuilds both."""

@@ -1,7 +1,7 @@
-"""Deltas in, events out: the one owner of the grammar of a stream.
+"""Turns deltas into events. This module alone implements the grammar of a stream.
 
-Which event follows which, which id and index it carries, when an item opens and closes: nowhere else. An adapter cannot
-get it wrong, since it never makes an event (ITEM-4 to ITEM-7). Sequence numbers are the log's.
+The grammar is the order of events, their ids and indexes, and when an item opens and closes (ITEM-4 to ITEM-7). An
+adapter cannot violate it, since it never creates an event. The log adds the sequence numbers.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ _CALLS = ("function_call", "mcp_call")
 
 @dataclass(slots=True)
 class _Call:
-    """One of the turn's calls. `index` is None while nothing of it is shown: its name is not known yet, it waits for
-    the end of the turn (approvals, refusals), or it is `dropped`."""
+    """One of the turn's calls.
+
+    `index` is None while the stream has no event of the call: its name is not known yet, it waits for the end of the
+    turn (approvals, refusals), or it is `dropped`.
+    """
 
     call_id: str | None
     name: str | None
@@ -70,7 +73,7 @@ class Assembler:
         self._events: list[JsonObject] = []
 
     def feed(self, delta: Delta) -> list[JsonObject]:
-        """The events that this delta causes, in order, without sequence numbers."""
+        """Return the events that a delta causes, in order, without sequence numbers."""
         match delta:
             case TextDelta():
                 self._begin_phase(delta.phase)
@@ -99,7 +102,7 @@ class Assembler:
         return self._take()
 
     def close(self, status: ItemStatus) -> list[JsonObject]:
-        """End of the turn: the last open item becomes `status`, those before it are complete (ITEM-2).
+        """End the turn. The last open item gets `status`, those before it are completed (ITEM-2).
 
         An `mcp_call` that is complete stays open: it ends when it has been run.
         """
@@ -113,11 +116,11 @@ class Assembler:
 
     @property
     def has_calls(self) -> bool:
-        """Whether the turn has calls, shown already or held back."""
+        """Whether the turn has calls, emitted already or not."""
         return bool(self._calls)
 
     def unfinished_text(self) -> str | None:
-        """The text of a broken answer that can be continued in its own item, or None.
+        """Return the text of an interrupted answer that can be continued in its own item, or None.
 
         Only a lone open message qualifies: arguments and reasoning cannot be handed back to a provider half-finished.
         """
@@ -131,12 +134,12 @@ class Assembler:
         return opened.part.text if opened.part.kind == "output_text" else None
 
     def add_whole(self, item: JsonObject) -> list[JsonObject]:
-        """An item that is not streamed, as it is: a compaction."""
+        """Return the events of an item that is not streamed, such as a compaction."""
         self._whole(item)
         return self._take()
 
     def abandon(self) -> list[JsonObject]:
-        """Close all that was left open as incomplete: a new sample starts new items, or there is none."""
+        """Close the open items as incomplete. A later sample starts new items."""
         self._calls.clear()
         for index in sorted(self.fold.open):
             self._close_item(self.fold.open[index], "incomplete")
@@ -151,11 +154,11 @@ class Assembler:
         self._events.append(event)
 
     def _id(self, prefix: str) -> str:
-        """The next item's id: as hard to guess as the response's."""
+        """Return the id of the next item, which is as hard to guess as the response's."""
         return member_id(prefix, self._response_id, len(self.fold.output))
 
     def _begin_phase(self, phase: Phase | None) -> None:
-        """A message of another phase than the open one's begins anew."""
+        """Close the open message if the delta has another phase, so that it starts a new message."""
         if phase is not None and any(
             opened.item["type"] == "message" and opened.item.get("phase") != phase for opened in self.fold.open.values()
         ):
@@ -166,7 +169,7 @@ class Assembler:
         self._emit({"type": "response.output_item.done", "output_index": opened.index, "item": item})
 
     def _seal(self, data: str) -> None:
-        """The last word on a reasoning item."""
+        """End a reasoning item with its encrypted content."""
         opened = self._item_of("reasoning")
         self._close_part(opened)
         opened.item["encrypted_content"] = data
@@ -237,7 +240,7 @@ class Assembler:
         call = self._calls.get(delta.index)
         if call is None:
             self._close_all_but_calls()
-            # REQ-6: a second call of a turn that may have one is as if the model had not made it.
+            # REQ-6: without parallel calls, the second call of a turn is ignored.
             dropped = not self._offer.parallel and bool(self._calls)
             call = self._calls[delta.index] = _Call(delta.call_id, delta.name, dropped=dropped)
         call.call_id = call.call_id or delta.call_id
@@ -248,7 +251,7 @@ class Assembler:
             self._stream_call(call, call.name)
 
     def _stream_call(self, call: _Call, name: str) -> None:
-        """Show what has come of a call, if it is one that is shown as it comes."""
+        """Emit the new arguments of a call, unless the call is emitted whole at the end of the turn."""
         if call.route is None:
             call.route = self._offer.route(name)
         if call.route.kind == "refused" or call.route.needs_approval:
@@ -284,15 +287,18 @@ class Assembler:
         return opened.index
 
     def _unique(self, call_id: str | None) -> str:
-        """The model's id (ITEM-7), unless it is too long to be sent back, or was used before in this response: some
-        models count from one again on each turn, and an id is also the key by which a tool knows a repeated call."""
+        """Return the model's id (ITEM-7), or a new one if it is too long to be sent back, or already in use.
+
+        Some models count their calls from 1 on each turn, and the id is also the key by which a tool recognises a
+        repeated call.
+        """
         if not call_id or len(call_id) > _MAX_CALL_ID:
             return self._id("call_")
         used = {item.get("call_id") for item in self.fold.output}
         return call_id if call_id not in used else self._id("call_")
 
     def _show_whole(self, call: _Call) -> None:
-        """A call that was held back to the end of the turn."""
+        """Emit a call that waited for the end of the turn."""
         name, route, arguments = call.name or "", call.route, "".join(call.pieces)
         if call.index is not None or call.dropped:
             return
@@ -305,7 +311,7 @@ class Assembler:
         self._close_item(self._add_item({**item, "status": "in_progress"}), "completed")
 
     def _item_of(self, item_type: str, phase: Phase | None = None) -> OpenItem:
-        """The open item of this type, or a new one behind what is now closed."""
+        """Return the open item of a type, or close the open items and return a new one."""
         for opened in self.fold.open.values():
             if opened.item["type"] == item_type:
                 return opened
@@ -351,7 +357,7 @@ class Assembler:
     def _close_item(self, opened: OpenItem, status: ItemStatus) -> None:
         self._close_part(opened)
         if opened.item["type"] == "mcp_call":
-            # One that has run is ended by who ran it: this one was cut off.
+            # The workflow ends a call that has run. This one was interrupted before.
             at = {"item_id": opened.item["id"], "output_index": opened.index}
             self._emit({"type": "response.mcp_call.failed", **at})
         self._emit(

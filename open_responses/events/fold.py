@@ -1,7 +1,7 @@
-"""Events in, response out: the one place that knows what a stream of events amounts to.
+"""Builds the response from the events of a stream.
 
-The assembler applies what it emits, a resumed sample applies what the log holds, and the API applies what a client
-would have seen. All three therefore agree on the text of every item (ITEM-5, ITEM-6).
+The assembler applies the events that it emits, a resumed sample those in the log, and the API those that a client has
+received. All three therefore agree on the text of every item (ITEM-5, ITEM-6).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from open_responses.json_types import JsonObject
 
 @dataclass(slots=True)
 class OpenPart:
-    """A part that still grows. Pieces are joined once, at its end: appending to a long string is quadratic."""
+    """A part without its end. Its pieces are joined once: appending to a string takes quadratic time."""
 
     kind: str
     index: int
@@ -33,7 +33,7 @@ class OpenPart:
 
 @dataclass(slots=True)
 class OpenItem:
-    """An item between its `added` and its `done`."""
+    """An item after its `added` and before its `done` event."""
 
     index: int
     item: JsonObject
@@ -41,7 +41,7 @@ class OpenItem:
 
 
 class Fold:
-    """The state after the events applied so far. `output` holds finished items and, as they stand, open ones."""
+    """The response after the events so far. `output` has the finished items and the open ones as they are."""
 
     def __init__(self, output: Iterable[JsonObject] = ()) -> None:
         self.output: list[JsonObject] = list(output)
@@ -51,7 +51,7 @@ class Fold:
         self.next_sequence = 0
 
     def apply(self, event: JsonObject) -> None:
-        """Take in one event. Types that are not known, extensions among them, change nothing (EXT-1)."""
+        """Apply one event. Unknown types and extensions change nothing (EXT-1)."""
         row = EVENT_TYPES.get(event["type"])
         if row is not None and row.fold is not None:
             self._STEPS[row.fold](self, event)
@@ -59,7 +59,7 @@ class Fold:
             self.next_sequence = event["sequence_number"] + 1
 
     def snapshot(self) -> list[JsonObject]:
-        """The output as it stands, the text of open parts included."""
+        """Return the present output, with the text of open parts."""
         return [self._as_it_stands(index, item) for index, item in enumerate(self.output)]
 
     def _as_it_stands(self, index: int, item: JsonObject) -> JsonObject:
@@ -145,7 +145,7 @@ class Fold:
 
 
 def empty_part(kind: str) -> JsonObject:
-    """A content part before its first delta (ITEM-4: every non-nullable field is there)."""
+    """Return a content part before its first delta (ITEM-4: with every non-nullable field)."""
     if kind == "output_text":
         return {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     if kind == "refusal":
@@ -154,7 +154,7 @@ def empty_part(kind: str) -> JsonObject:
 
 
 def finished_part(part: OpenPart) -> JsonObject:
-    """The content part that the deltas so far amount to."""
+    """Return the content part with the text of its deltas so far."""
     if part.kind == "output_text":
         return {
             "type": "output_text",
@@ -168,7 +168,7 @@ def finished_part(part: OpenPart) -> JsonObject:
 
 
 def part_closing_events(opened: OpenItem, part: OpenPart) -> list[JsonObject]:
-    """`<type>.done` and, for content and summary parts, the part's own done."""
+    """Return the `done` event of the text and, for content and summary parts, that of the part."""
     at: JsonObject = {"item_id": opened.item["id"], "output_index": opened.index}
     if part.kind == "arguments":
         return [{"type": TEXT_DONE_EVENTS[opened.item["type"]], **at, "arguments": part.text}]
@@ -188,7 +188,7 @@ def part_closing_events(opened: OpenItem, part: OpenPart) -> list[JsonObject]:
 
 
 def skeleton(item: JsonObject) -> JsonObject:
-    """An item as its `response.output_item.added` shows it: what is known before any content."""
+    """Return an item as in its `response.output_item.added` event, without content."""
     kind = item["type"]
     if kind == "message":
         bare = {"type": kind, "id": item["id"], "status": "in_progress", "role": item["role"], "content": []}

@@ -1,7 +1,8 @@
-"""An answer read again from its beginning, after a crash in its middle: what the log has already is passed over.
+"""Assembles an answer that is read again from its beginning after a crash, and skips the events in the log.
 
-For providers that keep a stream and give it out again (`resume = "background"`). What this prevents: a repeat where the
-provider cuts its deltas differently the second time. Ids follow from indexes (`Assembler`), so both readings agree.
+Providers with `resume = "background"` store the stream of an answer and send it again. Their deltas may be cut
+differently the second time, so the text is compared by length and not by delta. Ids follow from indexes (`Assembler`),
+so both readings have the same.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Rereading(Assembler):
         return fresh
 
     def _rest(self, event: JsonObject) -> JsonObject | None:
-        """What of an event the log does not have; None for nothing."""
+        """Return the part of an event that the log does not have, or None."""
         place, size = _place(event), _size(event)
         known = min(self._logged[place], size)
         self._logged[place] -= known
@@ -62,12 +63,12 @@ _Place = tuple[str, int, int, int]
 
 
 def _place(event: JsonObject) -> _Place:
-    """What an event is about. Two of the same place are told apart by their order alone."""
+    """Return the position of an event in the stream. Events of the same position differ only by their order."""
     part = event["summary_index"] if "summary_index" in event else event.get("content_index", -1)
     return event["type"], event.get("output_index", -1), part, event.get("annotation_index", -1)
 
 
 def _size(event: JsonObject) -> int:
-    """Characters of a delta; 1 for any other event, and for one of logprobs alone."""
+    """Return the characters of a delta; 1 for any other event, and for a delta with log probabilities alone."""
     delta = event.get("delta")
     return len(delta) or 1 if isinstance(delta, str) else 1

@@ -1,7 +1,7 @@
-"""Halves of surrogate pairs in a provider's text: joined where the other half follows, replaced where it does not.
+"""Joins the halves of surrogate pairs in a provider's text, and replaces those without a second half.
 
-What this prevents: a text that JSON can carry (`"\\ud83d"`) and UTF-8 cannot, so that nothing could write it.
-A tokenizer that cuts an emoji between two chunks sends one.
+JSON can carry a lone half (`"\\ud83d"`), but UTF-8 cannot, so the text could not be written. A provider sends a half if
+its tokenizer cuts an emoji between two chunks.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _HIGH = range(0xD800, 0xDC00)
 
 
 class Joiner:
-    """Cleans the deltas of one stream. A high half at the end of a text waits for the next text of its kind."""
+    """Cleans the deltas of one stream. A high half at the end of a text waits for the next delta of that type."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[type, int], str] = {}
 
     def clean(self, delta: Delta) -> Delta:
-        """The same delta, of text that UTF-8 can carry."""
+        """Return the delta with text that UTF-8 can encode."""
         match delta:
             case TextDelta() | RefusalDelta() | ReasoningDelta() | ReasoningSummaryDelta():
                 text = self._joined((type(delta), 0), delta.text)
@@ -58,7 +58,7 @@ class Joiner:
 
 
 def whole(text: str) -> str:
-    """Pairs joined, lone halves replaced by U+FFFD; the same object where there are none."""
+    """Return the text with pairs joined and lone halves replaced by U+FFFD; the same object if it has none."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -67,7 +67,7 @@ def whole(text: str) -> str:
 
 
 def whole_json(value: JsonObject) -> JsonObject:
-    """An object of a provider's with all its texts made whole."""
+    """Return a provider's JSON object with `whole` applied to each of its texts."""
     walked = _walked(value)
     assert isinstance(walked, dict)
     return walked

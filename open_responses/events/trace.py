@@ -1,10 +1,10 @@
-"""How a stream was cut into events, small enough to keep in Temporal.
+"""A compact record of a stream's events, small enough for Temporal.
 
-The event log lives in Redis and may vanish; a client that comes back with `starting_after=N` must still find the same
-event N. Texts are in Temporal already, once, as items. A trace adds the rest: the order of events and the length of
-each delta, about a byte per token. `replay` puts both together and gives back every event, byte for byte.
+Redis holds the event log and may lose it, but a client that reconnects with `starting_after=N` must get the same
+events. Temporal has the texts already, as items. A trace adds the order of the events and the length of each delta,
+about one byte per token. `replay_trace` rebuilds every event from both, byte for byte.
 
-    ["r", status]            created, queued, in_progress: the response as it was then
+    ["r", type]              response.created, .queued, .in_progress, with the response at that time
     ["+", i]  ["-", i]       output item i added, done
     ["p", i, k]  ["P", i, k] content part k of item i added, done
     ["s", i, -k] ["S", i, -k] the same for a summary part, which counts -1, -2, …
@@ -26,7 +26,7 @@ Op: TypeAlias = list[Any]
 
 
 class Trace:
-    """Records events as they are published, sequence numbers aside: those follow from the order."""
+    """Records the published events. Their order gives the sequence numbers."""
 
     def __init__(self) -> None:
         self.ops: list[Op] = []
@@ -54,13 +54,15 @@ class Trace:
 
 
 def count_events(ops: Iterable[Op]) -> int:
-    """How many events a trace stands for."""
+    """Return the number of events in a trace."""
     return sum(len(op[3]) if op[0] == "d" else 1 for op in ops)
 
 
 def _must_stay_whole(event: JsonObject, row: EventType) -> bool:
-    """Whether `replay` could not rebuild the event from its mark: a delta with log probabilities, and an item that
-    starts with more than its skeleton."""
+    """Return whether `replay_trace` could not rebuild the event from its mark.
+
+    It cannot rebuild a delta with log probabilities, or an item that starts with more than its skeleton.
+    """
     if row.trace == "d":
         return bool(event.get("logprobs"))
     return row.trace == "+" and bool(event["item"] != skeleton(event["item"]))
@@ -74,12 +76,16 @@ def _part_number(event: JsonObject, row: EventType) -> int:
     return -1 - number if row.part_index == "summary_index" else number
 
 
-def replay(
+def replay_trace(
     ops: Iterable[Op], output: list[JsonObject], initial: JsonObject, *, first_sequence: int = 0
 ) -> Iterator[JsonObject]:
-    """The events that were recorded, with their sequence numbers.
+    """Yield the recorded events with their sequence numbers.
 
-    `output` is the items as they stand now; a recording that stops in mid-item is replayed from its partial text.
+    Args:
+        ops: The trace.
+        output: The present items. An item that is not finished has the text of its deltas so far.
+        initial: The response at its start.
+        first_sequence: The sequence number of the first event.
     """
     positions: dict[tuple[int, int], int] = {}
     sequence = first_sequence
@@ -111,7 +117,7 @@ def _events_of(
 
 
 def _advance(event: JsonObject, positions: dict[tuple[int, int], int]) -> None:
-    """A delta that was recorded whole is part of its text as well."""
+    """Advance the position in a text by a delta that was recorded whole."""
     row = EVENT_TYPES.get(event["type"])
     if row is not None and row.trace == "d":
         place = event["output_index"], _part_number(event, row)
@@ -119,7 +125,7 @@ def _advance(event: JsonObject, positions: dict[tuple[int, int], int]) -> None:
 
 
 def _part_at(item: JsonObject, number: int) -> OpenPart:
-    """The part that an op speaks of, with its whole text."""
+    """Return the part of an operation, with its whole text."""
     if item["type"] in ("function_call", "mcp_call"):
         return OpenPart("arguments", 0, [item["arguments"]])
     index = -1 - number if number < 0 else number

@@ -1,4 +1,4 @@
-"""Who asked which model and ran which tool, when, for how long, at what cost. Never what was said."""
+"""A log of each sample and tool call: tenant, model or tool, time, duration and tokens, without any content."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from open_responses.deltas import Delta, Finish
 
 
 class AuditLog(Middleware):
-    """One JSON line for each sample and each tool call, appended to `path`, or on standard output without one.
+    """Writes one JSON line for each attempt at a sample or a tool call.
 
-    A try that was retried has a line of its own, with its `attempt`. `outcome` is the sample's finish reason, `done`,
-    or the name of the error; `stopped` for what was cancelled or handed over in the middle.
-    What cannot be written fails the try: nothing goes on unrecorded.
+    `outcome` is the finish reason of a sample, `done` for a tool call, the class of the error, or `stopped` for an
+    attempt that was cancelled or moved to another worker. If the line cannot be written, the attempt fails, so that no
+    call goes unrecorded.
+
+    Args:
+        path: The file to append to; standard output if None.
     """
 
     def __init__(self, path: str | None = None) -> None:
         self._path = Path(path) if path else None
 
     async def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
+        """Pass the sample on, and write a line at its end."""
         began, outcome, usage = time.monotonic(), "stopped", None
         try:
             async for delta in call_next(context):
@@ -49,6 +53,7 @@ class AuditLog(Middleware):
             )
 
     async def around_tool(self, context: ToolContext, call_next: ToolNext) -> ToolOutput:
+        """Pass the call on, and write a line at its end."""
         began, outcome = time.monotonic(), "stopped"
         try:
             output = await call_next(context)
@@ -80,6 +85,6 @@ class AuditLog(Middleware):
 
 
 def _append(path: Path, line: str) -> None:
-    """One write of a whole line: processes that append to one file do not mix theirs."""
+    """Append the line in one write, so that lines of several processes do not mix."""
     with path.open("ab", buffering=0) as file:
         file.write(line.encode())

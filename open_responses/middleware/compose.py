@@ -1,7 +1,7 @@
-"""Middlewares around what they wrap: the first of the list is outermost.
+"""Builds one function from a list of middlewares. The first of the list is outermost.
 
-What this prevents: a middleware that forgets its `return` and costs a tool its result, over and over. What comes back
-from each is looked at here, and one that breaks the contract is named.
+Each returned value is checked. Without the check, a middleware that forgets its `return` would lose the result of a
+tool, and the tool would run again and again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ from open_responses.tool_use.tool_output import tool_output
 def compose_sample(
     middlewares: Sequence[Middleware], last: SampleNext
 ) -> Callable[[SampleContext], AsyncGenerator[Delta, None]]:
-    """One function that samples through them all. Closing its generator closes all of theirs, the outermost first.
+    """Return one function that samples through all middlewares.
 
-    Raises ServerError for a middleware that returns no stream.
+    Closing its generator closes those of the middlewares, the outermost first.
+
+    Args:
+        middlewares: The middlewares, outermost first.
+        last: The function that samples the model.
+
+    Raises:
+        ServerError: Raised by the returned function if a middleware returns no stream.
     """
 
     async def sample(context: SampleContext) -> AsyncGenerator[Delta, None]:
@@ -39,7 +46,15 @@ def compose_sample(
 
 
 def compose_tool(middlewares: Sequence[Middleware], last: ToolNext) -> ToolNext:
-    """One function that calls a tool through them all. Raises ServerError for a middleware that returns no output."""
+    """Return one function that calls a tool through all middlewares.
+
+    Args:
+        middlewares: The middlewares, outermost first.
+        last: The function that runs the tool.
+
+    Raises:
+        ServerError: Raised by the returned function if a middleware returns no output.
+    """
     wrapped = last
     for middleware in reversed(middlewares):
         if type(middleware).around_tool is Middleware.around_tool:
@@ -62,7 +77,7 @@ def _around_sample(middleware: Middleware, call_next: SampleNext) -> SampleNext:
 
 def _kept(call: SampleNext, opened: list[AsyncIterator[Delta]]) -> SampleNext:
     def sample(context: SampleContext) -> AsyncIterator[Delta]:
-        # Called from outside in, each before the next: also if the outer one is a generator, which begins later.
+        # An outer middleware is called before an inner one, even if it is a generator, whose body starts later.
         at = len(opened)
         stream = call(context)
         opened.insert(at, stream)
@@ -72,7 +87,7 @@ def _kept(call: SampleNext, opened: list[AsyncIterator[Delta]]) -> SampleNext:
 
 
 async def _close(stream: AsyncIterator[Delta]) -> None:
-    """What it holds open, a connection perhaps, is closed now, not when it is collected."""
+    """Close the stream, so that its connection closes now and not when the garbage collector finds it."""
     close = getattr(stream, "aclose", None)
     if close is not None:
         await close()

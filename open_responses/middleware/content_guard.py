@@ -1,4 +1,4 @@
-"""Stops a response at words that must not come in or go out."""
+"""Ends a response when a forbidden pattern appears in its input or output."""
 
 from __future__ import annotations
 
@@ -21,17 +21,25 @@ from open_responses.deltas import (
 )
 from open_responses.schema.items import AssistantMessage, InputItem
 
-# A match may be spread over deltas; longer ones than this are not seen.
+# A match may span several deltas. Longer matches than this may be missed.
 _LOOK_BACK_CHARACTERS = 1000
 
 
 class ContentGuard(Middleware):
-    """Ends a response as `completed`, with `message` as its last item, where `pattern` is found.
+    """Ends a response as `completed`, with `message` as its last item, when `pattern` matches.
 
-    In what came since the model's last answer (the user's words, tools' results), before the model reads it; and in all
-    that the model says, to the client or to a tool, before the delta that would complete a match goes out: text,
-    refusals, thoughts, arguments as they are written, citations, what a provider's own tool did. Each is read for
-    itself, whatever comes in between. What a provider has encrypted is not read. Case does not count.
+    The guard reads the items since the model's last answer (user messages, tool results) before the model does. It also
+    reads everything that the model writes, before it passes on the delta that completes a match: text, refusals,
+    reasoning, arguments, citations, and items of the provider's built-in tools. Each of these streams is matched
+    separately. Encrypted content is not read.
+
+    Args:
+        pattern: A regular expression, matched without regard to case. A match of more than 1,000 characters may be
+            missed.
+        message: The text that replaces the rest of the answer.
+
+    Raises:
+        ValueError: `pattern` is not a regular expression.
     """
 
     def __init__(self, pattern: str, message: str = "I can't help with that.") -> None:
@@ -42,9 +50,10 @@ class ContentGuard(Middleware):
         self._message = message
 
     async def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
+        """Match the input, then each delta before it is passed on."""
         if any(self._pattern.search(text) for item in _new(context.call.items) for text in texts_of(item)):
             raise Halt(self._message)
-        # An answer that goes on shows its beginning in the prefix; one that is read again comes whole.
+        # A continued answer has its beginning in `prefix`. An answer that is read again arrives whole.
         said = {_channel(TextDelta("")): context.call.prefix or ""}
         async for delta in call_next(context):
             channel = _channel(delta)
@@ -56,12 +65,12 @@ class ContentGuard(Middleware):
 
 
 def _new(items: Sequence[InputItem]) -> Iterator[InputItem]:
-    """What the model has not answered yet, the newest first."""
+    """Return the items after the model's last answer, newest first."""
     return takewhile(lambda item: not isinstance(item, AssistantMessage), reversed(items))
 
 
 def _channel(delta: Delta) -> tuple[str, int]:
-    """What a delta goes on with: parallel calls interleave, and thoughts may stand between two words of an answer."""
+    """Return the stream that a delta continues: parallel calls interleave, and reasoning may interrupt a text."""
     match delta:
         case ToolCallDelta(index=index) | ReasoningSummaryDelta(summary_index=index):
             return type(delta).__name__, index

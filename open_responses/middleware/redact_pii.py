@@ -1,4 +1,4 @@
-"""Personal data by pattern: the provider never reads it, and tools' results do not bring it in."""
+"""Replaces personal data, found by patterns, in everything that the provider reads."""
 
 from __future__ import annotations
 
@@ -24,13 +24,19 @@ DEFAULT_KINDS = "email,iban,card,us_ssn,phone"
 
 
 class RedactPII(Middleware):
-    """Puts `[email]`, `[card]` … in place of what looks like one, in all that the model is sent.
+    """Replaces personal data with `[email]`, `[card]` … in the context of each sample.
 
-    `kinds`: which, by comma (email, iban, card, us_ssn, phone, ipv4). `pattern`: a regular expression of your own, put
-    in place as `[redacted]`. The client's own input is stored as it was sent; only the provider sees less. Messages,
-    arguments, results, thoughts and their summaries are gone through. Passed on as they are: images and files; tools'
-    descriptions; and what a provider wrote for itself, which only goes back to where it came from and must not change,
-    the seal of its thoughts and what its own tools did. It never read more than this lets through.
+    The server stores the client's input unchanged; only the provider reads the redacted text. Messages, arguments,
+    results, reasoning and summaries are redacted. Images, files and tool descriptions are not. Encrypted reasoning and
+    items of the provider's built-in tools are not either: they return to the provider that wrote them, which had read
+    redacted text only, and must not change.
+
+    Args:
+        kinds: The kinds to replace, separated by commas: email, iban, card, us_ssn, phone, ipv4.
+        pattern: A regular expression of your own. Its matches become `[redacted]`.
+
+    Raises:
+        ValueError: A kind is unknown, or `pattern` is not a regular expression.
     """
 
     def __init__(self, kinds: str = DEFAULT_KINDS, pattern: str | None = None) -> None:
@@ -45,6 +51,7 @@ class RedactPII(Middleware):
             self._rules.append((_compiled(pattern), lambda _: "[redacted]"))
 
     def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
+        """Redact the items and the instructions, and pass the sample on."""
         call = context.call
         request = call.request
         if request.instructions:
@@ -53,7 +60,7 @@ class RedactPII(Middleware):
         return call_next(replace(context, call=replace(call, items=items, request=request)))
 
     def redacted(self, text: str) -> str:
-        """The text without what the patterns find."""
+        """Return the text with every match replaced."""
         for pattern, put in self._rules:
             text = pattern.sub(put, text)
         return text
@@ -68,7 +75,7 @@ def _named(kind: str) -> Callable[[re.Match[str]], str]:
 
 
 def _card(match: re.Match[str]) -> str:
-    """Long numbers are many things; a card's number has its check digit (Luhn, ISO/IEC 7812-1)."""
+    """Replace a number with a valid check digit (Luhn, ISO/IEC 7812-1): most other long numbers have none."""
     digits = [int(character) for character in match[0] if character.isdigit()]
     doubled = [d if i % 2 == 0 else d * 2 - 9 * (d > 4) for i, d in enumerate(reversed(digits))]
     return "[card]" if sum(doubled) % 10 == 0 else match[0]

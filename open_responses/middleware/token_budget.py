@@ -1,4 +1,4 @@
-"""A ceiling on tokens: for one response, and for all of a tenant's within a window of time."""
+"""A budget of tokens for one response, and for all responses of a tenant within a period."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ _DAY = 24 * 3600
 
 
 class TokenBudget(Middleware):
-    """Ends a response as `failed`, with the code `token_budget_exceeded`, before the sample that would begin above it.
+    """Ends a response as `failed`, with the code `token_budget_exceeded`, before a sample that starts above the budget.
 
-    Tokens are input and output together, as the provider counts them. They are counted when a sample ends, so that the
-    last one may go over; and what a sample that broke off has used, no provider tells. `per_response` goes by the
-    response's own usage; `per_tenant` is counted in Redis, per window: several entries, an hour's and a day's say, do
-    not disturb each other if their windows differ.
+    Tokens are input and output tokens together, as the provider counts them. They are counted when a sample ends, so
+    the last sample may exceed the budget, and a sample that broke off is not counted. Redis keeps the tenant's count.
+    Two entries with different windows, such as an hour and a day, are counted separately.
+
+    Args:
+        per_response: Tokens for one response; no limit if None.
+        per_tenant: Tokens for all responses of a tenant within a window; no limit if None.
+        window_seconds: The length of the window in seconds. It starts with the first sample that is counted.
+
+    Raises:
+        ValueError: Neither `per_response` nor `per_tenant` is given.
     """
 
     def __init__(
@@ -30,6 +37,7 @@ class TokenBudget(Middleware):
         self._window = window_seconds
 
     async def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
+        """Check both budgets, pass the sample on, and count its tokens at its end."""
         used = context.used.input_tokens + context.used.output_tokens
         _check(used, self._per_response, "This response")
         if self._per_tenant is not None:

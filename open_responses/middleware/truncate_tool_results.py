@@ -1,4 +1,4 @@
-"""Long results of tools, cut for the model: it rarely needs a whole log, and pays for it on every turn."""
+"""Shortens long tool results in the context: a model rarely needs a whole log, and reads it again on every turn."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from open_responses.deltas import Delta
 
 
 class TruncateToolResults(Middleware):
-    """Each result that is longer keeps its beginning and its end, with a note in between of what was left out.
+    """Keeps the beginning and the end of each long result, with a note between them about the omitted part.
 
-    Only for the model: the response keeps the whole result, and so does whoever reads it. An image or a file in it
-    counts as four characters for each of its tokens (4,000 for an image), and goes, with a note, if that is too much.
+    Only the model reads the shortened result: the response keeps the whole. An image or a file counts as four
+    characters for each of its tokens (4,000 characters for an image); if that exceeds the limit, a note replaces it.
+
+    Args:
+        max_characters: The longest result that is passed on whole, at least 100 characters.
+
+    Raises:
+        ValueError: `max_characters` is less than 100.
     """
 
     def __init__(self, max_characters: int = 20_000) -> None:
@@ -23,5 +29,6 @@ class TruncateToolResults(Middleware):
         self._limit = max_characters
 
     def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
+        """Shorten the results in the context, and pass the sample on."""
         items = shorten_results(context.call.items, self._limit)
         return call_next(replace(context, call=replace(context.call, items=items)))

@@ -1,4 +1,4 @@
-"""The body of `POST /v1/responses/compact` (REQ-16), and what it answers."""
+"""The body of `POST /v1/responses/compact`, and its answer (REQ-16)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from open_responses.schema.validation import CHECK_NAMES, Settings, complaint_of
 
 
 class CompactRequest(Settings):
-    """The conversation is `input`, or what `previous_response_id` ends, or both in this order."""
+    """A request to compact the conversation of `input`, of `previous_response_id`, or of both."""
 
     IGNORED: ClassVar[dict[str, str]] = {
         "prompt_cache_retention": "how long a cache may live: cost only",
@@ -36,13 +36,20 @@ class CompactRequest(Settings):
         return self
 
     def as_response(self) -> CreateResponse:
-        """The response that writes the summary. It is kept by nobody: its output goes to whoever asked."""
+        """Return the request whose response writes the summary. It is not stored: its output is the answer."""
         given = self.model_dump(mode="json", exclude_unset=True)
         return CreateResponse.model_validate({**given, "input": given.get("input") or "", "store": False})
 
 
 def parse_compact_request(body: JsonObject) -> CompactRequest:
-    """Raises InvalidRequest, as `parse_create_response` does."""
+    """Validate the body of a compaction.
+
+    Args:
+        body: The parsed body.
+
+    Raises:
+        InvalidRequest: As for `parse_create_response`.
+    """
     try:
         return CompactRequest.model_validate(body, context=CHECK_NAMES)
     except ValidationError as error:
@@ -50,7 +57,12 @@ def parse_compact_request(body: JsonObject) -> CompactRequest:
 
 
 def compacted_resource(response: JsonObject, kept: Sequence[JsonObject]) -> JsonObject:
-    """A `response.compaction`: the prompt that is being answered, in the user's own words, and the summary."""
+    """Return a `response.compaction`.
+
+    Args:
+        response: The response that wrote the summary.
+        kept: The user's messages that stay unchanged in front of the summary.
+    """
     summaries: list[Any] = [item for item in response["output"] if item["type"] == "compaction"]
     return {
         "id": response["id"],

@@ -87,7 +87,7 @@ ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 
 class _Kept(BaseModel):
-    """Strict about what it knows; keeps the rest."""
+    """Base of items and parts: checks the known members strictly, and keeps unknown ones."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -96,6 +96,8 @@ class _Kept(BaseModel):
 
 
 class InputText(_Kept):
+    """A text part of a message or of a tool result."""
+
     type: Literal["input_text"]
     text: Text
 
@@ -141,18 +143,22 @@ class AudioData(_Kept):
 
 
 class InputAudio(_Kept):
-    """Sound, as OpenAI's API has it; the specification has no part of its own for it."""
+    """An audio part, as in OpenAI's API. The specification has none."""
 
     type: Literal["input_audio"]
     input_audio: AudioData
 
 
 class InputVideo(_Kept):
+    """A video part."""
+
     type: Literal["input_video"]
     video_url: Annotated[str, Field(max_length=MAX_FILE_DATA)]
 
 
 class UrlCitation(_Kept):
+    """A citation of a web page."""
+
     type: Literal["url_citation"]
     url: str
     title: str
@@ -161,12 +167,14 @@ class UrlCitation(_Kept):
 
 
 class OtherAnnotation(_Kept):
-    """A citation of a kind that the specification does not name (`file_citation` …)."""
+    """A citation of a type that the specification does not have (`file_citation` …)."""
 
     type: str
 
 
 class OutputText(_Kept):
+    """A text part of an answer."""
+
     type: Literal["output_text"]
     text: Text
     annotations: Annotated[list[Annotation], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
@@ -174,16 +182,22 @@ class OutputText(_Kept):
 
 
 class Refusal(_Kept):
+    """A part with the model's refusal."""
+
     type: Literal["refusal"]
     refusal: Text
 
 
 class ReasoningText(_Kept):
+    """A part with raw reasoning text."""
+
     type: Literal["reasoning_text"]
     text: Text
 
 
 class SummaryText(_Kept):
+    """A part of the summary of reasoning."""
+
     type: Literal["summary_text"]
     text: Text
 
@@ -252,22 +266,28 @@ class _Message(_Kept):
 
 
 class UserMessage(_Message):
+    """A message of the user."""
+
     role: Literal["user"]
     content: UserContent
 
 
 class SystemMessage(_Message):
+    """A message of the system."""
+
     role: Literal["system"]
     content: InstructionContent
 
 
 class DeveloperMessage(_Message):
+    """A message of the developer."""
+
     role: Literal["developer"]
     content: InstructionContent
 
 
 class AssistantMessage(_Message):
-    """An earlier answer, ours or another server's. `phase` is kept (ITEM-9)."""
+    """An earlier answer of this server or of another one. `phase` is kept (ITEM-9)."""
 
     role: Literal["assistant"]
     content: AssistantContent
@@ -281,7 +301,7 @@ FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
 
 
 class FunctionCall(_Kept):
-    """`call_id` is the model's, `id` is ours (ITEM-7). `arguments` is JSON as the model wrote it, not always valid."""
+    """A function call. The model sets `call_id`, the server sets `id` (ITEM-7). `arguments` may be invalid JSON."""
 
     type: Literal["function_call"]
     id: str | None = None
@@ -292,6 +312,8 @@ class FunctionCall(_Kept):
 
 
 class FunctionCallOutput(_Kept):
+    """The result of a function call, from the client or from a hosted tool."""
+
     type: Literal["function_call_output"]
     id: str | None = None
     call_id: CallId
@@ -300,7 +322,7 @@ class FunctionCallOutput(_Kept):
 
 
 class Reasoning(_Kept):
-    """Round-trips with content, summary and encrypted content (ITEM-8)."""
+    """Reasoning, which can be sent back with content, summary and encrypted content (ITEM-8)."""
 
     type: Literal["reasoning"]
     id: str | None = None
@@ -310,7 +332,7 @@ class Reasoning(_Kept):
 
 
 class ListedTool(_Kept):
-    """One tool in an `mcp_list_tools`. Whether its schema is one is not judged here: it is the server's word."""
+    """One tool in an `mcp_list_tools`. Its schema is not checked, because the MCP server wrote it."""
 
     name: Annotated[str, Field(min_length=1)]
     description: str | None = None
@@ -322,13 +344,13 @@ _LISTED_TOOLS = TypeAdapter(list[ListedTool])
 
 
 def _are_listed_tools(tools: list[JsonObject]) -> list[JsonObject]:
-    """Checked as what they are, and kept as they came."""
+    """Check each tool, and return the list unchanged."""
     _LISTED_TOOLS.validate_python(tools)
     return tools
 
 
 class McpTools(_Kept):
-    """`mcp_list_tools`: what a server said that it can do. Kept in the context, so that it is asked once a chain."""
+    """An `mcp_list_tools`: the tools of an MCP server. It stays in the context, so that a chain lists them once."""
 
     type: Literal["mcp_list_tools"]
     id: str | None = None
@@ -338,7 +360,7 @@ class McpTools(_Kept):
 
 
 class McpCall(_Kept):
-    """A call that the server made for the model, with its result."""
+    """A call of an MCP tool that the server ran, with its result."""
 
     type: Literal["mcp_call"]
     id: Annotated[str, Field(min_length=1)]
@@ -352,7 +374,7 @@ class McpCall(_Kept):
 
 
 class McpApprovalRequest(_Kept):
-    """A call that waits for a person's word. What runs in the end is what we stored, not what comes back here."""
+    """A call that needs approval. The server runs the call that it stored, not the copy that a client sends back."""
 
     type: Literal["mcp_approval_request"]
     id: Annotated[str, Field(min_length=1)]
@@ -362,7 +384,7 @@ class McpApprovalRequest(_Kept):
 
 
 class McpApprovalResponse(_Kept):
-    """The person's word."""
+    """The decision on an approval request."""
 
     type: Literal["mcp_approval_response"]
     id: str | None = None
@@ -372,7 +394,7 @@ class McpApprovalResponse(_Kept):
 
 
 class RefusedCall(_Kept):
-    """A call that the server did not run, and why: of a tool that is not allowed, or not there (REQ-2). An extension.
+    """A call that the server did not run, with the reason: the tool is not allowed or unknown (REQ-2). An extension.
 
     It is no `function_call`, so that no client mistakes it for one to execute; the model gets to read the reason.
     """
@@ -394,25 +416,25 @@ class Compaction(_Kept):
 
 
 class ItemReference(_Kept):
-    """Stands for a stored item (ITEM-10). `{"id": "msg_…"}` alone is one."""
+    """A reference to a stored item (ITEM-10). `{"id": "msg_…"}` alone is a reference as well."""
 
     type: Literal["item_reference"] | None = None
     id: Annotated[str, Field(min_length=1)]
 
 
 class OpaqueItem(_Kept):
-    """An item that we hand on without looking inside: `OPAQUE_TYPES`, and our own extensions (EXT-2)."""
+    """An item that is passed on without being parsed: one of `OPAQUE_TYPES`, or an extension (EXT-2)."""
 
     type: str
     id: str | None = None
 
     def is_from(self, adapter: str) -> bool:
-        """Whether a built-in tool of that kind of provider left it."""
+        """Return whether a built-in tool of this adapter's provider created the item."""
         return self.type in PROVIDER_ITEM_TYPES.get(adapter, ())
 
     @property
     def is_record(self) -> bool:
-        """Whether it only tells what some provider's built-in tool did."""
+        """Whether the item is a record of a call of a provider's built-in tool."""
         return self.type in _ALL_PROVIDER_ITEMS
 
 

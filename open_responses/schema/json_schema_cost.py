@@ -123,15 +123,22 @@ class SchemaBudget:
     left: int = MAX_COST
 
     def spend(self, schema: JsonObject) -> SchemaCost:
-        """Raises SchemaTooCostly for a schema that costs more than is left; the budget stays as it was then."""
+        """Subtract the cost of a schema. Raises SchemaTooCostly, and subtracts nothing, if it exceeds the rest."""
         cost = schema_cost(schema, self.left)
         self.left -= cost.steps
         return cost
 
 
 def schema_cost(schema: JsonObject, limit: int = MAX_COST) -> SchemaCost:
-    """The cost of a schema, in time linear in its size. Raises SchemaTooCostly above `limit`, and for a schema that
-    applies itself to the same value without end."""
+    """Return the cost of a schema, in time linear in its size.
+
+    Args:
+        schema: The JSON Schema.
+        limit: The highest cost, in steps.
+
+    Raises:
+        SchemaTooCostly: The cost is above `limit`, or the schema applies itself to the same value without end.
+    """
     _refuse_addresses(schema)
     _refuse_nesting(schema)
     graph = _Graph(schema)
@@ -236,8 +243,11 @@ class _Graph:
 
 
 def _refuse_addresses(root: JsonObject) -> None:
-    """An address inside a schema changes what each `$ref` below it means, and an address of this document in a `$ref`
-    can be spelled in many ways: the graph would miss both."""
+    """Reject addresses, which the graph cannot follow.
+
+    An address inside a schema changes the meaning of each `$ref` below it, and a `$ref` can spell an address of this
+    document in many ways.
+    """
     address = "id" if "draft-04" in str(root.get("$schema")) else "$id"
     is_meta = _META_SCHEMAS[0] in f"{root.get(address)}/" or _META_SCHEMAS[1] in f"{root.get(address)}/"
     has_address = has_reference = False
@@ -350,8 +360,11 @@ def _endless() -> SchemaTooCostly:
 
 
 def _innermost_first(nodes: list[_Node], group: list[int], group_of: list[int]) -> list[int]:
-    """The members of a cycle, each behind those that it applies to the same value. Raises SchemaTooCostly where that
-    has no order."""
+    """Return the members of a cycle, each after those that it applies to the same value.
+
+    Raises:
+        SchemaTooCostly: There is no such order.
+    """
     number = group_of[group[0]]
     waits_for = {member: sum(1 for target in nodes[member].same if group_of[target] == number) for member in group}
     wanted_by: dict[int, list[int]] = {member: [] for member in group}
@@ -371,8 +384,11 @@ def _innermost_first(nodes: list[_Node], group: list[int], group_of: list[int]) 
 
 
 def _groups(nodes: list[_Node]) -> tuple[list[int], list[list[int]]]:
-    """Strongly connected components by Tarjan's algorithm, without recursion: the number of each node's, and the
-    components, each behind those that it leads to."""
+    """Return the strongly connected components, by Tarjan's algorithm without recursion.
+
+    Returns:
+        The number of each node's component, and the components, each after those that it leads to.
+    """
     index, low = [-1] * len(nodes), [0] * len(nodes)
     group_of, groups = [-1] * len(nodes), list[list[int]]()
     count, path = 0, list[int]()

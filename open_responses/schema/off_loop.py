@@ -1,7 +1,7 @@
-"""Work on what a client sent, kept off the event loop where it is large.
+"""Runs the validation and translation of large requests in a thread, outside the event loop.
 
-What this prevents: all streams of a process that stand still while one request's thousands of parts are validated; and
-a worker whose lease expires meanwhile, because the thread that renews it needs the interpreter too.
+Otherwise all streams of a process would pause while a request with thousands of parts is validated. A worker's lease
+could expire as well, because the thread that renews it needs the interpreter.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ _was_enabled = True
 
 
 async def off_loop(size: int, work: Callable[..., Result], *arguments: Any) -> Result:
-    """`work(*arguments)`, in a thread where it is on more than `LARGE_BYTES` bytes of JSON.
+    """Return `work(*arguments)`, computed in a thread if the JSON is large.
 
-    A thread helps where the work calls Python, as the validation of items does for each part; one call into C, as a
-    parser's, holds the interpreter in any thread.
+    A thread helps if the work calls Python functions, as the validation of items does for each part. A single call into
+    C, such as a parser's, holds the interpreter in any thread.
+
+    Args:
+        size: The bytes of JSON that the work is on. Above `LARGE_BYTES` it runs in a thread.
+        work: The function.
+        *arguments: Its arguments.
     """
     if size <= LARGE_BYTES:
         return work(*arguments)
@@ -40,10 +45,11 @@ def _paused(work: Callable[..., Result], *arguments: Any) -> Result:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """No collection in any thread meanwhile: for the making of many objects that stay.
+    """Pause the garbage collector of all threads while many long-lived objects are created.
 
-    The collector looks through all objects at each quarter more of them, with the interpreter held: half of the time
-    that the validation of 160,000 content parts takes, and all of its long stops. Several threads may pause it.
+    The collector scans all objects each time their number has grown by a quarter, and holds the interpreter meanwhile.
+    It takes half of the time of validating 160,000 content parts, and causes all long pauses. Several threads may pause
+    the collector at the same time.
     """
     global _pauses, _was_enabled
     with _lock:

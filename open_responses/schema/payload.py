@@ -1,4 +1,4 @@
-"""The base of everything that crosses Temporal."""
+"""The base of the models that are stored in Temporal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Payload(BaseModel):
-    """Base of all payloads: unknown fields are ignored, so that an older worker reads what a newer one wrote."""
+    """Base of all payloads. Unknown fields are ignored, so that an older worker can read what a newer one wrote."""
 
     model_config = ConfigDict(extra="ignore")

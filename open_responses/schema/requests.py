@@ -1,7 +1,7 @@
-"""The body of `POST /v1/responses`: read strictly, refused clearly, kept as sent (HTTP-3, REQ-1 to REQ-16).
+"""The body of `POST /v1/responses`, and its validation (HTTP-3, REQ-1 to REQ-16).
 
-Nothing is guessed: a number is not read from a string, and a name that nobody knows is refused, since a typo that
-passes in silence changes the answer. An explicit null means "not set", as OpenAI's clients send it.
+Validation is strict: a number is not read from a string, and an unknown name is an error, since a typo that is ignored
+would change the answer. An explicit null means "not set", because OpenAI's clients send it so.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from open_responses.schema.validation import (
     small_schema,
 )
 
-# Ours: a model's name becomes a search attribute and a line in the operator's view.
+# A limit of this server: the name becomes a search attribute and a line in Temporal's UI.
 MAX_MODEL_NAME = 256
 MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512
 
-# What OpenAI's API has and this server does not. Ignoring these leaves the answer the same …
+# Parameters of OpenAI's API that this server accepts and ignores, since they do not change the answer.
 IGNORED_PARAMETERS = {
     "user": "replaced by safety_identifier and prompt_cache_key; a label for abuse detection",
     "prompt_cache_retention": "how long a cache may live: cost only",
@@ -39,13 +39,13 @@ IGNORED_PARAMETERS = {
     "background_options": "how long a background response may wait: here it starts at once, the best of its values",
     "image": "a hint on how images are packed into the context: cost only",
 }
-# … and ignoring these would give another answer than the one that was asked for.
+# Parameters of OpenAI's API that are an error, since the answer without them would differ.
 UNSUPPORTED_PARAMETERS = {
     "prompt": "prompt templates are stored at OpenAI; send instructions and input",
     "moderation": "input and output are not moderated, and a check must not be skipped in silence",
     "access_programs": "they select OpenAI's own policies",
 }
-# Names of the Chat Completions API, and what they are called here.
+# Names of the Chat Completions API, and the names of the same parameters here.
 CALLED_HERE = {
     "messages": "input",
     "max_tokens": "max_output_tokens",
@@ -60,17 +60,28 @@ CALLED_HERE = {
 
 
 def parse_create_response(raw: bytes) -> CreateResponse:
-    """Reads a request's body.
+    """Parse and validate a request's body.
 
-    Raises `InvalidRequest` for the first thing that is wrong, with `param` as a path (`input[0].content[1].text`) and
-    one of the codes `invalid_json`, `unknown_parameter`, `unsupported_parameter`, `unsupported_tool`,
-    `missing_required_parameter`, `mutually_exclusive_parameters`, `invalid_type`, `invalid_value`.
+    Args:
+        raw: The body as UTF-8 JSON.
+
+    Raises:
+        InvalidRequest: The first fault of the body. `param` is a path (`input[0].content[1].text`), and the code is
+            `invalid_json`, `unknown_parameter`, `unsupported_parameter`, `unsupported_tool`,
+            `missing_required_parameter`, `mutually_exclusive_parameters`, `invalid_type` or `invalid_value`.
     """
     return validate_create_response(read_json_object(raw))
 
 
 def validate_create_response(body: JsonObject) -> CreateResponse:
-    """As `parse_create_response`, for a body that `read_json_object` has read (a WebSocket turn without its `type`)."""
+    """Validate a body that `read_json_object` has parsed, or a WebSocket message without its `type`.
+
+    Args:
+        body: The parsed body.
+
+    Raises:
+        InvalidRequest: As for `parse_create_response`.
+    """
     _refuse_prewarming(body.get("prompt_cache_options"))
     try:
         asked = CreateResponse.model_validate(body, context=CHECK_NAMES)
@@ -81,7 +92,7 @@ def validate_create_response(body: JsonObject) -> CreateResponse:
 
 
 def schemas_of(asked: CreateResponse) -> dict[str, JsonObject]:
-    """The schemas that a client wrote, by their path: of the answer's form, and of each function's arguments."""
+    """Return the client's JSON Schemas by their path in the request: of `text.format` and of each function."""
     schemas: dict[str, JsonObject] = {}
     if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
         schemas["text.format.schema"] = asked.text.format.schema_
@@ -92,7 +103,7 @@ def schemas_of(asked: CreateResponse) -> dict[str, JsonObject]:
 
 
 def _check_schema_costs(asked: CreateResponse) -> None:
-    """Not when a stored request is loaded: what was accepted once is run to its end."""
+    """Check the cost of the schemas of a new request. A stored request is not checked again, so that it can end."""
     budget = SchemaBudget()
     for param, schema in schemas_of(asked).items():
         try:
@@ -102,7 +113,7 @@ def _check_schema_costs(asked: CreateResponse) -> None:
 
 
 def _refuse_prewarming(cache_options: Any) -> None:
-    """The one cache option that is not about cost: it asks for no answer at all."""
+    """Reject the one cache option that changes the result: it requests no answer at all."""
     if isinstance(cache_options, dict) and cache_options.get("prewarm"):
         param = "prompt_cache_options.prewarm"
         message = f"'{param}' is not supported here: each request generates an answer."
@@ -110,15 +121,19 @@ def _refuse_prewarming(cache_options: Any) -> None:
 
 
 class PlainTextFormat(Settings):
+    """Text without a format."""
+
     type: Literal["text"]
 
 
 class JsonObjectFormat(Settings):
+    """Any JSON object."""
+
     type: Literal["json_object"]
 
 
 class JsonSchemaFormat(Settings):
-    """`schema_` is the wire's `schema`, a name that pydantic keeps for itself."""
+    """JSON that matches a schema. `schema_` is `schema` in JSON, a name that pydantic reserves."""
 
     type: Literal["json_schema"]
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
@@ -136,14 +151,14 @@ TextFormat: TypeAlias = Annotated[
 
 
 class TextSettings(Settings):
-    """REQ-11."""
+    """The format and length of the answer's text (REQ-11)."""
 
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class ReasoningSettings(Settings):
-    """`minimal` (which the specification describes, but leaves out of its list) and `max` are OpenAI's."""
+    """How the model reasons. `minimal` and `max` are OpenAI's values; the specification's list has neither."""
 
     UNSUPPORTED: ClassVar[dict[str, str]] = {
         "generate_summary": "it is called summary now",
@@ -156,7 +171,7 @@ class ReasoningSettings(Settings):
 
 
 class StreamOptions(Settings):
-    """REQ-14."""
+    """Options of a stream (REQ-14)."""
 
     include_obfuscation: bool | None = None
 
@@ -177,19 +192,21 @@ INCLUDES: tuple[str, ...] = get_args(Include)
 
 
 def present(value: Any) -> Any:
+    """Return the value; a `fault` if it is null, for fields that must be given."""
     if value is None:
         raise fault("missing_required_parameter", "")
     return value
 
 
 def printable(model: str) -> str:
+    """Return the model's name; a `fault` if it is blank or has control characters."""
     if not model.strip() or not model.isprintable():
         raise fault("invalid_value", "must be a model's name, without control characters")
     return model
 
 
 def _metadata_in_bounds(value: Any) -> Any:
-    """REQ-13, by hand: pydantic reports a key that is too long under a path that no client would recognise."""
+    """Check REQ-13. Pydantic would report a key that is too long under a path that no client recognises."""
     if isinstance(value, dict):
         if len(value) > MAX_METADATA_PAIRS:
             raise fault("invalid_value", f"must have at most {MAX_METADATA_PAIRS} pairs, but has {len(value)}")
@@ -223,13 +240,15 @@ def _as_list(value: Any) -> Any:
 
 
 class ContextManagement(Settings):
-    """OpenAI's `context_management`: a conversation of more tokens than the threshold is summarized on the way."""
+    """OpenAI's `context_management`: a conversation with more tokens than the threshold is summarized."""
 
     type: Literal["compaction"]
     compact_threshold: Annotated[int, Field(ge=1000)] = 200_000
 
 
 class ConversationParam(Settings):
+    """A conversation, by its id."""
+
     id: Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -240,10 +259,11 @@ ConversationReference: TypeAlias = Annotated[
 
 
 class CreateResponse(Settings):
-    """A validated request. `model_fields_set` tells what was sent; `model_dump_json(exclude_unset=True)` is its compact
-    form, which `model_validate_json` reads back.
+    """A validated request.
 
-    `stop`, `seed` and `top_k` are extensions, for the providers that know them: refused where the route's does not.
+    `model_fields_set` has the names of the fields that were sent. `model_dump_json(exclude_unset=True)` is the compact
+    form, which `model_validate_json` reads back. `stop`, `seed` and `top_k` are extensions: a request with one of them
+    is an error if the route's provider does not support it.
     """
 
     IGNORED: ClassVar[dict[str, str]] = IGNORED_PARAMETERS
@@ -284,27 +304,31 @@ class CreateResponse(Settings):
 
     @property
     def compact_threshold(self) -> int | None:
-        """Tokens of context above which it is summarized; None for never."""
+        """Tokens of context above which the context is summarized; None for never."""
         return self.context_management[0].compact_threshold if self.context_management else None
 
     @property
     def is_streamed(self) -> bool:
+        """Whether the answer is a stream of events."""
         return self.stream is True
 
     @property
     def is_stored(self) -> bool:
+        """Whether the response can be read after its end."""
         return self.store is not False
 
     @property
     def is_background(self) -> bool:
+        """Whether the request returns before the response ends."""
         return self.background is True
 
     @property
     def conversation_id(self) -> str | None:
+        """The id of the conversation; None if the request names none."""
         return self.conversation.id if isinstance(self.conversation, ConversationParam) else self.conversation
 
     def input_items(self) -> list[InputItem]:
-        """The input as items: a string is one user message (HTTP-3)."""
+        """Return the input as items. A string is one user message (HTTP-3)."""
         if isinstance(self.input, str):
             return [UserMessage(type="message", role="user", content=self.input)]
         return self.input
@@ -312,7 +336,7 @@ class CreateResponse(Settings):
     @model_validator(mode="before")
     @classmethod
     def _may_go_on_without_input(cls, body: Any) -> Any:
-        """What continues something may have nothing to add to it."""
+        """Accept a missing `input` in a request that continues a response or a conversation."""
         if isinstance(body, dict) and body.get("input") is None and _continues(body):
             return {**body, "input": []}
         return body

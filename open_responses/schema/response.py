@@ -1,4 +1,4 @@
-"""The response resource, as JSON: what it says at the start, and at the end (REQ-7, REQ-15, ITEM-3).
+"""The response resource as JSON, at the start and at the end of a response (REQ-7, REQ-15, ITEM-3).
 
 Every required member of the specification's `ResponseResource` is always there, null where there is nothing, and each
 setting is echoed with the value that takes effect. Pure functions, so that the API, the workflow and a rebuild from the
@@ -33,13 +33,21 @@ _EFFORTS_IN_THE_SCHEMA = frozenset({"none", "low", "medium", "high", "xhigh"})
 
 
 def check_transition(old: str, new: str) -> None:
-    """Raises `ValueError` for a change of status that is not in the table (ITEM-3)."""
+    """Check a change of a status (ITEM-3).
+
+    Args:
+        old: The status before.
+        new: The status after.
+
+    Raises:
+        ValueError: `STATUS_TRANSITIONS` does not have the change.
+    """
     if new not in STATUS_TRANSITIONS.get(old, frozenset()):
         raise ValueError(f"a response cannot go from {old!r} to {new!r}")
 
 
 def is_final(status: str) -> bool:
-    """Whether nothing can change any more."""
+    """Return whether a status is final."""
     return not STATUS_TRANSITIONS[status]
 
 
@@ -89,7 +97,7 @@ def initial_response(
 
 
 def started_response(initial: JsonObject) -> JsonObject:
-    """The same response once it has left the queue."""
+    """Return the response as it is after it has left the queue."""
     if initial["status"] == "in_progress":
         return initial
     check_transition(initial["status"], "in_progress")
@@ -130,7 +138,7 @@ def finished_response(
 
 
 def usage_json(usage: Usage) -> JsonObject:
-    """The specification's `Usage` (REQ-15), with two members of ours where there is something to say."""
+    """Return the specification's `Usage` (REQ-15), with two extension members if they apply."""
     written = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
     return {
         "input_tokens": usage.input_tokens,
@@ -172,7 +180,7 @@ def _echo_text(text: TextSettings | None) -> JsonObject:
 
 
 def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[JsonObject]:
-    """With `open_responses:hosted_tools` spelt out: the functions that it stands for."""
+    """Return the tools, with `open_responses:hosted_tools` replaced by the functions that it includes."""
     echo: list[JsonObject] = []
     named = {tool.name for tool in request.tools or [] if isinstance(tool, FunctionTool)}
     for tool in request.tools or []:
@@ -198,7 +206,7 @@ def _echo_function(tool: FunctionTool) -> JsonObject:
 
 
 def _echo_mcp(tool: McpTool) -> JsonObject:
-    """Without headers and token: what was sent in confidence does not come back."""
+    """Return the tool without its headers and token, which are secrets."""
     echo = tool.model_dump(mode="json", exclude={"headers", "authorization"}, exclude_none=True)
     return {**echo, "require_approval": echo.get("require_approval", "always"), "headers": None}
 

@@ -99,7 +99,7 @@ def _refuse_unsupported(value: Any) -> Any:
 
 
 def looks_like_a_schema(schema: JsonObject) -> JsonObject:
-    """Only what would surely fail later: providers differ in how much of JSON Schema they take. Raises a `fault`."""
+    """Reject a schema that every provider would reject. Providers support different parts of JSON Schema."""
     if schema.get("type", "object") != "object":
         raise fault("invalid_value", "must be 'object': arguments are named", field="type")
     if not isinstance(schema.get("properties", {}), dict):
@@ -112,7 +112,7 @@ def looks_like_a_schema(schema: JsonObject) -> JsonObject:
 
 
 def _refuse_forcing(value: Any) -> Any:
-    """A provider's built-in tools are the model's to choose."""
+    """Reject a choice that forces one of the provider's built-in tools: only the model chooses them."""
     kind = member(value, "type")
     if isinstance(kind, str) and kind in _ALL_PROVIDER_TOOLS:
         raise fault("unsupported_tool", f"names '{shorten(kind)}', which cannot be forced here", field="type")
@@ -140,7 +140,7 @@ class FunctionTool(Settings):
 
 
 class ProviderTool(BaseModel):
-    """A built-in tool of a provider, with that provider's settings: kept as it was sent."""
+    """A built-in tool of a provider, with that provider's settings, kept as it was sent."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -148,25 +148,26 @@ class ProviderTool(BaseModel):
 
 
 class HostedTools(Settings):
-    """All tools that the server's configuration offers: an extension."""
+    """All hosted tools of the server's configuration. An extension."""
 
     type: Literal["open_responses:hosted_tools"]
 
 
 class ToolFilter(Settings):
-    """A subset of a server's tools: by name, by their own word that they change nothing, or both."""
+    """A subset of a server's tools: by name, by the tools' own read-only annotation, or both."""
 
     tool_names: Annotated[list[str], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
     read_only: bool | None = None
 
     def includes(self, name: str, *, read_only: bool) -> bool:
+        """Return whether the subset has a tool."""
         if self.tool_names is not None and name not in self.tool_names:
             return False
         return self.read_only is None or self.read_only == read_only
 
 
 class ApprovalFilter(Settings):
-    """Which tools always, and which never need an approval. What neither names needs one."""
+    """The tools that always, and those that never need an approval. A tool in neither list needs one."""
 
     always: ToolFilter | None = None
     never: ToolFilter | None = None
@@ -189,7 +190,7 @@ def _is_http(url: str) -> str:
 
 
 def _is_header_value(value: str) -> str:
-    """Never repeats the value: it may be a secret."""
+    """Check a header value. The error does not repeat the value, which may be a secret."""
     if not _HEADER_VALUE.fullmatch(value):
         raise fault("invalid_value", "must be printable ASCII, in one line, without spaces around it")
     return value
@@ -251,7 +252,7 @@ class McpTool(Settings):
     ) = None
 
     def offers(self, name: str, *, read_only: bool) -> bool:
-        """Whether `allowed_tools` lets this tool of the server through."""
+        """Return whether `allowed_tools` includes a tool of the server."""
         if self.allowed_tools is None:
             return True
         if isinstance(self.allowed_tools, list):
@@ -259,7 +260,7 @@ class McpTool(Settings):
         return self.allowed_tools.includes(name, read_only=read_only)
 
     def needs_approval(self, name: str, *, read_only: bool) -> bool:
-        """OpenAI's default: everything does, unless the request says otherwise."""
+        """Return whether a call of a tool needs approval. By default every call does, as in OpenAI's API."""
         wanted = self.require_approval or "always"
         if isinstance(wanted, str):
             return wanted == "always"
@@ -269,7 +270,7 @@ class McpTool(Settings):
 
     @property
     def may_need_approval(self) -> bool:
-        """Whether some call may, for all that is known before the server has listed its tools."""
+        """Whether a call may need approval, as far as is known before the server has listed its tools."""
         if self.require_approval == "never":
             return False
         if isinstance(self.allowed_tools, list):
@@ -309,6 +310,8 @@ Tools: TypeAlias = Annotated[list[Tool], Field(max_length=MAX_TOOLS, fail_fast=T
 
 
 class FunctionChoice(Settings):
+    """One function that the model must call."""
+
     UNSUPPORTED: ClassVar[dict[str, str]] = {"function": "name stands beside type in the Responses API"}
 
     type: Literal["function"]
@@ -339,7 +342,7 @@ NamedTool: TypeAlias = Annotated[
 
 
 class AllowedTools(Settings):
-    """A subset of `tools`, which the server enforces; `tools` itself goes to the model unchanged."""
+    """A subset of `tools` that the server enforces. The model still reads all of `tools`."""
 
     type: Literal["allowed_tools"]
     tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MAX_ALLOWED_TOOLS, fail_fast=True)]
@@ -375,6 +378,7 @@ ToolChoice: TypeAlias = Annotated[
 
 
 def check_names_are_unique(tools: list[Tool]) -> None:
+    """Check that no two tools of a request have the same name or label; otherwise a `fault`."""
     _check_unique([(i, "name", tool.name) for i, tool in enumerate(tools) if isinstance(tool, FunctionTool)])
     _check_unique([(i, "server_label", tool.server_label) for i, tool in enumerate(tools) if isinstance(tool, McpTool)])
     _check_unique([(i, "type", tool.type) for i, tool in enumerate(tools) if isinstance(tool, HostedTools)])
@@ -390,7 +394,7 @@ def _check_unique(names: list[tuple[int, str, str]]) -> None:
 
 
 def check_choice_fits(choice: ToolChoice | None, tools: list[Tool]) -> None:
-    """A choice that names no tool of the request could never be kept (REQ-2).
+    """Check that `tool_choice` names tools of the request (REQ-2).
 
     Names are not checked here where all hosted tools are offered: the configuration knows them, `check_hosted_choice`.
     """
@@ -408,7 +412,7 @@ def check_choice_fits(choice: ToolChoice | None, tools: list[Tool]) -> None:
 
 
 def named_choices(choice: ToolChoice | None) -> list[tuple[str, FunctionChoice | McpChoice]]:
-    """(path in the request, choice) of every tool that `tool_choice` names."""
+    """Return (path in the request, choice) of every tool that `tool_choice` names."""
     if isinstance(choice, AllowedTools):
         return [(f"tool_choice.tools[{index}]", named) for index, named in enumerate(choice.tools)]
     return [("tool_choice", choice)] if isinstance(choice, FunctionChoice | McpChoice) else []

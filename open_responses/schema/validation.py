@@ -1,4 +1,4 @@
-"""From bytes to one clear complaint: reads a JSON body, and turns what pydantic found into an `InvalidRequest`.
+"""Parses a JSON body, and turns pydantic's first error into an `InvalidRequest`.
 
 Pydantic speaks to programmers: an error in a union lists every branch, and its paths carry names of our classes. Here
 the first error alone is reported (ERR-1), with a path that the client knows (`input[0].content[1].text`) and a
@@ -40,7 +40,7 @@ CHECK_NAMES = {"refuse_unknown_names": True}
 
 
 class Settings(BaseModel):
-    """An object of the request with a closed list of fields: a typo must not pass in silence.
+    """Base of the objects of a request. An unknown field is an error, since a typo would otherwise be ignored.
 
     Names are checked only when a client's body is read (`context=CHECK_NAMES`), not when a stored request is loaded: a
     worker of the previous version has to read a request that a newer API wrote.
@@ -69,12 +69,18 @@ class Settings(BaseModel):
 
 
 def fault(code: str, complaint: str, *, field: str | None = None) -> PydanticCustomError:
-    """A complaint that is already written: "'<path>' <complaint>." `field` is relative to where it is raised."""
+    """Return an error for a validator to raise. The client reads "'<path>' <complaint>.".
+
+    Args:
+        code: The error code.
+        complaint: The text after the path.
+        field: The path of the field, relative to the validated value; None for the value itself.
+    """
     return PydanticCustomError("fault", "{complaint}", {"code": code, "complaint": complaint, "field": field})
 
 
 class Hint(dict[str, Any]):
-    """What an error message about a union needs to know. Hashable, since `typing` hashes annotations in a union."""
+    """The data of an error message about a union. Hashable, because `typing` hashes the annotations of a union."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return id(self)
@@ -138,7 +144,7 @@ def read_json_object(raw: bytes) -> JsonObject:
 
 
 def _has_too_many_values(raw: bytes) -> bool:
-    """Counts the values before they are made, since a value takes a hundred times its bytes.
+    """Count the values before they are created, since a value takes a hundred times its bytes.
 
     Linear, in pieces of bounded memory: the body may be broken, and nothing in it is believed. What stands in texts is
     not counted, but they are only told apart where it matters.
@@ -172,8 +178,11 @@ def _separators(raw: bytes) -> int:
 
 
 def _parsed(raw: bytes) -> Any:
-    """Raises ValueError. The collector does not look through values while they are made: there is no cycle in them,
-    and it takes longer than the parser."""
+    """Parse the JSON, with the garbage collector paused: the values have no cycles, and it is slower than the parser.
+
+    Raises:
+        ValueError: The bytes are not JSON.
+    """
     if len(raw) <= _UNCOUNTED_BYTES or not gc.isenabled():
         return from_json(raw, allow_inf_nan=False)
     gc.disable()
@@ -184,7 +193,7 @@ def _parsed(raw: bytes) -> Any:
 
 
 def complaint_of(error: ValidationError) -> InvalidRequest:
-    """The first of pydantic's errors, as the client should read it."""
+    """Return pydantic's first error as an error for the client."""
     first = error.errors(include_url=False)[0]
     path = tuple(part for part in first["loc"] if not (isinstance(part, str) and part[:1] == "<" and part[-1:] == ">"))
     complaint = _complain(first)
@@ -212,11 +221,12 @@ def one_of(allowed: Iterable[str]) -> str:
 
 
 def shorten(text: str) -> str:
+    """Return the text, cut to the length of an error message."""
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
 def kind_of(value: object) -> str:
-    """What a value is called in JSON."""
+    """Return the name of a value's JSON type, with its article."""
     match value:
         case None:
             return "null"
@@ -341,7 +351,7 @@ def _json_reason(reason: str) -> str:
 
 
 def _refuse_extreme_numbers(body: JsonObject) -> None:
-    """Numbers that a JSON library down the line cannot write again: they would fail much later, as a server error."""
+    """Reject numbers that a JSON library cannot write again: they would cause a server error much later."""
     path = _path_of_extreme_number(body)
     if path is not None:
         param = format_path(path)

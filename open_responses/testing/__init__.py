@@ -1,0 +1,1 @@
+"""Test doubles and the contract test kit, for those who write adapters, tools and middlewares."""

@@ -1,4 +1,4 @@
-"""What every stream of deltas has in common, whatever the provider. Each check raises AssertionError, in words."""
+"""Checks that hold for the deltas of every provider. A failed check raises AssertionError with an explanation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,17 @@ _WITH_TEXT = TextDelta | RefusalDelta | ReasoningDelta | ReasoningSummaryDelta
 
 
 def check_stream(deltas: Sequence[Delta]) -> Finish:
-    """A whole answer: each delta is well formed, one `Finish` and that last, and the items are valid. Returns it."""
+    """Check the deltas of a whole answer.
+
+    Args:
+        deltas: The deltas in order.
+
+    Returns:
+        The answer's `Finish`.
+
+    Raises:
+        AssertionError: A delta is malformed, `Finish` is not exactly once and last, or an item is invalid.
+    """
     for delta in deltas:
         _check_delta(delta)
     ends = [index for index, delta in enumerate(deltas) if isinstance(delta, Finish)]
@@ -49,7 +59,7 @@ def check_stream(deltas: Sequence[Delta]) -> Finish:
 
 
 def items_of(deltas: Sequence[Delta]) -> list[JsonObject]:
-    """The output items that these deltas amount to."""
+    """Return the output items that an assembler builds from the deltas."""
     assembler = Assembler(response_id="resp_contract")
     for delta in deltas:
         assembler.feed(delta)
@@ -58,11 +68,12 @@ def items_of(deltas: Sequence[Delta]) -> list[JsonObject]:
 
 
 def text_of(deltas: Sequence[Delta]) -> str:
-    """The answer's text."""
+    """Return the text of the answer."""
     return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
 
 
 def fail(message: str) -> NoReturn:
+    """Raise AssertionError with this message."""
     raise AssertionError(message)
 
 

@@ -1,4 +1,4 @@
-"""An upstream on loopback: gives canned answers, keeps what it was asked, and sees when a client hangs up."""
+"""An HTTP server on loopback with canned answers. It records each request, and when a client disconnects."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ from typing import Any, Self
 class Canned:
     """One HTTP answer, byte for byte.
 
-    `cut` sends the body in pieces of so many bytes. `holds` keeps the connection open behind the body, as a stream that
-    goes on would; `breaks` drops it in the middle of what was announced.
+    Attributes:
+        body: The body.
+        content_type: The `Content-Type`.
+        status: The HTTP status.
+        headers: Further headers.
+        cut: The size in bytes of the pieces in which the body is sent; None for one piece.
+        holds: Whether the connection stays open after the body, as for a stream that continues.
+        breaks: Whether the connection closes before the announced length of the body.
     """
 
     body: bytes = b""
@@ -28,14 +34,19 @@ class Canned:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request. `head` is its first line and its headers, as they came."""
+    """One request.
+
+    Attributes:
+        head: The request line and the headers, as received.
+        body: The body.
+    """
 
     head: str
     body: bytes
 
     @property
     def text(self) -> str:
-        """The body, JSON's escapes undone: to look for a text in it."""
+        """The body with JSON's escapes decoded, to search for a text."""
         try:
             return json.dumps(json.loads(self.body), ensure_ascii=False)
         except ValueError:
@@ -43,14 +54,20 @@ class Asked:
 
     @property
     def json(self) -> Any:
+        """The body, parsed as JSON."""
         return json.loads(self.body)
 
 
 class Loopback:
-    """`async with Loopback(answer) as upstream:`. Each request takes the next answer, the last one again and again.
+    """The server: `async with Loopback(answer) as upstream:`.
 
-    Without any answer it accepts connections and is silent. `hung_up` is set when a client has closed its connection
-    before the answer was over.
+    Each request gets the next answer, and the last answer repeats. Without any answer, the server accepts connections
+    and sends nothing.
+
+    Attributes:
+        asked: The requests so far.
+        hung_up: Set when a client has closed its connection before the end of the answer.
+        port: The port on 127.0.0.1.
     """
 
     def __init__(self, *answers: Canned) -> None:

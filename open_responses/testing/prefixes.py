@@ -1,4 +1,4 @@
-"""Whether a turn's request begins as the one before did: what a provider's prompt cache goes by."""
+"""Compares the requests of two turns: a provider's prompt cache applies only if the later one starts as the earlier."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def without(value: Any, names: frozenset[str]) -> Any:
-    """JSON without these members, at any depth."""
+    """Return a JSON value without the named members, at any depth."""
     if isinstance(value, dict):
         return {name: without(inner, names) for name, inner in value.items() if name not in names}
     return [without(inner, names) for inner in value] if isinstance(value, list) else value
 
 
 def difference(before: Any, after: Any, at: str = "$") -> str | None:
-    """Where `after` is not `before` with something behind it, in one place at most; None if it is."""
+    """Return the path of the first difference, or None if `after` only appends to `before`, in one place at most."""
     if json.dumps(before) == json.dumps(after):
         return None
     if isinstance(before, str) and isinstance(after, str):

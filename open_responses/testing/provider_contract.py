@@ -1,4 +1,4 @@
-r"""The contract of a provider adapter, as tests that anyone can run on theirs.
+r"""The contract of a provider adapter, as a class of tests for your own adapter.
 
     class TestMine(ProviderContract):
         text = Canned(b'{"say": "Hello "}\n{"say": "you"}\n{"end": "stop"}\n', "application/x-ndjson")
@@ -10,10 +10,10 @@ r"""The contract of a provider adapter, as tests that anyone can run on theirs.
                 yield Adapter(config, http, api_key)
 
 pytest runs the methods as they are (with pytest-asyncio in its mode `auto`, or with anyio); without pytest,
-`await TestMine().run()` lists what does not hold. What an upstream of yours answers is all that you write: the kit
-gives it out on a port of its own, cuts it to pieces, breaks it off, and reads what was asked for it.
+`await TestMine().run()` returns the failed checks. You write the answers of your upstream; the kit serves them on a
+port of its own, cuts them into pieces, interrupts them, and reads the requests of the adapter.
 
-What does not apply is left as None, and its checks are skipped; a check that asks too much of your API is overridden.
+Leave an answer that does not apply as None, and its checks are skipped. Override a check that your API cannot pass.
 """
 
 from __future__ import annotations
@@ -55,24 +55,31 @@ _STATUSES = (400, 401, 403, 404, 429, 500, 503)
 
 @dataclass(frozen=True)
 class Finding:
-    """What does not hold."""
+    """A failed check.
+
+    Attributes:
+        check: The name of the test method.
+        problem: The explanation.
+    """
 
     check: str
     problem: str
 
 
 class ProviderContract:
-    """Subclass it: `adapter`, and what your upstream answers, as `Canned`.
+    """The tests of an adapter. Subclass it with `adapter` and the answers of your upstream.
 
-    - `text`: a plain answer, its text in two pieces or more, to the end;
-    - `tool_calls`: a call of `get_weather`, of `get_time`, or of both, with arguments;
-    - `reasoning`: reasoning, then text;
-    - `error_in_stream`: an error in the middle of an answer, in your upstream's form;
-    - `models`: its list of models, two or more, if your adapter has `list_models`.
-
-    `settings` go to the configuration (`resume`, `timeout_seconds` …), `path` is what stands behind the host in
-    `base_url`. `moving` are members of a request that mark a place in it and move on with it (Anthropic's breakpoints);
-    what takes longer than `patience_seconds` hangs.
+    Attributes:
+        text: A plain answer, whole, with its text in two pieces or more.
+        tool_calls: A call of `get_weather`, of `get_time`, or of both, with arguments.
+        reasoning: Reasoning, followed by text.
+        error_in_stream: An error within an answer, in the upstream's format.
+        models: The upstream's list of two or more models, if your adapter has `list_models`.
+        model: The model of each call.
+        path: The path of `base_url`.
+        settings: Further keys of the provider's configuration (`resume`, `timeout_seconds` …).
+        moving: Members of a request that mark a position and move from turn to turn (Anthropic's cache breakpoints).
+        patience_seconds: Seconds after which the kit considers the adapter stuck.
     """
 
     text: ClassVar[Canned]
@@ -88,11 +95,16 @@ class ProviderContract:
     patience_seconds: ClassVar[float] = 5.0
 
     def adapter(self, config: ProviderConfig, api_key: str | None) -> AbstractAsyncContextManager[Provider]:
-        """The adapter for this configuration, with its HTTP client, which is closed behind it."""
+        """Return a context manager that opens the adapter, and closes its HTTP client.
+
+        Args:
+            config: The provider's configuration; `base_url` is the kit's server.
+            api_key: The configured API key.
+        """
         raise NotImplementedError
 
     def refusal(self, status: int, message: str) -> Canned:
-        """How your upstream refuses a request."""
+        """Return the answer with which your upstream rejects a request."""
         body = {"error": {"message": message}}
         return Canned(json.dumps(body).encode(), status=status, headers={"Retry-After": "7"})
 

@@ -1,4 +1,4 @@
-"""The calls that the contract kit makes: as the server would, and with texts that are easy to find again."""
+"""The calls that the contract kit makes. Their texts are easy to find in a request."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ PARTS: Sequence[tuple[str, dict[str, Any]]] = (
 
 
 def call_of(items: Any = "Hello?", *, model: str = "model-1", **request: Any) -> SampleCall:
-    """A call as the server makes it: `items` is a request's `input`, `request` its other members.
+    """Return a call as the server makes it.
 
-    `prefix`, `api_key` and `resume_token` go to the call itself.
+    Args:
+        items: The `input` of the request.
+        model: The model.
+        **request: Further members of the request. `prefix`, `api_key` and `resume_token` are set on the call itself.
     """
     own = {name: request.pop(name) for name in ("prefix", "api_key", "resume_token") if name in request}
     asked = CreateResponse.model_validate({"model": model, "input": items, **request})
@@ -48,8 +51,10 @@ def call_of(items: Any = "Hello?", *, model: str = "model-1", **request: Any) ->
 
 
 def with_tools(model: str) -> SampleCall:
+    """Return a call with two functions."""
     return call_of(model=model, tools=[WEATHER, CLOCK])
 
 
 def user(text: str) -> list[dict[str, Any]]:
+    """Return the input items of one user message."""
     return [{"type": "message", "role": "user", "content": text}]

@@ -1,10 +1,10 @@
-"""A provider without a network: a whole adapter, for tests of tools, middlewares and programs around them.
+"""A provider that answers from a script, without a network, for tests of tools, middlewares and programs.
 
     provider = ScriptedProvider(calls("get_weather", {"city": "Oslo"}), "It is cold.")
     deltas = [delta async for delta in provider.sample(call)]
     assert provider.calls[0].tools[0].name == "get_weather"
 
-As the adapter of a running server, give it its script: its own constructor takes no configuration.
+To use it as the adapter of a running server, write a subclass whose constructor takes the configuration.
 
     class Rehearsal(ScriptedProvider):      # adapter = "my_package.rehearsal:Rehearsal"
         def __init__(self, config, http, api_key):
@@ -23,16 +23,23 @@ from open_responses.deltas import Delta, Finish, FinishReason, TextDelta, ToolCa
 from open_responses.json_types import JsonObject
 
 Answer: TypeAlias = str | Exception | Iterable[Delta | Exception] | Callable[[SampleCall], "Answer"]
-"""Text; an error; deltas, of which one may be an error, raised in its place; or what a function makes of the call.
+"""One answer: a text, an error, a list of deltas and errors, or a function from the call to an answer.
 
-Deltas are given as they are: without a `Finish` among them the stream is a broken one.
+An error in a list is raised at its position. The list is sent unchanged: without a `Finish` the stream is broken.
 """
 
 
 class ScriptedProvider:
-    """Each call gets the next answer; those behind the last get `otherwise`.
+    """A provider that gives each call the next answer of its script.
 
-    `calls` are the calls so far. `open_streams` counts those that are neither at their end nor closed.
+    Args:
+        *answers: The answers in order.
+        otherwise: The answer to each call after the last of `answers`; such a call raises AssertionError if None.
+        resume: How an interrupted answer continues.
+
+    Attributes:
+        calls: The calls so far.
+        open_streams: The number of streams that have not ended and are not closed.
     """
 
     def __init__(self, *answers: Answer, otherwise: Answer | None = None, resume: Resume = "none") -> None:
@@ -43,11 +50,16 @@ class ScriptedProvider:
         self._resume: Resume = resume
 
     def resume_of(self, call: SampleCall) -> Resume:
-        """The same for every call. With `prefill`, text goes on behind the call's `prefix`."""
+        """Return the same for every call. With `prefill`, a text continues after the call's `prefix`."""
         return self._resume
 
     async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
-        """Raises the errors of the script, and AssertionError when it has no answer left."""
+        """Yield the deltas of the next answer.
+
+        Raises:
+            Exception: An error of the script.
+            AssertionError: The script has no answer left.
+        """
         self.calls.append(call)
         answer = self._next()
         self.open_streams += 1
@@ -69,14 +81,14 @@ class ScriptedProvider:
 
 
 def says(text: str, *, reason: FinishReason = "stop", usage: Usage | None = None) -> list[Delta]:
-    """A whole answer, word by word. A token is a word, unless `usage` says otherwise."""
+    """Return the deltas of a text, one for each word. Without `usage`, each word counts as one token."""
     words = re.findall(r"\s*\S+\s*", text) or ([text] if text else [])
     counted = usage or Usage(input_tokens=len(words), output_tokens=len(words))
     return [*map(TextDelta, words), Finish(reason, counted, "scripted")]
 
 
 def calls(name: str, arguments: JsonObject | str, *, call_id: str = "call_1") -> list[Delta]:
-    """A whole answer that is one function call. Text as `arguments` is sent as it is, broken or not."""
+    """Return the deltas of one function call. A string of `arguments` is sent unchanged, even if it is not JSON."""
     written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     middle = len(written) // 2
     return [

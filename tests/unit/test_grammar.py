@@ -36,7 +36,7 @@ from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events, terminal_events, whole_stream
 from open_responses.events.resumed_assembler import Rereading
-from open_responses.events.trace import Trace, replay
+from open_responses.events.trace import Trace, replay_trace
 from open_responses.ids import member_id
 from open_responses.io.log.takeover import Takeover
 from open_responses.io.log.writer import encode
@@ -374,7 +374,7 @@ def test_a_delta_without_logprobs_behind_one_with_them_replays_with_its_own_text
     )
     for event in logged:
         trace.record(event)
-    replayed = [event["delta"] for event in replay(trace.ops, assembler.fold.output, {}) if "delta" in event]
+    replayed = [event["delta"] for event in replay_trace(trace.ops, assembler.fold.output, {}) if "delta" in event]
     assert replayed == ["one ", "two "]
 
 

@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.events.event_types import OPENING_EVENTS
 from open_responses.events.fold import Fold
-from open_responses.events.trace import Op, Trace, count_events, replay
+from open_responses.events.trace import Op, Trace, count_events, replay_trace
 from open_responses.io.background import in_background
 from open_responses.io.log.merged_delta import MergedDelta
 from open_responses.io.redis import key_names
@@ -259,7 +259,7 @@ class Writer:
 
     def rebuilt(self, length: int) -> list[bytes]:
         """The events from sequence number `length` up to what was acknowledged: what the log has lost."""
-        events = replay(self.trace.ops, self.fold.snapshot(), self.initial, first_sequence=self.base)
+        events = replay_trace(self.trace.ops, self.fold.snapshot(), self.initial, first_sequence=self.base)
         return [
             encode(event, event.pop("sequence_number"))
             for event in events
