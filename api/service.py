@@ -24,13 +24,15 @@ router = APIRouter()
 _LEASE_PATIENCE_SECONDS = 5
 
 
-@router.api_route("/healthz", methods=["GET", "HEAD"])
+@router.get("/healthz")
+@router.head("/healthz")
 async def healthz() -> JSONResponse:
     """This process is alive."""
     return JSONResponse({"status": "ok"})
 
 
-@router.api_route("/readyz", methods=["GET", "HEAD"])
+@router.get("/readyz")
+@router.head("/readyz")
 async def readyz(state: State) -> JSONResponse:
     """Temporal and Redis answer, and at least one worker polls; 503 with what is missing."""
     checks = {"temporal": _workers(state), "redis": _redis(state)}

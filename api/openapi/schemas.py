@@ -1,302 +1,156 @@
-"""What the server answers, as JSON Schema, by hand: output items are plain JSON objects, made by the assembler.
+"""The `components/schemas` of the OpenAPI document, generated from the models of requests, answers and events.
 
-The specification's schemas say the same where both speak; `tests/api/test_openapi.py` holds each to the other, and
-every answer of the suite's scenarios to these. Objects are open: members may be added, and are, by newer versions.
+Request bodies are read by the same models. Answers and events are plain dicts, which are not validated against their
+models at run time; `tests/api/test_openapi.py` compares the models with the specification, and with the answers and
+events of a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
-from open_responses.events.event_types import EVENT_TYPES, EventType
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import core_schema
+
+from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
+from api.responses.approvals import ApprovalBody
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import PROVIDER_ITEM_TYPES, REFUSED_CALL
-from open_responses.schema.response import STATUS_TRANSITIONS
+from open_responses.schema import answers
+from open_responses.schema.compact import CompactRequest
+from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, SLUG, OpaqueItem
+from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
+from open_responses.schema.stream_events import StreamEvent
+from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
+from open_responses.schema.validation import Settings
 
-TEXT: JsonObject = {"type": "string"}
-WHOLE: JsonObject = {"type": "integer"}
-COUNT: JsonObject = {"type": "integer", "minimum": 0}
-NUMBER: JsonObject = {"type": "number"}
-BOOLEAN: JsonObject = {"type": "boolean"}
-OBJECT: JsonObject = {"type": "object"}
+REQUESTS: tuple[type[BaseModel], ...] = (
+    CreateResponse,
+    CompactRequest,
+    ApprovalBody,
+    CreateConversation,
+    UpdateConversation,
+    CreateItems,
+)
+# What these refer to (items, parts, usage) is generated with them.
+ANSWERS: tuple[Any, ...] = (
+    answers.Response,
+    answers.DeletedResponse,
+    answers.Compacted,
+    answers.InputTokens,
+    answers.ItemPage,
+    answers.Conversation,
+    answers.DeletedConversation,
+    answers.ModelList,
+    answers.Health,
+    answers.Error,
+    StreamEvent,
+)
 
 
 def ref(name: str) -> JsonObject:
+    """A reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def const(value: str) -> JsonObject:
-    return {"type": "string", "const": value}
-
-
-def one(*values: str) -> JsonObject:
-    return {"type": "string", "enum": list(values)}
-
-
-def array(items: JsonObject) -> JsonObject:
-    return {"type": "array", "items": items}
-
-
-def any_of(*schemas: JsonObject) -> JsonObject:
-    return {"anyOf": list(schemas)}
-
-
-def nullable(schema: JsonObject) -> JsonObject:
-    return any_of(schema, {"type": "null"})
-
-
-def record(
-    says: str, members: Mapping[str, JsonObject], optional: Mapping[str, JsonObject] | None = None
-) -> JsonObject:
-    """An open object; every one of `members` is always there."""
-    told = {"description": says} if says else {}
-    return {"type": "object", **told, "properties": {**members, **(optional or {})}, "required": list(members)}
-
-
-def _item(kind: str, says: str, members: Mapping[str, JsonObject], **optional: JsonObject) -> JsonObject:
-    return record(says, {"type": const(kind), "id": TEXT, "status": ref("ItemStatus"), **members}, optional)
-
-
-_MCP = {"server_label": TEXT, "name": TEXT, "arguments": TEXT}
-ITEMS: dict[str, JsonObject] = {
-    "Message": _item(
-        "message",
-        "What the model says.",
-        {"role": const("assistant"), "content": array(any_of(ref("OutputTextPart"), ref("RefusalPart")))},
-        phase=one("commentary", "final_answer"),
-    ),
-    "FunctionCallItem": _item(
-        "function_call",
-        "A call: the client's to answer, or, with an output behind it, one that the server has run.",
-        {"call_id": TEXT, "name": TEXT, "arguments": TEXT},
-    ),
-    "FunctionCallOutputItem": _item(
-        "function_call_output",
-        "What a hosted tool returned.",
-        {"call_id": TEXT, "output": any_of(TEXT, array(OBJECT))},
-    ),
-    "ReasoningItem": _item(
-        "reasoning",
-        "What the model thought. `encrypted_content` is read again by the provider that made it.",
-        {"summary": array(ref("SummaryTextPart")), "content": array(ref("ReasoningTextPart"))},
-        encrypted_content=nullable(TEXT),
-    ),
-    "CompactionItem": record(
-        "A conversation in fewer words, sealed: to be sent as input.",
-        {"type": const("compaction"), "id": TEXT, "encrypted_content": TEXT},
-        {"status": ref("ItemStatus"), "created_by": TEXT},
-    ),
-    "McpListToolsItem": _item(
-        "mcp_list_tools",
-        "What an MCP server can do.",
-        {"server_label": TEXT, "tools": array(OBJECT), "error": nullable(any_of(TEXT, OBJECT))},
-    ),
-    "McpCallItem": _item(
-        "mcp_call",
-        "A call of an MCP server's tool, made by this server.",
-        {
-            **_MCP,
-            "output": nullable(TEXT),
-            "error": nullable(any_of(TEXT, OBJECT)),
-            "approval_request_id": nullable(TEXT),
-        },
-    ),
-    "McpApprovalRequestItem": _item(
-        "mcp_approval_request", "A call that waits for a person's word: `POST …/approvals`, or the next input.", _MCP
-    ),
-    "RefusedCallItem": _item(
-        REFUSED_CALL,
-        "An extension: a call that was not run, and why.",
-        {"call_id": TEXT, "name": TEXT, "arguments": TEXT, "reason": TEXT},
-    ),
-    "ProviderItem": record(
-        "What a provider's built-in tool did, in the provider's own form.",
-        {
-            "type": one(*sorted(kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds)),
-            "id": TEXT,
-            "status": ref("ItemStatus"),
-        },
-    ),
-}
-
-_TOOLS = record(
-    "A tool as it was offered: a function, `mcp`, or a provider's own.",
-    {"type": TEXT},
-    {
-        "name": TEXT,
-        "description": nullable(TEXT),
-        "parameters": nullable(OBJECT),
-        "strict": nullable(BOOLEAN),
-        "server_label": TEXT,
-        "server_url": TEXT,
-    },
-)
-_USAGE = record(
-    "Summed over every turn of the loop.",
-    {
-        "input_tokens": COUNT,
-        "input_tokens_details": record("", {"cached_tokens": COUNT}, {"cache_write_tokens": COUNT}),
-        "output_tokens": COUNT,
-        "output_tokens_details": record("", {"reasoning_tokens": COUNT}),
-        "total_tokens": COUNT,
-    },
-    {"open_responses:estimated": BOOLEAN},
-)
-_RESPONSE = record(
-    "A response as it stands. Settings are echoed with the value that takes effect.",
-    {
-        "id": TEXT,
-        "object": const("response"),
-        "created_at": WHOLE,
-        "completed_at": nullable(WHOLE),
-        "status": ref("ResponseStatus"),
-        "incomplete_details": nullable(record("", {"reason": TEXT})),
-        "model": TEXT,
-        "previous_response_id": nullable(TEXT),
-        "instructions": nullable(any_of(TEXT, array(OBJECT))),
-        "output": array(ref("OutputItem")),
-        "error": nullable(record("Why it failed.", {"code": TEXT, "message": TEXT})),
-        "tools": array(ref("EchoedTool")),
-        "tool_choice": any_of(one("none", "auto", "required"), OBJECT),
-        "truncation": one("auto", "disabled"),
-        "parallel_tool_calls": BOOLEAN,
-        "text": record(
-            "", {"format": record("", {"type": TEXT})}, {"verbosity": nullable(one("low", "medium", "high"))}
-        ),
-        "top_p": NUMBER,
-        "presence_penalty": NUMBER,
-        "frequency_penalty": NUMBER,
-        "top_logprobs": WHOLE,
-        "temperature": NUMBER,
-        "reasoning": nullable(record("", {"effort": nullable(TEXT), "summary": nullable(TEXT)})),
-        "usage": nullable(ref("Usage")),
-        "max_output_tokens": nullable(WHOLE),
-        "max_tool_calls": nullable(WHOLE),
-        "store": BOOLEAN,
-        "background": BOOLEAN,
-        "service_tier": TEXT,
-        "metadata": {"type": "object", "additionalProperties": TEXT},
-        "safety_identifier": nullable(TEXT),
-        "prompt_cache_key": nullable(TEXT),
-    },
-    {"conversation": nullable(record("", {"id": TEXT}))},
-)
-_LISTED_ITEM = record("An item of an input or of a conversation.", {"type": TEXT, "id": TEXT})
-
-
-def _page(of: str) -> JsonObject:
-    return record(
-        "A page. `last_id` as `after` gives the next one.",
-        {
-            "object": const("list"),
-            "data": array(ref(of)),
-            "first_id": nullable(TEXT),
-            "last_id": nullable(TEXT),
-            "has_more": BOOLEAN,
-        },
+def component_schemas() -> JsonObject:
+    """Name -> JSON Schema, of all that `paths` refers to."""
+    inputs: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        *((model.__name__, "validation", TypeAdapter(model)) for model in REQUESTS),
+        *((model.__name__, "serialization", TypeAdapter(model)) for model in ANSWERS),
+    ]
+    roots, generated = TypeAdapter.json_schemas(
+        inputs, ref_template="#/components/schemas/{model}", schema_generator=_Generator
     )
+    schemas: JsonObject = generated["$defs"]
+    for (name, _), root in roots.items():
+        # A root that nothing else refers to may come inline.
+        schemas.setdefault(name, root)
+    _complete_requests(schemas)
+    return schemas
 
 
-ANSWERS: dict[str, JsonObject] = {
-    "ResponseStatus": one(*STATUS_TRANSITIONS),
-    "ItemStatus": one("in_progress", "completed", "incomplete", "failed"),
-    "OutputTextPart": record(
-        "",
-        {"type": const("output_text"), "text": TEXT, "annotations": array(OBJECT), "logprobs": array(ref("LogProb"))},
-    ),
-    "RefusalPart": record("", {"type": const("refusal"), "refusal": TEXT}),
-    "ReasoningTextPart": record("", {"type": const("reasoning_text"), "text": TEXT}),
-    "SummaryTextPart": record("", {"type": const("summary_text"), "text": TEXT}),
-    "LogProb": record(
-        "",
-        {
-            "token": TEXT,
-            "logprob": NUMBER,
-            "bytes": array(COUNT),
-            "top_logprobs": array(record("", {"token": TEXT, "logprob": NUMBER, "bytes": array(COUNT)})),
-        },
-    ),
-    **ITEMS,
-    "OutputItem": any_of(*(ref(name) for name in ITEMS)),
-    "EchoedTool": _TOOLS,
-    "Usage": _USAGE,
-    "Response": _RESPONSE,
-    "DeletedResponse": record("", {"id": TEXT, "object": const("response"), "deleted": {"const": True}}),
-    "Compacted": record(
-        "Send `output` as the beginning of a new chain.",
-        {
-            "id": TEXT,
-            "object": const("response.compaction"),
-            "created_at": WHOLE,
-            "output": array(any_of(ref("CompactionItem"), ref("ListedItem"))),
-            "usage": ref("Usage"),
-        },
-    ),
-    "InputTokens": record("", {"object": const("response.input_tokens"), "input_tokens": COUNT}),
-    "ListedItem": _LISTED_ITEM,
-    "ItemPage": _page("ListedItem"),
-    "Model": record("", {"id": TEXT, "object": const("model"), "created": WHOLE, "owned_by": TEXT}),
-    "ModelList": record("", {"object": const("list"), "data": array(ref("Model"))}),
-    "Conversation": record(
-        "",
-        {
-            "id": TEXT,
-            "object": const("conversation"),
-            "created_at": WHOLE,
-            "metadata": {"type": "object", "additionalProperties": TEXT},
-        },
-    ),
-    "DeletedConversation": record(
-        "", {"id": TEXT, "object": const("conversation.deleted"), "deleted": {"const": True}}
-    ),
-    "Health": record("", {"status": TEXT}, {"missing": {"type": "object", "additionalProperties": TEXT}}),
-    "Error": record(
-        "`code` says what is wrong, `param` where (`input[2].content`). The codes: docs/errors.md.",
-        {
-            "error": record(
-                "",
-                {
-                    "message": TEXT,
-                    "type": one("invalid_request", "not_found", "too_many_requests", "server_error", "model_error"),
-                    "param": nullable(TEXT),
-                    "code": nullable(TEXT),
-                },
-            )
-        },
-    ),
-}
+class _Generator(GenerateJsonSchema):
+    """pydantic's generator, with schemas that a reader finds shorter and a validator accepts in every case."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        # `"title": "Output Index"` beside `output_index` says nothing.
+        return False
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        # An item of an unknown kind fits several branches, which `oneOf` would refuse.
+        union = super().tagged_union_schema(schema)
+        if "oneOf" in union:
+            union["anyOf"] = union.pop("oneOf")
+        return union
+
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
+        # `type` first, for the reader: members of base classes come before it otherwise.
+        generated = super().typed_dict_schema(schema)
+        if "type" in generated["properties"]:
+            members = generated["properties"]
+            generated["properties"] = {"type": members["type"], **members}
+        return generated
 
 
-# The schema of each member that an event has beside `type` and `sequence_number`; `_member` adds `part`.
-_MEMBERS: dict[str, JsonObject] = {
-    "response": ref("Response"),
-    "item": ref("OutputItem"),
-    "error": record("", {"type": TEXT, "code": nullable(TEXT), "message": TEXT, "param": nullable(TEXT)}),
-    "annotation": nullable(OBJECT),
-    "logprobs": array(ref("LogProb")),
-    **dict.fromkeys(("item_id", "delta", "text", "refusal", "arguments", "message"), TEXT),
-    **dict.fromkeys(("provider", "reason", "action"), TEXT),
-    **dict.fromkeys(("output_index", "content_index", "summary_index", "annotation_index", "turn"), COUNT),
-    "attempt": WHOLE,
-}
-_CONTENT_PART = any_of(ref("OutputTextPart"), ref("RefusalPart"), ref("ReasoningTextPart"))
+# --- what the request models check in code, and pydantic's generator does not see
 
 
-def _member(name: str, row: EventType) -> JsonObject:
-    if name == "part":
-        return ref("SummaryTextPart") if row.part_index == "summary_index" else _CONTENT_PART
-    return _MEMBERS[name]
+def _complete_requests(schemas: JsonObject) -> None:
+    models = {model.__name__: model for model in _settings()}
+    for name, schema in schemas.items():
+        if name in models:
+            _close(schema, models[name])
+    create = schemas["CreateResponse"]["properties"]
+    # The API takes it out of the body before the model reads the rest.
+    create["api_key"] = {"type": "string", "description": "The provider's key, for this request alone."}
+    schemas["CompactRequest"]["properties"]["api_key"] = create["api_key"]
+    create["stop"] = {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 256}, *create["stop"]["anyOf"]]}
+    create["model"] = {**create["model"], "minLength": 1}
+    create["input"] = {
+        **create["input"],
+        "description": "Required unless previous_response_id or conversation is given.",
+    }
+    schemas["CreateResponse"]["required"] = ["model"]
+    schemas["CountTokens"] = {**schemas["CreateResponse"], "title": "CountTokens", "required": []}
+    for name in (*models, "CountTokens"):
+        if name in schemas:
+            _bound_metadata(schemas[name])
+    schemas["OpaqueItem"]["properties"]["type"] = _item_types()
+    schemas["ProviderTool"]["properties"]["type"] = _tool_types()
 
 
-EVENTS: dict[str, JsonObject] = {
-    row.name: record(
-        "",
-        {
-            "type": const(row.name),
-            "sequence_number": COUNT,
-            **{member: _member(member, row) for member in row.members},
-        },
-        {"obfuscation": TEXT} if row.padded else {},
-    )
-    for row in EVENT_TYPES.values()
-}
+def _settings() -> list[type[Settings]]:
+    found: list[type[Settings]] = [Settings]
+    for model in found:
+        found += model.__subclasses__()
+    return found
+
+
+def _close(schema: JsonObject, model: type[Settings]) -> None:
+    """Refuse unknown names; list those that are accepted and ignored, and those that must be null."""
+    schema["additionalProperties"] = False
+    properties = schema.setdefault("properties", {})
+    for name, reason in model.IGNORED.items():
+        properties[name] = {"description": f"Accepted and ignored: {reason}.", "deprecated": True}
+    for name, reason in model.UNSUPPORTED.items():
+        properties[name] = {"type": "null", "description": f"Not supported here: {reason}."}
+
+
+def _bound_metadata(schema: JsonObject) -> None:
+    metadata = schema.get("properties", {}).get("metadata")
+    for branch in (metadata or {}).get("anyOf", ()):
+        if branch.get("type") == "object":
+            branch["maxProperties"] = MAX_METADATA_PAIRS
+            branch["propertyNames"] = {"maxLength": MAX_METADATA_KEY}
+
+
+def _item_types() -> JsonObject:
+    assert "type" in OpaqueItem.model_fields
+    known = sorted({*OPAQUE_TYPES, *(kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds)})
+    return {"anyOf": [{"type": "string", "enum": known}, {"type": "string", "pattern": f"^{SLUG}"}]}
+
+
+def _tool_types() -> JsonObject:
+    assert "type" in ProviderTool.model_fields
+    return {"type": "string", "enum": sorted({kind for kinds in PROVIDER_TOOL_TYPES.values() for kind in kinds})}

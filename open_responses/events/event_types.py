@@ -1,6 +1,6 @@
 """Every type of event that a stream may have, one row each.
 
-The assembler, the fold, the trace, the writer, the padding and the OpenAPI document all read this table. With a table
+The assembler, the fold, the trace, the writer and the padding all read this table. With a table
 in each of them, a new event type could be traced but not folded, or documented as padded and sent without padding.
 """
 
@@ -33,7 +33,7 @@ class EventType:
 
     Attributes:
         name: The event's `type`.
-        members: Its members after `type` and `sequence_number`, in the order of the OpenAPI document.
+        members: Its members after `type` and `sequence_number`. `schema/stream_events.py` has their types.
         trace: How the trace in Temporal records the event. `x` stores the whole event, so such an event must be small
             and rare.
         fold: The step of the fold that applies the event to the response; None if the event does not change it.

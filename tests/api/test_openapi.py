@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from typing import Any
 
 import httpx
@@ -11,10 +12,10 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from api.main import create_app
-from api.openapi.document import SPECIFICATION, document, event_name
-from api.openapi.schemas import EVENTS
+from api.openapi.document import SPECIFICATION, document
 from open_responses import __version__
 from open_responses.io.settings import Settings
+from open_responses.schema.stream_events import event_models
 from tests.support import spec
 from tests.support.bad_bodies import BAD_BODIES, body
 from tests.support.conformance_scenarios import ECHOED, IMAGE, SCENARIOS, WEATHER
@@ -23,6 +24,13 @@ from tests.support.fake_vendors import Spoken, Vendors
 from tests.support.openapi_document import operations, problem
 from tests.support.scripts import HOSTED, script
 from tests.support.stack import Stack, until
+
+EVENTS = event_models()
+
+
+def event_name(kind: str) -> str:
+    return EVENTS[kind].__name__
+
 
 # --- the document itself
 
@@ -73,6 +81,21 @@ def test_it_has_every_route_and_no_other() -> None:
     for (_, path), told in operations().items():
         given = {p["name"] for p in told.get("parameters", ()) if p["in"] == "path"}
         assert given == set(re.findall(r"{(\w+)}", path)), path
+
+
+def test_no_two_routes_have_the_same_operation_id() -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        create_app(Settings()).openapi()
+    assert [str(warning.message) for warning in warned if "Operation ID" in str(warning.message)] == []
+
+
+def test_the_schemas_have_the_names_of_their_models() -> None:
+    # pydantic lengthens the names of two models that are called the same, and adds the mode of one that is used twice.
+    assert [name for name in document()["components"]["schemas"] if not re.fullmatch(r"[A-Z][A-Za-z]+", name)] == []
+    for kind, model in EVENTS.items():
+        assert document()["components"]["schemas"][model.__name__]["properties"]["type"]["const"] == kind
+    assert document()["components"]["schemas"]["StreamEvent"]["discriminator"]["mapping"].keys() == EVENTS.keys()
 
 
 # --- beside the specification

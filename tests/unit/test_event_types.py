@@ -6,10 +6,10 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
-from api.openapi.schemas import EVENTS
 from api.streaming.obfuscation import obfuscated
 from open_responses.deltas import (
     ReasoningDelta,
@@ -30,9 +30,13 @@ from open_responses.events.event_types import (
 )
 from open_responses.io.log.writer import encode
 from open_responses.json_types import JsonObject
+from open_responses.schema import stream_events
+from open_responses.schema.stream_events import event_models
 from tests.support import spec
 from tests.support.offered_tools import CALC, MINE, offer
 
+# Event type -> the members of its model.
+MODELS = {kind: get_type_hints(model).keys() for kind, model in event_models().items()}
 ROOT = Path(__file__).resolve().parents[2]
 EVENT_NAME = re.compile(
     r"error|open_responses:\w+|response\.(created|queued|in_progress|completed|incomplete|failed)"
@@ -41,12 +45,12 @@ EVENT_NAME = re.compile(
 
 
 def names_in_the_code() -> set[str]:
-    """Every event type that the server's code spells out, outside the table and the adapters."""
-    table = Path(event_types.__file__)
+    """Every event type that the server's code spells out, outside the table, the models and the adapters."""
+    tables = {Path(event_types.__file__), Path(stream_events.__file__)}
     names = set[str]()
     for package in ("open_responses", "workflows", "activities", "api"):
         for path in (ROOT / package).rglob("*.py"):
-            if path != table and "providers" not in path.parts:
+            if path not in tables and "providers" not in path.parts:
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                     if isinstance(node, ast.Constant) and isinstance(node.value, str):
                         names |= {node.value} if EVENT_NAME.fullmatch(node.value) else set()
@@ -79,7 +83,7 @@ def test_every_event_of_the_specification_has_a_row_with_its_members() -> None:
 
 
 @spec.needs_spec
-def test_an_event_of_the_specification_is_padded_if_its_schema_has_padding_and_the_document_says_so() -> None:
+def test_an_event_of_the_specification_is_padded_if_its_schema_has_padding() -> None:
     """REQ-14."""
     padded = {
         kind
@@ -87,7 +91,6 @@ def test_an_event_of_the_specification_is_padded_if_its_schema_has_padding_and_t
         if "obfuscation" in spec.document()["components"]["schemas"][name]["properties"]
     }
     assert PADDED_EVENTS & spec.event_schemas().keys() == padded
-    assert {kind for kind, schema in EVENTS.items() if "obfuscation" in schema["properties"]} == PADDED_EVENTS
 
 
 def test_every_row_is_used_and_every_event_in_the_code_has_a_row() -> None:
@@ -95,7 +98,13 @@ def test_every_row_is_used_and_every_event_in_the_code_has_a_row() -> None:
     assert named >= EVENT_TYPES.keys()
     # Item types and members have the extension's prefix as well.
     assert {name for name in named if not name.startswith(spec.SLUG)} <= EVENT_TYPES.keys()
-    assert EVENTS.keys() == EVENT_TYPES.keys()
+
+
+def test_the_model_of_an_event_which_the_document_shows_has_the_members_of_its_row() -> None:
+    assert MODELS.keys() == EVENT_TYPES.keys()
+    for kind, members in MODELS.items():
+        row = EVENT_TYPES[kind]
+        assert members == {"type", "sequence_number", *row.members, *(["obfuscation"] if row.padded else [])}, kind
 
 
 def test_assembled_events_have_the_members_of_their_rows() -> None:
