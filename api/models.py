@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
@@ -11,8 +9,8 @@ from api.auth import Caller
 from api.dependencies import AuthenticatedCaller, State
 from open_responses.errors import ModelNotFound
 from open_responses.io.redis.model_lists import ModelLists
-from open_responses.json_types import JsonObject
 from open_responses.models.catalog import OfferedModel, offered_model, offered_models, reached_providers
+from open_responses.schema.answers import Model, ModelList
 
 router = APIRouter(prefix="/v1/models")
 
@@ -22,8 +20,9 @@ async def list_models(state: State, caller: AuthenticatedCaller) -> JSONResponse
     """The names in the routes, and those that providers list and a route takes. Patterns are not names."""
     config = state.settings.config
     lists = await ModelLists(state.redis).read(reached_providers(config))
-    offered = [_told(model) for model in offered_models(config, lists) if _may_use(caller, model.id)]
-    return JSONResponse({"object": "list", "data": offered})
+    offered = [_resource(model) for model in offered_models(config, lists) if _may_use(caller, model.id)]
+    listed: ModelList = {"object": "list", "data": offered}
+    return JSONResponse(listed)
 
 
 @router.get("/{model:path}")
@@ -34,12 +33,12 @@ async def get_model(model: str, state: State, caller: AuthenticatedCaller) -> JS
     if route is None or not _may_use(caller, model):
         raise ModelNotFound(f"The model {model[:80]!r} does not exist here.", param="model")
     lists = await ModelLists(state.redis).read([config.provider(route.provider)])
-    return JSONResponse(_told(offered_model(route, model, lists)))
+    return JSONResponse(_resource(offered_model(route, model, lists)))
 
 
 def _may_use(caller: Caller, model: str) -> bool:
     return caller.key is None or caller.key.allows_model(model)
 
 
-def _told(model: OfferedModel) -> JsonObject:
-    return {"object": "model", **asdict(model)}
+def _resource(model: OfferedModel) -> Model:
+    return {"object": "model", "id": model.id, "created": model.created, "owned_by": model.owned_by}

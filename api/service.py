@@ -18,6 +18,7 @@ from open_responses.io.redis.client import RedisDown
 from open_responses.io.sealing import configured_keys
 from open_responses.io.temporal.encryption_check import lacks_marked_key
 from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.schema.answers import Health
 
 router = APIRouter()
 
@@ -28,7 +29,8 @@ _LEASE_PATIENCE_SECONDS = 5
 @router.head("/healthz")
 async def healthz() -> JSONResponse:
     """This process is alive."""
-    return JSONResponse({"status": "ok"})
+    health: Health = {"status": "ok"}
+    return JSONResponse(health)
 
 
 @router.get("/readyz")
@@ -39,8 +41,10 @@ async def readyz(state: State) -> JSONResponse:
     problems = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
     missing = {name: problem for name, problem in problems.items() if problem}
     if missing:
-        return JSONResponse({"status": "not ready", "missing": missing}, status_code=503)
-    return JSONResponse({"status": "ready"})
+        not_ready: Health = {"status": "not ready", "missing": missing}
+        return JSONResponse(not_ready, status_code=503)
+    ready: Health = {"status": "ready"}
+    return JSONResponse(ready)
 
 
 async def _workers(state: AppState) -> str | None:

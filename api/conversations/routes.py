@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
 import orjson
@@ -37,6 +38,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import prefix_of
 from open_responses.loop.markdown import plain
 from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.schema.answers import DeletedConversation
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.requests import INCLUDES, Metadata
@@ -114,7 +116,8 @@ async def delete_conversation(conversation_id: str, state: State, tenant: Tenant
     await asyncio.to_thread(state.eraser.marks.promise, conversation_id)
     await found.change("delete")
     await state.eraser.delete_conversation(conversation_id)
-    return _json({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+    deleted: DeletedConversation = {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
+    return _json(deleted)
 
 
 @router.get("/{conversation_id}/items")
@@ -220,5 +223,5 @@ def _list(items: list[JsonObject], *, has_more: bool = False) -> Response:
     return _json({"object": "list", "data": items, **ends, "has_more": has_more})
 
 
-def _json(body: JsonObject) -> Response:
+def _json(body: Mapping[str, object]) -> Response:
     return Response(orjson.dumps(body), media_type="application/json")

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from open_responses.events.event_types import EVENT_TYPES, TERMINAL_EVENTS, TEXT_DONE_EVENTS, FoldStep
 from open_responses.json_types import JsonObject
+from open_responses.schema.output_items import ContentPart, LogProb, SummaryTextPart
 
 
 @dataclass(slots=True)
@@ -21,7 +22,7 @@ class OpenPart:
     kind: str
     index: int
     pieces: list[str] = field(default_factory=list)
-    logprobs: list[JsonObject] = field(default_factory=list)
+    logprobs: list[LogProb] = field(default_factory=list)
     annotations: list[JsonObject] = field(default_factory=list)
 
     @property
@@ -144,16 +145,18 @@ class Fold:
     }
 
 
-def empty_part(kind: str) -> JsonObject:
+def empty_part(kind: str) -> ContentPart | SummaryTextPart:
     """Return a content part before its first delta (ITEM-4: with every non-nullable field)."""
     if kind == "output_text":
         return {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     if kind == "refusal":
         return {"type": "refusal", "refusal": ""}
-    return {"type": kind, "text": ""}
+    if kind == "summary_text":
+        return {"type": "summary_text", "text": ""}
+    return {"type": "reasoning_text", "text": ""}
 
 
-def finished_part(part: OpenPart) -> JsonObject:
+def finished_part(part: OpenPart) -> ContentPart | SummaryTextPart:
     """Return the content part with the text of its deltas so far."""
     if part.kind == "output_text":
         return {
@@ -164,7 +167,9 @@ def finished_part(part: OpenPart) -> JsonObject:
         }
     if part.kind == "refusal":
         return {"type": "refusal", "refusal": part.text}
-    return {"type": part.kind, "text": part.text}
+    if part.kind == "summary_text":
+        return {"type": "summary_text", "text": part.text}
+    return {"type": "reasoning_text", "text": part.text}
 
 
 def part_closing_events(opened: OpenItem, part: OpenPart) -> list[JsonObject]:

@@ -14,10 +14,11 @@ from pydantic import Field, field_serializer, model_validator
 from open_responses.deltas import Usage
 from open_responses.events.trace import Op
 from open_responses.json_types import JsonObject
+from open_responses.schema.answers import ResponseStatus
 from open_responses.schema.items import INPUT_ITEM, InputItem
 from open_responses.schema.payload import Payload
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.response import FinalStatus, ResponseStatus, finished_response, initial_response
+from open_responses.schema.response import FinalStatus, finished_response, initial_response
 from open_responses.schema.tools import McpTool
 from open_responses.tool_use.hosted_tool import HostedTool
 

@@ -63,9 +63,13 @@ class IncompleteDetails(TypedDict):
 
 
 class EchoedTextFormat(TypedDict):
-    """`type` is `text`, `json_object` or `json_schema`. The schema itself is not echoed."""
+    """The last four are those of `json_schema`. The schema itself is not echoed: the specification has null there."""
 
-    type: str
+    type: Literal["text", "json_object", "json_schema"]
+    name: NotRequired[str]
+    description: NotRequired[str | None]
+    schema: NotRequired[None]
+    strict: NotRequired[bool]
 
 
 class EchoedText(TypedDict):

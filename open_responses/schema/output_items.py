@@ -71,6 +71,9 @@ class SummaryTextPart(TypedDict):
     text: str
 
 
+ContentPart: TypeAlias = OutputTextPart | RefusalPart | ReasoningTextPart
+
+
 # --- items
 
 

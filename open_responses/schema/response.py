@@ -8,14 +8,15 @@ log give the same object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from open_responses.deltas import Usage
 from open_responses.json_types import JsonObject
+from open_responses.schema import answers
+from open_responses.schema.answers import EchoedReasoning, EchoedText, EchoedTool, InputTokensDetails
 from open_responses.schema.requests import CreateResponse, JsonSchemaFormat, ReasoningSettings, TextSettings
 from open_responses.schema.tools import FunctionTool, McpTool, ProviderTool
 
-ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "failed", "incomplete", "cancelled"]
 FinalStatus: TypeAlias = Literal["completed", "failed", "incomplete", "cancelled"]
 
 STATUS_TRANSITIONS: Mapping[str, frozenset[str]] = {
@@ -60,7 +61,7 @@ def initial_response(
     hosted: Sequence[str] = (),
 ) -> JsonObject:
     """The response before anything came. `created_at` is in Unix seconds; `hosted` are the hosted tools' names."""
-    return {
+    response: answers.Response = {
         "id": response_id,
         "object": "response",
         "created_at": created_at,
@@ -92,8 +93,10 @@ def initial_response(
         "truncation": request.truncation or "disabled",
         "usage": None,
         "metadata": request.metadata or {},
-        **({} if request.conversation_id is None else {"conversation": {"id": request.conversation_id}}),
     }
+    if request.conversation_id is not None:
+        response["conversation"] = {"id": request.conversation_id}
+    return cast(JsonObject, response)
 
 
 def started_response(initial: JsonObject) -> JsonObject:
@@ -137,32 +140,36 @@ def finished_response(
     }
 
 
-def usage_json(usage: Usage) -> JsonObject:
+def usage_json(usage: Usage) -> answers.Usage:
     """Return the specification's `Usage` (REQ-15), with two extension members if they apply."""
-    written = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
-    return {
+    input_details: InputTokensDetails = {"cached_tokens": usage.cached_tokens}
+    if usage.cache_write_tokens:
+        input_details["cache_write_tokens"] = usage.cache_write_tokens
+    written: answers.Usage = {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens, **written},
+        "input_tokens_details": input_details,
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
-        **({"open_responses:estimated": True} if usage.estimated else {}),
     }
+    if usage.estimated:
+        written["open_responses:estimated"] = True
+    return written
 
 
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def _echo_reasoning(reasoning: ReasoningSettings | None) -> JsonObject | None:
+def _echo_reasoning(reasoning: ReasoningSettings | None) -> EchoedReasoning | None:
     if reasoning is None:
         return None
     effort = reasoning.effort if reasoning.effort in _EFFORTS_IN_THE_SCHEMA else None
     return {"effort": effort, "summary": reasoning.summary}
 
 
-def _echo_text(text: TextSettings | None) -> JsonObject:
-    echo: JsonObject = {"format": {"type": "text"}}
+def _echo_text(text: TextSettings | None) -> EchoedText:
+    echo: EchoedText = {"format": {"type": "text"}}
     if text is not None and isinstance(text.format, JsonSchemaFormat):
         echo["format"] = {
             "type": "json_schema",
@@ -179,9 +186,9 @@ def _echo_text(text: TextSettings | None) -> JsonObject:
     return echo
 
 
-def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[JsonObject]:
+def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[EchoedTool]:
     """Return the tools, with `open_responses:hosted_tools` replaced by the functions that it includes."""
-    echo: list[JsonObject] = []
+    echo: list[EchoedTool] = []
     named = {tool.name for tool in request.tools or [] if isinstance(tool, FunctionTool)}
     for tool in request.tools or []:
         if isinstance(tool, FunctionTool):
@@ -189,13 +196,13 @@ def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[JsonObje
         elif isinstance(tool, McpTool):
             echo.append(_echo_mcp(tool))
         elif isinstance(tool, ProviderTool):
-            echo.append(tool.model_dump(mode="json", exclude_unset=True))
+            echo.append(cast(EchoedTool, tool.model_dump(mode="json", exclude_unset=True)))
         else:
             echo += [_echo_function(FunctionTool(type="function", name=name)) for name in hosted if name not in named]
     return echo
 
 
-def _echo_function(tool: FunctionTool) -> JsonObject:
+def _echo_function(tool: FunctionTool) -> EchoedTool:
     return {
         "type": "function",
         "name": tool.name,
@@ -205,13 +212,13 @@ def _echo_function(tool: FunctionTool) -> JsonObject:
     }
 
 
-def _echo_mcp(tool: McpTool) -> JsonObject:
+def _echo_mcp(tool: McpTool) -> EchoedTool:
     """Return the tool without its headers and token, which are secrets."""
     echo = tool.model_dump(mode="json", exclude={"headers", "authorization"}, exclude_none=True)
-    return {**echo, "require_approval": echo.get("require_approval", "always"), "headers": None}
+    return cast(EchoedTool, {**echo, "require_approval": echo.get("require_approval", "always"), "headers": None})
 
 
-def _echo_tool_choice(request: CreateResponse) -> str | JsonObject:
+def _echo_tool_choice(request: CreateResponse) -> Literal["none", "auto", "required"] | JsonObject:
     choice = request.tool_choice
     if choice is None or isinstance(choice, str):
         return choice or "auto"

@@ -9,7 +9,7 @@ and the extensions, which begin with `open_responses:`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, get_args, get_type_hints
 
 from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict
@@ -17,16 +17,12 @@ from typing_extensions import TypeAliasType, TypedDict
 from open_responses.json_types import JsonObject
 from open_responses.schema.answers import Response
 from open_responses.schema.output_items import (
+    ContentPart,
     Count,
     LogProb,
     OutputItem,
-    OutputTextPart,
-    ReasoningTextPart,
-    RefusalPart,
     SummaryTextPart,
 )
-
-ContentPart: TypeAlias = OutputTextPart | RefusalPart | ReasoningTextPart
 
 
 class _Event(TypedDict):

@@ -5,9 +5,18 @@ Ids are derived, not drawn: the workflow has to make the same ones when its hist
 
 from __future__ import annotations
 
+from typing import cast
+
 from open_responses.ids import INDEX_DIGITS, member_id
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import REFUSED_CALL
+from open_responses.schema.output_items import (
+    FunctionCallItem,
+    FunctionCallOutputItem,
+    McpApprovalRequestItem,
+    McpCallItem,
+    McpListToolsItem,
+    RefusedCallItem,
+)
 
 
 def approval_id(response_id: str, index: int) -> str:
@@ -26,7 +35,7 @@ def approval_workflow_id(approval_request_id: str) -> str:
 
 
 def function_call(response_id: str, index: int, name: str, arguments: str) -> JsonObject:
-    return {
+    item: FunctionCallItem = {
         "type": "function_call",
         "id": member_id("fc_", response_id, index),
         "call_id": member_id("call_", response_id, index),
@@ -34,22 +43,24 @@ def function_call(response_id: str, index: int, name: str, arguments: str) -> Js
         "arguments": arguments,
         "status": "completed",
     }
+    return cast(JsonObject, item)
 
 
 def function_call_output(response_id: str, index: int, call_id: str) -> JsonObject:
     """As it is while the tool runs."""
-    return {
+    item: FunctionCallOutputItem = {
         "type": "function_call_output",
         "id": member_id("fco_", response_id, index),
         "call_id": call_id,
         "output": "",
         "status": "in_progress",
     }
+    return cast(JsonObject, item)
 
 
 def mcp_call(item_id: str, server_label: str, name: str, arguments: str = "") -> JsonObject:
     """As it is while the call is written or made."""
-    return {
+    item: McpCallItem = {
         "type": "mcp_call",
         "id": item_id,
         "server_label": server_label,
@@ -60,10 +71,11 @@ def mcp_call(item_id: str, server_label: str, name: str, arguments: str = "") ->
         "approval_request_id": None,
         "status": "in_progress",
     }
+    return cast(JsonObject, item)
 
 
 def mcp_list_tools(response_id: str, index: int, server_label: str) -> JsonObject:
-    return {
+    item: McpListToolsItem = {
         "type": "mcp_list_tools",
         "id": member_id("mcpl_", response_id, index),
         "server_label": server_label,
@@ -71,10 +83,11 @@ def mcp_list_tools(response_id: str, index: int, server_label: str) -> JsonObjec
         "error": None,
         "status": "in_progress",
     }
+    return cast(JsonObject, item)
 
 
 def mcp_approval_request(response_id: str, index: int, server_label: str, name: str, arguments: str) -> JsonObject:
-    return {
+    item: McpApprovalRequestItem = {
         "type": "mcp_approval_request",
         "id": approval_id(response_id, index),
         "server_label": server_label,
@@ -82,11 +95,12 @@ def mcp_approval_request(response_id: str, index: int, server_label: str, name: 
         "arguments": arguments,
         "status": "completed",
     }
+    return cast(JsonObject, item)
 
 
 def refused_call(item_id: str, call_id: str, name: str, arguments: str, reason: str) -> JsonObject:
-    return {
-        "type": REFUSED_CALL,
+    item: RefusedCallItem = {
+        "type": "open_responses:refused_call",
         "id": item_id,
         "call_id": call_id,
         "name": name,
@@ -94,3 +108,4 @@ def refused_call(item_id: str, call_id: str, name: str, arguments: str, reason: 
         "reason": reason,
         "status": "completed",
     }
+    return cast(JsonObject, item)
