@@ -28,8 +28,8 @@ def paths() -> JsonObject:
         "/v1/responses": {
             "post": _operation(
                 "createResponse",
-                "Create a response: JSON, or a stream of events with `stream`",
-                {200: ("The response, or its events; the last data of a stream is `[DONE]`.", body, events)},
+                "Create a response, as JSON, or as a stream of events with `stream`",
+                {200: ("The response, or its events. The last data of a stream is `[DONE]`.", body, events)},
                 parameters=[
                     _parameter("Idempotency-Key", "header", {"type": "string", "minLength": 1, "maxLength": 255}),
                     _parameter("X-Provider-Api-Key", "header"),
@@ -38,8 +38,8 @@ def paths() -> JsonObject:
                 errors=(404, 409, 429, 500),
             ),
             "x-open-responses-websocket": {
-                "description": "The same path takes a WebSocket: each `response.create` message (the body, without "
-                "`stream`, `stream_options` and `background`) gets the events of a stream, one message each; an error "
+                "description": "The same path accepts a WebSocket. A client sends `response.create` messages: the body, "
+                "without `stream`, `stream_options` and `background`. The server sends one message for each event; an error "
                 'is `{"type": "error", "status", "error"}`. docs/websocket.md.',
                 "clientMessage": {
                     "allOf": [
@@ -53,7 +53,7 @@ def paths() -> JsonObject:
         "/v1/responses/{response_id}": {
             "get": _operation(
                 "getResponse",
-                "The response as it stands, or its events from the beginning or after one",
+                "Get a response, or its events from the beginning or after `starting_after`",
                 {200: ("", body, events)},
                 parameters=[
                     response_id,
@@ -65,7 +65,7 @@ def paths() -> JsonObject:
             ),
             "delete": _operation(
                 "deleteResponse",
-                "Forget a response; one that runs is stopped",
+                "Delete a response. One that runs is cancelled",
                 {200: ("", ref("DeletedResponse"), {})},
                 parameters=[response_id],
                 errors=(404,),
@@ -74,7 +74,7 @@ def paths() -> JsonObject:
         "/v1/responses/{response_id}/cancel": {
             "post": _operation(
                 "cancelResponse",
-                "Stop a response; one that has ended is returned unchanged",
+                "Cancel a response. One that has ended is returned unchanged",
                 {200: ("", body, {})},
                 parameters=[response_id],
                 errors=(404,),
@@ -83,7 +83,7 @@ def paths() -> JsonObject:
         "/v1/responses/{response_id}/input_items": {
             "get": _operation(
                 "listInputItems",
-                "The input, as items",
+                "List the input as items",
                 {200: ("", ref("ItemPage"), {})},
                 parameters=[response_id, *page, _parameter("before", "query")],
                 errors=(400, 404),
@@ -92,8 +92,8 @@ def paths() -> JsonObject:
         "/v1/responses/{response_id}/approvals": {
             "post": _operation(
                 "answerApproval",
-                "A person's word on a call that waits for it (an extension)",
-                {200: ("The response as it stands.", body, {})},
+                "Approve or deny a call that waits for approval (an extension)",
+                {200: ("The response as it is now.", body, {})},
                 parameters=[response_id],
                 request=ApprovalBody,
                 errors=(404, 409),
@@ -102,7 +102,7 @@ def paths() -> JsonObject:
         "/v1/responses/compact": {
             "post": _operation(
                 "compactResponse",
-                "A conversation in fewer words",
+                "Compact a conversation into a shorter input",
                 {200: ("", ref("Compacted"), {})},
                 request=CompactRequest,
                 errors=(404, 429, 500),
@@ -111,7 +111,7 @@ def paths() -> JsonObject:
         "/v1/responses/input_tokens": {
             "post": _operation(
                 "countInputTokens",
-                "How long a request's context would be",
+                "Count the tokens of a request's context",
                 {200: ("", ref("InputTokens"), {})},
                 request="CountTokens",
                 errors=(404,),
@@ -120,7 +120,7 @@ def paths() -> JsonObject:
         "/v1/conversations": {
             "post": _operation(
                 "createConversation",
-                "A conversation, empty or with items",
+                "Create a conversation, empty or with items",
                 {200: ("", ref("Conversation"), {})},
                 request=CreateConversation,
                 may_be_empty=True,
@@ -129,14 +129,14 @@ def paths() -> JsonObject:
         "/v1/conversations/{conversation_id}": {
             "get": _operation(
                 "getConversation",
-                "A conversation, without its items",
+                "Get a conversation, without its items",
                 {200: ("", ref("Conversation"), {})},
                 parameters=[conversation_id],
                 errors=(404,),
             ),
             "post": _operation(
                 "updateConversation",
-                "Other metadata, in place of all that was there",
+                "Replace all metadata of a conversation",
                 {200: ("", ref("Conversation"), {})},
                 parameters=[conversation_id],
                 request=UpdateConversation,
@@ -144,7 +144,7 @@ def paths() -> JsonObject:
             ),
             "delete": _operation(
                 "deleteConversation",
-                "Forget a conversation; its responses stay",
+                "Delete a conversation. Its responses are kept",
                 {200: ("", ref("DeletedConversation"), {})},
                 parameters=[conversation_id],
                 errors=(404,),
@@ -153,14 +153,14 @@ def paths() -> JsonObject:
         "/v1/conversations/{conversation_id}/items": {
             "get": _operation(
                 "listConversationItems",
-                "The items",
+                "List the items of a conversation",
                 {200: ("", ref("ItemPage"), {})},
                 parameters=[conversation_id, *page, include],
                 errors=(400, 404),
             ),
             "post": _operation(
                 "createConversationItems",
-                "Items at the end",
+                "Add items at the end of a conversation",
                 {200: ("", ref("ItemPage"), {})},
                 parameters=[conversation_id, include],
                 request=CreateItems,
@@ -170,36 +170,38 @@ def paths() -> JsonObject:
         "/v1/conversations/{conversation_id}/items/{item_id}": {
             "get": _operation(
                 "getConversationItem",
-                "One item",
+                "Get one item of a conversation",
                 {200: ("", ref("ListedItem"), {})},
                 parameters=[conversation_id, _parameter("item_id", "path"), include],
                 errors=(400, 404),
             ),
             "delete": _operation(
                 "deleteConversationItem",
-                "The conversation, without the item",
+                "Delete one item, and get the conversation",
                 {200: ("", ref("Conversation"), {})},
                 parameters=[conversation_id, _parameter("item_id", "path")],
                 errors=(404,),
             ),
         },
         "/v1/models": {
-            "get": _operation("listModels", "What can be asked for", {200: ("", ref("ModelList"), {})}),
+            "get": _operation(
+                "listModels", "List the models that a request can name", {200: ("", ref("ModelList"), {})}
+            ),
         },
         "/v1/models/{model}": {
             "get": _operation(
                 "getModel",
-                "A model, by its name",
+                "Get a model by its name",
                 {200: ("", ref("Model"), {})},
                 parameters=[_parameter("model", "path")],
                 errors=(404,),
             )
         },
-        "/healthz": _probe("health", "This process is alive", {200: ("", ref("Health"), {})}),
+        "/healthz": _probe("health", "Check that this process is alive", {200: ("", ref("Health"), {})}),
         "/readyz": _probe(
             "readiness",
-            "All parts answer, and a worker polls",
-            {200: ("", ref("Health"), {}), 503: ("What is missing.", ref("Health"), {})},
+            "Check that Temporal and Redis answer, and that a worker polls",
+            {200: ("", ref("Health"), {}), 503: ("Not ready; `missing` has the reasons.", ref("Health"), {})},
         ),
     }
 
@@ -215,16 +217,16 @@ def _operation(
     errors: tuple[int, ...] = (),
     is_open: bool = False,
 ) -> JsonObject:
-    """`answers`: status -> (what it is, schema of the JSON, other media types)."""
+    """`answers`: status -> (description, schema of the JSON, other media types)."""
     responses: JsonObject = {
         str(status): {
-            "description": says or "OK",
+            "description": description or "OK",
             "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
             "content": {"application/json": {"schema": schema}, **more},
         }
-        for status, (says, schema, more) in answers.items()
+        for status, (description, schema, more) in answers.items()
     }
-    # A key may be wrong or may not do this; a part may be away. That can happen to every request that has a caller.
+    # 401, 403 and 503 are possible wherever a key is needed: a wrong key, one without the scope, a dependency away.
     of_bodies = () if request is None else (400, 408, 413, 415)
     for status in sorted({*errors, *of_bodies, *(() if is_open else (401, 403, 503))}):
         responses[str(status)] = _error(status)
@@ -241,17 +243,17 @@ def _operation(
 
 
 _STATUSES = {
-    400: "The request is to be changed: `param` and `code` say how.",
+    400: "The request is invalid: `param` is the member, `code` the reason.",
     401: "No valid API key.",
-    403: "A good key, which may not do this; or a server without keys, asked from elsewhere.",
-    404: "Unknown, another's, or not stored.",
-    409: "It contradicts what is there already.",
-    408: "The body came too slowly.",
+    403: "The key lacks the permission, or a server without keys got a request from another machine.",
+    404: "The id is unknown, of another tenant, or not stored.",
+    409: "The request conflicts with the current state.",
+    408: "The body arrived too slowly.",
     413: "The body is too large.",
-    415: "The body is compressed.",
-    429: "A limit of the key is reached.",
-    500: "The server, or the provider behind it, failed.",
-    503: "A part of the server is away, or has too much to do.",
+    415: "The body has a content encoding, which is not supported.",
+    429: "A limit of the key is exceeded.",
+    500: "The server or the provider failed.",
+    503: "A dependency cannot be reached, or the server is overloaded.",
 }
 
 
@@ -266,7 +268,7 @@ def _error(status: int) -> JsonObject:
 
 
 def _probe(name: str, summary: str, answers: Mapping[int, tuple[str, JsonObject, JsonObject]]) -> JsonObject:
-    """Load balancers look by GET, or by HEAD."""
+    """GET and HEAD: load balancers use either."""
     return {
         method: _operation(name if method == "get" else f"{name}Head", summary, answers, is_open=True)
         for method in ("get", "head")
