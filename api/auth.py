@@ -1,7 +1,7 @@
-"""Who asks? A bearer token against the configured hashes.
+"""Authentication: the caller of a request, found by its bearer token among the configured hashes.
 
-With no keys configured there is one tenant, and it is whoever sits at this machine: a server that was started to try it
-out must not answer the network, nor a web page that the same person has open.
+Without configured keys there is one tenant, and only requests from this machine are accepted. A server that was started
+to try it out must not answer the network, nor a web page that is open in a browser of the same machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COUNTED = "open_responses.counted_as_read"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The tenant, and the key that it came with; None where the server is open. `headers` go with the answer."""
+    """The caller's tenant and API key; the key is None on a server without keys. `headers` are added to the answer."""
 
     tenant: str
     key: ApiKeyConfig | None = None
@@ -39,8 +39,8 @@ class Caller:
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """Who a request's, or a socket's, key belongs to. Raises Unauthorized, RateLimited for a key that reads too often,
-    and PermissionDenied where there are no keys and the caller is not on this machine."""
+    """The caller of a request or a WebSocket. Raises Unauthorized, RateLimited for a key that reads too often, and
+    PermissionDenied if there are no keys and the caller is not on this machine."""
     settings = state_of(connection).settings
     keys = settings.config.api_keys
     if not keys:
@@ -60,7 +60,7 @@ def caller_of(connection: HTTPConnection) -> Caller:
     if connection.scope["type"] == "http" and not begins_response(connection):
         reads.count(found)
     else:
-        # Counted as it begins, and as a read if it does not.
+        # `Admission` counts it if it starts a response; `count_as_read` does if it does not.
         reads.check_refused(found)
     connection.scope[_CALLER] = caller
     hold(connection, state_of(connection).received.of(found))
@@ -68,7 +68,10 @@ def caller_of(connection: HTTPConnection) -> Caller:
 
 
 def count_as_read(connection: HTTPConnection) -> None:
-    """The request was to begin a response, and did not: it was refused, or repeats one that has begun. Counted once."""
+    """Count a request that should have started a response and did not: it was refused, or it repeats an earlier one.
+
+    A second call for the same request changes nothing.
+    """
     caller: Caller | None = connection.scope.get(_CALLER)
     if caller is not None and caller.key is not None and not connection.scope.get(_COUNTED):
         connection.scope[_COUNTED] = True
@@ -76,7 +79,7 @@ def count_as_read(connection: HTTPConnection) -> None:
 
 
 async def show_limits(connection: HTTPConnection) -> None:
-    """Add to the answer's headers where the caller's key stands, if it has one with limits and was not counted."""
+    """Add the key's limits and their use to the answer's headers, if the request was not counted against them."""
     caller: Caller | None = connection.scope.get(_CALLER)
     if caller is not None:
         await state_of(connection).admission.show(caller.key, caller.headers)
@@ -95,7 +98,7 @@ def _check_is_near(settings: Settings, connection: HTTPConnection) -> None:
 
 
 def check_is_near(settings: Settings, connection: HTTPConnection) -> None:
-    """Raises PermissionDenied for who comes from another machine, by a name of another, or from a page of another."""
+    """Raises PermissionDenied if the peer, the `Host` header or the page in `Origin` is not on this machine."""
     _check_page(settings, connection)
     peer = connection.client.host if connection.client is not None else ""
     named = connection.headers.getlist("host")
@@ -103,7 +106,7 @@ def check_is_near(settings: Settings, connection: HTTPConnection) -> None:
     if not is_loopback(peer):
         reason = f"and you come from {peer or 'an unknown address'}"
     elif host is None or not is_loopback(host):
-        # A name that a web page's owner pointed to this machine.
+        # DNS rebinding: a web page's owner pointed a name of theirs to this machine.
         reason = f"and you ask for the host {', '.join(named)[:80]!r}"
     else:
         return
@@ -116,7 +119,7 @@ def check_is_near(settings: Settings, connection: HTTPConnection) -> None:
 
 
 def _check_page(settings: Settings, connection: HTTPConnection) -> None:
-    """A browser lets every page send requests to this machine, and names the page."""
+    """A browser lets every page send requests to this machine, and names the page in `Origin`."""
     origin = connection.headers.get("origin")
     if origin is None:
         return
@@ -132,9 +135,11 @@ def _check_page(settings: Settings, connection: HTTPConnection) -> None:
 
 
 def host_in(authority: str) -> str | None:
-    """The host of `host[:port]`, as RFC 9110 has it: a name or an address, IPv6 in brackets. None for anything else: a
-    user in front of it, something behind the bracket, another port than a number. A lenient reader finds a host of this
-    machine in those, and a browser, which sends the header, may have found another."""
+    """The host of `host[:port]` as RFC 9110 defines it: a name or an address, IPv6 in brackets.
+
+    None for anything else: a user in front, characters after the bracket, a port that is no number. A lenient parser
+    could find a host of this machine in such a value where the browser that sent it found another.
+    """
     found = _AUTHORITY.fullmatch(authority)
     if found is None or int(found["port"] or 0) > _LARGEST_PORT:
         return None

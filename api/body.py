@@ -1,4 +1,4 @@
-"""Reading a request's body: up to a limit, within a time, and without holding up the event loop."""
+"""Reads a request's body with limits on its size and its time, and parses large ones off the event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from open_responses.json_types import JsonObject
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.validation import read_json_object
 
-# 8 KiB a second on average, or all that is left. Not one average over the whole body: what came fast would buy time.
+# 8 KiB a second on average, or the rest of the body. The average is per window: over the whole body, a client could
+# send the first part fast, and then hold the connection for long.
 _WINDOW_SECONDS = 20.0
 _WINDOW_BYTES = 160 * 1024
 
@@ -24,10 +25,15 @@ async def read_object(request: Request, limit: int) -> tuple[JsonObject, int]:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises RequestTooLarge as soon as it is known to be, and reads no further; RateLimited and
-    Unavailable when the key, or the process, has too much of other requests that are not answered yet;
-    RequestTimeout when less than `_WINDOW_BYTES`, and not its end, came in `_WINDOW_SECONDS`; UnsupportedEncoding for
-    one that is compressed, whose size nobody knows."""
+    """The whole body, of `limit` bytes at most.
+
+    Raises:
+        RequestTooLarge: As soon as the size is known; nothing more is read.
+        RateLimited: The key's unanswered requests hold too many bytes.
+        Unavailable: The process's unanswered requests hold too many bytes.
+        RequestTimeout: Less than `_WINDOW_BYTES` and not the end of the body arrived within `_WINDOW_SECONDS`.
+        UnsupportedEncoding: The body is compressed, so its real size is unknown.
+    """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedEncoding("Send the body as it is, without a Content-Encoding.")
@@ -60,7 +66,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     else:
         return b"".join(chunks)
     finally:
-        # Errors hold frames, and these what they had, until somebody looks for cycles.
+        # An exception keeps this frame, and with it the chunks, until the next garbage collection.
         chunks.clear()
 
 

@@ -1,6 +1,7 @@
-"""`/codec/encode` and `/codec/decode`: payloads for Temporal's UI and CLI, which know neither our compression nor keys.
+"""`/codec/encode` and `/codec/decode`: a remote codec for Temporal's UI and CLI.
 
-What this prevents: an operator who sees noise; and, since it decrypts whatever it is given, anybody else who does not.
+Without it, operators see compressed and encrypted bytes in histories. It decrypts every payload that it is given, so it
+accepts operators only.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ router = APIRouter(prefix="/codec", include_in_schema=False)
 
 @router.post("/decode")
 async def decode(request: Request) -> Response:
-    """`{"payloads": [...]}` in proto-JSON as they are in a history; back as they were before. What cannot be read says
-    why in its place, so that the rest of a history is shown."""
+    """Decode `{"payloads": [...]}`, in proto-JSON as in a history.
+
+    A payload that cannot be read becomes a text with the reason, so that the rest of the history is shown.
+    """
     payloads = await _payloads(request)
     converter = state_of(request).temporal.data_converter
     return await _answer([await _shown(converter, payload) for payload in payloads])
@@ -43,7 +46,7 @@ async def decode(request: Request) -> Response:
 
 @router.post("/encode")
 async def encode(request: Request) -> Response:
-    """The way back, for what an operator types into a signal: compressed, and encrypted with the installation's key."""
+    """Encode payloads that an operator types into a signal: compress them, and encrypt with the installation's key."""
     payloads = await _payloads(request)
     codec = state_of(request).temporal.data_converter.payload_codec
     assert codec is not None
@@ -51,7 +54,7 @@ async def encode(request: Request) -> Response:
 
 
 class CodecBorder:
-    """The codec's own CORS, for the UI's pages alone: those that may call the API are not thereby an operator's."""
+    """The codec's own CORS policy: pages of Temporal's UI may call it, pages that may call the API may not."""
 
     def __init__(self, app: ASGIApp, *, otherwise: ASGIApp, settings: Settings) -> None:
         self._otherwise = otherwise
@@ -93,8 +96,11 @@ async def _answer(payloads: list[Payload]) -> Response:
 
 
 def _check_operator(request: Request, settings: Settings) -> None:
-    """With a token, whoever has it. Without one, this machine alone, and only while it has no API keys: those who have
-    these are tenants, and no operators."""
+    """Accept callers that send the codec token.
+
+    Without a configured token, accept callers on this machine, and none at all if API keys are configured: the holders
+    of keys are tenants, not operators.
+    """
     origin = request.headers.get("origin")
     if origin is not None and origin not in _ui_origins(settings):
         raise PermissionDenied(
@@ -112,7 +118,7 @@ def _check_operator(request: Request, settings: Settings) -> None:
 
 
 def _ui_origins(settings: Settings) -> list[str]:
-    """Of the Temporal UI; one on this machine has two names."""
+    """Origins of the Temporal UI. One on this machine has two names."""
     url = urlsplit(settings.temporal_ui_url)
     origins = [f"{url.scheme}://{url.netloc}"]
     if is_loopback(url.hostname or ""):

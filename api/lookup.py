@@ -1,5 +1,8 @@
-"""Responses by id, for their owner. A foreign id looks exactly like an unknown one, and takes as long: the owner of a
-record is looked at before anything else of it."""
+"""Reads stored responses by id, for the tenant that owns them.
+
+Another tenant's id gets the same answer as an unknown one, after the same time: the owner of a record is compared
+before anything else of the record is read.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,22 @@ from open_responses.errors import ContextTooLarge, NotFound
 from open_responses.ids import is_id
 from open_responses.io.store.redis_store import Record, TooLong
 
-# Of a chain that is searched: as many records as are in memory before the first is looked at.
+# Records of a chain that are read together: so many are in memory before the first is searched.
 _READ_AT_ONCE = 16
 
 
 async def owned_record(state: AppState, tenant: str, response_id: str) -> Record:
-    """Raises NotFound for what is unknown, another tenant's, or not stored (REQ-9)."""
+    """One response. Raises NotFound if it is unknown, another tenant's, or not stored (REQ-9)."""
     record = await _read(state, tenant, response_id, None)
     assert isinstance(record, Record), "no bound was given"
     return await state.records.settled(record)
 
 
 class OwnedRecords:
-    """The stored responses that one request names. Each is read once, however often it is named, and all of them
-    together have a bound (`max_context_bytes`), which is looked at before they are read.
+    """The stored responses that one request names.
 
-    What this prevents: a short request that names its own largest responses again and again.
+    Each is read once, however often the request names it. Their sizes together are compared with `max_context_bytes`
+    before they are read. Without that, a short request could name its tenant's largest responses again and again.
     """
 
     def __init__(self, state: AppState, tenant: str) -> None:
@@ -35,14 +38,16 @@ class OwnedRecords:
         self._left = state.settings.max_context_bytes
 
     async def get(self, response_id: str, param: str, *, anew: bool = False) -> Record:
-        """Raises NotFound as `owned_record`, and ContextTooLarge, which names `param`. `anew`: it may have ended since
-        it was read."""
+        """One response. `anew` reads it again, because it may have ended since.
+
+        Raises NotFound as `owned_record` does, and ContextTooLarge, which names `param`.
+        """
         known = self._read.get(response_id)
         if known is not None and not anew:
             return known
         record = await _read(self._state, self._tenant, response_id, self._left)
         if isinstance(record, Record):
-            # What goes on from it is to be whole: during an outage it is refused, and may be sent again.
+            # A continuation needs the whole record. During an outage the request is refused, and can be sent again.
             record = await self._state.records.settled(record, must_be_known=True)
             record = await self._state.records.with_ancestors(record)
         if isinstance(record, TooLong) or record.size > self._left:
@@ -52,8 +57,7 @@ class OwnedRecords:
         return record
 
     async def behind(self, record: Record, param: str) -> AsyncIterator[Record]:
-        """The responses that this one continues, the newest first, as far as they are asked for. Raises
-        ContextTooLarge."""
+        """The responses that `record` continues, newest first, read as the caller iterates. Raises ContextTooLarge."""
         newest_first = record.ancestors[::-1]
         unread = [one for one in newest_first if one not in self._read]
         if await self._state.records.size(unread) > self._left:
@@ -66,7 +70,7 @@ class OwnedRecords:
                     yield self._read[one]
 
     async def _load(self, response_ids: Sequence[str], param: str) -> None:
-        """Those of one chain have one owner, who was looked at with the newest."""
+        """Load responses of one chain. They have one owner, which was compared with the newest."""
         unread = [one for one in response_ids if one not in self._read]
         for one, record in zip(unread, await self._state.records.load_ended(unread), strict=True):
             if record is None:

@@ -1,4 +1,4 @@
-"""`/v1/models`: what can be asked for. The providers' own lists come from Redis, where a worker puts them."""
+"""`/v1/models`: the models that a request can name. Workers write the providers' own lists to Redis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/models")
 
 @router.get("")
 async def list_models(state: State, caller: AuthenticatedCaller) -> JSONResponse:
-    """The names in the routes, and those that providers list and a route takes. Patterns are not names."""
+    """The names in the routes, and the models that a provider lists and a route matches. Patterns are left out."""
     config = state.settings.config
     lists = await ModelLists(state.redis).read(reached_providers(config))
     offered = [_resource(model) for model in offered_models(config, lists) if _may_use(caller, model.id)]
@@ -27,7 +27,7 @@ async def list_models(state: State, caller: AuthenticatedCaller) -> JSONResponse
 
 @router.get("/{model:path}")
 async def get_model(model: str, state: State, caller: AuthenticatedCaller) -> JSONResponse:
-    """A model that some route takes, by its name or by a pattern; as in the list, where it is there."""
+    """A model that a route matches by name or pattern, as in the list if it is listed."""
     config = state.settings.config
     route = config.route(model)
     if route is None or not _may_use(caller, model):

@@ -1,4 +1,4 @@
-"""Whether the server is well."""
+"""Health probes for load balancers: `/healthz` and `/readyz`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ async def _workers(state: AppState) -> str | None:
 
 
 async def _redis(state: AppState) -> str | None:
-    """Temporal lists a poller for minutes after its death; a lease tells within seconds whether a worker lives."""
+    """Check Redis, the encryption keys, and worker leases.
+
+    Temporal lists a poller for minutes after its process died. A lease expires within seconds.
+    """
     try:
         seconds, _ = await state.redis.time()
         living = await state.redis.zcount(key_names.LEASES, (seconds - _LEASE_PATIENCE_SECONDS) * 1000, "+inf")

@@ -1,1 +1,1 @@
-"""Who may come in, and how many: limits, overload, open streams, reads."""
+"""Admission of requests: scopes and limits of keys, overload, open streams, reads, and received bytes."""

@@ -1,7 +1,7 @@
-"""How many tokens a response will send to its provider, estimated before it begins.
+"""Estimates the tokens that a response sends to its provider, before it starts.
 
-What this prevents: limits on tokens that count a request's own input only, while the chain or the conversation that it
-continues is sent to the provider with it.
+The chain or the conversation that a request continues is sent with it. Without the estimate, token limits would count
+the request's own input only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Continues:
-    """What a request continues: a stored response, a conversation's items, or what a connection remembers."""
+    """What a request continues: a stored response, a conversation's items, or a response held by a WebSocket."""
 
     previous: Record | None = None
     conversation: Sequence[JsonObject] = ()
@@ -31,7 +31,7 @@ class Continues:
 
 
 def context_tokens(start: StartResponse, continues: Continues) -> int:
-    """Tokens of the first model turn's input: all that is continued, instructions, tools and the input itself."""
+    """Tokens of the first model turn's input: the continued context, instructions, tools and the input itself."""
     request = start.request
     own = about_input(start.input_items(), request.instructions, request.tools or [])
     return own + _before(continues)
@@ -47,8 +47,10 @@ def _before(continues: Continues) -> int:
 
 
 def _chain(previous: Record) -> int:
-    """The previous response's own context, and its output. One that began without an estimate (its key had no limits)
-    has its provider's count of the same."""
+    """The previous response's context and output.
+
+    If its context was not estimated (its key had no limits), the provider's count of its input stands in.
+    """
     usage = orjson.loads(previous.response)["usage"] if previous.response is not None else None
     context = previous.start.context_tokens or (usage or {}).get("input_tokens", 0) or len(previous.written) // 4
     return int(context) + (usage["output_tokens"] if usage else sum(map(tokens_of, previous.output)))

@@ -1,6 +1,6 @@
 """The limits of an API key: requests and tokens a minute, responses at a time, a budget of tokens.
 
-They are checked before a response starts. A response that was let in is never refused afterwards.
+They are checked before a response starts. A response that was admitted is not refused later.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from open_responses.loop.payloads import Admitted, FinishedResponse, StartRespon
 
 log = structlog.get_logger(__name__)
 
-# Running responses of a key that are no burden to an overloaded server.
+# Under overload, a key may still have this many responses running.
 _FEW = 10
-# Nobody knows when a running response ends; a client of the openai SDK asks twice more in this time.
+# The time until a place is free is unknown. The openai SDK waits this long before each of its two
+# retries.
 _PLACE_WAIT_SECONDS = 2.0
 _PRIORITIES = {"priority": 1, "flex": 5}
 _DEFAULT_PRIORITY = 3
@@ -36,7 +37,7 @@ _LONGEST_FAIRNESS_KEY = 64
 
 
 def priority_of(config: Config, start: StartResponse) -> Priority:
-    """The response's share where tasks wait for a worker: `service_tier` before all, then the tenant's weight.
+    """The Temporal priority of a response's tasks: first by `service_tier`, then by the tenant's weight.
 
     Activities inherit it from their workflow.
     """
@@ -48,7 +49,7 @@ def priority_of(config: Config, start: StartResponse) -> Priority:
 
 
 class Admission:
-    """Counts against the keys' limits, and looks after places whose response may have ended unseen."""
+    """Counts responses against their keys' limits, and frees places whose response ended without giving them back."""
 
     def __init__(self, redis: Redis, records: Records) -> None:
         self._quotas = Quotas(redis)
@@ -63,10 +64,10 @@ class Admission:
         overload: Overload | None,
         continues: Continues,
     ) -> StartResponse:
-        """The start with what it has taken; where the key stands goes into the answer's headers.
+        """Reserve a place and tokens. Returns the start with what was reserved, and adds the key's limits to `headers`.
 
         Raises RateLimited and TokenBudgetExceeded, and under overload Unavailable for a key that has more than a few
-        running; then nothing was taken.
+        responses running. In each case nothing was reserved.
         """
         if key is None:
             return start
@@ -94,17 +95,17 @@ class Admission:
         return start.model_copy(update={"admitted": admitted, "context_tokens": tokens})
 
     async def withdraw(self, start: StartResponse) -> None:
-        """It was admitted and has not begun."""
+        """Give back what `admit` reserved: the response was not started."""
         if start.admitted is not None:
             await self._quotas.withdraw(start.admitted, start.response_id)
 
     async def doubt(self, start: StartResponse) -> None:
-        """It was admitted, and nobody knows whether it has begun: Temporal is asked when the key is next used."""
+        """Mark a reservation whose start has an unknown outcome. The next use of the key asks Temporal."""
         if start.admitted is not None:
             await self._quotas.doubt(start.admitted, start.response_id)
 
     async def show(self, key: ApiKeyConfig | None, headers: dict[str, str]) -> None:
-        """Where the key stands, for an answer to a request that was not counted."""
+        """Add the key's limits to the headers of a request that was not counted against them."""
         if key is None or not key.has_limits or any(name.startswith("x-ratelimit-") for name in headers):
             return
         standing = await self._quotas.look(key)
@@ -118,7 +119,7 @@ class Admission:
             chore.add_done_callback(self._chores.discard)
 
     async def _renew_or_free(self, key: ApiKeyConfig, response_id: str) -> None:
-        """Its lease has ended: the process that was to give the place back may have died, or Redis was away."""
+        """Settle a place whose lease expired: the process that should have freed it may have died."""
         admitted = Admitted(account=key.account, budget_period=key.budget_period)
         try:
             outcome = await self._records.outcome(response_id)
@@ -129,7 +130,7 @@ class Admission:
                 used = used_by(response, context_tokens=0, was_cut_off=response["status"] != "completed")
                 await self._quotas.settle(admitted, response_id, used)
             else:
-                # Deleted, terminated, or never started: what it has sent is all that is known.
+                # Deleted, terminated, or never started: its output is unknown, and only its input is counted.
                 await self._quotas.settle(admitted, response_id, Used(0, cut_off=0))
         except (RPCError, *RedisDown) as error:
             log.info("place_not_looked_after", response_id=response_id, reason=str(error))
@@ -137,7 +138,7 @@ class Admission:
 
 def _refusal(key: ApiKeyConfig, headers: dict[str, str], standing: Standing, tokens: int) -> OpenResponsesError:
     if standing.wait_seconds is None:
-        # The openai SDK tries a 429 again unless it is told that this is of no use.
+        # The openai SDK retries a 429 unless this header says no.
         headers["x-should-retry"] = "false"
     if standing.refused == "budget":
         left = max(0, (key.budget_tokens or 0) - standing.spent)
@@ -163,7 +164,7 @@ def _refusal(key: ApiKeyConfig, headers: dict[str, str], standing: Standing, tok
 
 
 def _show(key: ApiKeyConfig, headers: dict[str, str], standing: Standing) -> None:
-    """OpenAI's own names and forms."""
+    """Headers with the names and formats of OpenAI's API."""
     shown = {
         "requests": (key.requests_per_minute, standing.requests, standing.requests_reset),
         "tokens": (key.tokens_per_minute, standing.tokens, standing.tokens_reset),
@@ -176,7 +177,7 @@ def _show(key: ApiKeyConfig, headers: dict[str, str], standing: Standing) -> Non
 
 
 def _duration(seconds: float) -> str:
-    """As OpenAI writes it: `120ms`, `6s`, `1m0s`."""
+    """In the format of OpenAI's headers: `120ms`, `6s`, `1m0s`."""
     if seconds < 1:
         return f"{round(seconds * 1000)}ms" if seconds else "0s"
     minutes, rest = divmod(round(seconds), 60)

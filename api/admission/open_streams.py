@@ -1,7 +1,7 @@
-"""How many streams one API key may have open, and how many this process has room for: SSE answers and WebSockets.
+"""Limits on open streams (SSE answers and WebSockets), for each API key and for this process.
 
-What this prevents: one client, or one that forgets to close what it opens, that takes all connections of a process. A
-place ends with its request or socket (`api/request_ends.py`), so none can be left behind.
+Without them, one client that opens many streams, or does not close them, takes all connections of a process. A place is
+given back when its request or WebSocket ends (`api/request_ends.py`), so that no place can be lost.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from api.request_ends import ends_of
 from open_responses.config import ApiKeyConfig
 from open_responses.errors import RateLimited, Unavailable
 
-# Nobody knows when a stream ends; a client of the openai SDK asks twice more in this time.
+# The time until a stream ends is unknown. The openai SDK waits this long before each of its two retries.
 _WAIT_SECONDS = 2.0
 
 
 class OpenStreams:
-    """Of this process alone: a connection lives and dies with it."""
+    """The open streams of this process. They are not counted in Redis: connections end with the process."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: Counter[str] = Counter()
 
     def take(self, connection: HTTPConnection, key: ApiKeyConfig | None) -> None:
-        """A place until the connection's request, or the socket, is over. Raises RateLimited for a key that has all of
-        its own, and Unavailable when the process has no more."""
+        """Take a place until the request or the WebSocket ends.
+
+        Raises RateLimited if all places of the key are taken, and Unavailable if all of the process are.
+        """
         account = "" if key is None else key.account
         if key is not None and self._open[account] >= key.max_open_streams:
             raise RateLimited(

@@ -1,8 +1,8 @@
-"""Is there a worker for one more? How much work waits, as Temporal has it; beyond a limit new work is refused.
+"""Refuses new work while Temporal's task queue is longer or older than the limits.
 
-What this prevents: a queue that only grows, in which every client has given up before its turn comes. And that the one
-who filled the queue closes the door to all: whoever has little running does not wait behind it (Temporal deals tasks
-out by tenant), and is let in for as long as the queue moves.
+Without it the queue only grows, and clients give up before their task is reached. A tenant that filled the queue must
+not lock out the others: Temporal dispatches tasks by tenant, so a key with few running responses is admitted for as
+long as workers take tasks from the queue.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from open_responses.loop.payloads import TASK_QUEUE
 log = structlog.get_logger(__name__)
 
 _FRESH_SECONDS = 1.0
-# After a quiet time the last reading says nothing: the next request waits for a new one, but not for long.
+# An older reading is not used: the next request waits up to `_PATIENCE_SECONDS` for a new one.
 _STALE_SECONDS = 5.0
 _PATIENCE_SECONDS = 0.5
 _LONGEST_READING = timedelta(seconds=3)
 _RETRY_AFTER_SECONDS = 5.0
-# After a crash Temporal counts tasks that were taken long before, for some ten seconds.
+# After a crash, Temporal counts tasks that were already taken for about ten seconds.
 _LEFT_OVER_SECONDS = 15.0
 _KINDS = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Tasks that wait for a worker, for how long the oldest does, in seconds, and whether any was taken lately."""
+    """Tasks that wait for a worker, the age of the oldest in seconds, and whether workers take any (`moves`)."""
 
     tasks: int = 0
     age: float = 0.0
@@ -47,14 +47,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """Too much waits. `moves`: workers take from the queue, so that a tenant with little in it is served soon."""
+    """The queue is over its limits. `moves`: workers still take tasks, so a tenant with few of them is served soon."""
 
     moves: bool
     error: Unavailable
 
 
 class Backlog:
-    """Reads it at most once a second in each process, and only while requests come."""
+    """Reads the backlog at most once a second in each process, and only while requests arrive."""
 
     def __init__(self, temporal: Client, *, max_tasks: int, max_age_seconds: float) -> None:
         self._temporal = temporal
@@ -65,7 +65,7 @@ class Backlog:
         self._reading: asyncio.Task[None] | None = None
 
     async def overload(self) -> Overload | None:
-        """What new work is to be refused with, before it is accepted; None when there is room."""
+        """The overload that new work is refused with, or None when there is room."""
         age = time.monotonic() - self._read_at
         if age > _FRESH_SECONDS and (self._reading is None or self._reading.done()):
             self._reading = in_background("read the backlog", self._read())
@@ -85,7 +85,7 @@ class Backlog:
 
     @property
     def _stands_still(self) -> bool:
-        """Whether a task has waited for too long, and is no leftover."""
+        """Whether a task has been too old for longer than Temporal counts tasks that a crash left over."""
         if self._old_since is None:
             return False
         return time.monotonic() - self._old_since >= min(_LEFT_OVER_SECONDS, self._max.age)
@@ -94,7 +94,7 @@ class Backlog:
         try:
             readings = await asyncio.gather(*(self._read_kind(kind) for kind in _KINDS))
         except RPCError as error:
-            # Whether Temporal is there shows at the start itself.
+            # If Temporal is away, the start of the workflow fails with its own error.
             log.info("backlog_unknown", reason=str(error))
             self._last = Reading()
         else:

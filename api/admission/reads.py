@@ -1,5 +1,7 @@
-"""How often an API key may ask for what begins nothing: GET, cancel, DELETE, conversations, lists, and requests for a
-response that are refused or repeat one that has begun."""
+"""Limits how often an API key may send requests that start no response.
+
+These are GET, DELETE, cancel, conversations and lists, and requests for a response that are refused or repeat one.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,15 @@ from open_responses.config import ApiKeyConfig
 from open_responses.errors import RateLimited
 from open_responses.io.redis.rate_limits import Window
 
-# Counted with all that a response costs (api/admission/limits.py), if they begin one.
+# If these start a response, `api/admission/limits.py` counts them instead.
 _BEGINS = frozenset({("POST", "/v1/responses"), ("POST", "/v1/responses/compact")})
 
 
 class Reads:
-    """Counted by this process alone: with a look at Redis, each would cost as much as what it guards.
+    """Counts the reads of this process. A count in Redis would cost as much as the read that it limits.
 
-    What was refused counts with all else that begins nothing, and by itself stops requests for responses: a key that
-    reads as much as it may can still begin some.
+    Refused requests for responses count as reads, and also in a window of their own. Only that second window refuses
+    requests for responses: a key that has used up its reads can still start responses.
     """
 
     def __init__(self) -> None:
@@ -25,7 +27,7 @@ class Reads:
         self._refused: dict[str, Window] = {}
 
     def count(self, key: ApiKeyConfig) -> None:
-        """One more in the last minute. Raises RateLimited, and then has not counted it."""
+        """Count one read. Raises RateLimited instead of counting it if the last minute has too many."""
         self._check(self._windows, key)
         self._add(self._windows, key)
 
@@ -34,7 +36,7 @@ class Reads:
         self._check(self._refused, key)
 
     def count_refused(self, key: ApiKeyConfig) -> None:
-        """A request for a response that began none."""
+        """Count a request for a response that started none."""
         self._add(self._windows, key)
         self._add(self._refused, key)
 
@@ -55,5 +57,5 @@ class Reads:
 
 
 def begins_response(connection: HTTPConnection) -> bool:
-    """Whether an HTTP request asks for a response."""
+    """Whether an HTTP request asks for a new response."""
     return (connection.scope["method"], connection.url.path) in _BEGINS

@@ -1,7 +1,7 @@
-"""How many bytes one API key, and all together, may have this process hold of requests that are not answered yet.
+"""Limits the bytes that this process holds of unanswered requests, for each API key and in all.
 
-What this prevents: a few bodies of the largest size that are sent and never finished. Each stays below its own limit, a
-key's limit on requests counts those that are whole, and together they take all memory.
+Without it, a few bodies of the largest size that are sent and never finished take all memory. Each stays below the
+limit of a single body, and a key's limit on requests counts only those that are complete.
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ from open_responses.config import ApiKeyConfig
 from open_responses.errors import RateLimited, RequestTooLarge, Unavailable
 
 _SCOPE = "open_responses.received"
-# When the others are answered is unknown; a client of the openai SDK asks twice more in this time.
+# The time until other requests are answered is unknown. The openai SDK waits this long before each of its two
+# retries.
 _WAIT_SECONDS = 2.0
 
 
 class ReceivedBytes:
-    """The budget of this process, and of each key in it."""
+    """The bytes held by this process, in all and for each key."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._held: Counter[str] = Counter()
 
     def of(self, key: ApiKeyConfig | None) -> Received:
-        """What one request, or one message of a socket, holds: nothing yet."""
+        """A counter for one request, or one message of a WebSocket."""
         return Received(self, key)
 
     def check(self, key: ApiKeyConfig | None, more: int, own: int) -> None:
-        """`own` is what the request has already. Raises RateLimited for a key, and Unavailable for a process, that has
-        no room for so much more, and RequestTooLarge where it never has."""
+        """Check that there is room for `more` bytes. `own` is what the request holds already.
+
+        Raises RateLimited if the key has no room, Unavailable if the process has none, and RequestTooLarge if the
+        request would not fit into an idle server either.
+        """
         most = self._most if key is None else min(key.max_received_bytes, self._most)
         if own + more > most:
             raise RequestTooLarge(f"The request is larger than the {most} bytes that this server takes at a time.")
@@ -58,7 +62,7 @@ class ReceivedBytes:
 
 
 class Received:
-    """The bytes of one request, from the first until it is answered."""
+    """The bytes of one request, from the first one until the answer begins."""
 
     def __init__(self, all_together: ReceivedBytes, key: ApiKeyConfig | None) -> None:
         self._all = all_together
@@ -66,25 +70,27 @@ class Received:
         self._size = 0
 
     def expect(self, size: int) -> None:
-        """So much is announced. Takes nothing: what is announced and not sent would keep others out. Raises as
-        `ReceivedBytes.check`."""
+        """Check the announced size. Counts nothing: bytes that are announced and never sent would lock out others.
+
+        Raises as `ReceivedBytes.check` does.
+        """
         self._all.check(self._key, size, self._size)
 
     def add(self, size: int) -> None:
-        """So much has come. Raises as `ReceivedBytes.check`, and then has not counted it."""
+        """Count received bytes. Raises as `ReceivedBytes.check` does, and then counts nothing."""
         self._all.check(self._key, size, self._size)
         self._all.count(self._key, size)
         self._size += size
 
     def release(self) -> None:
-        """It is answered, or refused. Safe to do twice."""
+        """Stop counting: the request is answered or refused. A second call changes nothing."""
         if self._size:
             self._all.count(self._key, -self._size)
             self._size = 0
 
 
 class ReleasedWhenAnswered:
-    """The ASGI layer that ends what an HTTP request holds: with the beginning of its answer, or its end without one."""
+    """The ASGI layer that releases an HTTP request's bytes when its answer begins, or when it ends without one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -105,7 +111,7 @@ class ReleasedWhenAnswered:
 
 
 def hold(connection: HTTPConnection, received: Received) -> None:
-    """From now on `read_body` counts the request's body here."""
+    """Make `read_body` count the request's body in `received`."""
     connection.scope[_SCOPE] = received
 
 

@@ -1,1 +1,1 @@
-"""The document that the server serves about itself, and the page that shows it."""
+"""The served OpenAPI document, and the page that shows it."""

@@ -38,9 +38,9 @@ def paths() -> JsonObject:
                 errors=(404, 409, 429, 500),
             ),
             "x-open-responses-websocket": {
-                "description": "The same path accepts a WebSocket. A client sends `response.create` messages: the body, "
-                "without `stream`, `stream_options` and `background`. The server sends one message for each event; an error "
-                'is `{"type": "error", "status", "error"}`. docs/websocket.md.',
+                "description": "The same path accepts a WebSocket. A client sends `response.create` messages: the body "
+                "without `stream`, `stream_options` and `background`. The server sends one message for each event. "
+                'An error is `{"type": "error", "status", "error"}`. docs/websocket.md.',
                 "clientMessage": {
                     "allOf": [
                         ref("CreateResponse"),
