@@ -1,1 +1,1 @@
-"""What one connection may take of this process: time, and memory."""
+"""Bounds on the time and memory that one connection may take of this process."""

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP connections, with bounds on what comes before anybody has shown a key.
+"""uvicorn's HTTP connections, with bounds on what a client may send before its key is checked.
 
-uvicorn with httptools keeps headers of any size, waits for them for ever, and joins the pieces of a long one again with
-each that comes.
+uvicorn with httptools keeps headers of any size, waits for them without a limit, and joins all pieces of a long header
+again for each new piece.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ class _HeadersTooLarge(Exception):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """For uvicorn's `http=`. Headers of `max_header_bytes` at most, trailers included, or a 431; a connection is closed
-    when it has none `header_seconds` after it was opened, or after a further request began."""
+    """For uvicorn's `http=`.
+
+    Headers of more than `max_header_bytes`, trailers included, get a 431. A connection is closed if its headers are not
+    complete `header_seconds` after it was opened, or after its next request began.
+    """
 
     max_header_bytes = 64 * 1024
     header_seconds = 20.0
@@ -52,18 +55,18 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if self._is_refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
-        # The parser tells of a header when it has all of it.
+        # The parser calls back only when a header is complete.
         self._unparsed_bytes = 0 if self._has_parsed else self._unparsed_bytes + len(data)
         if self._unparsed_bytes > self.max_header_bytes:
             self._refuse()
         elif self._is_idle() and self._deadline is None and self.timeout_keep_alive_task is None:
-            # uvicorn takes whatever comes, an empty line or the rest of a body, for the next request.
+            # uvicorn stops its keep-alive timer for any data: an empty line, or the rest of a body.
             if self._is_in_message:
                 self._wait_for_headers()
             else:
                 self._keep_alive()
 
-    # --- what the parser tells of
+    # --- callbacks of the parser
 
     def on_message_begin(self) -> None:
         self._header_bytes = 0
@@ -96,7 +99,7 @@ class BoundedHttp(HttpToolsProtocol):
     # --- size
 
     def _count(self, size: int) -> None:
-        """Raises out of the parser, which uvicorn answers by `send_400_response`."""
+        """Raises through the parser; uvicorn then calls `send_400_response`."""
         self._header_bytes += size
         if self._header_bytes > self.max_header_bytes:
             raise _HeadersTooLarge
@@ -108,8 +111,10 @@ class BoundedHttp(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def _refuse(self) -> None:
-        """What still comes is taken and dropped, for a moment and up to a size: the system resets a connection that is
-        closed with something unread, and its client never sees the answer."""
+        """Answer 431, then read and drop what still arrives, up to a time and a size.
+
+        The system resets a connection that is closed with unread data, and the client would not see the answer.
+        """
         self._is_refused = True
         self._stop_waiting()
         self.transport.write(_REFUSAL)
@@ -125,7 +130,7 @@ class BoundedHttp(HttpToolsProtocol):
     # --- time
 
     def _is_idle(self) -> bool:
-        """No request of this connection is being answered."""
+        """Whether no request of this connection is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
     def _wait_for_headers(self) -> None:

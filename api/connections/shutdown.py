@@ -1,7 +1,7 @@
-"""Answers to requests that a shutdown cuts off.
+"""Answers requests that a shutdown cuts off with a 503.
 
-uvicorn cancels what still runs at the end of its graceful period, and answers a bare 500 for it: clients take that for
-a defect, and OpenAI's SDKs do not learn when to come back.
+At the end of its graceful period, uvicorn cancels the requests that still run and answers them with a bare 500. Clients
+take that for a defect, and OpenAI's SDKs get no `Retry-After`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ _AGAIN_SECONDS = 1.0
 
 
 class ShutdownAnswers:
-    """A request that is cancelled before its answer has begun gets a 503 with `Retry-After`. A stream that has begun is
-    cut off with its connection, and its client comes back."""
+    """An ASGI layer: a request that is cancelled before its answer has begun gets a 503 with `Retry-After`.
+
+    A stream that has begun is cut off with its connection, and its client reconnects.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

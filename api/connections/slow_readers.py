@@ -1,7 +1,7 @@
-"""Answers that their clients do not read: whoever takes nothing for `slow_client_seconds` is dropped.
+"""Drops clients that read nothing of their answer for `slow_client_seconds`.
 
-What this prevents: memory that belongs to clients. A server keeps an answer until all of it was taken, and closes a
-connection no earlier.
+The server keeps an answer in memory until the client has read it, and closes no connection before that. Without the
+limit, clients that do not read decide how much memory the process uses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOOKS_PER_PATIENCE = 8
 
 
 class SlowReaders:
-    """An ASGI layer over every HTTP answer, streams included: a connection that is cut is `http.disconnect` to them."""
+    """An ASGI layer over every HTTP answer, streams included. A dropped connection is an `http.disconnect` to them."""
 
     def __init__(self, app: ASGIApp, *, seconds: float) -> None:
         self._app = app
@@ -44,8 +44,10 @@ class SlowReaders:
 
 
 class _Reader:
-    """The client of one connection, from an answer's beginning until all answers were taken. A connection has several
-    one after the other, and the next may begin while the last is still on its way."""
+    """The client of one connection, from the start of an answer until the client has read all answers.
+
+    A connection has several answers one after the other, and the next may start before the client has read the last.
+    """
 
     def __init__(self, connection: Transport, seconds: float, readers: dict[Transport, _Reader]) -> None:
         self._connection = connection
@@ -60,7 +62,7 @@ class _Reader:
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
-        """While an answer is made."""
+        """Wraps the making of one answer."""
         self._answers += 1
         try:
             yield
@@ -70,7 +72,7 @@ class _Reader:
                 self._forget()
 
     def counting(self, send: Send) -> Callable[[Message], Awaitable[None]]:
-        """`send` returns at once while the server's buffer has room, and waits for the client when that is full."""
+        """Counts the bytes that go to `send`, which waits for the client when the server's buffer is full."""
 
         async def counted(message: Message) -> None:
             self._written += len(message.get("body", b""))
@@ -86,8 +88,10 @@ class _Reader:
         return self._loop.call_later(self._seconds / _LOOKS_PER_PATIENCE, self._look)
 
     def _look(self) -> None:
-        """One that takes little at a time is waited for. One that takes nothing of what waits for it does not read, or
-        is gone and nobody said so."""
+        """Drop the client if it has read nothing since `_moved_at`: it does not read, or it is gone without a close.
+
+        A client that reads slowly is kept.
+        """
         if self._is_done():
             self._forget()
             return
@@ -102,7 +106,7 @@ class _Reader:
         self._next_look = self._look_later()
 
     def _is_done(self) -> bool:
-        """What the system's buffers hold costs this process nothing."""
+        """Whether no answer is in this process's memory. Data in the system's buffers is not counted."""
         return not self._answers and not self._connection.get_write_buffer_size()
 
     def _forget(self) -> None:

@@ -1,8 +1,8 @@
-"""uvicorn's WebSocket connections, with bounds on what one client may cost this process.
+"""uvicorn's WebSocket connections, with bounds on the memory and time that one client may take.
 
-uvicorn answers each ping, and keeps the answers for who does not read them; it closes a connection once its buffer is
-empty, which such a client never lets happen; it parses all that has come in one go, which for a megabyte of small
-frames takes seconds; and it waits for the rest of a message for ever.
+uvicorn answers each ping, and keeps the pongs for a client that does not read. It closes a connection once its buffer
+is empty, which never happens with such a client. It parses all received data at once, which takes seconds for a
+megabyte of small frames. It waits for the rest of a message without a limit.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from websockets.frames import CloseCode, Frame
 from api.connections.uvicorn_protocols import ASGIReceiveEvent, WebSocketsSansIOProtocol, protocol_behind
 from open_responses.errors import OpenResponsesError
 
-# A frame of 6 bytes takes 15 to 20 microseconds. What is cheap comes in larger pieces.
+# A frame of 6 bytes takes 15 to 20 microseconds. Data with few frames is parsed in larger pieces.
 _SMALLEST_PIECE = 2 * 1024
 _LARGEST_PIECE = 16 * 1024
 _FEW_FRAMES = 4
-# Of a client that is cut off: what is still taken and dropped, so that it sees why.
+# Data of a client that is cut off is read and dropped up to these limits, so that the client sees the close frame.
 _LAST_SECONDS = 1.0
 _LAST_BYTES = 256 * 1024
 
 
 class Meter(Protocol):
-    """Counts what is being received, for somebody's budget."""
+    """Counts the bytes of unfinished messages against a limit."""
 
     def add(self, size: int) -> None:
-        """Raises OpenResponsesError for more than there is room for."""
+        """Count `size` more bytes. Raises OpenResponsesError if there is no room for them."""
 
     def release(self) -> None: ...
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
-    """For uvicorn's `ws=`. Reads nothing from a client whose buffer is full. A connection that is over (no pong came,
-    or nobody serves it any more) is cut `last_seconds` later, if it has not ended by then.
+    """For uvicorn's `ws=`. Reads nothing from a client whose own buffer is full of unread answers.
 
-    A client may send `frames_at_once`, and then `frames_per_second`; a frame with a KiB or more costs nothing. One that
-    sends more is closed with 1008. So is one whose unfinished message brings less than `window_bytes`, and not its end,
-    in `window_seconds`. `meter` counts unfinished messages, and one that has no room for more closes with 1013.
+    A connection that is over (no pong arrived, or its handler has returned) is cut after `last_seconds`, if it has not
+    ended by then. A client may send `frames_at_once`, and then `frames_per_second`; frames of a KiB or more are not
+    counted. A client that sends more is closed with 1008. So is one whose unfinished message gets less than
+    `window_bytes`, and not its end, in `window_seconds`. `meter` counts unfinished messages; if it has no room for
+    more, the connection is closed with 1013.
     """
 
     last_seconds = 30.0
@@ -64,7 +65,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._frames_left, self._frames_at = self.frames_at_once, self.loop.time()
         super().connection_made(transport)
 
-    # --- reading, a few KiB in each turn of the event loop
+    # --- reading, a few KiB in each iteration of the event loop
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
@@ -86,7 +87,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._set_reading()
 
     def _may_parse(self) -> bool:
-        """Not while a message waits to be taken, nor for a client that does not read."""
+        """False while a message waits for the application, or while the client does not read."""
         return not self._is_refused and not self.read_paused and self.writable.is_set() and not self._is_over()
 
     def _is_over(self) -> bool:
@@ -100,7 +101,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         else:
             self.transport.resume_reading()
         if self._unparsed and self._turn is None and self._may_parse():
-            # Behind all that others wait for.
+            # After the callbacks of other connections.
             self._turn = self.loop.call_soon(self._parse)
 
     def pause_writing(self) -> None:
@@ -113,7 +114,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     async def receive(self) -> ASGIReceiveEvent:
         message = await super().receive()
-        # uvicorn reads again when a message was taken.
+        # uvicorn resumes reading when the application takes a message.
         self._set_reading()
         return message
 
@@ -124,7 +125,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._finished()
         super().connection_lost(exc)
 
-    # --- what came
+    # --- received frames
 
     def handle_ping(self) -> None:
         self._frames += 1
@@ -198,8 +199,10 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     # --- ends
 
     def _refuse(self, code: CloseCode, reason: str) -> None:
-        """What still comes is taken and dropped, for a moment and up to a size: the system resets a connection that is
-        closed with something unread, and its client never sees why."""
+        """Close with `code`, then read and drop what still arrives, up to a time and a size.
+
+        The system resets a connection that is closed with unread data, and the client would not see the reason.
+        """
         self._is_refused = True
         self._finished()
         self._unparsed.clear()
@@ -214,7 +217,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.close_sent = True
             self.transport.write(b"".join(self.conn.data_to_send()))
         self.stop_keepalive()
-        # Answers that are on their way have nowhere to go.
+        # Answers that the application still sends are discarded.
         self.disconnected = True
         self.writable.set()
         self.transport.resume_reading()
@@ -240,7 +243,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
 
 def count_messages(receive: Receive, meter: Meter) -> None:
-    """Have the connection behind a socket's `receive` count what it receives of unfinished messages."""
+    """Make the connection behind a WebSocket's `receive` count its unfinished messages in `meter`."""
     connection = protocol_behind(receive)
     if isinstance(connection, BoundedSocket):
         connection.meter = meter

@@ -1,1 +1,1 @@
-"""`/v1/conversations`, and the conversation that a request names."""
+"""`/v1/conversations`, and the conversation that a response continues."""

@@ -1,5 +1,7 @@
-"""Conversations by id, for their owner: questions and changes, through Temporal. A foreign id looks exactly like an
-unknown one, and takes as long."""
+"""Queries and updates of conversations by id, through Temporal, for the tenant that owns them.
+
+Another tenant's id gets the same answer as an unknown one, after the same time.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ _ROUNDS = 3
 
 
 class Busy(Conflict):
-    """Another response has the turn, or had it a moment ago."""
+    """Another response holds the conversation's turn, or changed the conversation meanwhile."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code=BUSY, param="conversation", retry_after=1)
@@ -53,7 +55,7 @@ class Busy(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class OwnedConversation:
-    """A conversation of the caller's tenant. `param` is what errors about its id name."""
+    """A conversation of the caller's tenant. `param` is the parameter that errors about its id name."""
 
     client: Client
     id: str
@@ -61,11 +63,11 @@ class OwnedConversation:
     known: KnownEntries
 
     async def state(self) -> ConversationState:
-        """All of it. Raises Busy where it is changed again and again meanwhile."""
+        """The conversation with all items. Raises Busy if it changes during each of several reads."""
         for _ in range(_ROUNDS):
             summary = await self.summary()
             if summary.count < 0:
-                # A worker of an earlier version has it.
+                # A worker of an earlier version answered, which has no `part` query.
                 return await self._ask("state", ConversationState)
             entries = await self.known.read(summary, lambda query: self._ask("part", ConversationPart, query))
             if entries is not None:
@@ -73,22 +75,25 @@ class OwnedConversation:
         raise Busy("The conversation was changed at the same moment. Try again.")
 
     async def summary(self) -> ConversationState:
-        """Without the items."""
+        """The conversation without its items."""
         return await self._ask("summary", ConversationState)
 
     async def page(self, query: PageQuery) -> Page:
         return await self._ask("page", Page, query)
 
     async def item(self, item_id: str) -> JsonObject:
-        """Raises NotFound."""
+        """One item. Raises NotFound."""
         found: JsonObject | None = await self._ask("item", dict, item_id)
         if found is None:
             raise _no_item(f"Item with id {item_id[:80]!r} not found in this conversation.")
         return found
 
     async def change(self, name: str, *args: Payload | str) -> None:
-        """An update. Raises Busy, InvalidRequest, NotFound, AlreadyBegun for what the conversation refuses, and
-        Unavailable when no worker takes it in time; it may then still come into effect."""
+        """Send an update.
+
+        Raises Busy, InvalidRequest, NotFound or AlreadyBegun if the conversation refuses it, and Unavailable if no
+        worker accepts it in time. It may still take effect after Unavailable.
+        """
         try:
             await send_update(self.client, self.id, name, *args)
         except WorkflowUpdateFailedError as error:
@@ -134,7 +139,7 @@ class OwnedConversation:
             param = self.param if cause.type == FULL else "items"
             return InvalidRequest(cause.message, param=param, code=cause.type)
         if cause.details:
-            # A fault of the request, which names its parameter.
+            # The request is invalid; the first detail is its parameter.
             return InvalidRequest(cause.message, param=cause.details[0], code=cause.type)
         return Unavailable("The conversation could not be changed. Try again shortly.", retry_after=1)
 
@@ -142,8 +147,10 @@ class OwnedConversation:
 async def owned_conversation(
     state: AppState, tenant: str, conversation_id: str, param: str = "conversation_id"
 ) -> OwnedConversation:
-    """Raises NotFound for one that is unknown, deleted, or another tenant's. Temporal's server is asked in each case,
-    and no worker."""
+    """The conversation. Raises NotFound if it is unknown, deleted, or another tenant's.
+
+    In each case this asks Temporal's server and no worker, so the answers take equally long.
+    """
     if not is_id("conv_", conversation_id) or state.eraser.marks.is_hidden(conversation_id):
         raise _unknown(conversation_id, param)
     found = await state.records.owners.owned(conversation_id, tenant)

@@ -1,7 +1,7 @@
-"""A conversation's entries, read in parts and remembered.
+"""Reads a conversation's entries in parts, and caches them.
 
-What this prevents: an answer of Temporal's that holds all of a conversation. Above 128 KiB it would be a file for each
-read, so that the files of a conversation would grow with the square of its turns.
+A query result with the whole conversation becomes a file above 128 KiB. One file for each read would make a
+conversation's files grow with the square of its responses.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ class _Known:
 
 
 class KnownEntries:
-    """What this process has read of the newest conversations. In one run, entries are only added until one is deleted,
-    and the conversation counts its deletions: so what is new is all that has to be read. Another run may be that of a
-    reset, to a point before entries that were read."""
+    """A cache of the entries of the conversations that this process read last.
+
+    Within one workflow run, entries are only added as long as the count of deletions stays the same, so only new
+    entries have to be read. The cache is not used for another run: after a reset, that may be older than the cache.
+    """
 
     def __init__(self, *, most_characters: int = _MOST_CHARACTERS) -> None:
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -37,7 +39,7 @@ class KnownEntries:
         self._characters = 0
 
     async def read(self, summary: ConversationState, read_part: ReadPart) -> list[Entry] | None:
-        """All entries; None where the conversation was changed since `summary`."""
+        """All entries, or None if the conversation was changed since `summary`."""
         known = self._known.get(summary.conversation_id)
         is_beginning = (
             known is not None

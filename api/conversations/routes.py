@@ -1,4 +1,4 @@
-"""`/v1/conversations` and what hangs below it, as OpenAI has them."""
+"""`/v1/conversations` and the paths below it, with the forms of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Body = TypeVar("Body", bound=Settings)
 router = APIRouter(prefix="/v1/conversations")
 
 MAX_ITEMS_AT_ONCE = 20
-# A run that rests is renewed well before the sweep of large payloads.
+# An idle run continues as new well before the sweep deletes its large payloads.
 _RENEWALS_PER_TTL = 3
 
 
@@ -69,7 +69,7 @@ class CreateItems(Settings):
 
 @router.post("")
 async def create_conversation(request: Request, state: State, tenant: Tenant) -> Response:
-    """A conversation, empty or with up to 20 items."""
+    """Create a conversation, empty or with up to 20 items."""
     given, size = await _read(CreateConversation, request)
     items = await _new_items(state, tenant, given.items or [], size)
     opened = ConversationState(
@@ -102,7 +102,7 @@ async def get_conversation(conversation_id: str, state: State, tenant: Tenant) -
 
 @router.post("/{conversation_id}")
 async def update_conversation(request: Request, conversation_id: str, state: State, tenant: Tenant) -> Response:
-    """Other metadata, in place of all that was there."""
+    """Replace all metadata."""
     given, _ = await _read(UpdateConversation, request)
     found = await owned_conversation(state, tenant, conversation_id)
     await found.change("set_metadata", SetMetadata(metadata=given.metadata or {}))
@@ -111,7 +111,7 @@ async def update_conversation(request: Request, conversation_id: str, state: Sta
 
 @router.delete("/{conversation_id}")
 async def delete_conversation(conversation_id: str, state: State, tenant: Tenant) -> Response:
-    """Forget a conversation and its items. Its responses stay, and one that runs goes on."""
+    """Delete a conversation and its items. Its responses are kept, and one that runs continues."""
     found = await owned_conversation(state, tenant, conversation_id)
     await asyncio.to_thread(state.eraser.marks.promise, conversation_id)
     await found.change("delete")
@@ -133,7 +133,7 @@ async def list_items(request: Request, conversation_id: str, state: State, tenan
 
 @router.post("/{conversation_id}/items")
 async def create_items(request: Request, conversation_id: str, state: State, tenant: Tenant) -> Response:
-    """Items at the end, up to 20. While a response has the turn, it is a 409."""
+    """Add up to 20 items at the end. While a response holds the conversation's turn, this is a 409."""
     _includes(request)
     given, size = await _read(CreateItems, request)
     found = await owned_conversation(state, tenant, conversation_id)
@@ -151,7 +151,7 @@ async def get_item(request: Request, conversation_id: str, item_id: str, state: 
 
 @router.delete("/{conversation_id}/items/{item_id}")
 async def delete_item(conversation_id: str, item_id: str, state: State, tenant: Tenant) -> Response:
-    """The conversation, without the item. A response that runs has read it already."""
+    """Delete one item, and return the conversation. A response that runs has read the item already."""
     found = await owned_conversation(state, tenant, conversation_id)
     await found.change("delete_item", item_id)
     return _json((await found.summary()).resource())
@@ -168,7 +168,7 @@ async def _add(state: AppState, conversation: OwnedConversation, call: AddItems)
 
 
 async def _new_items(state: AppState, tenant: str, given: list[InputItem], size: int) -> list[JsonObject]:
-    """As they are kept: references resolved, each with an id. `size` is that of the request, in bytes."""
+    """The items as they are stored: references resolved, each with an id. `size` is the request's, in bytes."""
     references = References(OwnedRecords(state, tenant), size=size, limit=state.settings.max_body_bytes)
     items = await references.resolved_items(given, path="items")
     check_compactions(items, state.sealer, tenant, path="items")
@@ -209,7 +209,7 @@ def _page_query(request: Request) -> PageQuery:
 
 
 def _includes(request: Request) -> None:
-    """What OpenAI's API may add to items. Here they come whole, so that there is nothing to add."""
+    """Check the names in `include`. Items are always returned whole, so a valid name changes nothing."""
     query = request.query_params
     for name in (*query.getlist("include"), *query.getlist("include[]")):
         if name not in INCLUDES:

@@ -1,8 +1,7 @@
-"""A response's turn in its conversation: what it reads, how it gets the turn, and what becomes of a turn whose response
-is not there any more.
+"""A conversation's turn: the lock that one response holds from its start to its end.
 
-What this prevents: a conversation that waits for ever for a response which was never started, or which ended without a
-word; and two answers to the same conversation at once.
+Without the lock, two responses could answer the same conversation at once. A turn whose response was never started, or
+ended without giving the turn back, is freed by the next request; otherwise the conversation would be locked for good.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class ReadConversation:
-    """A conversation as a request has read it."""
+    """A conversation as one request has read it."""
 
     owned: OwnedConversation
     state: ConversationState
@@ -56,21 +55,21 @@ class ReadConversation:
 
     @property
     def remembered(self) -> Remembered | None:
-        """What the response reads of it."""
+        """The part of the conversation that the response reads."""
         return remembered(self.state)
 
     def check_continues(self, asked: CreateResponse) -> None:
-        """Raises InvalidRequest for calls that the input does not answer, and for outputs without a call."""
+        """Raises InvalidRequest if the input leaves a call unanswered, or has an output without a call."""
         check_calls_are_answered(asked.input_items(), self.items, left_open=self.state.left_open)
 
     async def take_turn(self, response_id: str) -> None:
-        """Raises Busy when another request was faster, and AlreadyBegun when this response has had its turn."""
+        """Take the turn. Raises Busy if another request was faster, AlreadyBegun if this response has had its turn."""
         call = BeginTurn(response_id=response_id, revision=self.state.revision, at=time.time())
         await self.owned.change("begin_turn", call)
 
 
 async def read_conversation(state: AppState, tenant: str, asked: CreateResponse) -> ReadConversation | None:
-    """The conversation that a request names, as it stands. Raises NotFound."""
+    """The conversation that a request names, as it is now. Raises NotFound."""
     if asked.conversation_id is None:
         return None
     owned = await owned_conversation(state, tenant, asked.conversation_id, "conversation")
@@ -80,7 +79,7 @@ async def read_conversation(state: AppState, tenant: str, asked: CreateResponse)
 async def conversation_for_turn(
     state: AppState, tenant: str, asked: CreateResponse, key: IdempotencyKey | None
 ) -> ReadConversation | None:
-    """The conversation, if it is nobody's turn or this request's own already.
+    """The conversation, if its turn is free or held by this request's own response.
 
     Raises NotFound, Busy, and AlreadyBegun for an `Idempotency-Key` whose response has had its turn.
     """
@@ -99,7 +98,7 @@ async def conversation_for_turn(
 
 
 async def free_turn(state: AppState, conversation: OwnedConversation, turn: Turn) -> None:
-    """Take a turn from a response that has ended without a word, or was never started. Raises Busy for any other."""
+    """Free a turn whose response ended without giving it back, or was never started. Raises Busy for any other."""
     description = await _describe(state, turn.response_id)
     if description is None:
         if time.time() - turn.began_at < _START_TAKES_SECONDS:
@@ -114,22 +113,24 @@ async def free_turn(state: AppState, conversation: OwnedConversation, turn: Turn
 
 
 async def give_back_turn(state: AppState, conversation: OwnedConversation, response_id: str) -> None:
-    """The response does not begin. Best effort: what stays taken is freed by whoever comes next."""
+    """Give back the turn of a response that is not started. If that fails, the next request frees it."""
     with contextlib.suppress(RPCError, OpenResponsesError):
         if await _describe(state, response_id) is None:
             await conversation.change("release_turn", response_id)
 
 
 async def was_left_behind(state: AppState, record: Record) -> bool:
-    """Whether a request with an `Idempotency-Key` was kept, and its response not started: its conversation may have
-    gone on since, so that it has to be read again."""
+    """Whether a request with an `Idempotency-Key` was stored, but its response not started.
+
+    Its conversation may have changed since, and has to be read again.
+    """
     if record.start.request.conversation_id is None or record.response is not None:
         return False
     return await _describe(state, record.start.response_id) is None
 
 
 async def _end_of(state: AppState, response_id: str) -> EndTurn:
-    """What a response that has ended adds, as it would have said itself: nothing, if it did not come to its end."""
+    """The items that an ended response adds to its conversation: none, if it did not finish."""
     try:
         start, finished = await state.records.request(response_id), await state.records.finished(response_id)
     except (PayloadUnreadable, ClaimBroken):
