@@ -40,6 +40,7 @@ async def fleet(stack: Stack) -> AsyncIterator[None]:
         await asyncio.to_thread(process.wait, 20)
 
 
+@pytest.mark.campaign
 @needs_node
 @pytest.mark.timeout(200)
 async def test_a_tool_of_another_fleet_in_another_language(
