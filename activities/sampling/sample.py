@@ -13,15 +13,14 @@ from temporalio.exceptions import ApplicationError
 
 from activities.sampling.attempt import Try
 from activities.sampling.attempt_state import TurnParts
-from activities.worker.cancellation_registry import RunningWork, Stop, current_activity
+from activities.worker.cancellation_registry import RunningWork, Stop
+from activities.worker.running_activity import running_activity
 from open_responses.errors import OpenResponsesError
-from open_responses.io.background import in_background
 from open_responses.io.log.takeover import has_ended
 from open_responses.io.log.writer import Diverged, Fenced, LogLost
 from open_responses.io.redis.leases import Lease
 from open_responses.loop.payloads import SAMPLE, SampleInput, SampleResult
 
-_HEARTBEAT_SECONDS = 15.0
 _FLUSH_SECONDS = 1.0
 
 
@@ -37,18 +36,10 @@ class SampleActivity:
     @activity.defn(name=SAMPLE)
     async def sample(self, call: SampleInput) -> SampleResult:
         """Run the turn to its end, or say how it ended. Raises ApplicationError, for Temporal to retry or not."""
-        info = activity.info()
-        named = current_activity()
-        self.lease.began(named)
-        stop = self.running.enter(call.response_id)
-        beats = in_background("heartbeat", _beat())
-        try:
-            this = Try(self.parts, call, info.attempt, lambda: self.running.cancel(call.response_id))
+        with running_activity(self.lease, self.running, call.response_id) as stop:
+            attempt = activity.info().attempt
+            this = Try(self.parts, call, attempt, lambda: self.running.cancel(call.response_id))
             return await self._until_stopped(this, stop)
-        finally:
-            beats.cancel()
-            self.running.leave(call.response_id, stop)
-            self.lease.ended(named)
 
     async def _until_stopped(self, this: Try, stop: asyncio.Future[Stop]) -> SampleResult:
         """Race the turn against being told to stop; either way the provider's connection is closed."""
@@ -96,9 +87,3 @@ def is_given_up(turn: asyncio.Task[SampleResult], stop: asyncio.Future[Stop]) ->
         return True
     failure = None if turn.cancelled() else turn.exception()
     return isinstance(failure, ApplicationError) and failure.non_retryable
-
-
-async def _beat() -> None:
-    while True:
-        activity.heartbeat()
-        await asyncio.sleep(_HEARTBEAT_SECONDS)

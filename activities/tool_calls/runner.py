@@ -22,7 +22,8 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.worker.cancellation_registry import RunningWork, Stop, current_activity
+from activities.worker.cancellation_registry import RunningWork, Stop
+from activities.worker.running_activity import running_activity
 from open_responses.contracts import Halt, Middleware, Tool, ToolContext, ToolError, ToolNext, ToolOutput
 from open_responses.errors import OpenResponsesError
 from open_responses.io.background import in_background
@@ -36,7 +37,6 @@ from open_responses.tool_use.tool_output import tool_output
 
 log = structlog.get_logger(__name__)
 
-_HEARTBEAT_SECONDS = 15.0
 # A worker that shuts down lets a short call finish: running it again elsewhere costs more.
 _GRACE_SECONDS = 3.0
 # Progress that a client sees costs history, so it is bounded; the operator sees all of it in the heartbeats.
@@ -56,10 +56,18 @@ class ToolRunner:
 
     async def run(self, given: ToolContextPayload, tool: str, arguments: JsonObject, last: ToolNext) -> ToolResult:
         """The call's result. Raises ApplicationError for what Temporal may try again."""
+        with running_activity(self.lease, self.running, given.response_id) as stop:
+            return await self._run(given, tool, arguments, last, stop)
+
+    async def _run(
+        self,
+        given: ToolContextPayload,
+        tool: str,
+        arguments: JsonObject,
+        last: ToolNext,
+        stop: asyncio.Future[Stop],
+    ) -> ToolResult:
         info = activity.info()
-        named = current_activity()
-        self.lease.began(named)
-        stop = self.running.enter(given.response_id)
         progress = _Progress(self.temporal, given)
         context = ToolContext(
             response_id=given.response_id,
@@ -73,7 +81,6 @@ class ToolRunner:
             progress=progress.say,
             is_cancelled=lambda: stop.done() or activity.is_cancelled(),
         )
-        beats = in_background("heartbeat", _beat())
         try:
             result = await _until_stopped(_contained(compose_tool(self.middleware, last), context), stop)
             if stop.done() and stop.result() == "handed_over":
@@ -91,10 +98,7 @@ class ToolRunner:
         except Exception as error:
             raise ApplicationError(_shown(error), type=type(error).__name__) from error
         finally:
-            beats.cancel()
             progress.close()
-            self.running.leave(given.response_id, stop)
-            self.lease.ended(named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +208,3 @@ def _shown(error: Exception) -> str:
     """What the model reads of an exception: its message, or its name if it has none."""
     text = whole_characters(str(error)).strip() or type(error).__name__
     return text if len(text) <= _MAX_ERROR_CHARACTERS else text[:_MAX_ERROR_CHARACTERS] + " …"
-
-
-async def _beat() -> None:
-    while True:
-        activity.heartbeat()
-        await asyncio.sleep(_HEARTBEAT_SECONDS)

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from api.app_state import AppState
 from api.dependencies import AuthenticatedCaller, State, Tenant
 from api.lookup import owned_record
-from api.paging import page_limit
+from api.paging import is_newest_first, list_object, page_limit
 from api.responses.cancel import cancel
 from api.streaming.reconnect import reconnect, starting_after
 from api.streaming.sse import EventStream
@@ -82,24 +82,13 @@ async def list_input_items(request: Request, response_id: str, state: State, ten
     """The request's input as items, newest first unless `order=asc`."""
     record = await owned_record(state, tenant, response_id)
     query = request.query_params
-    order = query.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise InvalidRequest("order is 'asc' or 'desc'.", param="order", code="invalid_value")
+    newest_first = is_newest_first(query.get("order"))
     items = listed_input(record.start)
-    if order == "desc":
+    if newest_first:
         items.reverse()
     items = _between(items, query.get("after"), query.get("before"))
     limit = page_limit(query.get("limit"))
-    page = items[:limit]
-    return _json(
-        {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": len(items) > limit,
-        }
-    )
+    return _json(list_object(items[:limit], has_more=len(items) > limit))
 
 
 async def respond_as_it_stands(state: AppState, record: Record) -> Response:

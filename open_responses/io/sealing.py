@@ -15,6 +15,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from open_responses.io.private_files import create_private_file
 from open_responses.io.settings import ConfigError
 
 _PREFIX = "sealed:v1:"
@@ -81,18 +82,7 @@ def _kept(path: Path) -> bytes:
     """The key file's content. A file appears whole or not at all, and only one of several that race makes it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        own = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(os.urandom(_KEY_BYTES)))
-            file.flush()
-            os.fsync(descriptor)
-        try:
-            os.link(own, path)
-        except FileExistsError:
-            pass
-        finally:
-            own.unlink()
+        create_private_file(path, base64.b64encode(os.urandom(_KEY_BYTES)))
     return path.read_bytes().strip()
 
 

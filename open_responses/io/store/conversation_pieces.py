@@ -26,7 +26,8 @@ import zstandard
 
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.ids import is_id
-from open_responses.io.temporal.large_payloads import ClaimBroken, sync_directory, touch_file, write_file
+from open_responses.io.private_files import sync
+from open_responses.io.temporal.large_payloads import ClaimBroken, touch_file, write_file
 from open_responses.io.temporal.payload_keys import PayloadKeys
 from open_responses.loop.payloads import Remembered, RememberedTurn
 
@@ -84,8 +85,8 @@ class ConversationPieces:
         while len(level) >= _FANOUT:
             rest = level[_full(level) :] + rest
             level = [self._write(folder, orjson.dumps({"pieces": group})) for group in _groups(level)]
-        sync_directory(folder)
-        sync_directory(folder.parent)
+        sync(folder)
+        sync(folder.parent)
         return level + rest
 
     def _write(self, folder: Path, content: bytes) -> str:

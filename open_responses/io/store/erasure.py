@@ -32,6 +32,7 @@ from open_responses.ids import is_id
 from open_responses.io.background import in_background
 from open_responses.io.redis.client import RedisDown, RedisError
 from open_responses.io.store.redis_store import FENCE_SECONDS, TOMBSTONE_SECONDS, ResponseStore
+from open_responses.io.temporal.describe import describe
 from open_responses.io.temporal.earlier_runs import earlier_runs
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import ERASED, forget_payloads
@@ -113,7 +114,7 @@ class Eraser:
 
     async def erase(self, response_id: str, *, has_idempotency_key: bool | None = None) -> bool:
         """Whether a response that is not to be stored is gone for good; False while it runs. Safe to repeat."""
-        description = await self._describe(response_id)
+        description = await describe(self._temporal, response_id)
         if description is not None and description.status == WorkflowExecutionStatus.RUNNING:
             return False
         if has_idempotency_key is None:
@@ -135,7 +136,7 @@ class Eraser:
         Raises RPCError while Temporal is away: then nothing is deleted. Later faults do not undo the deletion, since it
         is listed by then: a worker carries it out. Raises Unavailable where Redis may still show the response.
         """
-        description = await self._describe(response_id)
+        description = await describe(self._temporal, response_id)
         await asyncio.to_thread(self.marks.promise, response_id)
         try:
             await self._delete_response(response_id, description)
@@ -160,7 +161,7 @@ class Eraser:
                 if is_id("conv_", owner):
                     is_gone = await self._delete_conversation(owner)
                 else:
-                    is_gone = await self._delete_response(owner, await self._describe(owner))
+                    is_gone = await self._delete_response(owner, await describe(self._temporal, owner))
                 if is_gone:
                     await asyncio.to_thread(self.marks.complete, owner)
             except (RPCError, RedisError, OSError) as error:
@@ -180,7 +181,7 @@ class Eraser:
     async def _delete_conversation(self, conversation_id: str) -> bool:
         """Whether nothing was left in Temporal. While a response answers the conversation, it is hidden and kept: that
         response reads it again after the death of its worker."""
-        description = await self._describe(conversation_id)
+        description = await describe(self._temporal, conversation_id)
         if description is not None and await self._is_being_answered(conversation_id):
             return False
         await asyncio.to_thread(self.marks.mark, conversation_id, TOMBSTONE_SECONDS)
@@ -195,7 +196,7 @@ class Eraser:
             return False
         if found.turn is None:
             return False
-        answer = await self._describe(found.turn.response_id)
+        answer = await describe(self._temporal, found.turn.response_id)
         return answer is not None and answer.status == WorkflowExecutionStatus.RUNNING
 
     async def _erase_when_closed(self, response_id: str) -> None:
@@ -214,14 +215,6 @@ class Eraser:
             for run_id in await self._runs(description):
                 await self._delete_run(response_id, run_id)
         await asyncio.to_thread(self.keys.throw_away, response_id)
-
-    async def _describe(self, response_id: str) -> WorkflowExecutionDescription | None:
-        try:
-            return await self._temporal.get_workflow_handle(response_id).describe()
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return None
-            raise
 
     async def _runs(self, newest: WorkflowExecutionDescription) -> list[str]:
         """A long response has had several, each with its history, and so has one that an operator reset; oldest first,

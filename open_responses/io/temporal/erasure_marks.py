@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from open_responses.ids import is_id
+from open_responses.io.private_files import sync
 
 _OWNERS = ("resp_", "conv_")
 
@@ -34,11 +35,7 @@ class ErasureMarks:
         path = self._deletions / owner
         _touch(path)
         for synced in (path, self._deletions, self._deletions.parent):
-            descriptor = os.open(synced, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync(synced)
 
     def is_promised(self, owner: str) -> bool:
         return (self._deletions / owner).exists()

@@ -35,6 +35,7 @@ from temporalio.converter import (
 )
 
 from open_responses.ids import is_id
+from open_responses.io.private_files import sync
 from open_responses.io.sealing import Sealer
 from open_responses.io.temporal.codec import DATA_CONVERTER, converter_with
 from open_responses.io.temporal.erasure_marks import ErasureMarks
@@ -206,8 +207,8 @@ def write_file(path: Path, data: bytes, *, sync_directories: bool = True) -> Non
         part.unlink(missing_ok=True)
         raise
     if sync_directories:
-        sync_directory(path.parent)
-        sync_directory(path.parent.parent)
+        sync(path.parent)
+        sync(path.parent.parent)
 
 
 def _created(path: Path) -> BinaryIO:
@@ -217,14 +218,6 @@ def _created(path: Path) -> BinaryIO:
         with contextlib.suppress(FileNotFoundError):
             return path.open("xb")
     raise FileNotFoundError(path)
-
-
-def sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _retrieve(directory: Path, claim: StorageDriverClaim) -> Payload:

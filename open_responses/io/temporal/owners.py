@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 
 from temporalio.client import Client, WorkflowExecutionDescription
-from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.temporal.client import TENANT
+from open_responses.io.temporal.describe import describe
 
 
 class Owners:
@@ -47,11 +47,7 @@ class Owners:
             self._there = None
 
     async def _describe(self, workflow_id: str) -> WorkflowExecutionDescription | None:
-        try:
-            found = await self._temporal.get_workflow_handle(workflow_id).describe()
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return None
-            raise
-        self._there = workflow_id
+        found = await describe(self._temporal, workflow_id)
+        if found is not None:
+            self._there = workflow_id
         return found

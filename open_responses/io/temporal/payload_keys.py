@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from open_responses.ids import is_id
+from open_responses.io.private_files import create_private_file
 from open_responses.io.sealing import SealBroken, Sealer, key_id
 
 _KEY_BYTES, _SALT_BYTES, _NONCE_BYTES = 32, 16, 12
@@ -94,17 +95,7 @@ class ResponseKeys:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = os.urandom(_KEY_BYTES)
         content = key if self._sealer is None else self._sealer.seal(key, bound_to=response_id).encode()
-        part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            with contextlib.suppress(FileExistsError):
-                os.link(part, path)
-        finally:
-            part.unlink()
+        create_private_file(path, content)
 
     def find(self, response_id: str) -> bytes | None:
         """None for a response that has no key of its own, or has it no more."""
