@@ -51,6 +51,7 @@ from open_responses.loop.payloads import (
     SAMPLE,
     WORKFLOW,
     FinishedResponse,
+    FinishInput,
     FinishResult,
     PublishResult,
     SampleInput,
@@ -69,6 +70,33 @@ TOOL = "get_weather"
 GUARDED = "guarded"
 """Waits for a person's approval."""
 _ROUTES = {TOOL: Route("hosted", TOOL), GUARDED: Route("hosted", GUARDED, needs_approval=True)}
+
+
+class WatchedFinish(FinishActivity):
+    """Keeps what the workflow asked for, and counts the ends that were taken from the log instead."""
+
+    asked: list[FinishInput]
+    adopted: list[FinishInput]
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        # Its base is frozen.
+        self.__dict__.update(asked=[], adopted=[])
+
+    @activity.defn(name=FINISH)
+    async def finish(self, call: FinishInput) -> FinishResult:
+        self.asked.append(call)
+        return await super().finish(call)
+
+    async def _adopted(self, call: FinishInput) -> FinishResult:
+        self.adopted.append(call)
+        return await super()._adopted(call)
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether a repeated task asked for another end, or the log held events that the workflow did not publish."""
+        ends = [(call.ending, call.output, call.trace, call.ended_at) for call in self.asked]
+        return bool(self.adopted) or any(end != ends[0] for end in ends)
 
 
 class Repetition(Interceptor):
@@ -160,13 +188,16 @@ class Running:
 class Bench:
     """Starts responses whose turns are the given deltas, and whose tool is the given function."""
 
-    def __init__(self, temporal: Client, redis: Redis, queue: str, repetition: Repetition) -> None:
+    def __init__(self, temporal: Client, redis: Redis, queue: str, repetition: Repetition, data: Path) -> None:
         self.temporal = temporal
         self.redis = redis
         self.store = ResponseStore(redis, ttl_seconds=600, log_ttl_seconds=600)
         self.appender = Appender(redis, ttl_seconds=600)
         self.repetition = repetition
         self.queue = queue
+        self.records = Records(self.store, temporal, ConversationPieces(data))
+        marks = ErasureMarks(data)
+        self.finishing = WatchedFinish(redis, self.store, self.appender, marks, self.records.outside_ends, 600)
         self.turns: list[Sequence[Delta]] = []
         self.tool: Callable[[Any], Awaitable[Any]] | None = None
         self.before_answer: Meanwhile | None = None
@@ -180,7 +211,7 @@ class Bench:
         start = StartResponse(
             response_id=new_id("resp_"),
             tenant="default",
-            created_at=1,
+            created_at=int(time.time()),
             request=asked,
             provider="fake",
             upstream_model="fake",
@@ -248,12 +279,8 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
     converter = dataclasses.replace(DATA_CONVERTER, payload_converter_class=repetition.converter())
     temporal = await Client.connect(temporal_address, data_converter=converter)
     folder = tempfile.TemporaryDirectory()
-    data = folder.name
     redis, queue = connect(redis_url), new_id("queue_")
-    this = Bench(temporal, redis, queue, repetition)
-    records = Records(this.store, temporal, ConversationPieces(Path(data)))
-    marks = ErasureMarks(Path(data))
-    finishing = FinishActivity(redis, this.store, this.appender, marks, records.outside_ends, 600)
+    this = Bench(temporal, redis, queue, repetition, Path(folder.name))
     appending = asyncio.create_task(this.appender.run())
     worker = Worker(
         temporal,
@@ -264,9 +291,9 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
             this.run_tool,
             this.run_guarded,
             this.list_mcp_tools,
-            finishing.close_cut_off_sample,
-            finishing.finish,
-            PublishActivity(redis, this.appender, records).publish,
+            this.finishing.close_cut_off_sample,
+            this.finishing.finish,
+            PublishActivity(redis, this.appender, this.records).publish,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         interceptors=[repetition],
