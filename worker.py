@@ -29,7 +29,7 @@ from activities.lifecycle.publish import PublishActivity
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
 from activities.sampling.answer_meter import AnswerBounds
-from activities.sampling.attempt_state import TurnParts
+from activities.sampling.attempt_state import SampleParts
 from activities.sampling.context import Contexts
 from activities.sampling.sample import SampleActivity
 from activities.tool_calls.mcp import McpActivities
@@ -38,13 +38,13 @@ from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
 from activities.worker.cancellation_registry import RunningWork
 from activities.worker.dead_worker_detector import DeadWorkerDetector
-from activities.worker.dead_worker_takeover import Handover, listen
+from activities.worker.dead_worker_takeover import WorkerTakeover, listen
 from activities.worker.ended_runs import EndedRuns
-from activities.worker.model_list_refresher import ModelListing
+from activities.worker.model_list_refresher import ModelListRefresher
 from activities.worker.temporal_outage import TemporalWatch
 from open_responses.io.background import in_background, kept_running
 from open_responses.io.garbage_collection import spare_what_is_loaded
-from open_responses.io.log.writer import Appender
+from open_responses.io.log.appender import Appender
 from open_responses.io.logs import configure_logs
 from open_responses.io.ports import is_taken
 from open_responses.io.redis import key_names
@@ -110,8 +110,8 @@ async def main() -> None:
     pieces = ConversationPieces(settings.blobs, configured_keys(settings.encryption_keys))
     records = Records(store, temporal, pieces, eraser.marks)
     contexts = Contexts(redis, records)
-    handover = Handover(temporal, redis)
-    detector = DeadWorkerDetector(redis, lease, handover.take_over, handover.find_orphans)
+    takeover = WorkerTakeover(temporal, redis)
+    detector = DeadWorkerDetector(redis, lease, takeover.take_over, takeover.find_orphans)
     async with open_http_client() as http:
         providers = build_providers(settings.config, http, os.environ)
         runner = ToolRunner(lease, running, temporal, middleware)
@@ -120,7 +120,7 @@ async def main() -> None:
         mcp = McpActivities(runner, records, redis, sealer, schema_checks, settings.config, os.environ)
         activities: list[Callable[..., Any]] = [
             SampleActivity(
-                TurnParts(
+                SampleParts(
                     redis=redis,
                     contexts=contexts,
                     appender=appender,
@@ -165,7 +165,7 @@ async def main() -> None:
             asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
             asyncio.create_task(eraser.run()),
             asyncio.create_task(kept_running("ended runs", EndedRuns(records, temporal, redis).run)),
-            asyncio.create_task(ModelListing(ModelLists(redis), settings.config, providers, os.environ).run()),
+            asyncio.create_task(ModelListRefresher(ModelLists(redis), settings.config, providers, os.environ).run()),
         ]
         failing = asyncio.Event()
 
@@ -194,7 +194,7 @@ async def main() -> None:
             lease.leave_place()
             await places.leave()
             try:
-                await handover.forget_stickiness(running.response_ids)
+                await takeover.forget_stickiness(running.response_ids)
             finally:
                 running.hand_over()
             await worker.shutdown()

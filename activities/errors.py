@@ -1,4 +1,4 @@
-"""From our error tree to Temporal's retry posture: the one place that decides whether another try can help."""
+"""Maps our error tree to Temporal's retries: the one place that decides whether another attempt can help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from open_responses.loop.payloads import TurnUsage
 
 
 def backoff_seconds(attempt: int) -> float:
-    """How long Temporal waits behind this attempt by itself (`workflows/calls.py`)."""
+    """Temporal's own pause after this attempt, in seconds (`workflows/calls.py`)."""
     return min(30.0, 2.0 ** (attempt - 1))
 
 
@@ -24,11 +24,11 @@ def to_application_error(
     final: bool = False,
     paid: TurnUsage | None = None,
 ) -> ApplicationError:
-    """The failure's `type` is our code.
+    """The error for Temporal; its `type` is our error code.
 
-    Retried while the window lasts; a `Retry-After` beyond it is final at once, since waiting for it would be in vain.
-    `longest_pause` bounds Temporal's own back-off. `final`: no other provider is to be tried either. `paid`: what a
-    failed sample's turn has cost.
+    It is retryable while the window lasts; with a `Retry-After` beyond the window it is final at once. `longest_pause`
+    bounds Temporal's own back-off. `final`: no other provider is to be asked either. `paid`: the usage of the failed
+    sample's model turn.
     """
     delay = error.retry_after
     retryable = error.retryable and seconds_left > (delay or 0)
@@ -36,7 +36,7 @@ def to_application_error(
         delay = longest_pause
     return ApplicationError(
         error.message,
-        # Whether another provider may do better: the workflow asks, when this one has given up.
+        # Whether another provider may succeed: the workflow asks once this one has given up.
         {
             "provider_is_down": (error.retryable or isinstance(error, ProviderAnswerRefused)) and not final,
             "usage": None if paid is None else paid.model_dump(),

@@ -41,7 +41,7 @@ from open_responses.contracts import SampleCall, SampleContext
 from open_responses.deltas import Finish
 from open_responses.events.assembler import Assembler
 from open_responses.events.surrogates import Joiner
-from open_responses.io.log.writer import encode
+from open_responses.io.log.encoding import encode
 from open_responses.middleware.compose import compose_sample
 from open_responses.schema.requests import CreateResponse
 

@@ -1,4 +1,4 @@
-"""The record that an approval was used: one workflow for each, whose id can be taken only once."""
+"""The record that an approval was used: one workflow for each, whose id can be used only once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=APPROVAL_WORKFLOW)
 class ApprovalWorkflow:
-    """Does nothing but exist, where an operator can see which response used the approval. It is started with a delay,
-    and runs when the approval can no longer be found (activities/lifecycle/claim_approvals.py)."""
+    """A record without work of its own: it shows an operator which response used the approval.
+
+    It is started with a delay, and runs when the approval can no longer be found
+    (activities/lifecycle/claim_approvals.py).
+    """
 
     @workflow.run
     async def run(self, claim: ApprovalClaim) -> ApprovalClaim:

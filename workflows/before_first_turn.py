@@ -1,4 +1,4 @@
-"""What comes before the first turn: the lists of MCP servers, and the calls that the request's approvals let run."""
+"""Runs before the first model turn: lists the tools of MCP servers, and runs the calls that the request approves."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ with workflow.unsafe.imports_passed_through():
     from workflows.publication import Publication
     from workflows.state import ResponseState
 
-# A worker that died is followed by another; a server at which this many died is given up.
+# After this many lost workers, the server's list is given up.
 _MAX_LISTINGS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """Opens the stream itself, where there is any of this. A run that goes on from another has had it."""
+class BeforeFirstTurn:
+    """The steps before the first model turn; they open the stream. Only the first run of a workflow has them."""
 
     state: ResponseState
     publication: Publication
@@ -35,7 +35,7 @@ class Opening:
         servers = [tool for tool in start.request.tools or [] if isinstance(tool, McpTool)]
         if not servers and not start.decisions:
             return
-        self.state.ledger.open_stream(start.initial())
+        self.state.output_ledger.open_stream(start.initial())
         await self.publication.publish()
         decisions = await self._claimed()
         if servers:
@@ -45,8 +45,10 @@ class Opening:
         await self.calls.run(approved)
 
     async def _claimed(self) -> list[Decision]:
-        """The approvals that this response brings and that no other has acted on. With none left, it has nothing to do
-        here. Two requests with the same one meet before the start as a rule, and one of them is refused."""
+        """The request's approvals that no other response has acted on. If none is left, the response ends.
+
+        Two requests with the same approval meet before the start as a rule, and the API refuses one of them.
+        """
         brought = self.state.start.decisions
         if not brought or not workflow.patched("claims-at-the-start"):
             return brought
@@ -64,19 +66,19 @@ class Opening:
         result = await self._listed(label)
         if result is None or result.known:
             return
-        ledger = self.state.ledger
-        index = ledger.add(mcp_list_tools(self.state.start.response_id, len(ledger.output), label))
-        ledger.tell("response.mcp_list_tools.in_progress", index)
+        output_ledger = self.state.output_ledger
+        index = output_ledger.add(mcp_list_tools(self.state.start.response_id, len(output_ledger.output), label))
+        output_ledger.add_event("response.mcp_list_tools.in_progress", index)
         if result.error is None:
-            ledger.tell("response.mcp_list_tools.completed", index)
-            ledger.settle(index, tools=result.tools, status="completed")
+            output_ledger.add_event("response.mcp_list_tools.completed", index)
+            output_ledger.settle(index, tools=result.tools, status="completed")
         else:
-            ledger.tell("response.mcp_list_tools.failed", index)
-            ledger.settle(index, error=result.error, status="failed")
+            output_ledger.add_event("response.mcp_list_tools.failed", index)
+            output_ledger.settle(index, error=result.error, status="failed")
         await self.publication.publish()
 
     async def _listed(self, label: str) -> McpListResult | None:
-        """What the server says; a worker that died in between is asked again. None when the response was stopped."""
+        """The server's tools; asked for again if the worker was lost. Returns None if the response was stopped."""
         start = self.state.start
         call = McpListInput(response_id=start.response_id, tenant=start.tenant, server_label=label)
         for _ in range(_MAX_LISTINGS):

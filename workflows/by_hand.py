@@ -1,4 +1,4 @@
-"""What is sent to a workflow by hand, with arguments that its handler does not take: dropped, or refused.
+"""Drops or refuses what an operator sends to a workflow with arguments that its handler does not take.
 
 A handler that raises anything but a failure fails its workflow task, and Temporal repeats that task for ever. The SDK
 drops a signal whose arguments it cannot read, but calls the handler with any number of them.
@@ -30,8 +30,8 @@ FOREIGN_INPUT = "foreign_input"
 
 
 class ArgumentCheck(Interceptor):
-    """For the worker: calls no handler of a signal or an update with the wrong number of arguments, and carries out no
-    run with the input of another."""
+    """An interceptor for the worker: it rejects signals and updates with the wrong number of arguments, and runs with
+    the input of another workflow."""
 
     def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         return _Checked
@@ -39,8 +39,8 @@ class ArgumentCheck(Interceptor):
 
 class _Checked(WorkflowInboundInterceptor):
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
-        """Refuses a run whose input is of another response, or of another conversation: it would write to that one's
-        log and record."""
+        """Refuse a run with the input of another response or conversation: it would write to that one's log and
+        record."""
         own, start = workflow.info().workflow_id, input.args[0] if input.args else None
         named = own
         if isinstance(start, StartResponse):
@@ -66,7 +66,10 @@ class _Checked(WorkflowInboundInterceptor):
 
 
 def _takes(name: str, args: Sequence[Any]) -> bool:
-    """Signals and updates have the names of their methods; the SDK's own handlers have no signature to look at."""
+    """Whether the handler accepts these arguments.
+
+    Signals and updates have the names of their methods; the SDK's own handlers have no signature to check.
+    """
     handler = getattr(workflow.instance(), name, None)
     if handler is None:
         return True

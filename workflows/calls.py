@@ -34,11 +34,11 @@ from open_responses.loop.payloads import (
 )
 from open_responses.tool_use.hosted_tool import HostedTool
 
-# The slow backstop behind the leases: a worker that died while Redis was away.
+# The slow backstop behind the leases, for a worker that died during an outage of Redis.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 _LONGEST_SAMPLE = timedelta(hours=6)
 _LONGEST_FINISH = timedelta(seconds=60)
-# `finish` does the same again where Redis stays away longer.
+# `finish` does the same again after a longer outage of Redis.
 _LONGEST_CLOSING = timedelta(seconds=20)
 _LONGEST_PUBLISH = timedelta(seconds=10)
 # An MCP call's own limits are shorter and give a better message; these are the backstop.
@@ -49,7 +49,7 @@ _SUMMARY_CHARACTERS = 120
 
 
 def start_sample(call: SampleInput) -> workflow.ActivityHandle[SampleResult]:
-    """One turn of the model. Retries are bounded by the sample itself, in time."""
+    """Start one attempt at a model turn. The sample itself bounds Temporal's retries, in time."""
     return workflow.start_activity(
         SAMPLE,
         call,
@@ -65,7 +65,7 @@ def start_sample(call: SampleInput) -> workflow.ActivityHandle[SampleResult]:
 
 
 async def finish(call: FinishInput) -> FinishResult:
-    """Store, then announce. Local: its input holds the whole output and is not to be in history a second time."""
+    """Store the response, then publish its end. Local: its input repeats the output that is in history already."""
     result: FinishResult = await workflow.execute_local_activity(
         FINISH,
         call,
@@ -78,8 +78,10 @@ async def finish(call: FinishInput) -> FinishResult:
 
 
 async def close_cut_off_sample(call: FinishInput) -> FinishResult | None:
-    """What a sample that was stopped in its middle left in the log, closed. Its result brings that into history. None:
-    the response has an end already, or another writer."""
+    """Close what a sample that was stopped in its middle left in the log. The result brings that into history.
+
+    Returns None if the response has an end already, or another writer.
+    """
     result: FinishResult | None = await workflow.execute_local_activity(
         CLOSE_CUT_OFF_SAMPLE,
         call,
@@ -92,7 +94,7 @@ async def close_cut_off_sample(call: FinishInput) -> FinishResult | None:
 
 
 async def publish(call: PublishInput) -> PublishResult:
-    """The workflow's own events into the log. Local, like `finish`."""
+    """Append the workflow's own events to the log. Local, like `finish`."""
     result: PublishResult = await workflow.execute_local_activity(
         PUBLISH,
         call,
@@ -105,7 +107,7 @@ async def publish(call: PublishInput) -> PublishResult:
 
 
 async def claim_approvals(call: ClaimInput) -> ClaimResult:
-    """Take approvals for this response. Local, and tried until Temporal answers: it is there, or nothing runs here."""
+    """Claim approvals for this response. Local, and retried without limit: without Temporal nothing else runs."""
     result: ClaimResult = await workflow.execute_local_activity(
         CLAIM_APPROVALS,
         call,
@@ -117,7 +119,7 @@ async def claim_approvals(call: ClaimInput) -> ClaimResult:
 
 
 def start_tool(tool: HostedTool, call: ToolCall, attempts_left: int) -> workflow.ActivityHandle[ToolResult]:
-    """A hosted tool on our own workers."""
+    """Start a hosted tool on our own workers."""
     return workflow.start_activity(
         tool.name,
         call,
@@ -131,7 +133,7 @@ def start_tool(tool: HostedTool, call: ToolCall, attempts_left: int) -> workflow
 
 
 def start_fleet_tool(tool: HostedTool, call: ToolCall, activity_id: str) -> workflow.ActivityHandle[object]:
-    """A tool of another fleet: any worker that polls its queue for an activity of this name."""
+    """Start a tool of another fleet: an activity of this name on its task queue."""
     return workflow.start_activity(
         tool.name,
         call,
@@ -139,7 +141,7 @@ def start_fleet_tool(tool: HostedTool, call: ToolCall, activity_id: str) -> work
         task_queue=tool.task_queue,
         summary=_summary(call.arguments),
         start_to_close_timeout=timedelta(seconds=tool.timeout_seconds),
-        # A fleet that is not there: the model hears of it, and the response goes on.
+        # Without a worker of that fleet, the model gets an error as the call's output, and the response goes on.
         schedule_to_start_timeout=timedelta(seconds=max(60.0, 2 * tool.timeout_seconds)),
         retry_policy=_tool_retries(tool, tool.max_attempts),
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
@@ -147,7 +149,7 @@ def start_fleet_tool(tool: HostedTool, call: ToolCall, activity_id: str) -> work
 
 
 def start_mcp_call(call: McpCallInput) -> workflow.ActivityHandle[ToolResult]:
-    """A call to an MCP server."""
+    """Start a call to an MCP server."""
     return workflow.start_activity(
         CALL_MCP_TOOL,
         call,
@@ -162,7 +164,7 @@ def start_mcp_call(call: McpCallInput) -> workflow.ActivityHandle[ToolResult]:
 
 
 def start_mcp_list(call: McpListInput) -> workflow.ActivityHandle[McpListResult]:
-    """A server's tools."""
+    """Start to list a server's tools."""
     return workflow.start_activity(
         LIST_MCP_TOOLS,
         call,

@@ -1,4 +1,7 @@
-"""The end of a response: stored and announced, and told to its conversation before anybody hears of it."""
+"""Ends a response: adds its items to its conversation, stores it, and publishes the terminal event.
+
+In this order, so that a client that has received the terminal event finds the items in the conversation.
+"""
 
 from __future__ import annotations
 
@@ -30,48 +33,54 @@ _STATUS = SearchAttributeKey.for_keyword("OpenResponsesStatus")
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """Comes once, when no handler runs any more."""
+    """Runs once per response, when no handler of a signal or an update runs any more."""
 
     state: ResponseState
     publication: Publication
 
     async def run(self, ending: Ending, ended_at: int | None = None) -> FinishedResponse:
-        """The workflow's result: the truth, also where Redis stays away. `ended_at` is in Unix seconds; None: now."""
-        state, ledger = self.state, self.state.ledger
+        """End the response. Returns the workflow's result, which is valid even if Redis does not answer.
+
+        `ended_at` is in Unix seconds; None stands for now.
+        """
+        state, output_ledger = self.state, self.state.output_ledger
         was_cut_off = state.cut_off
         if was_cut_off and state.start.repeats_alike and workflow.patched("cut-off-items-before-the-end"):
             await self._close_cut_off_sample(ending)
         if not state.cut_off:
-            ledger.close_open_items()
+            output_ledger.close_open_items()
             await self.publication.publish()
         # Items of a sample that was cut off are only known when the log has been read.
         is_known = not state.cut_off or ending.status != "incomplete"
         if is_known:
-            await self._end_turn(ending)
+            await self._end_conversation_turn(ending)
         if ended_at is None:
             ended_at = int(workflow.now().timestamp())
         result = await self._finish(ending, ended_at, was_cut_off)
         if result.announced is not None:
             return self._as_announced(result.announced, result.trace)
-        ledger.absorb(result.items, result.trace)
+        output_ledger.absorb(result.items, result.trace)
         if not is_known:
-            await self._end_turn(ending)
+            await self._end_conversation_turn(ending)
         workflow.upsert_search_attributes([_STATUS.value_set(ending.status)])
         state.show(ending.status)
         usage = usage_with(state.usage, result.paid)
         return FinishedResponse(
-            response=final_resource(state.start, ending, ledger.output, usage, ended_at), trace=ledger.trace
+            response=final_resource(state.start, ending, output_ledger.output, usage, ended_at),
+            trace=output_ledger.trace,
         )
 
     def _as_announced(self, response: JsonObject, trace: list[Op]) -> FinishedResponse:
-        """The end that clients were sent, where it is another one than this task came to."""
+        """The result with the end that clients were sent, where it differs from the one that this task came to."""
         workflow.upsert_search_attributes([_STATUS.value_set(response["status"])])
         self.state.show(response["status"])
         return FinishedResponse(response=response, trace=trace)
 
     async def _close_cut_off_sample(self, ending: Ending) -> None:
-        """Take what the sample left in the log into history, before its end is announced: Redis may lose the log in
-        between. Where that fails, `finish` reads the log itself."""
+        """Bring the items of a sample that was cut off from the log into history, before the end is announced.
+
+        Redis may lose the log in between. If this fails, `finish` reads the log itself.
+        """
         state = self.state
         try:
             left = await calls.close_cut_off_sample(self._call(ending, int(workflow.now().timestamp())))
@@ -80,7 +89,7 @@ class Closing:
             return
         if left is None:
             return
-        state.ledger.absorb(left.items, left.trace)
+        state.output_ledger.absorb(left.items, left.trace)
         state.paid, state.cut_off = left.paid, False
         await next_task()
 
@@ -89,7 +98,7 @@ class Closing:
         try:
             return await calls.finish(call)
         except ActivityError:
-            # Redis stayed away. The workflow's result is the truth, and readers fall back to it.
+            # Redis does not answer. Readers fall back to the workflow's result.
             workflow.logger.warning("finished without Redis")
             return FinishResult(paid=call.paid)
 
@@ -99,8 +108,8 @@ class Closing:
             start=state.start,
             epoch=state.next_epoch(),
             ending=ending,
-            output=state.ledger.output,
-            trace=state.ledger.trace,
+            output=state.output_ledger.output,
+            trace=state.output_ledger.trace,
             cut_off=state.cut_off,
             has_diverged=state.has_diverged,
             usage=state.usage,
@@ -109,14 +118,14 @@ class Closing:
             paid=state.paid,
         )
 
-    async def _end_turn(self, ending: Ending) -> None:
-        """Tell the conversation, before anybody hears of the end: whoever does finds the items there."""
+    async def _end_conversation_turn(self, ending: Ending) -> None:
+        """Send the response's items to its conversation, and release the conversation for the next response."""
         start = self.state.start
         conversation_id = start.request.conversation_id
         if conversation_id is None or not workflow.patched("conversations"):
             return
         conversation = workflow.get_external_workflow_handle(conversation_id)
         try:
-            await conversation.signal(END_TURN, end_of_turn(start, ending.status, self.state.ledger.output))
+            await conversation.signal(END_TURN, end_of_turn(start, ending.status, self.state.output_ledger.output))
         except FailureError:
             workflow.logger.info("the conversation was deleted meanwhile")

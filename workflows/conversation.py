@@ -1,4 +1,7 @@
-"""One conversation, for as long as it is kept: a state machine that waits, at no cost. Its id is the conversation's."""
+"""The workflow of one conversation, until it is deleted. The workflow's id is the conversation's id.
+
+The state machine is `open_responses/conversations/state.py`; here it gets its updates, signals and queries.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=CONVERSATION_WORKFLOW)
 class ConversationWorkflow:
-    """Ends when it is deleted. What it refuses is refused before it is in history."""
+    """Holds a conversation. Validators reject invalid updates before they enter history."""
 
     @workflow.init
     def __init__(self, opened: ConversationState) -> None:
@@ -44,10 +47,10 @@ class ConversationWorkflow:
 
     @workflow.run
     async def run(self, opened: ConversationState) -> None:
-        """Ends for nothing but `delete`.
+        """Run until `delete`.
 
         Temporal's cancellation ("Request Cancellation" in the UI) reaches this task alone. A conversation does nothing
-        that could be cancelled; if it ended, all of its items would be out of reach.
+        that could be cancelled; if its workflow ended, none of its items could be read.
         """
         resting = asyncio.create_task(self._rest(opened.renew_seconds))
         while not resting.done():
@@ -62,7 +65,7 @@ class ConversationWorkflow:
             workflow.continue_as_new(self._conversation.state)
 
     async def _rest(self, seconds: float) -> None:
-        """Until the conversation is deleted, or another run has to take over."""
+        """Wait until the conversation is deleted, or another run has to take over."""
         with contextlib.suppress(asyncio.TimeoutError):
             await workflow.wait_condition(self._is_due, timeout=timedelta(seconds=seconds), timeout_summary="renewal")
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -99,7 +102,7 @@ class ConversationWorkflow:
 
     @workflow.update
     def settle_turn(self, call: EndTurn) -> None:
-        """As `end_turn`, by the API, for a response that ended without a word."""
+        """As `end_turn`, sent by the API for a response that ended without sending the signal."""
         self._change(lambda: self._conversation.end(call))
 
     @workflow.update
@@ -112,11 +115,11 @@ class ConversationWorkflow:
 
     @workflow.signal(name=END_TURN)
     def end_turn(self, call: EndTurn) -> None:
-        """A response's own, at its end."""
+        """Add the items of a response that has ended; the response sends this itself."""
         if not self._is_deleted:
             self._change(lambda: self._conversation.end(call))
 
-    # --- questions
+    # --- queries
 
     @workflow.query
     def state(self) -> ConversationState:
@@ -139,7 +142,7 @@ class ConversationWorkflow:
     def item(self, item_id: str) -> JsonObject | None:
         return self._conversation.item(item_id)
 
-    # --- how
+    # --- changes and runs
 
     def _is_due(self) -> bool:
         return (
@@ -163,7 +166,7 @@ class ConversationWorkflow:
         self._show()
 
     def _show(self) -> None:
-        """The operator's view."""
+        """Set the details that the Temporal UI shows to an operator."""
         state = self._conversation.state
         turn = f"turn of `{state.turn.response_id}`" if state.turn is not None else "nobody's turn"
         details = f"**{turn}**\n\n- items: {len(state.entries)}\n- revision: {state.revision}"

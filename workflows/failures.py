@@ -1,4 +1,4 @@
-"""What the failure of an activity means for its response."""
+"""Maps the failure of an activity to the ending of its response, its usage, and the decision to fall back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 def failure(error: ActivityError) -> Ending:
-    """The code that a client can act on, as the activity mapped it."""
+    """The failed ending, with the error code that the activity set."""
     cause = error.cause
     while cause is not None and not isinstance(cause, ApplicationError) and cause.__cause__ is not None:
         cause = cause.__cause__
@@ -20,18 +20,18 @@ def failure(error: ActivityError) -> Ending:
 
 
 def paid_in(error: ActivityError) -> TurnUsage:
-    """What the turn of a sample that failed has cost, as far as the sample could say."""
+    """The usage of a failed sample's model turn, as far as the sample reported it."""
     cause = error.cause
     if isinstance(cause, ApplicationError):
-        for said in cause.details:
-            if isinstance(said, dict) and said.get("usage"):
-                return TurnUsage.model_validate(said["usage"])
+        for detail in cause.details:
+            if isinstance(detail, dict) and detail.get("usage"):
+                return TurnUsage.model_validate(detail["usage"])
     return TurnUsage()
 
 
 def provider_is_down(error: ActivityError) -> bool:
-    """Whether another provider may do better: the sample says so, or it never came to an end."""
+    """Whether another provider may succeed: the sample's error says so, or the sample timed out."""
     cause = error.cause
     if isinstance(cause, ApplicationError):
-        return any(isinstance(said, dict) and said.get("provider_is_down") for said in cause.details)
+        return any(isinstance(detail, dict) and detail.get("provider_is_down") for detail in cause.details)
     return isinstance(cause, TimeoutError) and cause.type != TimeoutType.SCHEDULE_TO_START

@@ -1,6 +1,6 @@
-"""One call of the server's own, from the model's wish to an output that it can read.
+"""Runs one call of a hosted tool or an MCP server's tool, until there is an output that the model can read.
 
-Whatever happens to the tool, its worker or its server, the call ends in an item; nothing here fails a response.
+What this prevents: a response that fails because a tool, its worker or its server did. Every call ends in an item.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows import calls
     from workflows.tasks import came_with_the_stop
 
-# A worker that dies in every try is killed by the call itself; so many tries, whatever the tool's own limit.
+# Where each attempt kills its worker, the call itself is the cause; the limit holds whatever the tool's own is.
 _MAX_LOSSES = 10
-_MCP_TRIES = 2
+_MCP_ATTEMPTS = 2
 _MCP_PAUSE = timedelta(seconds=1)
 
 Result = TypeVar("Result")
@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the model reads. `failed`: it is an error's message. `ending`: the response is to end with it."""
+    """The output that the model reads. `failed`: it is an error message. `ending`: the response ends with it."""
 
     output: ToolOutput
     failed: bool = False
@@ -66,7 +66,7 @@ class ToolRun:
     is_stopping: Callable[[], bool]
 
     async def run(self, call: Call, output_index: int) -> Outcome | None:
-        """The outcome; None when the response was stopped first."""
+        """Run the call. Returns None if the response was stopped first."""
         if call.problem is not None:
             return Outcome(call.problem, failed=True)
         tool = next((tool for tool in self.start.hosted if tool.name == call.name), None)
@@ -82,8 +82,8 @@ class ToolRun:
             return Outcome(_message(error, call), failed=True)
 
     async def _hosted(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
-        """At most `max_attempts` runs in all: Temporal's retries inside each activity, and the activities that follow a
-        lost worker. A run whose worker was lost counts, since it may have had its effect."""
+        """Run a hosted tool at most `max_attempts` times in all: Temporal's retries inside each activity, and the
+        activities that follow a lost worker. A run whose worker was lost counts, since it may have had its effect."""
         runs = 0
         while runs < tool.max_attempts:
             given = ToolCall(
@@ -100,9 +100,11 @@ class ToolRun:
         return Outcome(_with_unknown_outcome(lost), failed=True)
 
     async def _mcp(self, call: Call, output_index: int) -> Outcome | None:
-        """A call whose server was not reached is made once more, after a pause. One whose worker was lost may have run:
-        the activity asks the server whether its tool may run twice."""
-        tries, may_have_run = 0, False
+        """Call an MCP tool; once more, after a pause, if its server was not reached.
+
+        A call whose worker was lost may have run: the activity asks the server whether its tool may run twice.
+        """
+        failures, may_have_run = 0, False
         for attempt in range(1, _MAX_LOSSES + 1):
             given = McpCallInput(
                 server_label=call.server_label,
@@ -114,8 +116,8 @@ class ToolRun:
             try:
                 result = await self._ended(calls.start_mcp_call(given))
             except ActivityError as error:
-                tries += 1
-                if tries == _MCP_TRIES or not _may_try_again(error):
+                failures += 1
+                if failures == _MCP_ATTEMPTS or not _may_try_again(error):
                     raise
                 await self._pause()
                 continue
@@ -127,7 +129,7 @@ class ToolRun:
         return Outcome(_with_unknown_outcome(f"The worker that called {call.name!r} was lost each time."), failed=True)
 
     async def _fleet(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
-        """Whatever JSON the fleet's activity returns is made text, unless it is content parts."""
+        """Call a tool of another fleet. Any JSON that its activity returns becomes text, unless it is content parts."""
         given = ToolCall(tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, 1))
         if len(given.model_dump_json()) > MAX_FLEET_PAYLOAD:
             return Outcome(f"The arguments of {call.name!r} are too long. Call it again with less.", failed=True)
@@ -169,15 +171,15 @@ async def until_stopped(
     in_order: bool = False,
     repeats_alike: bool = False,
 ) -> Result | None:
-    """The activity's result; None when the response was stopped first.
+    """Wait for the activity's result. Returns None if the response was stopped first.
 
-    Its cancellation is asked for and not waited for: its worker may be dead.
+    The activity's cancellation is requested and not awaited: its worker may be dead.
 
-    `in_order`: of several that wait, those wake first whose result came first. With a condition each, they would
-    wake in the order in which they began to wait; then a task that Temporal has repeated, and that finds two results
-    where there was one, would publish them the other way round, over what the log has already.
+    `in_order`: of several waiting calls, the one whose result came first wakes first. With a condition each, they would
+    wake in the order in which they began to wait; a task that Temporal repeats, and that finds two results instead of
+    one, would then publish them the other way round, against the order in the log.
 
-    `repeats_alike`: a result that came in the same workflow task as the stop counts, and a later one does not.
+    `repeats_alike`: a result counts if it came in the same workflow task as the stop, and does not if it came later.
     """
     if in_order:
         stopping = asyncio.create_task(workflow.wait_condition(is_stopping))
@@ -217,8 +219,10 @@ def _message(error: ActivityError, call: Call) -> str:
 
 
 def _with_unknown_outcome(message: str) -> str:
-    """The message about a call that a worker may have carried out. A run that has shown the message without the rest
-    keeps it, so that its stream and its record agree."""
+    """The message about a call that a worker may have carried out.
+
+    A run that earlier versions began keeps the shorter message, so that its stream and its record agree.
+    """
     if not workflow.patched("unknown-outcomes-are-said"):
         return message
     return f"{message} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}"

@@ -1,4 +1,4 @@
-"""Calls that wait inside a running response for a person's word."""
+"""Calls that wait inside a running response for a person's approval."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
 
 @dataclass(frozen=True, slots=True)
 class LiveApprovals:
-    """Waits at no cost, and runs each call as soon as it is approved."""
+    """Waits for answers without using a worker, and runs each call as soon as it is approved."""
 
     state: ResponseState
     publication: Publication
@@ -31,27 +31,27 @@ class LiveApprovals:
         self._answers[answer.approval_request_id] = answer
 
     def check(self, answer: ApprovalAnswer) -> None:
-        """Raises ApplicationError for an answer that comes a second time, or for nothing."""
+        """Raises ApplicationError for a second answer, and for one that no call waits for."""
         if self._is_answered(answer.approval_request_id):
             raise ApplicationError("this approval was answered already", type="approval_already_answered")
         if answer.approval_request_id not in self._waiting:
             raise ApplicationError("no call waits for this approval", type="approval_not_found")
 
     async def run(self, approvals: Sequence[int]) -> None:
-        """`approvals` are the output indexes of the requests."""
+        """Wait for all answers, and run what is approved. `approvals` are the output indexes of the requests."""
         for index in approvals:
-            self._waiting.add(self.state.ledger.output[index]["id"])
+            self._waiting.add(self.state.output_ledger.output[index]["id"])
         self.state.show("waiting for approval")
         await asyncio.gather(*(self._await_answer(index) for index in approvals))
 
     def _is_answered(self, approval_request_id: str) -> bool:
-        """Now, or in an earlier run of this workflow: an answer leaves a call in the output, yes or no."""
+        """Whether an answer came, in this run or an earlier one: each leaves a call in the output, run or denied."""
         return approval_request_id in self._answers or any(
-            item.get("approval_request_id") == approval_request_id for item in self.state.ledger.output
+            item.get("approval_request_id") == approval_request_id for item in self.state.output_ledger.output
         )
 
     async def _await_answer(self, index: int) -> None:
-        request = self.state.ledger.output[index]
+        request = self.state.output_ledger.output[index]
         approval_id = request["id"]
         await workflow.wait_condition(lambda: approval_id in self._answers or self.state.is_stopping())
         self._waiting.remove(approval_id)

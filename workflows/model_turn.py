@@ -1,7 +1,7 @@
-"""One turn of the model that stands, however many tries, pauses and providers it takes.
+"""One model turn: attempts, pauses and fallbacks until an answer stands.
 
-What this prevents: a stream that breaks again and again and is sampled for ever, and a provider that is down and waited
-for while another one could answer.
+What this prevents: a stream that breaks again and again and is sampled for ever, and a response that waits for a
+provider that is down while another one could answer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.hosted_call import until_stopped
     from workflows.state import ResponseState
 
-# A turn that broke this often makes no headway, even if each try streamed something.
-_MAX_TRIES_PER_TURN = 100
+# A turn that broke this often will not end, even if each attempt streamed something.
+_MAX_ATTEMPTS_PER_TURN = 100
 # A stream that breaks in its middle goes on at once; where another provider waits, not for ever.
 _BREAKS_BEFORE_FALLBACK = 3
 _BREAKS_AT_ONCE = 5
@@ -30,9 +30,12 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 
 @dataclass(slots=True)
-class Turn:
-    """The tries at one turn. `lost` is why the last one did not end, `breaks` counts streams that broke since this
-    provider's first, `broke_at` is where the last one broke, `fell_back`: the last try was another provider's."""
+class ModelTurn:
+    """The attempts at one model turn.
+
+    `lost` is why the last one did not end, `breaks` counts the broken streams of this provider, `broke_at` is a digest
+    of where the last one broke, `fell_back`: the last attempt was another provider's.
+    """
 
     state: ResponseState
     began: datetime
@@ -43,14 +46,16 @@ class Turn:
     fell_back: bool = False
 
     async def sample(self) -> SampleResult | None:
-        """None when the response was stopped. Raises ActivityError when no provider brings the turn to its end.
+        """Sample until an answer stands. Returns None if the response was stopped.
 
-        A try that ended early is scheduled again at once, under the next epoch: Temporal's own retry would wait a
-        second, and its timer is for providers that asked for patience.
+        An attempt that ended early is followed by another at once, under the next epoch: Temporal's own retry would
+        wait a second, and is for providers that ask for a pause.
+
+        Raises ActivityError if no provider brings the turn to its end.
         """
-        for tries in range(1, _MAX_TRIES_PER_TURN + 1):
+        for tries in range(1, _MAX_ATTEMPTS_PER_TURN + 1):
             try:
-                result = await self._try(tries)
+                result = await self._attempt(tries)
             except ActivityError as error:
                 self.state.paid = self.state.paid.at_least(paid_in(error))
                 if not self.state.may_fall_back or not provider_is_down(error):
@@ -63,7 +68,7 @@ class Turn:
                 self.state.paid = self.state.paid.at_least(result.usage)
             if result is None or result.outcome == "cancelled":
                 return None
-            # Where an operator has reset the workflow, the log is an earlier run's, whose epochs went further.
+            # After an operator's reset, the log belongs to an earlier run, whose epochs went further.
             self.state.epoch = max(self.state.epoch, result.epoch_seen)
             self.lost = result.reason or result.outcome
             self.fell_back = False
@@ -72,7 +77,7 @@ class Turn:
         self.state.cut_off = True
         raise _given_up(self.lost, self.code)
 
-    async def _try(self, tries: int) -> SampleResult | None:
+    async def _attempt(self, tries: int) -> SampleResult | None:
         state = self.state
         state.next_epoch()
         state.show("sampling" if self.lost is None else f"sampling again ({self.lost})")
@@ -92,8 +97,11 @@ class Turn:
         return result
 
     async def _may_go_on(self, result: SampleResult) -> bool:
-        """After a stream that broke: at once, with the next provider, or after a pause; False when it took too long, or
-        broke as the one before it: each try is paid for, and the next one would bring the same."""
+        """Decide about a stream that broke: go on at once, with the next provider, or after a pause.
+
+        False if the turn took too long, or the stream broke exactly as the one before it: each attempt is paid for, and
+        the next one would break there as well.
+        """
         self.breaks += 1
         self.code = result.code or self.code
         if result.broke_at is not None and workflow.patched("the-same-break-twice"):
@@ -120,7 +128,7 @@ class Turn:
         self.lost, self.breaks, self.broke_at, self.fell_back = reason, 0, None, True
 
     async def _pause(self) -> None:
-        """A provider that breaks its streams again and again gets time to recover."""
+        """Give a provider that breaks its streams again and again time to recover."""
         seconds = min(_LONGEST_PAUSE_SECONDS, 2.0 ** max(0, self.breaks - _BREAKS_AT_ONCE))
         with contextlib.suppress(asyncio.TimeoutError):
             await workflow.wait_condition(self.state.is_stopping, timeout=timedelta(seconds=seconds))
@@ -141,8 +149,8 @@ class Turn:
             paid=state.paid,
             produced=state.produced,
             retry_window=state.start.retry_window,
-            first_sequence=state.ledger.length,
-            first_output_index=len(state.ledger.output),
+            first_sequence=state.output_ledger.length,
+            first_output_index=len(state.output_ledger.output),
             max_output_tokens=state.tokens_left(),
             choice_spent=state.choice_spent,
             tries=tries,

@@ -1,4 +1,4 @@
-"""The calls of a turn in the output: announced in the model's order, run side by side, each settled as it ends."""
+"""Runs the calls of a model turn side by side: announces them in the model's order, and settles each as it ends."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ with workflow.unsafe.imports_passed_through():
 
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
-    """Runs calls of one response, and says in its output what became of them."""
+    """Runs calls of one response, and writes their outcomes into its output."""
 
     state: ResponseState
     publication: Publication
 
     async def run(self, wanted: Sequence[Call]) -> None:
-        """All outputs are announced in the model's order; each ends when its call does."""
+        """Run these calls. Their output items appear in the model's order, and each ends when its call does."""
         indexes = [self._announce(call) for call in wanted]
         allowed = [self._within_budget() for _ in wanted]
         if not wanted:
@@ -44,9 +44,8 @@ class ToolCalls:
         await asyncio.gather(*running)
 
     def add_decided(self, decision: Decision) -> Call:
-        """A call that a person has spoken on, as an item, and as what is to be run: name and arguments are the stored
-        ones."""
-        index, response_id = len(self.state.ledger.output), self.state.start.response_id
+        """Add the item of a call that a person has decided about. Returns it with the stored name and arguments."""
+        index, response_id = len(self.state.output_ledger.output), self.state.start.response_id
         if decision.server_label == HOSTED_LABEL:
             item = function_call(response_id, index, decision.name, decision.arguments)
         else:
@@ -57,25 +56,27 @@ class ToolCalls:
         return self._add(item)
 
     def settle_denied(self, call: Call, reason: str | None) -> None:
-        said, ledger = denial(reason), self.state.ledger
+        message, output_ledger = denial(reason), self.state.output_ledger
         if call.kind == "mcp":
-            ledger.settle_call(call.index, output=None, error={"type": "approval_denied", "content": said})
+            output_ledger.settle_call(call.index, output=None, error={"type": "approval_denied", "content": message})
         else:
-            ledger.settle(self._announce(call), output=said, status="completed")
+            output_ledger.settle(self._announce(call), output=message, status="completed")
 
     def _add(self, item: JsonObject) -> Call:
-        index = self.state.ledger.add_whole_call(item)
+        index = self.state.output_ledger.add_whole_call(item)
         if item["type"] == "mcp_call":
             return call_of("mcp", index, item["name"], item["arguments"], item["id"], item["server_label"])
-        self.state.ledger.settle(index)
+        self.state.output_ledger.settle(index)
         return call_of("hosted", index, item["name"], item["arguments"], item["call_id"])
 
     def _announce(self, call: Call) -> int:
-        """The item that will hold the result: the `mcp_call` itself, or a function's output."""
+        """Begin the item that will hold the result, and return its index; for an `mcp_call`, the call's own."""
         if call.kind == "mcp":
             return call.index
-        ledger = self.state.ledger
-        return ledger.add(function_call_output(self.state.start.response_id, len(ledger.output), call.call_id))
+        output_ledger = self.state.output_ledger
+        return output_ledger.add(
+            function_call_output(self.state.start.response_id, len(output_ledger.output), call.call_id)
+        )
 
     def _within_budget(self) -> bool:
         limit = self.state.start.request.max_tool_calls
@@ -87,7 +88,7 @@ class ToolCalls:
         if ok:
             outcome = await ToolRun(self.state.start, self.state.is_stopping).run(call, index)
         if outcome is None:
-            # The tool may hear of a cancellation before the signal comes here.
+            # The tool may be cancelled before the workflow receives the signal.
             self.state.end_with(Ending(status="cancelled"))
             return
         self._settle(call, index, outcome)
@@ -99,9 +100,9 @@ class ToolCalls:
         if call.kind == "mcp":
             error = {"type": "mcp_tool_execution_error", "content": outcome.output} if outcome.failed else None
             text = None if outcome.failed else _as_text(outcome)
-            self.state.ledger.settle_call(index, output=text, error=error)
+            self.state.output_ledger.settle_call(index, output=text, error=error)
         else:
-            self.state.ledger.settle(index, output=outcome.output, status="completed")
+            self.state.output_ledger.settle(index, output=outcome.output, status="completed")
 
 
 def _over_budget(limit: int | None) -> Outcome:
@@ -112,7 +113,7 @@ def _over_budget(limit: int | None) -> Outcome:
 
 
 def _as_text(outcome: Outcome) -> str:
-    """An `mcp_call` holds text; images of a result are told of by their parts, as JSON."""
+    """The result as an `mcp_call` holds it: text. A result with images becomes JSON of its parts."""
     if isinstance(outcome.output, str):
         return outcome.output
     return json.dumps(outcome.output, ensure_ascii=False)

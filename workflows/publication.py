@@ -1,4 +1,4 @@
-"""The workflow's own events on their way into the log, one publication at a time."""
+"""Publishes the workflow's own events to the log, one publication at a time."""
 
 from __future__ import annotations
 
@@ -23,33 +23,39 @@ _DIVERGED = (
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Brings into the log what the ledger has and the log has not. Nothing, once the log holds events of another order:
-    the numbers of this workflow's own would repeat events to clients, or leave some out."""
+    """Appends the output ledger's unpublished events to the log.
+
+    It publishes nothing more once the log holds other events than the ledger: the sequence numbers of new events would
+    repeat some to clients, or leave some out.
+    """
 
     state: ResponseState
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self) -> None:
-        """A failure is no harm: the events are in the trace; the next writer finds the log short, and restores it."""
+        """Publish all unpublished events.
+
+        A failure is harmless: the next writer finds the log short, and restores it from the trace.
+        """
         async with self._one_at_a_time:
-            while not self.state.has_diverged and (taken := self.state.ledger.take()) is not None:
+            while not self.state.has_diverged and (taken := self.state.output_ledger.take()) is not None:
                 result = await self._published(taken)
                 if result is None or result.outcome != "diverged":
                     return
-                if not self.state.ledger.drop_progress(taken, result.there):
+                if not self.state.output_ledger.drop_progress(taken, result.there):
                     workflow.logger.error("the log holds events that this workflow did not publish")
                     self._give_up()
                     return
 
     def _give_up(self) -> None:
-        """The response ends at once, and `finish` adopts the log: clients have been sent what is there."""
+        """End the response at once; `finish` adopts the log, since clients have been sent its events."""
         if not workflow.patched("a-diverged-stream-ends"):
             return
         self.state.has_diverged = True
         self.state.end_with(Ending(status="failed", error_code="stream_diverged", error_message=_DIVERGED))
 
     async def _published(self, taken: Unpublished) -> PublishResult | None:
-        """None where Redis stayed away."""
+        """Append one batch of events. Returns None if Redis did not answer."""
         state = self.state
         call = PublishInput(
             response_id=state.start.response_id,
@@ -62,7 +68,7 @@ class Publication:
         try:
             result = await calls.publish(call)
             if result.outcome == "log_lost":
-                known = {"output": state.ledger.output, "trace": state.ledger.trace[: taken.first_op]}
+                known = {"output": state.output_ledger.output, "trace": state.output_ledger.trace[: taken.first_op]}
                 result = await calls.publish(call.model_copy(update=known))
             if result.outcome == "ended":
                 state.end_with(Ending(status="cancelled"))

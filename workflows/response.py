@@ -1,4 +1,6 @@
-"""One response, from request to terminal event: sample, run tools, sample again, finish. It decides; activities do.
+"""The workflow of one response, from request to terminal event: sample, run tools, sample again, finish.
+
+The workflow decides; activities do the I/O.
 
 A change here, or in what this is made of, must replay the histories under `tests/durability/histories`, or running
 responses break at the next deploy.
@@ -27,11 +29,11 @@ with workflow.unsafe.imports_passed_through():
         ToolProgress,
         usage_with,
     )
-    from workflows.before_first_turn import Opening
+    from workflows.before_first_turn import BeforeFirstTurn
     from workflows.closing import Closing
     from workflows.failures import failure
     from workflows.live_approvals import LiveApprovals
-    from workflows.model_turn import Turn
+    from workflows.model_turn import ModelTurn
     from workflows.parallel_calls import ToolCalls
     from workflows.publication import Publication
     from workflows.state import ResponseState
@@ -40,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=WORKFLOW)
 class ResponseWorkflow:
-    """The durable loop. Workflow id = response id."""
+    """The durable loop of one response. The workflow's id is the response's id."""
 
     @workflow.init
     def __init__(self, start: StartResponse) -> None:
@@ -68,7 +70,7 @@ class ResponseWorkflow:
                 self._state.end_with(Ending(status="cancelled"))
         finished = responding.result()
         if finished is None:
-            # Not in the task: a cancellation that comes in the same moment is handed over as well.
+            # Not in the task: a cancellation that arrives at the same moment is handed over as well.
             # The new run has no history to replay: with Worker Versioning, it may begin on the current version.
             workflow.continue_as_new(
                 self._state.handed_over(),
@@ -77,7 +79,7 @@ class ResponseWorkflow:
         return finished
 
     async def _respond(self) -> FinishedResponse | None:
-        """The response from here to its end; None when history is so long that a new run has to go on."""
+        """Run the response to its end. Returns None if history is so long that a new run has to go on."""
         deadline = self._watch_deadline()
         ending = await self._looped()
         if ending is None:
@@ -89,7 +91,7 @@ class ResponseWorkflow:
         await workflow.wait_condition(workflow.all_handlers_finished)
         return await Closing(self._state, self._publication).run(ending, ended_at)
 
-    # --- what it is told, and asked
+    # --- signals, updates and queries
 
     @workflow.signal
     def cancel(self) -> None:
@@ -98,16 +100,20 @@ class ResponseWorkflow:
 
     @workflow.signal
     async def tool_progress(self, progress: ToolProgress) -> None:
-        """A running tool's word, for whoever watches the stream."""
-        index, ledger = progress.output_index, self._state.ledger
+        """Publish a running tool's progress message to the stream."""
+        index, output_ledger = progress.output_index, self._state.output_ledger
         is_late = self._state.start.repeats_alike and self._state.is_stopping()
-        if not is_late and 0 <= index < len(ledger.output) and ledger.output[index].get("status") == "in_progress":
-            ledger.tell(PROGRESS, index, message=progress.message)
+        if (
+            not is_late
+            and 0 <= index < len(output_ledger.output)
+            and output_ledger.output[index].get("status") == "in_progress"
+        ):
+            output_ledger.add_event(PROGRESS, index, message=progress.message)
             await self._publication.publish()
 
     @workflow.update
     def answer_approval(self, answer: ApprovalAnswer) -> None:
-        """A person's word on a call that waits here."""
+        """Take a person's decision about a call that waits for approval."""
         self._approvals.answer(answer)
 
     @answer_approval.validator
@@ -116,13 +122,13 @@ class ResponseWorkflow:
 
     @workflow.query
     def progress(self) -> Progress:
-        """State, finished items and the shape of the stream: what Redis may have lost."""
+        """The state, the output and the trace of the stream, from which a log that Redis has lost is restored."""
         state = self._state
         return Progress(
             start=state.start,
             status=self._ending.status if self._ending else "in_progress",
-            output=state.ledger.output,
-            trace=state.ledger.trace,
+            output=state.output_ledger.output,
+            trace=state.output_ledger.trace,
             turn=state.turn,
             usage=usage_with(state.usage, state.paid),
         )
@@ -130,8 +136,11 @@ class ResponseWorkflow:
     # --- the loop
 
     async def _looped(self) -> Ending | None:
-        """The loop's end, whatever happens. Temporal would try a task that raises again for ever, and the client would
-        wait as long. Not for what replay finds: that is a deploy to be taken back."""
+        """Run the loop, and turn every error into an ending.
+
+        Temporal would repeat a task that raises for ever, and the client would wait as long. NondeterminismError is
+        passed on: the deploy that causes it has to be rolled back.
+        """
         try:
             return await self._loop()
         except workflow.NondeterminismError:
@@ -141,14 +150,14 @@ class ResponseWorkflow:
         except Exception as error:  # noqa: BLE001 - the workflow's border
             workflow.logger.exception("the loop crashed")
             ending = Ending(status="failed", error_message=f"The loop failed unexpectedly: {type(error).__name__}.")
-        # What still runs beside the loop hears of it.
+        # Tool calls that still run beside the loop stop.
         self._state.stop = ending
         return ending
 
     async def _loop(self) -> Ending | None:
-        """None: a new run goes on from here."""
+        """Alternate model turns and tool calls until an ending. Returns None if a new run has to go on from here."""
         if self._is_fresh:
-            await Opening(self._state, self._publication, self._calls).run()
+            await BeforeFirstTurn(self._state, self._publication, self._calls).run()
         while True:
             ending = self._limit()
             if ending is not None:
@@ -157,7 +166,7 @@ class ResponseWorkflow:
                 return None
             self._state.turn += 1
             try:
-                result = await Turn(self._state, workflow.now()).sample()
+                result = await ModelTurn(self._state, workflow.now()).sample()
             except ActivityError as error:
                 return failure(error)
             if result is None:
@@ -168,14 +177,14 @@ class ResponseWorkflow:
                 return Ending(status=step.stop.status, incomplete_reason=step.stop.incomplete_reason)
 
     def _stands(self, result: SampleResult, step: Step) -> bool:
-        """Whether the answer ends the response by itself, also where it is stopped in the same workflow task."""
+        """Whether the answer ends the response by itself, even if a stop arrived in the same workflow task."""
         if not self._state.start.repeats_alike or step.calls:
             return False
         self._state.answered_at = result.ended_at
         return result.ended_at is not None
 
     async def _decided(self, ending: Ending) -> int:
-        """When the response ended, in Unix seconds, once a repeated task can no longer come to another ending."""
+        """Wait until a repeated task must come to the same ending. Returns when the response ended, in Unix seconds."""
         state = self._state
         if state.answered_at is not None:
             return int(state.answered_at)
@@ -187,7 +196,7 @@ class ResponseWorkflow:
         return int(ended_at)
 
     def _limit(self) -> Ending | None:
-        """What ends the loop between two turns."""
+        """The ending that is due between two model turns, if any."""
         state = self._state
         if state.stop is not None:
             return state.stop
@@ -198,7 +207,7 @@ class ResponseWorkflow:
         return None
 
     def _step_after(self, result: SampleResult) -> Step:
-        first_index = len(self._state.ledger.output)
+        first_index = len(self._state.output_ledger.output)
         self._state.take(result)
         waits = self._state.start.request.is_background
         step = next_step(result, first_index, self._hosted, waits_for_approval=waits)
@@ -207,7 +216,7 @@ class ResponseWorkflow:
         return step
 
     async def _act(self, step: Step) -> None:
-        """Run the turn's calls side by side, and those that a person approves meanwhile."""
+        """Run the model turn's calls side by side, and those that a person approves meanwhile."""
         if step.calls:
             self._state.choice_spent = True
         if step.approvals:
@@ -215,7 +224,7 @@ class ResponseWorkflow:
         elif step.calls:
             await self._calls.run(step.calls)
         if self._state.stop is not None:
-            self._state.ledger.close_open_items()
+            self._state.output_ledger.close_open_items()
             await self._publication.publish()
 
     # --- how long it may run
@@ -232,7 +241,7 @@ class ResponseWorkflow:
         self._state.end_with(Ending(status="incomplete", incomplete_reason="deadline_exceeded"))
 
     async def _is_too_long(self) -> bool:
-        """Before history reaches its limits, a new run takes over; the log and its readers do not notice."""
+        """Whether a new run has to take over before history reaches its limits; readers of the log do not notice it."""
         if self._state.turn == 0 or not workflow.info().is_continue_as_new_suggested():
             return False
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -240,7 +249,10 @@ class ResponseWorkflow:
 
 
 def _as_it_began(step: Step) -> Step:
-    """After a turn that broke off at calls: earlier versions answered none of them, then all."""
+    """The step after a model turn that broke off at calls, for runs that earlier versions began.
+
+    The first version answered none of the calls, the second one all.
+    """
     if workflow.patched("no-output-behind-what-was-cut-off"):
         return step
     if workflow.patched("calls-of-a-broken-turn"):

@@ -1,9 +1,9 @@
-"""Workflow tasks, and the point from which what one has decided is in history.
+"""Workflow tasks: waits until the decisions of the current one are in history.
 
 Temporal repeats a task whose worker died before it reported the task, with everything that arrived in the meantime.
 Local activities have run by then: a client may have been sent the end of a response that the repeated task would end
-otherwise. So an ending is announced only where a repeated task comes to the same one: a model's final answer wins over
-a stop in the same task, and every other ending is decided in one task and announced in the next.
+differently. So an ending is announced only if a repeated task must come to the same one: a model's final answer wins
+over a stop in the same task, and every other ending is decided in one task and announced in the next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from temporalio import workflow
 
 Result = TypeVar("Result")
 
-# The shortest timer there is. It ends with another workflow task, for which the first one must have been recorded.
+# The shortest timer there is. It fires in a later workflow task, which Temporal begins only when the first is recorded.
 _SHORTEST = timedelta(milliseconds=1)
 
 # How many turns of the event loop later than a timer's waiter an activity's wakes (`until_stopped`, in order). With one
@@ -28,12 +28,12 @@ _TURNS_IN_EARLIER_RUNS = 4
 
 
 def current_task() -> int:
-    """Identifies the workflow task under way: the length of history at its start, for all of its activations."""
+    """The id of the current workflow task: the length of history at its start, the same for all of its activations."""
     return workflow.info().get_current_history_length()
 
 
 async def next_task() -> None:
-    """Return in a later workflow task, when all that was decided before is in history."""
+    """Return in a later workflow task, when all earlier decisions are in history."""
     await workflow.sleep(_SHORTEST, summary="the ending is recorded before it is announced")
 
 

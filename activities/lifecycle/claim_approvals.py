@@ -1,4 +1,4 @@
-"""Approvals, taken by the response that acts on them, at its start: the first takes one, for good.
+"""Claims approvals for the response that acts on them, at its start. The first claim of an approval is final.
 
 This happens here and not in the API, so that a response that was never started has taken nothing.
 
@@ -42,14 +42,17 @@ _LONGER_THAN_THE_RESPONSE = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ClaimActivity:
-    """The activity, with what it works on. Safe to run twice: what a response has taken, it has."""
+    """The activity, with the clients that it uses. Safe to run twice: a response keeps what it has claimed."""
 
     temporal: Client
     store: ResponseStore
 
     @activity.defn(name=CLAIM_APPROVALS)
     async def claim(self, call: ClaimInput) -> ClaimResult:
-        """Raises RPCError while Temporal is away."""
+        """Claim each approval. Returns the ids of those that another response has.
+
+        Raises RPCError if Temporal is away.
+        """
         refused = []
         for decision in call.decisions:
             if not await self._take(call, decision):

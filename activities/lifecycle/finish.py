@@ -1,5 +1,5 @@
-"""The end of a response: store it, then append the terminal event. In this order, so that nobody hears of an answer
-that cannot be fetched."""
+"""Ends a response: stores it, then appends the terminal event. In this order, so that a client that receives the
+terminal event can fetch the response."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.events.trace import Op, count_events
+from open_responses.io.log.appender import Appender
+from open_responses.io.log.fences import fence
 from open_responses.io.log.takeover import paid_before, read_log
-from open_responses.io.log.writer import Appender, AppendRefused, Diverged, Fenced, Writer, fence
+from open_responses.io.log.writer import AppendRefused, Diverged, Fenced, Writer
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Used
 from open_responses.io.store.outside_ends import OutsideEnds
@@ -36,7 +38,7 @@ from open_responses.loop.payloads import (
 
 @dataclass(frozen=True, slots=True)
 class FinishActivity:
-    """The activity, with what it works on. Safe to run twice: the log refuses a second terminal event."""
+    """The activity, with the clients that it uses. Safe to run twice: the log refuses a second terminal event."""
 
     redis: Redis
     store: ResponseStore
@@ -47,7 +49,10 @@ class FinishActivity:
 
     @activity.defn(name=FINISH)
     async def finish(self, call: FinishInput) -> FinishResult:
-        """Returns what only the log knew. Raises RedisDown's family during an outage: the workflow tries again."""
+        """End the response. Returns what only the log had.
+
+        Raises RedisDown's family during an outage; the workflow retries then.
+        """
         if (earlier := await self.store.ended(call.start.response_id)) is not None:
             # Written by this activity's attempt before, or before an operator reset the run, or in the run's stead.
             await self.outside_ends.announce(call.start, earlier)
@@ -94,12 +99,12 @@ class FinishActivity:
             await writer.flush()
         await self.store.age_log(call.start)
         if call.ending.status != "completed":
-            # A tool that nobody waits for any more hears it from Temporal with its next heartbeat; this is faster.
+            # A tool call that is no longer needed is cancelled by Temporal at its next heartbeat; this is faster.
             await self.store.tell_workers_to_stop(call.start.response_id)
         return result
 
     async def _adopted(self, call: FinishInput) -> FinishResult:
-        """The end of what clients were sent: an earlier run of the same workflow task published other events."""
+        """End the response with the events in the log, which an earlier run of the same workflow task has published."""
         left = await read_log(
             self.redis, call.start.response_id, self._fence(call), 0, turn=0, ttl=self.log_ttl_seconds
         )
@@ -166,7 +171,7 @@ def _used(call: FinishInput, response: JsonObject) -> Used:
 
 
 def _adopt(writer: Writer, events: list[JsonObject]) -> None:
-    """What the log has of the response, without an end."""
+    """Add the log's events to the writer, without a terminal event."""
     for event in events:
         if event["type"] not in TERMINAL_EVENTS and event["type"] != "error":
             writer.adopt(event)

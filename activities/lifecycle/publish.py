@@ -1,6 +1,6 @@
-"""Events of the workflow's own into the log: a tool that began or ended, a server's list of tools.
+"""Appends the workflow's own events to the log: a tool call that began or ended, a server's list of tools.
 
-A local activity: its input is not in history, since all of it follows from what is.
+A local activity: its input is not in history, since all of it follows from history.
 """
 
 from __future__ import annotations
@@ -15,19 +15,12 @@ from temporalio import activity
 
 from open_responses.events.fold import Fold
 from open_responses.events.trace import count_events
+from open_responses.io.log.appender import Appender
+from open_responses.io.log.encoding import encode, item_field
+from open_responses.io.log.fences import END_FENCE, fence
 from open_responses.io.log.reader import read_log
-from open_responses.io.log.writer import (
-    END_FENCE,
-    Appender,
-    Diverged,
-    Fenced,
-    LogLost,
-    Writer,
-    encode,
-    fence,
-    item_field,
-)
-from open_responses.io.redis import key_names
+from open_responses.io.log.state_fields import read_last_writer
+from open_responses.io.log.writer import Diverged, Fenced, LogLost, Writer
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.store.outside_ends import OVERTAKEN
 from open_responses.io.store.repository import Records
@@ -39,7 +32,7 @@ _PATIENCE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PublishActivity:
-    """The activity, with what it works on. Safe to run twice: the log skips what it has."""
+    """The activity, with the clients that it uses. Safe to run twice: the log skips events that it has."""
 
     redis: Redis
     appender: Appender
@@ -47,7 +40,7 @@ class PublishActivity:
 
     @activity.defn(name=PUBLISH)
     async def publish(self, call: PublishInput) -> PublishResult:
-        """Append, or say why not. During an outage of Redis it gives up soon: the next writer restores the log."""
+        """Append the events. During an outage of Redis it gives up soon: the next writer restores the log."""
         writer = _writer(self.appender, call)
         writer.write([dict(event) for event in call.events])
         writer.record({"run": (activity.info().workflow_run_id or "").encode()})
@@ -74,13 +67,15 @@ class PublishActivity:
         return PublishResult(outcome="diverged", there=[_bare(event) for event in there])
 
     async def _has_ended(self, call: PublishInput) -> bool:
-        """Whether the log is closed, or another run of the workflow has written what comes next: an operator has reset
-        it to a point before, and what the stream has shown stays."""
-        fence, run = await self.redis.hmget(key_names.state(call.response_id), ["fence", "run"])
-        if fence is not None and int(fence) >= END_FENCE:
+        """Whether the log is closed, or another run of the workflow has written the next events.
+
+        The latter follows an operator's reset to an earlier point; the events that clients have read stay.
+        """
+        owner, run = await read_last_writer(self.redis, call.response_id)
+        if owner is not None and owner >= END_FENCE:
             return True
         mine = (activity.info().workflow_run_id or "").encode()
-        # A worker that was stalled may publish for a run that has long ended: nothing is to be ended for it.
+        # A stalled worker may publish for a run that ended long ago: it must not end the response.
         if run in (None, mine) or await self.records.current_run(call.response_id) != mine.decode():
             return False
         start = await self.records.request(call.response_id)
@@ -96,7 +91,7 @@ def _bare(encoded: bytes) -> JsonObject:
 
 
 def _writer(appender: Appender, call: PublishInput) -> Writer:
-    """Knows the earlier events only when it was given them."""
+    """The writer; it can restore the earlier events only if the call has them."""
     knows = call.output is not None and call.trace is not None
     writer = Writer(
         appender,

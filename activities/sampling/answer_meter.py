@@ -1,4 +1,4 @@
-"""How much of a model turn a provider may send: bytes, deltas, calls, and deltas without content.
+"""Bounds what a provider may send in a model turn: bytes, deltas, calls, and deltas without content.
 
 What this prevents: one answer that fills the memory of its worker, of Redis, and of each API process that streams it.
 """
@@ -48,7 +48,7 @@ class AnswerBounds:
 @dataclass(slots=True)
 class AnswerMeter:
     """Counts one turn. `before` are the bytes of the response's earlier turns, `size` those of this one so far, with
-    what earlier tries at it left in the log."""
+    what earlier attempts at it left in the log."""
 
     bounds: AnswerBounds
     before: int = 0

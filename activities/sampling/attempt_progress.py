@@ -1,7 +1,8 @@
-"""How far a try has come: what its failure means, and what comes next, depends on it."""
+"""Progress of one sampling attempt. It decides what a failure leads to: an immediate retry, back-off, or the end."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -13,6 +14,7 @@ from open_responses.deltas import (
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
+    Usage,
 )
 from open_responses.errors import (
     OpenResponsesError,
@@ -24,25 +26,44 @@ from open_responses.errors import (
 
 
 @dataclass(slots=True)
-class Headway:
-    """`deltas` counts those that the provider sent. `is_read_again`: they are of an answer that a lost try began, and
-    `has_told` says whether any of them was new. `has_token`: the provider keeps the answer, to be read again.
-    `halted_by`: the error that a middleware ended the response with. `excess`: the bound of ours that the answer was
-    cut off at."""
+class AttemptProgress:
+    """What changes while an attempt runs.
+
+    `deltas` counts the provider's. `is_read_again`: they belong to an answer that a lost attempt began, and
+    `has_new_events` is set once one of them caused an event that the log did not have. `has_token`: the provider keeps
+    the answer, to be read again. `halted_by`: the error with which a middleware, or a spent budget, ended the response.
+    `excess`: the bound at which the answer was cut off.
+
+    `spent` are the tokens of a partial answer that a lost attempt has paid for, by an estimate; `beside` those sampled
+    beside the answer: a summary, an answer that did not fit, one that broke off. `reported` is the provider's usage of
+    the call that is under way, and `kept_at` when the log last got it, on the monotonic clock.
+    """
 
     deltas: int = 0
     has_begun: bool = False
     has_token: bool = False
     is_read_again: bool = False
-    has_told: bool = False
+    has_new_events: bool = False
     halted_by: OpenResponsesError | None = None
     excess: str | None = None
     has_content: bool = False
+    spent: int = 0
+    beside: Usage = field(default_factory=Usage)
+    reported: Usage | None = None
+    kept_at: float = -math.inf
     _content: blake2b = field(default_factory=lambda: blake2b(digest_size=16))
     _kind: str = ""
 
+    @property
+    def output_tokens(self) -> int:
+        """The tokens of the turn's output budget that are used already."""
+        return self.spent + self.beside.output_tokens
+
     def read(self, delta: Delta) -> None:
-        """Take in what a delta says, however the answer is cut into deltas. Ids and seals are others each time."""
+        """Add a delta's content to the digest, which is the same however the answer is cut into deltas.
+
+        Ids and seals are left out: they differ each time.
+        """
         match delta:
             case TextDelta() | RefusalDelta() | ReasoningDelta() | ReasoningSummaryDelta():
                 self._add(type(delta).__name__, delta.text)
@@ -61,9 +82,12 @@ class Headway:
         self._content.update(text.encode(errors="surrogatepass"))
 
     def broke_at(self, error: OpenResponsesError, prefix: str | None) -> str | None:
-        """A digest of where the answer stood, what this try brought, and how it broke: two tries in a row with the same
-        have met the same break. None where that says nothing: the provider was not reached, asked for patience, or has
-        not begun the answer at all; nor for an answer that is read again, which costs nothing."""
+        """A digest of where the answer stood, what this attempt added, and how it broke.
+
+        Two attempts in a row with the same digest have met the same break. None where a repetition proves nothing: the
+        provider was not reached, limits our rate, or has not begun the answer; and for an answer that is read again,
+        which costs nothing.
+        """
         if self.is_read_again or not error.retryable or isinstance(error, ProviderRateLimited | ProviderHungUp):
             return None
         if not self.has_content and not (prefix and isinstance(error, ProviderStreamBroken)):
@@ -73,19 +97,18 @@ class Headway:
         return place.hexdigest()
 
     def has_lost_answer(self, error: OpenResponsesError) -> bool:
-        """Whether an answer that could be read again would not go on: the provider ended it with an error, or has it no
-        more.
+        """Whether reading the answer again is useless: the provider ended it with an error, or no longer has it.
 
-        A connection that breaks or falls silent says nothing of the answer, unless a whole reading told nothing new.
+        A connection that breaks or falls silent does not prove that, unless a whole reading brought no new event.
         """
         if not self.has_token:
             return False
         if not isinstance(error, ProviderStreamBroken | ProviderTimeout):
             return error.retryable and self.has_begun
-        return self.is_read_again and not self.has_told
+        return self.is_read_again and not self.has_new_events
 
     def goes_on_at_once(self, error: OpenResponsesError) -> bool:
-        """A stream that broke after some progress goes on at once; without any, Temporal waits and tries again."""
+        """Whether to retry at once: the stream broke after some progress. Otherwise Temporal retries with back-off."""
         if self.halted_by is not None or not error.retryable:
             return False
         return self.deltas > 0 or (isinstance(error, ProviderStreamBroken) and self.has_lost_answer(error))

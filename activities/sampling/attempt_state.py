@@ -1,22 +1,24 @@
-"""The turn as one try finds it: what was asked, what the log has of it, and where the try writes."""
+"""One sampling attempt: the input it was given, and its state while it runs."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import orjson
 
 from activities.sampling.answer_meter import AnswerBounds, AnswerMeter
+from activities.sampling.attempt_progress import AttemptProgress
+from activities.sampling.background_generation import BackgroundAnswer
 from activities.sampling.context import Context, Contexts
 from activities.sampling.provider_request import build_call
 from open_responses.contracts import Counters, Middleware, Provider, SampleCall, SampleContext
 from open_responses.deltas import Usage
 from open_responses.errors import ServerError
-from open_responses.events.assembler import Assembler
-from open_responses.io.log.writer import Appender, Writer
+from open_responses.io.log.appender import Appender
+from open_responses.io.log.fences import fence
+from open_responses.io.log.writer import Writer
 from open_responses.io.redis.breaker import Breaker
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas
@@ -26,16 +28,16 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import SampleInput
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.tool_output import without_parts
-from open_responses.tool_use.tool_table import Offer
+from open_responses.tool_use.tool_table import ToolTable
 
 ATTEMPT = "open_responses:attempt"
-# Some servers count with each chunk; one append a second is enough.
+# Some providers report usage with each chunk; one write a second is enough.
 _KEEP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class TurnParts:
-    """What a try works with: one of each per worker process."""
+class SampleParts:
+    """The clients and settings that all attempts of a worker process share."""
 
     redis: Redis
     contexts: Contexts
@@ -53,24 +55,29 @@ class TurnParts:
     bounds: AnswerBounds = field(default_factory=AnswerBounds)
 
 
-@dataclass(slots=True)
-class Stage:
-    """`spent` are the tokens of an answer's beginning that a lost try has paid for, by an estimate; `beside`, those
-    sampled beside the answer: a summary, an answer that did not fit, one that broke off. `reported` is what the
-    provider has counted of the call that is under way."""
+@dataclass(frozen=True, slots=True)
+class SampleAttempt:
+    """The input of one attempt at a model turn.
 
-    parts: TurnParts
+    `number` is Temporal's attempt at this activity, from 1 on. `cancel` stops the attempt at once: called when the log
+    says that the response was cancelled. `background` is the answer that the provider generates for the attempt
+    whether or not it is read.
+    """
+
+    parts: SampleParts
     call: SampleInput
-    attempt: int
-    context: Context
-    offer: Offer
-    assembler: Assembler
-    writer: Writer
-    meter: AnswerMeter
-    spent: int = 0
-    beside: Usage = field(default_factory=Usage)
-    reported: Usage | None = None
-    _kept_at: float = -math.inf
+    number: int
+    cancel: Callable[[], None]
+    background: BackgroundAnswer
+
+    @property
+    def fence(self) -> int:
+        return fence(self.call.epoch, self.number)
+
+    @property
+    def number_in_turn(self) -> int:
+        """The attempt's number in its model turn, from 1 on: the workflow's attempts and Temporal's together."""
+        return self.call.tries + self.number - 1
 
     @property
     def provider(self) -> Provider:
@@ -80,72 +87,86 @@ class Stage:
             raise ServerError(f"provider {self.call.provider!r} is not configured on this worker")
         return provider
 
+
+@dataclass(frozen=True, slots=True)
+class AttemptState:
+    """An attempt that has taken the log over: what the model reads, where the attempt writes, and its progress."""
+
+    attempt: SampleAttempt
+    context: Context
+    tool_table: ToolTable
+    writer: Writer
+    meter: AnswerMeter
+    progress: AttemptProgress
+
     @property
     def is_budget_spent(self) -> bool:
-        left = self.call.max_output_tokens
-        return left is not None and self.spent + self.beside.output_tokens >= left
-
-    @property
-    def tries(self) -> int:
-        """Which try at the turn this is, from 1 on: the workflow's and Temporal's together."""
-        return self.call.tries + self.attempt - 1
+        left = self.attempt.call.max_output_tokens
+        return left is not None and self.progress.output_tokens >= left
 
     def sample_call(self, prefix: str | None = None, *, goes_on: bool = False) -> SampleCall:
-        """The call behind the output as the log has it. Raises ServerError for what cannot be unsealed here."""
-        call = build_call(
-            self.call,
+        """The provider's call, behind the output as the log has it. Raises ServerError for what cannot be unsealed."""
+        parts, call = self.attempt.parts, self.attempt.call
+        sampled = build_call(
+            call,
             self.context,
-            self.offer,
+            self.tool_table,
             self.writer.fold,
-            self.parts.sealer,
-            self.spent + self.beside.output_tokens,
+            parts.sealer,
+            self.progress.output_tokens,
             prefix,
             goes_on=goes_on,
         )
-        return replace(call, items=without_parts(call.items, self.parts.adapters.get(self.call.provider, "")))
+        return replace(sampled, items=without_parts(sampled.items, parts.adapters.get(call.provider, "")))
 
-    def sample_context(self, call: SampleCall) -> SampleContext:
+    def sample_context(self, sampled: SampleCall) -> SampleContext:
+        """The context that middlewares get."""
+        call = self.attempt.call
         return SampleContext(
-            call=call,
-            response_id=self.call.response_id,
+            call=sampled,
+            response_id=call.response_id,
             tenant=self.context.start.tenant,
-            turn=self.call.turn,
-            attempt=self.tries,
-            counters=self.parts.counters,
-            used=Usage(**self.call.used.model_dump()).plus(self.beside),
+            turn=call.turn,
+            attempt=self.attempt.number_in_turn,
+            counters=self.attempt.parts.counters,
+            used=Usage(**call.used.model_dump()).plus(self.progress.beside),
         )
 
     def pay(self, usage: Usage) -> None:
-        """Count what was sampled beside the answer, also for whoever takes over."""
-        self.beside = self.beside.plus(usage)
-        self.reported = None
-        self._keep(self.beside)
+        """Count what was sampled beside the answer, in the log as well: the next attempt reads it there."""
+        self.progress.beside = self.progress.beside.plus(usage)
+        self.progress.reported = None
+        self._keep(self.progress.beside)
 
     def report(self, usage: Usage, *, is_read_again: bool) -> None:
-        """The provider's count of the call so far. It is kept in the log from time to time, for the end of a response
-        whose sample is cancelled or lost; not where the same answer will be read, and counted, again."""
-        self.reported = usage
-        now = time.monotonic()
-        if not is_read_again and now - self._kept_at >= _KEEP_SECONDS:
-            self._kept_at = now
-            self._keep(self.beside.plus(usage))
+        """Take the provider's usage of the call so far.
+
+        It is kept in the log from time to time, for a response whose sample is cancelled or lost; but not where the
+        next attempt reads the same answer again, and counts it then.
+        """
+        progress, now = self.progress, time.monotonic()
+        progress.reported = usage
+        if not is_read_again and now - progress.kept_at >= _KEEP_SECONDS:
+            progress.kept_at = now
+            self._keep(progress.beside.plus(usage))
 
     def pay_reported(self) -> None:
         """Count a call that will not come to its end."""
-        if self.reported is not None:
-            self.pay(self.reported)
+        if self.progress.reported is not None:
+            self.pay(self.progress.reported)
 
     def _keep(self, paid: Usage) -> None:
-        self.writer.record({f"spent:{self.call.turn}": orjson.dumps(asdict(paid))})
+        self.writer.record({f"spent:{self.attempt.call.turn}": orjson.dumps(asdict(paid))})
 
-    def tell_attempt(self, action: str, *, reason: str | None = None) -> None:
-        """What becomes of what was told before, for those who care."""
+    def write_attempt_event(self, action: str, *, reason: str | None = None) -> None:
+        """Write an `open_responses:attempt` event: what this attempt does with the partial answer of the one before."""
+        call = self.attempt.call
         event: JsonObject = {
             "type": ATTEMPT,
-            "turn": self.call.turn,
-            "attempt": self.tries,
-            "provider": self.call.provider,
-            "reason": reason or self.call.lost or "retried",
+            "turn": call.turn,
+            "attempt": self.attempt.number_in_turn,
+            "provider": call.provider,
+            "reason": reason or call.lost or "retried",
             "action": action,
         }
         self.writer.write([event])

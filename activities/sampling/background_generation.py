@@ -1,8 +1,8 @@
-"""An answer that a provider generates in the background, whoever listens: its end where nobody will read it any more.
+"""Cancels an answer that a provider generates in the background, once no attempt will read it any more.
 
-What this prevents: closing the connection of a cancelled response, and paying for the rest of its answer. A try that
-only ends for another one to go on (a worker that leaves, a fence that was lost) must not do this: the next try reads
-the same answer again.
+What this prevents: paying for the rest of a cancelled response's answer, which closing the connection does not end. An
+attempt that ends for another one to go on (a worker that leaves, a log that was taken over) must not do this: the next
+attempt reads the same answer again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CANCEL_SECONDS = 5.0
 
 
 class BackgroundAnswer:
-    """What one try has running at its provider: an answer, or a summary before it; nothing, most of the time."""
+    """The answer, or the summary before it, that one attempt has running at its provider; often none."""
 
     def __init__(self, response_id: str) -> None:
         self._response_id = response_id
@@ -33,7 +33,7 @@ class BackgroundAnswer:
         return self._running is not None
 
     def watched(self, provider: Provider) -> Callable[[SampleCall], AsyncIterator[Delta]]:
-        """The provider's `sample`, which tells here what runs."""
+        """The provider's `sample`, which records here what runs."""
         if not isinstance(provider, CancelsAnswers):
             return provider.sample
         cancels = provider
@@ -62,7 +62,7 @@ class BackgroundAnswer:
                 await close()
 
     async def cancel(self) -> None:
-        """End what runs, if anything does. Takes some seconds at most, and never fails: it is a saving, no promise."""
+        """Cancel what runs, if anything does. Takes some seconds at most, and never raises: it only saves cost."""
         running, self._running = self._running, None
         if running is None:
             return
@@ -70,7 +70,7 @@ class BackgroundAnswer:
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
                 await provider.cancel(call)
-        except Exception as error:  # noqa: BLE001 - somebody else's adapter, and nothing depends on it
+        except Exception as error:  # noqa: BLE001 - an extension's adapter, and nothing depends on it
             log.warning("answer_not_cancelled", response_id=self._response_id, reason=type(error).__name__)
         else:
             log.info("answer_cancelled", response_id=self._response_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import structlog
 
-from activities.sampling.attempt_state import Stage
+from activities.sampling.attempt_state import AttemptState
 from open_responses.context.tokens import about_input
 from open_responses.contracts import SampleCall
 from open_responses.errors import TokenBudgetExceeded
@@ -19,15 +19,15 @@ from open_responses.io.redis.rate_limits import Quotas
 log = structlog.get_logger(__name__)
 
 
-async def reserve(quotas: Quotas, stage: Stage, sampled: SampleCall) -> None:
+async def reserve(quotas: Quotas, state: AttemptState, sampled: SampleCall) -> None:
     """Raises TokenBudgetExceeded for a model turn that the budget does not have; then nothing may be sent.
 
     Without Redis the turn goes on: the response was admitted, and an outage ends no response.
     """
-    start = stage.context.start
+    start = state.context.start
     if start.admitted is None or not start.context_tokens:
         return
-    used = stage.call.used
+    used = state.attempt.call.used
     sent = used.input_tokens + used.output_tokens
     sent += about_input(sampled.items, sampled.request.instructions, sampled.tools)
     try:
@@ -38,5 +38,5 @@ async def reserve(quotas: Quotas, stage: Stage, sampled: SampleCall) -> None:
     if not has_room:
         raise TokenBudgetExceeded(
             f"The API key's budget of {start.admitted.budget_tokens} tokens a {start.admitted.budget_period} does not "
-            f"have the tokens that model turn {stage.call.turn} would send. The response ends here."
+            f"have the tokens that model turn {state.attempt.call.turn} would send. The response ends here."
         )

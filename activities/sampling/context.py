@@ -1,4 +1,4 @@
-"""What the model is to see: the chain of earlier responses, then this one's input and output (REQ-1)."""
+"""Loads what the model reads: the chain of earlier responses, then this one's input and output (REQ-1)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from open_responses.context.abandoned_items import without_partials
 from open_responses.context.excerpt import readable
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.events.trace import replay_trace
-from open_responses.io.log.writer import Earlier, encode, item_field
-from open_responses.io.redis import key_names
+from open_responses.io.log.encoding import encode, item_field
+from open_responses.io.log.state_fields import read_items
+from open_responses.io.log.writer import Earlier
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.store.chains import Chains, remembered_items
 from open_responses.io.store.repository import Records
@@ -38,7 +39,7 @@ class Context:
 
 
 class HasEnded(Exception):
-    """The response's end is stored: another turn would be sampled for nobody. Its run was reset by an operator."""
+    """The response's end is stored already; an operator has reset its run. Another model turn would be wasted."""
 
 
 class Contexts:
@@ -74,10 +75,9 @@ class Contexts:
         if length == 0:
             return []
         try:
-            found = await self._redis.hmget(key_names.state(response_id), [item_field(i) for i in range(length)])
+            items = await read_items(self._redis, response_id, length)
         except RedisDown:
-            found = []
-        items = [orjson.loads(item) for item in found if item is not None]
+            items = []
         # An item that still looks open was settled in an outage: the workflow knows its end.
         if len(items) == length and not any(item.get("status") == "in_progress" for item in items):
             return items

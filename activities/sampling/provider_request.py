@@ -1,4 +1,4 @@
-"""What an adapter gets of a turn: the conversation as a model reads it, tools, limits, and the key."""
+"""Builds the call that an adapter gets: the conversation as a model reads it, tools, limits, and the key."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.loop.payloads import SampleInput, StartResponse
 from open_responses.schema.items import AssistantMessage, UserMessage
 from open_responses.schema.tools import ProviderTool
-from open_responses.tool_use.tool_table import HOSTED_LABEL, Offer
+from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
 
 
 def build_call(
     call: SampleInput,
     context: Context,
-    offer: Offer,
+    tool_table: ToolTable,
     fold: Fold,
     sealer: Sealer,
     spent: int,
@@ -28,12 +28,12 @@ def build_call(
     *,
     goes_on: bool = False,
 ) -> SampleCall:
-    """The call, with the output as `fold` has it. `spent` are tokens of the budget that a lost try has used.
+    """The call, with the output as `fold` has it. `spent` are tokens of the budget that are used already.
 
     Raises ServerError for what was sealed with a key that this process does not have.
     """
     start = context.start
-    names = {(route.server_label, route.tool): name for name, route in offer.routes.items()}
+    names = {(route.server_label, route.tool): name for name, route in tool_table.routes.items()}
     left = call.max_output_tokens
     items = as_model_reads(
         from_summary(
@@ -46,8 +46,8 @@ def build_call(
         model=call.upstream_model,
         items=items,
         request=start.request,
-        tools=offer.functions,
-        tool_choice=offer.choice,
+        tools=tool_table.functions,
+        tool_choice=tool_table.choice,
         max_output_tokens=None if left is None else left - spent,
         prefix=prefix,
         provider_tools=[

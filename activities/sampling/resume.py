@@ -1,7 +1,7 @@
-"""Where a turn stands, and how it goes on: from its beginning, or from the half answer that a lost try left in the log.
+"""Decides where a sampling attempt begins: with its model turn, or behind a lost attempt's partial answer.
 
-What this prevents: a repeat, and a bill for one, where the provider could go on (design: a retry after half an answer
-was streamed).
+What this prevents: repeated text, and a bill for it, where the provider could go on (design: a retry after half an
+answer was streamed).
 """
 
 from __future__ import annotations
@@ -10,83 +10,89 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from activities.sampling.attempt_progress import Headway
-from activities.sampling.attempt_state import ATTEMPT, Stage
+from activities.sampling.attempt_state import ATTEMPT, AttemptState
 from open_responses.contracts import SampleCall
 from open_responses.deltas import TextDelta
+from open_responses.events.assembler import Assembler
 from open_responses.events.lifecycle import opening_events
-from open_responses.events.resumed_assembler import Rereading
+from open_responses.events.resumed_assembler import ResumedAssembler
 from open_responses.io.log.takeover import Takeover, paid_before
 
 
 @dataclass(frozen=True, slots=True)
-class Continuation:
-    """One try's view of the tries before it."""
+class Beginning:
+    """The call to send to the provider, and the assembler that turns its answer into events."""
 
-    stage: Stage
-    taken: Takeover
-    headway: Headway
+    sampled: SampleCall
+    assembler: Assembler
 
-    def begin(self) -> SampleCall:
-        """Open the stream, or say what becomes of the half answer in the log; and the call to go on with."""
-        stage, taken = self.stage, self.taken
-        stage.beside = paid_before(stage.call.paid, taken)
-        if not taken.events and stage.call.first_sequence == 0:
-            stage.writer.write(opening_events(stage.context.start.initial()))
-        if len(stage.assembler.fold.output) > stage.call.first_output_index:
-            return self._go_on()
-        if stage.call.fell_back and not any(event["type"] == ATTEMPT for event in taken.events):
-            stage.tell_attempt("fallback")
-        sampled = stage.sample_call()
-        return self._read_again(sampled) or sampled
 
-    def _go_on(self) -> SampleCall:
-        action, sampled = self._decide()
-        self.stage.tell_attempt(action)
-        if sampled is not None:
-            return sampled
-        self._give_up()
-        return self.stage.sample_call()
+def begin(state: AttemptState, taken: Takeover) -> Beginning:
+    """Open the stream, or decide about the partial answer in the log and publish the decision.
 
-    def _decide(self) -> tuple[str, SampleCall | None]:
-        """`continued` or `resumed`, with the call that does it; `restarted`, with none."""
-        stage = self.stage
-        sampled = stage.sample_call(goes_on=True)
-        reading = self._read_again(sampled)
-        if reading is not None:
-            return "resumed", reading
-        prefix = stage.assembler.unfinished_text()
-        cannot = stage.provider.resume_of(sampled) in ("none", "background") or stage.call.fallback
-        if prefix is None or (prefix and cannot):
-            return "restarted", None
-        # One delta is about one token: what is left of the budget can only be estimated after a crash.
-        stage.spent = sum(1 for event in self.taken.events if event["type"] == "response.output_text.delta")
-        return "continued", stage.sample_call(prefix or None, goes_on=True)
+    Raises ServerError for what this worker cannot unseal, or a provider that it does not know.
+    """
+    call, fold = state.attempt.call, state.writer.fold
+    state.progress.beside = paid_before(call.paid, taken)
+    if not taken.events and call.first_sequence == 0:
+        state.writer.write(opening_events(state.context.start.initial()))
+    if len(fold.output) > call.first_output_index:
+        return _go_on(state, taken)
+    if call.fell_back and not any(event["type"] == ATTEMPT for event in taken.events):
+        state.write_attempt_event("fallback")
+    sampled = state.sample_call()
+    return _read_again(state, taken, sampled) or Beginning(sampled, _assembler(state))
 
-    def _give_up(self) -> None:
-        """Close what the lost try left. Behind a thought that led to nothing, a half message of no words says so."""
-        assembler, writer = self.stage.assembler, self.stage.writer
-        if not assembler.fold.open and assembler.fold.output[-1]["type"] == "reasoning":
-            writer.write(assembler.feed(TextDelta("")))
-        writer.write(assembler.abandon())
 
-    def _read_again(self, sampled: SampleCall) -> SampleCall | None:
-        """The answer that the provider has begun already, from its beginning; before its first word, too: it may be
-        thinking for minutes. None where there is none."""
-        stage = self.stage
-        if self.taken.resume is None or stage.provider.resume_of(sampled) != "background":
-            return None
-        token = orjson.loads(self.taken.resume)
-        if token["fallback"] != stage.call.fallback:
-            return None
-        self.headway.has_token = self.headway.is_read_again = True
-        # What is in the log comes once more, and is counted then.
-        stage.meter.size = 0
-        stage.assembler = self._rereading(token["output_index"])
-        return replace(sampled, resume_token=token["token"])
+def _go_on(state: AttemptState, taken: Takeover) -> Beginning:
+    """Behind a partial answer: `resumed` reads it again, `continued` extends its text, `restarted` gives it up."""
+    sampled = state.sample_call(goes_on=True)
+    reading = _read_again(state, taken, sampled)
+    if reading is not None:
+        state.write_attempt_event("resumed")
+        return reading
+    assembler = _assembler(state)
+    prefix = assembler.unfinished_text()
+    cannot = state.attempt.provider.resume_of(sampled) in ("none", "background") or state.attempt.call.fallback
+    if prefix is None or (prefix and cannot):
+        state.write_attempt_event("restarted")
+        _give_up(state, assembler)
+        return Beginning(state.sample_call(), assembler)
+    # One delta is about one token: what is left of the budget can only be estimated after a crash.
+    state.progress.spent = sum(1 for event in taken.events if event["type"] == "response.output_text.delta")
+    sampled = state.sample_call(prefix or None, goes_on=True)
+    state.write_attempt_event("continued")
+    return Beginning(sampled, assembler)
 
-    def _rereading(self, first: int) -> Rereading:
-        stage = self.stage
-        logged = [event for event in self.taken.events if event.get("output_index", -1) >= first]
-        fold = stage.assembler.fold
-        return Rereading(fold, stage.offer, stage.call.response_id, before=fold.output[:first], logged=logged)
+
+def _give_up(state: AttemptState, assembler: Assembler) -> None:
+    """Close the items of the lost attempt. After reasoning alone, an empty incomplete message shows the break."""
+    if not assembler.fold.open and assembler.fold.output[-1]["type"] == "reasoning":
+        state.writer.write(assembler.feed(TextDelta("")))
+    state.writer.write(assembler.abandon())
+
+
+def _read_again(state: AttemptState, taken: Takeover, sampled: SampleCall) -> Beginning | None:
+    """Read the answer that the provider is generating already from its beginning; None where there is none.
+
+    Also before its first text: the provider may have been reasoning for minutes.
+    """
+    attempt = state.attempt
+    if taken.resume is None or attempt.provider.resume_of(sampled) != "background":
+        return None
+    token = orjson.loads(taken.resume)
+    if token["fallback"] != attempt.call.fallback:
+        return None
+    state.progress.has_token = state.progress.is_read_again = True
+    # The provider sends what is in the log once more, and the meter counts it then.
+    state.meter.size = 0
+    first, fold = token["output_index"], state.writer.fold
+    logged = [event for event in taken.events if event.get("output_index", -1) >= first]
+    assembler = ResumedAssembler(
+        fold, state.tool_table, attempt.call.response_id, before=fold.output[:first], logged=logged
+    )
+    return Beginning(replace(sampled, resume_token=token["token"]), assembler)
+
+
+def _assembler(state: AttemptState) -> Assembler:
+    return Assembler(state.writer.fold, state.tool_table, state.attempt.call.response_id)

@@ -1,4 +1,4 @@
-"""Has the model write the summary that takes the place of a long conversation.
+"""Samples the summary that replaces a long conversation.
 
 What this prevents: a conversation that is lost to a summary of nothing, and a summary that spends what was meant for
 the answer. Where no usable summary can be had, the conversation stays, and is cut as `truncation: auto` would.
@@ -46,7 +46,7 @@ async def compact(sample: Sample, context: SampleContext, threshold: int, window
     limit = notes_limit(threshold, window, call.max_output_tokens)
     if limit is None:
         return Compacted()
-    for asking in await counted(_tries, call, limit, threshold, window):
+    for asking in await counted(_attempts, call, limit, threshold, window):
         try:
             return await _written(sample, replace(context, call=asking), limit)
         except ContextLengthExceeded:
@@ -59,36 +59,36 @@ async def compact_now(sample: Sample, context: SampleContext, window: int | None
     """Notes on the whole conversation, however short it is: it was asked for. Raises ContextLengthExceeded where no
     window takes even an excerpt of it."""
     limit = notes_limit(window or _ANY_WINDOW, window, None) or MIN_NOTES
-    tries = await counted(_tries, context.call, limit, window or _ANY_WINDOW, window)
-    tries = tries or [summary_call(context.call, limit)]
-    for asking in tries[:-1]:
+    attempts = await counted(_attempts, context.call, limit, window or _ANY_WINDOW, window)
+    attempts = attempts or [summary_call(context.call, limit)]
+    for asking in attempts[:-1]:
         with suppress(ContextLengthExceeded):
             return await _written(sample, replace(context, call=asking), limit)
-    return await _written(sample, replace(context, call=tries[-1]), limit)
+    return await _written(sample, replace(context, call=attempts[-1]), limit)
 
 
-def _tries(call: SampleCall, limit: int, threshold: int, window: int | None) -> list[SampleCall]:
+def _attempts(call: SampleCall, limit: int, threshold: int, window: int | None) -> list[SampleCall]:
     """The call with all that its window takes, then with as much as the client finds a conversation of good length."""
-    tries: list[SampleCall] = []
+    attempts: list[SampleCall] = []
     around = count_tokens(ORDER) + count_tokens(call.request.instructions or "")
     if window is None:
-        tries.append(summary_call(call, limit))
+        attempts.append(summary_call(call, limit))
         rooms = {threshold}
     else:
         rooms = {budget(window, limit), min(threshold, budget(window, limit))}
     for room in sorted(rooms, reverse=True):
         items = condensed(call.items, room - around, item_tokens)
         if items is not None:
-            tries.append(summary_call(replace(call, items=items), limit))
-    return tries
+            attempts.append(summary_call(replace(call, items=items), limit))
+    return attempts
 
 
 async def _written(sample: Sample, context: SampleContext, limit: int) -> Compacted:
-    words: list[str] = []
+    texts: list[str] = []
     async with aclosing(sample(context)) as stream:
         async for delta in stream:
             if isinstance(delta, TextDelta):
-                words.append(delta.text)
+                texts.append(delta.text)
             if isinstance(delta, Finish):
-                return Compacted(usable_notes(whole("".join(words)), delta.reason, limit), delta.usage)
+                return Compacted(usable_notes(whole("".join(texts)), delta.reason, limit), delta.usage)
     raise ProviderStreamBroken("the provider's stream ended without saying why")

@@ -1,4 +1,4 @@
-"""A sample's call made to fit its model's context window, where the window is configured."""
+"""Fits a call into its model's context window, where the window is configured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def fitted(call: SampleCall, window: int | None) -> SampleCall:
     """Oldest turns dropped under `truncation: auto`; else all of it, or ContextLengthExceeded.
 
     A client that asked for compaction has let go of older turns as well: where there could be no summary, they go.
-    Without a window, all of it: then the provider says what is too long.
+    Without a configured window, all of it: the provider rejects what is too long.
     """
     if window is None:
         return call

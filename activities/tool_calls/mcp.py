@@ -1,4 +1,4 @@
-"""MCP servers as activities: a server's tools, listed once a chain or conversation, and calls to them."""
+"""Activities of MCP servers: list a server's tools, once per chain or conversation, and call them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _CACHE_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class McpActivities:
-    """Both activities, with what they work on. Secrets are opened here, and go nowhere but to their server."""
+    """Both activities, with the clients that they use. Secrets are unsealed here, and sent only to their server."""
 
     runner: ToolRunner
     records: Records
@@ -64,7 +64,7 @@ class McpActivities:
 
     @activity.defn(name=LIST_MCP_TOOLS)
     async def list_tools(self, call: McpListInput) -> McpListResult:
-        """The server's tools: those that the context shows, those of the cache, or the server's own answer."""
+        """List the server's tools: from the context, from the cache, or from the server."""
         named = current_activity()
         self.runner.lease.began(named)
         try:
@@ -81,8 +81,8 @@ class McpActivities:
 
     @activity.defn(name=CALL_MCP_TOOL)
     async def call_tool(self, call: McpCallInput) -> ToolResult:
-        """One call. What surely did not reach the server, or may run twice, fails with MAY_TRY_AGAIN; the model is told
-        of all else."""
+        """Call a tool. A call that did not reach the server, or may run twice, fails with MAY_TRY_AGAIN; every other
+        failure is an output for the model."""
 
         async def run(context: ToolContext) -> ToolOutput:
             record = await self._record(context.response_id)
@@ -104,17 +104,17 @@ class McpActivities:
                     if error.retryable:
                         raise Unavailable(error.message, code=MAY_TRY_AGAIN) from error
                     raise ToolError(error.message) from error
-                told = f"{error.message} {OUTCOME_UNKNOWN}"
+                message = f"{error.message} {OUTCOME_UNKNOWN}"
                 if not await self._may_run_twice(server, context.tenant, call.tool):
-                    raise ToolError(f"{told} {DO_NOT_REPEAT}") from error
+                    raise ToolError(f"{message} {DO_NOT_REPEAT}") from error
                 if error.retryable:
-                    raise Unavailable(told, code=MAY_TRY_AGAIN) from error
-                raise ToolError(told) from error
+                    raise Unavailable(message, code=MAY_TRY_AGAIN) from error
+                raise ToolError(message) from error
 
         return await self.runner.run(call.context, f"{call.server_label}.{call.tool}", call.arguments, run)
 
     async def _may_run_twice(self, server: McpServer, tenant: str, tool: str) -> bool:
-        """By the server's own word, which is asked for anew where it is not at hand."""
+        """Whether the server marks the tool as safe to run twice; its list is fetched if it is not cached."""
         try:
             return may_run_twice(await self._listed(server, tenant), tool)
         except McpError:
@@ -181,8 +181,10 @@ class McpActivities:
         return False
 
     async def _was_listed_for(self, start: StartResponse, shown: JsonObject) -> bool:
-        """A list that came with the start of a response, from its conversation or its input, may be a client's own, or
-        of another address: the response that its id names tells. One that is not stored cannot."""
+        """Whether a list in a response's start was listed by this server, for this tenant, at the same address.
+
+        It may be a client's own: the response that its id names is the proof. If that is not stored, the answer is no.
+        """
         place, label = place_of(shown.get("id") or ""), shown["server_label"]
         listing = None if place is None else await self.records.load(place[0])
         if listing is None or listing.start.tenant != start.tenant or shown not in listing.output:
@@ -208,8 +210,11 @@ class McpActivities:
 
 
 async def shown_tools(tools: Sequence[McpToolDefinition], schema_checks: SchemaChecks, tenant: str) -> list[JsonObject]:
-    """OpenAI's shape of the tools in `mcp_list_tools`. A schema that no provider would take, or that costs too much, is
-    replaced, and the description says so, to the client and to the model. The schemas of a server share one budget."""
+    """The tools in OpenAI's shape, as in `mcp_list_tools`.
+
+    A schema that no provider would take, or that costs too much, is replaced, and the tool's description says so. The
+    schemas of a server share one budget.
+    """
     budget = SchemaBudget()
     problems = [_shape_problem(tool.input_schema, budget) for tool in tools]
     usable = [index for index, problem in enumerate(problems) if problem is None]
@@ -239,8 +244,8 @@ def _shape_problem(schema: JsonObject, budget: SchemaBudget) -> str | None:
         looks_like_a_schema(schema)
         budget.spend(schema)
     except PydanticCustomError as error:
-        told = error.context or {}
-        return f"'{told.get('field')}' {told.get('complaint')}"
+        details = error.context or {}
+        return f"'{details.get('field')}' {details.get('complaint')}"
     except SchemaTooCostly as error:
         return f"it {error}"
     return None
@@ -274,5 +279,5 @@ def _bearer(token: str) -> str:
 
 def _digest(server: McpServer, tenant: str) -> str:
     """One cache entry for each tenant, address and set of credentials: tools may depend on all three."""
-    told = orjson.dumps([tenant, server.url, sorted(server.headers.items())])
-    return hashlib.sha256(told).hexdigest()
+    identity = orjson.dumps([tenant, server.url, sorted(server.headers.items())])
+    return hashlib.sha256(identity).hexdigest()

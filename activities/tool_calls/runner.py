@@ -1,8 +1,7 @@
-"""Tool calls as activities: hosted functions by their own names, and the tools of MCP servers.
+"""Runs tool calls as activities: hosted functions under their own names, and the tools of MCP servers.
 
 What this prevents: a finished call that runs a second time because its worker died just after, a hung tool that hangs a
-response, and a response that fails because a tool did. Whatever a tool does, its call ends with something that the
-model can read.
+response, and a response that fails because a tool did. Every call ends with an output that the model can read.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class ToolRunner:
     middleware: Sequence[Middleware]
 
     async def run(self, given: ToolContextPayload, tool: str, arguments: JsonObject, last: ToolNext) -> ToolResult:
-        """The call's result. Raises ApplicationError for what Temporal may try again."""
+        """Run the call. Raises ApplicationError for a failure that Temporal may retry."""
         with running_activity(self.lease, self.running, given.response_id) as stop:
             return await self._run(given, tool, arguments, last, stop)
 
@@ -84,7 +83,7 @@ class ToolRunner:
         try:
             result = await _until_stopped(_contained(compose_tool(self.middleware, last), context), stop)
             if stop.done() and stop.result() == "handed_over":
-                # Meanwhile this worker may have had another task of the workflow: it is not to wait for us again.
+                # This worker may have had another task of the workflow meanwhile: the next one must not wait for it.
                 await unstick(self.temporal, given.response_id)
             return result.model_copy(update={"attempts": info.attempt})
         except ToolError as error:
@@ -103,14 +102,14 @@ class ToolRunner:
 
 @dataclass(frozen=True, slots=True)
 class HostedToolActivity:
-    """Every hosted tool, under the activity name that is its own."""
+    """The activity of every hosted tool; the activity's name is the tool's."""
 
     runner: ToolRunner
     tools: Mapping[str, Tool]
 
     @activity.defn(dynamic=True)
     async def call_tool(self, payloads: Sequence[RawValue]) -> ToolResult:
-        """A tool that is gone from the configuration, while a response still calls it, is said to be gone."""
+        """Run a hosted tool. If the configuration no longer has it, the call fails with a message to the model."""
         call = activity.payload_converter().from_payload(payloads[0].payload, ToolCall)
         tool = self.tools.get(call.tool)
         if tool is None:
@@ -119,8 +118,11 @@ class HostedToolActivity:
 
 
 async def _contained(call: ToolNext, context: ToolContext) -> ToolOutput:
-    """What a tool raises ends its call, and not the worker: SystemExit in a task would end the event loop, and a
-    cancellation that nobody asked for would look like one of ours."""
+    """Call the tool, and confine what it raises to its call.
+
+    SystemExit in a task would end the event loop, and a CancelledError of the tool's own would look like our
+    cancellation.
+    """
     try:
         return tool_output(await call(context))
     except asyncio.CancelledError as error:
@@ -135,7 +137,7 @@ async def _contained(call: ToolNext, context: ToolContext) -> ToolOutput:
 
 
 async def _until_stopped(call: Awaitable[ToolOutput], stop: asyncio.Future[Stop]) -> ToolResult:
-    """Race the call against being told to stop; a shutdown gives it a moment first."""
+    """Run the call until it ends or `stop` is set. At a shutdown it gets a moment to end first."""
     task = asyncio.ensure_future(call)
     waiting: list[asyncio.Future[Any]] = [task, stop]
     try:
@@ -149,19 +151,19 @@ async def _until_stopped(call: Awaitable[ToolOutput], stop: asyncio.Future[Stop]
     finally:
         if not task.done():
             task.cancel()
-            # A tool that swallows its cancellation is left behind; its result is not wanted any more.
+            # A tool that ignores its cancellation is left running; its result is dropped.
             await asyncio.wait([task], timeout=_GRACE_SECONDS)
 
 
 class _Progress:
-    """A tool's words on how far it is: each to the operator, now and then one to the client. From any thread."""
+    """Progress of a tool, from any thread: each message goes to the operator, at most one a second to the client."""
 
     def __init__(self, temporal: Client, context: ToolContextPayload) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._handle = temporal.get_workflow_handle(context.response_id)
         self._index = context.output_index
-        self._heard = -_PROGRESS_SECONDS
+        self._signalled_at = -_PROGRESS_SECONDS
         self._sent = 0
         self._is_over = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -187,9 +189,9 @@ class _Progress:
     def _say(self, message: str) -> None:
         self._beat(message)
         now = self._loop.time()
-        if self._is_over or now - self._heard < _PROGRESS_SECONDS or self._sent >= _MAX_PROGRESS:
+        if self._is_over or now - self._signalled_at < _PROGRESS_SECONDS or self._sent >= _MAX_PROGRESS:
             return
-        self._heard, self._sent = now, self._sent + 1
+        self._signalled_at, self._sent = now, self._sent + 1
         task = in_background("progress", self._signal(ToolProgress(output_index=self._index, message=message[:500])))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -205,6 +207,6 @@ class _Progress:
 
 
 def _shown(error: Exception) -> str:
-    """What the model reads of an exception: its message, or its name if it has none."""
+    """An exception as the model reads it: its message, or its type's name if it has none."""
     text = whole_characters(str(error)).strip() or type(error).__name__
     return text if len(text) <= _MAX_ERROR_CHARACTERS else text[:_MAX_ERROR_CHARACTERS] + " …"

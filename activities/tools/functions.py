@@ -1,4 +1,4 @@
-"""A hosted tool from a Python function: its signature and docstring are what the model is told."""
+"""A hosted tool from a Python function: the model gets its signature and docstring."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class HostedFunction:
 def _arguments_model(name: str, function: Callable[..., Any]) -> tuple[str | None, type[BaseModel]]:
     """(the parameter that takes the context, a model of all others)."""
     hints = typing.get_type_hints(function, include_extras=True)
-    told = _parameter_descriptions(inspect.getdoc(function) or "")
+    described = _parameter_descriptions(inspect.getdoc(function) or "")
     context_parameter: str | None = None
     fields: dict[str, Any] = {}
     for position, parameter in enumerate(inspect.signature(function).parameters.values()):
@@ -82,7 +82,7 @@ def _arguments_model(name: str, function: Callable[..., Any]) -> tuple[str | Non
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ValueError(f"tool {name!r}: parameter {parameter.name!r} cannot be given by name")
         # Under names of our own: `schema`, `_x` and the like would collide with the model's.
-        fields[f"field_{position}"] = (annotation, _field(parameter, told.get(parameter.name)))
+        fields[f"field_{position}"] = (annotation, _field(parameter, described.get(parameter.name)))
     return context_parameter, create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
@@ -152,7 +152,7 @@ def _first_paragraph(function: Callable[..., Any]) -> str | None:
 
 def _parameter_descriptions(doc: str) -> dict[str, str]:
     """From an `Args:` section, or from `:param name:` lines."""
-    told: dict[str, str] = {}
+    described: dict[str, str] = {}
     current, in_arguments = None, False
     for line in doc.splitlines():
         section = _SECTION.match(line)
@@ -162,9 +162,9 @@ def _parameter_descriptions(doc: str) -> dict[str, str]:
         found = _PARAMETER_LINE.match(line)
         if found and (in_arguments or line.lstrip().startswith(":param")):
             current = found[1]
-            told[current] = found[2].strip()
+            described[current] = found[2].strip()
         elif current is not None and line.startswith("  ") and line.strip():
-            told[current] += " " + line.strip()
+            described[current] += " " + line.strip()
         elif not line.strip():
             current = None
-    return told
+    return described

@@ -1,4 +1,4 @@
-"""HTTP to servers that nobody vouches for: addresses checked as they are connected to, answers counted as they come.
+"""HTTP to untrusted servers: addresses checked as they are connected to, answers counted as they come.
 
 What this prevents: a request that makes us speak to the cloud's metadata service or to a neighbour, by a name that
 resolves to one address when it is checked and to another when it is used; and a server that fills our memory.
@@ -33,7 +33,7 @@ class Encoded(Exception):
 class GuardedTransport(httpx2.AsyncHTTPTransport):
     """One connection pool. `on_answer` is called with the head of each answer, `on_fault` with a guard's finding.
 
-    The callers above may swallow exceptions and try again, so the faults are told apart from the raising.
+    The callers above may swallow exceptions and retry, so faults are reported apart from the raising.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ _MAX_NAME, _MAX_MESSAGE = 128, 2000
 _MEANS_OLD_TRANSPORT = frozenset({400, 404, 405, 406, 415, 501})
 _IDEMPOTENCY_KEY = "open_responses/idempotency_key"
 # The SDK gives these codes to errors of its own: the connection closed, nothing came in time, the answer is not
-# JSON-RPC. A server that sends one itself cannot be told apart, so that the outcome of its call counts as unknown.
+# JSON-RPC. A server that sends one itself cannot be distinguished, so that the outcome of its call counts as unknown.
 _MADE_BY_THE_SDK = frozenset({mcp_types.CONNECTION_CLOSED, mcp_types.REQUEST_TIMEOUT, mcp_types.PARSE_ERROR})
 _MCP_CONTENT_TYPES = ("application/json", "text/event-stream")
 # A proxy answers these also where the server has the call already.
@@ -72,7 +72,7 @@ class McpToolDefinition:
 class McpError(Exception):
     """What went wrong, in a line that a client and a model may read.
 
-    `retryable`: another try can help. `may_have_run`: the call was sent, and its outcome is not known. `is_answer`: the
+    `retryable`: a retry can help. `may_have_run`: the call was sent, and its outcome is not known. `is_answer`: the
     server itself ended the call, by a refusal or an error of its own, or the tool did.
     """
 
@@ -316,8 +316,8 @@ def _leaf(failure: BaseException | None) -> BaseException | None:
 
 def _line(text: str) -> str:
     """One line, short, and without the query of any address in it."""
-    words = [_without_query(word) for word in str(text).split()]
-    return " ".join(words)[:_MAX_MESSAGE]
+    parts = [_without_query(part) for part in str(text).split()]
+    return " ".join(parts)[:_MAX_MESSAGE]
 
 
 def _without_query(word: str) -> str:

@@ -18,7 +18,7 @@ def load_tools(config: Config) -> dict[str, Tool]:
 
 
 def definitions(config: Config, tools: Mapping[str, Tool]) -> dict[str, FunctionTool]:
-    """What the model is told of each hosted tool, those of other fleets included."""
+    """The definition of each hosted tool as the model gets it, those of other fleets included."""
     return {
         tool.name: tools[tool.name].definition if tool.name in tools else _fleet_definition(tool)
         for tool in config.tools

@@ -1,4 +1,4 @@
-"""What this process runs for each response, and the ways to stop it."""
+"""The samples and tool calls that this process runs for each response, and how to stop them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def current_activity() -> Running:
 
 
 class RunningWork:
-    """Response id -> futures that tell its sample and its tool calls to stop, and why."""
+    """Holds, for each response id, the futures that stop its sample and its tool calls; their value is the reason."""
 
     def __init__(self) -> None:
         self._stops: dict[str, set[asyncio.Future[Stop]]] = {}
@@ -43,11 +43,11 @@ class RunningWork:
             self._stops.pop(response_id, None)
 
     def cancel(self, response_id: str) -> None:
-        """Stop one response's work at once, whether or not a provider or a tool says anything."""
+        """Stop one response's work at once, even if its provider or tool is silent."""
         self._stop(self._stops.get(response_id, set()), "cancelled")
 
     def hand_over(self) -> None:
-        """This process ends: stop all, so that other workers go on."""
+        """Stop all work, since this process ends: other workers go on with it."""
         for stops in list(self._stops.values()):
             self._stop(stops, "handed_over")
 

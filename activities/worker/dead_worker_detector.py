@@ -1,7 +1,7 @@
 """Finds workers whose lease has expired, and activities of workers that have no lease at all.
 
 What this prevents: two workers that take over at once, a dead worker whose list is lost together with the worker that
-took it over, and a living one whose tools run twice because somebody read the leases a moment too early.
+took it over, and a living one whose tools run twice because another worker read the leases a moment too early.
 
 Each step leaves the next one possible for another worker: check and claim in one script, take over, and only then
 remove lease and list. A claim is void as soon as the claimer's own lease is.
@@ -89,7 +89,7 @@ class DeadWorkerDetector:
         self._remove = redis.register_script(_REMOVE)
 
     def look_now(self) -> None:
-        """A worker's death was announced: do not wait for the next round."""
+        """Start the next round now: a worker's death was announced."""
         self._announced.set()
 
     async def run(self) -> None:
@@ -126,7 +126,7 @@ class DeadWorkerDetector:
             await self.remove(worker_id, silence_ms)
 
     async def claim(self, worker_id: str, silence_ms: int) -> list[Running] | None:
-        """What that worker ran; None where it has renewed its lease meanwhile, or a living worker takes it over."""
+        """Claim a worker. Returns its activities; None if it has renewed its lease, or another worker has the claim."""
         me = self._lease.worker_id
         flat = await self._claim(
             keys=[key_names.LEASES, key_names.running(worker_id), key_names.CLAIMS],
@@ -137,7 +137,7 @@ class DeadWorkerDetector:
         return [Running.parse(token, details) for token, details in zip(flat[::2], flat[1::2], strict=True)]
 
     async def remove(self, worker_id: str, silence_ms: int) -> None:
-        """Forget a worker that was taken over, unless it has woken up."""
+        """Remove the lease and the list of a worker that was taken over, unless it has renewed its lease."""
         await self._remove(
             keys=[key_names.LEASES, key_names.running(worker_id), key_names.CLAIMS],
             args=[worker_id, silence_ms, self._lease.worker_id],

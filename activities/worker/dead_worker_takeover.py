@@ -41,7 +41,7 @@ _LOST = "worker lost"
 
 
 def lost_result(activity: Running) -> Payload:
-    """What the workflow reads instead of the result: each kind of activity has its own.
+    """The result that the workflow receives instead of the activity's own; each kind of activity has its type.
 
     `finish`, `publish` and `claim_approvals` are local activities: Temporal repeats them with the workflow's task.
     """
@@ -53,15 +53,15 @@ def lost_result(activity: Running) -> Payload:
     return ToolResult(outcome="lost", reason=_LOST, attempts=activity.attempt)
 
 
-class Handover:
-    """What is done about a dead worker, and by a worker that leaves."""
+class WorkerTakeover:
+    """Completes the activities of a dead worker, and hands over the workflows of one that leaves."""
 
     def __init__(self, temporal: Client, redis: Redis) -> None:
         self._temporal = temporal
         self._redis = redis
 
     async def take_over(self, worker_id: str, running: list[Running]) -> None:
-        """Complete its listed activities as lost, and look for work of its that it had no time to list.
+        """Complete the worker's listed activities as lost, and find those that it had no time to list.
 
         Raises TemporalAway when this has to be done again; doing it twice is harmless.
         """
@@ -72,7 +72,7 @@ class Handover:
         await self._take_over_unlisted(worker_id, {activity.workflow_id for activity in running})
 
     async def forget_stickiness(self, workflow_ids: Iterable[str]) -> None:
-        """The next workflow task goes to any worker, and not to the one that is leaving."""
+        """Send the next task of these workflows to any worker, and not to the one that is leaving."""
         await asyncio.gather(*(unstick(self._temporal, workflow_id) for workflow_id in workflow_ids))
 
     async def find_orphans(self, is_orphaned: IsOrphaned) -> None:
@@ -87,7 +87,7 @@ class Handover:
             log.warning("search_failed", reason=str(error))
 
     async def _take_over_unlisted(self, worker_id: str, done: set[str]) -> None:
-        """A worker may die between Temporal's dispatch and its own note of it; Temporal knows who it dispatched to."""
+        """Report lost what the worker had not listed yet: it may die between Temporal's dispatch and its own entry."""
         try:
             members: list[tuple[bytes, float]] = await self._redis.zrange(key_names.OPEN, 0, -1, withscores=True)  # type: ignore[assignment]
         except RedisDown:
@@ -106,7 +106,7 @@ class Handover:
                     await self._take_off(workflow_id)
 
     async def _take_off(self, workflow_id: str) -> None:
-        """The list names a response that was never started, or that was deleted: nobody else would remove it."""
+        """Remove a response that was never started, or was deleted, from the list of open ones."""
         with contextlib.suppress(*RedisDown):
             await self._redis.zrem(key_names.OPEN, workflow_id)
 
@@ -119,9 +119,9 @@ class Handover:
                 await self._report_lost(activity)
 
     async def _started_activities(self, workflow_id: str) -> list[tuple[Running, str]]:
-        """Each activity that some worker runs, by Temporal's knowledge, with that worker's identity.
+        """Each activity that Temporal has dispatched to a worker, with that worker's identity.
 
-        One that waits for its next attempt is nobody's, whichever worker had the last.
+        An activity that waits for its next attempt is left out: no worker runs it.
         """
         description = await self._temporal.get_workflow_handle(workflow_id).describe()
         return [
@@ -162,21 +162,21 @@ class Handover:
 
 
 async def listen(redis: Redis, running: RunningWork, detector: DeadWorkerDetector) -> None:
-    """Words to all workers: who is to be cancelled, who has died. Missing one costs time, never correctness."""
+    """Receive the messages to all workers: `cancel`, `expired`. A lost message costs time, never correctness."""
     while True:
         try:
-            async with redis.pubsub(ignore_subscribe_messages=True) as words:
-                await words.subscribe(key_names.CONTROL)
+            async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                await subscription.subscribe(key_names.CONTROL)
                 while True:
-                    message = await words.get_message(timeout=60)
+                    message = await subscription.get_message(timeout=60)
                     if message is not None:
-                        _obey(message["data"].decode(), running, detector)
+                        _handle_message(message["data"].decode(), running, detector)
         except RedisDown:
             await asyncio.sleep(0.2)
 
 
-def _obey(word: str, running: RunningWork, detector: DeadWorkerDetector) -> None:
-    verb, _, subject = word.partition(" ")
+def _handle_message(message: str, running: RunningWork, detector: DeadWorkerDetector) -> None:
+    verb, _, subject = message.partition(" ")
     if verb == "cancel":
         running.cancel(subject)
     elif verb == "expired":

@@ -1,4 +1,4 @@
-"""A look at runs that ended in Temporal without an end of their response: terminated, timed out, failed, deleted.
+"""Finds runs that ended in Temporal without an end of their response: terminated, timed out, failed, deleted.
 
 Without this a response that an operator terminates is sampled until its worker's next heartbeat, and its conversation
 and its place among an API key's running responses stay taken until a client asks.
@@ -34,7 +34,7 @@ _ENDED = "ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed', 'Canceled')"
 
 
 class EndedRuns:
-    """Any number of workers may look; in each interval, one does."""
+    """The search, which one worker of the fleet does in each interval."""
 
     def __init__(self, records: Records, temporal: Client, redis: Redis) -> None:
         self._records = records
@@ -80,7 +80,7 @@ class EndedRuns:
             await self._end(response_id)
 
     async def _end(self, response_id: str) -> None:
-        """Does nothing for a response that Redis does not have: a client that asks for it gets its end all the same."""
+        """End one response. Does nothing if Redis lacks it: a client that asks for it gets its end all the same."""
         store = self._records.store
         (record,) = await store.load([response_id])
         if not isinstance(record, Record) or record.response is not None:

@@ -1,7 +1,7 @@
-"""Asking the providers which models they have, now and then: a chore of the worker, since the API never calls them.
+"""Refreshes the providers' lists of models. A background task of the worker, since the API never calls providers.
 
-All workers look often, and one of them asks: the turn is in Redis, so that a flush is noticed within seconds, and a
-worker that dies while it asks holds up nobody for long.
+All workers check often, and one of them asks. The refresh lock is in Redis: a flush is noticed within seconds, and the
+lock of a worker that dies while it asks expires soon.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _REFRESH_SECONDS = 300.0
 # After a failure; a provider that is down must not be missing for long once it is up.
 _AGAIN_SECONDS = 60.0
 _ASK_SECONDS = 20.0
-# Whoever has had the turn for so much longer than an answer may take is dead.
+# A worker that holds the lock for so much longer than an answer may take is dead.
 _GRACE_SECONDS = 10.0
 
 
-class ModelListing:
-    """Keeps the lists of those providers that a route leads to, that can be asked, and that have their key."""
+class ModelListRefresher:
+    """Refreshes the lists of the providers that a route uses, whose adapter lists models, and whose key is set."""
 
     def __init__(
         self,
@@ -59,29 +59,34 @@ class ModelListing:
                 self._asked.append((provider, adapter, key))
 
     async def run(self) -> None:
-        """Until cancelled. Nothing that a provider or Redis does ends it."""
+        """Refresh until cancelled. No failure of a provider or of Redis ends it."""
         while True:
             await asyncio.gather(*(self._refresh(*one) for one in self._asked))
             await asyncio.sleep(self._look_seconds * random.uniform(0.8, 1.2))
 
     async def _refresh(self, provider: ProviderConfig, adapter: ListsModels, key: str | None) -> None:
         try:
-            if not await self._lists.take_turn(provider, self._ask_seconds + _GRACE_SECONDS):
+            if not await self._lists.take_refresh_lock(provider, self._ask_seconds + _GRACE_SECONDS):
                 return
             models = await self._ask(provider, adapter, key)
             if models is not None:
                 await self._lists.write(provider, models)
-            await self._lists.end_turn(provider, self._again_seconds if models is None else self._refresh_seconds)
+            await self._lists.keep_refresh_lock(
+                provider, self._again_seconds if models is None else self._refresh_seconds
+            )
         except (RedisError, OSError):
             # The next look is soon.
             return
 
     async def _ask(self, provider: ProviderConfig, adapter: ListsModels, key: str | None) -> list[ListedModel] | None:
-        """None where it does not tell: then the last list stands, until it is too old. Said once, without its words."""
+        """The provider's models. None if it fails: the last list stays until it expires.
+
+        The failure is logged once, without its message.
+        """
         try:
             async with asyncio.timeout(self._ask_seconds):
                 models = usable(await adapter.list_models(), secret=key)
-        except Exception as error:  # noqa: BLE001 - the border to an adapter that may be somebody else's
+        except Exception as error:  # noqa: BLE001 - the border to an adapter that may be an extension's
             if provider.name not in self._failing:
                 self._failing.add(provider.name)
                 reason = error.error_code if isinstance(error, OpenResponsesError) else type(error).__name__

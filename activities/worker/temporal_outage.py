@@ -1,7 +1,7 @@
-"""What an activity has done while Temporal is away is kept until it can be told.
+"""Holds the results of activities during an outage of Temporal.
 
 What this prevents: the SDK repeats a completion for ten seconds and then drops it, whatever the client's own
-`retry_config` says. The result of a sample or of a tool would be lost, and be waited for until a heartbeat is missed.
+`retry_config` says. The result would be lost, and the workflow would wait until a heartbeat is missed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ANSWER_WITHIN = timedelta(seconds=2)
 
 
 class TemporalWatch(Interceptor):
-    """Knows whether Temporal answers, to within a second, and holds what ends meanwhile."""
+    """Checks twice a second whether Temporal answers, and holds the activities that end while it does not."""
 
     def __init__(self, temporal: Client) -> None:
         self._temporal = temporal
@@ -62,7 +62,7 @@ class _Held(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         if activity.info().is_local:
-            # Told with the workflow's task, which Temporal has repeated.
+            # Its result is part of the workflow task, which Temporal repeats.
             return await super().execute_activity(input)
         try:
             return await super().execute_activity(input)

@@ -17,9 +17,9 @@ from api.app_state import AppState
 from api.streaming.sent_events import SentEvents
 from open_responses.errors import StreamLost
 from open_responses.events.lifecycle import terminal_events, whole_stream
+from open_responses.io.log.encoding import encode
 from open_responses.io.log.origins import Origin, written_since
 from open_responses.io.log.reader import PAGE, Messages, Page, begun_anew_at, is_terminal, peek, read_page
-from open_responses.io.log.writer import encode
 from open_responses.io.redis.client import RedisDown
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import Ending, StartResponse, final_resource

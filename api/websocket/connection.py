@@ -35,8 +35,8 @@ from api.streaming.obfuscation import obfuscated
 from api.websocket.messages import envelope, read_message, read_turn, speaks_openais, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
 from open_responses.events.lifecycle import opening_events, terminal_events
+from open_responses.io.log.encoding import encode
 from open_responses.io.log.reader import peek
-from open_responses.io.log.writer import encode
 from open_responses.io.settings import Settings
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import Ending, StartResponse, TurnUsage, final_resource

@@ -29,7 +29,7 @@ from open_responses.events.fold import Fold, OpenItem, OpenPart, empty_part, par
 from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
 from open_responses.tool_use.tool_items import mcp_approval_request, mcp_call, refused_call
-from open_responses.tool_use.tool_table import Offer, Route
+from open_responses.tool_use.tool_table import Route, ToolTable
 
 ItemStatus = Literal["completed", "incomplete"]
 
@@ -56,7 +56,7 @@ class _Call:
 class Assembler:
     """Turns one turn's deltas into events, on top of the output that `fold` already holds.
 
-    `offer` says what a call to a name becomes: the client's or a hosted function call, streamed; an `mcp_call`,
+    `tool_table` says what a call to a name becomes: the client's or a hosted function call, streamed; an `mcp_call`,
     streamed and left open for the one who runs it; a request for approval or a refusal, shown whole at the end.
 
     A sample that takes over from a lost one passes the fold of the log: `unfinished_text` is what it may continue, and
@@ -64,10 +64,10 @@ class Assembler:
     the same events each time.
     """
 
-    def __init__(self, fold: Fold | None = None, offer: Offer | None = None, response_id: str = "") -> None:
+    def __init__(self, fold: Fold | None = None, tool_table: ToolTable | None = None, response_id: str = "") -> None:
         self.fold = fold or Fold()
         self.finish: Finish | None = None
-        self._offer = offer or Offer()
+        self._tool_table = tool_table or ToolTable()
         self._response_id = response_id
         self._calls: dict[int, _Call] = {}
         self._events: list[JsonObject] = []
@@ -241,7 +241,7 @@ class Assembler:
         if call is None:
             self._close_all_but_calls()
             # REQ-6: without parallel calls, the second call of a turn is ignored.
-            dropped = not self._offer.parallel and bool(self._calls)
+            dropped = not self._tool_table.parallel and bool(self._calls)
             call = self._calls[delta.index] = _Call(delta.call_id, delta.name, dropped=dropped)
         call.call_id = call.call_id or delta.call_id
         call.name = call.name or delta.name
@@ -253,7 +253,7 @@ class Assembler:
     def _stream_call(self, call: _Call, name: str) -> None:
         """Emit the new arguments of a call, unless the call is emitted whole at the end of the turn."""
         if call.route is None:
-            call.route = self._offer.route(name)
+            call.route = self._tool_table.route(name)
         if call.route.kind == "refused" or call.route.needs_approval:
             return
         if call.index is None:

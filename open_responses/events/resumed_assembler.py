@@ -14,19 +14,26 @@ from open_responses.deltas import Delta
 from open_responses.events.assembler import Assembler, ItemStatus
 from open_responses.events.fold import Fold
 from open_responses.json_types import JsonObject
-from open_responses.tool_use.tool_table import Offer
+from open_responses.tool_use.tool_table import ToolTable
 
 
-class Rereading(Assembler):
-    """An assembler on top of the output before the turn, whose events are told only from where the log ends.
+class ResumedAssembler(Assembler):
+    """An assembler on top of the output before the model turn. It returns only events behind the end of the log.
 
-    `fold` is the log's, as for any assembler; the reading keeps its own. `logged` are the turn's events in the log.
+    `fold` is the log's, as for any assembler; the second reading has a fold of its own. `logged` are the turn's events
+    in the log.
     """
 
     def __init__(
-        self, fold: Fold, offer: Offer, response_id: str, *, before: Sequence[JsonObject], logged: Iterable[JsonObject]
+        self,
+        fold: Fold,
+        tool_table: ToolTable,
+        response_id: str,
+        *,
+        before: Sequence[JsonObject],
+        logged: Iterable[JsonObject],
     ) -> None:
-        super().__init__(Fold(before), offer, response_id)
+        super().__init__(Fold(before), tool_table, response_id)
         self._log_fold = fold
         self._logged: Counter[_Place] = Counter()
         for event in logged:

@@ -61,7 +61,7 @@ def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *,
     of the client's own ends the response as `completed`, once the server's calls beside it have run: the client
     answers it and comes back. So does an approval, unless the response waits for its answer. A turn that broke off ends
     the response: its whole calls are not run, and say so. Behind an item that was cut off none may come, so that a
-    function's call in front of it has no output; the model is told all the same (`as_model_reads`).
+    function's call in front of it has no output; the model reads of it all the same (`as_model_reads`).
     """
     items = [(first_index + i, item) for i, item in enumerate(result.items) if item.get("status") != "incomplete"]
     calls = [call for index, item in items if (call := _call(index, item, hosted)) is not None]

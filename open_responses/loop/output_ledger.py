@@ -1,8 +1,8 @@
-"""What the workflow knows of its stream: the output, and how it was cut into events.
+"""The output ledger: the workflow's record of its response's output, and of how the output was cut into events.
 
-Samples bring their own events, published already. What the workflow adds itself (a tool that began or ended, a list of
-an MCP server's tools) is recorded here at once and published by the next `publish`; so the order of the stream is
-decided in one place, and follows from history alone.
+The events of samples are published already. The workflow's own events (a tool call that began or ended, the list of an
+MCP server's tools) are recorded here at once and published by the next `publish`; so the order of the stream is decided
+in one place, and follows from history alone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ PROGRESS = "open_responses:tool_progress"
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """Consecutive events from `first_sequence` on, and the items as they leave them, by output index.
+    """Consecutive events from `first_sequence` on, and the items after them, by output index.
 
-    `first_op` is where the trace stood before them.
+    `first_op` is the length of the trace before them.
     """
 
     first_sequence: int
@@ -31,7 +31,7 @@ class Unpublished:
     items: dict[int, JsonObject]
 
 
-class Ledger:
+class OutputLedger:
     """The output so far. `length` is the sequence number of the next event."""
 
     def __init__(self, output: Sequence[JsonObject] = (), trace: Sequence[Op] = ()) -> None:
@@ -51,18 +51,18 @@ class Ledger:
         return self._trace.length
 
     def absorb(self, items: Sequence[JsonObject], trace: Sequence[Op]) -> None:
-        """Take in a finished sample's."""
+        """Add the items and the trace of a finished sample."""
         self.output.extend(items)
         self._trace.ops.extend(trace)
         self._trace.length += count_events(trace)
 
     def open_stream(self, initial: JsonObject) -> None:
-        """The stream's first events, where something comes before the first sample."""
+        """Add the stream's opening events, where something precedes the first sample."""
         for event in opening_events(initial):
             self.note(event)
 
     def note(self, event: JsonObject) -> None:
-        """One event, without its sequence number."""
+        """Add one event, without its sequence number."""
         self._trace.record(event)
         self._events.append(event)
 
@@ -74,46 +74,47 @@ class Ledger:
         self.note({"type": "response.output_item.added", "output_index": index, "item": skeleton(item)})
         return index
 
-    def tell(self, kind: str, index: int, **members: object) -> None:
-        """An event about an item."""
+    def add_event(self, kind: str, index: int, **members: object) -> None:
+        """Add an event about an item."""
         self.note({"type": kind, "item_id": self.output[index]["id"], "output_index": index, **members})
 
     def settle(self, index: int, **members: object) -> None:
-        """The item's end, with what has become of it."""
+        """End an item, with its final members."""
         self.output[index] = {**self.output[index], **members}
         self._touched.add(index)
         self.note({"type": "response.output_item.done", "output_index": index, "item": self.output[index]})
 
     def settle_call(self, index: int, *, output: str | None, error: JsonObject | None) -> None:
-        """The end of an `mcp_call`."""
-        self.tell("response.mcp_call.failed" if error else "response.mcp_call.completed", index)
+        """End an `mcp_call`."""
+        self.add_event("response.mcp_call.failed" if error else "response.mcp_call.completed", index)
         self.settle(index, output=output, error=error, status="failed" if error else "completed")
 
     def add_whole_call(self, item: JsonObject) -> int:
-        """A call whose arguments are known: an approved one."""
+        """Begin an approved call, whose arguments are known. Returns its output index."""
         index = self.add(item)
         kind = item["type"]
         if kind == "mcp_call":
-            self.tell("response.mcp_call.in_progress", index)
+            self.add_event("response.mcp_call.in_progress", index)
         if item["arguments"]:
-            self.tell(f"response.{kind}_arguments.delta", index, delta=item["arguments"])
-        self.tell(f"response.{kind}_arguments.done", index, arguments=item["arguments"])
+            self.add_event(f"response.{kind}_arguments.delta", index, delta=item["arguments"])
+        self.add_event(f"response.{kind}_arguments.done", index, arguments=item["arguments"])
         return index
 
     def close_open_items(self) -> None:
-        """The response ends before they do (ITEM-2)."""
+        """End the items that are still open when the response ends (ITEM-2)."""
         for index, item in enumerate(self.output):
             if item.get("status") == "in_progress":
                 if item["type"] == "mcp_call":
-                    self.tell("response.mcp_call.failed", index)
+                    self.add_event("response.mcp_call.failed", index)
                 self.settle(index, status="incomplete")
 
     def drop_progress(self, taken: Unpublished, there: Sequence[JsonObject]) -> bool:
-        """Take back progress that a repeated workflow task put in front of events which its first run has published:
-        `there`, from `taken.first_sequence` on. The SDK gives a task its signals first, also those that arrived behind
-        the first run's results.
+        """Remove progress events that a repeated workflow task put in front of events from its first run.
 
-        Returns False where something else would have to go as well, or nothing would.
+        `there` are the log's events from `taken.first_sequence` on. The SDK applies a task's signals first, even those
+        that arrived after the results of the first run.
+
+        Returns False if other events differ as well, or if there is nothing to remove.
         """
         mine, kept, at = [*taken.events, *self._events], list[JsonObject](), 0
         for event in mine:
@@ -134,7 +135,7 @@ class Ledger:
         return True
 
     def take(self) -> Unpublished | None:
-        """What the log does not have yet; None for nothing. To be published before anybody else writes."""
+        """The events that the log lacks; None for none. They must be published before another writer begins."""
         if not self._events:
             return None
         first = self.length - len(self._events)

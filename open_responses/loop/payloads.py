@@ -51,7 +51,7 @@ class Target(Payload):
 
 
 class Decision(Payload):
-    """A person's word on a stored call. What runs is this name and these arguments, and nothing that came back."""
+    """A person's decision about a stored call. Its stored name and arguments run, not what the client sent back."""
 
     approval_request_id: str
     server_label: str
@@ -133,7 +133,7 @@ class Remembered(Payload):
 class Carried(Payload):
     """What one run of the workflow hands to the next (continue-as-new), between two turns.
 
-    `stop` is how it was told to end in the meantime; `cancelled` stands for one in what older workers wrote.
+    `stop` is the ending that was requested meanwhile; `cancelled` stands for one in what older workers wrote.
     """
 
     epoch: int
@@ -276,7 +276,7 @@ class StartResponse(Payload):
 
 
 class SampleInput(Payload):
-    """One try at one turn. `epoch` is minted by the workflow and fences the log (with Temporal's attempt below it)."""
+    """One attempt at one model turn. `epoch` is the workflow's; with Temporal's attempt below it, it fences the log."""
 
     response_id: str
     turn: int
@@ -292,32 +292,33 @@ class SampleInput(Payload):
     has_fallback: bool = Field(default=False, description="Another provider waits: do not try this one for long.")
     used: TurnUsage = Field(default=TurnUsage(), description="Tokens of the turns before this one.")
     produced: int = Field(default=0, description="Bytes that the turns before this one brought.")
-    paid: TurnUsage = Field(default=TurnUsage(), description="Tokens of this turn's earlier tries, as far as known.")
-    fell_back: bool = Field(default=False, description="The try before this one was another provider's.")
+    paid: TurnUsage = Field(default=TurnUsage(), description="Tokens of this turn's earlier attempts, as far as known.")
+    fell_back: bool = Field(default=False, description="The last attempt was another provider's.")
     choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
-    tries: int = Field(default=1, description="Counts the tries at this turn, from 1.")
-    lost: str | None = Field(default=None, description="Why the try before this one did not end; None for the first.")
+    tries: int = Field(default=1, description="Counts the attempts at this turn, from 1.")
+    lost: str | None = Field(default=None, description="Why the last attempt did not end; None for the first.")
 
 
 SampleOutcome = Literal["done", "lost", "handed_over", "broken", "cancelled", "fenced"]
 
 
 class SampleResult(Payload):
-    """What became of a try.
+    """The outcome of an attempt.
 
     `done`: the turn stands; `items` are its output, `trace` how they were cut into events, from `first_sequence` on.
     `lost`: the worker died, and another one says so on its behalf. `handed_over`: the worker shuts down in good order.
-    `broken`: the provider's stream broke after it had made progress. `fenced`: another try has taken over.
+    `broken`: the provider's stream broke after it had made progress. `fenced`: another attempt has taken over.
     All but `done` and `cancelled` mean: schedule the turn again, at once, with the next epoch.
     `ended_at`, in Unix seconds, is when the turn was done: a workflow has no clock of its own that stands still when a
     task is repeated.
 
-    `usage` is what the provider has counted for the turn so far, in all its tries and in what was sampled beside them
-    (summaries, answers that did not fit), however this try ended. A try that fails has the same in its error's details.
+    `usage` is what the provider has counted for the turn so far, in all its attempts and in what was sampled beside
+    them (summaries, answers that did not fit), however this attempt ended. One that fails has the same in its error's
+    details.
     `produced` are the bytes that the turn brought. `incomplete_reason`: the answer was cut off by a bound of ours; its
     `finish_reason` is then `length`, which earlier versions understand.
-    Of a try that is `broken`, `code` is the error's; `broke_at` is the same for two that broke in the same place with
-    the same text and error, None where that cannot be said; without `made_progress`, it brought nothing.
+    Of an attempt that is `broken`, `code` is the error's; `broke_at` is the same for two that broke in the same place
+    with the same text and error, None where that cannot be said; without `made_progress`, it brought nothing.
     """
 
     outcome: SampleOutcome
@@ -333,11 +334,11 @@ class SampleResult(Payload):
     code: str | None = None
     broke_at: str | None = None
     made_progress: bool = True
-    epoch_seen: int = Field(default=0, description="Of a `fenced` try: the epoch that owns the log.")
+    epoch_seen: int = Field(default=0, description="Of a `fenced` attempt: the epoch that owns the log.")
 
 
 class ToolContextPayload(Payload):
-    """What a tool's activity is told beside its arguments. `attempt` is the first of this activity, from 1."""
+    """The context of a tool's activity, beside its arguments. `attempt` is the first of this activity, from 1."""
 
     response_id: str
     call_id: str
@@ -395,7 +396,7 @@ class ToolResult(Payload):
 
 
 class ToolProgress(Payload):
-    """A running tool's word to the client. `output_index` is that of the item that waits for the result."""
+    """A running tool's message to the client. `output_index` is that of the item that waits for the result."""
 
     output_index: int
     message: str

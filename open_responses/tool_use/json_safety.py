@@ -1,7 +1,7 @@
-"""Can a value that was read from JSON, or made by somebody's code, be written as JSON again?
+"""Checks whether a value that was read from JSON, or made by a tool's code, can be written as JSON again.
 
 What this prevents: arguments or a schema that one library reads and the next one refuses to write, in the middle of
-a workflow, where nobody is left to hear of it.
+a workflow, where no caller is left to report it to.
 """
 
 from __future__ import annotations

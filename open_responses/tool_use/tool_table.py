@@ -1,8 +1,8 @@
-"""What the model is offered in one turn, and what becomes of a call by its name (REQ-2).
+"""The tool table of a model turn: the functions that the model may call, and where a call to a name goes (REQ-2).
 
-The model sees plain functions. Behind a name may be the client's function, a hosted tool or a tool of an MCP server;
-and a name may be forbidden by `tool_choice`, or stand for nothing at all. The stream, the workflow and the provider all
-go by this one table.
+The model sees plain functions. A name may stand for the client's function, a hosted tool or a tool of an MCP server; it
+may be forbidden by `tool_choice`, or unknown. The stream, the workflow and the provider all use this one table: with
+two, a call could be streamed as the client's and run here.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from open_responses.tool_use.strict_schema import made_strict
 
 __all__ = [
     "HOSTED_LABEL",
-    "Offer",
     "Route",
-    "build_offer",
+    "ToolTable",
+    "build_tool_table",
     "choice_allows",
     "hosted_names",
     "is_bare",
@@ -51,7 +51,7 @@ _ANY_OBJECT: JsonObject = {"type": "object", "properties": {}}
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a call goes. `tool` is the name where it runs; `reason` is for `refused`."""
+    """Where a call goes. `tool` is the name of the tool at that place; `reason` is set for `refused`."""
 
     kind: Disposition
     tool: str
@@ -61,8 +61,8 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """`functions` and `choice` go to the provider; `route` decides on what comes back."""
+class ToolTable:
+    """The tools of one model turn. `functions` and `choice` go to the provider; `route` decides on its calls."""
 
     functions: Sequence[FunctionTool] = ()
     choice: ToolChoice | None = None
@@ -71,7 +71,7 @@ class Offer:
     routes: Mapping[str, Route] = field(default_factory=dict)
 
     def route(self, name: str) -> Route:
-        """What becomes of a call to this name."""
+        """Where a call to this name goes; `refused`, with the reason, for one that may not run."""
         known = self.routes.get(name)
         if self.allowed is not None and name not in self.allowed:
             return Route("refused", name, reason=self._forbidden(name, known is not None))
@@ -80,7 +80,7 @@ class Offer:
         runs_here = any(route.kind != "client" for route in self.routes.values())
         if runs_here or not _NAME.fullmatch(name):
             return Route("refused", name, reason=f"There is no tool named {name[:64]!r}. {self._there_is()}")
-        # With nothing but the client's own functions, what the model asks for is between the two of them.
+        # Where all functions are the client's, it answers a call to an unknown name as well.
         return Route("client", name)
 
     def _forbidden(self, name: str, exists: bool) -> str:
@@ -98,19 +98,19 @@ class Offer:
         return f"Available: {listed}."
 
 
-def build_offer(
+def build_tool_table(
     request: CreateResponse,
     hosted: Sequence[HostedTool],
     definitions: Mapping[str, FunctionTool],
     lists: Mapping[str, Sequence[JsonObject]],
     *,
     choice_spent: bool,
-) -> Offer:
-    """The offer of one turn.
+) -> ToolTable:
+    """The table of one model turn.
 
     `definitions` are the hosted tools that this worker knows, `lists` the MCP servers' tools by label, as their
-    `mcp_list_tools` items have them. `choice_spent`: a forced choice was kept already, and would
-    be kept for ever.
+    `mcp_list_tools` items have them. `choice_spent`: an earlier model turn has made the
+    forced call; forced in every turn, the calls would never end.
     """
     functions: list[FunctionTool] = []
     routes: dict[str, Route] = {}
@@ -128,7 +128,7 @@ def build_offer(
     choice, allowed = _choice(request.tool_choice, routes, spent=choice_spent)
     if not functions:
         choice = None
-    return Offer(functions, choice, request.parallel_tool_calls is not False, allowed, routes)
+    return ToolTable(functions, choice, request.parallel_tool_calls is not False, allowed, routes)
 
 
 def hosted_names(request: CreateResponse, configured: Iterable[str]) -> list[str]:
@@ -146,7 +146,7 @@ def hosted_names(request: CreateResponse, configured: Iterable[str]) -> list[str
 
 
 def is_bare(tool: FunctionTool) -> bool:
-    """A function by its name alone."""
+    """Whether a function is given by its name alone."""
     return tool.parameters is None and tool.description is None
 
 
@@ -225,7 +225,7 @@ def _with_label(label: str, name: str) -> str:
 def _choice(
     choice: ToolChoice | None, routes: Mapping[str, Route], *, spent: bool
 ) -> tuple[ToolChoice | None, frozenset[str] | None]:
-    """What the provider is told, and the names that may be called; None for all."""
+    """The choice that the provider gets, and the names that may be called; None for all."""
     if choice == "none":
         return "none", frozenset()
     if isinstance(choice, AllowedTools):
@@ -246,8 +246,10 @@ def _choice(
 
 
 def choice_allows(choice: ToolChoice | None, server_label: str, tool: str) -> bool:
-    """Whether a call that was approved may run in a request with this choice. One that is forced says which call comes
-    next, and nothing about those that were asked about before."""
+    """Whether a call that was approved may run in a request with this choice.
+
+    A forced choice is about the next call, and forbids no earlier one.
+    """
     if choice == "none":
         return False
     if not isinstance(choice, AllowedTools):

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
-from activities.worker.model_list_refresher import ModelListing
+from activities.worker.model_list_refresher import ModelListRefresher
 from dev.services import free_port
 from open_responses.config import Config, ProviderConfig, RouteConfig
 from open_responses.contracts import ListedModel, ListsModels
@@ -319,7 +319,7 @@ async def asking(
     adapters = build_providers(config, http, environ or {})
     lists = ModelLists(redis)
     chores = [
-        asyncio.create_task(ModelListing(lists, config, adapters, environ or {}, **settings).run())
+        asyncio.create_task(ModelListRefresher(lists, config, adapters, environ or {}, **settings).run())
         for _ in range(workers)
     ]
     try:
@@ -335,7 +335,7 @@ async def asking(
 
 async def forget(redis: Redis, lists: ModelLists, provider: ProviderConfig) -> None:
     await lists.write(provider, ())
-    await lists.end_turn(provider, 0)
+    await lists.keep_refresh_lock(provider, 0)
 
 
 def names(*ids: str) -> Answer:
@@ -403,8 +403,8 @@ async def test_a_worker_that_died_while_it_asked_holds_up_nobody_for_long(
     async with Wire(names("m1")) as wire:
         provider = provider_at(wire.port, "orphaned")
         lists = ModelLists(redis)
-        assert await lists.take_turn(provider, 0.3)
-        assert not await lists.take_turn(provider, 0.3)
+        assert await lists.take_refresh_lock(provider, 0.3)
+        assert not await lists.take_refresh_lock(provider, 0.3)
         async with asking(redis, http, provider):
 
             async def is_there() -> bool:
@@ -490,7 +490,7 @@ async def test_the_chore_outlives_redis(http: httpx.AsyncClient) -> None:
     away = connect(f"redis://127.0.0.1:{free_port()}/0")
     provider = provider_at(free_port(), "nowhere")
     config = Config(providers=(provider,), routes=(RouteConfig(model="*", provider="nowhere"),))
-    listing = ModelListing(ModelLists(away), config, build_providers(config, http, {}), {}, look_seconds=0.01)
+    listing = ModelListRefresher(ModelLists(away), config, build_providers(config, http, {}), {}, look_seconds=0.01)
     chore = asyncio.create_task(listing.run())
     assert await ModelLists(away).read([provider]) == {}
     await asyncio.sleep(0.1)

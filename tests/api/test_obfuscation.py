@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.streaming.obfuscation import obfuscated
-from open_responses.io.log.writer import encode
+from open_responses.io.log.encoding import encode
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.stack import collect
 

@@ -11,8 +11,9 @@ import pytest_asyncio
 
 from open_responses.events.fold import Fold
 from open_responses.ids import new_id
-from open_responses.io.log import writer as log_writer
-from open_responses.io.log.writer import Appender, AppendRefused, Diverged, Earlier, Fenced, LogLost, Writer
+from open_responses.io.log import batch as log_batch
+from open_responses.io.log.appender import Appender
+from open_responses.io.log.writer import AppendRefused, Diverged, Earlier, Fenced, LogLost, Writer
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, connect
 from tests.support.stack import Stack
@@ -102,7 +103,7 @@ async def test_a_stream_whose_key_is_of_another_type_fails_alone(redis: Redis, a
 async def test_an_event_that_is_too_large_ends_its_own_stream_alone(
     appender: Appender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_writer, "_LARGEST_EVENT_BYTES", 1000)
+    monkeypatch.setattr(log_batch, "_LARGEST_EVENT_BYTES", 1000)
     broken = writer(appender)
     broken.write([{"type": "open_responses:test", "text": "x" * 1001}])
     with pytest.raises(AppendRefused, match="1000 at most"):
@@ -127,7 +128,7 @@ async def test_an_event_at_which_redis_hangs_up_ends_its_own_stream_alone(redis:
 
 
 async def test_batches_are_bounded_by_bytes(redis: Redis, appender: Appender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_writer, "_BATCH_BYTES", 1000)
+    monkeypatch.setattr(log_batch, "_BATCH_BYTES", 1000)
     large = writer(appender)
     large.write([{"type": "open_responses:test", "text": "x" * 400} for _ in range(20)])
     batch = large.take()

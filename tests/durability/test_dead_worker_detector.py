@@ -12,7 +12,7 @@ from temporalio.service import RPCStatusCode
 
 from activities.worker.dead_worker_detector import DeadWorkerDetector
 from activities.worker.dead_worker_takeover import lost_result
-from open_responses.io.log.writer import Appender
+from open_responses.io.log.appender import Appender
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.leases import Lease, Running, announce_death

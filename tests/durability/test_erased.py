@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.lifecycle.finish import FinishActivity
-from activities.worker.dead_worker_takeover import Handover
+from activities.worker.dead_worker_takeover import WorkerTakeover
 from api.app_state import AppState
 from api.responses.approval_holds import let_go
 from api.responses.prepare import Prepared
@@ -26,8 +26,9 @@ from api.responses.start import start_response
 from open_responses.config import Config
 from open_responses.events.fold import Fold
 from open_responses.ids import new_id
+from open_responses.io.log.appender import Appender
 from open_responses.io.log.reader_copies import ReaderCopies
-from open_responses.io.log.writer import Appender, Fenced, Writer
+from open_responses.io.log.writer import Fenced, Writer
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, connect
 from open_responses.io.redis.rate_limits import Used
@@ -368,7 +369,7 @@ async def test_an_entry_among_the_open_responses_is_not_kept_alive_by_later_star
     await store.begin(later, ())
     assert await redis.zscore(key_names.OPEN, left.response_id) is None
     assert await redis.zscore(key_names.OPEN, later.response_id) is not None
-    await Handover(cast(Client, _Unknown()), redis)._take_over_unlisted("a-dead-worker", set())
+    await WorkerTakeover(cast(Client, _Unknown()), redis)._take_over_unlisted("a-dead-worker", set())
     assert await redis.zscore(key_names.OPEN, later.response_id) is None
 
 

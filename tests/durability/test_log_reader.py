@@ -10,9 +10,9 @@ import pytest
 import redis.asyncio as aioredis
 
 from open_responses.io.background import kept_running
+from open_responses.io.log.encoding import encode
 from open_responses.io.log.reader import LogHub
 from open_responses.io.log.reader_copies import ReaderCopies
-from open_responses.io.log.writer import encode
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import connect
 from tests.support.stack import Stack

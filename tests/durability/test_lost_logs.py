@@ -22,10 +22,12 @@ from api.streaming.follower import Follower
 from open_responses.errors import StreamLost
 from open_responses.events.fold import Fold
 from open_responses.ids import new_id
+from open_responses.io.log.appender import Appender
+from open_responses.io.log.encoding import encode
 from open_responses.io.log.origins import written_since
 from open_responses.io.log.reader import LogHub, Messages
 from open_responses.io.log.reader_copies import ReaderCopies
-from open_responses.io.log.writer import Appender, Earlier, Writer, encode
+from open_responses.io.log.writer import Earlier, Writer
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, connect
 from open_responses.json_types import JsonObject

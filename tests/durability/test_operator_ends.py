@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from open_responses.ids import new_id
-from open_responses.io.log.writer import END_FENCE
+from open_responses.io.log.fences import END_FENCE
 from open_responses.io.redis import key_names
 from open_responses.io.store.outside_ends import DELETED, OVERTAKEN, ending_of
 from open_responses.loop.payloads import WORKFLOW, StartResponse

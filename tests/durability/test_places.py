@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from open_responses.io.log.writer import Appender
+from open_responses.io.log.appender import Appender
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.leases import Lease, announce_death

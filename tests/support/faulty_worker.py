@@ -14,8 +14,8 @@ from typing import Any
 from temporalio.bridge import worker as bridge
 
 import worker
-from activities.worker.dead_worker_takeover import Handover
-from open_responses.io.log.writer import Appender
+from activities.worker.dead_worker_takeover import WorkerTakeover
+from open_responses.io.log.appender import Appender
 
 MESSAGE = "the text of a user"
 """In the error's message. It is not to be in the process's log."""
@@ -55,10 +55,10 @@ def break_at(fault: str, trigger: Path) -> None:
         Appender._deliver = delivered  # type: ignore[method-assign]
     elif fault == "leaving":
 
-        async def forget(self: Handover, workflow_ids: object) -> None:
+        async def forget(self: WorkerTakeover, workflow_ids: object) -> None:
             raise ValueError(MESSAGE)
 
-        Handover.forget_stickiness = forget  # type: ignore[method-assign]
+        WorkerTakeover.forget_stickiness = forget  # type: ignore[method-assign]
     else:
         raise SystemExit(f"no such fault: {fault}")
 

@@ -35,9 +35,11 @@ from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events
 from open_responses.ids import new_id
+from open_responses.io.log.appender import Appender
+from open_responses.io.log.fences import fence
 from open_responses.io.log.reader import read_log
 from open_responses.io.log.takeover import take_over
-from open_responses.io.log.writer import Appender, Writer, fence
+from open_responses.io.log.writer import Writer
 from open_responses.io.redis.client import Redis, connect
 from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.redis_store import Record, ResponseStore
@@ -61,7 +63,7 @@ from open_responses.loop.payloads import (
 )
 from open_responses.schema.requests import CreateResponse
 from open_responses.tool_use.hosted_tool import HostedTool
-from open_responses.tool_use.tool_table import Offer, Route
+from open_responses.tool_use.tool_table import Route, ToolTable
 from workflows.response import ResponseWorkflow
 
 Meanwhile = Callable[[], Awaitable[None]]
@@ -237,7 +239,7 @@ class Bench:
         writer = Writer(
             self.appender, call.response_id, fence=fence(call.epoch, 1), initial={}, base=call.first_sequence, fold=fold
         )
-        assembler = Assembler(fold, Offer(routes=_ROUTES), call.response_id)
+        assembler = Assembler(fold, ToolTable(routes=_ROUTES), call.response_id)
         if call.first_sequence == 0:
             writer.write(opening_events(self.started.initial()))
         for delta in self.turns[call.turn - 1]:

@@ -18,7 +18,7 @@ from activities.worker.cancellation_registry import Stop
 from open_responses.contracts import Resume, SampleCall
 from open_responses.deltas import Delta, Finish, ResumeToken, TextDelta, Usage
 from open_responses.errors import ProviderUnavailable
-from open_responses.io.log.writer import fence, is_of_try
+from open_responses.io.log.fences import fence, is_of_attempt
 from open_responses.loop.payloads import SampleResult
 from open_responses.testing.sample_calls import call_of
 
@@ -143,7 +143,7 @@ async def test_a_worker_that_leaves_does_not_give_an_answer_up(why: Stop, given_
 
 
 def test_a_fence_tells_whether_a_try_or_the_end_of_the_response_owns_the_log() -> None:
-    assert is_of_try(fence(3, 1))
-    assert is_of_try(fence(3, 20))
-    assert not is_of_try(fence(4, 0)), "the workflow's own events"
-    assert not is_of_try(2**53 - 1), "a log that was deleted"
+    assert is_of_attempt(fence(3, 1))
+    assert is_of_attempt(fence(3, 20))
+    assert not is_of_attempt(fence(4, 0)), "the workflow's own events"
+    assert not is_of_attempt(2**53 - 1), "a log that was deleted"

@@ -28,12 +28,12 @@ from open_responses.events.event_types import (
     PADDED_EVENTS,
     TEXT_DONE_EVENTS,
 )
-from open_responses.io.log.writer import encode
+from open_responses.io.log.encoding import encode
 from open_responses.json_types import JsonObject
 from open_responses.schema import stream_events
 from open_responses.schema.stream_events import event_models
 from tests.support import spec
-from tests.support.offered_tools import CALC, MINE, offer
+from tests.support.offered_tools import CALC, MINE, tool_table
 
 # Event type -> the members of its model.
 MODELS = {kind: get_type_hints(model).keys() for kind, model in event_models().items()}
@@ -59,7 +59,7 @@ def names_in_the_code() -> set[str]:
 
 def assembled() -> list[JsonObject]:
     """The events of one model turn with a delta of each kind."""
-    assembler = Assembler(None, offer([MINE, CALC]))
+    assembler = Assembler(None, tool_table([MINE, CALC]))
     deltas = (
         TextDelta("a"),
         TextAnnotation({"type": "url_citation"}),

@@ -1,7 +1,7 @@
 """The grammar of a stream as a property: any deltas, cut, retried and resumed anywhere, in one turn and in a whole run.
 
-A run has turns of the model (`Assembler`, `Rereading`), whose calls go through an `Offer`, and between them the
-workflow's own events (`Ledger`). What holds for each: the stream is the specification's
+A run has model turns (`Assembler`, `ResumedAssembler`), whose calls go through a `ToolTable`, and between them the
+workflow's own events (`OutputLedger`). What holds for each: the stream is the specification's
 (`tests/support/stream_judge.py`), its fold is the stored response, and the stored trace gives back every event to the
 byte.
 """
@@ -17,9 +17,9 @@ from hypothesis import event as seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activities.sampling.attempt_progress import Headway
-from activities.sampling.attempt_state import Stage
-from activities.sampling.resume import Continuation
+from activities.sampling.attempt_progress import AttemptProgress
+from activities.sampling.attempt_state import AttemptState
+from activities.sampling.resume import begin
 from open_responses.deltas import (
     Delta,
     ItemEnd,
@@ -35,22 +35,22 @@ from open_responses.deltas import (
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events, terminal_events, whole_stream
-from open_responses.events.resumed_assembler import Rereading
+from open_responses.events.resumed_assembler import ResumedAssembler
 from open_responses.events.trace import Trace, replay_trace
 from open_responses.ids import member_id
+from open_responses.io.log.encoding import encode
 from open_responses.io.log.takeover import Takeover
-from open_responses.io.log.writer import encode
 from open_responses.json_types import JsonObject
 from open_responses.loop.next_step import Call, Step, Stop, call_of, next_step
-from open_responses.loop.output_ledger import Ledger
+from open_responses.loop.output_ledger import OutputLedger
 from open_responses.loop.payloads import SampleResult, TurnUsage
 from open_responses.schema.items import INPUT_ITEMS
 from open_responses.schema.requests import validate_create_response
 from open_responses.schema.response import finished_response, initial_response, started_response
 from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
-from open_responses.tool_use.tool_table import HOSTED_LABEL
+from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
 from tests.support.delta_strategies import _CITATION, _TEXT, DELTAS
-from tests.support.offered_tools import CALC, MINE, OF_CALC, offer
+from tests.support.offered_tools import CALC, MINE, OF_CALC, tool_table
 from tests.support.spec import validate_event, validate_response
 from tests.support.stream_judge import judge
 
@@ -58,7 +58,7 @@ from tests.support.stream_judge import judge
 class LostAttempts:
     """Attempts at one model turn that end without a word, and the next of which takes over from the log.
 
-    `Continuation` is the product's: here are only the parts of its attempt that a stream does not depend on.
+    `begin` is the product's: here are only the parts of its attempt that a stream does not depend on.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,6 @@ class LostAttempts:
         self.fold = Fold()
         for event in events:
             self.fold.apply(event)
-        self.assembler = Assembler(self.fold, response_id=RESPONSE_ID)
         call = SimpleNamespace(
             paid=TurnUsage(),
             first_sequence=1,
@@ -81,17 +80,16 @@ class LostAttempts:
             fallback=0,
             response_id=RESPONSE_ID,
         )
-        stage = SimpleNamespace(
-            call=call,
-            assembler=self.assembler,
+        state = SimpleNamespace(
+            attempt=SimpleNamespace(call=call, provider=SimpleNamespace(resume_of=lambda _: "prefill")),
+            progress=AttemptProgress(),
+            tool_table=ToolTable(),
             writer=SimpleNamespace(write=self.write, fold=self.fold),
-            provider=SimpleNamespace(resume_of=lambda _: "prefill"),
             # The call that would be sent is not looked at.
             sample_call=lambda *_, **__: SimpleNamespace(),
-            tell_attempt=lambda _: None,
-            spent=0,
+            write_attempt_event=lambda _: None,
         )
-        Continuation(cast(Stage, stage), Takeover(events), Headway()).begin()
+        self.assembler = begin(cast(AttemptState, state), Takeover(events)).assembler
 
     def write(self, events: list[JsonObject]) -> None:
         self.log += events
@@ -136,15 +134,15 @@ def test_any_stream_folds_to_its_items_and_replays_from_its_trace(deltas: list[D
 
 RESPONSE_ID = "resp_" + "5" * 48
 HOSTED = frozenset({"search", "delete"})
-OFFERS = [
-    offer([MINE, {"type": "open_responses:hosted_tools"}, CALC]),
-    offer([MINE, {"type": "open_responses:hosted_tools"}, OF_CALC]),
-    offer([MINE, {"type": "open_responses:hosted_tools"}, CALC], parallel_tool_calls=False),
-    offer(
+TOOL_TABLES = [
+    tool_table([MINE, {"type": "open_responses:hosted_tools"}, CALC]),
+    tool_table([MINE, {"type": "open_responses:hosted_tools"}, OF_CALC]),
+    tool_table([MINE, {"type": "open_responses:hosted_tools"}, CALC], parallel_tool_calls=False),
+    tool_table(
         [MINE, {"type": "open_responses:hosted_tools"}],
         {"type": "allowed_tools", "tools": [{"type": "function", "name": "search"}]},
     ),
-    offer([MINE]),
+    tool_table([MINE]),
 ]
 CALLS = st.builds(
     ToolCallDelta,
@@ -185,7 +183,7 @@ class Run:
         self.has_logprobs = self.flip()
         self.initial = initial_response(request, response_id=RESPONSE_ID, created_at=1, status=status)
         self.log: list[JsonObject] = []
-        self.ledger = Ledger()
+        self.output_ledger = OutputLedger()
 
     def draw(self, strategy: st.SearchStrategy[Any]) -> Any:
         return self._data.draw(strategy)
@@ -194,7 +192,7 @@ class Run:
         return bool(self.draw(st.booleans()))
 
     def publish(self) -> None:
-        taken = self.ledger.take()
+        taken = self.output_ledger.take()
         if taken is not None:
             assert taken.first_sequence == len(self.log)
             self.log += json.loads(json.dumps(taken.events))
@@ -202,8 +200,8 @@ class Run:
     def begin(self) -> None:
         """Some runs list an MCP server's tools before their first turn, which then opens the stream."""
         if self.flip():
-            self.ledger.open_stream(self.initial)
-            index = self.ledger.add(
+            self.output_ledger.open_stream(self.initial)
+            index = self.output_ledger.add(
                 {
                     "type": "mcp_list_tools",
                     "id": member_id("mcpl_", RESPONSE_ID, 0),
@@ -213,19 +211,19 @@ class Run:
                     "status": "in_progress",
                 }
             )
-            self.ledger.tell("response.mcp_list_tools.in_progress", index)
-            self.ledger.tell("response.mcp_list_tools.completed", index)
-            self.ledger.settle(index, tools=[{"name": "add"}], status="completed")
+            self.output_ledger.add_event("response.mcp_list_tools.in_progress", index)
+            self.output_ledger.add_event("response.mcp_list_tools.completed", index)
+            self.output_ledger.settle(index, tools=[{"name": "add"}], status="completed")
             self.publish()
 
     def turn(self) -> Step:
         """A sample, with its crashes."""
-        made, deltas = self.draw(st.sampled_from(OFFERS)), self.draw(RUN_DELTAS)
+        made, deltas = self.draw(st.sampled_from(TOOL_TABLES)), self.draw(RUN_DELTAS)
         if self.has_logprobs:
             deltas = [replace(d, logprobs=LOGPROBS) if isinstance(d, TextDelta) else d for d in deltas]
         cuts = self.draw(st.lists(st.integers(0, len(deltas)), max_size=3))
-        first, before = len(self.ledger.output), list(self.ledger.output)
-        logged: list[JsonObject] = [] if self.ledger.length else opening_events(self.initial)
+        first, before = len(self.output_ledger.output), list(self.output_ledger.output)
+        logged: list[JsonObject] = [] if self.output_ledger.length else opening_events(self.initial)
         assembler: Assembler = Assembler(Fold(before), made, RESPONSE_ID)
         at, is_whole = 0, True
         for cut in [*sorted(cuts), None]:
@@ -239,7 +237,7 @@ class Run:
             for event in logged:
                 fold.apply(event)
             if is_whole and self.flip():
-                assembler, at = Rereading(fold, made, RESPONSE_ID, before=before, logged=_content(logged)), 0
+                assembler, at = ResumedAssembler(fold, made, RESPONSE_ID, before=before, logged=_content(logged)), 0
                 seen("read again")
                 continue
             is_whole = False
@@ -263,8 +261,8 @@ class Run:
             finish_reason=reason,
         )
         result = SampleResult.model_validate_json(result.model_dump_json())
-        self.ledger.absorb(result.items, result.trace)
-        assert self.ledger.length == len(self.log)
+        self.output_ledger.absorb(result.items, result.trace)
+        assert self.output_ledger.length == len(self.log)
         return next_step(result, first, HOSTED, waits_for_approval=self.waits)
 
     def act(self, step: Step) -> bool:
@@ -274,19 +272,19 @@ class Run:
             if not self.flip():
                 return False
             seen("approved")
-            call = self.approve(self.ledger.output[index])
+            call = self.approve(self.output_ledger.output[index])
             running.append((call, self.announce(call)))
         for call, index in self.draw(st.permutations(running)):
             if self.flip():
-                self.ledger.tell("open_responses:tool_progress", index, message="half way")
+                self.output_ledger.add_event("open_responses:tool_progress", index, message="half way")
             if self.draw(st.integers(0, 9)) == 0:
                 return False
             if call.kind == "mcp":
                 failed = self.flip()
                 error = {"type": "mcp_tool_execution_error", "content": "no"} if failed else None
-                self.ledger.settle_call(index, output=None if failed else "5", error=error)
+                self.output_ledger.settle_call(index, output=None if failed else "5", error=error)
             else:
-                self.ledger.settle(index, output="done", status="completed")
+                self.output_ledger.settle(index, output="done", status="completed")
             if self.flip():
                 self.publish()
         return True
@@ -295,31 +293,31 @@ class Run:
         if call.kind == "mcp":
             return call.index
         seen("hosted")
-        return self.ledger.add(function_call_output(RESPONSE_ID, len(self.ledger.output), call.call_id))
+        return self.output_ledger.add(function_call_output(RESPONSE_ID, len(self.output_ledger.output), call.call_id))
 
     def approve(self, asked: JsonObject) -> Call:
-        index, name, arguments = len(self.ledger.output), asked["name"], asked["arguments"]
+        index, name, arguments = len(self.output_ledger.output), asked["name"], asked["arguments"]
         if asked["server_label"] == HOSTED_LABEL:
             item = function_call(RESPONSE_ID, index, name, arguments)
         else:
             item = mcp_call(member_id("mcp_", RESPONSE_ID, index), asked["server_label"], name, arguments)
         item["approval_request_id"] = asked["id"]
-        added = self.ledger.add_whole_call(item)
+        added = self.output_ledger.add_whole_call(item)
         if item["type"] == "mcp_call":
             return call_of("mcp", added, name, arguments, item["id"], asked["server_label"])
-        self.ledger.settle(added)
+        self.output_ledger.settle(added)
         return call_of("hosted", added, name, arguments, item["call_id"])
 
     def end(self, stop: Stop | None) -> JsonObject:
         if stop is None:
-            self.ledger.close_open_items()
+            self.output_ledger.close_open_items()
         self.publish()
         status = "cancelled" if stop is None else stop.status
         reason = stop.incomplete_reason if stop is not None else None
         response = finished_response(
             self.initial,
             status=status,
-            output=self.ledger.output,
+            output=self.output_ledger.output,
             completed_at=2,
             usage=None,
             incomplete_reason=reason,
@@ -355,7 +353,7 @@ def test_any_run_is_one_stream_that_folds_to_its_response_and_replays_to_the_byt
     assert fold.output == response["output"]
     assert not fold.open
     assert fold.response == response
-    stored = json.loads(json.dumps(run.ledger.trace))
+    stored = json.loads(json.dumps(run.output_ledger.trace))
     replayed = [encode(event, event.pop("sequence_number")) for event in whole_stream(run.initial, response, stored)]
     assert replayed == [encode(event, event.pop("sequence_number")) for event in map(dict, numbered)]
     # Wherever a client comes in, what it is shown then is a response; and all of it can be sent back.
@@ -379,6 +377,6 @@ def test_a_delta_without_logprobs_behind_one_with_them_replays_with_its_own_text
 
 
 def test_a_delta_of_logprobs_alone_is_read_again() -> None:
-    reading = Rereading(Fold(), OFFERS[0], RESPONSE_ID, before=[], logged=[])
+    reading = ResumedAssembler(Fold(), TOOL_TABLES[0], RESPONSE_ID, before=[], logged=[])
     fresh = reading.feed(TextDelta("", LOGPROBS))
     assert [event["logprobs"] for event in fresh if "delta" in event] == [LOGPROBS]

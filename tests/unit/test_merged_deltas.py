@@ -8,8 +8,9 @@ import orjson
 import pytest
 
 from open_responses.events.fold import Fold
+from open_responses.io.log.appender import Appender
 from open_responses.io.log.merged_delta import LONGEST_MERGED
-from open_responses.io.log.writer import Appender, Writer
+from open_responses.io.log.writer import Writer
 from open_responses.json_types import JsonObject
 
 INITIAL: JsonObject = {"id": "resp_1", "status": "in_progress", "output": []}

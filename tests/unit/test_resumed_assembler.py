@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from open_responses.deltas import Delta, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
-from open_responses.events.resumed_assembler import Rereading
+from open_responses.events.resumed_assembler import ResumedAssembler
 from open_responses.json_types import JsonObject
-from open_responses.tool_use.tool_table import Offer
+from open_responses.tool_use.tool_table import ToolTable
 from tests.support.delta_strategies import DELTAS
 
 
@@ -55,7 +55,7 @@ def test_what_is_read_again_continues_the_log_exactly(deltas: list[Delta], event
     fold = Fold()
     for event in log:
         fold.apply(event)
-    reading = Rereading(fold, Offer(), "resp_1", before=[], logged=log)
+    reading = ResumedAssembler(fold, ToolTable(), "resp_1", before=[], logged=log)
     fresh = [event for delta in recut(deltas) for event in reading.feed(delta)] + reading.close("completed")
     assert merged([*log, *fresh]) == merged(json.loads(json.dumps(whole)))
     assert fold.output == first.fold.output

@@ -1,10 +1,10 @@
-"""Two tries that broke in the same place, with the same text, are known by their digest."""
+"""Two attempts that broke in the same place, with the same text, are known by their digest."""
 
 from __future__ import annotations
 
 import pytest
 
-from activities.sampling.attempt_progress import Headway
+from activities.sampling.attempt_progress import AttemptProgress
 from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, TextDelta, ToolCallDelta
 from open_responses.errors import (
     OpenResponsesError,
@@ -20,10 +20,10 @@ BROKEN = ProviderStreamBroken("broke")
 
 
 def digest(*deltas: Delta, prefix: str | None = None, error: OpenResponsesError = BROKEN) -> str | None:
-    headway = Headway()
+    progress = AttemptProgress()
     for delta in deltas:
-        headway.read(delta)
-    return headway.broke_at(error, prefix)
+        progress.read(delta)
+    return progress.broke_at(error, prefix)
 
 
 def test_the_same_text_is_the_same_however_it_is_cut_and_sealed() -> None:

@@ -72,7 +72,7 @@ def tool_choice_of(call: SampleCall) -> JsonObject:
         case AllowedTools():
             return {"tool_choice": _allowed(choice, call.tools)}
         case McpChoice():
-            # The offer names the functions of an MCP server by themselves; this is what is left of it without one.
+            # The tool table names the functions of an MCP server by themselves; this is what is left of it without one.
             return {"tool_choice": "required"}
 
 

@@ -13,7 +13,7 @@ Choice: TypeAlias = Literal["none", "auto", "required"] | FunctionChoice | None
 def plain_choice(call: SampleCall) -> Choice:
     """Of `allowed_tools` the mode alone: the server enforces the set. None where the client chose nothing.
 
-    The offer names the functions of an MCP server by themselves; `required` is what is left of the server's choice.
+    The tool table names the functions of an MCP server by themselves; `required` is left of the server's choice.
     """
     choice = call.tool_choice
     if isinstance(choice, AllowedTools):

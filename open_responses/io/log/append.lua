@@ -2,7 +2,7 @@
 -- KEYS: log, state.  ARGV: fence, sequence number of the first event, TTL in seconds, channel, the writer's origin (goes
 -- with each event that is published, and to the state), number of fields to set in the state, field and value of each,
 -- events ...
--- Returns {code, length of the log, cancelled}. Codes: 0 appended, 1 fenced (a newer try owns the log), 2 gap (the log
+-- Returns {code, length of the log, cancelled}. Codes: 0 appended, 1 fenced (a newer attempt owns the log), 2 gap (the log
 -- is shorter than the writer thinks: it was flushed; nothing was written), 3 diverged (the log holds another event
 -- where the writer would put one of these; nothing was written).
 local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'origin')

@@ -11,10 +11,7 @@ from typing import NamedTuple
 
 
 class Origin(NamedTuple):
-    """Who wrote: a try, by its fence, and the sequence number of the first event of its own.
-
-    What a try found in the log before that, it went on from.
-    """
+    """A writer by its fence, and the sequence number of the first event of its own; it continued the events before."""
 
     fence: int
     begin: int

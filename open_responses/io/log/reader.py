@@ -1,7 +1,7 @@
 """The reading side of the event log: one pub/sub connection a process, however many clients listen.
 
 What this prevents: a blocking connection per client, and a gap when a message is lost. Publishing is a fast hint; a
-reader that sees a hole, or hears nothing for a while, reads the log itself.
+reader that finds a gap, or receives nothing for a while, reads the log itself.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class ReaderCopies:
 async def ask_readers(redis: Redis, response_id: str, fence: int, first: int) -> list[bytes]:
     """The events from sequence number `first` on that readers were sent, encoded. Raises RedisDown.
 
-    The longest copy, if all others are its beginning. Copies of different answers cannot be told apart: then none.
+    The longest copy, if all others are its beginning. Copies of different answers cannot be ranked: then none.
     """
     asked = await _ask(redis, response_id, fence, first)
     answers = await _answers(redis, key_names.reader_copies(response_id, fence), asked) if asked else []

@@ -1,6 +1,6 @@
 -- Takes a response's log over: from here on, writers with an older fence are refused, so that what is read is final.
 -- KEYS: log, state.  ARGV: fence, TTL in seconds, entry id to read from, turn, id of the run (empty: any).
--- Returns {1, its fence, {}, {}, 0} when a newer try owns the log, or one of another run under the same number; else
+-- Returns {1, its fence, {}, {}, 0} when a newer attempt owns the log, or one of another run under the same number; else
 -- {0, cancelled, what is known of the turn (its record, its resume token, its tokens so far), entries, whether the log was
 -- found to be lost before}.
 local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'anew', 'run')

@@ -1,4 +1,4 @@
-"""What an earlier try left in the log, after it has been shut out."""
+"""Takes a log over from an earlier attempt: fences that attempt off, and reads what it left."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import orjson
 
 from open_responses.deltas import Usage
+from open_responses.io.log.fences import is_of_attempt
 from open_responses.io.log.reader_copies import ask_readers
-from open_responses.io.log.writer import Fenced, is_of_try
+from open_responses.io.log.writer import Fenced
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown, script
 from open_responses.json_types import JsonObject
@@ -20,9 +21,11 @@ _TOUCH_STATE = script("log/touch_state.lua")
 
 @dataclass(slots=True)
 class Takeover:
-    """The turn so far. `turn_record` is its result, if it ended; `resume`, what its answer can be read again by;
-    `spent`, the tokens of what was sampled before or beside the answer in the log: a summary, an answer that did not
-    fit, one that broke off. `owner` is the fence of the writer that refused this one.
+    """A model turn as the log has it.
+
+    `turn_record` is its result, if it ended; `resume` the token by which its answer can be read again; `spent` the
+    tokens of what was sampled before or beside the answer in the log: a summary, an answer that did not fit, one that
+    broke off. `owner` is the fence of the newer writer, if that one refused this takeover.
     """
 
     events: list[JsonObject]
@@ -37,11 +40,13 @@ class Takeover:
 async def take_over(
     redis: Redis, call: SampleInput, fence: int, attempt: int, *, ttl: int, run_id: str = ""
 ) -> Takeover:
-    """Shut out older tries and read the turn's events. Raises Fenced, with the other's fence, when a newer try was here
-    before us, or one of an earlier run of the workflow under the same number.
+    """Fence off older attempts and read the model turn's events.
 
-    The very first try finds something as well, where an operator has reset the activity or the workflow. While Redis is
-    away it goes on without: its first append sets the fence.
+    The first attempt of all can find events as well, after an operator has reset the activity or the workflow. During
+    an outage of Redis it goes on without a takeover: its first append sets the fence.
+
+    Raises Fenced, with the owner's fence, if a newer attempt owns the log, or one of an earlier run of the workflow
+    under the same number.
     """
     is_first = call.tries == 1 and attempt == 1
     try:
@@ -89,7 +94,7 @@ async def read_log(
         return Takeover([], refused=True, owner=int(cancelled))
     events = [orjson.loads(fields[1]) for _, fields in entries]
     if is_begun and opened is None and not is_known_lost:
-        # Each response is listed there before its first event: what lost the list has lost the log.
+        # Each response is in that list before its first event: without the list, Redis has lost the log as well.
         events += await _restored(redis, response_id, fence, first_sequence + len(events), ttl)
     kept: list[bytes] = known
     record, resume, spent = [value or None for value in kept] or [None] * 3
@@ -97,8 +102,11 @@ async def read_log(
 
 
 async def _restored(redis: Redis, response_id: str, fence: int, first: int, ttl: int) -> list[JsonObject]:
-    """Events that the log has lost, from readers' copies. Without a copy the answer begins anew from here, and the log
-    says so: a client that comes back may have been sent other events."""
+    """Events that the log has lost, from readers' copies.
+
+    Without a copy the answer begins anew from here, and the log's field `anew` records it: a client that reconnects may
+    have been sent other events.
+    """
     copies = await ask_readers(redis, response_id, fence, first)
     if not copies:
         # With a time to live: Redis may have lost the state too, since this try took the log over.
@@ -108,16 +116,19 @@ async def _restored(redis: Redis, response_id: str, fence: int, first: int, ttl:
 
 
 def paid_before(known: TurnUsage, taken: Takeover) -> Usage:
-    """The tokens that the turn's earlier tries were counted for. Both are running totals: the workflow's, from tries
-    that it has heard of, and the log's, which Redis may have lost; the larger is the later."""
+    """The tokens of the model turn's earlier attempts.
+
+    Both sources are running totals: the workflow's, of the attempts whose results it has, and the log's, which Redis
+    may have lost. The larger one is the later.
+    """
     kept = TurnUsage() if taken.spent is None else TurnUsage.model_validate_json(taken.spent)
     return Usage(**kept.at_least(known).model_dump())
 
 
 async def has_ended(redis: Redis, response_id: str) -> bool:
-    """Whether the response's own end has taken the log over, and no other try; False where Redis does not say."""
+    """Whether the response's end owns the log, and not another attempt; False during an outage of Redis."""
     try:
         owner: bytes | None = await redis.hget(key_names.state(response_id), "fence")  # type: ignore[assignment]
     except RedisDown:
         return False
-    return owner is not None and not is_of_try(int(owner))
+    return owner is not None and not is_of_attempt(int(owner))

@@ -1,4 +1,4 @@
-"""A provider that is down is not tried by every response of a fleet: a circuit breaker, shared through Redis."""
+"""A circuit breaker per provider, shared through Redis: not every response of a fleet asks a provider that is down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEMORY_MS = 60_000
 
 
 class Breaker:
-    """Asked before each sample, told after it. Without Redis, everything is let through."""
+    """Asked before each sample, and given its outcome. During an outage of Redis it lets everything through."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -33,7 +33,7 @@ class Breaker:
         return waiting / 1000
 
     async def failed(self, provider: str, error: OpenResponsesError) -> None:
-        """Count a failure, if it is one that says that the provider is down."""
+        """Count a failure that shows the provider to be down; ignore any other."""
         if isinstance(error, ProviderUnavailable | ProviderTimeout):
             self._failing.add(provider)
             await self._call("failed", provider)

@@ -1,6 +1,9 @@
 """One way to reach Redis: a client per process, scripts loaded by name, and one reconnect.
 
-Whoever calls decides what an outage means: the appender waits, a read falls back to Temporal.
+What this prevents: a Redis that is reachable and does not answer (frozen, cut off), and delays every command of every
+request. The first unanswered command waits; until Redis answers again, all others fail at once.
+
+The caller decides what an outage means: the appender waits, a read falls back to Temporal.
 """
 
 from __future__ import annotations

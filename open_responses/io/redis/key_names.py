@@ -41,9 +41,10 @@ def log(response_id: str) -> str:
 
 def state(response_id: str) -> str:
     """Hash: `fence`, `run` (the workflow's run that wrote last), `cancelled`, `origin` (`Writer.origin` of the last
-    writer), `origins` (those of the writers before it too: `log/origins.py`), `anew` (`log_reader.Page`); `turn:{n}`
-    with the result of each turn whose events are all in the log, `resume:{n}` with what a provider's answer can be read
-    again by; `item:{i}` with each output item that is finished, or left open for a tool that runs."""
+    writer), `origins` (those of the writers before it too: `log/origins.py`), `anew` (`log/reader.py`, `Page`);
+    `turn:{n}` with the result of each turn whose events are all in the log, `resume:{n}` with the token by which a
+    provider's answer can be read again; `item:{i}` with each output item that is finished, or left open for a tool that
+    runs."""
     return f"or:{{{response_id}}}:state"
 
 
@@ -94,7 +95,7 @@ def models(digest: str) -> str:
 
 
 def models_turn(digest: str) -> str:
-    """String: some worker asks that provider for its models, or has a moment ago."""
+    """String: the refresh lock: some worker asks that provider for its models, or did a moment ago."""
     return f"or:{{models}}:{digest}:turn"
 
 

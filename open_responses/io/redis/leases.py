@@ -95,7 +95,7 @@ def new_worker_id(name: str) -> str:
     """A name that no process had before.
 
     Host name and process id do not suffice: in a container the process id is 1 and the host name survives a restart, so
-    a restarted worker would renew its predecessor's lease, and nobody would look for what that one ran.
+    a restarted worker would renew its predecessor's lease, and that one's activities would not be taken over.
     """
     return f"{name}:{secrets.token_hex(4)}"
 
@@ -138,7 +138,7 @@ class Lease:
             log.warning("lease_not_held", worker=self.worker_id, reason="Redis does not answer")
 
     async def stop(self) -> None:
-        """Give the lease up in good order: nothing of ours is running any more."""
+        """Give the lease up at a clean shutdown, when none of its activities runs any more."""
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, 2.0)
 

@@ -22,7 +22,7 @@ _READ_SECONDS = 1.0
 
 
 class ModelLists:
-    """One list for each provider, and whose turn it is to ask for it."""
+    """One list for each provider, and a refresh lock, so that one worker at a time asks for it."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -41,26 +41,26 @@ class ModelLists:
         }
 
     async def write(self, provider: ProviderConfig, models: Sequence[ListedModel]) -> None:
-        """Kept for an hour. Raises RedisError, OSError."""
+        """Store a provider's list for an hour. Raises RedisError, OSError."""
         rows = [(model.id, model.created, model.owned_by) for model in models]
         await self._redis.set(key_names.models(_digest(provider)), orjson.dumps(rows), ex=_TTL_SECONDS)
 
-    async def take_turn(self, provider: ProviderConfig, seconds: float) -> bool:
-        """Whether it is for us to ask, and for no other worker until so many seconds have passed. Raises RedisError,
-        OSError."""
+    async def take_refresh_lock(self, provider: ProviderConfig, seconds: float) -> bool:
+        """Take the refresh lock for so many seconds. False if another worker has it. Raises RedisError, OSError."""
         return bool(
             await self._redis.set(key_names.models_turn(_digest(provider)), b"", px=_milliseconds(seconds), nx=True)
         )
 
-    async def end_turn(self, provider: ProviderConfig, seconds: float) -> None:
-        """Nobody is to ask again before so many seconds have passed. Raises RedisError, OSError."""
+    async def keep_refresh_lock(self, provider: ProviderConfig, seconds: float) -> None:
+        """Keep the refresh lock taken for so many seconds more: the pause before the next refresh. Raises RedisError,
+        OSError."""
         await self._redis.set(key_names.models_turn(_digest(provider)), b"", px=_milliseconds(seconds))
 
 
 def _digest(provider: ProviderConfig) -> str:
-    """One that was moved in the configuration has a new list at once, and never the old one."""
-    told = "\n".join((provider.name, provider.adapter, provider.base_url))
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    """A provider whose adapter or address changes in the configuration gets a new list at once."""
+    identity = "\n".join((provider.name, provider.adapter, provider.base_url))
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 def _milliseconds(seconds: float) -> int:

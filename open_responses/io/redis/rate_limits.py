@@ -29,7 +29,7 @@ _WINDOW_SECONDS = 60
 # Most responses end well before; of those that do not, Temporal is asked once in this time. It is also how long the
 # place and the reservation of a response stay taken whose end could not be written to Redis.
 _LEASE_MS = 2 * 60_000
-# Redis is away, and nobody can tell when a response ends: its place is free again after this long.
+# During an outage of Redis the end of a response cannot be counted: its place is free again after this long.
 _BLIND_LEASE_SECONDS = 60.0
 
 Limit = Literal["requests", "tokens", "running", "budget"]
@@ -154,7 +154,7 @@ class Quotas:
             log.warning("limits_of_this_process_only", tenant=key.tenant, reason=str(error))
             return account.ask(what, key, response_id, tokens, places)
         standing = _standing(reply)
-        account.heard(standing)
+        account.update(standing)
         return standing
 
     async def _adopt(self, admitted: Admitted, account: _Account) -> None:
@@ -288,8 +288,8 @@ class _Account:
     until: float | None = None
     spent: int = 0
 
-    def heard(self, standing: Standing) -> None:
-        """Takes over what all processes together have used, as Redis has it: the next outage goes on from there."""
+    def update(self, standing: Standing) -> None:
+        """Take over from Redis what all processes have used; in the next outage, this process counts on from there."""
         self.spent = standing.spent
         self.taken, self.until = standing.running, None
         self.requests.raise_to(standing.requests)

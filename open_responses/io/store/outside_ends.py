@@ -24,7 +24,8 @@ from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.events.trace import Op, Trace, count_events
-from open_responses.io.log.writer import END_FENCE, encode
+from open_responses.io.log.encoding import encode
+from open_responses.io.log.fences import END_FENCE
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown, script
 from open_responses.io.store.redis_store import ResponseStore

@@ -1,0 +1,31 @@
+"""One event as bytes, and the names of the state's fields: the format in which the log and its clients have them."""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+
+from open_responses.json_types import JsonObject
+
+# U+0085, U+2028, U+2029 in UTF-8.
+_LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
+
+
+def encode(event: JsonObject, sequence: int) -> bytes:
+    """One event as the log and the client have it. `type` and `sequence_number` come first: readers rely on it.
+
+    What Unicode calls the end of a line is escaped: many readers of SSE split there (Python's `splitlines`, httpx's
+    `iter_lines`), though the standard has it otherwise.
+    """
+    encoded = orjson.dumps({"type": event["type"], "sequence_number": sequence, **event})
+    return encoded if encoded.isascii() else _LINE_ENDS.sub(_escaped, encoded)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
+
+
+def item_field(index: int) -> str:
+    """The state's field that holds the output item with this index."""
+    return f"item:{index}"
