@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from open_responses.io.log.appender import Appender
 from open_responses.io.log.takeover import read_log
-from open_responses.io.log.writer import Appender
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, script
 from open_responses.io.redis.leases import Lease, Running
