@@ -25,6 +25,8 @@ from tests.support.responses_http import is_error
 from tests.support.small_stack import client_of, small_stack
 from tests.support.stack import Stack, another_api, check_whole, collect, until
 
+pytestmark = pytest.mark.campaign
+
 UI = "http://127.0.0.1:8233"
 TOKEN = "an operator's token"
 

@@ -16,6 +16,8 @@ from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.campaign
+
 BODY_BYTES = 20_000
 CONTEXT_BYTES = 40_000
 KEY = bearer("bounded-key")

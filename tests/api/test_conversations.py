@@ -487,6 +487,7 @@ async def test_a_try_that_broke_off_and_was_sampled_again_is_there_once(
     assert texts(await items_of(client, conversation)) == ["broken off", script.text]
 
 
+@pytest.mark.campaign
 async def test_a_response_that_is_not_stored_is_in_its_conversation(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:

@@ -14,11 +14,12 @@ from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Upstream
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.campaign
+
 # A text of escapes that does not end, with more separators in it than a body may have values.
 UNENDING = b'{"model":"fake","input":"' + b'\\",' * 1_000_000
 
 
-@pytest.mark.campaign
 async def test_another_tenant_is_served_while_bodies_that_are_hard_to_read_come_in(
     stack: Stack, upstream: Upstream
 ) -> None:

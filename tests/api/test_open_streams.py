@@ -22,6 +22,8 @@ from tests.support.slow_reader import SlowReader
 from tests.support.stack import Stack, another_api, check_whole, events_of, until
 from tests.support.websocket_client import Client, connected
 
+pytestmark = pytest.mark.campaign
+
 KEYS = {
     "two": "max_open_streams = 2",
     "one": "max_open_streams = 1",
@@ -223,7 +225,6 @@ async def test_a_reader_that_waits_for_a_silent_model_is_not_dropped(
     check_whole(reader.events(), script.text)
 
 
-@pytest.mark.campaign
 async def test_readers_that_take_nothing_cost_little_memory(stack: Stack, upstream: Upstream) -> None:
     """Twenty replays of an answer of 4 MB, which is sent five times over: in deltas, and in the events at its end."""
     upstream.says("for nobody", Script(literal=(5000 * "z" + " ") * 800))

@@ -30,6 +30,8 @@ from tests.support.slow_reader import SlowReader
 from tests.support.small_stack import client_of, small_stack
 from tests.support.stack import Stack, another_api, check_whole, collect, events_of, text_of, until
 
+pytestmark = pytest.mark.campaign
+
 SECRET = "canary-c0ffee"
 KEY = "sk-canary-decaf"
 
@@ -110,7 +112,6 @@ async def test_a_reader_that_takes_nothing_is_dropped_and_its_response_goes_on(
         assert "ERROR" not in log.read_text()
 
 
-@pytest.mark.campaign
 async def test_a_reader_that_takes_little_is_waited_for(stack: Stack, upstream: Upstream) -> None:
     """What it has not read is three times what it reads in the time after which one that reads nothing is dropped."""
     upstream.says("little by little", Script(literal=(5000 * "z" + " ") * 60))
@@ -125,7 +126,6 @@ async def test_a_reader_that_takes_little_is_waited_for(stack: Stack, upstream: 
         check_whole(reader.events(), (5000 * "z" + " ") * 60)
 
 
-@pytest.mark.campaign
 async def test_what_a_reader_does_not_fetch_is_bounded_and_read_from_the_log(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -24,6 +24,8 @@ from tests.support.slow_reader import SlowReader
 from tests.support.small_stack import client_of, files_with, keys_with, places_of, small_stack
 from tests.support.stack import Stack, check_whole, collect, events_of, until
 
+pytestmark = pytest.mark.campaign
+
 CANARY = "canary-7f3a91"
 PATIENCE = 4.0
 WEATHER = [{"type": "function", "name": "get_weather"}]
@@ -232,7 +234,6 @@ async def test_a_large_one_whose_erasure_was_cut_off_is_unknown_and_goes_in_the_
     await nothing_left(stack, response["id"], f"{CANARY}-13")
 
 
-@pytest.mark.campaign
 async def test_a_reader_that_is_slow_still_gets_all_of_it(stack: Stack, upstream: Upstream) -> None:
     """The response ends long before its reader, who goes on as long as it reads at all."""
     script = upstream.says(f"{CANARY}-11", Script(literal=f"{CANARY}-11 " + (5000 * "x" + " ") * 600))

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 import pytest_asyncio
 import redis.asyncio as aioredis
 
@@ -18,6 +19,8 @@ from open_responses.loop.payloads import Admitted
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.stack import Stack, until
+
+pytestmark = pytest.mark.campaign
 
 KEYS = {
     "tool turn": "budget_tokens = 500",

@@ -572,6 +572,7 @@ async def test_an_api_that_shuts_down_says_so_at_once(stack: Stack, upstream: Up
     check_whole(events + rest, script.text)
 
 
+@pytest.mark.campaign
 async def test_a_connection_ends_after_its_time_and_its_stored_response_goes_on(
     stack: Stack, client: httpx.AsyncClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

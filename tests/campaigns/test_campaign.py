@@ -13,6 +13,8 @@ from tests.campaigns.servers import Servers
 from tests.support.fake_upstream import Upstream
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.campaign
+
 _SHORT_SECONDS, _SHORT_PATIENCE = 10.0, 90.0
 # A client that was away meanwhile may get a splice (docs/decisions/0026, "Left").
 _NOT_PROMISED = frozenset({"FLUSHALL as a worker dies", "FLUSHALL as a worker dies, the API frozen"})

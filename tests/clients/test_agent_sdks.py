@@ -23,6 +23,8 @@ from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.scripts import script
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.campaign
+
 set_tracing_disabled(True)
 
 

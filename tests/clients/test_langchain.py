@@ -11,6 +11,8 @@ from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.scripts import script
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.campaign
+
 pytest.importorskip("langchain_openai", reason="langchain-openai is not installed: it is in the dev extra")
 
 

@@ -359,6 +359,7 @@ async def test_the_sdk_comes_back_when_it_was_told_to(
     assert 1.0 <= second - first < 4.0, "Retry-After is what the SDK goes by"
 
 
+@pytest.mark.campaign
 async def test_a_full_place_is_free_again_when_the_sdk_comes_back(stack: Stack, upstream: Upstream) -> None:
     """429 with Retry-After over a socket: one response at a time, two clients."""
     held = upstream.says("holds the place", Script(words=4, hold_after=1))

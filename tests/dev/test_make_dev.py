@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 from dev.services import free_port
 
 PORTS = ("API", "TEMPORAL", "TEMPORAL_UI", "VALKEY", "LLAMA", "WORKER_METRICS")
@@ -51,6 +53,7 @@ def test_a_bad_configuration_is_named_in_one_line(tmp_path: Path) -> None:
     assert "OPEN_RESPONSES_API_PORT" in refused(environment(tmp_path, OPEN_RESPONSES_API_PORT="eighty"))
 
 
+@pytest.mark.campaign
 async def test_a_process_that_dies_is_restarted_and_ctrl_c_leaves_none_behind(tmp_path: Path) -> None:
     env = environment(tmp_path)
     output = tmp_path / "output"

@@ -52,6 +52,7 @@ async def test_a_writer_that_hears_too_late_that_it_is_fenced_keeps_nobody_waiti
     """It was stopped for a while: its last events and its record of the turn are on their way when the answer comes."""
     late = writer(appender)
     await redis.hset(key_names.state(late.response_id), "fence", "2")  # type: ignore[misc]
+    await redis.expire(key_names.state(late.response_id), 60)
     late.write([{"type": "open_responses:test"}])
     late.record({"turn:1": b"{}"})
     with pytest.raises(Fenced):
@@ -93,7 +94,7 @@ async def test_an_append_whose_reply_got_lost_is_skipped_and_another_event_in_it
 
 async def test_a_stream_whose_key_is_of_another_type_fails_alone(redis: Redis, appender: Appender) -> None:
     broken = writer(appender)
-    await redis.set(key_names.log(broken.response_id), "not a stream")
+    await redis.set(key_names.log(broken.response_id), "not a stream", ex=60)
     broken.write([{"type": "open_responses:test"}])
     with pytest.raises(AppendRefused, match="WRONGTYPE"):
         await asyncio.wait_for(broken.flush(), 5)

@@ -61,6 +61,7 @@ async def test_a_worker_killed_before_the_first_token_is_not_noticed(
     check_whole(await asking, script.text)
 
 
+@pytest.mark.campaign
 async def test_workers_killed_after_the_last_token_do_not_hang_the_stream(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -154,6 +155,7 @@ async def test_flushing_redis_loses_nothing(client: httpx.AsyncClient, stack: St
     await redis.aclose()
 
 
+@pytest.mark.campaign
 async def test_a_worker_that_dies_with_redis_flushed_is_found_in_temporal(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -168,6 +170,7 @@ async def test_a_worker_that_dies_with_redis_flushed_is_found_in_temporal(
     check_whole(await asyncio.wait_for(asking, 20), script.text)
 
 
+@pytest.mark.campaign
 async def test_an_end_that_redis_never_heard_of_is_found_in_temporal(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -250,6 +253,7 @@ async def test_a_provider_that_fails_once_is_tried_again(
         assert time.monotonic() - began > 1
 
 
+@pytest.mark.campaign
 async def test_a_silent_provider_is_left_after_its_timeout(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -257,6 +261,7 @@ async def test_a_silent_provider_is_left_after_its_timeout(
     check_whole(await collect(client, {"model": "impatient", "input": "stall"}), script.text)
 
 
+@pytest.mark.campaign
 async def test_without_resume_the_partial_item_stays_and_is_marked(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -158,6 +158,7 @@ async def test_one_call_a_turn_where_parallel_calls_are_off(client: httpx.AsyncC
     assert len(outputs(response)) == 1
 
 
+@pytest.mark.campaign
 async def test_a_loop_without_end_stops_at_max_turns(client: httpx.AsyncClient, upstream: Upstream) -> None:
     script(upstream, "forever", calls(("c", "get_weather", {"city": "x"})))
     response = await run(client, "forever", max_output_tokens=None)

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.stack import Stack, check_whole, collect, text_of
+
+pytestmark = pytest.mark.campaign
 
 MIB = 1024 * 1024
 TURN = 8 * MIB

@@ -275,6 +275,7 @@ context_window = 3000
 """
 
 
+@pytest.mark.campaign
 async def test_a_result_longer_than_the_window_is_in_the_notes_that_replace_it(
     stack: Stack, upstream: Upstream
 ) -> None:

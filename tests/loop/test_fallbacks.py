@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 import redis.asyncio as aioredis
 
 from open_responses.errors import ProviderRateLimited, ProviderUnavailable
@@ -13,6 +14,8 @@ from open_responses.io.redis.breaker import Breaker
 from open_responses.io.redis.client import connect
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.stack import Event, Stack, another_api, check_whole, collect
+
+pytestmark = pytest.mark.campaign
 
 
 def attempts(events: list[Event]) -> list[tuple[str, str]]:

@@ -11,8 +11,9 @@ from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.scripts import HOSTED, outputs, script
 from tests.support.stack import Stack, check_whole, collect
 
+pytestmark = pytest.mark.campaign
 
-@pytest.mark.campaign
+
 async def test_a_tool_output_of_20_mb_is_whole_for_the_client(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -16,6 +16,8 @@ from tests.support.history_cost import bytes_by_turn, runs_of
 from tests.support.scripts import HOSTED, outputs, script
 from tests.support.stack import Stack, another_api, check_whole, collect
 
+pytestmark = pytest.mark.campaign
+
 # Enough for Temporal to ask for a second run.
 TURNS = 350
 
@@ -27,7 +29,6 @@ async def patient_client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.campaign
 async def test_hundreds_of_turns_are_one_whole_response(
     patient_client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -13,6 +13,8 @@ from tests.support.fake_upstream import Script, Upstream
 from tests.support.schema_bombs import ENDLESS, SLOW, endless_answer, exploding, slow_answer
 from tests.support.stack import Event, Stack, until
 
+pytestmark = pytest.mark.campaign
+
 
 def form(schema: dict[str, Any]) -> dict[str, Any]:
     return {"format": {"type": "json_schema", "name": "f", "schema": schema}}
@@ -32,7 +34,6 @@ async def test_a_schema_that_explodes_is_refused_before_anything_starts(client: 
     check_refused(await client.post("/v1/responses", json=body), "tools[1].parameters")
 
 
-@pytest.mark.campaign
 async def test_a_check_that_does_not_end_fails_its_response_and_no_other(stack: Stack, upstream: Upstream) -> None:
     upstream.says("an endless check", Script(literal=endless_answer()))
     upstream.says("a slow check", Script(literal=slow_answer()))
@@ -68,7 +69,6 @@ async def test_a_check_that_does_not_end_fails_its_response_and_no_other(stack: 
     assert all(process.poll() is None for process in stack.processes.values())
 
 
-@pytest.mark.campaign
 async def test_a_response_is_cancelled_while_its_answer_is_checked(stack: Stack, upstream: Upstream) -> None:
     upstream.says("cancel a check", Script(literal=slow_answer()))
     async with keyed_api(stack, key_block("bomber", "bomber-key")) as api:

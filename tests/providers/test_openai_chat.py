@@ -1178,6 +1178,7 @@ async def test_llama_cpp_goes_on_where_an_answer_broke_off(http: httpx.AsyncClie
     assert not text_of(rest).startswith(whole[:12])
 
 
+@pytest.mark.campaign
 async def test_llama_cpp_keeps_to_a_schema(http: httpx.AsyncClient, local: ProviderConfig) -> None:
     schema = {"type": "object", "properties": {"city": {"enum": ["Oslo"]}}, "required": ["city"]}
     wanted = {"format": {"type": "json_schema", "name": "city", "schema": schema}}
@@ -1187,6 +1188,7 @@ async def test_llama_cpp_keeps_to_a_schema(http: httpx.AsyncClient, local: Provi
     assert json.loads(text_of(deltas)) == {"city": "Oslo"}
 
 
+@pytest.mark.campaign
 async def test_llama_cpp_takes_a_conversation_with_calls(http: httpx.AsyncClient, local: ProviderConfig) -> None:
     items = [
         *SCATTERED,
@@ -1199,6 +1201,7 @@ async def test_llama_cpp_takes_a_conversation_with_calls(http: httpx.AsyncClient
     assert finish_of(await sampled(OpenAIChat(local, http, None), asked)).usage.input_tokens > 20
 
 
+@pytest.mark.campaign
 async def test_llama_cpp_refuses_a_context_that_is_too_long(http: httpx.AsyncClient, local: ProviderConfig) -> None:
     with pytest.raises(ContextLengthExceeded):
         await sampled(OpenAIChat(local, http, None), local_call(message("user", "word " * 40_000)))
