@@ -78,9 +78,9 @@ async def test_a_compaction_outlives_the_worker_that_makes_it(
 
 
 async def test_a_provider_that_refuses_is_a_plain_error(client: httpx.AsyncClient, upstream: Upstream) -> None:
-    # More than one: a summary that an earlier test asked for may still be on its way, and takes the first.
-    summaries(upstream).faults.extend([Fault(status=400)] * 4)
-    answer = await client.post("/v1/responses/compact", json={"model": "fake", "input": "x"})
+    # Words of its own: the fake remembers what it answered to another test's.
+    summaries(upstream).faults.append(Fault(status=400))
+    answer = await client.post("/v1/responses/compact", json={"model": "fake", "input": "refuse to summarize this"})
     is_error(answer, 500, "provider_rejected_request")
     summaries(upstream)
 

@@ -210,6 +210,7 @@ class Told:
         return events
 
 
+@pytest.mark.campaign
 async def test_every_answer_of_a_run_fits(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, vendors: Vendors
 ) -> None:

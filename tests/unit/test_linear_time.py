@@ -43,6 +43,8 @@ from open_responses.tool_use.json_safety import whole_characters, writing_proble
 from open_responses.tool_use.strict_schema import made_strict
 from open_responses.tool_use.tool_table import _with_label
 
+pytestmark = pytest.mark.campaign
+
 TIMES = 8
 MOST = 24
 SMALL_SECONDS = 0.03
