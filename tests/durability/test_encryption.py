@@ -206,11 +206,11 @@ async def history_of(stack: Stack, response_id: str) -> WorkflowHistory:
 
 
 def encodings(node: Any, *, above: str = "") -> set[str]:
-    """Of all payloads below, but those of search attributes, which Temporal itself reads, and what the SDK notes of a
-    local activity: its name and when it ran."""
+    """The encodings of all payloads below, except search attributes, which Temporal itself reads, and the SDK's own
+    markers: the name and time of a local activity, and the id of a patch."""
     if isinstance(node, list):
         return {found for one in node for found in encodings(one, above=above)}
-    if not isinstance(node, dict) or above in ("searchAttributes", "data"):
+    if not isinstance(node, dict) or above in ("searchAttributes", "data", "patch-data"):
         return set()
     if "metadata" in node and "encoding" in node["metadata"]:
         return {base64.b64decode(node["metadata"]["encoding"]).decode()}

@@ -95,7 +95,8 @@ async def test_a_poll_finds_how_a_run_ended(client: httpx.AsyncClient, stack: St
     """No worker has begun any of these; a deleted one has no trace left but the request."""
     redis = aioredis.Redis.from_url(stack.redis_url)
     seconds = timedelta(seconds=1 if how == "run_timed_out" else 600)
-    start = await begun_by_hand(stack, redis, task_queue="nobody", execution_timeout=seconds)
+    # Older than a start may take: a young one that Temporal does not know may still be on its way.
+    start = await begun_by_hand(stack, redis, age_seconds=200, task_queue="nobody", execution_timeout=seconds)
     temporal, url = await console(stack), f"/v1/responses/{start.response_id}"
     assert (await client.get(url)).json()["status"] == "queued"
     if how == "run_deleted":

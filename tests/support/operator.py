@@ -74,13 +74,13 @@ async def closed(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus | 
 
 
 async def begun_by_hand(
-    stack: Stack, redis: aioredis.Redis, *, deadline_seconds: float | None = None, **options: Any
+    stack: Stack, redis: aioredis.Redis, *, deadline_seconds: float | None = None, age_seconds: int = 0, **options: Any
 ) -> StartResponse:
-    """A response as the API begins it, with options of Temporal that it never sets."""
+    """A response as the API begins it, with options of Temporal that it never sets. `age_seconds` ago by its record."""
     start = StartResponse(
         response_id=new_id("resp_"),
         tenant="default",
-        created_at=int(time.time()),
+        created_at=int(time.time()) - age_seconds,
         request=CreateResponse(model="fake", input="by hand", background=True),
         provider="fake",
         upstream_model="fake",
