@@ -78,7 +78,7 @@ async def answered(client: httpx.AsyncClient, temporal: Client, prompt: str, pre
     assert answer.status_code == 200, answer.text
     response_id: str = answer.json()["id"]
     async with asyncio.timeout(_CLOSED):
-        await client.get_workflow_handle(response_id).result()
+        await temporal.get_workflow_handle(response_id).result()
     return response_id
 
 
