@@ -25,11 +25,11 @@ async def test_the_largest_inputs_leave_leases_and_other_streams_alone(tmp_path:
     """Each is read several times: by the sample, by `finish`, and with the workflow's start. A worker that holds its
     interpreter for longer than its lease is taken for dead, and its answers are sampled again.
 
-    The lease is longer than by default: this is about what a worker does, and not about how busy the machine is.
+    The lease is much longer than by default: this is about what a worker does, and not about how busy the machine is.
     """
     async with (
         Upstream() as upstream,
-        small_stack(tmp_path, upstream, LEASE_SECONDS="2", MAX_CACHED_STATE_BYTES="20000000") as stack,
+        small_stack(tmp_path, upstream, LEASE_SECONDS="10", MAX_CACHED_STATE_BYTES="20000000") as stack,
         client_of(stack) as client,
     ):
         script = upstream.says("a long answer", Script(words=400, gap=0.02))
