@@ -85,11 +85,6 @@ async def show_limits(connection: HTTPConnection) -> None:
         await state_of(connection).admission.show(caller.key, caller.headers)
 
 
-def tenant_of(connection: HTTPConnection) -> str:
-    """The caller's tenant. Raises Unauthorized."""
-    return caller_of(connection).tenant
-
-
 def _check_is_near(settings: Settings, connection: HTTPConnection) -> None:
     if settings.allow_open:
         _check_page(settings, connection)

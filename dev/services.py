@@ -18,8 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
+from open_responses.loop.search_attributes import SEARCH_ATTRIBUTES
+
 _POLLS_PER_SECOND = 1000
-SEARCH_ATTRIBUTES = ("Model", "Provider", "Tenant", "Status", "Previous")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -82,7 +83,7 @@ def temporal(
     if can_pause:
         command += ["--dynamic-config-value", "frontend.WorkflowPauseEnabled=true"]
     for name in SEARCH_ATTRIBUTES:
-        command += ["--search-attribute", f"OpenResponses{name}=Keyword"]
+        command += ["--search-attribute", f"{name}=Keyword"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
     if codec is not None:
         command += ["--ui-codec-endpoint", codec]

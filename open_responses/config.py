@@ -160,7 +160,8 @@ class ApiKeyConfig(_Table):
         max_open_streams: Streams that may be open at the same time.
         max_received_bytes: Bytes of requests that are not answered yet.
         reads_per_minute: Requests in a minute that start no response.
-        budget_tokens: Tokens in a `budget_period`, counted as responses end.
+        budget_tokens: Tokens in a `budget_period`. A model turn reserves an estimate; the count is exact once the
+            response has ended.
         budget_period: The period of the budget: a day or a month.
         weight: The tenant's share of the workers while work is waiting.
     """

@@ -15,6 +15,7 @@ from dev import services
 from dev.services import Service
 from open_responses.context.compaction import ORDER
 from open_responses.io.ports import is_taken
+from open_responses.io.redis.client import Redis, connect
 from tests.support.fake_upstream import Upstream
 from tests.support.fake_vendors import Vendors, configuration
 from tests.support.lasting_keys import keys_without_ttl
@@ -275,3 +276,11 @@ async def stack(session_stack: Stack) -> AsyncIterator[Stack]:
 async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as client:
         yield client
+
+
+@pytest_asyncio.fixture
+async def redis(stack: Stack) -> AsyncIterator[Redis]:
+    """A client of the stack's Redis, as the server makes its own."""
+    client = connect(stack.redis_url)
+    yield client
+    await client.aclose()

@@ -23,12 +23,13 @@ with workflow.unsafe.imports_passed_through():
         final_resource,
         usage_with,
     )
+    from open_responses.loop.search_attributes import STATUS
     from workflows import calls
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.tasks import next_task
 
-_STATUS = SearchAttributeKey.for_keyword("OpenResponsesStatus")
+_STATUS = SearchAttributeKey.for_keyword(STATUS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
+from api.connections.refused_connection import RefusedConnection
 from api.connections.uvicorn_protocols import STATUS_LINE, HttpToolsProtocol
 
 _REFUSAL = STATUS_LINE[431] + b"content-length: 0\r\nconnection: close\r\n\r\n"
-_LAST_SECONDS = 1.0
-_LAST_BYTES = 256 * 1024
 # Colon, space, and the end of the line.
 _BYTES_PER_HEADER = 4
 
@@ -36,8 +35,7 @@ class BoundedHttp(HttpToolsProtocol):
     _unparsed_bytes = 0
     _has_parsed = False
     _is_in_message = False
-    _is_refused = False
-    _dropped_bytes = 0
+    _refused: RefusedConnection | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,12 +46,12 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
-            self._drop(len(data))
+        if self._refused is not None:
+            self._refused.drop(len(data))
             return
         self._has_parsed = False
         super().data_received(data)
-        if self._is_refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
+        if self._refused is not None or self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
         # The parser calls back only when a header is complete.
         self._unparsed_bytes = 0 if self._has_parsed else self._unparsed_bytes + len(data)
@@ -111,21 +109,10 @@ class BoundedHttp(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def _refuse(self) -> None:
-        """Answer 431, then read and drop what still arrives, up to a time and a size.
-
-        The system resets a connection that is closed with unread data, and the client would not see the answer.
-        """
-        self._is_refused = True
+        """Answer 431, and end the connection."""
         self._stop_waiting()
         self.transport.write(_REFUSAL)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.loop.call_later(_LAST_SECONDS, self.transport.abort)
-
-    def _drop(self, size: int) -> None:
-        self._dropped_bytes += size
-        if self._dropped_bytes > _LAST_BYTES:
-            self.transport.abort()
+        self._refused = RefusedConnection(self.transport, self.loop)
 
     # --- time
 

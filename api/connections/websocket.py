@@ -13,6 +13,7 @@ from typing import Protocol
 from starlette.types import Receive
 from websockets.frames import CloseCode, Frame
 
+from api.connections.refused_connection import RefusedConnection
 from api.connections.uvicorn_protocols import ASGIReceiveEvent, WebSocketsSansIOProtocol, protocol_behind
 from open_responses.errors import OpenResponsesError
 
@@ -20,9 +21,6 @@ from open_responses.errors import OpenResponsesError
 _SMALLEST_PIECE = 2 * 1024
 _LARGEST_PIECE = 16 * 1024
 _FEW_FRAMES = 4
-# Data of a client that is cut off is read and dropped up to these limits, so that the client sees the close frame.
-_LAST_SECONDS = 1.0
-_LAST_BYTES = 256 * 1024
 
 
 class Meter(Protocol):
@@ -54,7 +52,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     _piece = _SMALLEST_PIECE
     _frames = 0
     _is_refused = False
-    _dropped_bytes = 0
+    _refused: RefusedConnection | None = None
     _unfinished_bytes = 0
     _seen_bytes = 0
     _window: asyncio.TimerHandle | None = None
@@ -69,7 +67,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
-            self._drop(len(data))
+            if self._refused is not None:
+                self._refused.drop(len(data))
             return
         self._unparsed += data
         if self._turn is None:
@@ -199,10 +198,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     # --- ends
 
     def _refuse(self, code: CloseCode, reason: str) -> None:
-        """Close with `code`, then read and drop what still arrives, up to a time and a size.
-
-        The system resets a connection that is closed with unread data, and the client would not see the reason.
-        """
+        """Close with `code`, and end the connection."""
         self._is_refused = True
         self._finished()
         self._unparsed.clear()
@@ -221,14 +217,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.disconnected = True
         self.writable.set()
         self.transport.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.close_timer = self.loop.call_later(_LAST_SECONDS, self.transport.abort)
-
-    def _drop(self, size: int) -> None:
-        self._dropped_bytes += size
-        if self._dropped_bytes > _LAST_BYTES:
-            self.transport.abort()
+        self._refused = RefusedConnection(self.transport, self.loop)
+        self.close_timer = self._refused.abort
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()

@@ -20,7 +20,7 @@ from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.conversations.turns import free_turn
 from api.dependencies import State, Tenant
 from api.lookup import OwnedRecords
-from api.paging import page_limit
+from api.paging import is_newest_first, list_object, page_limit
 from api.references import References
 from open_responses.context.call_pairing import check_added_calls
 from open_responses.conversations.state import (
@@ -128,7 +128,7 @@ async def list_items(request: Request, conversation_id: str, state: State, tenan
     page = await found.page(query)
     if not page.is_known:
         raise NotFound("after names no item of this conversation.", param="after")
-    return _list(page.items, has_more=page.has_more)
+    return _json(list_object(page.items, has_more=page.has_more))
 
 
 @router.post("/{conversation_id}/items")
@@ -139,7 +139,7 @@ async def create_items(request: Request, conversation_id: str, state: State, ten
     found = await owned_conversation(state, tenant, conversation_id)
     items = await _new_items(state, tenant, given.items, size)
     await _add(state, found, AddItems(items=items))
-    return _list(items)
+    return _json(list_object(items))
 
 
 @router.get("/{conversation_id}/items/{item_id}")
@@ -202,10 +202,8 @@ def _parsed(kind: type[Body], raw: bytes) -> Body:
 def _page_query(request: Request) -> PageQuery:
     _includes(request)
     query = request.query_params
-    order = query.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise InvalidRequest("order is 'asc' or 'desc'.", param="order", code="invalid_value")
-    return PageQuery(limit=page_limit(query.get("limit")), after=query.get("after"), newest_first=order == "desc")
+    newest_first = is_newest_first(query.get("order"))
+    return PageQuery(limit=page_limit(query.get("limit")), after=query.get("after"), newest_first=newest_first)
 
 
 def _includes(request: Request) -> None:
@@ -216,11 +214,6 @@ def _includes(request: Request) -> None:
             raise InvalidRequest(
                 f"include must be {one_of(INCLUDES)}, but is '{shorten(name)}'.", param="include", code="invalid_value"
             )
-
-
-def _list(items: list[JsonObject], *, has_more: bool = False) -> Response:
-    ends = {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
-    return _json({"object": "list", "data": items, **ends, "has_more": has_more})
 
 
 def _json(body: Mapping[str, object]) -> Response:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
@@ -29,6 +29,7 @@ from open_responses.conversations.state import (
 )
 from open_responses.errors import OpenResponsesError
 from open_responses.io.store.redis_store import Record
+from open_responses.io.temporal.describe import describe
 from open_responses.io.temporal.large_payloads import ClaimBroken
 from open_responses.io.temporal.payload_keys import PayloadUnreadable
 from open_responses.json_types import JsonObject
@@ -99,7 +100,7 @@ async def conversation_for_turn(
 
 async def free_turn(state: AppState, conversation: OwnedConversation, turn: Turn) -> None:
     """Free a turn whose response ended without giving it back, or was never started. Raises Busy for any other."""
-    description = await _describe(state, turn.response_id)
+    description = await describe(state.temporal, turn.response_id)
     if description is None:
         if time.time() - turn.began_at < _START_TAKES_SECONDS:
             raise _busy(turn)
@@ -115,7 +116,7 @@ async def free_turn(state: AppState, conversation: OwnedConversation, turn: Turn
 async def give_back_turn(state: AppState, conversation: OwnedConversation, response_id: str) -> None:
     """Give back the turn of a response that is not started. If that fails, the next request frees it."""
     with contextlib.suppress(RPCError, OpenResponsesError):
-        if await _describe(state, response_id) is None:
+        if await describe(state.temporal, response_id) is None:
             await conversation.change("release_turn", response_id)
 
 
@@ -126,7 +127,7 @@ async def was_left_behind(state: AppState, record: Record) -> bool:
     """
     if record.start.request.conversation_id is None or record.response is not None:
         return False
-    return await _describe(state, record.start.response_id) is None
+    return await describe(state.temporal, record.start.response_id) is None
 
 
 async def _end_of(state: AppState, response_id: str) -> EndTurn:
@@ -138,15 +139,6 @@ async def _end_of(state: AppState, response_id: str) -> EndTurn:
     if start is None or finished is None:
         return EndTurn(response_id=response_id)
     return end_of_turn(start, finished.response["status"], finished.response["output"])
-
-
-async def _describe(state: AppState, response_id: str) -> WorkflowExecutionDescription | None:
-    try:
-        return await state.temporal.get_workflow_handle(response_id).describe()
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            return None
-        raise
 
 
 def _busy(turn: Turn) -> Busy:

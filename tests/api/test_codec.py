@@ -21,8 +21,10 @@ from dev import services
 from tests.support.api_with_keys import bearer, key_block
 from tests.support.encryption_keys import OLD, variable
 from tests.support.fake_upstream import Script, Upstream
+from tests.support.own_stack import client as client
+from tests.support.own_stack import stack as stack
 from tests.support.responses_http import is_error
-from tests.support.small_stack import client_of, small_stack
+from tests.support.small_stack import small_stack
 from tests.support.stack import Stack, another_api, check_whole, collect, until
 
 pytestmark = pytest.mark.campaign
@@ -36,18 +38,6 @@ async def own_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
     data = tmp_path_factory.mktemp("codec")
     async with small_stack(data, upstream, ENCRYPTION_KEYS=variable(OLD), ERASE_AFTER_SECONDS="4") as stack:
         yield stack
-
-
-@pytest_asyncio.fixture
-async def stack(own_stack: Stack) -> Stack:
-    await own_stack.heal()
-    return own_stack
-
-
-@pytest_asyncio.fixture
-async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(stack) as client:
-        yield client
 
 
 async def payloads_of(stack: Stack, response_id: str) -> list[dict[str, Any]]:

@@ -290,13 +290,6 @@ async def test_a_list_is_read_no_further_than_it_is_kept(http: httpx.AsyncClient
 # --- who asks, and how often
 
 
-@pytest_asyncio.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    client = connect(stack.redis_url)
-    yield client
-    await client.aclose()
-
-
 def provider_at(port: int, name: str, adapter: str = "openai-chat", **more: Any) -> ProviderConfig:
     return ProviderConfig(name=name, adapter=adapter, base_url=f"http://127.0.0.1:{port}/v1", **more)
 

@@ -20,8 +20,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from tests.support.fake_upstream import Fault, Script, Upstream
+from tests.support.own_stack import client as client
+from tests.support.own_stack import stack as stack
 from tests.support.slow_reader import SlowReader
-from tests.support.small_stack import client_of, files_with, keys_with, places_of, small_stack
+from tests.support.small_stack import files_with, keys_with, places_of, small_stack
 from tests.support.stack import Stack, check_whole, collect, events_of, until
 
 pytestmark = pytest.mark.campaign
@@ -37,18 +39,6 @@ async def own_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
     settings = {"ERASE_AFTER_SECONDS": str(PATIENCE), "SLOW_CLIENT_SECONDS": "2", "REWRITE_REDIS_LOG": "1"}
     async with small_stack(data, upstream, **settings) as stack:
         yield stack
-
-
-@pytest_asyncio.fixture
-async def stack(own_stack: Stack) -> Stack:
-    await own_stack.heal()
-    return own_stack
-
-
-@pytest_asyncio.fixture
-async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(stack) as client:
-        yield client
 
 
 def call(name: str, **arguments: Any) -> dict[str, Any]:

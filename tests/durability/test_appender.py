@@ -15,15 +15,7 @@ from open_responses.io.log import batch as log_batch
 from open_responses.io.log.appender import Appender
 from open_responses.io.log.writer import AppendRefused, Diverged, Earlier, Fenced, LogLost, Writer
 from open_responses.io.redis import key_names
-from open_responses.io.redis.client import Redis, connect
-from tests.support.stack import Stack
-
-
-@pytest_asyncio.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    client = connect(stack.redis_url)
-    yield client
-    await client.aclose()
+from open_responses.io.redis.client import Redis
 
 
 @pytest_asyncio.fixture

@@ -36,6 +36,8 @@ from open_responses.io.temporal.large_payloads import data_converter
 from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadable, ResponseKeys
 from tests.support.encryption_keys import NEW, OLD, variable
 from tests.support.fake_upstream import Fault, Script, Upstream
+from tests.support.own_stack import client as client
+from tests.support.own_stack import stack as stack
 from tests.support.small_stack import client_of, files_with, small_stack
 from tests.support.stack import Stack, check_whole, collect, until
 from workflows.response import ResponseWorkflow
@@ -179,18 +181,6 @@ async def own_stack(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
     data = tmp_path_factory.mktemp("encrypted")
     async with small_stack(data, upstream, ENCRYPTION_KEYS=variable(OLD)) as stack:
         yield stack
-
-
-@pytest_asyncio.fixture
-async def stack(own_stack: Stack) -> Stack:
-    await own_stack.heal()
-    return own_stack
-
-
-@pytest_asyncio.fixture
-async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(stack) as client:
-        yield client
 
 
 async def history_of(stack: Stack, response_id: str) -> WorkflowHistory:

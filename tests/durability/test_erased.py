@@ -30,7 +30,7 @@ from open_responses.io.log.appender import Appender
 from open_responses.io.log.reader_copies import ReaderCopies
 from open_responses.io.log.writer import Fenced, Writer
 from open_responses.io.redis import key_names
-from open_responses.io.redis.client import Redis, connect
+from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Used
 from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.outside_ends import DELETED, OutsideEnds
@@ -47,13 +47,6 @@ from tests.support.stack import Stack, until
 pytestmark = pytest.mark.campaign
 
 Late = Callable[[], Awaitable[object]]
-
-
-@pytest_asyncio.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    client = connect(stack.redis_url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -42,13 +42,6 @@ _CLOSED = 60.0
 
 
 @pytest_asyncio.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    client = connect(stack.redis_url)
-    yield client
-    await client.aclose()
-
-
-@pytest_asyncio.fixture
 async def no_redis() -> AsyncIterator[Redis]:
     """At an address where nothing answers."""
     client = connect(f"redis://127.0.0.1:{services.free_port()}/0")

@@ -1,7 +1,8 @@
 """A reader that looks away while the log is lost, begun anew by one writer and ended by another.
 
 The last writer begins ahead of the reader's position, so that nothing of it shows the loss. Each test has one reader, a
-writer whose answer is lost, and what comes behind it; the reader gets one whole answer, or is told of the loss.
+writer whose answer is lost, and what comes behind it. The reader gets one whole answer, or an error that names the
+loss.
 """
 
 from __future__ import annotations

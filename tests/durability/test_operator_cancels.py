@@ -177,7 +177,7 @@ async def test_a_cancellation_during_a_compaction_ends_in_one_event(
 async def test_a_compaction_that_is_cancelled_is_no_summary(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
-    """What came back would otherwise take the place of the conversation, without a word of it."""
+    """Otherwise the API would return a compaction that holds nothing of the conversation."""
     notes = upstream.says(ORDER, Script(words=30, hold_after=2))
     temporal = await console(stack)
     items = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]

@@ -139,7 +139,7 @@ async def test_a_terminated_conversation_is_back_after_a_reset_with_the_turn_tha
 async def test_a_reset_conversation_has_all_that_was_sent_to_it(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
-    """Temporal sends updates and signals again to the run that it resets, unless it is told not to."""
+    """A reset applies later updates and signals again, unless the reset request excludes them."""
     upstream.says("before a reset", Script(words=3))
     conversation_id, temporal = await begun(client, "first"), await console(stack)
     assert (await turn(client, conversation_id, "before a reset")).json()["status"] == "completed"

@@ -181,7 +181,7 @@ async def test_an_unstored_response_ends_its_stream_when_its_run_is_terminated(
 
 @workflow.defn(name=WORKFLOW)
 class _Fails:
-    """A run whose code raises once it is told to, and has nothing to answer a query with."""
+    """A run whose code raises on request, and which cannot answer a query."""
 
     def __init__(self) -> None:
         self._may_fail = False

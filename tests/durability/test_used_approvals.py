@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,13 +43,6 @@ Json = dict[str, Any]
 @pytest_asyncio.fixture
 async def temporal(stack: Stack) -> Client:
     return await Client.connect(stack.temporal_address, data_converter=data_converter(stack.data / "blobs"))
-
-
-@pytest_asyncio.fixture
-async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    client = connect(stack.redis_url)
-    yield client
-    await client.aclose()
 
 
 async def ask_to_delete(client: httpx.AsyncClient, upstream: Upstream, what: str) -> Json:

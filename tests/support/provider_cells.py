@@ -15,7 +15,7 @@ from open_responses.deltas import Delta
 from tests.support.provider_wire import Answer, Received, Wire, sampled, sse
 
 VENDORS = ("openai", "openai-chat", "anthropic", "gemini", "ollama")
-# A model of each that takes most; those of servers that nobody knows by name are just `m`.
+# For each vendor, the model that accepts the most kinds of input. An unknown server has a model `m`.
 MODELS = {
     "openai": "gpt-5",
     "openai-chat": "m",

@@ -291,6 +291,6 @@ class Records:
                 previous = known.start.continues
                 continue
             older = await self._request(previous, redis_is_away)
-            # One that is gone is in the chain all the same, and who reads the chain is told so.
+            # A deleted response stays in the chain: continuing it is then refused, and it is not silently shortened.
             previous = older.continues if older else None
         return tuple(reversed(newest_first))

@@ -31,14 +31,15 @@ from temporalio.service import ConnectConfig, GrpcCompression, RetryConfig, RPCE
 
 from open_responses.io.temporal.large_payloads import data_converter
 from open_responses.io.temporal.sdk_internals import NOT_CONNECTED, DelegatingServiceClient
+from open_responses.loop import search_attributes
 
 __all__ = ["TemporalAway", "TemporalDown", "WorkflowAlreadyStartedError", "connect", "unstick"]
 
-MODEL = SearchAttributeKey.for_keyword("OpenResponsesModel")
-PROVIDER = SearchAttributeKey.for_keyword("OpenResponsesProvider")
-TENANT = SearchAttributeKey.for_keyword("OpenResponsesTenant")
-STATUS = SearchAttributeKey.for_keyword("OpenResponsesStatus")
-PREVIOUS = SearchAttributeKey.for_keyword("OpenResponsesPrevious")
+MODEL = SearchAttributeKey.for_keyword(search_attributes.MODEL)
+PROVIDER = SearchAttributeKey.for_keyword(search_attributes.PROVIDER)
+TENANT = SearchAttributeKey.for_keyword(search_attributes.TENANT)
+STATUS = SearchAttributeKey.for_keyword(search_attributes.STATUS)
+PREVIOUS = SearchAttributeKey.for_keyword(search_attributes.PREVIOUS)
 
 # How long a workflow task of a dead worker is waited for; no task of ours takes a tenth of it.
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=3)
