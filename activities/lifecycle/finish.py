@@ -16,8 +16,8 @@ from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.events.trace import Op, count_events
 from open_responses.io.log.appender import Appender
+from open_responses.io.log.fenced_log import fence_and_read, paid_before
 from open_responses.io.log.fences import fence
-from open_responses.io.log.takeover import paid_before, read_log
 from open_responses.io.log.writer import AppendRefused, Diverged, Fenced, Writer
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Used
@@ -105,7 +105,7 @@ class FinishActivity:
 
     async def _adopted(self, call: FinishInput) -> FinishResult:
         """End the response with the events in the log, which an earlier run of the same workflow task has published."""
-        left = await read_log(
+        left = await fence_and_read(
             self.redis, call.start.response_id, self._fence(call), 0, turn=0, ttl=self.log_ttl_seconds
         )
         if left.refused:
@@ -136,7 +136,7 @@ class FinishActivity:
         if not call.cut_off:
             return self._writer(call, Fold(call.output)), FinishResult(paid=call.paid)
         first = count_events(call.trace)
-        left = await read_log(
+        left = await fence_and_read(
             self.redis, call.start.response_id, self._fence(call), first, turn=call.turn, ttl=self.log_ttl_seconds
         )
         if left.refused:

@@ -1,1 +1,1 @@
-"""One turn of the model: taken over, asked for, checked, written to the log."""
+"""One attempt at a model turn: fence the log, call the provider, check the answer, append its events."""

@@ -31,7 +31,7 @@ from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, Serve
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.io.log.encoding import item_field
-from open_responses.io.log.takeover import Takeover, take_over
+from open_responses.io.log.fenced_log import FencedLog, fence_for_attempt
 from open_responses.io.log.writer import AppendRefused, Earlier, Fenced, LogLost, Writer
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.outside_ends import OVERTAKEN
@@ -52,7 +52,7 @@ _ENDED = "the response has ended"
 
 
 class AttemptRun:
-    """One attempt while it runs. `writer` is None until it has taken the log over."""
+    """One attempt while it runs. `writer` is None until the log is fenced for it."""
 
     def __init__(self, attempt: SampleAttempt) -> None:
         self._attempt = attempt
@@ -88,20 +88,20 @@ class AttemptRun:
 
     async def _run(self) -> SampleResult:
         call = self._call
-        context, taken, wait = await asyncio.gather(
+        context, found, wait = await asyncio.gather(
             self._parts.contexts.load(call.response_id, call.first_output_index),
-            self._take_over(),
+            self._fence_log(),
             self._parts.breaker.ask(call.provider),
         )
-        self._state = state = self._open(context, taken)
-        if taken.cancelled:
+        self._state = state = self._open(context, found)
+        if found.cancelled:
             return SampleResult(outcome="cancelled", usage=self.paid)
-        if taken.turn_record is not None:
-            return await self._as_recorded(state, orjson.loads(taken.turn_record))
+        if found.turn_record is not None:
+            return await self._as_recorded(state, orjson.loads(found.turn_record))
         if wait:
             message = f"{call.provider} has failed again and again; it is tried again in {wait:.0f} seconds"
             raise ProviderCircuitOpen(message, retry_after=wait)
-        beginning = begin(state, taken)
+        beginning = begin(state, found)
         self._prefix = beginning.sampled.prefix
         await self._reserve(state, beginning.sampled)
         finish = await Answer(state, beginning.assembler).stream(beginning.sampled)
@@ -116,11 +116,13 @@ class AttemptRun:
             self._progress.halted_by = error
             raise
 
-    async def _take_over(self) -> Takeover:
+    async def _fence_log(self) -> FencedLog:
         run_id = activity.info().workflow_run_id or ""
         ttl = self._parts.log_ttl_seconds
         attempt = self._attempt
-        return await take_over(self._parts.redis, self._call, attempt.fence, attempt.number, ttl=ttl, run_id=run_id)
+        return await fence_for_attempt(
+            self._parts.redis, self._call, attempt.fence, attempt.number, ttl=ttl, run_id=run_id
+        )
 
     async def _as_recorded(self, state: AttemptState, ended: JsonObject) -> SampleResult:
         """The result of a turn that has ended: it was lost with its worker, or an operator has reset the run to it.
@@ -144,7 +146,7 @@ class AttemptRun:
         if self._state is not None and not self._progress.has_token:
             self._state.pay_reported()
 
-    def _open(self, context: Context, taken: Takeover) -> AttemptState:
+    def _open(self, context: Context, found: FencedLog) -> AttemptState:
         """The state behind the turn's events in the log, which the writer adopts."""
         start = context.start
         lists = mcp_lists(context.conversation(context.output)) if start.has_mcp else {}
@@ -161,9 +163,9 @@ class AttemptRun:
             fold=fold,
             earlier=self._earlier,
         )
-        for event in taken.events:
+        for event in found.events:
             writer.adopt(event)
-        left = fold.snapshot()[self._call.first_output_index :] if taken.events else []
+        left = fold.snapshot()[self._call.first_output_index :] if found.events else []
         meter = AnswerMeter(self._parts.bounds, before=self._call.produced, size=sum(map(len, map(orjson.dumps, left))))
         return AttemptState(self._attempt, context, tool_table, writer, meter, self._progress)
 

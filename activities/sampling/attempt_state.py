@@ -90,7 +90,7 @@ class SampleAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptState:
-    """An attempt that has taken the log over: what the model reads, where the attempt writes, and its progress."""
+    """An attempt whose log is fenced: the context that the model reads, the writer, and the progress."""
 
     attempt: SampleAttempt
     context: Context

@@ -1,7 +1,7 @@
 """Cancels an answer that a provider generates in the background, once no attempt will read it any more.
 
 What this prevents: paying for the rest of a cancelled response's answer, which closing the connection does not end. An
-attempt that ends for another one to go on (a worker that leaves, a log that was taken over) must not do this: the next
+attempt that ends for another one to go on (a worker that leaves, a log with a newer writer) must not do this: the next
 attempt reads the same answer again.
 """
 

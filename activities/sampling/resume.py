@@ -16,7 +16,7 @@ from open_responses.deltas import TextDelta
 from open_responses.events.assembler import Assembler
 from open_responses.events.lifecycle import opening_events
 from open_responses.events.resumed_assembler import ResumedAssembler
-from open_responses.io.log.takeover import Takeover, paid_before
+from open_responses.io.log.fenced_log import FencedLog, paid_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +27,27 @@ class Beginning:
     assembler: Assembler
 
 
-def begin(state: AttemptState, taken: Takeover) -> Beginning:
+def begin(state: AttemptState, found: FencedLog) -> Beginning:
     """Open the stream, or decide about the partial answer in the log and publish the decision.
 
     Raises ServerError for what this worker cannot unseal, or a provider that it does not know.
     """
     call, fold = state.attempt.call, state.writer.fold
-    state.progress.beside = paid_before(call.paid, taken)
-    if not taken.events and call.first_sequence == 0:
+    state.progress.beside = paid_before(call.paid, found)
+    if not found.events and call.first_sequence == 0:
         state.writer.write(opening_events(state.context.start.initial()))
     if len(fold.output) > call.first_output_index:
-        return _go_on(state, taken)
-    if call.fell_back and not any(event["type"] == ATTEMPT for event in taken.events):
+        return _go_on(state, found)
+    if call.fell_back and not any(event["type"] == ATTEMPT for event in found.events):
         state.write_attempt_event("fallback")
     sampled = state.sample_call()
-    return _read_again(state, taken, sampled) or Beginning(sampled, _assembler(state))
+    return _read_again(state, found, sampled) or Beginning(sampled, _assembler(state))
 
 
-def _go_on(state: AttemptState, taken: Takeover) -> Beginning:
+def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
     """Behind a partial answer: `resumed` reads it again, `continued` extends its text, `restarted` gives it up."""
     sampled = state.sample_call(goes_on=True)
-    reading = _read_again(state, taken, sampled)
+    reading = _read_again(state, found, sampled)
     if reading is not None:
         state.write_attempt_event("resumed")
         return reading
@@ -59,7 +59,7 @@ def _go_on(state: AttemptState, taken: Takeover) -> Beginning:
         _give_up(state, assembler)
         return Beginning(state.sample_call(), assembler)
     # One delta is about one token: what is left of the budget can only be estimated after a crash.
-    state.progress.spent = sum(1 for event in taken.events if event["type"] == "response.output_text.delta")
+    state.progress.spent = sum(1 for event in found.events if event["type"] == "response.output_text.delta")
     sampled = state.sample_call(prefix or None, goes_on=True)
     state.write_attempt_event("continued")
     return Beginning(sampled, assembler)
@@ -72,22 +72,22 @@ def _give_up(state: AttemptState, assembler: Assembler) -> None:
     state.writer.write(assembler.abandon())
 
 
-def _read_again(state: AttemptState, taken: Takeover, sampled: SampleCall) -> Beginning | None:
+def _read_again(state: AttemptState, found: FencedLog, sampled: SampleCall) -> Beginning | None:
     """Read the answer that the provider is generating already from its beginning; None where there is none.
 
     Also before its first text: the provider may have been reasoning for minutes.
     """
     attempt = state.attempt
-    if taken.resume is None or attempt.provider.resume_of(sampled) != "background":
+    if found.resume is None or attempt.provider.resume_of(sampled) != "background":
         return None
-    token = orjson.loads(taken.resume)
+    token = orjson.loads(found.resume)
     if token["fallback"] != attempt.call.fallback:
         return None
     state.progress.has_token = state.progress.is_read_again = True
     # The provider sends what is in the log once more, and the meter counts it then.
     state.meter.size = 0
     first, fold = token["output_index"], state.writer.fold
-    logged = [event for event in taken.events if event.get("output_index", -1) >= first]
+    logged = [event for event in found.events if event.get("output_index", -1) >= first]
     assembler = ResumedAssembler(
         fold, state.tool_table, attempt.call.response_id, before=fold.output[:first], logged=logged
     )

@@ -17,7 +17,7 @@ from activities.sampling.background_generation import BackgroundAnswer
 from activities.worker.cancellation_registry import RunningWork, Stop
 from activities.worker.running_activity import running_activity
 from open_responses.errors import OpenResponsesError
-from open_responses.io.log.takeover import has_ended
+from open_responses.io.log.fenced_log import has_ended
 from open_responses.io.log.writer import Diverged, Fenced, LogLost
 from open_responses.io.redis.leases import Lease
 from open_responses.loop.payloads import SAMPLE, SampleInput, SampleResult

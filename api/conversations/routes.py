@@ -42,10 +42,10 @@ from open_responses.schema.answers import DeletedConversation
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.requests import INCLUDES, Metadata
-from open_responses.schema.validation import CHECK_NAMES, Settings, complaint_of, one_of, read_json_object, shorten
+from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of, one_of, read_json_object, shorten
 from workflows.conversation import ConversationWorkflow
 
-Body = TypeVar("Body", bound=Settings)
+Body = TypeVar("Body", bound=RequestObject)
 
 router = APIRouter(prefix="/v1/conversations")
 
@@ -54,16 +54,16 @@ MAX_ITEMS_AT_ONCE = 20
 _RENEWALS_PER_TTL = 3
 
 
-class CreateConversation(Settings):
+class CreateConversation(RequestObject):
     items: Annotated[list[InputItem], Field(max_length=MAX_ITEMS_AT_ONCE, fail_fast=True)] | None = None
     metadata: Metadata | None = None
 
 
-class UpdateConversation(Settings):
+class UpdateConversation(RequestObject):
     metadata: Metadata | None
 
 
-class CreateItems(Settings):
+class CreateItems(RequestObject):
     items: Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS_AT_ONCE, fail_fast=True)]
 
 

@@ -22,7 +22,7 @@ from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, SLUG,
 from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
 from open_responses.schema.stream_events import StreamEvent
 from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
-from open_responses.schema.validation import Settings
+from open_responses.schema.validation import RequestObject
 
 REQUESTS: tuple[type[BaseModel], ...] = (
     CreateResponse,
@@ -97,7 +97,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _complete_requests(schemas: JsonObject) -> None:
-    models = {model.__name__: model for model in _settings()}
+    models = {model.__name__: model for model in _request_objects()}
     for name, schema in schemas.items():
         if name in models:
             _close(schema, models[name])
@@ -120,14 +120,14 @@ def _complete_requests(schemas: JsonObject) -> None:
     schemas["ProviderTool"]["properties"]["type"] = _tool_types()
 
 
-def _settings() -> list[type[Settings]]:
-    found: list[type[Settings]] = [Settings]
+def _request_objects() -> list[type[RequestObject]]:
+    found: list[type[RequestObject]] = [RequestObject]
     for model in found:
         found += model.__subclasses__()
     return found
 
 
-def _close(schema: JsonObject, model: type[Settings]) -> None:
+def _close(schema: JsonObject, model: type[RequestObject]) -> None:
     """Refuse unknown names; list those that are accepted and ignored, and those that must be null."""
     schema["additionalProperties"] = False
     properties = schema.setdefault("properties", {})

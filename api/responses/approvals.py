@@ -24,7 +24,7 @@ from open_responses.errors import Conflict, NotFound, Unavailable
 from open_responses.io.store.redis_store import Record
 from open_responses.io.temporal.client import TemporalDown
 from open_responses.loop.payloads import ApprovalAnswer
-from open_responses.schema.validation import CHECK_NAMES, Settings, complaint_of
+from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of
 from open_responses.tool_use.tool_items import response_of_approval
 
 router = APIRouter(prefix="/v1/responses/{response_id}")
@@ -34,7 +34,7 @@ _WORKFLOW_PATIENCE_SECONDS = 5.0
 _AGAIN_SECONDS = 5.0
 
 
-class ApprovalBody(Settings):
+class ApprovalBody(RequestObject):
     """`POST /v1/responses/{id}/approvals`: the members of an `mcp_approval_response` item."""
 
     type: str | None = None

@@ -59,7 +59,7 @@ class Assembler:
     `tool_table` says what a call to a name becomes: the client's or a hosted function call, streamed; an `mcp_call`,
     streamed and left open for the one who runs it; a request for approval or a refusal, shown whole at the end.
 
-    A sample that takes over from a lost one passes the fold of the log: `unfinished_text` is what it may continue, and
+    A sample that continues a lost one passes the fold of the log: `unfinished_text` is what it may continue, and
     `abandon` closes what it cannot. Ids follow from the response's and the output index, so that the same deltas give
     the same events each time.
     """

@@ -9,10 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from open_responses.json_types import JsonObject
 from open_responses.schema.requests import MAX_MODEL_NAME, CreateResponse, Input, present, printable
-from open_responses.schema.validation import CHECK_NAMES, Settings, complaint_of, fault
+from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of, fault
 
 
-class CompactRequest(Settings):
+class CompactRequest(RequestObject):
     """A request to compact the conversation of `input`, of `previous_response_id`, or of both."""
 
     IGNORED: ClassVar[dict[str, str]] = {

@@ -17,7 +17,7 @@ from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
 from open_responses.schema.tools import FunctionTool, ToolChoice, Tools, check_choice_fits, check_names_are_unique
 from open_responses.schema.validation import (
     CHECK_NAMES,
-    Settings,
+    RequestObject,
     by_type,
     complaint_of,
     either,
@@ -120,19 +120,19 @@ def _refuse_prewarming(cache_options: Any) -> None:
         raise InvalidRequest(message, param=param, code="unsupported_parameter")
 
 
-class PlainTextFormat(Settings):
+class PlainTextFormat(RequestObject):
     """Text without a format."""
 
     type: Literal["text"]
 
 
-class JsonObjectFormat(Settings):
+class JsonObjectFormat(RequestObject):
     """Any JSON object."""
 
     type: Literal["json_object"]
 
 
-class JsonSchemaFormat(Settings):
+class JsonSchemaFormat(RequestObject):
     """JSON that matches a schema. `schema_` is `schema` in JSON, a name that pydantic reserves."""
 
     type: Literal["json_schema"]
@@ -150,14 +150,14 @@ TextFormat: TypeAlias = Annotated[
 ]
 
 
-class TextSettings(Settings):
+class TextSettings(RequestObject):
     """The format and length of the answer's text (REQ-11)."""
 
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
-class ReasoningSettings(Settings):
+class ReasoningSettings(RequestObject):
     """How the model reasons. `minimal` and `max` are OpenAI's values; the specification's list has neither."""
 
     UNSUPPORTED: ClassVar[dict[str, str]] = {
@@ -170,7 +170,7 @@ class ReasoningSettings(Settings):
     summary: Literal["auto", "concise", "detailed"] | None = None
 
 
-class StreamOptions(Settings):
+class StreamOptions(RequestObject):
     """Options of a stream (REQ-14)."""
 
     include_obfuscation: bool | None = None
@@ -239,14 +239,14 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class ContextManagement(Settings):
+class ContextManagement(RequestObject):
     """OpenAI's `context_management`: a conversation with more tokens than the threshold is summarized."""
 
     type: Literal["compaction"]
     compact_threshold: Annotated[int, Field(ge=1000)] = 200_000
 
 
-class ConversationParam(Settings):
+class ConversationParam(RequestObject):
     """A conversation, by its id."""
 
     id: Annotated[str, Field(min_length=1, max_length=64)]
@@ -258,7 +258,7 @@ ConversationReference: TypeAlias = Annotated[
 ]
 
 
-class CreateResponse(Settings):
+class CreateResponse(RequestObject):
     """A validated request.
 
     `model_fields_set` has the names of the fields that were sent. `model_dump_json(exclude_unset=True)` is the compact

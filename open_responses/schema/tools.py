@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 
 from open_responses.json_types import JsonObject
 from open_responses.schema.items import SLUG, FunctionName
-from open_responses.schema.validation import Hint, Settings, either, fault, kind_of, member, shorten, small_schema
+from open_responses.schema.validation import Hint, RequestObject, either, fault, kind_of, member, shorten, small_schema
 
 # OpenAI's API takes 128 tools; room for a gateway that joins several MCP servers.
 MAX_TOOLS = 512
@@ -119,7 +119,7 @@ def _refuse_forcing(value: Any) -> Any:
     return _refuse_unsupported(value)
 
 
-class FunctionTool(Settings):
+class FunctionTool(RequestObject):
     """A function that the client runs. `parameters` is a JSON Schema; None or {} takes no arguments."""
 
     # The Chat Completions shape, seen often enough to deserve a sentence of its own.
@@ -147,13 +147,13 @@ class ProviderTool(BaseModel):
     type: str
 
 
-class HostedTools(Settings):
+class HostedTools(RequestObject):
     """All hosted tools of the server's configuration. An extension."""
 
     type: Literal["open_responses:hosted_tools"]
 
 
-class ToolFilter(Settings):
+class ToolFilter(RequestObject):
     """A subset of a server's tools: by name, by the tools' own read-only annotation, or both."""
 
     tool_names: Annotated[list[str], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
@@ -166,7 +166,7 @@ class ToolFilter(Settings):
         return self.read_only is None or self.read_only == read_only
 
 
-class ApprovalFilter(Settings):
+class ApprovalFilter(RequestObject):
     """The tools that always, and those that never need an approval. A tool in neither list needs one."""
 
     always: ToolFilter | None = None
@@ -214,7 +214,7 @@ def _is_not_ours(label: str) -> str:
 HeaderValue: TypeAlias = Annotated[str, Field(max_length=16_384), AfterValidator(_is_header_value)]
 
 
-class McpTool(Settings):
+class McpTool(RequestObject):
     """The tools of an MCP server, as OpenAI's API has it. Without `server_url`, the label names a configured server.
 
     `headers` and `authorization` (a token, sent as `Authorization: Bearer …`) are sealed before they leave the API.
@@ -309,7 +309,7 @@ def _are_few_servers(tools: list[Tool]) -> list[Tool]:
 Tools: TypeAlias = Annotated[list[Tool], Field(max_length=MAX_TOOLS, fail_fast=True), AfterValidator(_are_few_servers)]
 
 
-class FunctionChoice(Settings):
+class FunctionChoice(RequestObject):
     """One function that the model must call."""
 
     UNSUPPORTED: ClassVar[dict[str, str]] = {"function": "name stands beside type in the Responses API"}
@@ -318,7 +318,7 @@ class FunctionChoice(Settings):
     name: Annotated[str, Field(min_length=1)]
 
 
-class McpChoice(Settings):
+class McpChoice(RequestObject):
     """One MCP server, or one tool of it."""
 
     type: Literal["mcp"]
@@ -341,7 +341,7 @@ NamedTool: TypeAlias = Annotated[
 ]
 
 
-class AllowedTools(Settings):
+class AllowedTools(RequestObject):
     """A subset of `tools` that the server enforces. The model still reads all of `tools`."""
 
     type: Literal["allowed_tools"]

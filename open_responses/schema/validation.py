@@ -39,7 +39,7 @@ _QUOTES_PER_VALUE = 4
 CHECK_NAMES = {"refuse_unknown_names": True}
 
 
-class Settings(BaseModel):
+class RequestObject(BaseModel):
     """Base of the objects of a request. An unknown field is an error, since a typo would otherwise be ignored.
 
     Names are checked only when a client's body is read (`context=CHECK_NAMES`), not when a stored request is loaded: a

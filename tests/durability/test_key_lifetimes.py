@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from open_responses.io.log.appender import Appender
-from open_responses.io.log.takeover import read_log
+from open_responses.io.log.fenced_log import fence_and_read
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, script
 from open_responses.io.redis.leases import Lease, Running
@@ -76,7 +76,7 @@ async def test_the_mark_of_an_answer_that_begins_anew_does_not_outlive_its_respo
             return await redis.publish(*args, **options)  # type: ignore[arg-type]
 
     flushed = Flushed.from_pool(redis.connection_pool)
-    await read_log(flushed, "resp_1", 1, 0, turn=1, ttl=60)
+    await fence_and_read(flushed, "resp_1", 1, 0, turn=1, ttl=60)
     assert await redis.hget(key_names.state("resp_1"), "anew") == b"0"  # type: ignore[misc]
     assert await _lasting(url) == []
 

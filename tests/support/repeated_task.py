@@ -36,9 +36,9 @@ from open_responses.events.fold import Fold
 from open_responses.events.lifecycle import opening_events
 from open_responses.ids import new_id
 from open_responses.io.log.appender import Appender
+from open_responses.io.log.fenced_log import fence_for_attempt
 from open_responses.io.log.fences import fence
 from open_responses.io.log.reader import read_log
-from open_responses.io.log.takeover import take_over
 from open_responses.io.log.writer import Writer
 from open_responses.io.redis.client import Redis, connect
 from open_responses.io.store.conversation_pieces import ConversationPieces
@@ -235,7 +235,7 @@ class Bench:
             await self.before_answer()
         fold = Fold()
         fold.output = [{"type": "gap"}] * call.first_output_index
-        await take_over(self.redis, call, fence(call.epoch, 1), 1, ttl=60)
+        await fence_for_attempt(self.redis, call, fence(call.epoch, 1), 1, ttl=60)
         writer = Writer(
             self.appender, call.response_id, fence=fence(call.epoch, 1), initial={}, base=call.first_sequence, fold=fold
         )

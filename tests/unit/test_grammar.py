@@ -39,7 +39,7 @@ from open_responses.events.resumed_assembler import ResumedAssembler
 from open_responses.events.trace import Trace, replay_trace
 from open_responses.ids import member_id
 from open_responses.io.log.encoding import encode
-from open_responses.io.log.takeover import Takeover
+from open_responses.io.log.fenced_log import FencedLog
 from open_responses.json_types import JsonObject
 from open_responses.loop.next_step import Call, Step, Stop, call_of, next_step
 from open_responses.loop.output_ledger import OutputLedger
@@ -56,7 +56,7 @@ from tests.support.stream_judge import judge
 
 
 class LostAttempts:
-    """Attempts at one model turn that end without a word, and the next of which takes over from the log.
+    """Attempts at one model turn that end without a result; the next one continues from the log.
 
     `begin` is the product's: here are only the parts of its attempt that a stream does not depend on.
     """
@@ -66,8 +66,8 @@ class LostAttempts:
         self.fold = Fold()
         self.assembler = Assembler(self.fold, response_id=RESPONSE_ID)
 
-    def take_over(self) -> None:
-        """The next attempt, which has the log alone."""
+    def next_attempt(self) -> None:
+        """Begin the next attempt, which has the log alone."""
         events = json.loads(json.dumps(self.log))
         self.fold = Fold()
         for event in events:
@@ -89,18 +89,18 @@ class LostAttempts:
             sample_call=lambda *_, **__: SimpleNamespace(),
             write_attempt_event=lambda _: None,
         )
-        self.assembler = begin(cast(AttemptState, state), Takeover(events)).assembler
+        self.assembler = begin(cast(AttemptState, state), FencedLog(events)).assembler
 
     def write(self, events: list[JsonObject]) -> None:
         self.log += events
 
 
 def assemble(deltas: list[Delta], cuts: set[int]) -> list[JsonObject]:
-    """The events of a turn whose sample was lost at each cut and taken over from the log."""
+    """The events of a turn whose sample was lost at each cut and continued from the log."""
     turn = LostAttempts()
     for index, delta in enumerate(deltas):
         if index in cuts:
-            turn.take_over()
+            turn.next_attempt()
         turn.write(turn.assembler.feed(delta))
     turn.write(turn.assembler.close("completed"))
     return turn.log

@@ -1,6 +1,6 @@
 """Fences: numbers that order the attempts at one response, so that the log rejects the appends of an earlier one.
 
-What this prevents: a worker that wakes up late and writes into a stream which another worker has taken over.
+What this prevents: a worker that resumes late and appends to a log that has a newer writer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Restores an event log from what its readers were sent, when Redis and the log's writer are lost together.
 
 What this prevents: a stream that ends with `stream_lost` although the API has all of its events. Each API process keeps
-the events that it sent to readers of running responses, within a bound on memory. A worker that takes over a log which
+the events that it sent to readers of running responses, within a bound on memory. A worker that fences a log which
 Redis has lost asks these processes for their copies, and goes on behind the longest one.
 
 The question goes over the channel that carries the log's events, so it reaches exactly the processes with readers. Each

@@ -35,7 +35,7 @@ from open_responses.loop.payloads import Ending, FinishedResponse, Progress, Sta
 
 log = structlog.get_logger(__name__)
 
-_TAKE_OVER = script("log/takeover.lua")
+_FENCE_AND_READ = script("log/fence_and_read.lua")
 _CONCLUDE = script("store/conclude.lua")
 # The log is closed to others when it is read: a second look is needed behind a flush of Redis alone.
 _LOOKS = 3
@@ -138,7 +138,7 @@ class OutsideEnds:
         """What the log has, with the log closed to its writers; None where it was closed for good, by an erasure."""
         log_key, state_key = key_names.log(start.response_id), key_names.state(start.response_id)
         refused, _, _, entries, _ = await self._redis.eval(
-            _TAKE_OVER, 2, log_key, state_key, END_FENCE, self._store.ttl_seconds, "1-0", 0, ""
+            _FENCE_AND_READ, 2, log_key, state_key, END_FENCE, self._store.ttl_seconds, "1-0", 0, ""
         )
         if refused:
             return None

@@ -1,4 +1,4 @@
-"""Takes a log over from an earlier attempt: fences that attempt off, and reads what it left."""
+"""Fences a log for a new writer, and reads the events that earlier writers left in it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from open_responses.io.redis.client import Redis, RedisDown, script
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import SampleInput, TurnUsage
 
-_SOURCE = script("log/takeover.lua")
+_SOURCE = script("log/fence_and_read.lua")
 _TOUCH_STATE = script("log/touch_state.lua")
 
 
 @dataclass(slots=True)
-class Takeover:
+class FencedLog:
     """A model turn as the log has it.
 
     `turn_record` is its result, if it ended; `resume` the token by which its answer can be read again; `spent` the
     tokens of what was sampled before or beside the answer in the log: a summary, an answer that did not fit, one that
-    broke off. `owner` is the fence of the newer writer, if that one refused this takeover.
+    broke off. `owner` is the fence of the newer writer, where that one refused this fence.
     """
 
     events: list[JsonObject]
@@ -37,20 +37,20 @@ class Takeover:
     spent: bytes | None = None
 
 
-async def take_over(
+async def fence_for_attempt(
     redis: Redis, call: SampleInput, fence: int, attempt: int, *, ttl: int, run_id: str = ""
-) -> Takeover:
+) -> FencedLog:
     """Fence off older attempts and read the model turn's events.
 
     The first attempt of all can find events as well, after an operator has reset the activity or the workflow. During
-    an outage of Redis it goes on without a takeover: its first append sets the fence.
+    an outage of Redis it goes on without a fence: its first append sets it.
 
     Raises Fenced, with the owner's fence, if a newer attempt owns the log, or one of an earlier run of the workflow
     under the same number.
     """
     is_first = call.tries == 1 and attempt == 1
     try:
-        taken = await read_log(
+        found = await fence_and_read(
             redis,
             call.response_id,
             fence,
@@ -62,14 +62,14 @@ async def take_over(
         )
     except RedisDown:
         if call.epoch == 1 and attempt == 1:
-            return Takeover([])
+            return FencedLog([])
         raise
-    if taken.refused:
-        raise Fenced(taken.owner)
-    return taken
+    if found.refused:
+        raise Fenced(found.owner)
+    return found
 
 
-async def read_log(
+async def fence_and_read(
     redis: Redis,
     response_id: str,
     fence: int,
@@ -79,7 +79,7 @@ async def read_log(
     ttl: int,
     is_begun: bool = True,
     run_id: str = "",
-) -> Takeover:
+) -> FencedLog:
     """The events from `first_sequence` on and what is known of the turn, with the log fenced. Raises RedisDown.
 
     `is_begun`: some of these events may have been sent to readers. Where Redis has lost them, they come from the copies
@@ -91,14 +91,14 @@ async def read_log(
     pipe.zscore(key_names.OPEN, response_id)
     (refused, cancelled, known, entries, is_known_lost), opened = await pipe.execute()
     if refused:
-        return Takeover([], refused=True, owner=int(cancelled))
+        return FencedLog([], refused=True, owner=int(cancelled))
     events = [orjson.loads(fields[1]) for _, fields in entries]
     if is_begun and opened is None and not is_known_lost:
         # Each response is in that list before its first event: without the list, Redis has lost the log as well.
         events += await _restored(redis, response_id, fence, first_sequence + len(events), ttl)
     kept: list[bytes] = known
     record, resume, spent = [value or None for value in kept] or [None] * 3
-    return Takeover(events, cancelled=bool(cancelled), turn_record=record, resume=resume, spent=spent)
+    return FencedLog(events, cancelled=bool(cancelled), turn_record=record, resume=resume, spent=spent)
 
 
 async def _restored(redis: Redis, response_id: str, fence: int, first: int, ttl: int) -> list[JsonObject]:
@@ -109,19 +109,19 @@ async def _restored(redis: Redis, response_id: str, fence: int, first: int, ttl:
     """
     copies = await ask_readers(redis, response_id, fence, first)
     if not copies:
-        # With a time to live: Redis may have lost the state too, since this try took the log over.
+        # With a time to live: Redis may have lost the state too, since this attempt fenced the log.
         state = key_names.state(response_id)
         await redis.eval(_TOUCH_STATE, 1, state, key_names.CLOSED_FENCE, ttl, "anew", str(first))
     return [orjson.loads(event) for event in copies]
 
 
-def paid_before(known: TurnUsage, taken: Takeover) -> Usage:
+def paid_before(known: TurnUsage, found: FencedLog) -> Usage:
     """The tokens of the model turn's earlier attempts.
 
     Both sources are running totals: the workflow's, of the attempts whose results it has, and the log's, which Redis
     may have lost. The larger one is the later.
     """
-    kept = TurnUsage() if taken.spent is None else TurnUsage.model_validate_json(taken.spent)
+    kept = TurnUsage() if found.spent is None else TurnUsage.model_validate_json(found.spent)
     return Usage(**kept.at_least(known).model_dump())
 
 

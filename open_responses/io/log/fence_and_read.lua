@@ -1,4 +1,5 @@
--- Takes a response's log over: from here on, writers with an older fence are refused, so that what is read is final.
+-- Raises the fence of a response's log and reads the log. Appends with an older fence are rejected from here on, so the
+-- entries that this returns are final.
 -- KEYS: log, state.  ARGV: fence, TTL in seconds, entry id to read from, turn, id of the run (empty: any).
 -- Returns {1, its fence, {}, {}, 0} when a newer attempt owns the log, or one of another run under the same number; else
 -- {0, cancelled, what is known of the turn (its record, its resume token, its tokens so far), entries, whether the log was
