@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-all fuzz chaos check audit lock providers bench bench-adapters demo research key up clean
+.PHONY: help dev test test-all coverage fuzz chaos check audit lock providers bench bench-adapters demo research key up clean
 
 help:  ## list these targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,15 @@ test: .venv/stamp  ## run the test suite, as before each commit (ARGS= for pytes
 # The tests marked `campaign`, which `make test` leaves out because they take long.
 test-all: .venv/stamp  ## run what `make test` leaves out: kills, outages, npm clients, campaigns (ARGS=)
 	@$(PYTEST) -m campaign $(ARGS)
+
+# Counts the processes that the tests start as well, except what a process measured before a `kill -9`. The table comes
+# after failures too: measured code is slower. `make coverage ARGS=tests/unit` measures what a part of the suite reaches.
+coverage: .venv/stamp  ## run `make test`, and show which lines and branches ran (ARGS=)
+	@rm -rf .coverage && mkdir .coverage
+	@$(subst -m pytest,-m coverage run -m pytest,$(PYTEST)) $(ARGS); status=$$?; \
+	  $(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage json -q -o .coverage/report.json || exit; \
+	  $(BIN)/python -m coverage report --show-missing --skip-covered --include='workflows/*,open_responses/io/*'; \
+	  $(BIN)/python -m dev.coverage_table .coverage/report.json; exit $$status
 
 # The suite has a minute of it, always the same; this is longer, and new each time.
 fuzz: .venv/stamp  ## send nonsense for a minute, or SECONDS_EACH=
@@ -88,5 +97,5 @@ lock: .venv/stamp  ## resolve the dependencies again and write the lock files
 	@$(PYTHON) dev/install.py benchmarks/requirements.lock .venv-bench
 	@touch $@
 
-clean:  ## remove the virtual environments and the data of `make dev`
-	rm -rf .venv .venv-bench .venv-audit .data
+clean:  ## remove the virtual environments, and the data of `make dev` and `make coverage`
+	rm -rf .venv .venv-bench .venv-audit .data .coverage
