@@ -147,7 +147,7 @@ def create_asgi(settings: Settings) -> ASGIApp:
             app, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
         )
     answering = CodecBorder(app, otherwise=for_clients, settings=settings)
-    in_time = SlowReaders(answering, seconds=settings.slow_client_seconds)
+    in_time = SlowReaders(answering, seconds=settings.slow_client_seconds, socket_seconds=settings.socket_send_seconds)
     return AnswerHeaders(ShutdownAnswers(in_time))
 
 

@@ -1,4 +1,4 @@
-"""Drops clients that read nothing of their answer for `slow_client_seconds`.
+"""Drops clients that read nothing of their answers for a time, over HTTP and over a WebSocket.
 
 The server keeps an answer in memory until the client has read it, and closes no connection before that. Without the
 limit, clients that do not read decide how much memory the process uses.
@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.connections.uvicorn_protocols import Transport, transport_behind
+from api.connections.uvicorn_protocols import Transport, protocol_behind, transport_behind
 
 log = structlog.get_logger(__name__)
 
@@ -24,29 +24,45 @@ _LOOKS_PER_PATIENCE = 8
 
 
 class SlowReaders:
-    """An ASGI layer over every HTTP answer, streams included. A dropped connection is an `http.disconnect` to them."""
+    """An ASGI layer over every HTTP answer, streams included, and every WebSocket.
 
-    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+    A connection is dropped when its client has read nothing for `seconds`, or `socket_seconds` of a WebSocket, and
+    there is something to read. The application gets an `http.disconnect` or a `websocket.disconnect`.
+    """
+
+    def __init__(self, app: ASGIApp, *, seconds: float, socket_seconds: float) -> None:
         self._app = app
-        self._seconds = seconds
+        self._seconds = {"http": seconds, "websocket": socket_seconds}
         self._readers: dict[Transport, _Reader] = {}
+        self._has_warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = transport_behind(receive) if scope["type"] == "http" else None
+        seconds = self._seconds.get(scope["type"])
+        if seconds is None:
+            await self._app(scope, receive, send)
+            return
+        connection = transport_behind(receive)
         if connection is None:
+            self._warn(receive)
             await self._app(scope, receive, send)
             return
         reader = self._readers.get(connection)
         if reader is None:
-            reader = self._readers[connection] = _Reader(connection, self._seconds, self._readers)
+            reader = self._readers[connection] = _Reader(connection, seconds, self._readers)
         with reader.answering():
             await self._app(scope, receive, reader.counting(send))
+
+    def _warn(self, receive: Receive) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning("slow_clients_not_dropped", server=type(protocol_behind(receive)).__name__)
 
 
 class _Reader:
     """The client of one connection, from the start of an answer until the client has read all answers.
 
     A connection has several answers one after the other, and the next may start before the client has read the last.
+    What a WebSocket sends from its handshake to its close is one answer here.
     """
 
     def __init__(self, connection: Transport, seconds: float, readers: dict[Transport, _Reader]) -> None:
@@ -75,7 +91,7 @@ class _Reader:
         """Counts the bytes that go to `send`, which waits for the client when the server's buffer is full."""
 
         async def counted(message: Message) -> None:
-            self._written += len(message.get("body", b""))
+            self._written += _size(message)
             self._writing += 1
             try:
                 await send(message)
@@ -113,6 +129,14 @@ class _Reader:
         self._next_look.cancel()
         if self._readers.get(self._connection) is self:
             del self._readers[self._connection]
+
+
+def _size(message: Message) -> int:
+    """Bytes of an answer's body or of a WebSocket's message, without what frames them."""
+    text = message.get("text")
+    if text is not None:
+        return len(text) if text.isascii() else len(text.encode())
+    return len(message.get("bytes") or message.get("body") or b"")
 
 
 def _unread(transport: Transport) -> int:

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.admission.received_bytes import Received
 from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
-from api.connections.uvicorn_protocols import protocol_behind, receive_of, transport_behind
+from api.connections.uvicorn_protocols import receive_of
 from api.connections.websocket import count_messages
 from api.errors import as_told, error_response
 from api.responses.authorize import authorize
@@ -95,7 +95,6 @@ class Connection:
         self._held: HeldResponse | None = None
         self._in_flight: StartResponse | None = None
         self._last_event = b""
-        self._is_stuck = False
         self._has_begun = False
         self._received: Received | None = None
 
@@ -115,8 +114,6 @@ class Connection:
             results = await asyncio.gather(*tasks, return_exceptions=True)
             while not self._waiting.empty():
                 self._waiting.get_nowait()[1].release()
-            if self._is_stuck:
-                self._abort()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
                 log.error("socket_broke", exc_info=result)
@@ -279,14 +276,9 @@ class Connection:
     # --- messages out
 
     async def _send(self, message: bytes) -> None:
-        """Waits while the client's buffer is full, but not for ever. Raises WebSocketDisconnect."""
-        try:
-            async with asyncio.timeout(self._state.settings.socket_send_seconds):
-                await self._websocket.send_text(message.decode())
-        except TimeoutError:
-            log.info("slow_client_dropped", tenant=self._caller.tenant)
-            self._is_stuck = True
-            raise WebSocketDisconnect(1006) from None
+        """Waits while the client's buffer is full. Raises WebSocketDisconnect, also where the client reads nothing
+        (`api/connections/slow_readers.py`)."""
+        await self._websocket.send_text(message.decode())
 
     async def _say_goodbye(self) -> None:
         with contextlib.suppress(WebSocketDisconnect):
@@ -307,14 +299,6 @@ class Connection:
         elif start is not None:
             message += f" The response in flight, {start.response_id}, was not to be stored, and is cancelled."
         return InvalidRequest(message, code="websocket_connection_limit_reached")
-
-    def _abort(self) -> None:
-        receive = receive_of(self._websocket)
-        transport = transport_behind(receive)
-        if transport is not None:
-            transport.abort()
-        else:
-            log.warning("slow_client_not_closed", receive=type(protocol_behind(receive)).__name__)
 
 
 def _too_many() -> RateLimited:

@@ -66,7 +66,15 @@ def application() -> ASGIApp:
             while True:
                 await websocket.send_text(await websocket.receive_text())
 
-    return SlowReaders(app, seconds=0.8)
+    @app.websocket("/big")
+    async def big_messages(websocket: WebSocket) -> None:
+        await websocket.accept()
+        with contextlib.suppress(WebSocketDisconnect):
+            for _ in range(10):
+                await websocket.send_text("\N{EURO SIGN}" * (BIG // 30))
+            await websocket.receive_text()
+
+    return SlowReaders(app, seconds=0.8, socket_seconds=0.8)
 
 
 @asynccontextmanager
@@ -312,6 +320,36 @@ UPGRADE = (
     b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
     b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+
+
+async def test_a_socket_that_nobody_reads_is_dropped(running: tuple[int, uvicorn.Server]) -> None:
+    port, server = running
+    async with Raw(port) as raw:
+        await raw.send(UPGRADE.replace(b"GET /", b"GET /big"))
+        while not server.server_state.connections:
+            await asyncio.sleep(0.01)
+        await none_left(server)
+
+
+async def test_a_socket_that_is_read_slowly_gets_all_messages(port: int) -> None:
+    """For longer than one that reads nothing is kept, one message is on its way."""
+    async with Raw(port) as raw:
+        await raw.send(UPGRADE.replace(b"GET /", b"GET /big"))
+        got = 0
+        for _ in range(12):
+            got += len(await raw.read())
+            await asyncio.sleep(0.2)
+        while got < BIG - 30:
+            chunk = await raw.read()
+            assert chunk, f"cut after {got} bytes"
+            got += len(chunk)
+
+
+async def test_a_socket_with_nothing_to_read_is_kept(port: int) -> None:
+    async with connect(f"ws://127.0.0.1:{port}/") as socket:
+        await asyncio.sleep(1.2)
+        await socket.send("hello")
+        assert await socket.recv() == "hello"
 
 
 async def test_pings_of_who_reads_nothing_are_not_read_and_the_socket_is_cut() -> None:
