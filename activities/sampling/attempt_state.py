@@ -100,11 +100,17 @@ class AttemptState:
     progress: AttemptProgress
 
     @property
-    def is_budget_spent(self) -> bool:
-        left = self.attempt.call.max_output_tokens
-        return left is not None and self.progress.output_tokens >= left
+    def max_output_tokens(self) -> int | None:
+        """What is left of the turn's output budget."""
+        budget = self.attempt.call.max_output_tokens
+        return None if budget is None else budget - self.progress.output_tokens
 
-    def sample_call(self, prefix: str | None = None, *, goes_on: bool = False) -> SampleCall:
+    @property
+    def is_budget_spent(self) -> bool:
+        left = self.max_output_tokens
+        return left is not None and left <= 0
+
+    def sample_call(self, *, goes_on: bool = False) -> SampleCall:
         """The provider's call, behind the output as the log has it. Raises ServerError for what cannot be unsealed."""
         parts, call = self.attempt.parts, self.attempt.call
         sampled = build_call(
@@ -113,8 +119,7 @@ class AttemptState:
             self.tool_table,
             self.writer.fold,
             parts.sealer,
-            self.progress.output_tokens,
-            prefix,
+            max_output_tokens=self.max_output_tokens,
             goes_on=goes_on,
         )
         return replace(sampled, items=without_parts(sampled.items, parts.adapters.get(call.provider, "")))

@@ -23,18 +23,16 @@ def build_call(
     tool_table: ToolTable,
     fold: Fold,
     sealer: Sealer,
-    spent: int,
-    prefix: str | None,
     *,
+    max_output_tokens: int | None,
     goes_on: bool = False,
 ) -> SampleCall:
-    """The call, with the output as `fold` has it. `spent` are tokens of the budget that are used already.
+    """The call, with the output as `fold` has it. `max_output_tokens` are what is left of the budget.
 
     Raises ServerError for what was sealed with a key that this process does not have.
     """
     start = context.start
     names = {(route.server_label, route.tool): name for name, route in tool_table.routes.items()}
-    left = call.max_output_tokens
     items = as_model_reads(
         from_summary(
             context.conversation(fold.snapshot(), goes_on=goes_on),
@@ -48,8 +46,7 @@ def build_call(
         request=start.request,
         tools=tool_table.functions,
         tool_choice=tool_table.choice,
-        max_output_tokens=None if left is None else left - spent,
-        prefix=prefix,
+        max_output_tokens=max_output_tokens,
         provider_tools=[
             tool.model_dump(mode="json", exclude_unset=True)
             for tool in start.request.tools or []

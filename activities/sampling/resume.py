@@ -57,12 +57,12 @@ def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
     if prefix is None or (prefix and cannot):
         state.write_attempt_event("restarted")
         _give_up(state, assembler)
+        # Another conversation: the thoughts that led to what is given up are not sent again.
         return Beginning(state.sample_call(), assembler)
     # One delta is about one token: what is left of the budget can only be estimated after a crash.
     state.progress.spent = sum(1 for event in found.events if event["type"] == "response.output_text.delta")
-    sampled = state.sample_call(prefix or None, goes_on=True)
     state.write_attempt_event("continued")
-    return Beginning(sampled, assembler)
+    return Beginning(replace(sampled, prefix=prefix or None, max_output_tokens=state.max_output_tokens), assembler)
 
 
 def _give_up(state: AttemptState, assembler: Assembler) -> None:

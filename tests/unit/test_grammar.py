@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from activities.sampling.attempt_progress import AttemptProgress
 from activities.sampling.attempt_state import AttemptState
 from activities.sampling.resume import begin
+from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
     ItemEnd,
@@ -86,7 +87,8 @@ class LostAttempts:
             tool_table=ToolTable(),
             writer=SimpleNamespace(write=self.write, fold=self.fold),
             # The call that would be sent is not looked at.
-            sample_call=lambda *_, **__: SimpleNamespace(),
+            sample_call=lambda **_: SampleCall("m", [], validate_create_response({"model": "m", "input": "x"})),
+            max_output_tokens=None,
             write_attempt_event=lambda _: None,
         )
         self.assembler = begin(cast(AttemptState, state), FencedLog(events)).assembler
