@@ -30,6 +30,8 @@ from open_responses.io.temporal.client import TemporalDown
 log = structlog.get_logger(__name__)
 
 _SOON_SECONDS = 1.0
+AGAIN_SECONDS = 5.0
+"""When to send a request again that Temporal did not take."""
 
 
 def install(app: FastAPI) -> None:
@@ -50,6 +52,11 @@ def as_told(error: Exception, path: str) -> OpenResponsesError:
         return Unavailable("A part of the server cannot be reached. Try again shortly.", retry_after=_SOON_SECONDS)
     log.exception("unexpected_error", path=path, exc_info=error)
     return ServerError("The server failed in a way that it should not have. It has been logged.")
+
+
+def not_started() -> Unavailable:
+    """Temporal stayed away before the request's response was started."""
+    return Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=AGAIN_SECONDS)
 
 
 def _says_who_is_away(error: Exception) -> bool:

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Iterable
 
 from api.app_state import AppState
+from api.errors import not_started
 from api.responses.decisions import already_answered
-from open_responses.errors import Unavailable
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.approvals import is_used_otherwise
 from open_responses.io.temporal.client import TemporalDown
@@ -52,6 +52,6 @@ async def _hold(state: AppState, response_id: str, decision: Decision) -> None:
     try:
         is_taken = await is_used_otherwise(state.temporal, own)
     except TemporalDown as error:
-        raise Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=5) from error
+        raise not_started() from error
     if is_taken:
         raise already_answered(approval_request_id)

@@ -16,6 +16,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from api.admission.limits import priority_of
 from api.app_state import AppState
 from api.conversations.turns import give_back_turn
+from api.errors import AGAIN_SECONDS, not_started
 from api.idempotency import AlreadyBegun
 from api.responses.approval_holds import let_go
 from api.responses.prepare import Prepared
@@ -29,8 +30,6 @@ from open_responses.loop.payloads import TASK_QUEUE, StartResponse
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger(__name__)
-
-_AGAIN_SECONDS = 5.0
 
 
 class StartUnknown(Unavailable):
@@ -136,14 +135,10 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
         except TemporalDown as error:
             was_sent = was_sent or not isinstance(error, TemporalAway) or error.was_sent
             if time.monotonic() > deadline:
-                raise (_not_known(start) if was_sent else _not_started()) from error
+                raise (_not_known(start) if was_sent else not_started()) from error
             await asyncio.sleep(0.25)
         else:
             return True
-
-
-def _not_started() -> Unavailable:
-    return Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=_AGAIN_SECONDS)
 
 
 def _not_known(start: StartResponse) -> StartUnknown:
@@ -153,5 +148,5 @@ def _not_known(start: StartResponse) -> StartUnknown:
         what = "Sent again, it may begin a second one; with an Idempotency-Key it would not."
     return StartUnknown(
         f"Temporal cannot be reached, and it is not known whether the response was started. {what}",
-        retry_after=_AGAIN_SECONDS,
+        retry_after=AGAIN_SECONDS,
     )
