@@ -6,7 +6,7 @@ before anything else of the record is read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from api.app_state import AppState
 from open_responses.errors import ContextTooLarge, NotFound
@@ -36,6 +36,11 @@ class OwnedRecords:
         self._tenant = tenant
         self._read: dict[str, Record] = {}
         self._left = state.settings.max_context_bytes
+
+    @property
+    def loaded(self) -> Mapping[str, Record]:
+        """The records that were read, by id."""
+        return self._read
 
     async def get(self, response_id: str, param: str, *, anew: bool = False) -> Record:
         """One response. `anew` reads it again, because it may have ended since.

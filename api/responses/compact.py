@@ -6,23 +6,23 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.app_state import AppState
 from api.body import read_object
 from api.dependencies import AuthenticatedCaller, State
-from api.lookup import owned_record
 from api.responses.answer import CLIENT_LEFT, last_event
 from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
 from api.responses.parse import ParsedRequest
-from api.responses.prepare import prepare
+from api.responses.prepare import check_room, prepare_resolved
+from api.responses.resolve import resolve
 from api.responses.routing import take_provider_key
 from api.responses.start import start_response
 from api.streaming.follower import response_in
 from open_responses.errors import Unavailable, error_of
+from open_responses.io.store.redis_store import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import listed_input
 from open_responses.loop.payloads import StartResponse
-from open_responses.schema.compact import CompactRequest, compacted_resource, parse_compact_request
+from open_responses.schema.compact import compacted_resource, parse_compact_request
 from open_responses.schema.off_loop import off_loop
 
 router = APIRouter()
@@ -36,7 +36,11 @@ async def compact(request: Request, state: State, caller: AuthenticatedCaller) -
     asked = await off_loop(size, parse_compact_request, body)
     as_response = await off_loop(size, asked.as_response)
     parsed = ParsedRequest(as_response, size, provider_key, is_compaction=True)
-    prepared = await prepare(state, authorize(state.settings.config, caller, parsed))
+    authorized = authorize(state.settings.config, caller, parsed)
+    overload = await check_room(state, caller)
+    resolved = await resolve(state, authorized)
+    prepared = await prepare_resolved(state, resolved, overload)
+    kept = _prompt(prepared.start, resolved.context.earlier.previous)
     async with subscribed(state, prepared.start, only_end=True) as subscription:
         await start_response(state, prepared)
         last = await last_event(request, follow(subscription))
@@ -48,16 +52,14 @@ async def compact(request: Request, state: State, caller: AuthenticatedCaller) -
     if response["status"] != "completed" and not any(item["type"] == "compaction" for item in response["output"]):
         # Without its summary, the answer would look like a conversation of which only the newest prompt is left.
         raise Unavailable(f"The compaction ended as {response['status']}, before its summary was written. Try again.")
-    kept = await _prompt(state, caller.tenant, asked, prepared.start)
     return Response(orjson.dumps(compacted_resource(response, kept)), media_type="application/json")
 
 
-async def _prompt(state: AppState, tenant: str, asked: CompactRequest, start: StartResponse) -> list[JsonObject]:
+def _prompt(start: StartResponse, previous: Record | None) -> list[JsonObject]:
     """The newest messages of the user: what is being answered stays in the user's own words."""
     items = listed_input(start) if start.has_input else []
-    if not items and asked.previous_response_id is not None:
-        record = await owned_record(state, tenant, asked.previous_response_id)
-        items = listed_input(record.start)
+    if not items and previous is not None:
+        items = listed_input(previous.start)
     ends = [index for index, item in enumerate(items) if item.get("role") == "user"]
     if not ends:
         return []

@@ -46,7 +46,8 @@ async def count_input_tokens(request: Request, state: State, caller: Authenticat
     check_continues(context)
     check_context(context, state.settings.max_context_bytes)
     asked, before = context.asked, context.earlier
-    earlier = await Chains(state.records).items(before.ancestors) + await remembered_items(before.remembered)
+    earlier = await Chains(state.records).items(before.ancestors, records.loaded)
+    earlier += await remembered_items(before.remembered)
     items = earlier + (asked.input_items() if "input" in given else [])
     tokens = await counted(_count, items, asked)
     return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})

@@ -15,7 +15,7 @@ from api.conversations.turns import ReadConversation
 from api.responses.approval_holds import hold
 from api.responses.authorize import AuthorizedRequest
 from api.responses.plan import start_of
-from api.responses.resolve import resolve
+from api.responses.resolve import ResolvedRequest, resolve
 from api.responses.validate import validate
 from open_responses.loop.payloads import StartResponse
 from open_responses.schema.off_loop import off_loop
@@ -34,9 +34,21 @@ class Prepared:
 async def prepare(state: AppState, authorized: AuthorizedRequest) -> Prepared:
     """Raises what the request is to be refused with. `start_response` has to follow at once: approvals are held, and a
     place is taken."""
-    caller, parsed = authorized.caller, authorized.parsed
-    overload = await _check_room(state, caller)
-    resolved = await resolve(state, authorized)
+    overload = await check_room(state, authorized.caller)
+    return await prepare_resolved(state, await resolve(state, authorized), overload)
+
+
+async def check_room(state: AppState, caller: Caller) -> Overload | None:
+    """Raises Unavailable where too much work waits; a key that has little running may be let in all the same."""
+    overload = await state.backlog.overload()
+    if overload is not None and (caller.key is None or not overload.moves):
+        raise overload.error
+    return overload
+
+
+async def prepare_resolved(state: AppState, resolved: ResolvedRequest, overload: Overload | None) -> Prepared:
+    """As `prepare`, from what `check_room` and `resolve` have returned."""
+    caller, parsed = resolved.authorized.caller, resolved.authorized.parsed
     plan = await validate(state, resolved)
     start = await start_of(state, plan)
     start = await state.admission.admit(caller.key, caller.headers, start, overload, plan.continues)
@@ -48,11 +60,3 @@ async def prepare(state: AppState, authorized: AuthorizedRequest) -> Prepared:
         await state.admission.withdraw(start)
         raise
     return Prepared(start, resolved.context.earlier.ancestors, resolved.context.conversation)
-
-
-async def _check_room(state: AppState, caller: Caller) -> Overload | None:
-    """Raises Unavailable where too much work waits; a key that has little running may be let in all the same."""
-    overload = await state.backlog.overload()
-    if overload is not None and (caller.key is None or not overload.moves):
-        raise overload.error
-    return overload

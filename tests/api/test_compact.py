@@ -10,6 +10,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.support.fake_upstream import Fault, Script, Upstream
+from tests.support.record_reads import record_reads
 from tests.support.responses_http import is_error
 from tests.support.spec import validate
 from tests.support.stack import Stack, until
@@ -48,6 +49,25 @@ async def test_a_conversation_is_compacted_and_a_new_chain_goes_on_from_it(
     sent = str(upstream.requests[-1]["messages"])
     assert "The user likes rivers." in sent
     assert "I like rivers." not in sent
+
+
+async def test_what_a_request_continues_is_read_once_to_count_it_and_to_compact_it(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """The worker reads the chain as well, for the model."""
+    summaries(upstream)
+    upstream.says("read once", Script(words=3))
+    asked: dict[str, Any] = {"model": "fake", "input": "read once"}
+    first = (await client.post("/v1/responses", json=asked)).json()
+    second = (await client.post("/v1/responses", json={**asked, "previous_response_id": first["id"]})).json()
+    body = {"model": "fake", "previous_response_id": second["id"]}
+    async with record_reads(stack.redis_url, second["id"]) as counting:
+        assert (await client.post("/v1/responses/input_tokens", json=body)).status_code == 200
+    assert len(counting) == 1
+    async with record_reads(stack.redis_url, second["id"]) as compacting:
+        answer = await client.post("/v1/responses/compact", json=body)
+    assert answer.json()["output"][0]["content"][0]["text"] == "read once"
+    assert len([read for read in compacting if " deleted " not in read]) == 1
 
 
 async def test_a_stored_chain_is_compacted_by_its_last_id(client: httpx.AsyncClient, upstream: Upstream) -> None:

@@ -13,6 +13,7 @@ import redis.asyncio as aioredis
 from open_responses.io.redis import key_names
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream
+from tests.support.record_reads import record_reads
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack
 
@@ -90,17 +91,9 @@ async def test_a_record_is_read_once_however_often_it_is_named(
 ) -> None:
     response = await stored(api, needle)
     reference = {"type": "item_reference", "id": await given_id(api, response["id"])}
-    redis = aioredis.Redis.from_url(stack.redis_url)
-    async with redis.monitor() as commands:
+    async with record_reads(stack.redis_url, response["id"]) as reads:
         assert (await ask(api, input=[reference] * 40)).status_code == 200
-        await redis.publish("the-end", "of this")
-        reads = 0
-        async for command in commands.listen():
-            if "the-end" in command["command"]:
-                break
-            reads += command["command"].startswith("HMGET " + key_names.record(response["id"]))
-    await redis.aclose()
-    assert reads == 1
+    assert len(reads) == 1
 
 
 async def test_records_that_are_too_large_together_are_not_read(api: httpx.AsyncClient, needle: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -51,17 +51,22 @@ class Chains:
         self._remembered: OrderedDict[str, Said] = OrderedDict()
         self._size = 0
 
-    async def items(self, ancestors: Sequence[str]) -> list[InputItem]:
-        """What these responses said, inputs and outputs. Raises PreviousResponseNotFound for one that is gone, and
-        RPCError or RedisDown's family for one that is not to be had now."""
+    async def items(self, ancestors: Sequence[str], loaded: Mapping[str, Record] | None = None) -> list[InputItem]:
+        """What these responses said, inputs and outputs. Those that are `loaded` with their end are not read again.
+
+        Raises PreviousResponseNotFound for one that is gone, and RPCError or RedisDown's family for one that is not to
+        be had now.
+        """
         known = {one: said for one in ancestors if (said := self._remembered.get(one)) is not None and said.is_fresh}
         for lost in await self._records.missing(list(known)):
             del known[lost]
             self._forget(lost)
-        unread = [one for one in ancestors if one not in known]
+        unknown = [one for one in ancestors if one not in known]
+        records = await self._load(unknown, loaded or {})
         # What they read of their conversation goes with it, so it is not remembered here.
         conversations: set[str] = set()
-        for one, record in zip(unread, await self._records.load_ended(unread), strict=True):
+        for one in unknown:
+            record = records[one]
             if record is None:
                 raise PreviousResponseNotFound(f"response {one}, earlier in the chain, is gone")
             remembered = record.start.remembered if b'"pieces":' in record.written else None
@@ -73,6 +78,11 @@ class Chains:
                 conversations.add(one)
         self._remember(known, [one for one in ancestors if one not in conversations])
         return [item for one in ancestors for item in known[one].items]
+
+    async def _load(self, response_ids: Sequence[str], loaded: Mapping[str, Record]) -> dict[str, Record | None]:
+        have = {one: loaded[one] for one in response_ids if one in loaded and loaded[one].response is not None}
+        unread = [one for one in response_ids if one not in have]
+        return {**have, **dict(zip(unread, await self._records.load_ended(unread), strict=True))}
 
     def _remember(self, known: dict[str, Said], ancestors: Sequence[str]) -> None:
         for one in ancestors:
