@@ -12,7 +12,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.conversations.state import END_TURN, end_of_turn
+    from open_responses.conversations.state import RESPONSE_ENDED, end_of_response
     from open_responses.events.trace import Op
     from open_responses.json_types import JsonObject
     from open_responses.loop.payloads import (
@@ -54,7 +54,7 @@ class Closing:
         # Items of a sample that was cut off are only known when the log has been read.
         is_known = not state.cut_off or ending.status != "incomplete"
         if is_known:
-            await self._end_conversation_turn(ending)
+            await self._release_conversation(ending)
         if ended_at is None:
             ended_at = int(workflow.now().timestamp())
         result = await self._finish(ending, ended_at, was_cut_off)
@@ -62,7 +62,7 @@ class Closing:
             return self._as_announced(result.announced, result.trace)
         output_ledger.absorb(result.items, result.trace)
         if not is_known:
-            await self._end_conversation_turn(ending)
+            await self._release_conversation(ending)
         workflow.upsert_search_attributes([_STATUS.value_set(ending.status)])
         state.show(ending.status)
         usage = usage_with(state.usage, result.paid)
@@ -119,7 +119,7 @@ class Closing:
             paid=state.paid,
         )
 
-    async def _end_conversation_turn(self, ending: Ending) -> None:
+    async def _release_conversation(self, ending: Ending) -> None:
         """Send the response's items to its conversation, and release the conversation for the next response."""
         start = self.state.start
         conversation_id = start.request.conversation_id
@@ -127,6 +127,8 @@ class Closing:
             return
         conversation = workflow.get_external_workflow_handle(conversation_id)
         try:
-            await conversation.signal(END_TURN, end_of_turn(start, ending.status, self.state.output_ledger.output))
+            await conversation.signal(
+                RESPONSE_ENDED, end_of_response(start, ending.status, self.state.output_ledger.output)
+            )
         except FailureError:
             workflow.logger.info("the conversation was deleted meanwhile")

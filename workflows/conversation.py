@@ -16,19 +16,19 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from open_responses.conversations.state import (
         CONVERSATION_WORKFLOW,
-        END_TURN,
         GONE,
+        RESPONSE_ENDED,
         AddItems,
-        BeginTurn,
         Conversation,
         ConversationPart,
         ConversationState,
-        EndTurn,
         Page,
         PageQuery,
         PartQuery,
         Refused,
+        ResponseEnd,
         SetMetadata,
+        TakeLock,
     )
     from open_responses.json_types import JsonObject
 
@@ -92,32 +92,34 @@ class ConversationWorkflow:
     def set_metadata(self, call: SetMetadata) -> None:
         self._change(lambda: self._conversation.set_metadata(call.metadata))
 
+    # The lock's handlers keep the names that API processes of earlier versions send (`by_hand.py` finds them by name).
+
     @workflow.update
-    def begin_turn(self, call: BeginTurn) -> None:
-        self._change(lambda: self._conversation.begin(call))
+    def begin_turn(self, call: TakeLock) -> None:
+        self._change(lambda: self._conversation.take_lock(call))
 
     @begin_turn.validator
-    def _check_turn(self, call: BeginTurn) -> None:
-        self._check(lambda: self._conversation.check_turn(call))
+    def _check_lock(self, call: TakeLock) -> None:
+        self._check(lambda: self._conversation.check_lock(call))
 
     @workflow.update
-    def settle_turn(self, call: EndTurn) -> None:
+    def settle_turn(self, call: ResponseEnd) -> None:
         """As `end_turn`, sent by the API for a response that ended without sending the signal."""
-        self._change(lambda: self._conversation.end(call))
+        self._change(lambda: self._conversation.end_response(call))
 
     @workflow.update
     def release_turn(self, response_id: str) -> None:
-        self._change(lambda: self._conversation.release(response_id))
+        self._change(lambda: self._conversation.release_lock(response_id))
 
     @workflow.update
     def delete(self) -> None:
         self._is_deleted = True
 
-    @workflow.signal(name=END_TURN)
-    def end_turn(self, call: EndTurn) -> None:
+    @workflow.signal(name=RESPONSE_ENDED)
+    def end_turn(self, call: ResponseEnd) -> None:
         """Add the items of a response that has ended; the response sends this itself."""
         if not self._is_deleted:
-            self._change(lambda: self._conversation.end(call))
+            self._change(lambda: self._conversation.end_response(call))
 
     # --- queries
 
@@ -168,8 +170,8 @@ class ConversationWorkflow:
     def _show(self) -> None:
         """Set the details that the Temporal UI shows to an operator."""
         state = self._conversation.state
-        turn = f"turn of `{state.turn.response_id}`" if state.turn is not None else "nobody's turn"
-        details = f"**{turn}**\n\n- items: {len(state.entries)}\n- revision: {state.revision}"
+        lock = f"locked by `{state.lock.response_id}`" if state.lock is not None else "not locked"
+        details = f"**{lock}**\n\n- items: {len(state.entries)}\n- revision: {state.revision}"
         if self._ignored:
             details += "\n- cancellation ignored: delete it with `DELETE /v1/conversations/{id}`"
         workflow.set_current_details(details)

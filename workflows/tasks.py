@@ -19,12 +19,12 @@ Result = TypeVar("Result")
 # The shortest timer there is. It fires in a later workflow task, which Temporal begins only when the first is recorded.
 _SHORTEST = timedelta(milliseconds=1)
 
-# How many turns of the event loop later than a timer's waiter an activity's wakes (`until_stopped`, in order). With one
-# less, the timer overtakes results before it in history; with one more, results behind it overtake the timer. An SDK
+# Passes of the event loop by which an activity's waiter wakes later than a timer's (`until_stopped`, in order). With
+# one less, the timer overtakes results before it in history; with one more, results behind it overtake the timer. SDKs
 # cannot change the number without a flag in history: the order of commands, which replay compares, depends on it.
 # tests/unit/test_order_in_a_task.py measures it.
-_TURNS_TO_A_RESULT = 2
-_TURNS_IN_EARLIER_RUNS = 4
+_LOOP_PASSES_TO_A_RESULT = 2
+_LOOP_PASSES_IN_EARLIER_RUNS = 4
 
 
 def current_task() -> int:
@@ -41,11 +41,11 @@ async def next_task_in_order() -> None:
     """As `next_task`, and in the order of history among the results that woke the same task: the results before the
     timer's end have been acted on, and those behind it have not.
 
-    The SDK wakes what waits in the order of history, but an activity's waiter only some turns of the event loop later.
+    The SDK wakes what waits in the order of history, but an activity's waiter only some passes of the event loop later.
     """
     await next_task()
     is_exact = workflow.patched("an-approval-in-the-order-of-history")
-    for _ in range(_TURNS_TO_A_RESULT if is_exact else _TURNS_IN_EARLIER_RUNS):
+    for _ in range(_LOOP_PASSES_TO_A_RESULT if is_exact else _LOOP_PASSES_IN_EARLIER_RUNS):
         await asyncio.sleep(0)
 
 

@@ -56,7 +56,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     _unfinished_bytes = 0
     _seen_bytes = 0
     _window: asyncio.TimerHandle | None = None
-    _turn: asyncio.Handle | None = None
+    _next_parse: asyncio.Handle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._unparsed = bytearray()
@@ -71,11 +71,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
                 self._refused.drop(len(data))
             return
         self._unparsed += data
-        if self._turn is None:
+        if self._next_parse is None:
             self._parse()
 
     def _parse(self) -> None:
-        self._turn = None
+        self._next_parse = None
         unparsed = self._unparsed
         if unparsed and self._may_parse():
             piece = bytes(unparsed[: self._piece])
@@ -99,9 +99,9 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
-        if self._unparsed and self._turn is None and self._may_parse():
+        if self._unparsed and self._next_parse is None and self._may_parse():
             # After the callbacks of other connections.
-            self._turn = self.loop.call_soon(self._parse)
+            self._next_parse = self.loop.call_soon(self._parse)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -118,7 +118,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         return message
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for waiting in (self._turn, self._window):
+        for waiting in (self._next_parse, self._window):
             if waiting is not None:
                 waiting.cancel()
         self._finished()

@@ -24,13 +24,13 @@ from api.conversations.entries import KnownEntries
 from api.idempotency import AlreadyBegun
 from api.updates import QUERY_TIMEOUT, send_update
 from open_responses.conversations.state import (
+    ALREADY_ENDED,
     BUSY,
     CHANGED,
     FULL,
     GONE,
     ITEM_ID_TAKEN,
     ITEM_NOT_FOUND,
-    TURN_IS_OVER,
     ConversationPart,
     ConversationState,
     Page,
@@ -47,7 +47,7 @@ _ROUNDS = 3
 
 
 class Busy(Conflict):
-    """Another response holds the conversation's turn, or changed the conversation meanwhile."""
+    """Another response holds the conversation's lock, or changed the conversation meanwhile."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code=BUSY, param="conversation", retry_after=1)
@@ -129,7 +129,7 @@ class OwnedConversation:
             return Unavailable("The conversation could not be changed. Try again shortly.", retry_after=1)
         if cause.type in (BUSY, CHANGED):
             return Busy(cause.message)
-        if cause.type == TURN_IS_OVER:
+        if cause.type == ALREADY_ENDED:
             return AlreadyBegun()
         if cause.type == GONE:
             return _unknown(self.id, self.param)

@@ -17,7 +17,7 @@ from api.app_state import AppState, state_of
 from api.body import read_body
 from api.compactions import check_compactions
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
-from api.conversations.turns import free_turn
+from api.conversations.lock import free_stale_lock
 from api.dependencies import State, Tenant
 from api.lookup import OwnedRecords
 from api.paging import is_newest_first, list_object, page_limit
@@ -133,7 +133,7 @@ async def list_items(request: Request, conversation_id: str, state: State, tenan
 
 @router.post("/{conversation_id}/items")
 async def create_items(request: Request, conversation_id: str, state: State, tenant: Tenant) -> Response:
-    """Add up to 20 items at the end. While a response holds the conversation's turn, this is a 409."""
+    """Add up to 20 items at the end. While a response holds the conversation's lock, this is a 409."""
     _includes(request)
     given, size = await _read(CreateItems, request)
     found = await owned_conversation(state, tenant, conversation_id)
@@ -161,9 +161,9 @@ async def _add(state: AppState, conversation: OwnedConversation, call: AddItems)
     try:
         await conversation.change("add_items", call)
     except Busy:
-        turn = (await conversation.summary()).turn
-        if turn is not None:
-            await free_turn(state, conversation, turn)
+        holder = (await conversation.summary()).lock
+        if holder is not None:
+            await free_stale_lock(state, conversation, holder)
         await conversation.change("add_items", call)
 
 

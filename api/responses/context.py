@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from temporalio.service import RPCError
 
 from api.app_state import AppState
-from api.conversations.turns import ReadConversation
+from api.conversations.lock import ReadConversation
 from api.lookup import OwnedRecords
 from api.responses.held import HeldResponse
 from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound

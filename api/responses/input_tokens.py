@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from api.admission.scopes import check_model, check_tools
 from api.body import read_object
-from api.conversations.turns import read_conversation
+from api.conversations.lock import read_conversation
 from api.dependencies import AuthenticatedCaller, State
 from api.lookup import OwnedRecords
 from api.responses.resolve import resolve_context

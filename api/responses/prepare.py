@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from api.admission.overload import Overload
 from api.app_state import AppState
 from api.auth import Caller
-from api.conversations.turns import ReadConversation
+from api.conversations.lock import ReadConversation
 from api.responses.approval_holds import hold
 from api.responses.authorize import AuthorizedRequest
 from api.responses.plan import start_of

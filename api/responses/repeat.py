@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.app_state import AppState
 from api.auth import count_as_read, show_limits
-from api.conversations.turns import was_left_behind
+from api.conversations.lock import was_left_behind
 from api.idempotency import IdempotencyKey, earlier, spent
 from api.responses.answer import answer
 from api.responses.retrieve import respond_as_it_stands

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.app_state import AppState
-from api.conversations.turns import ReadConversation, conversation_for_turn
+from api.conversations.lock import ReadConversation, unlocked_conversation
 from api.lookup import OwnedRecords
 from api.references import References
 from api.responses.authorize import AuthorizedRequest
@@ -55,7 +55,7 @@ async def resolve(state: AppState, authorized: AuthorizedRequest) -> ResolvedReq
     conversation that another response is adding to, RequestTooLarge, ContextTooLarge, and AlreadyBegun for an
     `Idempotency-Key` whose response has been part of its conversation."""
     parsed, tenant = authorized.parsed, authorized.caller.tenant
-    conversation = await conversation_for_turn(state, tenant, parsed.asked, parsed.key)
+    conversation = await unlocked_conversation(state, tenant, parsed.asked, parsed.key)
     records = OwnedRecords(state, tenant)
     context = await resolve_context(state, records, parsed.asked, parsed.size, conversation, parsed.held)
     approvals = await named_approvals(records, context.asked, context.conversation_items)

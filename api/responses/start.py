@@ -15,7 +15,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 
 from api.admission.limits import priority_of
 from api.app_state import AppState
-from api.conversations.turns import give_back_turn
+from api.conversations.lock import release_lock
 from api.errors import AGAIN_SECONDS, not_started
 from api.idempotency import AlreadyBegun
 from api.responses.approval_holds import let_go
@@ -65,13 +65,13 @@ async def _lock_conversation_and_start(state: AppState, prepared: Prepared) -> N
     if conversation is None:
         await _store_and_start(state, start, prepared.ancestors)
         return
-    await conversation.take_turn(start.response_id)
+    await conversation.take_lock(start.response_id)
     try:
         await _store_and_start(state, start, prepared.ancestors)
     except AlreadyBegun:
         raise
     except BaseException:
-        await give_back_turn(state, conversation.owned, start.response_id)
+        await release_lock(state, conversation.owned, start.response_id)
         raise
 
 

@@ -1,8 +1,8 @@
-"""The Responses API over a WebSocket, at the path of the HTTP one: turns in, the same events out (WS-1 to WS-9).
+"""The Responses API over a WebSocket, at the path of the HTTP one: requests in, the same events out (WS-1 to WS-9).
 
-What this prevents: a conversation that depends on a connection. Each turn is a durable response like any other; a
-socket brings it and follows it, one after the other. All that breaks with a socket is its memory of what is stored
-nowhere.
+What this prevents: a conversation that depends on a connection. Each request begins a durable response like any other;
+a socket brings the request and follows the response, one after the other. If a socket breaks, the server loses only the
+responses that it kept for this socket and stores nowhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from api.responses.prepare import Prepared, prepare
 from api.responses.routing import take_provider_key
 from api.responses.start import start_response
 from api.streaming.obfuscation import obfuscated
-from api.websocket.messages import envelope, read_message, read_turn, speaks_openais, take_generate
+from api.websocket.messages import envelope, read_message, read_request, speaks_openais, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
 from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.io.log.encoding import encode
@@ -55,8 +55,8 @@ _NORMAL_CLOSURE = 1000
 
 @router.websocket("/v1/responses")
 async def responses_socket(websocket: WebSocket) -> None:
-    """Turns of a conversation, one after the other. A handshake without a valid key is answered with 401, one too many
-    of a key with 429."""
+    """Requests over one socket, one after the other. A handshake without a valid key gets 401, and one above the key's
+    limit of sockets 429."""
     state = state_of(websocket)
     try:
         caller = caller_of(websocket)
@@ -121,7 +121,7 @@ class Connection:
     # --- messages in
 
     async def _read(self) -> None:
-        """Messages wait for their turn, and each is answered in it, so that a client can tell what an answer is to."""
+        """Queue messages, and reply to them in their order, so that a client can match a reply to its request."""
         limit = self._state.settings.max_body_bytes
         while True:
             received = await self._websocket.receive()
@@ -143,7 +143,7 @@ class Connection:
             self._waiting.put_nowait((message, received_bytes))
 
     async def _run(self) -> None:
-        """One turn after the other (WS-3)."""
+        """Run one request after the other (WS-3)."""
         while True:
             message, received = await self._waiting.get()
             self._received = received
@@ -154,7 +154,7 @@ class Connection:
                 self._waiting_bytes -= len(message)
                 if self._caller.key is not None:
                     self._state.reads.check_refused(self._caller.key)
-                await self._turn(await off_loop(len(message), read_turn, message), len(message))
+                await self._run_request(await off_loop(len(message), read_request, message), len(message))
             except WebSocketDisconnect:
                 raise
             except Exception as error:  # noqa: BLE001 - the socket's border
@@ -169,13 +169,13 @@ class Connection:
             self._received.release()
 
     def _count_refusal(self, error: OpenResponsesError) -> None:
-        """A turn that begins no response counts as a read, like a request over HTTP."""
+        """A request that begins no response counts as a read, like a request over HTTP."""
         if self._caller.key is not None and not self._has_begun and error.status < 500:
             self._state.reads.count_refused(self._caller.key)
 
-    # --- a turn
+    # --- a request
 
-    async def _turn(self, body: JsonObject, size: int) -> None:
+    async def _run_request(self, body: JsonObject, size: int) -> None:
         referenced = body.get("previous_response_id")
         has_failed = True
         try:
@@ -185,7 +185,7 @@ class Connection:
                 self._evict(referenced)
 
     async def _answer(self, body: JsonObject, size: int) -> bool:
-        """Whether the response failed. Raises what the turn is refused with."""
+        """Whether the response failed. Raises the error that refuses the request."""
         generates = take_generate(body, is_openais=speaks_openais(self._websocket.headers))
         provider_key = self._provider_key(body)
         held = self._held if self._holds(body.get("previous_response_id")) else None
@@ -309,7 +309,7 @@ def _too_many() -> RateLimited:
 
 
 def _check_warm_up(asked: CreateResponse) -> None:
-    """A call that is approved runs at once, which is what a warm-up does not want, and no turn begins with it."""
+    """A call that is approved runs at once, which is what a warm-up does not want, and no request begins with it."""
     if asked.conversation is not None:
         raise InvalidRequest(
             "A warm-up ('generate' is false) adds nothing to a conversation: send 'conversation' with the turn that is "

@@ -23,7 +23,7 @@ _NOT_HERE = {
 
 
 def read_message(message: str | bytes, limit: int) -> bytes | OpenResponsesError:
-    """A message as it waits for its turn: what is wrong from afar is not kept."""
+    """A message to queue, or the error of one that is binary or too large, whose content is not kept."""
     if isinstance(message, bytes):
         return InvalidRequest("Messages are JSON, in text frames; this was a binary one.", code="invalid_json")
     raw = message.encode()
@@ -32,7 +32,7 @@ def read_message(message: str | bytes, limit: int) -> bytes | OpenResponsesError
     return raw
 
 
-def read_turn(raw: bytes) -> JsonObject:
+def read_request(raw: bytes) -> JsonObject:
     """The fields of a `response.create`. Raises InvalidRequest for what is no JSON object, and for other messages."""
     body = read_json_object(raw)
     kind = body.pop("type", None)
@@ -46,7 +46,7 @@ def read_turn(raw: bytes) -> JsonObject:
 
 def speaks_openais(headers: Mapping[str, str]) -> bool:
     """Whether the handshake names OpenAI's own socket protocol, whose clients (Codex, openai-agents) say `stream: true`
-    in each turn."""
+    in each request."""
     return _OPENAIS_PROTOCOL in headers.get("openai-beta", "")
 
 

@@ -1,4 +1,4 @@
-"""Conversations, as OpenAI has them: items in their order, and which response has the turn.
+"""Conversations, as OpenAI has them: items in their order, and which response holds the lock.
 
 Each lives in a workflow of its own, whose state is here: pure, so that its rules can be tested without Temporal. What
 they prevent: an answer to a conversation that another answer has changed meanwhile, and a turn that is told twice and
@@ -25,14 +25,16 @@ from open_responses.schema.payload import Payload
 from open_responses.schema.response import FinalStatus
 
 CONVERSATION_WORKFLOW = "ConversationWorkflow"
-END_TURN = "end_turn"
+# Running conversations have these names in their histories: they stay "turn".
+TAKE_LOCK, RELEASE_LOCK, SETTLE_LOCK = "begin_turn", "release_turn", "settle_turn"
+RESPONSE_ENDED = "end_turn"
 """The signal of a response that has ended."""
 
 BUSY = "conversation_busy"
 CHANGED = "conversation_changed"
 FULL = "conversation_full"
 GONE = "conversation_gone"
-TURN_IS_OVER = "turn_is_over"
+ALREADY_ENDED = "turn_is_over"
 ITEM_NOT_FOUND = "item_not_found"
 ITEM_ID_TAKEN = "item_id_taken"
 
@@ -42,7 +44,7 @@ MAX_CONVERSATION_CHARACTERS = 20_000_000
 # Less than what goes to a file instead of an answer, 128 KiB (io/temporal/large_payloads.py).
 _MOST_BYTES_OF_A_PART = 96 * 1024
 # An end can be told again for as long as its response lives, and there is one response at a time.
-_ENDED_TURNS = 1000
+_ENDED_RESPONSES = 1000
 
 
 class Refused(Exception):
@@ -72,8 +74,8 @@ class Entry(Payload):
         return item
 
 
-class Turn(Payload):
-    """The response that the conversation waits for. `began_at` is in Unix seconds, by the API's clock."""
+class LockHolder(Payload):
+    """The response that holds the conversation's lock, since `began_at`: Unix seconds, by the API's clock."""
 
     response_id: str
     began_at: float
@@ -84,8 +86,8 @@ class ConversationState(Payload):
 
     `revision` counts what a response would see, `deletions` the items that were deleted. `count` is the number of
     entries in a summary, which has none; earlier versions do not say it. `run_id` is the run that gave a summary: a
-    reset may leave other entries under the same numbers. `ended` are the responses whose turns are
-    over, the newest last.
+    reset may leave other entries under the same numbers. `lock` is its holder; its
+    alias is the name that stored payloads have. `ended` are the responses that have ended, the newest last.
     `left_open` are the ids of calls that the server was to run and did not: nobody has to answer them. `characters` is
     the length of the items, as JSON. `renew_seconds`: payloads outside of history are forgotten by age, so a run that
     rests ends before.
@@ -96,7 +98,7 @@ class ConversationState(Payload):
     created_at: int
     metadata: dict[str, str] = Field(default_factory=dict)
     entries: list[Entry] = Field(default_factory=list)
-    turn: Turn | None = None
+    lock: LockHolder | None = Field(default=None, alias="turn")
     revision: int = 0
     deletions: int = 0
     count: int = -1
@@ -129,15 +131,15 @@ class SetMetadata(Payload):
     metadata: dict[str, str]
 
 
-class BeginTurn(Payload):
-    """A response asks for the turn, of a conversation as it was read: `revision`. `at` is in Unix seconds."""
+class TakeLock(Payload):
+    """A response takes the lock of a conversation that was read at `revision`. `at` is in Unix seconds."""
 
     response_id: str
     revision: int
     at: float
 
 
-class EndTurn(Payload):
+class ResponseEnd(Payload):
     """What a response adds at its end: nothing, or all of its input, then its output."""
 
     response_id: str
@@ -183,7 +185,7 @@ class Conversation:
     # --- what a client does
 
     def check_addition(self, added: Sequence[JsonObject]) -> None:
-        """Raises Refused, while a response has the turn as well: it answers the conversation as it was."""
+        """Raises Refused, also while a response holds the lock: it answers the conversation as it was."""
         self._check_room_for(added)
         try:
             check_added_calls(self.state.items, added, self.state.left_open)
@@ -197,8 +199,8 @@ class Conversation:
         self._append(Entry(item=item) for item in added)
 
     def _check_room_for(self, added: Sequence[JsonObject]) -> None:
-        if self.state.turn is not None:
-            raise _busy(self.state.turn)
+        if self.state.lock is not None:
+            raise _busy(self.state.lock)
         self._check_room()
         known = self._known()
         for item in added:
@@ -223,36 +225,36 @@ class Conversation:
 
     # --- what a response does
 
-    def check_turn(self, call: BeginTurn) -> None:
-        """Raises Refused: another response has the turn, or the conversation is not any more what was read."""
-        turn = self.state.turn
+    def check_lock(self, call: TakeLock) -> None:
+        """Raises Refused: another response holds the lock, or the conversation has changed since it was read."""
+        holder = self.state.lock
         if call.response_id in self.state.ended:
-            raise Refused(TURN_IS_OVER, "This response has had its turn.")
-        if turn is not None and turn.response_id == call.response_id:
+            raise Refused(ALREADY_ENDED, "This response has ended.")
+        if holder is not None and holder.response_id == call.response_id:
             return
-        if turn is not None:
-            raise _busy(turn)
+        if holder is not None:
+            raise _busy(holder)
         if call.revision != self.state.revision:
             raise Refused(CHANGED, "The conversation was changed at the same moment. Try again.")
         self._check_room()
 
-    def begin(self, call: BeginTurn) -> None:
-        self.check_turn(call)
-        self.state.turn = Turn(response_id=call.response_id, began_at=call.at)
+    def take_lock(self, call: TakeLock) -> None:
+        self.check_lock(call)
+        self.state.lock = LockHolder(response_id=call.response_id, began_at=call.at)
 
-    def end(self, call: EndTurn) -> None:
+    def end_response(self, call: ResponseEnd) -> None:
         """A late end counts as well, unless it was counted before: nothing that was said is lost."""
         if call.response_id in self.state.ended:
             return
-        self.state.ended = [*self.state.ended, call.response_id][-_ENDED_TURNS:]
+        self.state.ended = [*self.state.ended, call.response_id][-_ENDED_RESPONSES:]
         self.state.left_open = [*self.state.left_open, *call.left_open]
         self._append(self._with_free_ids(call))
-        self.release(call.response_id)
+        self.release_lock(call.response_id)
 
-    def release(self, response_id: str) -> None:
-        """The turn of a response that was never started. Should it start after all, its end still counts."""
-        if self.state.turn is not None and self.state.turn.response_id == response_id:
-            self.state.turn = None
+    def release_lock(self, response_id: str) -> None:
+        """Release the lock of a response that was never started. Should it start after all, its end still counts."""
+        if self.state.lock is not None and self.state.lock.response_id == response_id:
+            self.state.lock = None
 
     # --- what is asked
 
@@ -286,7 +288,7 @@ class Conversation:
 
     # --- how it is kept
 
-    def _with_free_ids(self, call: EndTurn) -> Iterable[Entry]:
+    def _with_free_ids(self, call: ResponseEnd) -> Iterable[Entry]:
         """A client may name its items as it likes, and as others are named already."""
         known = self._known()
         for index, entry in enumerate(call.entries):
@@ -321,10 +323,10 @@ class Conversation:
             raise Refused(FULL, f"This conversation has {full} or more. Delete some items, or begin a new one.")
 
 
-def end_of_turn(start: StartResponse, status: FinalStatus, output: Sequence[JsonObject]) -> EndTurn:
+def end_of_response(start: StartResponse, status: FinalStatus, output: Sequence[JsonObject]) -> ResponseEnd:
     """What a response adds to its conversation. One that failed or was cancelled adds nothing, as if never asked."""
     if status not in ("completed", "incomplete"):
-        return EndTurn(response_id=start.response_id)
+        return ResponseEnd(response_id=start.response_id)
     whole = without_partials(output, keep_last=True)
     given = [Entry(item=_whole(item), response_id=start.response_id) for item in _given(start)]
     said = [Entry(item=item, response_id=start.response_id, is_output=True) for item in whole]
@@ -335,7 +337,7 @@ def end_of_turn(start: StartResponse, status: FinalStatus, output: Sequence[Json
         for item in whole
         if item["type"] == "function_call" and item["name"] in hosted and item["call_id"] not in answered
     ]
-    return EndTurn(response_id=start.response_id, entries=given + said, left_open=left_open)
+    return ResponseEnd(response_id=start.response_id, entries=given + said, left_open=left_open)
 
 
 def new_entry_item(item: JsonObject, own_id: str) -> JsonObject:
@@ -354,8 +356,10 @@ def _whole(item: JsonObject) -> JsonObject:
     return item
 
 
-def _busy(turn: Turn) -> Refused:
-    return Refused(BUSY, f"Response {turn.response_id} of this conversation has not ended yet. Try again when it has.")
+def _busy(holder: LockHolder) -> Refused:
+    return Refused(
+        BUSY, f"Response {holder.response_id} of this conversation has not ended yet. Try again when it has."
+    )
 
 
 def _length(item: JsonObject) -> int:

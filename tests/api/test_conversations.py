@@ -20,17 +20,17 @@ from api.idempotency import idempotency_key
 from open_responses.context.compaction import ORDER
 from open_responses.conversations.snapshot import remembered
 from open_responses.conversations.state import (
+    ALREADY_ENDED,
     BUSY,
     CHANGED,
     FULL,
     MAX_CONVERSATION_ITEMS,
-    TURN_IS_OVER,
-    BeginTurn,
     Conversation,
     ConversationState,
-    EndTurn,
     Entry,
     Refused,
+    ResponseEnd,
+    TakeLock,
 )
 from open_responses.ids import is_id, new_id
 from open_responses.io.store.redis_store import ResponseStore
@@ -354,7 +354,7 @@ async def test_of_two_at_once_one_is_told_to_wait_and_the_order_is_right(
     assert shown(upstream)[0] == "held in a conversation"
 
 
-async def test_of_ten_that_race_one_has_the_turn(client: httpx.AsyncClient, upstream: Upstream) -> None:
+async def test_of_ten_that_race_one_has_the_lock(client: httpx.AsyncClient, upstream: Upstream) -> None:
     scripts = [upstream.says(f"racer {i}", Script(words=2, hold_after=1)) for i in range(10)]
     conversation = await new(client)
     racing = [asyncio.create_task(ask(client, conversation, f"racer {i}")) for i in range(10)]
@@ -367,7 +367,7 @@ async def test_of_ten_that_race_one_has_the_turn(client: httpx.AsyncClient, upst
     assert len(await items_of(client, conversation)) == 2
 
 
-async def test_the_sdks_retries_wait_for_the_turn(stack: Stack, client: httpx.AsyncClient, upstream: Upstream) -> None:
+async def test_the_sdks_retries_wait_for_the_lock(stack: Stack, client: httpx.AsyncClient, upstream: Upstream) -> None:
     upstream.says("a short turn", Script(words=2, delay=0.7))
     upstream.says("a patient one", Script(words=2))
     conversation = await new(client)
@@ -401,14 +401,14 @@ async def test_a_worker_killed_in_mid_answer_leaves_the_conversation_whole(
 
 
 @pytest.mark.parametrize(("seconds_ago", "status"), [(0, 409), (61, 200)])
-async def test_a_turn_whose_api_died_before_the_start_is_taken_over_after_a_minute(
+async def test_a_lock_whose_api_died_before_the_start_is_free_after_a_minute(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack, seconds_ago: int, status: int
 ) -> None:
     """As it looks then: the conversation waits for a response that Temporal does not know."""
     upstream.says("taken over", Script(words=2))
     conversation = await new(client)
     temporal = await connect(stack)
-    left = BeginTurn(response_id=new_id("resp_"), revision=0, at=time.time() - seconds_ago)
+    left = TakeLock(response_id=new_id("resp_"), revision=0, at=time.time() - seconds_ago)
     await temporal.get_workflow_handle(conversation).execute_update("begin_turn", left)
     assert (await ask(client, conversation, "taken over")).status_code == status
     added = await client.post(f"/v1/conversations/{conversation}/items", json={"items": [user("x")]})
@@ -421,14 +421,14 @@ async def test_items_are_added_in_place_of_a_response_that_was_left_behind(
 ) -> None:
     conversation = await new(client)
     temporal = await connect(stack)
-    left = BeginTurn(response_id=new_id("resp_"), revision=0, at=time.time() - 61)
+    left = TakeLock(response_id=new_id("resp_"), revision=0, at=time.time() - 61)
     await temporal.get_workflow_handle(conversation).execute_update("begin_turn", left)
     added = await client.post(f"/v1/conversations/{conversation}/items", json={"items": [user("x")]})
     assert added.status_code == 200
     assert texts(await items_of(client, conversation)) == ["x"]
 
 
-async def test_a_response_that_was_terminated_gives_its_turn_away(
+async def test_a_response_that_was_terminated_loses_its_lock(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:
     script = upstream.says("terminated", Script(words=3, hold_after=1))
@@ -445,17 +445,17 @@ async def test_a_response_that_was_terminated_gives_its_turn_away(
 async def test_a_response_that_ended_without_a_word_is_counted_once(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:
-    """Its turn is held by hand, as if the signal of its end were still on its way; then that comes."""
+    """Its lock is held by hand, as if the signal of its end were still on its way; then that comes."""
     script = upstream.says("without a word", Script(words=3))
     upstream.says("next in line", Script(words=2))
     elsewhere = await respond(client, await new(client), "without a word")
     conversation = await new(client)
     handle = (await connect(stack)).get_workflow_handle(conversation)
-    await handle.execute_update("begin_turn", BeginTurn(response_id=elsewhere["id"], revision=0, at=time.time()))
+    await handle.execute_update("begin_turn", TakeLock(response_id=elsewhere["id"], revision=0, at=time.time()))
     await respond(client, conversation, "next in line")
     assert shown(upstream) == ["without a word", script.text, "next in line"]
     late = Entry(item={**user("late"), "type": "message", "id": "msg_late"}, response_id=elsewhere["id"])
-    await handle.signal("end_turn", EndTurn(response_id=elsewhere["id"], entries=[late]))
+    await handle.signal("end_turn", ResponseEnd(response_id=elsewhere["id"], entries=[late]))
     assert len(await items_of(client, conversation)) == 4
 
 
@@ -815,7 +815,9 @@ async def test_a_conversation_that_rests_is_renewed(stack: Stack, client: httpx.
 # --- with the rest of the API
 
 
-async def test_an_idempotency_key_takes_one_turn(client: httpx.AsyncClient, upstream: Upstream, stack: Stack) -> None:
+async def test_an_idempotency_key_takes_the_lock_once(
+    client: httpx.AsyncClient, upstream: Upstream, stack: Stack
+) -> None:
     script = upstream.says("once in it", Script(words=3, delay=0.2))
     upstream.says("in between", Script(words=1))
     conversation = await new(client)
@@ -837,7 +839,7 @@ async def test_an_idempotency_key_takes_one_turn(client: httpx.AsyncClient, upst
 async def test_a_request_left_behind_before_its_start_reads_the_conversation_again(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:
-    """Its record is in Redis, its turn is free, and its client sends it again."""
+    """Its record is in Redis, its lock is free, and its client sends it again."""
     earlier = upstream.says("came later", Script(words=1))
     script = upstream.says("left behind", Script(words=3))
     conversation = await new(client)
@@ -867,7 +869,7 @@ async def test_a_request_left_behind_before_its_start_reads_the_conversation_aga
     assert texts(await items_of(client, conversation))[::2] == ["came later", "left behind"]
 
 
-async def test_a_background_response_has_the_turn_until_it_ends(client: httpx.AsyncClient, upstream: Upstream) -> None:
+async def test_a_background_response_has_the_lock_until_it_ends(client: httpx.AsyncClient, upstream: Upstream) -> None:
     script = upstream.says("in the background", Script(words=3, hold_after=1))
     conversation = await new(client)
     running = await respond(client, conversation, "in the background", background=True)
@@ -948,12 +950,12 @@ def conversation(**changes: Any) -> Conversation:
     return Conversation(ConversationState(conversation_id="conv_1", tenant="t", created_at=1, **changes))
 
 
-def turn(response_id: str, revision: int = 0) -> BeginTurn:
-    return BeginTurn(response_id=response_id, revision=revision, at=0)
+def lock_for(response_id: str, revision: int = 0) -> TakeLock:
+    return TakeLock(response_id=response_id, revision=revision, at=0)
 
 
-def end(response_id: str, *ids: str) -> EndTurn:
-    return EndTurn(
+def end(response_id: str, *ids: str) -> ResponseEnd:
+    return ResponseEnd(
         response_id=response_id,
         entries=[Entry(item={"type": "message", "id": id}, response_id=response_id) for id in ids],
     )
@@ -965,39 +967,48 @@ def refusal(act: Any, *args: Any) -> str:
     return refused.value.code
 
 
-def test_a_turn_can_be_begun_and_ended_twice_and_counts_once() -> None:
+def test_a_lock_can_be_taken_and_released_twice_and_counts_once() -> None:
     known = conversation()
-    known.begin(turn("r1"))
-    known.begin(turn("r1"))
-    assert refusal(known.begin, turn("r2")) == BUSY
-    known.end(end("r1", "a", "b"))
-    known.end(end("r1", "a", "b"))
+    known.take_lock(lock_for("r1"))
+    known.take_lock(lock_for("r1"))
+    assert refusal(known.take_lock, lock_for("r2")) == BUSY
+    known.end_response(end("r1", "a", "b"))
+    known.end_response(end("r1", "a", "b"))
     assert [item["id"] for item in known.state.items] == ["a", "b"]
-    assert refusal(known.begin, turn("r1", 1)) == TURN_IS_OVER
-    assert refusal(known.begin, turn("r2", 0)) == CHANGED
-    known.begin(turn("r2", 1))
+    assert refusal(known.take_lock, lock_for("r1", 1)) == ALREADY_ENDED
+    assert refusal(known.take_lock, lock_for("r2", 0)) == CHANGED
+    known.take_lock(lock_for("r2", 1))
 
 
-def test_a_late_end_of_a_released_turn_adds_its_items_and_leaves_the_turn_alone() -> None:
+def test_a_late_end_after_a_released_lock_adds_its_items_and_leaves_the_lock_alone() -> None:
     known = conversation()
-    known.begin(turn("r1"))
-    known.release("r1")
-    known.begin(turn("r2"))
-    known.end(end("r1", "late"))
-    assert known.state.turn is not None
-    assert known.state.turn.response_id == "r2"
-    known.end(end("r2", "own"))
+    known.take_lock(lock_for("r1"))
+    known.release_lock("r1")
+    known.take_lock(lock_for("r2"))
+    known.end_response(end("r1", "late"))
+    assert known.state.lock is not None
+    assert known.state.lock.response_id == "r2"
+    known.end_response(end("r2", "own"))
     assert [item["id"] for item in known.state.items] == ["late", "own"]
-    assert known.state.turn is None
+    assert known.state.lock is None
 
 
-def test_a_full_conversation_takes_no_turn_until_an_item_is_deleted() -> None:
+async def test_payloads_name_the_lock_as_those_of_running_conversations_do() -> None:
     known = conversation()
-    known.end(end("r1", *(str(i) for i in range(MAX_CONVERSATION_ITEMS))))
-    assert refusal(known.begin, turn("r2", 1)) == FULL
+    known.take_lock(lock_for("r1"))
+    (payload,) = await DATA_CONVERTER.encode([known.state])
+    assert json.loads(payload.data)["turn"] == {"response_id": "r1", "began_at": 0.0}
+    (read,) = await DATA_CONVERTER.decode([payload], [ConversationState])
+    assert read == known.state
+
+
+def test_a_full_conversation_cannot_be_locked_until_an_item_is_deleted() -> None:
+    known = conversation()
+    known.end_response(end("r1", *(str(i) for i in range(MAX_CONVERSATION_ITEMS))))
+    assert refusal(known.take_lock, lock_for("r2", 1)) == FULL
     assert refusal(known.add, [{"type": "message", "id": "x"}]) == FULL
     known.delete("7")
-    known.begin(turn("r2", 2))
+    known.take_lock(lock_for("r2", 2))
 
 
 def test_the_characters_of_what_is_deleted_are_free_again() -> None:

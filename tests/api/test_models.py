@@ -498,7 +498,7 @@ async def test_a_provider_that_was_moved_has_no_list_of_its_old_place(redis: Red
     await lists.write(here, [ListedModel("m1", 5, "me")])
     assert await lists.read([here, there]) == {"moved": {"m1": ListedModel("m1", 5, "me")}}
     assert await lists.read([there]) == {}
-    assert key_names.models("x") != key_names.models_turn("x")
+    assert key_names.models("x") != key_names.models_refresh("x")
     await forget(redis, lists, here)
 
 

@@ -25,7 +25,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from open_responses.conversations.state import AddItems, ConversationState, EndTurn
+from open_responses.conversations.state import AddItems, ConversationState, ResponseEnd
 from open_responses.ids import new_id
 from open_responses.loop.payloads import FinishedResponse, FinishInput, FinishResult, SampleInput, SampleResult
 from tests.support.operator import a_start, console
@@ -144,7 +144,7 @@ async def test_nothing_that_is_sent_by_hand_stops_a_conversation(stack: Stack) -
                 await by_hand(handle, update, args)
         item = {"type": "message", "id": "msg_1", "role": "user", "content": []}
         await asyncio.wait_for(handle.execute_update("add_items", AddItems(items=[item])), 20)
-        await handle.execute_update("settle_turn", EndTurn(response_id="resp_last"))
+        await handle.execute_update("settle_turn", ResponseEnd(response_id="resp_last"))
         kept = await handle.query(ConversationWorkflow.state)
         await no_task_failed(handle)
         await handle.execute_update("delete")

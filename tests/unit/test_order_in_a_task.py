@@ -153,7 +153,7 @@ async def test_one_turn_of_the_event_loop_more_or_less_breaks_the_order(
     monkeypatch: pytest.MonkeyPatch, off_by: int, flags: tuple[int, ...]
 ) -> None:
     """So the tests above notice when an SDK wakes activities earlier or later than the number says."""
-    monkeypatch.setattr(tasks, "_TURNS_TO_A_RESULT", tasks._TURNS_TO_A_RESULT + off_by)
+    monkeypatch.setattr(tasks, "_LOOP_PASSES_TO_A_RESULT", tasks._LOOP_PASSES_TO_A_RESULT + off_by)
     moved = [APPROVAL, "first", "second"] if off_by < 0 else ["first", "second", APPROVAL]
     assert await order_of(["first", APPROVAL, "second"], flags) == moved
 

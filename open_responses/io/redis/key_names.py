@@ -94,7 +94,7 @@ def models(digest: str) -> str:
     return f"or:{{models}}:{digest}"
 
 
-def models_turn(digest: str) -> str:
+def models_refresh(digest: str) -> str:
     """String: the refresh lock: some worker asks that provider for its models, or did a moment ago."""
     return f"or:{{models}}:{digest}:turn"
 

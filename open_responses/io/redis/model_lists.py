@@ -48,13 +48,13 @@ class ModelLists:
     async def take_refresh_lock(self, provider: ProviderConfig, seconds: float) -> bool:
         """Take the refresh lock for so many seconds. False if another worker has it. Raises RedisError, OSError."""
         return bool(
-            await self._redis.set(key_names.models_turn(_digest(provider)), b"", px=_milliseconds(seconds), nx=True)
+            await self._redis.set(key_names.models_refresh(_digest(provider)), b"", px=_milliseconds(seconds), nx=True)
         )
 
     async def keep_refresh_lock(self, provider: ProviderConfig, seconds: float) -> None:
         """Keep the refresh lock taken for so many seconds more: the pause before the next refresh. Raises RedisError,
         OSError."""
-        await self._redis.set(key_names.models_turn(_digest(provider)), b"", px=_milliseconds(seconds))
+        await self._redis.set(key_names.models_refresh(_digest(provider)), b"", px=_milliseconds(seconds))
 
 
 def _digest(provider: ProviderConfig) -> str:

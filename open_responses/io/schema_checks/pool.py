@@ -1,7 +1,7 @@
 """The processes that check schemas, shared fairly between tenants: started when first needed, kept, and replaced.
 
-One tenant never has all of them, and waiting tenants take turns, so a tenant whose checks run into the limits delays
-its own checks and not those of others.
+One tenant never has all of them, and the waiting tenants are served in rotation, so a tenant whose checks run into the
+limits delays its own checks and not those of others.
 """
 
 from __future__ import annotations
@@ -99,12 +99,12 @@ class SchemaProcesses:
     @contextlib.asynccontextmanager
     async def _place(self, tenant: str) -> AsyncIterator[None]:
         if self._waiting.get(tenant) or not self._has_room(tenant):
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(tenant, deque()).append(turn)
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(tenant, deque()).append(waiter)
             try:
-                await turn
+                await waiter
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
+                if waiter.done() and not waiter.cancelled():
                     self._leave(tenant)
                 raise
         else:
@@ -122,18 +122,18 @@ class SchemaProcesses:
         if not self._running[tenant]:
             del self._running[tenant]
         for waiting in list(self._waiting):
-            turns = self._waiting[waiting]
-            while turns and turns[0].done():
-                turns.popleft()
-            while turns and self._has_room(waiting):
-                turn = turns.popleft()
-                if not turn.done():
+            waiters = self._waiting[waiting]
+            while waiters and waiters[0].done():
+                waiters.popleft()
+            while waiters and self._has_room(waiting):
+                waiter = waiters.popleft()
+                if not waiter.done():
                     self._running[waiting] += 1
-                    turn.set_result(None)
+                    waiter.set_result(None)
                     # The others come first next time.
                     self._waiting[waiting] = self._waiting.pop(waiting)
                     break
-            if not turns:
+            if not waiters:
                 self._waiting.pop(waiting, None)
 
     # --- ends

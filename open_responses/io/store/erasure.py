@@ -194,9 +194,9 @@ class Eraser:
             found = await conversation.query("summary", result_type=ConversationState, rpc_timeout=_QUERY_TIMEOUT)
         except (WorkflowQueryFailedError, *ERASED):
             return False
-        if found.turn is None:
+        if found.lock is None:
             return False
-        answer = await describe(self._temporal, found.turn.response_id)
+        answer = await describe(self._temporal, found.lock.response_id)
         return answer is not None and answer.status == WorkflowExecutionStatus.RUNNING
 
     async def _erase_when_closed(self, response_id: str) -> None:

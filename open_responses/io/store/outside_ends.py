@@ -18,7 +18,7 @@ import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from open_responses.conversations.state import END_TURN, EndTurn
+from open_responses.conversations.state import RESPONSE_ENDED, ResponseEnd
 from open_responses.events.assembler import Assembler
 from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.events.fold import Fold
@@ -212,7 +212,7 @@ class OutsideEnds:
 
     async def _release(self, start: StartResponse, finished: FinishedResponse | None) -> None:
         """What a response holds while it runs: workers, which would otherwise go on until their next heartbeat; its
-        place among the running ones, and its conversation's turn."""
+        place among the running ones, and its conversation's lock."""
         with contextlib.suppress(*RedisDown):
             await self._store.tell_workers_to_stop(start.response_id)
             await self._store.release(start, None if finished is None else finished.response)
@@ -220,7 +220,7 @@ class OutsideEnds:
         if start.request.conversation_id is not None:
             with contextlib.suppress(RPCError):
                 conversation = self._temporal.get_workflow_handle(start.request.conversation_id)
-                await conversation.signal(END_TURN, EndTurn(response_id=start.response_id))
+                await conversation.signal(RESPONSE_ENDED, ResponseEnd(response_id=start.response_id))
 
 
 def _finished(start: StartResponse, ending: Ending, ended_at: int, known: _Known) -> FinishedResponse:

@@ -1,7 +1,7 @@
-"""A conversation's turn: the lock that one response holds from its start to its end.
+"""The lock of a conversation, which one response holds from its start to its end.
 
-Without the lock, two responses could answer the same conversation at once. A turn whose response was never started, or
-ended without giving the turn back, is freed by the next request; otherwise the conversation would be locked for good.
+Without the lock, two responses could answer the same conversation at once. The next request frees a lock whose
+response was never started, or ended without releasing it; otherwise the conversation would stay locked for good.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from api.idempotency import AlreadyBegun, IdempotencyKey
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.conversations.snapshot import remembered
 from open_responses.conversations.state import (
-    BeginTurn,
+    RELEASE_LOCK,
+    SETTLE_LOCK,
+    TAKE_LOCK,
     ConversationState,
-    EndTurn,
-    Turn,
-    end_of_turn,
+    LockHolder,
+    ResponseEnd,
+    TakeLock,
+    end_of_response,
 )
 from open_responses.errors import OpenResponsesError
 from open_responses.io.store.redis_store import Record
@@ -63,10 +66,10 @@ class ReadConversation:
         """Raises InvalidRequest if the input leaves a call unanswered, or has an output without a call."""
         check_calls_are_answered(asked.input_items(), self.items, left_open=self.state.left_open)
 
-    async def take_turn(self, response_id: str) -> None:
-        """Take the turn. Raises Busy if another request was faster, AlreadyBegun if this response has had its turn."""
-        call = BeginTurn(response_id=response_id, revision=self.state.revision, at=time.time())
-        await self.owned.change("begin_turn", call)
+    async def take_lock(self, response_id: str) -> None:
+        """Take the lock. Raises Busy if another request was faster, AlreadyBegun if this response has ended."""
+        call = TakeLock(response_id=response_id, revision=self.state.revision, at=time.time())
+        await self.owned.change(TAKE_LOCK, call)
 
 
 async def read_conversation(state: AppState, tenant: str, asked: CreateResponse) -> ReadConversation | None:
@@ -77,12 +80,12 @@ async def read_conversation(state: AppState, tenant: str, asked: CreateResponse)
     return ReadConversation(owned, await owned.state())
 
 
-async def conversation_for_turn(
+async def unlocked_conversation(
     state: AppState, tenant: str, asked: CreateResponse, key: IdempotencyKey | None
 ) -> ReadConversation | None:
-    """The conversation, if its turn is free or held by this request's own response.
+    """The conversation, if its lock is free or held by this request's own response.
 
-    Raises NotFound, Busy, and AlreadyBegun for an `Idempotency-Key` whose response has had its turn.
+    Raises NotFound, Busy, and AlreadyBegun for an `Idempotency-Key` whose response has ended.
     """
     found = await read_conversation(state, tenant, asked)
     for _ in range(_ROUNDS):
@@ -90,34 +93,34 @@ async def conversation_for_turn(
             return None
         if key is not None and key.response_id in found.state.ended:
             raise AlreadyBegun
-        turn = found.state.turn
-        if turn is None or (key is not None and turn.response_id == key.response_id):
+        holder = found.state.lock
+        if holder is None or (key is not None and holder.response_id == key.response_id):
             return found
-        await free_turn(state, found.owned, turn)
+        await free_stale_lock(state, found.owned, holder)
         found = ReadConversation(found.owned, await found.owned.state())
     raise Busy("Other responses take their turns in this conversation. Try again.")
 
 
-async def free_turn(state: AppState, conversation: OwnedConversation, turn: Turn) -> None:
-    """Free a turn whose response ended without giving it back, or was never started. Raises Busy for any other."""
-    description = await describe(state.temporal, turn.response_id)
+async def free_stale_lock(state: AppState, conversation: OwnedConversation, holder: LockHolder) -> None:
+    """Free a lock whose response ended without releasing it, or was never started. Raises Busy for any other."""
+    description = await describe(state.temporal, holder.response_id)
     if description is None:
-        if time.time() - turn.began_at < _START_TAKES_SECONDS:
-            raise _busy(turn)
-        log.info("turn_released", conversation_id=conversation.id, response_id=turn.response_id)
-        await conversation.change("release_turn", turn.response_id)
+        if time.time() - holder.began_at < _START_TAKES_SECONDS:
+            raise _busy(holder)
+        log.info("conversation_lock_released", conversation_id=conversation.id, response_id=holder.response_id)
+        await conversation.change(RELEASE_LOCK, holder.response_id)
     elif description.status == WorkflowExecutionStatus.RUNNING:
-        raise _busy(turn)
+        raise _busy(holder)
     else:
-        log.info("turn_settled", conversation_id=conversation.id, response_id=turn.response_id)
-        await conversation.change("settle_turn", await _end_of(state, turn.response_id))
+        log.info("conversation_lock_settled", conversation_id=conversation.id, response_id=holder.response_id)
+        await conversation.change(SETTLE_LOCK, await _end_of(state, holder.response_id))
 
 
-async def give_back_turn(state: AppState, conversation: OwnedConversation, response_id: str) -> None:
-    """Give back the turn of a response that is not started. If that fails, the next request frees it."""
+async def release_lock(state: AppState, conversation: OwnedConversation, response_id: str) -> None:
+    """Release the lock of a response that is not started. If that fails, the next request frees it."""
     with contextlib.suppress(RPCError, OpenResponsesError):
         if await describe(state.temporal, response_id) is None:
-            await conversation.change("release_turn", response_id)
+            await conversation.change(RELEASE_LOCK, response_id)
 
 
 async def was_left_behind(state: AppState, record: Record) -> bool:
@@ -130,16 +133,16 @@ async def was_left_behind(state: AppState, record: Record) -> bool:
     return await describe(state.temporal, record.start.response_id) is None
 
 
-async def _end_of(state: AppState, response_id: str) -> EndTurn:
+async def _end_of(state: AppState, response_id: str) -> ResponseEnd:
     """The items that an ended response adds to its conversation: none, if it did not finish."""
     try:
         start, finished = await state.records.request(response_id), await state.records.finished(response_id)
     except (PayloadUnreadable, ClaimBroken):
         start = finished = None
     if start is None or finished is None:
-        return EndTurn(response_id=response_id)
-    return end_of_turn(start, finished.response["status"], finished.response["output"])
+        return ResponseEnd(response_id=response_id)
+    return end_of_response(start, finished.response["status"], finished.response["output"])
 
 
-def _busy(turn: Turn) -> Busy:
-    return Busy(f"Response {turn.response_id} of this conversation has not ended yet. Try again when it has.")
+def _busy(holder: LockHolder) -> Busy:
+    return Busy(f"Response {holder.response_id} of this conversation has not ended yet. Try again when it has.")
