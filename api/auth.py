@@ -16,8 +16,8 @@ from starlette.requests import HTTPConnection
 
 from api.admission.reads import begins_response
 from api.admission.received_bytes import hold
-from api.answer_headers import answer_headers
 from api.app_state import state_of
+from api.http_headers import http_headers
 from open_responses.config import ApiKeyConfig
 from open_responses.errors import PermissionDenied, Unauthorized
 from open_responses.io.settings import Settings
@@ -55,7 +55,7 @@ def caller_of(connection: HTTPConnection) -> Caller:
             found = key
     if scheme.lower() != "bearer" or found is None:
         raise Unauthorized("No valid API key. Send `Authorization: Bearer <key>`.")
-    caller = Caller(found.tenant, found, answer_headers(connection))
+    caller = Caller(found.tenant, found, http_headers(connection))
     reads = state_of(connection).reads
     if connection.scope["type"] == "http" and not begins_response(connection):
         reads.count(found)

@@ -23,13 +23,13 @@ from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes, ReleasedWhenAnswered
-from api.answer_headers import AnswerHeaders
 from api.app_state import AppState
 from api.codec import CodecBorder
 from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
 from api.conversations import routes as conversations
 from api.conversations.entries import KnownEntries
+from api.http_headers import HttpHeaders
 from api.openapi import document as openapi
 from api.request_ends import RequestEnds
 from api.responses import approvals, compact, create, input_tokens, retrieve
@@ -148,7 +148,7 @@ def create_asgi(settings: Settings) -> ASGIApp:
         )
     answering = CodecBorder(app, otherwise=for_clients, settings=settings)
     in_time = SlowReaders(answering, seconds=settings.slow_client_seconds, socket_seconds=settings.socket_send_seconds)
-    return AnswerHeaders(ShutdownAnswers(in_time))
+    return HttpHeaders(ShutdownAnswers(in_time))
 
 
 def _leave() -> None:

@@ -10,7 +10,7 @@ from api.dependencies import AuthenticatedCaller, State
 from open_responses.errors import ModelNotFound
 from open_responses.io.redis.model_lists import ModelLists
 from open_responses.models.catalog import OfferedModel, offered_model, offered_models, reached_providers
-from open_responses.schema.answers import Model, ModelList
+from open_responses.schema.http_bodies import Model, ModelList
 
 router = APIRouter(prefix="/v1/models")
 

@@ -18,7 +18,7 @@ from open_responses.io.redis.client import RedisDown
 from open_responses.io.sealing import configured_keys
 from open_responses.io.temporal.encryption_check import lacks_marked_key
 from open_responses.loop.payloads import TASK_QUEUE
-from open_responses.schema.answers import Health
+from open_responses.schema.http_bodies import Health
 
 router = APIRouter()
 

@@ -18,12 +18,12 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities.errors import to_application_error
-from activities.sampling.answer import Answer
 from activities.sampling.answer_meter import AnswerMeter
 from activities.sampling.attempt_progress import AttemptProgress
 from activities.sampling.attempt_state import AttemptState, SampleAttempt
 from activities.sampling.budget import reserve
 from activities.sampling.context import Context, HasEnded, mcp_lists
+from activities.sampling.model_answer import ModelAnswer
 from activities.sampling.resume import begin
 from open_responses.contracts import SampleCall
 from open_responses.deltas import Finish, TextDelta
@@ -104,7 +104,7 @@ class AttemptRun:
         beginning = begin(state, found)
         self._prefix = beginning.sampled.prefix
         await self._reserve(state, beginning.sampled)
-        finish = await Answer(state, beginning.assembler).stream(beginning.sampled)
+        finish = await ModelAnswer(state, beginning.assembler).stream(beginning.sampled)
         await self._parts.breaker.succeeded(call.provider)
         return await self._close(state, beginning.assembler, finish)
 

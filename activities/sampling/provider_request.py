@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from activities.sampling.context import Context
 from open_responses.context.compaction import from_summary, owner
 from open_responses.context.transcript import as_model_reads
@@ -12,7 +10,6 @@ from open_responses.errors import ServerError
 from open_responses.events.fold import Fold
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.loop.payloads import SampleInput, StartResponse
-from open_responses.schema.items import AssistantMessage, UserMessage
 from open_responses.schema.tools import ProviderTool
 from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
 
@@ -54,15 +51,6 @@ def build_call(
         ],
         api_key=_own_key(sealer, start) if call.fallback == 0 else None,
     )
-
-
-def corrected(call: SampleCall, answer: str, problem: str) -> SampleCall:
-    """The same call, behind an answer that does not fit `text.format` and what is wrong with it."""
-    wrong = AssistantMessage(type="message", role="assistant", content=answer)
-    again = UserMessage(
-        type="message", role="user", content=f"That does not have the form that was asked for: {problem}. Answer again."
-    )
-    return replace(call, items=[*call.items, *([wrong] if answer else []), again])
 
 
 def _own_key(sealer: Sealer, start: StartResponse) -> str | None:

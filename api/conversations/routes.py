@@ -38,7 +38,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import prefix_of
 from open_responses.loop.markdown import plain
 from open_responses.loop.payloads import TASK_QUEUE
-from open_responses.schema.answers import DeletedConversation
+from open_responses.schema.http_bodies import DeletedConversation
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.requests import INCLUDES, Metadata

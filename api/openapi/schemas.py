@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.responses.approvals import ApprovalBody
 from open_responses.json_types import JsonObject
-from open_responses.schema import answers
+from open_responses.schema import http_bodies
 from open_responses.schema.compact import CompactRequest
 from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, SLUG, OpaqueItem
 from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
@@ -34,16 +34,16 @@ REQUESTS: tuple[type[BaseModel], ...] = (
 )
 # What these refer to (items, parts, usage) is generated with them.
 ANSWERS: tuple[Any, ...] = (
-    answers.Response,
-    answers.DeletedResponse,
-    answers.Compacted,
-    answers.InputTokens,
-    answers.ItemPage,
-    answers.Conversation,
-    answers.DeletedConversation,
-    answers.ModelList,
-    answers.Health,
-    answers.Error,
+    http_bodies.Response,
+    http_bodies.DeletedResponse,
+    http_bodies.Compacted,
+    http_bodies.InputTokens,
+    http_bodies.ItemPage,
+    http_bodies.Conversation,
+    http_bodies.DeletedConversation,
+    http_bodies.ModelList,
+    http_bodies.Health,
+    http_bodies.Error,
     StreamEvent,
 )
 

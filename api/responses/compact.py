@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from api.body import read_object
 from api.dependencies import AuthenticatedCaller, State
-from api.responses.answer import CLIENT_LEFT, last_event
 from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
+from api.responses.http_response import CLIENT_LEFT, last_event
 from api.responses.parse import ParsedRequest
 from api.responses.prepare import check_room, prepare_resolved
 from api.responses.resolve import resolve

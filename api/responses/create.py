@@ -1,6 +1,7 @@
-"""`POST /v1/responses`: a response is prepared, started, followed and answered, in this order.
+"""`POST /v1/responses`: prepare a response, start it, follow its events, and make the HTTP response of them.
 
-Each step is a module of its name. A message of a WebSocket takes the same steps (`api/websocket/connection.py`).
+Each step is a module: `prepare`, `start`, `follow`, `http_response`.
+A message of a WebSocket takes the same steps (`api/websocket/connection.py`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from api.app_state import AppState
 from api.dependencies import AuthenticatedCaller, State
 from api.idempotency import AlreadyBegun, earlier, spent
 from api.request_ends import until_answered
-from api.responses.answer import answer, answer_at_once
 from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
+from api.responses.http_response import http_response, initial_http_response
 from api.responses.parse import Parsed
 from api.responses.prepare import Prepared, prepare
-from api.responses.repeat import answer_again, find_repeated
+from api.responses.repeat import find_repeated, repeat_http_response
 from api.responses.start import start_response
 
 router = APIRouter()
@@ -32,22 +33,22 @@ async def create_response(request: Request, state: State, caller: AuthenticatedC
     # The key of a request that is repeated may be another one of the tenant's, and may do less.
     authorized = authorize(state.settings.config, caller, parsed)
     if (record := await find_repeated(state, caller.tenant, key)) is not None:
-        return await answer_again(request, state, record, asked)
+        return await repeat_http_response(request, state, record, asked)
     try:
         prepared = await prepare(state, authorized)
-        return await _start_and_answer(request, state, prepared)
+        return await _start_and_respond(request, state, prepared)
     except AlreadyBegun:
         record = await earlier(state, caller.tenant, key) if key is not None else None
         if record is None:
             raise spent() from None
-        return await answer_again(request, state, record, asked)
+        return await repeat_http_response(request, state, record, asked)
 
 
-async def _start_and_answer(request: Request, state: AppState, prepared: Prepared) -> Response:
+async def _start_and_respond(request: Request, state: AppState, prepared: Prepared) -> Response:
     asked = prepared.start.request
     if asked.is_background and not asked.stream:
         await start_response(state, prepared)
-        return answer_at_once(prepared.start)
+        return initial_http_response(prepared.start)
     subscription = await until_answered(request, subscribed(state, prepared.start, only_end=not asked.stream))
     await start_response(state, prepared)
-    return await answer(request, asked, follow(subscription))
+    return await http_response(request, asked, follow(subscription))

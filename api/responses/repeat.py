@@ -9,7 +9,7 @@ from api.app_state import AppState
 from api.auth import count_as_read, show_limits
 from api.conversations.lock import was_left_behind
 from api.idempotency import IdempotencyKey, earlier, spent
-from api.responses.answer import answer
+from api.responses.http_response import http_response
 from api.responses.retrieve import respond_as_it_stands
 from api.responses.start import start_workflow
 from api.streaming.reconnect import reconnect
@@ -30,7 +30,7 @@ async def find_repeated(state: AppState, tenant: str, key: IdempotencyKey | None
     return None
 
 
-async def answer_again(request: Request, state: AppState, record: Record, asked: CreateResponse) -> Response:
+async def repeat_http_response(request: Request, state: AppState, record: Record, asked: CreateResponse) -> Response:
     """The response as it stands, or all of its events. Raises Conflict for one that is deleted at this moment."""
     count_as_read(request)
     await show_limits(request)
@@ -43,4 +43,4 @@ async def answer_again(request: Request, state: AppState, record: Record, asked:
         await start_workflow(state, record.start)
     if asked.is_background and not asked.stream:
         return await respond_as_it_stands(state, record)
-    return await answer(request, asked, await reconnect(state, record, None, only_end=not asked.stream))
+    return await http_response(request, asked, await reconnect(state, record, None, only_end=not asked.stream))

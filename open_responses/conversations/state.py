@@ -19,7 +19,7 @@ from open_responses.ids import FIRST_INPUT_INDEX, member_id
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import as_listed, listed_input, prefix_of
 from open_responses.loop.payloads import StartResponse
-from open_responses.schema import answers
+from open_responses.schema import http_bodies
 from open_responses.schema.items import MAX_ITEMS
 from open_responses.schema.payload import Payload
 from open_responses.schema.response import FinalStatus
@@ -113,7 +113,7 @@ class ConversationState(Payload):
     def items(self) -> list[JsonObject]:
         return [entry.item for entry in self.entries]
 
-    def resource(self) -> answers.Conversation:
+    def resource(self) -> http_bodies.Conversation:
         """The `conversation` of OpenAI's API."""
         return {
             "id": self.conversation_id,

@@ -14,7 +14,7 @@ from pydantic import Field, field_serializer, model_validator
 from open_responses.deltas import Usage
 from open_responses.events.trace import Op
 from open_responses.json_types import JsonObject
-from open_responses.schema.answers import ResponseStatus
+from open_responses.schema.http_bodies import ResponseStatus
 from open_responses.schema.items import INPUT_ITEM, InputItem
 from open_responses.schema.payload import Payload
 from open_responses.schema.requests import CreateResponse

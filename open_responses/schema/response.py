@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias, cast
 
 from open_responses.deltas import Usage
 from open_responses.json_types import JsonObject
-from open_responses.schema import answers
-from open_responses.schema.answers import EchoedReasoning, EchoedText, EchoedTool, InputTokensDetails
+from open_responses.schema import http_bodies
+from open_responses.schema.http_bodies import EchoedReasoning, EchoedText, EchoedTool, InputTokensDetails
 from open_responses.schema.requests import CreateResponse, JsonSchemaFormat, ReasoningSettings, TextSettings
 from open_responses.schema.tools import FunctionTool, McpTool, ProviderTool
 
@@ -61,7 +61,7 @@ def initial_response(
     hosted: Sequence[str] = (),
 ) -> JsonObject:
     """The response before anything came. `created_at` is in Unix seconds; `hosted` are the hosted tools' names."""
-    response: answers.Response = {
+    response: http_bodies.Response = {
         "id": response_id,
         "object": "response",
         "created_at": created_at,
@@ -140,12 +140,12 @@ def finished_response(
     }
 
 
-def usage_json(usage: Usage) -> answers.Usage:
+def usage_json(usage: Usage) -> http_bodies.Usage:
     """Return the specification's `Usage` (REQ-15), with two extension members if they apply."""
     input_details: InputTokensDetails = {"cached_tokens": usage.cached_tokens}
     if usage.cache_write_tokens:
         input_details["cache_write_tokens"] = usage.cache_write_tokens
-    written: answers.Usage = {
+    written: http_bodies.Usage = {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": input_details,
         "output_tokens": usage.output_tokens,

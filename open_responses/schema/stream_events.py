@@ -15,7 +15,7 @@ from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict
 
 from open_responses.json_types import JsonObject
-from open_responses.schema.answers import Response
+from open_responses.schema.http_bodies import Response
 from open_responses.schema.output_items import (
     ContentPart,
     Count,

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from open_responses.deltas import Usage
-from open_responses.schema.answers import ResponseStatus
+from open_responses.schema.http_bodies import ResponseStatus
 from open_responses.schema.requests import parse_create_response
 from open_responses.schema.response import (
     STATUS_TRANSITIONS,

@@ -1,4 +1,4 @@
-"""Headers that every answer carries: `X-Request-Id`, and what a handler left for its own answer."""
+"""The headers of every HTTP response: `X-Request-Id`, and those that the request's handler adds."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 REQUEST_ID = "x-request-id"
 # It goes into logs: nothing that could be read as something else there.
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
-_KEY = "open_responses.answer_headers"
+_KEY = "open_responses.http_headers"
 _CARRIES_HEADERS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
-def answer_headers(connection: HTTPConnection) -> dict[str, str]:
-    """The headers that the answer will have, whatever becomes of the request: to be added to."""
+def http_headers(connection: HTTPConnection) -> dict[str, str]:
+    """The headers of the HTTP response to this request, also if the request fails. A handler adds its own to this."""
     headers: dict[str, str] = connection.scope.setdefault(_KEY, {})
     return headers
 
 
-class AnswerHeaders:
-    """The outermost ASGI layer, so that no answer is without. The client's own request id is kept if it is sane."""
+class HttpHeaders:
+    """Adds the headers. The outermost ASGI layer, so that no HTTP response lacks them.
+
+    The client's own request id is kept if it can stand in a log line as it is.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

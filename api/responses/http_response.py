@@ -1,4 +1,4 @@
-"""Answer: a response to its client over HTTP, as a stream of events or as one JSON document."""
+"""The HTTP response of `POST /v1/responses`: a stream of events, or one JSON document."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from open_responses.schema.requests import CreateResponse
 CLIENT_LEFT = 499
 
 
-async def answer(request: Request, asked: CreateResponse, events: AsyncGenerator[bytes | None, None]) -> Response:
-    """All events, where the request has `stream`; else the final response."""
+async def http_response(
+    request: Request, asked: CreateResponse, events: AsyncGenerator[bytes | None, None]
+) -> Response:
+    """A stream of all events, where the request has `stream`; else the final response as JSON."""
     if asked.stream:
         return _event_stream(request, asked, events)
     last = await last_event(request, events)
@@ -28,7 +30,7 @@ async def answer(request: Request, asked: CreateResponse, events: AsyncGenerator
     return Response(response_in(last), media_type="application/json")
 
 
-def answer_at_once(start: StartResponse) -> Response:
+def initial_http_response(start: StartResponse) -> Response:
     """The response as it begins, for a client that does not wait for it (`background`)."""
     return Response(orjson.dumps(start.initial()), media_type="application/json")
 

@@ -1,4 +1,4 @@
-"""The bodies that the server answers with, as types of the JSON objects that a client receives.
+"""The JSON bodies of HTTP responses, as types of the objects that a client receives.
 
 They are not validated at run time: see `output_items.py`. The members of `Response` and `Usage` are those of the
 specification's `ResponseResource` and `Usage`; `tests/api/test_openapi.py` compares them.
@@ -226,7 +226,7 @@ class ModelList(TypedDict):
 
 
 class Health(TypedDict):
-    """`missing` has a reason for each part that does not answer."""
+    """`missing` has a reason for each part that cannot be reached."""
 
     status: str
     missing: NotRequired[Mapping[str, str]]
@@ -242,6 +242,6 @@ class ErrorDetails(TypedDict):
 
 
 class Error(TypedDict):
-    """The body of every answer with a status of 400 and above, except those of `/readyz`."""
+    """The body of every HTTP response with a status of 400 and above, except those of `/readyz`."""
 
     error: ErrorDetails

@@ -1,9 +1,9 @@
-"""Streams the provider's answer into the log; checks it against `text.format`; ends it where a middleware halts it."""
+"""Streams the model's answer into the log, within its bounds; ends it where a middleware halts it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -13,7 +13,7 @@ import structlog
 from activities.providers.shared.estimates import estimated_usage
 from activities.sampling.answer_meter import AnswerMeter, Excess, beginning
 from activities.sampling.attempt_state import AttemptState
-from activities.sampling.provider_request import corrected
+from activities.sampling.format_check import FormatCheck
 from activities.sampling.summarize import Compacted, compact, compact_now
 from activities.sampling.window import fitted
 from open_responses.context.compaction import compaction_item, owner
@@ -22,7 +22,6 @@ from open_responses.deltas import Delta, Finish, ReasoningDelta, ResumeToken, Te
 from open_responses.errors import InvalidOutput, ProviderAnswerRefused, ProviderStreamBroken
 from open_responses.events.assembler import Assembler
 from open_responses.events.surrogates import Joiner
-from open_responses.io.schema_checks.checks import has_form
 from open_responses.middleware.compose import compose_sample
 
 log = structlog.get_logger(__name__)
@@ -31,7 +30,7 @@ Sample: TypeAlias = Callable[[SampleContext], AsyncGenerator[Delta, None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModelAnswer:
     """The answer of one attempt: `assembler` turns its deltas into events."""
 
     state: AttemptState
@@ -63,7 +62,8 @@ class Answer:
             sampled = await self._compacted(sampled, self._bounded(sample))
         if sampled.max_output_tokens is not None and sampled.max_output_tokens <= 0:
             return Finish("length", Usage())
-        return await self._fitting(sampled, sample)
+        check = FormatCheck(state, self.assembler, lambda call, held: self._sampled(call, sample, held), self._write)
+        return await check.sample(sampled)
 
     def _halted(self, halt: Halt) -> Finish:
         """A middleware ends the response: with its error, or with its own text as the last item."""
@@ -74,52 +74,7 @@ class Answer:
             state.writer.write(self.assembler.feed(TextDelta(halt.text or "")))
         return Finish("stop", state.progress.reported or Usage())
 
-    # --- one answer that fits
-
-    async def _fitting(self, sampled: SampleCall, sample: Sample) -> Finish:
-        """Sample the whole answer. One that does not fit `text.format` is sampled once more (REQ-11).
-
-        Without a stream, its text is written only once it fits: clients read the texts of all messages as one.
-        """
-        state, held = self.state, list[TextDelta]()
-        request = state.context.start.request
-        is_watched = request.is_streamed or sampled.prefix or sampled.resume_token
-        finish = await self._sampled(sampled, sample, held if has_form(request) and not is_watched else None)
-        text = self._checked_text(finish, held)
-        problem = await self._problem(text)
-        if text is None or problem is None:
-            self._write(held)
-            return finish
-        state.pay(finish.usage)
-        state.write_attempt_event("restarted", reason=problem)
-        state.writer.write(self.assembler.abandon())
-        left = state.attempt.call.max_output_tokens
-        if left is not None and state.progress.beside.output_tokens >= left:
-            return Finish("length", Usage())
-        finish = await self._sampled(corrected(state.sample_call(), text, problem), sample)
-        problem = await self._problem(self._checked_text(finish, []))
-        if problem is not None:
-            state.pay(finish.usage)
-            raise InvalidOutput(f"The model's answer does not fit text.format, asked for it twice: {problem}")
-        return finish
-
-    async def _problem(self, text: str | None) -> str | None:
-        if text is None:
-            return None
-        start = self.state.context.start
-        return await self.state.attempt.parts.schema_checks.format_problem(start.request, text, start.tenant)
-
-    def _checked_text(self, finish: Finish, held: Sequence[TextDelta]) -> str | None:
-        """The text that has to fit `text.format`; None for an answer that is cut off, refused, or calls tools first."""
-        if finish.reason != "stop" or self.assembler.has_calls:
-            return None
-        if held:
-            return "".join(delta.text for delta in held)
-        last = self.state.writer.fold.snapshot()[-1:]
-        if not last or last[0]["type"] != "message":
-            return None
-        parts = last[0]["content"]
-        return None if any(part["type"] == "refusal" for part in parts) else "".join(part["text"] for part in parts)
+    # --- one answer
 
     def _context(self, call: SampleCall) -> SampleContext:
         """The context for middlewares and the adapter; it keeps the usage that the adapter reports meanwhile."""
