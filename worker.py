@@ -26,6 +26,7 @@ import workflows
 from activities.lifecycle.claim_approvals import ClaimActivity
 from activities.lifecycle.finish import FinishActivity
 from activities.lifecycle.publish import PublishActivity
+from activities.middleware_loader import load_middleware
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
 from activities.sampling.answer_meter import AnswerBounds
@@ -33,7 +34,6 @@ from activities.sampling.attempt_state import SampleParts
 from activities.sampling.context import Contexts
 from activities.sampling.sample import SampleActivity
 from activities.tool_calls.mcp import McpActivities
-from activities.tool_calls.middleware_loader import load_middleware
 from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
 from activities.worker.cancellation_registry import RunningWork

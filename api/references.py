@@ -8,7 +8,7 @@ import orjson
 
 from api.lookup import OwnedRecords
 from open_responses.errors import InvalidRequest, NotFound, RequestTooLarge
-from open_responses.ids import FIRST_INPUT_INDEX, place_of
+from open_responses.ids import FIRST_INPUT_INDEX, position_of
 from open_responses.io.store.redis_store import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import listed_input
@@ -78,9 +78,9 @@ class References:
             )
 
     async def _stored(self, previous_response_id: str | None, item_id: str, param: str) -> JsonObject | None:
-        place = place_of(item_id)
-        if place is not None:
-            response_id, index = place
+        position = position_of(item_id)
+        if position is not None:
+            response_id, index = position
             try:
                 record = await self._records.get(response_id, param)
             except NotFound:

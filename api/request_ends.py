@@ -1,4 +1,4 @@
-"""What a request holds until its answer was sent: a place among the open streams, a subscription to a response.
+"""What a request holds until its answer was sent: a slot among the open streams, a subscription to a response.
 
 Each ends with the ASGI call that it was taken in, however that ends, so none can be left behind.
 """

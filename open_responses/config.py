@@ -321,21 +321,21 @@ class Config(_Table):
         """
         if self.allow_private_addresses:
             return True
-        place = _place(url)
-        return place is not None and any(_is_below(_place(server.url), place) for server in self.mcp_servers)
+        address = _address(url)
+        return address is not None and any(_is_below(_address(server.url), address) for server in self.mcp_servers)
 
 
 _PORTS = {"http": 80, "https": 443}
 
 
-class _Place(NamedTuple):
+class _Address(NamedTuple):
     scheme: str
     host: str
     port: int | None
     path: tuple[str, ...]
 
 
-def _place(url: str) -> _Place | None:
+def _address(url: str) -> _Address | None:
     """Return the parts of a URL, or None if servers could read the URL in more than one way.
 
     Such a URL has a user, a backslash, an empty segment, a dot segment, or an escaped slash or dot.
@@ -349,11 +349,11 @@ def _place(url: str) -> _Place | None:
     is_odd = any(part in ("", ".", "..") or re.search(r"%(2[ef]|5c|25)", part, re.IGNORECASE) for part in segments)
     if host is None or "@" in parts.netloc or "\\" in url or "//" in parts.path or is_odd:
         return None
-    return _Place(parts.scheme, host, port or _PORTS.get(parts.scheme), tuple(segments))
+    return _Address(parts.scheme, host, port or _PORTS.get(parts.scheme), tuple(segments))
 
 
-def _is_below(server: _Place | None, place: _Place) -> bool:
-    return server is not None and place[:3] == server[:3] and place.path[: len(server.path)] == server.path
+def _is_below(server: _Address | None, address: _Address) -> bool:
+    return server is not None and address[:3] == server[:3] and address.path[: len(server.path)] == server.path
 
 
 def _refuse_doubles(what: str, names: list[str]) -> None:

@@ -38,7 +38,7 @@ def member_id(prefix: str, response_id: str, index: int) -> str:
     return f"{prefix}{response_id.removeprefix('resp_')}{index:0{INDEX_DIGITS}x}"
 
 
-def place_of(member: str) -> tuple[str, int] | None:
+def position_of(member: str) -> tuple[str, int] | None:
     """Return (response id, index) of an id that `member_id` returned; None for any other id."""
     found = _MEMBER.fullmatch(member)
     return None if found is None else ("resp_" + found[1], int(found[2], 16))

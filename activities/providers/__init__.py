@@ -1,5 +1,6 @@
-"""The adapters: one package a vendor's API, and beside them what several share.
+"""The adapters: one package for each vendor's API, and `shared` for the parts of several.
 
-In each package, `adapter` is what the registry makes, `request` the body that is sent, `conversation` the items in it,
-`stream` the answer as deltas, `errors` the vendor's refusals in our error tree; what is left is named for its part.
+In each package, `adapter` has the class that the registry makes, `request` the body that is sent, `conversation` the
+items in it, and `stream` turns the answer into deltas. `error_parsing` reads the vendor's error bodies;
+`shared/error_mapping.py` decides which of our errors they are. Any other module is named for its part.
 """

@@ -92,9 +92,9 @@ class AttemptProgress:
             return None
         if not self.has_content and not (prefix and isinstance(error, ProviderStreamBroken)):
             return None
-        place = blake2b((prefix or "").encode(errors="surrogatepass"), digest_size=16)
-        place.update(self._content.digest() + error.error_code.encode())
-        return place.hexdigest()
+        at_error = blake2b((prefix or "").encode(errors="surrogatepass"), digest_size=16)
+        at_error.update(self._content.digest() + error.error_code.encode())
+        return at_error.hexdigest()
 
     def has_lost_answer(self, error: OpenResponsesError) -> bool:
         """Whether reading the answer again is useless: the provider ended it with an error, or no longer has it.

@@ -18,7 +18,7 @@ from activities.worker.cancellation_registry import current_activity
 from open_responses.config import Config, McpServerConfig
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.errors import SchemaTooComplex, Unavailable
-from open_responses.ids import place_of
+from open_responses.ids import position_of
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.schema_checks.checks import SchemaChecks
@@ -185,8 +185,8 @@ class McpActivities:
 
         It may be a client's own: the response that its id names is the proof. If that is not stored, the answer is no.
         """
-        place, label = place_of(shown.get("id") or ""), shown["server_label"]
-        listing = None if place is None else await self.records.load(place[0])
+        position, label = position_of(shown.get("id") or ""), shown["server_label"]
+        listing = None if position is None else await self.records.load(position[0])
         if listing is None or listing.start.tenant != start.tenant or shown not in listing.output:
             return False
         return _url_of(listing.start, label) == _url_of(start, label)

@@ -1,7 +1,7 @@
 """Finds runs that ended in Temporal without an end of their response: terminated, timed out, failed, deleted.
 
 Without this a response that an operator terminates is sampled until its worker's next heartbeat, and its conversation
-and its place among an API key's running responses stay taken until a client asks.
+and its slot among an API key's running responses stay taken until a client asks.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 # Under overload, a key may still have this many responses running.
 _FEW = 10
-# The time until a place is free is unknown. The openai SDK waits this long before each of its two
+# The time until a slot is free is unknown. The openai SDK waits this long before each of its two
 # retries.
 _PLACE_WAIT_SECONDS = 2.0
 _PRIORITIES = {"priority": 1, "flex": 5}
@@ -49,7 +49,7 @@ def priority_of(config: Config, start: StartResponse) -> Priority:
 
 
 class Admission:
-    """Counts responses against their keys' limits, and frees places whose response ended without giving them back."""
+    """Counts responses against their keys' limits, and frees slots whose response ended without giving them back."""
 
     def __init__(self, redis: Redis, records: Records) -> None:
         self._quotas = Quotas(redis)
@@ -64,24 +64,24 @@ class Admission:
         overload: Overload | None,
         continues: Continues,
     ) -> StartResponse:
-        """Reserve a place and tokens. Returns the start with what was reserved, and adds the key's limits to `headers`.
+        """Reserve a slot and tokens. Returns the start with what was reserved, and adds the key's limits to `headers`.
 
         Raises RateLimited and TokenBudgetExceeded, and under overload Unavailable for a key that has more than a few
         responses running. In each case nothing was reserved.
         """
         if key is None:
             return start
-        places = key.max_concurrent
+        slots = key.max_concurrent
         if overload is not None:
-            places = min(places or _FEW, _FEW)
+            slots = min(slots or _FEW, _FEW)
         counts_tokens = key.tokens_per_minute is not None or key.budget_tokens is not None
         tokens = context_tokens(start, continues) if counts_tokens else 0
         standing = await self._quotas.admit(
-            key, start.response_id, tokens, places, answer_tokens=start.request.max_output_tokens or 0
+            key, start.response_id, tokens, slots, answer_tokens=start.request.max_output_tokens or 0
         )
         _show(key, headers, standing)
         self._look_after(key, standing.doubtful)
-        if standing.refused == "running" and overload is not None and places != key.max_concurrent:
+        if standing.refused == "running" and overload is not None and slots != key.max_concurrent:
             raise overload.error
         if standing.refused is not None:
             raise _refusal(key, headers, standing, tokens)
@@ -119,7 +119,7 @@ class Admission:
             chore.add_done_callback(self._chores.discard)
 
     async def _renew_or_free(self, key: ApiKeyConfig, response_id: str) -> None:
-        """Settle a place whose lease expired: the process that should have freed it may have died."""
+        """Settle a slot whose lease expired: the process that should have freed it may have died."""
         admitted = Admitted(account=key.account, budget_period=key.budget_period)
         try:
             outcome = await self._records.outcome(response_id)

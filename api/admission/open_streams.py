@@ -1,7 +1,7 @@
 """Limits on open streams (SSE answers and WebSockets), for each API key and for this process.
 
-Without them, one client that opens many streams, or does not close them, takes all connections of a process. A place is
-given back when its request or WebSocket ends (`api/request_ends.py`), so that no place can be lost.
+Without them, one client that opens many streams, or does not close them, takes all connections of a process. A slot is
+given back when its request or WebSocket ends (`api/request_ends.py`), so that no slot can be lost.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class OpenStreams:
         self._open: Counter[str] = Counter()
 
     def take(self, connection: HTTPConnection, key: ApiKeyConfig | None) -> None:
-        """Take a place until the request or the WebSocket ends.
+        """Take a slot until the request or the WebSocket ends.
 
-        Raises RateLimited if all places of the key are taken, and Unavailable if all of the process are.
+        Raises RateLimited if all slots of the key are taken, and Unavailable if all of the process are.
         """
         account = "" if key is None else key.account
         if key is not None and self._open[account] >= key.max_open_streams:

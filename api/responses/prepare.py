@@ -1,7 +1,7 @@
 """Prepare: from a request to a response that may be started.
 
 All that can be refused is refused here, with a plain error, before anything starts: what the request names is loaded
-(`resolve.py`), it is checked (`validate.py`), and it takes its place among the key's requests and tokens.
+(`resolve.py`), it is checked (`validate.py`), and it takes its slot among the key's requests and tokens.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Prepared:
 
 async def prepare(state: AppState, authorized: AuthorizedRequest) -> Prepared:
     """Raises what the request is to be refused with. `start_response` has to follow at once: approvals are held, and a
-    place is taken."""
+    slot is taken."""
     overload = await check_room(state, authorized.caller)
     return await prepare_resolved(state, await resolve(state, authorized), overload)
 

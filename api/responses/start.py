@@ -47,7 +47,7 @@ async def start_response(state: AppState, prepared: Prepared) -> None:
     try:
         await _lock_conversation_and_start(state, prepared)
     except AlreadyBegun:
-        # The response that has begun has the same id: it holds the approvals, and gives the place back at its end.
+        # The response that has begun has the same id: it holds the approvals, and gives the slot back at its end.
         raise
     except (StartUnknown, asyncio.CancelledError):
         # It may have begun, and act on its approvals; if not, their holds expire.

@@ -62,9 +62,9 @@ class EventType:
 
 
 _ITEM = ("output_index", "item")
-_PLACE = ("item_id", "output_index")
-_PART = (*_PLACE, "content_index")
-_SUMMARY = (*_PLACE, "summary_index")
+_IN_ITEM = ("item_id", "output_index")
+_PART = (*_IN_ITEM, "content_index")
+_SUMMARY = (*_IN_ITEM, "summary_index")
 
 # `padded` is set where the specification's schema of the event has an `obfuscation` member: `response.refusal.delta`
 # has none. The specification has no MCP events. OpenAI's API pads the arguments of an MCP call as it pads a function's.
@@ -107,7 +107,7 @@ _ROWS = (
     EventType("response.reasoning_summary_text.done", (*_SUMMARY, "text"), "D", text_of="summary_text"),
     EventType(
         "response.function_call_arguments.delta",
-        (*_PLACE, "delta"),
+        (*_IN_ITEM, "delta"),
         "d",
         "delta",
         "function_call",
@@ -115,18 +115,22 @@ _ROWS = (
         padded=True,
     ),
     EventType(
-        "response.function_call_arguments.done", (*_PLACE, "arguments"), "D", "arguments_done", text_of="function_call"
+        "response.function_call_arguments.done",
+        (*_IN_ITEM, "arguments"),
+        "D",
+        "arguments_done",
+        text_of="function_call",
     ),
-    EventType("response.mcp_call_arguments.delta", (*_PLACE, "delta"), "d", "delta", "mcp_call", padded=True),
-    EventType("response.mcp_call_arguments.done", (*_PLACE, "arguments"), "D", "arguments_done", text_of="mcp_call"),
-    EventType("response.mcp_call.in_progress", _PLACE),
-    EventType("response.mcp_call.completed", _PLACE),
-    EventType("response.mcp_call.failed", _PLACE),
-    EventType("response.mcp_list_tools.in_progress", _PLACE),
-    EventType("response.mcp_list_tools.completed", _PLACE),
-    EventType("response.mcp_list_tools.failed", _PLACE),
+    EventType("response.mcp_call_arguments.delta", (*_IN_ITEM, "delta"), "d", "delta", "mcp_call", padded=True),
+    EventType("response.mcp_call_arguments.done", (*_IN_ITEM, "arguments"), "D", "arguments_done", text_of="mcp_call"),
+    EventType("response.mcp_call.in_progress", _IN_ITEM),
+    EventType("response.mcp_call.completed", _IN_ITEM),
+    EventType("response.mcp_call.failed", _IN_ITEM),
+    EventType("response.mcp_list_tools.in_progress", _IN_ITEM),
+    EventType("response.mcp_list_tools.completed", _IN_ITEM),
+    EventType("response.mcp_list_tools.failed", _IN_ITEM),
     EventType("open_responses:attempt", ("turn", "attempt", "provider", "reason", "action")),
-    EventType("open_responses:tool_progress", (*_PLACE, "message")),
+    EventType("open_responses:tool_progress", (*_IN_ITEM, "message")),
 )
 
 EVENT_TYPES: dict[str, EventType] = {row.name: row for row in _ROWS}

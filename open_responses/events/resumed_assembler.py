@@ -35,9 +35,9 @@ class ResumedAssembler(Assembler):
     ) -> None:
         super().__init__(Fold(before), tool_table, response_id)
         self._log_fold = fold
-        self._logged: Counter[_Place] = Counter()
+        self._logged: Counter[_Position] = Counter()
         for event in logged:
-            self._logged[_place(event)] += _size(event)
+            self._logged[_position(event)] += _size(event)
 
     def feed(self, delta: Delta) -> list[JsonObject]:
         return self._fresh(super().feed(delta))
@@ -56,9 +56,9 @@ class ResumedAssembler(Assembler):
 
     def _rest(self, event: JsonObject) -> JsonObject | None:
         """Return the part of an event that the log does not have, or None."""
-        place, size = _place(event), _size(event)
-        known = min(self._logged[place], size)
-        self._logged[place] -= known
+        position, size = _position(event), _size(event)
+        known = min(self._logged[position], size)
+        self._logged[position] -= known
         if known == size:
             return None
         if known == 0:
@@ -66,10 +66,10 @@ class ResumedAssembler(Assembler):
         return {**event, "delta": event["delta"][known:], **({"logprobs": []} if "logprobs" in event else {})}
 
 
-_Place = tuple[str, int, int, int]
+_Position = tuple[str, int, int, int]
 
 
-def _place(event: JsonObject) -> _Place:
+def _position(event: JsonObject) -> _Position:
     """Return the position of an event in the stream. Events of the same position differ only by their order."""
     part = event["summary_index"] if "summary_index" in event else event.get("content_index", -1)
     return event["type"], event.get("output_index", -1), part, event.get("annotation_index", -1)

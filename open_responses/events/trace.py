@@ -120,8 +120,8 @@ def _advance(event: JsonObject, positions: dict[tuple[int, int], int]) -> None:
     """Advance the position in a text by a delta that was recorded whole."""
     row = EVENT_TYPES.get(event["type"])
     if row is not None and row.trace == "d":
-        place = event["output_index"], _part_number(event, row)
-        positions[place] = positions.get(place, 0) + len(event["delta"])
+        part = event["output_index"], _part_number(event, row)
+        positions[part] = positions.get(part, 0) + len(event["delta"])
 
 
 def _part_at(item: JsonObject, number: int) -> OpenPart:

@@ -97,7 +97,7 @@ class Ending(Payload):
 
 
 class Admitted(Payload):
-    """What a response has taken of its API key's limits: a place among the running ones, under the key's account, and
+    """What a response has taken of its API key's limits: a slot among the running ones, under the key's account, and
     an estimate of the tokens that its first model turn sends, counted in that Unix second; 0 for one that was let in
     while Redis was away. `budget_tokens` is the key's budget, 0 for none."""
 

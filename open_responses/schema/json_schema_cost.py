@@ -219,16 +219,16 @@ class _Graph:
         return self._anchored().get(unquote(reference[1:]), []) if reference.startswith("#") else []
 
     def _at(self, pointer: str) -> JsonObject | None:
-        place: Any = self._root
+        node: Any = self._root
         for step in pointer.split("/")[1:]:
             name = (unquote(step) if "%" in step else step).replace("~1", "/").replace("~0", "~")
-            if isinstance(place, dict) and name in place:
-                place = place[name]
-            elif isinstance(place, list) and name.isdigit() and len(name) < 8 and int(name) < len(place):
-                place = place[int(name)]
+            if isinstance(node, dict) and name in node:
+                node = node[name]
+            elif isinstance(node, list) and name.isdigit() and len(name) < 8 and int(name) < len(node):
+                node = node[int(name)]
             else:
                 return None
-        return place if isinstance(place, dict) else None
+        return node if isinstance(node, dict) else None
 
     def _anchored(self) -> dict[str, list[JsonObject]]:
         """Anchors by name, wherever they stand."""

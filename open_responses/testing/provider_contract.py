@@ -241,9 +241,9 @@ class ProviderContract:
             requests.append(without(json.loads(asked.body), self.moving))
             items += [called, {"type": "function_call_output", "call_id": f"call_{turn}", "output": f"{turn} C"}]
         for before, after in pairwise(requests):
-            place = difference(before, after)
-            if place is not None:
-                fail(f"a turn's request only adds to the one before, or no cache can help; this changed: {place}")
+            changed = difference(before, after)
+            if changed is not None:
+                fail(f"a turn's request only adds to the one before, or no cache can help; this changed: {changed}")
 
     async def test_the_requests_own_key_goes_first_and_no_other_with_it(self) -> None:
         asked = await self._asked(call_of(model=self.model))

@@ -45,7 +45,7 @@ TESTS: dict[str, str] = {
     "context_too_large": "api.test_context_bounds.test_a_chain_has_a_bound_and_a_shorter_one_still_goes_on",
     "context_length_exceeded": "unit.test_truncation.test_auto_drops_the_oldest_turns_and_disabled_refuses",
     "conversation_busy": "api.test_conversations.test_of_two_at_once_one_is_told_to_wait_and_the_order_is_right",
-    "conversation_full": "api.test_conversations.test_a_full_conversation_takes_no_turn_until_an_item_is_deleted",
+    "conversation_full": "api.test_conversations.test_a_full_conversation_cannot_be_locked_until_an_item_is_deleted",
     "duplicate_tool_output": "loop.test_agentic_loop.test_a_clients_call_ends_the_response_once_the_servers_calls_have_run",
     "forbidden_address": "api.test_errors_table.test_an_address_that_is_not_called_is_refused",
     "idempotency_key_reused": "api.test_idempotency.test_another_body_or_tenant_does_not_get_it",

@@ -11,7 +11,7 @@ from typing import get_args
 import httpx
 import pytest
 
-from activities.tool_calls.middleware_loader import load_middleware
+from activities.middleware_loader import load_middleware
 from open_responses.config import Config
 from open_responses.contracts import (
     Halt,

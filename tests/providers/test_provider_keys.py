@@ -14,7 +14,7 @@ from activities.providers.gemini import Gemini
 from activities.providers.ollama import Ollama
 from activities.providers.openai import OpenAIResponses
 from activities.providers.openai_chat import OpenAIChat
-from activities.providers.shared.failures import Failures
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.http import open_http_client
 from activities.providers.shared.keys import Key
 from open_responses.config import ProviderConfig

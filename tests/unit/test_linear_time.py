@@ -19,9 +19,9 @@ import pytest
 from activities.providers.anthropic.schema import native_schema
 from activities.providers.anthropic.stream import StreamReader
 from activities.providers.gemini.schema import gemini_schema
+from activities.providers.openai_chat.call_fragments import ToolCalls
 from activities.providers.openai_chat.thoughts import Thoughts
-from activities.providers.openai_chat.tool_calls import ToolCalls
-from activities.providers.shared.failures import Failures
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.object_schema import object_schema
 from activities.providers.shared.upstream import ndjson_objects, sse_objects

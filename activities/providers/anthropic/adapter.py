@@ -17,14 +17,14 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
-from activities.providers.anthropic.errors import error_of
+from activities.providers.anthropic.error_parsing import error_of
 from activities.providers.anthropic.model_list import MODELS_PATH, models_on
 from activities.providers.anthropic.models import Model
 from activities.providers.anthropic.request import native_format, request_body
 from activities.providers.anthropic.stream import StreamReader, events
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
-from activities.providers.shared.failures import Failures
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
 from activities.providers.shared.tool_choices import is_forced

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 
 from activities.providers.anthropic.conversation import BLOCK_ID
-from activities.providers.anthropic.errors import error_in_stream
+from activities.providers.anthropic.error_parsing import error_in_stream
 from activities.providers.anthropic.models import Model
+from activities.providers.shared.error_mapping import Failures, details_in
 from activities.providers.shared.estimates import estimated_usage
-from activities.providers.shared.failures import Failures, details_in
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.upstream import is_event_stream, sse_objects
 from open_responses.contracts import SampleCall

@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 import httpx
 
-from activities.providers.gemini.errors import error_of
+from activities.providers.gemini.error_parsing import error_of
 from activities.providers.gemini.model_list import MODELS_PATH, models_on
 from activities.providers.gemini.request import request_body
 from activities.providers.gemini.stream import ChunkReader, chunks
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
-from activities.providers.shared.failures import Failures
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
 from activities.providers.shared.upstream import open_stream

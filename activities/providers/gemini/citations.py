@@ -44,23 +44,23 @@ class CitedText:
         message = "".join(self._pieces) if supports else ""
         found: list[Delta] = []
         for support in map(as_object, supports):
-            place = self._place(as_object(support.get("segment")), message)
-            if place is not None:
-                found += self._citations(place, support.get("groundingChunkIndices") or [])
+            span = self._span(as_object(support.get("segment")), message)
+            if span is not None:
+                found += self._citations(span, support.get("groundingChunkIndices") or [])
         return found
 
-    def _citations(self, place: tuple[int, int], indices: Sequence[int]) -> list[Delta]:
+    def _citations(self, span: tuple[int, int], indices: Sequence[int]) -> list[Delta]:
         found: list[Delta] = []
         for index in indices:
             source = _source(self._sources[index]) if 0 <= index < len(self._sources) else None
-            if source is None or (*place, source[0]) in self._given:
+            if source is None or (*span, source[0]) in self._given:
                 continue
-            self._given.add((*place, source[0]))
+            self._given.add((*span, source[0]))
             citation = {"type": "url_citation", "url": source[0], "title": source[1]}
-            found.append(TextAnnotation({**citation, "start_index": place[0], "end_index": place[1]}))
+            found.append(TextAnnotation({**citation, "start_index": span[0], "end_index": span[1]}))
         return found
 
-    def _place(self, segment: JsonObject, message: str) -> tuple[int, int] | None:
+    def _span(self, segment: JsonObject, message: str) -> tuple[int, int] | None:
         """By its bytes where they hold the quoted text, else by the text."""
         quoted, encoded = segment.get("text") or "", message.encode()
         for base in (self._before, 0):

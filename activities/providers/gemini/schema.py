@@ -48,7 +48,7 @@ _TOLD = (
     "default",
 )
 _FORMATS = frozenset({"date-time", "date", "time"})
-# A reference to somewhere else than `$defs` is put in place of itself this deep, and is anything below.
+# A reference to somewhere else than `$defs` is put in node of itself this deep, and is anything below.
 _MAX_INLINED = 4
 # And so many subschemas in all: four levels of a hundred references each would be a hundred million.
 _MAX_INLINED_SCHEMAS = 5_000
@@ -136,16 +136,16 @@ class _Dialect:
         """What a JSON pointer into this document points at; None for another document's."""
         if not pointer.startswith("#"):
             return None
-        place: Any = self._root
+        node: Any = self._root
         for step in pointer.removeprefix("#").split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(place, list) and name.isdigit() and int(name) < len(place):
-                place = place[int(name)]
-            elif isinstance(place, dict) and name in place:
-                place = place[name]
+            if isinstance(node, list) and name.isdigit() and int(name) < len(node):
+                node = node[int(name)]
+            elif isinstance(node, dict) and name in node:
+                node = node[name]
             else:
                 return None
-        return place if isinstance(place, dict) else None
+        return node if isinstance(node, dict) else None
 
     def _one_of_all(self, schema: JsonObject) -> JsonObject:
         """`allOf` as one schema: what each of them asks for, together."""

@@ -19,10 +19,10 @@ import httpx
 
 from activities.providers.gemini.citations import CitedText
 from activities.providers.gemini.conversation import GENERATED_IMAGE
-from activities.providers.gemini.errors import error_in_stream
+from activities.providers.gemini.error_parsing import error_in_stream
 from activities.providers.shared.answer_guard import event_read
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.estimates import estimated_usage
-from activities.providers.shared.failures import Failures
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import plain_logprob
 from activities.providers.shared.upstream import chunk_object, is_event_stream, lines

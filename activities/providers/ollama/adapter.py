@@ -10,13 +10,13 @@ from functools import partial
 
 import httpx
 
-from activities.providers.ollama.errors import error_for, error_of_list, hint_to_start
+from activities.providers.ollama.error_parsing import error_for, error_of_list, hint_to_start
 from activities.providers.ollama.model_list import MODELS_PATH, models_on
 from activities.providers.ollama.request import request_body
 from activities.providers.ollama.stream import LineReader
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
-from activities.providers.shared.failures import Failures
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
 from activities.providers.shared.prefill import takes_prefill

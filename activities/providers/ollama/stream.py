@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from activities.providers.ollama.errors import error_in_stream
+from activities.providers.ollama.error_parsing import error_in_stream
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.estimates import estimated_usage
-from activities.providers.shared.failures import Failures
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import logprobs_of
 from open_responses.contracts import SampleCall

@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import httpx
 
-from activities.providers.openai.errors import error_of, error_of_resumed
+from activities.providers.openai.error_parsing import error_of, error_of_resumed
 from activities.providers.openai.request import request_body
 from activities.providers.openai.stream import EventReader, drain, events
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
-from activities.providers.shared.failures import Failures
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
 from activities.providers.shared.upstream import open_stream

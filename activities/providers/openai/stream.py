@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from activities.providers.openai.errors import error_in_stream
+from activities.providers.openai.error_parsing import error_in_stream
 from activities.providers.openai.reasoning import seal_of
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.estimates import estimated_usage
-from activities.providers.shared.failures import Failures
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import logprobs_of
 from activities.providers.shared.upstream import is_event_stream, sse_objects
@@ -83,7 +83,7 @@ class EventReader:
         self._asked = call
         self._failures = failures
         self._wants_token = resumes
-        self._sent: dict[_Place, int] = {}
+        self._sent: dict[_Position, int] = {}
         self._phases: dict[int, Phase] = {}
         self._calls: set[int] = set()
         self._indexes: dict[str, int] = {}
@@ -100,9 +100,9 @@ class EventReader:
         """The deltas of one event. Raises what an `error` or a failure in the stream stands for."""
         event = self._with_index(event)
         if kind in _PIECES:
-            return self._more(_place(event, _PIECES[kind]), event)
+            return self._more(_position(event, _PIECES[kind]), event)
         if kind in _WHOLE:
-            return self._part(_place(event, _WHOLE[kind]), event)
+            return self._part(_position(event, _WHOLE[kind]), event)
         return self._other(kind, event)
 
     def _with_index(self, event: JsonObject) -> JsonObject:
@@ -122,9 +122,9 @@ class EventReader:
                 return self._item(_index(event), as_object(event.get("item")))
             case "response.content_part.done":
                 part = as_object(event.get("part"))
-                return self._part(_place(event, str(part.get("type"))), part)
+                return self._part(_position(event, str(part.get("type"))), part)
             case "response.output_text.annotation.added":
-                return self._annotation(_place(event, "annotations"), event.get("annotation"))
+                return self._annotation(_position(event, "annotations"), event.get("annotation"))
             case "response.completed" | "response.incomplete":
                 return self._ended(kind, as_object(event.get("response")))
             case "response.failed":
@@ -217,12 +217,12 @@ class EventReader:
 
     # --- parts
 
-    def _more(self, place: _Place, event: JsonObject) -> list[Delta]:
+    def _more(self, position: _Position, event: JsonObject) -> list[Delta]:
         text = event.get("delta") or ""
-        self._sent[place] = self._sent.get(place, 0) + len(text)
-        if place[1] == "output_text":
-            return self._text(place, text, logprobs_of(event.get("logprobs")))
-        return self._piece(place, text) if text else []
+        self._sent[position] = self._sent.get(position, 0) + len(text)
+        if position[1] == "output_text":
+            return self._text(position, text, logprobs_of(event.get("logprobs")))
+        return self._piece(position, text) if text else []
 
     def _parts(self, index: int, parts: Any) -> list[Delta]:
         deltas: list[Delta] = []
@@ -231,26 +231,26 @@ class EventReader:
             deltas += self._part((index, str(part.get("type")), number), part)
         return deltas
 
-    def _part(self, place: _Place, part: JsonObject) -> list[Delta]:
+    def _part(self, position: _Position, part: JsonObject) -> list[Delta]:
         """What was not passed on of a part that is whole now."""
-        rest = self._rest(place, part.get(_MEMBER.get(place[1], "text")))
-        deltas = self._piece(place, rest) if rest else []
+        rest = self._rest(position, part.get(_MEMBER.get(position[1], "text")))
+        deltas = self._piece(position, rest) if rest else []
         given = part.get("annotations")
         if isinstance(given, list):
-            counted = (place[0], "annotations", place[2])
+            counted = (position[0], "annotations", position[2])
             for annotation in given[self._sent.get(counted, 0) :]:
                 deltas += self._annotation(counted, annotation)
         return deltas
 
-    def _annotation(self, place: _Place, annotation: Any) -> list[Delta]:
-        self._sent[place] = self._sent.get(place, 0) + 1
+    def _annotation(self, position: _Position, annotation: Any) -> list[Delta]:
+        self._sent[position] = self._sent.get(position, 0) + 1
         return [TextAnnotation(annotation)] if isinstance(annotation, dict) else []
 
-    def _piece(self, place: _Place, text: str) -> list[Delta]:
-        index, kind, number = place
+    def _piece(self, position: _Position, text: str) -> list[Delta]:
+        index, kind, number = position
         match kind:
             case "output_text":
-                return self._text(place, text)
+                return self._text(position, text)
             case "arguments":
                 return [ToolCallDelta(index, text)]
             case "refusal":
@@ -261,24 +261,24 @@ class EventReader:
                 return [ReasoningSummaryDelta(text, number)]
         return []
 
-    def _text(self, place: _Place, text: str, logprobs: list[JsonObject] | None = None) -> list[Delta]:
+    def _text(self, position: _Position, text: str, logprobs: list[JsonObject] | None = None) -> list[Delta]:
         """Two texts in one message become two messages: annotations count from the start of their own."""
-        index, _, number = place
+        index, _, number = position
         delta = TextDelta(text, logprobs, self._phases.get(index))
         before, self._text_at = self._text_at, (index, number)
         if before is not None and before[0] == index and before[1] != number:
             return [ItemEnd(), delta]
         return [delta]
 
-    def _rest(self, place: _Place, whole: Any) -> str:
+    def _rest(self, position: _Position, whole: Any) -> str:
         """What of a text that is whole now was not passed on yet."""
         text = whole if isinstance(whole, str) else ""
-        before = self._sent.get(place, 0)
-        self._sent[place] = max(before, len(text))
+        before = self._sent.get(position, 0)
+        self._sent[position] = max(before, len(text))
         return text[before:]
 
 
-_Place: TypeAlias = tuple[int, str, int]
+_Position: TypeAlias = tuple[int, str, int]
 """(output index, kind of part, index of the part)."""
 
 _PIECES = {
@@ -296,7 +296,7 @@ _COUNTED = frozenset(_PIECES.values())
 _MEMBER = {"arguments": "arguments", "refusal": "refusal"}
 
 
-def _place(event: JsonObject, kind: str) -> _Place:
+def _position(event: JsonObject, kind: str) -> _Position:
     return _index(event), kind, event.get("content_index") or event.get("summary_index") or 0
 
 

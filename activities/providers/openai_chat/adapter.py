@@ -12,12 +12,12 @@ from collections.abc import AsyncGenerator
 import httpx
 
 from activities.providers.openai_chat.dialects import dialect_of
-from activities.providers.openai_chat.errors import error_of
+from activities.providers.openai_chat.error_parsing import error_of
 from activities.providers.openai_chat.request import request_body
 from activities.providers.openai_chat.stream import ChunkReader, chunks
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
-from activities.providers.shared.failures import Failures
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
 from activities.providers.shared.prefill import takes_prefill

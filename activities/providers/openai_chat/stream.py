@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 
-from activities.providers.openai_chat.errors import GAVE_UP, error_in, error_of_chunk
+from activities.providers.openai_chat.call_fragments import ToolCalls
+from activities.providers.openai_chat.error_parsing import GAVE_UP, error_in, error_of_chunk
 from activities.providers.openai_chat.thoughts import Thoughts
-from activities.providers.openai_chat.tool_calls import ToolCalls
+from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.estimates import estimated_usage
-from activities.providers.shared.failures import Failures
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import logprobs_of
 from activities.providers.shared.upstream import is_event_stream, sse_objects

@@ -27,9 +27,9 @@ class Thoughts:
         self._provider = provider
         self._seal: JsonObject = {}
         self._details: list[JsonObject] = []
-        # Texts that grow by pieces, joined once: by the detail's place and the member's name.
+        # Texts that grow by pieces, joined once: by the detail's position and the member's name.
         self._growing: dict[tuple[int, str], list[str]] = {}
-        self._places: dict[tuple[Any, Any], int] = {}
+        self._positions: dict[tuple[Any, Any], int] = {}
         self._is_open = True
 
     def read(self, delta: JsonObject) -> list[Delta]:
@@ -61,27 +61,27 @@ class Thoughts:
         return sealed
 
     def at_end(self) -> list[Delta]:
-        for (place, name), pieces in self._growing.items():
-            self._details[place][name] = "".join(pieces)
+        for (position, name), pieces in self._growing.items():
+            self._details[position][name] = "".join(pieces)
         kept: JsonObject = {"details": self._details} if self._details else self._seal
         if not kept:
             return []
-        self._details, self._seal, self._growing, self._places = [], {}, {}, {}
+        self._details, self._seal, self._growing, self._positions = [], {}, {}, {}
         return [ReasoningSeal(sealed_reasoning.mark(self._provider, json.dumps(kept, ensure_ascii=False)))]
 
     def _merge(self, detail: JsonObject) -> None:
         """Pieces of one block have its type and index; the signature may come last and alone."""
         at = detail.get("index")
         block = (json.dumps(at), json.dumps(detail.get("type")))
-        place = None if at is None else self._places.get(block)
-        if place is None:
-            self._places[block] = len(self._details)
+        position = None if at is None else self._positions.get(block)
+        if position is None:
+            self._positions[block] = len(self._details)
             self._details.append(dict(detail))
             return
-        known = self._details[place]
+        known = self._details[position]
         for name, value in detail.items():
             if name in ("text", "summary", "data") and isinstance(known.get(name), str) and isinstance(value, str):
-                self._growing.setdefault((place, name), [known[name]]).append(value)
+                self._growing.setdefault((position, name), [known[name]]).append(value)
             elif value is not None:
                 known[name] = value
 

@@ -216,7 +216,7 @@ def _content(content: str | Sequence[Part], index: int, member: str) -> Content:
     if len(content) == 1 and (text := text_of(content[0])) is not None:
         return text
     path = f"input[{index}].{member}"
-    return [Piece(part, f"{path}[{place}]") for place, part in enumerate(content)]
+    return [Piece(part, f"{path}[{number}]") for number, part in enumerate(content)]
 
 
 def _text_in(content: Content) -> str:

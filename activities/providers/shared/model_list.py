@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import httpx
 import orjson
 
-from activities.providers.shared.failures import ReadError
+from activities.providers.shared.error_mapping import ReadError
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig

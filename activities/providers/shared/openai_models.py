@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from activities.providers.shared.failures import ErrorOf, Failures
+from activities.providers.shared.error_mapping import ErrorOf, Failures
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import Page, entries, read_models, seconds_of

@@ -12,7 +12,7 @@ import httpx_sse
 import orjson
 
 from activities.providers.shared.answer_guard import event_read, guard
-from activities.providers.shared.failures import ReadError, transport_errors
+from activities.providers.shared.error_mapping import ReadError, transport_errors
 from activities.providers.shared.http import EncodedAnswer, send_stream
 from open_responses.config import ProviderConfig
 from open_responses.errors import ProviderHungUp, ProviderStreamBroken

@@ -57,7 +57,7 @@ local function spend(key, amount)
   end
 end
 
--- Gives the place and the reservation back, to the period that it was made in.
+-- Gives the slot and the reservation back, to the period that it was made in.
 local function free(id)
   redis.call('ZREM', KEYS[3], id)
   local reserved = redis.call('HMGET', KEYS[5], id, id .. ':in')
@@ -134,7 +134,7 @@ if ARGV[1] == 'renew' then
   return 1
 end
 
--- ARGV: milliseconds, response ids that were let in while Redis was away. Those that have not ended have places.
+-- ARGV: milliseconds, response ids that were let in while Redis was away. Those that have not ended have slots.
 if ARGV[1] == 'adopt' then
   for i = 3, #ARGV do
     if not redis.call('ZSCORE', KEYS[7], ARGV[i]) then redis.call('ZADD', KEYS[3], 'NX', now + ARGV[2], ARGV[i]) end

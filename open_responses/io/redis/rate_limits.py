@@ -1,7 +1,7 @@
 """How much of an API key's limits is used: counted in Redis for all processes, by one script.
 
 What this prevents: limits that open when Redis goes away (each process then counts for itself, from the last state
-that it read), places that a crash would take for ever (each is a lease, and Temporal is asked when it ends), a
+that it read), slots that a crash would take for ever (each is a lease, and Temporal is asked when it ends), a
 finished response that is counted twice or not at all, and a budget that requests side by side overrun: a response
 reserves what it sends to a provider before it sends it, and what it has used replaces the reservation at its end.
 """
@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 _SOURCE = script("redis/rate_limits.lua")
 _WINDOW_SECONDS = 60
 # Most responses end well before; of those that do not, Temporal is asked once in this time. It is also how long the
-# place and the reservation of a response stay taken whose end could not be written to Redis.
+# slot and the reservation of a response stay taken whose end could not be written to Redis.
 _LEASE_MS = 2 * 60_000
-# During an outage of Redis the end of a response cannot be counted: its place is free again after this long.
+# During an outage of Redis the end of a response cannot be counted: its slot is free again after this long.
 _BLIND_LEASE_SECONDS = 60.0
 
 Limit = Literal["requests", "tokens", "running", "budget"]
@@ -43,7 +43,7 @@ class Standing:
 
     The other numbers are those of the last minute, this request included if it was let in; `*_reset` is when all of
     them are forgotten, in seconds from now. `second` is when it was counted in Redis, 0 while that is away. `running`
-    is the number of places that are taken. `doubtful` are responses whose lease has ended: the caller finds out
+    is the number of slots that are taken. `doubtful` are responses whose lease has ended: the caller finds out
     whether they still run.
     """
 
@@ -67,19 +67,19 @@ class Quotas:
         self._local: dict[str, _Account] = {}
 
     async def admit(
-        self, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None, *, answer_tokens: int = 0
+        self, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None, *, answer_tokens: int = 0
     ) -> Standing:
-        """Count a request and take a place, or say which limit refuses it.
+        """Count a request and take a slot, or say which limit refuses it.
 
         Args:
             key: The API key, with its limits.
             response_id: The response that is to begin.
             tokens: An estimate of the tokens that its first model turn sends.
-            places: How many responses may run at a time; None for any number.
+            slots: How many responses may run at a time; None for any number.
             answer_tokens: What its answer may have at most, reserved from the budget with `tokens`; 0 where the request
                 sets no limit.
         """
-        return await self._ask("admit", key, response_id, tokens, places, answer_tokens)
+        return await self._ask("admit", key, response_id, tokens, slots, answer_tokens)
 
     async def look(self, key: ApiKeyConfig) -> Standing:
         """Where the key stands; counts nothing."""
@@ -107,7 +107,7 @@ class Quotas:
         await settle(self._redis, admitted, response_id, used)
 
     async def withdraw(self, admitted: Admitted, response_id: str) -> None:
-        """It has not begun: place and reservation are free. The request was made, and stays counted."""
+        """It has not begun: slot and reservation are free. The request was made, and stays counted."""
         try:
             await self._redis.eval(
                 _SOURCE, len(_KEYS), *_keys(admitted), "withdraw", response_id, admitted.tokens, admitted.second
@@ -130,10 +130,10 @@ class Quotas:
         key: ApiKeyConfig,
         response_id: str,
         tokens: int,
-        places: int | None,
+        slots: int | None,
         answer_tokens: int = 0,
     ) -> Standing:
-        limits = (key.requests_per_minute, key.tokens_per_minute, places, key.budget_tokens)
+        limits = (key.requests_per_minute, key.tokens_per_minute, slots, key.budget_tokens)
         account = self._account(key.account)
         admitted = Admitted(account=key.account, budget_period=key.budget_period)
         try:
@@ -152,13 +152,13 @@ class Quotas:
             )
         except RedisDown as error:
             log.warning("limits_of_this_process_only", tenant=key.tenant, reason=str(error))
-            return account.ask(what, key, response_id, tokens, places)
+            return account.ask(what, key, response_id, tokens, slots)
         standing = _standing(reply)
         account.update(standing)
         return standing
 
     async def _adopt(self, admitted: Admitted, account: _Account) -> None:
-        """Count the places of responses that began while Redis was away: they may still run."""
+        """Count the slots of responses that began while Redis was away: they may still run."""
         await self._redis.eval(_SOURCE, len(_KEYS), *_keys(admitted), "adopt", _LEASE_MS, *account.running)
         account.running.clear()
 
@@ -180,7 +180,7 @@ class Used:
 
 
 def settle(redis: Redis | Pipeline, admitted: Admitted, response_id: str, used: Used) -> Awaitable[object]:
-    """Give the place and the reservation back, and count what was used, in the budget's period of today.
+    """Give the slot and the reservation back, and count what was used, in the budget's period of today.
 
     Counts once, however often it is called within an hour. In a pipeline, it goes with the rest.
     """
@@ -277,8 +277,8 @@ class Window:
 class _Account:
     """What this process has seen of one key's use: the limits while Redis is away.
 
-    `taken` places were taken when Redis last answered. Their responses may run on in an outage, unseen, so each holds
-    its place for as long into the outage as a response that begins in it; `until` is when that ends.
+    `taken` slots were taken when Redis last answered. Their responses may run on in an outage, unseen, so each holds
+    its slot for as long into the outage as a response that begins in it; `until` is when that ends.
     """
 
     requests: Window = field(default_factory=Window)
@@ -295,7 +295,7 @@ class _Account:
         self.requests.raise_to(standing.requests)
         self.tokens.raise_to(standing.tokens)
 
-    def ask(self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None) -> Standing:
+    def ask(self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None) -> Standing:
         """As the script does it."""
         now = time.monotonic()
         if self.until is None:
@@ -303,7 +303,7 @@ class _Account:
         elif self.until < now:
             self.taken = 0
         self.running = {id: until for id, until in self.running.items() if until > now}
-        refused, wait = self._refused(key, response_id, tokens, places) if what == "admit" else (None, 0.0)
+        refused, wait = self._refused(key, response_id, tokens, slots) if what == "admit" else (None, 0.0)
         if what == "admit" and refused is None:
             self.requests.add(1)
             self.tokens.add(tokens)
@@ -321,7 +321,7 @@ class _Account:
         )
 
     def _refused(
-        self, key: ApiKeyConfig, response_id: str, tokens: int, places: int | None
+        self, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None
     ) -> tuple[Limit | None, float | None]:
         left = None if key.budget_tokens is None else key.budget_tokens - self.spent
         if left is not None and (left <= 0 or tokens > left):
@@ -330,5 +330,5 @@ class _Account:
             return "requests", wait
         if (wait := self.tokens.wait(key.tokens_per_minute, tokens)) != 0:
             return "tokens", wait
-        is_full = places is not None and self.taken + len(self.running) >= places
+        is_full = slots is not None and self.taken + len(self.running) >= slots
         return ("running", 0.0) if is_full and response_id not in self.running else (None, 0.0)

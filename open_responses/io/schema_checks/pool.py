@@ -57,7 +57,7 @@ class SchemaProcesses:
         A cancelled call ends its process.
         """
         raw = json.dumps(request).encode()
-        async with self._place(tenant):
+        async with self._slot(tenant):
             for _ in range(2):
                 answer = await self._once(raw, tenant)
                 if answer is not None:
@@ -94,10 +94,10 @@ class SchemaProcesses:
                 self._discard(process)
         return answer
 
-    # --- places
+    # --- slots
 
     @contextlib.asynccontextmanager
-    async def _place(self, tenant: str) -> AsyncIterator[None]:
+    async def _slot(self, tenant: str) -> AsyncIterator[None]:
         if self._waiting.get(tenant) or not self._has_room(tenant):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(tenant, deque()).append(waiter)

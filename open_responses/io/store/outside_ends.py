@@ -1,7 +1,7 @@
 """Ends of responses whose run ended in Temporal without an end of its own: terminated, timed out, failed, deleted.
 
 Without this a client reads `in_progress` for ever, the provider goes on sampling for a response that nobody will
-finish, and a conversation or an API key's place stays taken. The process that finds such an end (a reader that asks
+finish, and a conversation or an API key's slot stays taken. The process that finds such an end (a reader that asks
 Temporal, or a worker's look at ended runs) writes it once, to the store and the event log together: the first end that
 is written stands, and the log is closed to the run's own writers before it is read.
 """
@@ -212,7 +212,7 @@ class OutsideEnds:
 
     async def _release(self, start: StartResponse, finished: FinishedResponse | None) -> None:
         """What a response holds while it runs: workers, which would otherwise go on until their next heartbeat; its
-        place among the running ones, and its conversation's lock."""
+        slot among the running ones, and its conversation's lock."""
         with contextlib.suppress(*RedisDown):
             await self._store.tell_workers_to_stop(start.response_id)
             await self._store.release(start, None if finished is None else finished.response)

@@ -200,8 +200,8 @@ class ResponseStore:
         if not response_ids:
             return set()
         # One argument: to write 500 takes this process longer than Redis has to look for them.
-        places = await self._redis.eval(_MISSING, 0, ",".join(map(key_names.record, response_ids)))
-        return {response_ids[place - 1] for place in places}
+        found = await self._redis.eval(_MISSING, 0, ",".join(map(key_names.record, response_ids)))
+        return {response_ids[number - 1] for number in found}
 
     async def finish(self, start: StartResponse, response: bytes, trace: list[Op], used: Used) -> bool:
         """Keep the final response, or forget one that is not to be stored; and count what it has used. False: it was
@@ -250,7 +250,7 @@ class ResponseStore:
         await self._redis.zrem(key_names.OPEN, response_id)
 
     async def release(self, start: StartResponse, response: JsonObject | None) -> None:
-        """The response runs no more: its place is free, and its tokens are counted. Safe to do twice."""
+        """The response runs no more: its slot is free, and its tokens are counted. Safe to do twice."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.zrem(key_names.OPEN, start.response_id)
         if start.admitted is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from activities.providers.shared.failures import Failures, message_of
+from activities.providers.shared.error_mapping import Failures, message_of
 from open_responses.config import ProviderConfig
 from open_responses.errors import (
     ContextLengthExceeded,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from activities.providers.shared.failures import Failures, code_of, message_of
+from activities.providers.shared.error_mapping import Failures, code_of, message_of
 from activities.providers.shared.json_objects import as_object
 from open_responses.errors import OpenResponsesError
 from open_responses.json_types import JsonObject

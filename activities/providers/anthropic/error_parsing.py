@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from activities.providers.shared.failures import Failures, code_of, message_of
+from activities.providers.shared.error_mapping import Failures, code_of, message_of
 from open_responses.errors import OpenResponsesError
 
 _STATUS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from activities.providers.shared.failures import Failures, message_of
+from activities.providers.shared.error_mapping import Failures, message_of
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.retry_after import seconds_of
 from open_responses.errors import OpenResponsesError
