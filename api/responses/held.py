@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Remembered, RememberedTurn, StartResponse
+from open_responses.loop.payloads import Remembered, RememberedExchange, StartResponse
 from open_responses.schema.requests import CreateResponse
 
 
@@ -26,7 +26,7 @@ class HeldResponse:
 
     response_id: str
     ancestors: tuple[str, ...]
-    turns: tuple[RememberedTurn, ...]
+    turns: tuple[RememberedExchange, ...]
     own: frozenset[str]
     size: int
     conversation_id: str | None = None
@@ -76,7 +76,7 @@ def held_after(
     given = start.given_input()
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}] if given or not is_warm_up else []
-    turn = RememberedTurn(input=given, output=list(output))
+    turn = RememberedExchange(input=given, output=list(output))
     before = start.remembered or Remembered()
     return HeldResponse(
         response_id=start.response_id,

@@ -1,1 +1,1 @@
-"""What the model reads: transcript, truncation, compaction, token counts."""
+"""The context of a model: its transcript, truncation, compaction and token counts."""

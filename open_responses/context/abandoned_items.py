@@ -1,4 +1,4 @@
-"""What a lost sample leaves in the output: shown to the client, and to no model."""
+"""Items that a lost sample left unfinished in the output. The client reads them, and no model does."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 from open_responses.json_types import JsonObject
 
-# What a sample that broke off leaves half-finished, to be sampled again behind it.
+# Types of items that a sample can leave unfinished. The next attempt samples them again, behind these.
 _SAMPLED = ("message", "reasoning", "function_call", "mcp_call")
 
 
 def without_partials(
     output: Sequence[JsonObject], *, keep_last: bool = False, goes_on: bool = False
 ) -> list[JsonObject]:
-    """The output as the model reads it: half items were sampled again, and the thoughts right before one went with it.
+    """The output as the model reads it: without unfinished items, and without the reasoning right before each.
 
-    A thought without what it led to is refused by those who sign thoughts. `keep_last`: of a response that has ended,
-    an `incomplete` last item is where its budget ended, and stays (ITEM-2). `goes_on`: what is open at the end is to be
-    continued, behind the same thoughts.
+    The reasoning goes too, because providers that sign reasoning reject it without the item that followed it.
+
+    Args:
+        output: The items of the output, in order.
+        keep_last: The response has ended, so an `incomplete` last item marks the end of its budget, and stays (ITEM-2).
+        goes_on: The next attempt continues the unfinished last item, so the reasoning before it stays.
     """
     kept: list[JsonObject] = []
     for index, item in enumerate(output):

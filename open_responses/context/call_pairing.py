@@ -1,4 +1,4 @@
-"""Do calls and outputs of a conversation belong together? Checked before anything starts."""
+"""Checks, before a response starts, that each call in its conversation has one output, and each output a call."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ def check_calls_are_answered(
     own: frozenset[str] = frozenset(),
     left_open: Collection[str] = (),
 ) -> None:
-    """Every call has one output, behind it. Raises InvalidRequest for one that is missing, doubled, or for nothing.
+    """Check that every call has one output, after it.
 
-    `previous_output` is the output of the response that is continued; its own input was checked when it came. `own` are
-    the functions that the server ran in it: a call of theirs that was cut off need not be answered by the client;
-    `left_open` are the ids of such calls, where those are known. Nor need the calls in `given` in front of an item that
-    was cut off: their turn broke off, and there the server's own, which it did not run, look like any others.
+    Calls in `given` before an item that was cut off need no output. Their model turn broke off, and the server's own
+    calls, which it did not run, cannot be told from the client's there.
+
+    Args:
+        given: The request's input.
+        previous_output: The output of the response that is continued. Its own input was checked with its request.
+        own: The functions that the server ran in that response. The client need not answer a call of theirs that was
+            cut off.
+        left_open: The ids of such calls, where they are known.
+
+    Raises:
+        InvalidRequest: An output is missing, is given twice, or has no call.
     """
     waiting = _unanswered(previous_output)
     open_calls = {call_id for call_id, name in waiting.items() if name in own or call_id in left_open}
@@ -58,10 +66,17 @@ def check_calls_are_answered(
 def check_added_calls(
     stored: Sequence[JsonObject], added: Sequence[JsonObject], left_open: Collection[str] = ()
 ) -> None:
-    """Items that a client adds to a conversation: each output has its call in front of it, and no other output.
+    """Check the items that a client adds to a conversation: each output follows its call, and is its only output.
 
-    A call may be added without its output, which can follow. Items that are there already are passed over. `left_open`
-    as above. Raises InvalidRequest.
+    A call may be added before its output. Items that the conversation already has are skipped.
+
+    Args:
+        stored: The items of the conversation.
+        added: The new items.
+        left_open: The ids of calls that the server did not run; they need no output.
+
+    Raises:
+        InvalidRequest: An output has no call, or is its second one; or a call repeats an id that has no output yet.
     """
     known, orphans = {item["id"] for item in stored}, orphaned_outputs(stored)
     waiting = _unanswered(stored)
@@ -83,7 +98,7 @@ def check_added_calls(
 
 
 def orphaned_outputs(items: Iterable[JsonObject]) -> set[str]:
-    """The ids of outputs that have no call in front of them any more: a client may have deleted that."""
+    """The ids of outputs without a call before them. A client may have deleted the call."""
     waiting: set[str] = set()
     orphans: set[str] = set()
     for item in items:
@@ -98,7 +113,7 @@ def orphaned_outputs(items: Iterable[JsonObject]) -> set[str]:
 
 
 def _unanswered(output: Iterable[JsonObject]) -> dict[str, str]:
-    """call_id -> name, of the calls that an output leaves to the client."""
+    """call_id -> name, of the calls in an output that the client has to answer."""
     waiting: dict[str, str] = {}
     for item in output:
         if item["type"] == "function_call" and item.get("status") != "incomplete":

@@ -1,10 +1,10 @@
-"""A long conversation in fewer words: when it is due, what is asked of the model, and what is read afterwards.
+"""Compaction: replaces the older part of a long conversation by a summary that the model writes.
 
-As OpenAI has it (`context_management`): the summary is an item of the output, sealed, since what a model wrote about a
-conversation is not to be changed on its way back. What comes before it is not read again.
+As in OpenAI's `context_management`, the summary is an item of the output. It is sealed, so that a client cannot change
+it before it sends it back. Models do not read the items before it again.
 
-What this prevents: notes on nothing. The model that writes them reads all of the conversation, or an excerpt of each of
-its parts; where not even that fits, there are no notes, and the conversation stays.
+What this prevents: a summary of a conversation that its model did not read. The model reads the whole conversation, or
+an excerpt of each part. If not even the excerpts fit, there is no summary, and the conversation stays.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ _PREFACE = "The conversation before this point was replaced by these notes on it
 _CUT_OFF = "\n[The notes end here: they had reached their limit.]"
 # A summary that would save less than this share of the threshold is not worth a sample.
 _WORTH = 4
-# A thousand words, and what a reasoning model thinks before them.
+# A thousand words, and the reasoning before them.
 _LONGEST_NOTES = 8192
 _SHORTEST_NOTES = 128
-# What is left of each long text, in characters: in steps, since as little is to be cut as will do.
+# Characters that are left of each long text. In steps, so that no more is cut than has to be.
 _CUTS = (8000, 2000, 500)
 
 
 def is_due(items: Sequence[InputItem], threshold: int, count: Callable[[InputItem], int]) -> bool:
-    """Whether the context is longer than that, in tokens, and a summary would shorten it."""
+    """Whether the context is longer than `threshold`, in tokens, and a summary would shorten it."""
     if sum(map(count, items)) <= threshold:
         return False
     return sum(map(count, _replaceable(items))) > threshold // _WORTH
 
 
 def notes_limit(threshold: int, window: int | None, max_output_tokens: int | None) -> int | None:
-    """Tokens that the notes may have. None for too few to be of use: then the conversation stays as it is.
+    """The most tokens that the summary may have. None if they are too few to be of use: the conversation then stays.
 
-    They leave half of the budget to the answer, three quarters of the window to the rest, and room below the threshold
-    for the conversation to go on.
+    The limit leaves half of the budget to the answer, three quarters of the window to the rest of the context, and half
+    of the threshold to the conversation that follows.
     """
     limits = [_LONGEST_NOTES, threshold // 2]
     limits += [] if window is None else [window // 4]
@@ -67,7 +67,7 @@ def notes_limit(threshold: int, window: int | None, max_output_tokens: int | Non
 
 
 def summary_call(call: SampleCall, max_output_tokens: int) -> SampleCall:
-    """The sample that writes the summary: the same context, an order, and no tools."""
+    """The call that writes the summary: the same context, then the instruction to write it, and no tools."""
     order = UserMessage(type="message", role="user", content=ORDER)
     request = call.request.model_copy(update={"text": None, "truncation": "auto", "top_logprobs": None})
     return replace(
@@ -84,10 +84,10 @@ def summary_call(call: SampleCall, max_output_tokens: int) -> SampleCall:
 
 
 def condensed(items: Sequence[InputItem], tokens: int, count: Callable[[InputItem], int]) -> list[InputItem] | None:
-    """The context that is summarized, in at most this many tokens. None if nothing worth a summary fits.
+    """The context to summarize, in at most `tokens` tokens. None if it would hold nothing that a summary can replace.
 
-    What goes, in this order: thoughts that led to a call long since answered; the middle of long results, then of other
-    long texts, the oldest first; then whole rounds, the oldest first.
+    Dropped in this order: reasoning before the newest round; the middle of long results, then of other long texts, the
+    oldest first; then whole rounds, the oldest first.
     """
     kept = list(items)
     if sum(map(count, kept)) > tokens:
@@ -99,9 +99,9 @@ def condensed(items: Sequence[InputItem], tokens: int, count: Callable[[InputIte
 
 
 def usable_notes(text: str, reason: FinishReason, limit: int) -> str | None:
-    """What the model wrote, as it is kept; None for what is no summary. `limit` is in tokens.
+    """The text of the summary as it is stored; None if the answer is no summary. `limit` is in tokens.
 
-    Notes that were cut off say so: they begin with what matters most, and the model knows that there was more.
+    A note at the end marks a summary that was cut off, so that the model that reads it does not take it for complete.
     """
     if reason not in ("stop", "length") or not text.strip():
         return None
@@ -116,14 +116,15 @@ def compaction_item(encrypted_content: str) -> JsonObject:
 
 
 def owner(tenant: str) -> str:
-    """What a sealed summary is bound to."""
+    """The owner that a summary is sealed for: another tenant cannot unseal it."""
     return f"compaction:{tenant}"
 
 
 def from_summary(items: Sequence[InputItem], unseal: Callable[[str], str]) -> list[InputItem]:
-    """What the model reads of a conversation with compactions: instructions, the newest summary, what came after it.
+    """A conversation with compactions as the model reads it: instructions, the newest summary, and the items after it.
 
-    The prompt that was being answered when it was written stays in the user's own words.
+    If no prompt follows the summary, the newest one before it stays: the model was answering it, and reads it in the
+    user's own words.
     """
     last = max((i for i, item in enumerate(items) if isinstance(item, Compaction)), default=None)
     if last is None:
@@ -151,13 +152,13 @@ def _newest_prompt(items: Sequence[InputItem]) -> list[InputItem]:
 
 
 def _replaceable(items: Sequence[InputItem]) -> list[InputItem]:
-    """What notes would take the place of."""
+    """The items that a summary would replace."""
     kept = {id(item) for item in _instructions(items)} | {id(item) for item in _newest_prompt(items)}
     return [item for item in items if id(item) not in kept]
 
 
 def _newest_round(items: Sequence[InputItem]) -> int:
-    """Where the model's last word begins. Its thoughts stay: Anthropic refuses calls without those before them."""
+    """The index at which the newest round begins, with its reasoning: Anthropic rejects calls without theirs."""
     begin = max((i for i, item in enumerate(items) if isinstance(item, FunctionCall | AssistantMessage)), default=0)
     while begin and not isinstance(items[begin - 1], FunctionCallOutput | UserMessage):
         begin -= 1
@@ -165,7 +166,7 @@ def _newest_round(items: Sequence[InputItem]) -> int:
 
 
 def _cut(items: list[InputItem], tokens: int, count: Callable[[InputItem], int]) -> None:
-    """Shortens items in place, as few as it takes."""
+    """Shorten items in the list, no more of them than necessary."""
     total = sum(map(count, items))
     for limit in _CUTS:
         for may_be_cut in (_is_result, _is_other_text):
@@ -182,5 +183,5 @@ def _is_result(item: InputItem) -> bool:
 
 
 def _is_other_text(item: InputItem) -> bool:
-    """Not thoughts and providers' items: they are signed."""
+    """Reasoning and providers' own items are signed, and are not cut."""
     return isinstance(item, UserMessage | AssistantMessage | FunctionCall)

@@ -1,6 +1,6 @@
-"""What a model gets of a result that is too long for it: both ends, and a note of what was left out.
+"""Excerpts of tool results that are too long for a model: both ends, and a note of how much was left out.
 
-Text is cut; an image, a file or a recording is not, since half of one is nothing: a note takes its place.
+Text is cut. An image, a file or a recording is replaced by a note, since half of one cannot be read.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from open_responses.json_types import JsonObject
 from open_responses.schema.items import INPUT_ITEM, MAX_IMAGE_URL, FunctionCallOutput, InputItem, UserMessage
 
 MAX_RESULT_CHARACTERS = 400_000
-"""About 100,000 tokens: half the context window of the larger models of today."""
+"""About 100,000 tokens: half of the 200,000 that many large models take."""
 
-# The end of a log or of a listing often says how it came out.
+# The end is a quarter of an excerpt: the end of a log or of a listing often has the outcome.
 _TAIL_SHARE = 4
 _CHARACTERS_PER_TOKEN = 4
-# Less of a part says nothing.
+# A shorter excerpt of a part is of no use to a model.
 _SHORTEST_PART = 200
 _WHY = "left out here, to fit the model's context"
 
@@ -33,7 +33,7 @@ def excerpt(text: str, limit: int) -> str:
 
 
 def readable(item: JsonObject, limit: int = MAX_RESULT_CHARACTERS) -> JsonObject:
-    """An item of a response's output as the model is to read it: a tool's result is cut, all else stays whole."""
+    """An item of a response's output as the model reads it: a tool's result is cut, any other item stays whole."""
     output = item.get("output")
     if item["type"] not in ("function_call_output", "mcp_call") or not output:
         return item
@@ -43,9 +43,9 @@ def readable(item: JsonObject, limit: int = MAX_RESULT_CHARACTERS) -> JsonObject
 
 
 def fitting_parts(parts: Sequence[JsonObject], limit: int) -> list[JsonObject]:
-    """Content parts of `limit` characters in all, or a little more: the longest are cut, or told of in a note.
+    """Content parts of `limit` characters in all, or a little more. The longest are cut, or replaced by a note.
 
-    What is not text counts by its tokens, four characters each.
+    A part that is not text counts four characters for each of its tokens.
     """
     most = max(1, limit // _SHORTEST_PART)
     kept = list(parts[:most])
@@ -60,7 +60,7 @@ def shorten_results(items: Sequence[InputItem], limit: int) -> list[InputItem]:
 
 
 def shortened(item: InputItem, limit: int) -> InputItem:
-    """The item with each of its texts cut to `limit` characters; parts of a message or a result, in all."""
+    """The item with each of its texts cut to `limit` characters. The parts of a message or a result share one limit."""
     match item:
         case FunctionCallOutput(output=[*parts]):
             return _with_parts(
@@ -82,7 +82,7 @@ def _with_parts(item: InputItem, key: str, parts: list[JsonObject], limit: int) 
 
 
 def _share(weights: Sequence[int], limit: int) -> int:
-    """What each may weigh at most, so that all together weigh `limit`: the light ones leave theirs to the heavy."""
+    """The most characters of each part, so that all have `limit`. Short parts leave their rest to long ones."""
     left = limit
     for index, weight in enumerate(sorted(weights)):
         share = left // (len(weights) - index)
@@ -97,7 +97,7 @@ def _weight(part: JsonObject) -> int:
     if isinstance(text, str):
         return len(text)
     if part.get("type") == "input_image" and len(part_data(part)) > MAX_IMAGE_URL:
-        # No input may have such an image, so no adapter is asked to take one.
+        # The API rejects an image of this size in an input, so none is passed to an adapter.
         return len(part_data(part))
     return part_tokens(part) * _CHARACTERS_PER_TOKEN
 

@@ -1,4 +1,4 @@
-"""The texts in an item, wherever they are: to read them, or to change them all the same way."""
+"""The texts in an item: reads all of them, or changes all of them in the same way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IN_A_PART = ("text", "refusal")
 
 
 def texts_of(item: InputItem) -> Iterator[str]:
-    """Every text of an item that a model reads; of arguments, their JSON."""
+    """Every text of an item that a model reads. The arguments of a call are one text, in JSON."""
     if isinstance(item, MESSAGES) and not item.model_extra:
         yield from _texts_in(item.content)
         return
@@ -32,12 +32,12 @@ def texts_of(item: InputItem) -> Iterator[str]:
 
 
 def _texts_in(content: str | Sequence[BaseModel]) -> Iterator[str]:
-    """Without dumping what is a message: contexts have thousands of them."""
+    """Reads messages without dumping them: contexts have thousands."""
     if isinstance(content, str):
         yield content
         return
     for part in content:
-        # Asked for a member that is not there, pydantic takes ten times as long as for one that is.
+        # Looked at first, because pydantic takes ten times as long for a member that is not there.
         name = "refusal" if isinstance(part, Refusal) else "text"
         text = getattr(part, name) if name in part.model_fields_set else None
         if isinstance(text, str):
@@ -45,7 +45,7 @@ def _texts_in(content: str | Sequence[BaseModel]) -> Iterator[str]:
 
 
 def map_texts(item: InputItem, change: Callable[[str], str]) -> InputItem:
-    """The item with each of its texts changed; the same object if none did. Arguments stay valid JSON if they were."""
+    """The item with `change` applied to each text; the same object if none changed. JSON arguments stay valid JSON."""
     before = item.model_dump(mode="json", exclude_unset=True)
     after = _changed(before, change)
     return item if after == before else INPUT_ITEM.validate_python(after)
@@ -85,7 +85,7 @@ def _walked(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {key: _walked(inner, change) for key, inner in value.items()}
     if isinstance(value, int | float) and not isinstance(value, bool):
-        # A card's number may come as a number.
+        # A middleware that redacts the number of a card has to find it as a JSON number, too.
         plain = repr(value)
         changed = change(plain)
         return value if changed == plain else changed

@@ -1,7 +1,7 @@
-"""How many tokens a context takes: counted by a real tokenizer, for whichever model.
+"""Counts the tokens of a context, with one tokenizer for all models.
 
-The vocabulary is `o200k_base`, OpenAI's own; others cut the same text into up to a fifth more. Images and files are
-estimated. Where the tokenizer has no build, the count is estimated too, from above: 3 bytes a token.
+The vocabulary is OpenAI's `o200k_base`. Other vocabularies make up to a fifth more tokens of the same text. Images and
+files are estimated. Where the tokenizer has no build for a platform, the count is an upper estimate: 3 bytes a token.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PER_IMAGE = 1000
 _FILE_CHARACTERS_PER_TOKEN = 32
 # A second of sound is 32 tokens for Gemini and fewer for others; of MP3 at 64 kbit/s, some 10,000 characters.
 _AUDIO_CHARACTERS_PER_TOKEN = 300
-# The tokenizer refuses texts of more than 200,000 tokens; a piece of this size cannot have more.
+# The tokenizer rejects texts of more than 200,000 tokens, and a piece of this size cannot have more.
 _PIECE_CHARACTERS = 50_000
 
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="tokens")
@@ -35,32 +35,32 @@ Result = TypeVar("Result")
 
 
 def count_tokens(text: str) -> int:
-    """Tokens of a text. One token is at least one byte, so that the UTF-8 length bounds it from above."""
+    """The tokens of a text. A token is at least one byte, so the count is at most the length in UTF-8."""
     count = _counter()
     return sum(count(text[i : i + _PIECE_CHARACTERS]) for i in range(0, len(text), _PIECE_CHARACTERS))
 
 
 async def counted(work: Callable[..., Result], *arguments: object) -> Result:
-    """`work(*arguments)`, which counts tokens, in one of two threads: a megabyte of words takes more than a second.
+    """Run `work(*arguments)`, which counts tokens, in one of two threads: a megabyte of words takes more than a second.
 
-    The tokenizer gives the interpreter back after each piece. The threads are its own, so that long counts delay one
-    another, and not the name lookups and file accesses that the event loop leaves to threads.
+    The tokenizer releases the interpreter after each piece. The two threads do nothing else, so long counts delay one
+    another, and not the name lookups and file accesses that the event loop runs in its own threads.
     """
     return await asyncio.get_running_loop().run_in_executor(_THREADS, lambda: work(*arguments))
 
 
 def item_tokens(item: InputItem) -> int:
-    """Tokens of an item, with what surrounds it."""
+    """The tokens of an item, with those that mark its beginning and its role."""
     return _PER_ITEM + sum(count_tokens(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
 
 
 def json_tokens(values: Iterable[JsonObject]) -> int:
-    """Tokens of tools' definitions."""
+    """The tokens of the definitions of tools."""
     return sum(count_tokens(json.dumps(value, ensure_ascii=False)) for value in values)
 
 
 def at_most(items: Iterable[InputItem]) -> int:
-    """An upper bound that costs no counting."""
+    """An upper bound of the tokens, without a count of them."""
     return sum(
         _PER_ITEM + sum(4 * len(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
         for item in items
@@ -68,7 +68,7 @@ def at_most(items: Iterable[InputItem]) -> int:
 
 
 def about(items: Iterable[InputItem]) -> int:
-    """A quick estimate, as OpenAI's rate limits have it: four characters a token."""
+    """A quick estimate of four characters a token, as OpenAI's rate limits use it."""
     return sum(
         _PER_ITEM + sum(len(text) // 4 for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
         for item in items
@@ -76,13 +76,13 @@ def about(items: Iterable[InputItem]) -> int:
 
 
 def about_input(items: Iterable[InputItem], instructions: str | None, tools: Iterable[BaseModel]) -> int:
-    """As `about`, for all that a model turn sends."""
+    """As `about`, for the whole input of a model turn: items, instructions and tools."""
     characters = len(instructions or "") + sum(len(tool.model_dump_json(exclude_unset=True)) for tool in tools)
     return about(items) + characters // 4
 
 
 def part_tokens(part: JsonObject | BaseModel) -> int:
-    """Tokens of a content part that is no text; 0 for text."""
+    """The tokens of a content part that is not text; 0 for text."""
     kind = member(part, "type")
     if kind == "input_image":
         return _PER_IMAGE
@@ -94,7 +94,7 @@ def part_tokens(part: JsonObject | BaseModel) -> int:
 
 
 def part_data(part: JsonObject | BaseModel) -> str:
-    """The bytes in a content part, in base64 or as an address that holds them; empty for those that are elsewhere."""
+    """The data in a content part: base64, or a data URL; empty if the part only refers to it."""
     found = (
         member(part, "image_url"),
         member(part, "file_data"),
@@ -105,7 +105,7 @@ def part_data(part: JsonObject | BaseModel) -> str:
 
 
 def _parts(item: InputItem) -> list[JsonObject | BaseModel]:
-    """As they are: to dump 160,000 images takes a second."""
+    """The parts that are not text, not dumped: to dump 160,000 images takes a second."""
     if isinstance(item, MESSAGES):
         found: tuple[object, ...] = (item.content,)
     else:

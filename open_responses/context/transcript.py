@@ -1,7 +1,7 @@
-"""The conversation as a model can read it: every item of ours and of MCP put into calls and outputs.
+"""The transcript: a conversation in messages, function calls and outputs, which every provider takes.
 
-Providers know messages, function calls and their outputs. What else a conversation holds is told in those terms here,
-once, so that no adapter has to know of it.
+The other items of a conversation (MCP calls, approvals, refused calls) are written as calls and outputs here, once, so
+that no adapter has to handle them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from open_responses.schema.items import (
 )
 
 NameOf = Callable[[str, str], str]
-"""(server label, tool) -> the function name under which the model knows it."""
+"""(server label, tool) -> the function name that the model calls."""
 
 NOT_RUN = "Not run: the model's turn broke off before it was complete."
-# Most conversations have none of these, and as they may be long, each is looked at once.
+# The types that are rewritten. Most conversations have none, and are returned after one look at each item.
 _RETOLD = frozenset(
     {FunctionCall, FunctionCallOutput, McpApprovalRequest, McpApprovalResponse, McpCall, McpTools, RefusedCall}
 )
@@ -35,8 +35,11 @@ _UNFINISHED = "The call was interrupted before it gave a result."
 
 
 def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputItem]:
-    """Drops lists of tools, spells MCP and refused calls out, says what became of each approval, and gives each call
-    that has no output one that says why."""
+    """The transcript of the items.
+
+    Lists of tools are dropped. MCP calls, refused calls and approvals become function calls with outputs. A call
+    without an output gets one that gives the reason.
+    """
     if _RETOLD.isdisjoint(map(type, items)):
         return list(items)
     called = {item.approval_request_id for item in items if isinstance(item, McpCall) and item.approval_request_id}
@@ -68,14 +71,13 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
 
 
 def was_cut_off(item: InputItem) -> bool:
-    """Whether the model broke off in the middle of this item: what it called in the same turn was not run."""
+    """Whether the model's output broke off within this item. The calls of the same model turn were not run."""
     is_sampled = isinstance(item, AssistantMessage | Reasoning | FunctionCall | McpCall)
     return is_sampled and getattr(item, "status", None) == "incomplete"
 
 
 def _left_open(items: Sequence[InputItem]) -> dict[int, str]:
-    """Where the calls without an output stand, and what is to be said of each. The same id may come back in a later
-    response."""
+    """index -> output, for each call without an output. A later response may use the same call id again."""
     waiting: dict[str, int] = {}
     unrun: set[int] = set()
     left: set[int] = set()
@@ -91,13 +93,13 @@ def _left_open(items: Sequence[InputItem]) -> dict[int, str]:
 
 
 def approval_of(item: FunctionCall) -> str | None:
-    """The approval that a hosted tool's call rests on: an extra member of ours."""
+    """The id of the approval that allowed a hosted tool's call: an extra member that this server adds to the item."""
     given = (item.model_extra or {}).get("approval_request_id")
     return given if isinstance(given, str) else None
 
 
 def denial(reason: str | None) -> str:
-    """What the model reads of a call that a person forbade."""
+    """The output that the model reads for a call that a person did not approve."""
     return f"The user did not approve this call{f': {reason}' if reason else '.'}"
 
 
@@ -118,7 +120,7 @@ def _result(call: McpCall) -> str:
 
 
 def error_text(error: str | JsonObject) -> str:
-    """The message in an `mcp_call`'s error, whichever of the known shapes it has."""
+    """The message in an `mcp_call`'s error, in any of the known shapes."""
     if isinstance(error, str):
         return error
     message = error.get("message") or error.get("content") or error
@@ -138,5 +140,5 @@ def _output(call_id: str, output: str) -> FunctionCallOutput:
 
 
 def _plain(name: str) -> str:
-    """A name that every provider takes."""
+    """The name in the characters and the length that every provider takes."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)[:64] or "unknown"

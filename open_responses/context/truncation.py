@@ -1,4 +1,8 @@
-"""A conversation cut to what a model's context window takes (REQ-3, `truncation`)."""
+"""Truncation: drops the oldest items of a conversation that exceeds a model's context window (REQ-3, `truncation`).
+
+An exchange is a prompt of the user and all items up to the next prompt. A round is one answer of the model with the
+outputs of its calls.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,10 @@ from open_responses.schema.items import (
     UserMessage,
 )
 
-# Other vocabularies than the counter's make more tokens of the same text.
+# Some models' vocabularies make more tokens of a text than the one that is counted with.
 _MARGIN = 0.9
-# Dropped in steps of this share of the budget: what is sent begins the same on the next turns, and a provider that
-# caches by prefix does not read all of it anew each time.
+# Items are dropped in steps of this share of the budget. The next requests then begin with the same items, and a
+# provider that caches by prefix does not process all of them again each time.
 _STEP = 1 / 16
 _SHORTEST_RESULT = 500
 
@@ -27,13 +31,13 @@ Counter = Callable[[InputItem], int]
 
 
 def budget(window: int, max_output_tokens: int | None) -> int:
-    """Tokens of the window for what is sent; the rest is for the answer."""
+    """The tokens of the window that the input may have; the rest is for the answer."""
     answer = min(max_output_tokens or window // 8, window // 2)
     return int((window - answer) * _MARGIN)
 
 
 def check_fits(tokens: int, window: int) -> None:
-    """For `truncation: disabled`. Raises ContextLengthExceeded."""
+    """Check the input of a request with `truncation: disabled`. Raises ContextLengthExceeded."""
     if tokens > window:
         raise ContextLengthExceeded(
             f"The input has about {tokens:,} tokens; the model's context window takes {window:,}. "
@@ -43,12 +47,14 @@ def check_fits(tokens: int, window: int) -> None:
 
 
 def fit(items: Sequence[InputItem], tokens: int, count: Counter) -> list[InputItem]:
-    """The items, oldest first, cut to at most this many tokens.
+    """The items, oldest first, cut to at most `tokens` tokens.
 
-    What goes, in this order: whole turns from the oldest on (a turn begins with the user's message); then, within the
-    newest turn, the oldest rounds of reasoning, calls and outputs; then the middle of long results in the newest round.
-    What stays: system and developer messages, the newest user message, the newest round; no call without its output.
-    Raises ContextLengthExceeded if that is still too long.
+    Dropped in this order: whole exchanges, the oldest first; then the oldest rounds of the newest exchange; then the
+    middle of long results in the newest round. Instructions, the newest prompt and the newest round stay. No call stays
+    without its output.
+
+    Raises:
+        ContextLengthExceeded: The items that stay are too long.
     """
     blocks = _blocks(items, count)
     total = sum(block.tokens for block in blocks)
@@ -66,15 +72,15 @@ def fit(items: Sequence[InputItem], tokens: int, count: Counter) -> list[InputIt
 
 
 def without_oldest_rounds(items: Sequence[InputItem], tokens: int, count: Counter) -> list[InputItem] | None:
-    """The items, cut to at most this many tokens with each prompt left in its place as long as can be.
+    """The items, cut to at most `tokens` tokens; prompts stay as long as possible.
 
-    What goes: the oldest rounds of whichever turn, then the oldest prompts. None if the newest round, the newest prompt
-    and the instructions alone are too long.
+    Dropped in this order: the oldest rounds of any exchange, then the oldest prompts. None if the newest round, the
+    newest prompt and the instructions alone are too long.
     """
     blocks = _blocks(items, count)
     excess = sum(block.tokens for block in blocks) - tokens
     rounds = [block for block in blocks if not block.is_prompt]
-    prompts = [block for block in blocks if block.is_prompt and block.turn >= 0]
+    prompts = [block for block in blocks if block.is_prompt and block.exchange >= 0]
     for block in [*rounds[:-1], *prompts[:-1]]:
         if excess <= 0:
             break
@@ -85,9 +91,9 @@ def without_oldest_rounds(items: Sequence[InputItem], tokens: int, count: Counte
 
 @dataclass(slots=True)
 class _Block:
-    """What is dropped together. `turn` counts from 0; -1 for what always stays."""
+    """Items that are dropped together. `exchange` counts from 0; -1 marks instructions, which always stay."""
 
-    turn: int
+    exchange: int
     is_prompt: bool
     items: list[InputItem] = field(default_factory=list)
     tokens: int = 0
@@ -96,19 +102,19 @@ class _Block:
 
 def _blocks(items: Sequence[InputItem], count: Counter) -> list[_Block]:
     blocks: list[_Block] = []
-    turn = 0
+    exchange = 0
     previous: InputItem | None = None
     for item in items:
         if isinstance(item, SystemMessage | DeveloperMessage):
             blocks.append(_Block(-1, is_prompt=True, items=[item], tokens=count(item)))
             continue
-        begins_turn = isinstance(item, UserMessage) and not isinstance(previous, UserMessage)
+        begins_exchange = isinstance(item, UserMessage) and not isinstance(previous, UserMessage)
         begins_round = not isinstance(item, FunctionCallOutput | UserMessage) and isinstance(
             previous, FunctionCallOutput | UserMessage
         )
-        turn += begins_turn and previous is not None
-        if not blocks or previous is None or begins_turn or begins_round or blocks[-1].turn == -1:
-            blocks.append(_Block(turn, is_prompt=isinstance(item, UserMessage)))
+        exchange += begins_exchange and previous is not None
+        if not blocks or previous is None or begins_exchange or begins_round or blocks[-1].exchange == -1:
+            blocks.append(_Block(exchange, is_prompt=isinstance(item, UserMessage)))
         blocks[-1].items.append(item)
         blocks[-1].tokens += count(item)
         previous = item
@@ -116,13 +122,13 @@ def _blocks(items: Sequence[InputItem], count: Counter) -> list[_Block]:
 
 
 def _droppable(blocks: Sequence[_Block]) -> list[list[_Block]]:
-    """In the order in which they go: the older turns, then the newest turn's rounds but for its last."""
-    newest = max((block.turn for block in blocks), default=0)
+    """Groups of blocks in the order of dropping: older exchanges, then the rounds of the newest, except its last."""
+    newest = max((block.exchange for block in blocks), default=0)
     older: list[list[_Block]] = [[] for _ in range(newest)]
     for block in blocks:
-        if 0 <= block.turn < newest:
-            older[block.turn].append(block)
-    rounds = [[block] for block in blocks if block.turn == newest and not block.is_prompt]
+        if 0 <= block.exchange < newest:
+            older[block.exchange].append(block)
+    rounds = [[block] for block in blocks if block.exchange == newest and not block.is_prompt]
     return older + rounds[:-1]
 
 
@@ -131,7 +137,7 @@ def _kept(blocks: Iterable[_Block]) -> list[InputItem]:
 
 
 def _paired(items: Iterable[InputItem]) -> list[InputItem]:
-    """Without outputs whose call is gone, and calls whose output is."""
+    """The items without outputs whose call was dropped, and without calls whose output was."""
     listed = list(items)
     called = {item.call_id for item in listed if isinstance(item, FunctionCall)}
     answered = {item.call_id for item in listed if isinstance(item, FunctionCallOutput)}

@@ -1,8 +1,8 @@
-"""Conversations, as OpenAI has them: items in their order, and which response holds the lock.
+"""The state machine of a conversation, as OpenAI defines it: its items in order, and its lock.
 
-Each lives in a workflow of its own, whose state is here: pure, so that its rules can be tested without Temporal. What
-they prevent: an answer to a conversation that another answer has changed meanwhile, and a turn that is told twice and
-counted twice.
+Each conversation is a workflow (`workflows/conversation.py`). Its state is here, without Temporal, so that its rules
+can be tested alone. What they prevent: a response to a conversation that another response has changed meanwhile, and
+items of a response that are added twice because the signal of its end arrived twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from open_responses.schema.payload import Payload
 from open_responses.schema.response import FinalStatus
 
 CONVERSATION_WORKFLOW = "ConversationWorkflow"
-# Running conversations have these names in their histories: they stay "turn".
+# Histories of running conversations have these names, so they stay, although a turn is a model turn everywhere else.
 TAKE_LOCK, RELEASE_LOCK, SETTLE_LOCK = "begin_turn", "release_turn", "settle_turn"
 RESPONSE_ENDED = "end_turn"
 """The signal of a response that has ended."""
@@ -38,18 +38,20 @@ ALREADY_ENDED = "turn_is_over"
 ITEM_NOT_FOUND = "item_not_found"
 ITEM_ID_TAKEN = "item_id_taken"
 
-# A request's own bound on items, and about ten of the largest bodies. All of it goes into the start of each response.
+# The bound on the items of a request, and about ten of the largest bodies: the start of each response carries them all.
 MAX_CONVERSATION_ITEMS = MAX_ITEMS
 MAX_CONVERSATION_CHARACTERS = 20_000_000
-# Less than what goes to a file instead of an answer, 128 KiB (io/temporal/large_payloads.py).
+# Less than the 128 KiB above which the result of a query goes to a file (io/temporal/large_payloads.py).
 _MOST_BYTES_OF_A_PART = 96 * 1024
-# An end can be told again for as long as its response lives, and there is one response at a time.
+# A response can send its end again for as long as it is open, and a conversation has one response at a time.
 _ENDED_RESPONSES = 1000
 
 
 class Refused(Exception):
-    """A change that the conversation does not take. `code` is one of the names above, or, with the `param` that it is
-    about, one of a request's own errors."""
+    """A change that the conversation rejects.
+
+    `code` is one of the names above. With `param`, it is an error code of a request, and `param` is the parameter.
+    """
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -59,7 +61,7 @@ class Refused(Exception):
 
 
 class Entry(Payload):
-    """An item with an id, and the response that it came with; None for one that the client added."""
+    """An item with an id, and the response that added it; None for an item that the client added."""
 
     item: JsonObject
     response_id: str | None = None
@@ -68,7 +70,7 @@ class Entry(Payload):
     @field_validator("item")
     @classmethod
     def _has_id_and_type(cls, item: JsonObject) -> JsonObject:
-        """A signal or an update may be sent by hand."""
+        """An operator may have sent the signal or the update by hand."""
         if not isinstance(item.get("id"), str) or not isinstance(item.get("type"), str):
             raise ValueError("an item has an id and a type")
         return item
@@ -82,15 +84,25 @@ class LockHolder(Payload):
 
 
 class ConversationState(Payload):
-    """All of a conversation: what starts its workflow, what one run hands to the next, and what a request reads.
+    """The whole state: the input of each run of the workflow, and the result of its `state` query.
 
-    `revision` counts what a response would see, `deletions` the items that were deleted. `count` is the number of
-    entries in a summary, which has none; earlier versions do not say it. `run_id` is the run that gave a summary: a
-    reset may leave other entries under the same numbers. `lock` is its holder; its
-    alias is the name that stored payloads have. `ended` are the responses that have ended, the newest last.
-    `left_open` are the ids of calls that the server was to run and did not: nobody has to answer them. `characters` is
-    the length of the items, as JSON. `renew_seconds`: payloads outside of history are forgotten by age, so a run that
-    rests ends before.
+    Attributes:
+        conversation_id: The id of the conversation and of its workflow.
+        tenant: The owner.
+        created_at: Unix seconds.
+        metadata: As the client set it.
+        entries: The items, oldest first. Empty in a summary.
+        lock: The response that holds the lock. Its alias is the name in stored payloads.
+        revision: Counts the changes that a response would read.
+        deletions: Counts the items that were deleted.
+        count: In a summary, the number of entries. -1 from workers of earlier versions, which do not set it.
+        run_id: The run that returned a summary. After a reset, another run may have other entries at the same indexes.
+        ended: The responses that have ended, the newest last.
+        left_open: The ids of calls that the server should have run and did not. They need no output.
+        characters: The length of the items as JSON.
+        changes_per_run: The changes after which the workflow continues as a new run.
+        renew_seconds: The longest time that a run rests. A new run writes its payloads again, before those outside of
+            history are removed for their age.
     """
 
     conversation_id: str
@@ -140,7 +152,7 @@ class TakeLock(Payload):
 
 
 class ResponseEnd(Payload):
-    """What a response adds at its end: nothing, or all of its input, then its output."""
+    """The end of a response: the entries that it adds (its input, then its output), or none."""
 
     response_id: str
     entries: list[Entry] = Field(default_factory=list)
@@ -162,14 +174,16 @@ class Page(Payload):
 
 
 class PartQuery(Payload):
-    """Asks for entries from the one with this index on."""
+    """A query for the entries from index `first` on."""
 
     first: int
 
 
 class ConversationPart(Payload):
-    """As many entries as fit an answer that stays out of files, one at least; and the revision and the run that they
-    are of."""
+    """Entries of a conversation at `revision`, in the run `run_id`.
+
+    At least one, and no more than fit a query result that stays out of files.
+    """
 
     entries: list[Entry] = Field(default_factory=list)
     revision: int = 0
@@ -177,15 +191,15 @@ class ConversationPart(Payload):
 
 
 class Conversation:
-    """The state, and what may happen to it. Every change can be told twice, and counts once."""
+    """The state and its changes. A change that arrives twice counts once."""
 
     def __init__(self, state: ConversationState) -> None:
         self.state = state.model_copy(update={"entries": list(state.entries), "ended": list(state.ended)})
 
-    # --- what a client does
+    # --- changes by a client
 
     def check_addition(self, added: Sequence[JsonObject]) -> None:
-        """Raises Refused, also while a response holds the lock: it answers the conversation as it was."""
+        """Raises Refused if the items cannot be added, or a response holds the lock: it has read the conversation."""
         self._check_room_for(added)
         try:
             check_added_calls(self.state.items, added, self.state.left_open)
@@ -193,8 +207,11 @@ class Conversation:
             raise Refused(error.error_code, error.message, error.param) from None
 
     def add(self, added: Sequence[JsonObject]) -> None:
-        """Items at the end; one that is there already stays where it is. What calls and outputs belong together is not
-        looked at again: earlier versions let more in, and it stays in the histories of running conversations."""
+        """Add items at the end. An item that the conversation already has stays where it is.
+
+        Calls and outputs are not checked here, only in `check_addition`: earlier versions accepted more, and replays of
+        running conversations have to accept the same.
+        """
         self._check_room_for(added)
         self._append(Entry(item=item) for item in added)
 
@@ -212,7 +229,7 @@ class Conversation:
             raise Refused(ITEM_NOT_FOUND, f"Item with id {item_id[:80]!r} not found in this conversation.")
 
     def delete(self, item_id: str) -> None:
-        """Raises Refused. A response that runs has read the item already."""
+        """Delete an item, also while a response runs, which has read it already. Raises Refused for an unknown id."""
         self.check_deletion(item_id)
         gone = next(entry for entry in self.state.entries if entry.item["id"] == item_id)
         self.state.entries.remove(gone)
@@ -223,7 +240,7 @@ class Conversation:
     def set_metadata(self, metadata: dict[str, str]) -> None:
         self.state.metadata = metadata
 
-    # --- what a response does
+    # --- changes by a response
 
     def check_lock(self, call: TakeLock) -> None:
         """Raises Refused: another response holds the lock, or the conversation has changed since it was read."""
@@ -243,7 +260,7 @@ class Conversation:
         self.state.lock = LockHolder(response_id=call.response_id, began_at=call.at)
 
     def end_response(self, call: ResponseEnd) -> None:
-        """A late end counts as well, unless it was counted before: nothing that was said is lost."""
+        """Add the entries of a response that has ended, and release its lock. A late end counts too, but only once."""
         if call.response_id in self.state.ended:
             return
         self.state.ended = [*self.state.ended, call.response_id][-_ENDED_RESPONSES:]
@@ -256,7 +273,7 @@ class Conversation:
         if self.state.lock is not None and self.state.lock.response_id == response_id:
             self.state.lock = None
 
-    # --- what is asked
+    # --- queries
 
     def item(self, item_id: str) -> JsonObject | None:
         return next((item for item in self.state.items if item["id"] == item_id), None)
@@ -286,10 +303,10 @@ class Conversation:
             entries.append(entry)
         return ConversationPart(entries=entries, revision=self.state.revision, run_id=run_id)
 
-    # --- how it is kept
+    # --- entries
 
     def _with_free_ids(self, call: ResponseEnd) -> Iterable[Entry]:
-        """A client may name its items as it likes, and as others are named already."""
+        """The entries, with a new id for each item whose id another item has: a client chooses the ids of its items."""
         known = self._known()
         for index, entry in enumerate(call.entries):
             item = entry.item
@@ -324,7 +341,7 @@ class Conversation:
 
 
 def end_of_response(start: StartResponse, status: FinalStatus, output: Sequence[JsonObject]) -> ResponseEnd:
-    """What a response adds to its conversation. One that failed or was cancelled adds nothing, as if never asked."""
+    """The entries that a response adds to its conversation. One that failed or was cancelled adds none."""
     if status not in ("completed", "incomplete"):
         return ResponseEnd(response_id=start.response_id)
     whole = without_partials(output, keep_last=True)
@@ -350,7 +367,7 @@ def _given(start: StartResponse) -> list[JsonObject]:
 
 
 def _whole(item: JsonObject) -> JsonObject:
-    """OpenAI's clients expect a status of calls and their outputs."""
+    """The item with a status, where it is a call or an output: OpenAI's clients expect one."""
     if item["type"] in ("function_call", "function_call_output") and item.get("status") is None:
         return {**item, "status": "completed"}
     return item

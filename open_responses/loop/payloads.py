@@ -1,7 +1,9 @@
-"""What crosses Temporal between the API, the workflow and the activities.
+"""The payloads that the API, the workflow and the activities exchange through Temporal.
 
-Each item exists once in history: inputs in `StartResponse`, outputs in `SampleResult`. Inputs of activities carry
-references and what is new, never the conversation, so that history grows by a constant amount per turn.
+Each item is in a history once: inputs in `StartResponse`, outputs in `SampleResult`. Inputs of activities have
+references and new data, never the conversation, so that each model turn adds a constant amount to history.
+
+The names of fields are data of running responses and stay. A new field has a default, so that older payloads are valid.
 """
 
 from __future__ import annotations
@@ -33,17 +35,17 @@ LIST_MCP_TOOLS = "list_mcp_tools"
 CALL_MCP_TOOL = "call_mcp_tool"
 CLAIM_APPROVALS = "claim_approvals"
 MAY_TRY_AGAIN = "may_try_again"
-"""The type of an MCP call's failure after which a second call does no harm."""
+"""The type of an MCP call's failure after which the call can be repeated without harm."""
 FLEET_PREFIX = "fleet-"
-"""Begins the id of an activity that another fleet runs: its worker's death is not ours to notice."""
+"""The prefix of the id of an activity that another fleet runs. This server's leases do not cover its worker."""
 
 
 MAX_FLEET_PAYLOAD = 100_000
-"""Characters of JSON: what is longer leaves history for files of ours, which another fleet cannot read."""
+"""Characters of JSON. A longer payload becomes a file of this server, which another fleet cannot read."""
 
 
 class Target(Payload):
-    """Where a request's turns are sampled: a provider by its name in the configuration, and its name for the model."""
+    """A provider, by its name in the configuration, and the provider's name for the model to sample."""
 
     provider: str
     upstream_model: str
@@ -51,7 +53,7 @@ class Target(Payload):
 
 
 class Decision(Payload):
-    """A person's decision about a stored call. Its stored name and arguments run, not what the client sent back."""
+    """A person's decision about a stored call. The stored name and arguments run, not those that the client sends."""
 
     approval_request_id: str
     server_label: str
@@ -62,7 +64,7 @@ class Decision(Payload):
 
 
 class TurnUsage(Payload):
-    """Tokens of one turn, or their sum."""
+    """The tokens of a model turn, or of several."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -97,9 +99,15 @@ class Ending(Payload):
 
 
 class Admitted(Payload):
-    """What a response has taken of its API key's limits: a slot among the running ones, under the key's account, and
-    an estimate of the tokens that its first model turn sends, counted in that Unix second; 0 for one that was let in
-    while Redis was away. `budget_tokens` is the key's budget, 0 for none."""
+    """The share of its API key's limits that a response holds while it runs: one slot, and an estimate of its tokens.
+
+    Attributes:
+        account: The key's account in the limits.
+        budget_period: The period of the key's budget.
+        budget_tokens: The key's budget; 0 for none.
+        tokens: An estimate of the tokens that the first model turn sends.
+        second: The Unix second in which they were counted; 0 if the response was admitted during an outage of Redis.
+    """
 
     account: str
     budget_period: Literal["day", "month"] = "month"
@@ -108,32 +116,37 @@ class Admitted(Payload):
     second: int = 0
 
 
-class RememberedTurn(Payload):
-    """A response that is stored nowhere, as its connection remembers it."""
+class RememberedExchange(Payload):
+    """The input and the output of one response that is not stored as a response of its own."""
 
     input: list[JsonObject]
     output: list[JsonObject]
 
 
 class Remembered(Payload):
-    """The end of a chain that is stored nowhere: a connection's memory, in the start of the response that goes on from
-    it, so that nothing but this start is needed to go on after a crash.
+    """The part of a conversation that is not stored as responses: of a connection's memory, or of `/v1/conversations`.
 
-    `turns`, oldest first, came after the stored response `after` and its chain; None: they are the whole conversation.
-    `pieces` stand for the turns before them, in files of the conversation `conversation_id`
-    (`io/store/conversation_pieces.py`).
+    The start of the response that continues it carries it, so that a worker can continue after a crash with nothing
+    else.
+
+    Attributes:
+        after: The stored response before the exchanges, with its chain; None if the exchanges are the whole
+            conversation.
+        conversation_id: The conversation whose files `pieces` are.
+        pieces: Files with the exchanges before `turns` (`io/store/conversation_pieces.py`).
+        turns: The exchanges, oldest first.
     """
 
     after: str | None = None
     conversation_id: str | None = None
     pieces: list[str] = []
-    turns: list[RememberedTurn] = []
+    turns: list[RememberedExchange] = []
 
 
 class Carried(Payload):
-    """What one run of the workflow hands to the next (continue-as-new), between two turns.
+    """The state that one run of the workflow passes to the next (continue-as-new), between two model turns.
 
-    `stop` is the ending that was requested meanwhile; `cancelled` stands for one in what older workers wrote.
+    `stop` is an ending that was requested meanwhile. Workers of earlier versions write `cancelled` instead.
     """
 
     epoch: int
@@ -151,21 +164,37 @@ class Carried(Payload):
 
 
 class StartResponse(Payload):
-    """Starts the workflow. `created_at` is in Unix seconds.
+    """The input of the response's workflow.
 
-    `fallbacks` are tried in order when the provider stays down. `provider_key` is the request's own key, sealed.
-    `is_compaction`: the output is to be a summary of the conversation, and no answer.
-    `results_in_order`: of tools that run side by side, the first result wakes first. Starts of earlier versions have it
-    not, and replay as they ran.
-    `repeats_alike` is missing there as well: a workflow task that Temporal repeats, with what came meanwhile, publishes
-    and ends as it did the first time.
-    `body_digest` and `nonce` belong to an `Idempotency-Key`: what it came with, and which of those that race this is.
-    `admitted` is given back to the API key's limits at the end; `context_tokens` is an estimate of what the first model
-    turn sends, with all that it continues, 0 where no key's limits apply.
-    `secrets` are the headers and tokens of the request's MCP servers by label, sealed. `decisions` are the approvals
-    that the request brings. `deadline_seconds` counts from the start. `remembered` belongs to a `previous_response_id`
-    that is stored nowhere, or to a conversation. `earlier_bytes` is how long that is, as JSON, which this one continues
-    and does not carry; None in starts of earlier versions.
+    Attributes:
+        response_id: The id of the response and of its workflow.
+        tenant: The owner.
+        created_at: Unix seconds.
+        request: The request as the API accepted it.
+        provider: The provider of the route, by its name in the configuration.
+        upstream_model: The provider's name for the model.
+        context_window: The model's window in tokens; None where it is unknown.
+        fallbacks: Tried in order while the provider stays down.
+        provider_key: The provider key in the request, sealed.
+        is_compaction: The output is a summary of the conversation, and no answer.
+        results_in_order: Of tools that run in parallel, the first result wakes the workflow first. False in starts of
+            earlier versions, which replay as they ran.
+        repeats_alike: A workflow task that Temporal repeats publishes and ends as it did the first time, also with the
+            events that arrived meanwhile. False in starts of earlier versions.
+        body_digest: With an `Idempotency-Key`: the digest of the body that it was first sent with.
+        nonce: With an `Idempotency-Key`: distinguishes this start from others under the same key.
+        admitted: The share of the API key's limits, which the end of the response returns.
+        context_tokens: An estimate of the tokens that the first model turn sends, with the context that it continues;
+            0 where no key's limits apply.
+        hosted: The hosted tools that the response may call.
+        secrets: The headers and tokens of the request's MCP servers, by label, sealed.
+        decisions: The approvals in the request.
+        max_turns: The most model turns.
+        deadline_seconds: Counts from the start of the response.
+        remembered: The conversation, or the responses before this one that are not stored.
+        earlier_bytes: The length, as JSON, of the stored context that this response continues; None in starts of
+            earlier versions.
+        carried: The state of the run before this one.
     """
 
     response_id: str
@@ -202,7 +231,7 @@ class StartResponse(Payload):
     @model_validator(mode="before")
     @classmethod
     def _accepted_input_stays_json(cls, given: Any) -> Any:
-        """The API has validated the input. To make its models again, in each process that reads the start, takes up to
+        """Keeps the input as JSON. The API has validated it, and a process that built its models again would take up to
         ten times as long as to read the JSON (docs/decisions/0030)."""
         request = given.get("request") if isinstance(given, dict) else None
         if isinstance(request, dict) and isinstance(request.get("input"), list):
@@ -211,12 +240,12 @@ class StartResponse(Payload):
 
     @field_serializer("request")
     def _as_sent(self, request: CreateResponse) -> JsonObject:
-        # What was not set stays not set: it is shorter, and the difference counts.
+        # Fields that the client did not set stay unset: a null may mean something else, and each would take space.
         sent = request.model_dump(mode="json", exclude_unset=True)
         return sent if self.accepted_input is None else {**sent, "input": self.accepted_input}
 
     def with_accepted_input(self) -> StartResponse:
-        """The same, with the input's items as JSON: to be written more than once, and sent nowhere else."""
+        """A copy with the input's items as JSON, for a start that is written more than once."""
         if self.accepted_input is not None or isinstance(self.request.input, str):
             return self
         items = self.given_input()
@@ -244,19 +273,19 @@ class StartResponse(Payload):
 
     @property
     def targets(self) -> list[Target]:
-        """The route's own first, then its fallbacks."""
+        """The route's own target, then its fallbacks."""
         own = Target(provider=self.provider, upstream_model=self.upstream_model, context_window=self.context_window)
         return [own, *self.fallbacks]
 
     @property
     def has_input(self) -> bool:
-        """False where a chain alone is compacted, or continued with nothing to add."""
+        """False for a request that compacts or continues a chain without an input of its own."""
         if self.accepted_input is not None:
             return bool(self.accepted_input)
         return self.request.input != [] and not (self.is_compaction and self.request.input == "")
 
     def input_items(self) -> list[InputItem]:
-        """The request's own part of the conversation. Of a long input that takes a second: not on an event loop."""
+        """The request's own input. A long one takes a second, so do not call this on an event loop."""
         if not self.has_input:
             return []
         if self.accepted_input is None:
@@ -264,7 +293,7 @@ class StartResponse(Payload):
         return [INPUT_ITEM.validate_python(item) for item in self.accepted_input]
 
     def initial(self) -> JsonObject:
-        """The response resource before anything came."""
+        """The response resource before its first item."""
         status: Literal["queued", "in_progress"] = "queued" if self.request.is_background else "in_progress"
         return initial_response(
             self.request,
@@ -276,7 +305,10 @@ class StartResponse(Payload):
 
 
 class SampleInput(Payload):
-    """One attempt at one model turn. `epoch` is the workflow's; with Temporal's attempt below it, it fences the log."""
+    """The input of one attempt at a model turn.
+
+    The fence of the log follows from the workflow's `epoch` and Temporal's number of the activity's attempt.
+    """
 
     response_id: str
     turn: int
@@ -289,36 +321,44 @@ class SampleInput(Payload):
     max_output_tokens: int | None = None
     context_window: int | None = None
     fallback: int = Field(default=0, description="0 for the route's own provider, i for the i-th fallback.")
-    has_fallback: bool = Field(default=False, description="Another provider waits: do not try this one for long.")
-    used: TurnUsage = Field(default=TurnUsage(), description="Tokens of the turns before this one.")
-    produced: int = Field(default=0, description="Bytes that the turns before this one brought.")
+    has_fallback: bool = Field(default=False, description="There is another fallback: give up this provider soon.")
+    used: TurnUsage = Field(default=TurnUsage(), description="Tokens of the model turns before this one.")
+    produced: int = Field(default=0, description="Bytes of the model turns before this one.")
     paid: TurnUsage = Field(default=TurnUsage(), description="Tokens of this turn's earlier attempts, as far as known.")
     fell_back: bool = Field(default=False, description="The last attempt was another provider's.")
-    choice_spent: bool = Field(default=False, description="A forced tool_choice was kept already.")
+    choice_spent: bool = Field(default=False, description="The call that tool_choice forces was made.")
     tries: int = Field(default=1, description="Counts the attempts at this turn, from 1.")
-    lost: str | None = Field(default=None, description="Why the last attempt did not end; None for the first.")
+    lost: str | None = Field(default=None, description="Why the attempt before did not end; None for the first.")
 
 
 SampleOutcome = Literal["done", "lost", "handed_over", "broken", "cancelled", "fenced"]
 
 
 class SampleResult(Payload):
-    """The outcome of an attempt.
+    """The outcome of an attempt at a model turn.
 
-    `done`: the turn stands; `items` are its output, `trace` how they were cut into events, from `first_sequence` on.
-    `lost`: the worker died, and another one says so on its behalf. `handed_over`: the worker shuts down in good order.
-    `broken`: the provider's stream broke after it had made progress. `fenced`: another attempt has taken over.
-    All but `done` and `cancelled` mean: schedule the turn again, at once, with the next epoch.
-    `ended_at`, in Unix seconds, is when the turn was done: a workflow has no clock of its own that stands still when a
-    task is repeated.
+    After every outcome but `done` and `cancelled`, the workflow schedules the model turn again at once, with the next
+    epoch.
 
-    `usage` is what the provider has counted for the turn so far, in all its attempts and in what was sampled beside
-    them (summaries, answers that did not fit), however this attempt ended. One that fails has the same in its error's
-    details.
-    `produced` are the bytes that the turn brought. `incomplete_reason`: the answer was cut off by a bound of ours; its
-    `finish_reason` is then `length`, which earlier versions understand.
-    Of an attempt that is `broken`, `code` is the error's; `broke_at` is the same for two that broke in the same place
-    with the same text and error, None where that cannot be said; without `made_progress`, it brought nothing.
+    Attributes:
+        outcome: `done`: the model turn is complete. `lost`: the worker died, and another worker reports it.
+            `handed_over`: the worker shuts down. `broken`: the provider's stream broke. `cancelled`: the response was
+            cancelled. `fenced`: the log has a newer writer.
+        items: The output of the model turn.
+        trace: How the items were cut into events, from `first_sequence` on.
+        next_sequence: The sequence number after the last event.
+        finish_reason: Why the answer ended.
+        usage: The tokens that the provider has counted for the model turn so far, however this attempt ended: all
+            attempts, summaries, and answers that did not fit. An attempt that fails has them in its error's details.
+        reason: Why the attempt did not complete the model turn.
+        ended_at: The end of the model turn, in Unix seconds. The workflow's own clock differs when a task is repeated.
+        produced: The bytes of the model turn.
+        incomplete_reason: A limit of this server cut the answer off. `finish_reason` is then `length`, which earlier
+            versions understand.
+        code: The error code of a `broken` attempt.
+        broke_at: A digest of the text and the error at which a `broken` attempt broke, equal for two that broke at the
+            same point; None where it cannot be computed.
+        made_progress: Whether a `broken` attempt brought anything.
     """
 
     outcome: SampleOutcome
@@ -338,7 +378,7 @@ class SampleResult(Payload):
 
 
 class ToolContextPayload(Payload):
-    """The context of a tool's activity, beside its arguments. `attempt` is the first of this activity, from 1."""
+    """The context of a tool's activity. `attempt` is the number of this activity's first attempt, from 1."""
 
     response_id: str
     call_id: str
@@ -350,7 +390,7 @@ class ToolContextPayload(Payload):
 
 
 class ToolCall(Payload):
-    """The input of a hosted tool's activity, on our workers and on other fleets alike (docs/tools.md)."""
+    """The input of a hosted tool's activity, on this server's workers and on other fleets (docs/tools.md)."""
 
     tool: str
     arguments: JsonObject
@@ -360,7 +400,7 @@ class ToolCall(Payload):
 class McpCallInput(Payload):
     """The input of a call to an MCP server. The server's secrets are in the response's start, sealed.
 
-    `may_have_run`: a worker was lost in it, so only a tool that may run twice is called again.
+    `may_have_run`: a worker was lost during the call, so the tool is called again only if it may run twice.
     """
 
     server_label: str
@@ -371,7 +411,7 @@ class McpCallInput(Payload):
 
 
 class McpListInput(Payload):
-    """Asks a server for its tools, unless the context or the cache has them."""
+    """The input of the activity that lists an MCP server's tools, unless the context or the cache has the list."""
 
     response_id: str
     tenant: str
@@ -382,11 +422,15 @@ ToolOutcome = Literal["done", "failed", "halted", "lost", "handed_over", "cancel
 
 
 class ToolResult(Payload):
-    """What became of a call. `failed`: `output` is the error's message, for the model. `halted`: a middleware ends the
-    response with the error of code `reason`, whose message is the output.
+    """The outcome of a tool call.
 
-    `lost` and `handed_over`: the worker died or shut down, and the call is to be run again, with the same key.
-    `attempts`: how often the activity began, as Temporal counts; each may have had its effect.
+    Attributes:
+        outcome: `done`. `failed`: `output` is the error's message, which the model reads. `halted`: a middleware ends
+            the response with the error code `reason` and the message `output`. `lost` and `handed_over`: the worker
+            died or shut down, and the workflow schedules the call again with the same idempotency key. `cancelled`.
+        output: The tool's output.
+        reason: See `outcome`.
+        attempts: How often the activity began, as Temporal counts. Each attempt may have had its effect.
     """
 
     outcome: ToolOutcome
@@ -396,16 +440,16 @@ class ToolResult(Payload):
 
 
 class ToolProgress(Payload):
-    """A running tool's message to the client. `output_index` is that of the item that waits for the result."""
+    """A running tool's message to the client. `output_index` is the index of the item of its result."""
 
     output_index: int
     message: str
 
 
 class McpListResult(Payload):
-    """A server's tools in the shape of OpenAI's `mcp_list_tools`, or why there are none.
+    """A server's tools in the form of OpenAI's `mcp_list_tools`, or the error.
 
-    `known`: the context shows them already, from an earlier response, and nothing is added to this one.
+    `known`: the context has the list from an earlier response, so no item is added to this one.
     """
 
     outcome: ToolOutcome
@@ -415,10 +459,16 @@ class McpListResult(Payload):
 
 
 class PublishInput(Payload):
-    """Events of the workflow's own, and the items that they settle, by output index.
+    """The input of a publication: events that the workflow adds to the log.
 
-    `initial` is the response before anything came. `output` and `trace` are sent only when the log was found to have
-    lost what comes before: it is written again.
+    Attributes:
+        initial: The response resource before its first item.
+        first_sequence: The sequence number of the first event.
+        events: The events.
+        items: The items that the events complete, by output index.
+        output: The output so far. Set, with `trace`, only if the log has lost its earlier events; they are written
+            again.
+        trace: How the output was cut into events.
     """
 
     response_id: str
@@ -435,15 +485,19 @@ PublishOutcome = Literal["published", "log_lost", "fenced", "diverged", "ended"]
 
 
 class PublishResult(Payload):
-    """`diverged`: an earlier run of this workflow task has published other events; `there` are the log's, from
-    `first_sequence` on. `ended`: the response has an end that this run has not written, and nothing is left to do."""
+    """The outcome of a publication.
+
+    `log_lost`: the log has fewer events than it should, and the workflow publishes again with the output. `fenced`: the
+    log has a newer writer. `diverged`: an earlier run of this workflow task has published other events; `there` are the
+    events of the log from `first_sequence` on. `ended`: the response has an end that this run did not write.
+    """
 
     outcome: PublishOutcome
     there: list[JsonObject] = []
 
 
 class ApprovalAnswer(Payload):
-    """The update that answers a response which waits inside its workflow."""
+    """The argument of the update `answer_approval`: a person's decision about a call that the workflow holds."""
 
     approval_request_id: str
     approve: bool
@@ -453,8 +507,8 @@ class ApprovalAnswer(Payload):
 class ApprovalClaim(Payload):
     """A used approval, and the response that used it.
 
-    The record of it outlives both responses, also where they are deleted. So it has no content: the call and the
-    person's reason are left out. `decision` keeps its shape for older processes, which write and read all of it.
+    The record outlives both responses, also if they are deleted. It therefore has no content: the call and the person's
+    reason are left out. `decision` keeps its fields, because processes of earlier versions write and read them all.
     `nonce` is that of the response's start (`StartResponse`); None in claims of earlier versions.
     """
 
@@ -475,10 +529,10 @@ class ApprovalClaim(Payload):
         return cls(response_id=response_id, decision=kept, nonce=nonce)
 
     def agrees_with(self, own: ApprovalClaim) -> bool:
-        """Whether both are of the same response, with the same answer.
+        """Whether both claims are of the same response, with the same decision.
 
-        The id of a response with an `Idempotency-Key` follows from the key: a later response may get the id of one
-        that was deleted, or is not kept any more. Only the nonce distinguishes them.
+        The id of a response with an `Idempotency-Key` follows from the key, so a later response may get the id of one
+        that was deleted or has expired. Only the nonce distinguishes the two.
         """
         if (self.response_id, self.decision.approve) != (own.response_id, own.decision.approve):
             return False
@@ -486,7 +540,7 @@ class ApprovalClaim(Payload):
 
 
 class ClaimInput(Payload):
-    """Takes approvals for a response that has begun. `nonce` is that of its start."""
+    """The input of the activity that claims approvals for a response that has begun. `nonce` is that of its start."""
 
     response_id: str
     decisions: list[Decision]
@@ -494,17 +548,22 @@ class ClaimInput(Payload):
 
 
 class ClaimResult(Payload):
-    """`refused`: the ids of those that another response has acted on already."""
+    """`refused`: the ids of the approvals that another response has used."""
 
     refused: list[str] = []
 
 
 class FinishInput(Payload):
-    """Ends the response: store, then announce.
+    """The input of `finish`, which stores the response, then appends its terminal event.
 
-    `cut_off`: a sample was stopped in the middle, and only the log knows where the stream stands. `usage` is that of
-    the turns that stand; `paid` what is known of `turn`, the one that does not stand. `has_diverged`: the log holds
-    other events than `trace`, and stands. `was_cut_off`: such a sample's items are in `output` already.
+    Attributes:
+        cut_off: A sample was stopped within its answer, so only the log has its last events.
+        usage: The tokens of the complete model turns.
+        ended_at: Unix seconds.
+        has_diverged: The log has other events than `trace`. The log counts, since clients have read it.
+        was_cut_off: A sample was cut off, and `output` has its items already.
+        turn: The number of the model turn that is not complete.
+        paid: The tokens that are known of it.
     """
 
     start: StartResponse
@@ -522,11 +581,14 @@ class FinishInput(Payload):
 
 
 class FinishResult(Payload):
-    """What only the log knew: the items of a sample that was cut off, the trace to the end, and what the turn that does
-    not stand has cost.
+    """The part of the response that only the log has.
 
-    `announced`: the response had an end already, which stays, or the log holds other events than the workflow's, and
-    clients were sent those. This is the response that they amount to, and `trace` is the whole log's.
+    Attributes:
+        items: The items of a sample that was cut off.
+        trace: Its trace, up to the end.
+        paid: The tokens of the model turn that is not complete.
+        announced: Set if the response had an end already, or if the log has other events than the workflow. It is the
+            response that the log's events amount to, and `trace` is that of the whole log.
     """
 
     items: list[JsonObject] = []
@@ -536,14 +598,14 @@ class FinishResult(Payload):
 
 
 class FinishedResponse(Payload):
-    """The result of the workflow: all that `GET`, a replay of the stream, and a later turn need."""
+    """The result of the workflow: what `GET`, a replay of the stream and a later response read."""
 
     response: JsonObject
     trace: list[Op]
 
 
 class Progress(Payload):
-    """The answer to the workflow's `progress` query: enough to rebuild what Redis lost."""
+    """The result of the workflow's `progress` query: enough to rebuild the log and the record that Redis lost."""
 
     start: StartResponse
     status: ResponseStatus
@@ -554,7 +616,7 @@ class Progress(Payload):
 
 
 def usage_with(usage: TurnUsage | None, paid: TurnUsage) -> TurnUsage | None:
-    """Of the turns that stand and the one that does not; None where no provider has counted anything."""
+    """The tokens of the complete model turns and of the incomplete one; None if no provider has counted any."""
     if not paid.total:
         return usage
     return paid if usage is None else usage.plus(paid)
@@ -563,7 +625,7 @@ def usage_with(usage: TurnUsage | None, paid: TurnUsage) -> TurnUsage | None:
 def final_resource(
     start: StartResponse, ending: Ending, output: list[JsonObject], usage: TurnUsage | None, ended_at: int
 ) -> JsonObject:
-    """The response as it is stored: the same, whether the workflow or the activity builds it."""
+    """The final response resource. The workflow and the activity build the same."""
     total = None
     if usage is not None:
         total = Usage(**usage.model_dump())

@@ -1,1 +1,1 @@
-"""Which models exist, and what each adapter can translate."""
+"""The models that this server offers, and the requests that each adapter can translate."""

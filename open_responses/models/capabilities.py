@@ -1,7 +1,7 @@
-"""What each adapter can translate at all: a request that it cannot take is a 400 that says which part, before any call.
+"""The capabilities of each adapter. A request with a part that its adapter cannot translate gets a 400 that names it.
 
-A model may take less than its API; then its provider says so. Of an adapter that is not built in nothing is known here,
-and it judges itself.
+The check runs before any work starts. A model may take less than its API; its provider then rejects the call. For an
+adapter that is not built in, nothing is checked here: the adapter raises the error itself.
 
 Sources: the vendors' API references (OpenAI Responses and Chat Completions, Anthropic Messages, Gemini generateContent,
 Ollama chat), as of 2026.
@@ -39,9 +39,13 @@ _ALL_SETTINGS = frozenset({"stop", "seed", "top_k", "presence_penalty", "frequen
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """`parts` in a user's message and `output_parts` in a tool's output: `image_url` (an address), `image_data` (a data
-    URL), `image_id`, `file_data`, `file_url`, `file_id`, `audio`, `video`. `settings` are those that change the answer
-    and that not every API has.
+    """The content parts and settings that an adapter translates.
+
+    Attributes:
+        parts: The parts in a user's message: `image_url` (an address), `image_data` (a data URL), `image_id`,
+            `file_data`, `file_url`, `file_id`, `audio`, `video`.
+        output_parts: The same, in a tool's output.
+        settings: Of the settings that change the answer and that some APIs lack, those that this one has.
     """
 
     parts: frozenset[str]
@@ -57,7 +61,7 @@ ADAPTERS: Mapping[str, Capabilities] = {
     ),
     "openai-chat": Capabilities(
         parts=frozenset({"image_url", "image_data", "file_data", "file_id", "audio"}),
-        # A tool's message holds text alone: pictures go behind it, in a message of the user's.
+        # A tool's message holds only text. Its images go into a user message behind it.
         output_parts=frozenset({"image_url", "image_data", "file_data", "audio"}),
         settings=_ALL_SETTINGS,
     ),
@@ -85,9 +89,16 @@ def able_of(adapter: str) -> Capabilities:
 
 
 def check_takes(adapter: str, provider: str, request: CreateResponse, items: Sequence[InputItem]) -> None:
-    """Raises InvalidRequest for the first part, setting or tool that this adapter has no place for.
+    """Check that the adapter can translate the request.
 
-    `items` are the request's own input: `param` names the place in it.
+    Args:
+        adapter: The adapter's name.
+        provider: The provider's name in the configuration, for the message.
+        request: The request.
+        items: The request's own input, in which `param` of the error names a part.
+
+    Raises:
+        InvalidRequest: The adapter has no equivalent for a part, a setting, a tool or an item.
     """
     able = able_of(adapter)
     if _is_all(request) and not any(_is_read(adapter, item) for item in items):
@@ -105,7 +116,7 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
 
 
 def nothing_to_read() -> InvalidRequest:
-    """For a conversation of which no word reaches the model: a server would refuse it, or make something up."""
+    """The error for an input without anything that the model reads: a provider would reject it, or invent a prompt."""
     return InvalidRequest(
         "Nothing in the input is for the model to read: send a message.", param="input", code="invalid_value"
     )

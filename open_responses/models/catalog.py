@@ -1,7 +1,7 @@
-"""Which models a client can ask for here: those that a route names, and those that a provider lists and a route takes.
+"""The catalog of models: those that a route names, and those that a provider lists and a route matches.
 
-What this prevents: a name in `/v1/models` that is then a 404, or another model than it says. A listed id is shown only
-if the first route that matches it leads to the provider that lists it, under that same name.
+What this prevents: a name in `/v1/models` for which a request gets a 404, or another model. A listed id is shown only
+if the first route that matches it leads to the provider that lists it, under the same name.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from open_responses.config import Config, ProviderConfig, RouteConfig
 from open_responses.contracts import ListedModel
 
 MOST_LISTED = 2000
-"""Models of one provider: several times what the largest marketplaces have."""
+"""The most models of one provider: several times the number of the largest marketplaces."""
 
-# Names as providers have them: `org/model:tag`, `ft:gpt-4o:org::id`, `@cf/meta/llama`. Not a path on the server's disk
-# (llama.cpp without an alias), and nothing that a shell pattern would be.
+# Names in the forms of providers: `org/model:tag`, `ft:gpt-4o:org::id`, `@cf/meta/llama`. No path on a server's disk
+# (llama.cpp without an alias), and no shell pattern.
 _NAME = re.compile(r"[A-Za-z0-9@~_][A-Za-z0-9._:/@+=~-]{0,199}", re.ASCII)
 _WILD = frozenset("*?[")
 _LONGEST_OWNER = 100
-# The year 2100: what is beyond is milliseconds.
+# The year 2100. A larger number is in milliseconds.
 _LATEST = 4_102_444_800
 
 Lists: TypeAlias = Mapping[str, Mapping[str, ListedModel]]
@@ -33,7 +33,7 @@ Lists: TypeAlias = Mapping[str, Mapping[str, ListedModel]]
 
 @dataclass(frozen=True, slots=True)
 class OfferedModel:
-    """What `/v1/models` says of a name. `created` is 0 and `owned_by` the provider's name where nobody says more."""
+    """A model in `/v1/models`. Where the provider lists no more, `created` is 0 and `owned_by` the provider's name."""
 
     id: str
     created: int
@@ -41,7 +41,7 @@ class OfferedModel:
 
 
 def offered_models(config: Config, lists: Lists) -> list[OfferedModel]:
-    """Each name once: the routes' own in the order of the file, then those that providers list."""
+    """The models, each name once: those of the routes in the order of the file, then those that providers list."""
     route_of = _first_route(config)
     offered: dict[str, OfferedModel] = {}
     for name in (route.model for route in config.routes if not is_pattern(route)):
@@ -56,8 +56,8 @@ def offered_models(config: Config, lists: Lists) -> list[OfferedModel]:
 
 
 def offered_model(route: RouteConfig, name: str, lists: Lists) -> OfferedModel:
-    """A name that this route takes. It is offered also where the provider's list lacks it: no vendor lists all that it
-    answers to (aliases, tags, tuned models)."""
+    """A name that this route matches, also if the provider's list lacks it: no vendor lists every name that works
+    (aliases, tags, tuned models)."""
     listed = lists.get(route.provider, {}).get(route.upstream_model or name)
     if listed is None:
         return OfferedModel(name, 0, route.provider)
@@ -65,21 +65,23 @@ def offered_model(route: RouteConfig, name: str, lists: Lists) -> OfferedModel:
 
 
 def reached_providers(config: Config) -> list[ProviderConfig]:
-    """Those that some route leads to."""
+    """The providers that a route leads to."""
     reached = {route.provider for route in config.routes}
     return [provider for provider in config.providers if provider.name in reached]
 
 
 def is_pattern(route: RouteConfig) -> bool:
-    """Whether it takes names that it does not spell out."""
+    """Whether the route's model is a pattern, and not a name."""
     return bool(_WILD & set(route.model))
 
 
 def usable(models: Iterable[Any], *, secret: str | None = None) -> list[ListedModel]:
-    """What may be kept of a list from outside: at most `MOST_LISTED`, each id once, every member within its bounds.
+    """The models of a provider's list that are stored: at most `MOST_LISTED`, each id once, each member within bounds.
 
-    Some servers repeat the key that they were sent: a model with it is left out. Raises AttributeError for what is not
-    a ListedModel.
+    Some servers repeat the key of the request in their list. A model that contains `secret` is left out.
+
+    Raises:
+        AttributeError: A model is not a ListedModel.
     """
     kept: dict[str, ListedModel] = {}
     for model in models:
@@ -91,13 +93,13 @@ def usable(models: Iterable[Any], *, secret: str | None = None) -> list[ListedMo
 
 
 def is_usable(model: ListedModel) -> bool:
-    """Whether its id is a name that a client can send, in a body and in the path of a URL."""
+    """Whether a client can send the model's id, in a body and in the path of a URL."""
     return isinstance(model.id, str) and _NAME.fullmatch(model.id) is not None and "/." not in model.id
 
 
 def _first_route(config: Config) -> Callable[[str], RouteConfig | None]:
-    """`Config.route`, for thousands of names: asked pattern by pattern, the longest lists would stop a process for a
-    fifth of a second."""
+    """`Config.route`, for thousands of names. With one match for each pattern, the longest lists would block a process
+    for a fifth of a second."""
     routes = config.routes
     any_route = _any_of(tuple(route.model for route in routes))
 
@@ -110,7 +112,7 @@ def _first_route(config: Config) -> Callable[[str], RouteConfig | None]:
 
 @lru_cache(maxsize=4)
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """One group for each shell pattern: the one that matches is the first that does."""
+    """One expression with a group for each shell pattern. The group that matches is that of the first pattern."""
     return re.compile("|".join(f"({translate(pattern)})" for pattern in patterns))
 
 

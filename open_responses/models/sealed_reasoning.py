@@ -1,7 +1,7 @@
-"""`encrypted_content` of a reasoning item: whose it is, and what that provider wants back (ITEM-8).
+"""`encrypted_content` of a reasoning item: marks the provider that made it, and returns it to no other (ITEM-8).
 
-What this prevents: a signature of one provider sent to another, which refuses the whole request. The content stays the
-provider's own; only the provider that made it (by its name in the configuration) reads it again.
+What this prevents: a signature of one provider in a request to another, which rejects the whole request. A provider is
+identified by its name in the configuration.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _PREFIX = "orx1."
 
 
 def mark(provider: str, content: str) -> str:
-    """`orx1.<provider>.<content>`, both in base64url: opaque to clients, and the same on each call."""
+    """`orx1.<provider>.<content>`, both in base64url. Equal arguments give equal results, for prompt caches."""
     return f"{_PREFIX}{_encoded(provider)}.{_encoded(content)}"
 
 
 def content_for(provider: str, encrypted_content: str | None) -> str | None:
-    """What `mark` was given, if this provider gave it; None for another's, or for what no provider of ours made."""
+    """The content that `mark` was called with, if the provider is this one; None for other and unmarked content."""
     if encrypted_content is None or not encrypted_content.startswith(_PREFIX):
         return None
     owner, _, content = encrypted_content.removeprefix(_PREFIX).partition(".")
@@ -26,7 +26,7 @@ def content_for(provider: str, encrypted_content: str | None) -> str | None:
 
 
 def is_marked(encrypted_content: str) -> bool:
-    """Whether it was made here, by any provider; else it comes from a client of another server."""
+    """Whether `mark` made the content. Any other comes from a client of another server."""
     return encrypted_content.startswith(_PREFIX)
 
 

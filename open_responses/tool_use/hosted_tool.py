@@ -1,4 +1,4 @@
-"""A hosted tool as one response may call it."""
+"""The limits of a hosted tool, as one response has them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from open_responses.schema.payload import Payload
 
 
 class HostedTool(Payload):
-    """A hosted tool as the request's response may call it: the configuration's limits, frozen at the start."""
+    """A hosted tool with the configuration's limits at the start of the response: later changes do not reach it."""
 
     name: str
     timeout_seconds: float = 30

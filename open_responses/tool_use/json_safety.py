@@ -1,7 +1,7 @@
-"""Checks whether a value that was read from JSON, or made by a tool's code, can be written as JSON again.
+"""Checks whether a value, read from JSON or returned by a tool's code, can be written as JSON again.
 
-What this prevents: arguments or a schema that one library reads and the next one refuses to write, in the middle of
-a workflow, where no caller is left to report it to.
+What this prevents: arguments or a schema that one library reads and another rejects when it writes them, in the middle
+of a workflow, where the error can no longer be a 400.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import math
 from pydantic_core import PydanticSerializationError, to_json
 
 MAX_DEPTH = 64
-"""Levels of objects and arrays. Writers stop at some 250, and what we write is put into other objects."""
+"""Levels of objects and arrays. Libraries write at most some 250, and this server puts the value into other objects."""
 
 
 def writing_problem(value: object) -> str | None:
-    """Why a value cannot be carried on, as in "it is nested more than 64 levels deep"; None if it can."""
+    """Why a value cannot be written as JSON, as in "it is nested more than 64 levels deep"; None if it can."""
     problem = _shape_problem(value)
     if problem is not None:
         return problem
@@ -29,14 +29,14 @@ def writing_problem(value: object) -> str | None:
 
 
 def whole_characters(text: str) -> str:
-    """The text with each lone half of a surrogate pair replaced: UTF-8 has no form for it."""
+    """The text with each lone half of a surrogate pair replaced, which UTF-8 cannot encode."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _shape_problem(value: object) -> str | None:
-    """Level by level, not by recursion: the value may be too deep for that."""
+    """The problem with the nesting or the numbers. Goes level by level: recursion would fail in a deep value."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         inner: list[object] = []

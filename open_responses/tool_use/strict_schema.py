@@ -1,4 +1,4 @@
-"""OpenAI's strict mode: every property is required, and what may be left out may be null instead.
+"""OpenAI's strict mode: every property is required, and an optional one may be null instead.
 
 Source: platform.openai.com/docs/guides/function-calling, "strict mode".
 """
@@ -11,7 +11,7 @@ from open_responses.json_types import JsonObject
 
 
 def made_strict(schema: JsonObject) -> JsonObject:
-    """The same schema, as strict mode demands it. One that is strict already stays as it is."""
+    """The schema in the form of strict mode. A schema that is strict already stays equal."""
     made: JsonObject = _strict(schema)
     return made
 

@@ -1,6 +1,7 @@
-"""The items that a tool call leaves in the output, and their ids.
+"""The items of tool calls in the output, and their ids.
 
-Ids are derived, not drawn: the workflow has to make the same ones when its history is replayed.
+Ids are derived from the response's id and the index of the item, and not random: a replay of the workflow's history has
+to come to the same ids.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from open_responses.schema.output_items import (
 
 
 def approval_id(response_id: str, index: int) -> str:
-    """Names the response that asks, so that an answer finds the stored call without an index."""
+    """The id of an approval request. It contains the response's id, which leads to the stored call."""
     return member_id("mcpr_", response_id, index)
 
 
 def response_of_approval(approval_request_id: str) -> str:
-    """The id of the response that asked, if the id is one of ours."""
+    """The id of the response that requested the approval, if this server made the approval's id."""
     return "resp_" + approval_request_id.removeprefix("mcpr_")[:-INDEX_DIGITS]
 
 
 def approval_workflow_id(approval_request_id: str) -> str:
-    """The workflow that records who acted on an approval: its id can be taken once."""
+    """The id of the workflow that records which response used an approval. Temporal starts only one with that id."""
     return f"approval-{approval_request_id}"
 
 
@@ -47,7 +48,7 @@ def function_call(response_id: str, index: int, name: str, arguments: str) -> Js
 
 
 def function_call_output(response_id: str, index: int, call_id: str) -> JsonObject:
-    """As it is while the tool runs."""
+    """The item while the tool runs."""
     item: FunctionCallOutputItem = {
         "type": "function_call_output",
         "id": member_id("fco_", response_id, index),
@@ -59,7 +60,7 @@ def function_call_output(response_id: str, index: int, call_id: str) -> JsonObje
 
 
 def mcp_call(item_id: str, server_label: str, name: str, arguments: str = "") -> JsonObject:
-    """As it is while the call is written or made."""
+    """The item while the model writes the call, or the server makes it."""
     item: McpCallItem = {
         "type": "mcp_call",
         "id": item_id,

@@ -1,4 +1,4 @@
-"""What a tool returned, as the response can hold it and the model can read it."""
+"""Turns the value that a tool returned into the output of its call, for the response and for the model."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from open_responses.tool_use.json_safety import whole_characters, writing_proble
 
 OUTCOME_UNKNOWN = "Whether the call took effect is not known."
 DO_NOT_REPEAT = "It must not be repeated without checking whether it did."
-"""The end of the message about a call that was sent and whose end nobody saw: a model that reads of a failure alone
-tries again, and pays twice."""
+"""The end of the message about a call that was sent and whose result did not arrive. A model that reads only of a
+failure calls again, which may, for example, pay twice."""
 
 _KINDS = ("input_text", "input_image", "input_file")
-# What a part that is left out may be called by.
+# Members whose value describes a part that is left out.
 _NAMES = ("filename", "image_url", "file_url", "video_url")
 
 
 class _Image(InputImage):
-    """As the specification's output has it."""
+    """An image as the specification defines it for outputs."""
 
     detail: Literal["low", "high", "auto"] | None = None
 
@@ -49,10 +49,12 @@ _PARTS: TypeAdapter[list[_Part]] = TypeAdapter(Annotated[list[_Part], Field(max_
 
 
 def tool_output(value: object) -> ToolOutput:
-    """Text as it is, content parts as the specification has them, anything else as compact JSON.
+    """The output: text stays, content parts get the specification's form, any other value becomes compact JSON.
 
-    A list of objects that are all called content parts is one of content parts, or wrong. Raises ToolError for what is
-    wrong, and for what is neither text nor JSON.
+    A list in which the type of each object is that of a content part has to be a valid list of content parts.
+
+    Raises:
+        ToolError: A content part is invalid, or the value is neither text nor JSON.
     """
     if isinstance(value, str):
         return whole_characters(value)
@@ -81,15 +83,16 @@ def _parts(given: list[JsonObject]) -> list[JsonObject]:
 
 
 def _as_specified(part: _Part) -> JsonObject:
-    """The specification wants an image's `detail`, and its `image_url`."""
+    """The part with the members that the specification requires: `detail` and `image_url` of an image."""
     written: JsonObject = part.model_dump(mode="json", exclude_none=True)
     return {"image_url": None, "detail": "auto", **written} if isinstance(part, InputImage) else written
 
 
 def without_parts(items: Sequence[InputItem], adapter: str) -> list[InputItem]:
-    """The items, with each part of a tool's output that the adapter has no place for replaced by words about it.
+    """The items, with a sentence in place of each part of a tool's output that the adapter cannot translate.
 
-    What a client sends is refused before anything starts; what a tool has returned, it has, and the response goes on.
+    A request with such a part in its input gets a 400. A tool has already run when it returns one, so the response goes
+    on without the part.
     """
     takes = able_of(adapter).output_parts
     return [_without(item, takes) if isinstance(item, FunctionCallOutput) else item for item in items]

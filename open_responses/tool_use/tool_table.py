@@ -1,8 +1,8 @@
 """The tool table of a model turn: the functions that the model may call, and where a call to a name goes (REQ-2).
 
-The model sees plain functions. A name may stand for the client's function, a hosted tool or a tool of an MCP server; it
-may be forbidden by `tool_choice`, or unknown. The stream, the workflow and the provider all use this one table: with
-two, a call could be streamed as the client's and run here.
+The model reads a list of functions. A name may be that of the client's function, of a hosted tool or of a tool of an
+MCP server; `tool_choice` may forbid it, or it may be unknown. The stream, the workflow and the provider use the same
+table: with two, a call could be streamed as the client's and run by the server.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ANY_OBJECT: JsonObject = {"type": "object", "properties": {}}
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a call goes. `tool` is the name of the tool at that place; `reason` is set for `refused`."""
+    """The target of a call. `tool` is the tool's name there; `reason` is set for `refused`."""
 
     kind: Disposition
     tool: str
@@ -62,7 +62,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ToolTable:
-    """The tools of one model turn. `functions` and `choice` go to the provider; `route` decides on its calls."""
+    """The tools of one model turn. `functions` and `choice` are sent to the provider; `route` routes the calls."""
 
     functions: Sequence[FunctionTool] = ()
     choice: ToolChoice | None = None
@@ -71,7 +71,7 @@ class ToolTable:
     routes: Mapping[str, Route] = field(default_factory=dict)
 
     def route(self, name: str) -> Route:
-        """Where a call to this name goes; `refused`, with the reason, for one that may not run."""
+        """The route of a call to this name. `refused`, with the reason, if the call may not run."""
         known = self.routes.get(name)
         if self.allowed is not None and name not in self.allowed:
             return Route("refused", name, reason=self._forbidden(name, known is not None))
@@ -80,7 +80,7 @@ class ToolTable:
         runs_here = any(route.kind != "client" for route in self.routes.values())
         if runs_here or not _NAME.fullmatch(name):
             return Route("refused", name, reason=f"There is no tool named {name[:64]!r}. {self._there_is()}")
-        # Where all functions are the client's, it answers a call to an unknown name as well.
+        # If all functions are the client's, the client answers calls to unknown names, too.
         return Route("client", name)
 
     def _forbidden(self, name: str, exists: bool) -> str:
@@ -108,9 +108,13 @@ def build_tool_table(
 ) -> ToolTable:
     """The table of one model turn.
 
-    `definitions` are the hosted tools that this worker knows, `lists` the MCP servers' tools by label, as their
-    `mcp_list_tools` items have them. `choice_spent`: an earlier model turn has made the
-    forced call; forced in every turn, the calls would never end.
+    Args:
+        request: The request.
+        hosted: The hosted tools that the response may call.
+        definitions: The functions of the hosted tools that this worker has loaded, by name.
+        lists: The tools of each MCP server, by label, as in its `mcp_list_tools` item.
+        choice_spent: An earlier model turn has made the call that `tool_choice` forces. It is not forced again, or the
+            response would never end.
     """
     functions: list[FunctionTool] = []
     routes: dict[str, Route] = {}
@@ -132,9 +136,9 @@ def build_tool_table(
 
 
 def hosted_names(request: CreateResponse, configured: Iterable[str]) -> list[str]:
-    """The hosted tools that a request asks for, in its order: all of them, or those that it names without a definition.
+    """The hosted tools that a request names, in its order: all of them, or functions without a definition.
 
-    A function that comes with parameters or a description of its own is the client's, whatever its name.
+    A function with parameters or a description is the client's, also under the name of a hosted tool.
     """
     known, names = list(configured), []
     for tool in request.tools or []:
@@ -146,7 +150,7 @@ def hosted_names(request: CreateResponse, configured: Iterable[str]) -> list[str
 
 
 def is_bare(tool: FunctionTool) -> bool:
-    """Whether a function is given by its name alone."""
+    """Whether the request gives only the function's name."""
     return tool.parameters is None and tool.description is None
 
 
@@ -182,12 +186,12 @@ def _add_server(
 
 
 def is_read_only(tools: Iterable[JsonObject], name: str) -> bool:
-    """Whether a server says of its tool that it changes nothing. `tools` is its list, as `mcp_list_tools` has it."""
+    """Whether a server marks its tool as read-only. `tools` is the list in its `mcp_list_tools` item."""
     return any(tool["name"] == name and _has_hint(tool, "readOnlyHint") for tool in tools)
 
 
 def may_run_twice(tools: Iterable[JsonObject], name: str) -> bool:
-    """Whether a server says of its tool that a second call does no more than the first."""
+    """Whether a server marks its tool as read-only or idempotent, so that a second call does no harm."""
     return any(
         tool["name"] == name and (_has_hint(tool, "readOnlyHint") or _has_hint(tool, "idempotentHint"))
         for tool in tools
@@ -200,7 +204,7 @@ def _has_hint(tool: JsonObject, hint: str) -> bool:
 
 
 def _parameters(tool: JsonObject) -> JsonObject:
-    """The tool's schema, if it is one: lists come from servers, and from conversations that clients keep."""
+    """The tool's schema, or one for any object if it is invalid: servers send it, and clients can change it."""
     given = tool.get("input_schema")
     try:
         return looks_like_a_schema(given) if isinstance(given, dict) and given else dict(_ANY_OBJECT)
@@ -209,7 +213,7 @@ def _parameters(tool: JsonObject) -> JsonObject:
 
 
 def _free_name(label: str, name: str, taken: Mapping[str, Route]) -> str:
-    """The tool's own name where it is a function's name and free, else one with the server's label."""
+    """The tool's own name, if it is valid as a function's name and free; else the name with the server's label."""
     if _NAME.fullmatch(name) and name not in taken:
         return name
     plain = _with_label(label, name)
@@ -225,7 +229,7 @@ def _with_label(label: str, name: str) -> str:
 def _choice(
     choice: ToolChoice | None, routes: Mapping[str, Route], *, spent: bool
 ) -> tuple[ToolChoice | None, frozenset[str] | None]:
-    """The choice that the provider gets, and the names that may be called; None for all."""
+    """The choice that is sent to the provider, and the names that may be called; None for all."""
     if choice == "none":
         return "none", frozenset()
     if isinstance(choice, AllowedTools):
@@ -246,9 +250,9 @@ def _choice(
 
 
 def choice_allows(choice: ToolChoice | None, server_label: str, tool: str) -> bool:
-    """Whether a call that was approved may run in a request with this choice.
+    """Whether a call that a person approved may run in a request with this choice.
 
-    A forced choice is about the next call, and forbids no earlier one.
+    A choice that forces a call applies to the next call of the model, not to an approved one.
     """
     if choice == "none":
         return False

@@ -14,7 +14,7 @@ from open_responses.errors import PreviousResponseNotFound
 from open_responses.ids import new_id
 from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.temporal.large_payloads import ClaimBroken, forget_payloads
-from open_responses.loop.payloads import Remembered, RememberedTurn
+from open_responses.loop.payloads import Remembered, RememberedExchange
 
 CONVERSATION = new_id("conv_")
 KEY = b"k" * 32
@@ -26,9 +26,9 @@ def without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
-def turn(number: int, *, text: str = "") -> RememberedTurn:
+def turn(number: int, *, text: str = "") -> RememberedExchange:
     said = {"type": "message", "role": "user", "content": text or f"turn {number}: {'word ' * 60}{number * 7919}"}
-    return RememberedTurn(input=[{**said, "id": f"msg_{number}"}], output=[{**said, "id": f"msg_a{number}"}])
+    return RememberedExchange(input=[{**said, "id": f"msg_{number}"}], output=[{**said, "id": f"msg_a{number}"}])
 
 
 def folder_of(directory: Path) -> dict[str, bytes]:
@@ -96,7 +96,7 @@ async def test_an_item_that_is_deleted_writes_no_other_turn_again(tmp_path: Path
     pieces, turns = ConversationPieces(tmp_path), [turn(number) for number in range(100)]
     await pieces.referenced(CONVERSATION, Remembered(turns=turns))
     before = folder_of(tmp_path)
-    turns[50] = RememberedTurn(input=turns[50].input, output=[])
+    turns[50] = RememberedExchange(input=turns[50].input, output=[])
     after = await pieces.referenced(CONVERSATION, Remembered(turns=turns))
     assert len(folder_of(tmp_path)) == len(before) + 1, "the 16 turns that it was among"
     found = await ConversationPieces(tmp_path).expanded(after)

@@ -19,7 +19,7 @@ from open_responses.errors import PreviousResponseNotFound
 from open_responses.io.store.redis_store import Record
 from open_responses.io.store.repository import Records
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Remembered, RememberedTurn
+from open_responses.loop.payloads import Remembered, RememberedExchange
 from open_responses.schema.items import INPUT_ITEM, InputItem
 from open_responses.schema.off_loop import LARGE_BYTES, off_loop
 
@@ -105,7 +105,7 @@ async def remembered_items(remembered: Remembered | None) -> list[InputItem]:
     return await off_loop(LARGE_BYTES + 1, _items_of_turns, remembered.turns)
 
 
-def _items_of_turns(turns: Sequence[RememberedTurn]) -> list[InputItem]:
+def _items_of_turns(turns: Sequence[RememberedExchange]) -> list[InputItem]:
     return [item for turn in turns for item in _validated([*turn.input, *_readable(turn.output)])]
 
 

@@ -29,7 +29,7 @@ from open_responses.ids import is_id
 from open_responses.io.private_files import sync
 from open_responses.io.temporal.large_payloads import ClaimBroken, touch_file, write_file
 from open_responses.io.temporal.payload_keys import PayloadKeys
-from open_responses.loop.payloads import Remembered, RememberedTurn
+from open_responses.loop.payloads import Remembered, RememberedExchange
 
 T = TypeVar("T")
 
@@ -103,17 +103,17 @@ class ConversationPieces:
 
     # --- reading
 
-    def _read_all(self, conversation_id: str, pieces: Sequence[str]) -> list[RememberedTurn]:
+    def _read_all(self, conversation_id: str, pieces: Sequence[str]) -> list[RememberedExchange]:
         folder = self._folder(conversation_id)
         if not folder.is_dir():
             # Also where this process remembers what was in it.
             raise _gone(conversation_id)
         return list(self._turns(folder, pieces))
 
-    def _turns(self, folder: Path, pieces: Sequence[str]) -> Iterator[RememberedTurn]:
+    def _turns(self, folder: Path, pieces: Sequence[str]) -> Iterator[RememberedExchange]:
         for name in pieces:
             piece = orjson.loads(self._read(folder, name))
-            yield from map(RememberedTurn.model_validate, piece.get("turns", ()))
+            yield from map(RememberedExchange.model_validate, piece.get("turns", ()))
             yield from self._turns(folder, piece.get("pieces", ()))
 
     def _read(self, folder: Path, name: str) -> bytes:
