@@ -226,7 +226,9 @@ async def _ends_well(leaving: Coroutine[Any, Any, None], failing: asyncio.Event,
 
 def _exit_at_once() -> NoReturn:
     """Without waiting for tasks that may ignore their cancellation."""
-    print("worker: an unexpected error ended it; the log has its type and place", file=sys.stderr, flush=True)
+    print(
+        "worker: an unexpected error ended this process. Look for worker_failed in its log", file=sys.stderr, flush=True
+    )
     os._exit(1)
 
 
@@ -321,14 +323,16 @@ async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None
 def run() -> None:
     """The process, to its end."""
     if not hasattr(workflows, "OURS"):
-        sys.exit(f"the package 'workflows' at {workflows.__file__} is not ours: run from the project's root")
+        sys.exit(
+            f"imported another package 'workflows', {workflows.__file__}: start this program from the project's root"
+        )
     try:
         asyncio.run(main())
     except (ConfigError, ValueError) as error:
         sys.exit(f"worker: {error}")
     except Exception:  # the process's border; a traceback would quote messages, which may hold what users said
         log.exception("worker_failed")
-        sys.exit("worker: an unexpected error ended it; the log has its type and place")
+        sys.exit("worker: an unexpected error ended this process. Look for worker_failed in its log")
 
 
 if __name__ == "__main__":

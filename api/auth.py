@@ -54,7 +54,7 @@ def caller_of(connection: HTTPConnection) -> Caller:
         if hmac.compare_digest(key.sha256, digest):
             found = key
     if scheme.lower() != "bearer" or found is None:
-        raise Unauthorized("No valid API key. Send `Authorization: Bearer <key>`.")
+        raise Unauthorized("Your request has no valid API key. Send `Authorization: Bearer <key>`.")
     caller = Caller(found.tenant, found, http_headers(connection))
     reads = state_of(connection).reads
     if connection.scope["type"] == "http" and not begins_response(connection):
@@ -99,16 +99,16 @@ def check_is_near(settings: Settings, connection: HTTPConnection) -> None:
     named = connection.headers.getlist("host")
     host = host_in(named[0]) if len(named) == 1 else None
     if not is_loopback(peer):
-        reason = f"and you come from {peer or 'an unknown address'}"
+        reason = f"and your request comes from {peer or 'an unknown address'}"
     elif host is None or not is_loopback(host):
         # DNS rebinding: a web page's owner pointed a name of theirs to this machine.
-        reason = f"and you ask for the host {', '.join(named)[:80]!r}"
+        reason = f"and your request names the host {', '.join(named)[:80]!r}"
     else:
         return
     raise PermissionDenied(
-        f"This server has no API keys, so it answers its own machine only, {reason}. Configure [[api_keys]] "
-        "(`python -m open_responses keys add TENANT` makes one), or set OPEN_RESPONSES_ALLOW_OPEN=1 if something in "
-        "front of it decides who may come.",
+        f"This server has no API keys, so it answers its own machine only, {reason}. If you operate it, configure "
+        "[[api_keys]] (`python -m open_responses keys add TENANT` makes one), or set OPEN_RESPONSES_ALLOW_OPEN=1 if a "
+        "proxy in front of it checks who may send requests.",
         code="no_api_keys",
     )
 
@@ -123,8 +123,8 @@ def _check_page(settings: Settings, connection: HTTPConnection) -> None:
     is_own = host is not None and (is_loopback(host) or authority == connection.headers.get("host"))
     if not is_own and not {origin, "*"} & set(settings.origins):
         raise PermissionDenied(
-            f"This server has no API keys, and this is a page of {origin[:80]!r}. Name it in "
-            "OPEN_RESPONSES_CORS_ORIGINS if it may use the server.",
+            f"This server has no API keys, and your request comes from a page of {origin[:80]!r}. If you operate the "
+            "server and trust the page, add this origin to OPEN_RESPONSES_CORS_ORIGINS.",
             code="no_api_keys",
         )
 

@@ -36,7 +36,9 @@ async def read_body(request: Request, limit: int) -> bytes:
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise UnsupportedEncoding("Send the body as it is, without a Content-Encoding.")
+        raise UnsupportedEncoding(
+            "Your request has a Content-Encoding, which this server does not accept. Send the body uncompressed."
+        )
     received = held_by(request)
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit():
@@ -61,7 +63,8 @@ async def read_body(request: Request, limit: int) -> bytes:
                     window.reschedule(now() + _WINDOW_SECONDS)
     except TimeoutError:
         raise RequestTimeout(
-            f"The body came too slowly: less than {_WINDOW_BYTES} bytes in {_WINDOW_SECONDS:g} seconds."
+            f"The body of your request arrived too slowly: less than {_WINDOW_BYTES} bytes in {_WINDOW_SECONDS:g} "
+            "seconds. Send it again, faster."
         ) from None
     else:
         return b"".join(chunks)
@@ -71,4 +74,6 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def _too_large(limit: int) -> RequestTooLarge:
-    return RequestTooLarge(f"The body is larger than {limit} bytes.")
+    return RequestTooLarge(
+        f"The body of your request is larger than {limit} bytes, the most that this server accepts. Send less."
+    )

@@ -76,9 +76,13 @@ async def _payloads(request: Request) -> list[Payload]:
     try:
         payloads = (await asyncio.to_thread(json_format.Parse, body, Payloads())).payloads
     except (json_format.ParseError, UnicodeDecodeError):
-        raise InvalidRequest('The body is {"payloads": [...]}, in the JSON form of Temporal\'s payloads.') from None
+        raise InvalidRequest(
+            'The body must be {"payloads": [...]}, with each payload in the JSON form of Temporal\'s payloads.'
+        ) from None
     if len(payloads) > _MAX_PAYLOADS:
-        raise InvalidRequest(f"At most {_MAX_PAYLOADS} payloads at a time.", param="payloads")
+        raise InvalidRequest(
+            f"'payloads' must have at most {_MAX_PAYLOADS} entries. Send them in several requests.", param="payloads"
+        )
     return list(payloads)
 
 
@@ -104,7 +108,8 @@ def _check_operator(request: Request, settings: Settings) -> None:
     origin = request.headers.get("origin")
     if origin is not None and origin not in _ui_origins(settings):
         raise PermissionDenied(
-            f"Pages of {origin[:80]!r} may not decode payloads (OPEN_RESPONSES_TEMPORAL_UI_URL).",
+            f"Pages of {origin[:80]!r} may not decode payloads. If this is your Temporal UI, set "
+            "OPEN_RESPONSES_TEMPORAL_UI_URL to its address.",
             code="origin_not_allowed",
         )
     if settings.codec_token is not None:
@@ -112,7 +117,9 @@ def _check_operator(request: Request, settings: Settings) -> None:
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), settings.codec_token.encode()):
             raise Unauthorized("Send `Authorization: Bearer <OPEN_RESPONSES_CODEC_TOKEN>`.")
     elif settings.config.api_keys:
-        raise NotFound("There is no codec endpoint here: set OPEN_RESPONSES_CODEC_TOKEN to have one.")
+        raise NotFound(
+            "This server has no codec endpoint. If you operate it, set OPEN_RESPONSES_CODEC_TOKEN to turn it on."
+        )
     else:
         check_is_near(settings, request)
 

@@ -1,4 +1,4 @@
-"""Compactions in what a client sends: each was written here, for the same tenant."""
+"""Checks that each compaction in a request was made by this server for the same tenant."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def check_compactions(items: Sequence[InputItem], sealer: Sealer, tenant: str, *
                 sealer.unseal(item.encrypted_content, bound_to=owner(tenant))
             except SealBroken as error:
                 raise InvalidRequest(
-                    f"This compaction cannot be read here: {error}. Only what this server wrote, for the same API "
-                    "key's tenant, can be sent back.",
+                    f"This compaction cannot be read: {error}. Send one that this server made for your API key's "
+                    "tenant, and send it unchanged.",
                     param=f"{path}[{index}].encrypted_content",
                     code="invalid_value",
                 ) from None

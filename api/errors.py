@@ -1,4 +1,4 @@
-"""The border at which everything becomes the specification's error body (ERR-1)."""
+"""Turns every exception into an HTTP error with the specification's body (ERR-1)."""
 
 from __future__ import annotations
 
@@ -49,14 +49,21 @@ def as_told(error: Exception, path: str) -> OpenResponsesError:
         return error
     if _says_who_is_away(error):
         log.warning("dependency_away", path=path, reason=str(error))
-        return Unavailable("A part of the server cannot be reached. Try again shortly.", retry_after=_SOON_SECONDS)
+        return Unavailable(
+            "A part of the server cannot be reached. Send your request again after the time in Retry-After.",
+            retry_after=_SOON_SECONDS,
+        )
     log.exception("unexpected_error", path=path, exc_info=error)
-    return ServerError("The server failed in a way that it should not have. It has been logged.")
+    return ServerError(
+        "The server failed because of a defect, which it has logged. Report it with the X-Request-Id of this answer."
+    )
 
 
 def not_started() -> Unavailable:
     """Temporal stayed away before the request's response was started."""
-    return Unavailable("Temporal cannot be reached. Nothing was started.", retry_after=AGAIN_SECONDS)
+    return Unavailable(
+        "Temporal cannot be reached. Nothing was started. Send your request again.", retry_after=AGAIN_SECONDS
+    )
 
 
 def _says_who_is_away(error: Exception) -> bool:

@@ -42,7 +42,7 @@ def idempotency_key(tenant: str, headers: Mapping[str, str], body: JsonObject) -
         return None
     if not given.strip() or len(given) > _LONGEST or not given.isprintable():
         raise InvalidRequest(
-            f"The Idempotency-Key header must have 1 to {_LONGEST} printable characters.",
+            f"Your Idempotency-Key header must have 1 to {_LONGEST} printable characters.",
             code="invalid_idempotency_key",
         )
     digest = hashlib.sha256(orjson.dumps([tenant, given.strip()])).hexdigest()
@@ -63,7 +63,7 @@ async def earlier(state: AppState, tenant: str, key: IdempotencyKey) -> Record |
         return None
     if record.start.tenant != tenant or record.start.body_digest != key.body_digest:
         raise Conflict(
-            "This Idempotency-Key was used with another request body. Send a new key with a new request.",
+            "You sent this Idempotency-Key with another request body. Send a new key with a new request.",
             code="idempotency_key_reused",
         )
     return record
@@ -72,6 +72,6 @@ async def earlier(state: AppState, tenant: str, key: IdempotencyKey) -> Record |
 def spent() -> Conflict:
     """Its response has been deleted, or was not to be stored and has ended."""
     return Conflict(
-        "This Idempotency-Key was used for a response that is not kept any more. Send a new key.",
+        "You used this Idempotency-Key for a response that is no longer stored. Send a new key.",
         code="idempotency_key_spent",
     )

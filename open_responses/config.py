@@ -49,7 +49,9 @@ class ProviderConfig(_Table):
     def _adapter_is_known(self) -> ProviderConfig:
         if self.adapter not in BUILT_IN_ADAPTERS and ":" not in self.adapter:
             known = ", ".join(BUILT_IN_ADAPTERS)
-            raise ValueError(f"adapter {self.adapter!r} is not one of {known}, nor a 'my_package.module:Adapter'")
+            raise ValueError(
+                f"adapter must be one of {known}, or a 'my_package.module:Adapter', but is {self.adapter!r}"
+            )
         return self
 
 
@@ -111,7 +113,9 @@ class ToolConfig(_Table):
         if self.name in RESERVED_TOOL_NAMES:
             raise ValueError(f"the name {self.name!r} is one of the server's own activities; choose another")
         if self.target is None and self.task_queue is None:
-            raise ValueError(f"tool {self.name!r} needs a target, or the task_queue of the fleet that runs it")
+            raise ValueError(
+                f"tool {self.name!r} has no target: add one, or the task_queue of the fleet that runs the tool"
+            )
         return self
 
 
@@ -257,7 +261,8 @@ class Config(_Table):
         for route in self.routes:
             if route.provider not in names:
                 raise ValueError(
-                    f"route {route.model!r} names provider {route.provider!r}, which is not in [[providers]]"
+                    f"route {route.model!r} names provider {route.provider!r}, which is not in [[providers]]: add it "
+                    "there"
                 )
         _refuse_doubles("tools are named", [tool.name for tool in self.tools])
         _refuse_doubles("MCP servers have the label", [server.label for server in self.mcp_servers])
@@ -273,7 +278,7 @@ class Config(_Table):
                 if name not in known:
                     raise ValueError(
                         f"the API key of {key.tenant!r} names the tool {name!r}, which is neither in [[tools]] nor a "
-                        "label in [[mcp_servers]]"
+                        "label in [[mcp_servers]]: add it there, or remove it from the key"
                     )
 
     def with_built_ins(self) -> Config:
@@ -290,7 +295,9 @@ class Config(_Table):
         for route in self.routes:
             for model in route.fallbacks:
                 if whole.route(model) is None:
-                    raise ValueError(f"route {route.model!r} falls back to {model!r}, which no route knows")
+                    raise ValueError(
+                        f"route {route.model!r} falls back to {model!r}, but no route matches that: add a route"
+                    )
         return whole
 
     def route(self, model: str) -> RouteConfig | None:
@@ -359,4 +366,4 @@ def _is_below(server: _Address | None, address: _Address) -> bool:
 def _refuse_doubles(what: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"two {what} {name!r}; names are unique")
+            raise ValueError(f"two {what} {name!r}: change one of them")

@@ -1,4 +1,4 @@
-"""Which addresses a request may not make us reach: our own machine, our own network, the cloud's metadata service."""
+"""Recognises addresses that a request may not name: this machine, private networks, the cloud's metadata service."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
 with workflow.unsafe.imports_passed_through():
+    from open_responses.loop.error_advice import with_advice
     from open_responses.loop.payloads import Ending, TurnUsage
 
 
@@ -15,8 +16,9 @@ def failure(error: ActivityError) -> Ending:
     while cause is not None and not isinstance(cause, ApplicationError) and cause.__cause__ is not None:
         cause = cause.__cause__
     if isinstance(cause, ApplicationError):
-        return Ending(status="failed", error_code=cause.type or "server_error", error_message=cause.message)
-    return Ending(status="failed", error_message=str(cause or error))
+        code = cause.type or "server_error"
+        return Ending(status="failed", error_code=code, error_message=with_advice(code, cause.message))
+    return Ending(status="failed", error_message=with_advice("server_error", str(cause or error)))
 
 
 def paid_in(error: ActivityError) -> TurnUsage:

@@ -1,4 +1,4 @@
-"""One model turn: attempts, pauses and fallbacks until an answer stands.
+"""One model turn: attempts, pauses and fallbacks until there is a complete answer.
 
 What this prevents: a stream that breaks again and again and is sampled for ever, and a response that waits for a
 provider that is down while another one could answer.

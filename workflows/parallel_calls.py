@@ -32,7 +32,7 @@ class ToolCalls:
     async def run(self, wanted: Sequence[Call]) -> None:
         """Run these calls. Their output items appear in the model's order, and each ends when its call does."""
         indexes = [self._announce(call) for call in wanted]
-        allowed = [self._within_budget() for _ in wanted]
+        allowed = [self._may_run_another() for _ in wanted]
         if not wanted:
             return
         self.state.show("running " + ", ".join(sorted({call.name for call in wanted})))
@@ -78,13 +78,14 @@ class ToolCalls:
             function_call_output(self.state.start.response_id, len(output_ledger.output), call.call_id)
         )
 
-    def _within_budget(self) -> bool:
+    def _may_run_another(self) -> bool:
+        """Count one more call of the response, and return whether `max_tool_calls` allows it (REQ-5)."""
         limit = self.state.start.request.max_tool_calls
         self.state.tool_calls += 1
         return limit is None or self.state.tool_calls <= limit
 
     async def _run_one(self, call: Call, index: int, ok: bool) -> None:
-        outcome: Outcome | None = _over_budget(self.state.start.request.max_tool_calls)
+        outcome: Outcome | None = _beyond_max_tool_calls(self.state.start.request.max_tool_calls)
         if ok:
             outcome = await ToolRun(self.state.start, self.state.is_stopping).run(call, index)
         if outcome is None:
@@ -105,7 +106,7 @@ class ToolCalls:
             self.state.output_ledger.settle(index, output=outcome.output, status="completed")
 
 
-def _over_budget(limit: int | None) -> Outcome:
+def _beyond_max_tool_calls(limit: int | None) -> Outcome:
     return Outcome(
         f"Not run: this response may make {limit} tool calls, and has made them. Answer with what you have.",
         failed=True,

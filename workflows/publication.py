@@ -16,8 +16,8 @@ with workflow.unsafe.imports_passed_through():
 
 
 _DIVERGED = (
-    "A repeated step of this response came to other events than its stream had shown already. The output is what the "
-    "stream has shown."
+    "A repeated step of this response produced other events than the first time. Its output is what its stream has "
+    "shown. Send your request again."
 )
 
 

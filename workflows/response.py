@@ -16,6 +16,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from open_responses.loop.error_advice import with_advice
     from open_responses.loop.next_step import BROKE_OFF, Step, next_step
     from open_responses.loop.output_ledger import PROGRESS
     from open_responses.loop.payloads import (
@@ -149,7 +150,10 @@ class ResponseWorkflow:
             ending = self._state.stop or failure(error)
         except Exception as error:  # noqa: BLE001 - the workflow's border
             workflow.logger.exception("the loop crashed")
-            ending = Ending(status="failed", error_message=f"The loop failed unexpectedly: {type(error).__name__}.")
+            ending = Ending(
+                status="failed",
+                error_message=with_advice("server_error", f"The response failed unexpectedly: {type(error).__name__}."),
+            )
         # Tool calls that still run beside the loop stop.
         self._state.stop = ending
         return ending

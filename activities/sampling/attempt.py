@@ -76,15 +76,15 @@ class AttemptRun:
         except OpenResponsesError as error:
             return await self._failed(error)
         except AppendRefused as error:
-            return await self._failed(ServerError(f"The event log does not take this response's events: {error}"))
+            return await self._failed(ServerError(f"The event log rejects the events of this response: {error}"))
         except (*RedisDown, RPCError) as error:
-            message = f"a part of the server is away: {error}"
+            message = f"A part of the server cannot be reached: {error}."
             return await self._failed(Unavailable(message, retry_after=_OUTAGE_RETRY_SECONDS))
         except ApplicationError:
             raise
         except Exception as error:
             log.exception("sample_crashed", response_id=self._call.response_id)
-            return await self._failed(ServerError(f"the sample failed unexpectedly: {type(error).__name__}"))
+            return await self._failed(ServerError(f"The model turn failed unexpectedly: {type(error).__name__}."))
 
     async def _run(self) -> SampleResult:
         call = self._call
@@ -99,7 +99,7 @@ class AttemptRun:
         if found.turn_record is not None:
             return await self._as_recorded(state, orjson.loads(found.turn_record))
         if wait:
-            message = f"{call.provider} has failed again and again; it is tried again in {wait:.0f} seconds"
+            message = f"{call.provider} has failed repeatedly. The server sends it no request for {wait:.0f} seconds."
             raise ProviderCircuitOpen(message, retry_after=wait)
         beginning = begin(state, found)
         self._prefix = beginning.sampled.prefix

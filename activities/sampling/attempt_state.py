@@ -84,7 +84,9 @@ class SampleAttempt:
         """Raises ServerError for a provider that this worker does not know."""
         provider = self.parts.providers.get(self.call.provider)
         if provider is None:
-            raise ServerError(f"provider {self.call.provider!r} is not configured on this worker")
+            raise ServerError(
+                f"Provider {self.call.provider!r} is not in this worker's configuration. Give all workers the same."
+            )
         return provider
 
 

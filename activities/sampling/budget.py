@@ -37,6 +37,7 @@ async def reserve(quotas: Quotas, state: AttemptState, sampled: SampleCall) -> N
         return
     if not has_room:
         raise TokenBudgetExceeded(
-            f"The API key's budget of {start.admitted.budget_tokens} tokens a {start.admitted.budget_period} does not "
-            f"have the tokens that model turn {state.attempt.call.turn} would send. The response ends here."
+            f"Your API key's budget of {start.admitted.budget_tokens} tokens a {start.admitted.budget_period} does not "
+            f"have the tokens of model turn {state.attempt.call.turn}, so the response ended before it. Continue "
+            f"it when the next {start.admitted.budget_period} (UTC) begins."
         )

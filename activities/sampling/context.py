@@ -57,7 +57,7 @@ class Contexts:
         """
         record = await self._records.load(response_id)
         if record is None:
-            raise PreviousResponseNotFound(f"response {response_id} is gone: it was deleted while it ran")
+            raise PreviousResponseNotFound(f"Response {response_id} was deleted while it ran.")
         if record.response is not None:
             raise HasEnded
         items = await self._chains.items(record.ancestors)

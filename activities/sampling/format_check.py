@@ -65,7 +65,7 @@ class FormatCheck:
         problem = await self._problem(self._checked_text(finish, []))
         if problem is not None:
             state.pay(finish.usage)
-            raise InvalidOutput(f"The model's answer does not fit text.format, asked for it twice: {problem}")
+            raise InvalidOutput(f"The model answered twice, and neither answer matches 'text.format': {problem}")
         return finish
 
     async def _problem(self, text: str | None) -> str | None:

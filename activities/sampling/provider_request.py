@@ -60,11 +60,11 @@ def _own_key(sealer: Sealer, start: StartResponse) -> str | None:
     try:
         return sealer.unseal(start.provider_key, bound_to=start.response_id).decode()
     except SealBroken as error:
-        raise ServerError(f"the request's key cannot be read: {error}") from error
+        raise ServerError(f"The provider key that you sent cannot be read: {error}") from error
 
 
 def _summary(sealer: Sealer, tenant: str, sealed: str) -> str:
     try:
         return sealer.unseal(sealed, bound_to=owner(tenant)).decode()
     except SealBroken as error:
-        raise ServerError(f"a compacted part of the conversation cannot be read: {error}") from error
+        raise ServerError(f"A compaction in your conversation cannot be read: {error}") from error

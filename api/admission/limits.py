@@ -37,7 +37,7 @@ _LONGEST_FAIRNESS_KEY = 64
 
 
 def priority_of(config: Config, start: StartResponse) -> Priority:
-    """The Temporal priority of a response's tasks: first by `service_tier`, then by the tenant's weight.
+    """The Temporal priority of a response's tasks: first by `service_tier` (REQ-8), then by the tenant's weight.
 
     Activities inherit it from their workflow.
     """
@@ -144,23 +144,24 @@ def _refusal(key: ApiKeyConfig, headers: dict[str, str], standing: Standing, tok
         left = max(0, (key.budget_tokens or 0) - standing.spent)
         state = f"has {left} left, and this request sends about {tokens}" if left else "is spent"
         return TokenBudgetExceeded(
-            f"The API key's budget of {key.budget_tokens} tokens a {key.budget_period} {state}. Running responses "
-            f"count with what they have reserved. It starts anew with the next {key.budget_period} (UTC)."
+            f"Your API key's budget of {key.budget_tokens} tokens a {key.budget_period} {state}. Running responses "
+            "count with the tokens that they have reserved. Send the request again when the next "
+            f"{key.budget_period} (UTC) begins."
         )
     if standing.refused == "running":
-        message = f"The API key's limit of {key.max_concurrent} responses at a time is reached."
-        return RateLimited(f"{message} Try again when one has ended.", retry_after=_PLACE_WAIT_SECONDS)
+        message = f"Your API key's limit of {key.max_concurrent} responses at a time is reached."
+        return RateLimited(f"{message} Send the request again when one has ended.", retry_after=_PLACE_WAIT_SECONDS)
     if standing.refused == "requests":
-        message = f"The API key's limit of {key.requests_per_minute} requests a minute is reached."
+        message = f"Your API key's limit of {key.requests_per_minute} requests a minute is reached."
     elif standing.wait_seconds is None:
         return RateLimited(
-            f"The input is about {tokens} tokens, with all that it continues, and the API key's limit is "
-            f"{key.tokens_per_minute} a minute."
+            f"Your input has about {tokens} tokens, including the chain or conversation that it continues. Your API "
+            f"key's limit is {key.tokens_per_minute} a minute. Send a shorter input."
         )
     else:
-        message = f"The API key's limit of {key.tokens_per_minute} tokens a minute is reached."
+        message = f"Your API key's limit of {key.tokens_per_minute} tokens a minute is reached."
     seconds = standing.wait_seconds or 0.0
-    return RateLimited(f"{message} Try again in {_duration(seconds)}.", retry_after=seconds)
+    return RateLimited(f"{message} Send the request again in {_duration(seconds)}.", retry_after=seconds)
 
 
 def _show(key: ApiKeyConfig, headers: dict[str, str], standing: Standing) -> None:

@@ -33,14 +33,14 @@ class OpenStreams:
         account = "" if key is None else key.account
         if key is not None and self._open[account] >= key.max_open_streams:
             raise RateLimited(
-                f"The API key's limit of {key.max_open_streams} open streams and WebSockets is reached. Try again when "
-                "one has been closed.",
+                f"Your API key's limit of {key.max_open_streams} open streams and WebSockets is reached. Close one, "
+                "or wait until one ends, and try again.",
                 retry_after=_WAIT_SECONDS,
             )
         if self._open.total() >= self._most:
             raise Unavailable(
-                f"This server has {self._most} streams and WebSockets open, which is as many as it takes. Nothing was "
-                "started; try again later.",
+                f"This server has {self._most} streams and WebSockets open, which is its limit. Nothing was started. "
+                "Try again after the time in Retry-After.",
                 code="overloaded",
                 retry_after=_WAIT_SECONDS,
             )

@@ -76,8 +76,8 @@ class Backlog:
         return Overload(
             moves=self._last.moves,
             error=Unavailable(
-                f"The server has too much to do: {self._last.tasks} steps wait for a worker, the oldest for "
-                f"{self._last.age:.0f} s. Nothing was started; try again later.",
+                f"The server is overloaded: {self._last.tasks} tasks wait for a worker, the oldest for "
+                f"{self._last.age:.0f} s. Nothing was started. Try again after the time in Retry-After.",
                 code="overloaded",
                 retry_after=_RETRY_AFTER_SECONDS,
             ),

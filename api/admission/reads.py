@@ -46,8 +46,8 @@ class Reads:
         wait = windows.setdefault(key.account, Window()).wait(key.reads_per_minute, 1)
         if wait != 0:
             raise RateLimited(
-                f"The API key's limit of {key.reads_per_minute} requests a minute that begin nothing is reached; "
-                "refused ones count.",
+                f"Your API key's limit of {key.reads_per_minute} requests a minute that start no response is reached. "
+                "Refused requests count as well. Try again after the time in Retry-After.",
                 retry_after=wait,
             )
 

@@ -39,17 +39,19 @@ class ReceivedBytes:
         """
         most = self._most if key is None else min(key.max_received_bytes, self._most)
         if own + more > most:
-            raise RequestTooLarge(f"The request is larger than the {most} bytes that this server takes at a time.")
+            raise RequestTooLarge(
+                f"Your request is larger than {most} bytes, the most that this server accepts. Send less."
+            )
         if key is not None and self._held[key.account] + more > key.max_received_bytes:
             raise RateLimited(
-                f"The API key's requests that are not answered yet would have more than {key.max_received_bytes} bytes "
-                "with this one. Try again when some are answered.",
+                f"With this request, the unanswered requests of your API key have more than {key.max_received_bytes} "
+                "bytes. Try again when some of them are answered.",
                 retry_after=_WAIT_SECONDS,
             )
         if self._held.total() + more > self._most:
             raise Unavailable(
-                f"The requests that this server has not answered yet would have more than {self._most} bytes with this "
-                "one. Nothing was started; try again later.",
+                f"With this request, the requests that this server has not answered yet have more than {self._most} "
+                "bytes. Nothing was started. Try again after the time in Retry-After.",
                 code="overloaded",
                 retry_after=_WAIT_SECONDS,
             )

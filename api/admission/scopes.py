@@ -22,7 +22,7 @@ def check_model(key: ApiKeyConfig | None, model: str) -> None:
     """Raises PermissionDenied."""
     if key is not None and not key.allows_model(model):
         raise PermissionDenied(
-            f"This API key may not use the model {model[:80]!r}; it may use {', '.join(key.models)}.",
+            f"Your API key may not use the model {model[:80]!r}. Choose one that it may use: {', '.join(key.models)}.",
             param="model",
         )
 
@@ -34,8 +34,8 @@ def check_tools(config: Config, key: ApiKeyConfig | None, asked: CreateResponse)
     denied = [name for name in hosted_names(asked, [tool.name for tool in config.tools]) if not key.allows_tool(name)]
     if denied:
         raise PermissionDenied(
-            f"This API key may not use the hosted tool {denied[0]!r}. It may use {', '.join(key.tools)}; name each in "
-            "'tools' as a function without parameters, instead of 'open_responses:hosted_tools'.",
+            f"Your API key may not use the hosted tool {denied[0]!r}. It may use {', '.join(key.tools)}. Name each "
+            "hosted tool in 'tools' as a function without parameters, instead of 'open_responses:hosted_tools'.",
             param="tools",
         )
     for index, tool in enumerate(asked.tools or []):
@@ -45,7 +45,8 @@ def check_tools(config: Config, key: ApiKeyConfig | None, asked: CreateResponse)
         elsewhere = tool.server_url is not None and (configured is None or tool.server_url != configured.url)
         if not key.allows_tool(tool.server_label) or elsewhere:
             raise PermissionDenied(
-                f"This API key may not use the MCP server {tool.server_label!r}"
-                f"{' at an address of its own' if elsewhere else ''}. It may use {', '.join(key.tools)}.",
+                f"Your API key may not use the MCP server {tool.server_label!r}"
+                f"{' at an address of your own' if elsewhere else ''}. Choose from those that it may use: "
+                f"{', '.join(key.tools)}.",
                 param=f"tools[{index}]",
             )

@@ -46,7 +46,7 @@ class ShutdownAnswers:
 
 def _unavailable() -> Unavailable:
     return Unavailable(
-        "The server is shutting down, and it is not known whether the request took effect. Send it again; with the "
-        "same Idempotency-Key it begins no second response.",
+        "The server is shutting down, and it is not known whether your request took effect. Send it again. With the "
+        "same Idempotency-Key it starts no second response.",
         retry_after=_AGAIN_SECONDS,
     )

@@ -72,7 +72,7 @@ class OwnedConversation:
             entries = await self.known.read(summary, lambda query: self._ask("part", ConversationPart, query))
             if entries is not None:
                 return summary.model_copy(update={"entries": entries})
-        raise Busy("The conversation was changed at the same moment. Try again.")
+        raise Busy("Another request changed the conversation at the same moment. Send yours again.")
 
     async def summary(self) -> ConversationState:
         """The conversation without its items."""
@@ -85,7 +85,7 @@ class OwnedConversation:
         """One item. Raises NotFound."""
         found: JsonObject | None = await self._ask("item", dict, item_id)
         if found is None:
-            raise _no_item(f"Item with id {item_id[:80]!r} not found in this conversation.")
+            raise _no_item(f"Item with id {item_id[:80]!r} not found in this conversation. Check the id.")
         return found
 
     async def change(self, name: str, *args: Payload | str) -> None:
@@ -103,7 +103,9 @@ class OwnedConversation:
                 raise _unknown(self.id, self.param) from None
             raise
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            raise Unavailable("The conversation does not answer. Try again shortly.", retry_after=1) from error
+            raise Unavailable(
+                "The conversation does not answer. Send your request again in a second.", retry_after=1
+            ) from error
 
     async def _ask(self, name: str, result: type[T], *args: Payload | str) -> T:
         handle = self.client.get_workflow_handle(self.id)
@@ -126,7 +128,9 @@ class OwnedConversation:
     def _refusal(self, error: WorkflowUpdateFailedError) -> Exception:
         cause = error.cause
         if not isinstance(cause, ApplicationError):
-            return Unavailable("The conversation could not be changed. Try again shortly.", retry_after=1)
+            return Unavailable(
+                "The conversation could not be changed. Send your request again in a second.", retry_after=1
+            )
         if cause.type in (BUSY, CHANGED):
             return Busy(cause.message)
         if cause.type == ALREADY_ENDED:
@@ -141,7 +145,7 @@ class OwnedConversation:
         if cause.details:
             # The request is invalid; the first detail is its parameter.
             return InvalidRequest(cause.message, param=cause.details[0], code=cause.type)
-        return Unavailable("The conversation could not be changed. Try again shortly.", retry_after=1)
+        return Unavailable("The conversation could not be changed. Send your request again in a second.", retry_after=1)
 
 
 async def owned_conversation(

@@ -98,7 +98,7 @@ async def unlocked_conversation(
             return found
         await free_stale_lock(state, found.owned, holder)
         found = ReadConversation(found.owned, await found.owned.state())
-    raise Busy("Other responses take their turns in this conversation. Try again.")
+    raise Busy("Other responses hold the lock of this conversation. Send your request again when they have ended.")
 
 
 async def free_stale_lock(state: AppState, conversation: OwnedConversation, holder: LockHolder) -> None:
@@ -145,4 +145,6 @@ async def _end_of(state: AppState, response_id: str) -> ResponseEnd:
 
 
 def _busy(holder: LockHolder) -> Busy:
-    return Busy(f"Response {holder.response_id} of this conversation has not ended yet. Try again when it has.")
+    return Busy(
+        f"Response {holder.response_id} of this conversation has not ended yet. Send your request again when it has."
+    )

@@ -127,7 +127,10 @@ async def list_items(request: Request, conversation_id: str, state: State, tenan
     found = await owned_conversation(state, tenant, conversation_id)
     page = await found.page(query)
     if not page.is_known:
-        raise NotFound("after names no item of this conversation.", param="after")
+        raise NotFound(
+            "'after' must be the id of an item of this conversation. Take the last_id of the page before.",
+            param="after",
+        )
     return _json(list_object(page.items, has_more=page.has_more))
 
 
@@ -178,7 +181,11 @@ async def _new_items(state: AppState, tenant: str, given: list[InputItem], size:
     for index, item_id in enumerate(ids):
         if item_id in ids[:index]:
             param = f"items[{index}].id"
-            raise InvalidRequest(f"{param!r} is the id of another of these items.", param=param, code="invalid_value")
+            raise InvalidRequest(
+                f"{param!r} is also the id of another item in your request. Give each item its own id.",
+                param=param,
+                code="invalid_value",
+            )
     return kept
 
 
@@ -212,7 +219,9 @@ def _includes(request: Request) -> None:
     for name in (*query.getlist("include"), *query.getlist("include[]")):
         if name not in INCLUDES:
             raise InvalidRequest(
-                f"include must be {one_of(INCLUDES)}, but is '{shorten(name)}'.", param="include", code="invalid_value"
+                f"'include' must be {one_of(INCLUDES)}, but is '{shorten(name)}'.",
+                param="include",
+                code="invalid_value",
             )
 
 

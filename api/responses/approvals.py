@@ -1,4 +1,4 @@
-"""`POST /v1/responses/{id}/approvals`: a person's word, live, to a response that waits for it inside its workflow."""
+"""`POST /v1/responses/{id}/approvals`: answers an approval that a running response waits for."""
 
 from __future__ import annotations
 
@@ -72,33 +72,36 @@ async def _update(state: AppState, response_id: str, answer: ApprovalAnswer) -> 
         except WorkflowUpdateFailedError as error:
             code = error.cause.type if isinstance(error.cause, ApplicationError) else None
             if code == "approval_already_answered":
-                raise Conflict("This approval was answered already.", code=code) from None
+                raise Conflict("This approval was answered already. Read the response to see how.", code=code) from None
             if time.monotonic() > deadline:
                 raise _no_such(answer.approval_request_id) from None
             await asyncio.sleep(0.05)
         except (TimeoutError, *TemporalDown) as error:
             raise Unavailable(
-                "It is not known whether the answer was taken: no worker has confirmed it. Send it again: it counts "
-                "once, and a repeat of one that was taken is a 409 approval_already_answered.",
+                "It is not known whether your answer was accepted: no worker has confirmed it. Send it again. It "
+                "counts once: if the first was accepted, you get a 409 approval_already_answered.",
                 retry_after=_AGAIN_SECONDS,
             ) from error
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
-                raise Conflict("The response has ended; nothing waits for this approval.") from None
+                raise Conflict("The response has ended, so no call waits for your answer. Read the response.") from None
             raise
         else:
             return
 
 
 def _no_such(approval_id: str) -> NotFound:
-    return NotFound(f"No call of this response waits for approval {approval_id[:80]!r}.", param="approval_request_id")
+    return NotFound(
+        f"No call of this response waits for approval {approval_id[:80]!r}. Check the ids of response and approval.",
+        param="approval_request_id",
+    )
 
 
 def _ended(approval_id: str, record: Record) -> Conflict | NotFound:
     if any(item["id"] == approval_id for item in record.output):
         return Conflict(
-            "The response has ended. Answer with a new response: previous_response_id, and an mcp_approval_response "
-            "in its input.",
+            "The response has ended. Send your answer in a new response: its previous_response_id names this one, and "
+            "its input has an mcp_approval_response.",
             code="response_ended",
         )
     return _no_such(approval_id)

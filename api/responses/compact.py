@@ -1,4 +1,4 @@
-"""`POST /v1/responses/compact`: a conversation in fewer words, to go on from (REQ-16, WS-7)."""
+"""`POST /v1/responses/compact`: returns a summary from which a conversation can continue (REQ-16, WS-7)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ async def compact(request: Request, state: State, caller: AuthenticatedCaller) -
         raise error_of(response["error"]["code"], response["error"]["message"])
     if response["status"] != "completed" and not any(item["type"] == "compaction" for item in response["output"]):
         # Without its summary, the answer would look like a conversation of which only the newest prompt is left.
-        raise Unavailable(f"The compaction ended as {response['status']}, before its summary was written. Try again.")
+        raise Unavailable(
+            f"The compaction ended as {response['status']} before its summary was complete. Send your request again."
+        )
     return Response(orjson.dumps(compacted_resource(response, kept)), media_type="application/json")
 
 

@@ -56,10 +56,13 @@ async def _chain(state: AppState, records: OwnedRecords, previous: str) -> Earli
     try:
         record = await records.get(previous, param)
     except NotFound:
-        raise PreviousResponseNotFound(f"Previous response with id {previous!r} not found.", param=param) from None
+        raise PreviousResponseNotFound(
+            f"Previous response with id {previous!r} not found. Check the id, or send the whole input.", param=param
+        ) from None
     if await state.records.pieces.are_gone(record.start.remembered):
         raise PreviousResponseNotFound(
-            f"Previous response {previous!r} answered a conversation that was deleted.", param=param
+            f"Previous response {previous!r} belongs to a conversation that was deleted. Send the whole input.",
+            param=param,
         )
     if record.response is None and await _is_closing(state, previous):
         # Its client has the answer already; the workflow has a millisecond to go, and Redis has lost the rest.
@@ -67,7 +70,7 @@ async def _chain(state: AppState, records: OwnedRecords, previous: str) -> Earli
         record = await records.get(previous, param, anew=True)
     if record.response is None:
         raise InvalidRequest(
-            f"Response {previous!r} is still in progress; wait for its end to continue it.",
+            f"Response {previous!r} is still in progress. Wait until it has ended before you continue it.",
             param=param,
             code="previous_response_in_progress",
         )

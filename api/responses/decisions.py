@@ -25,7 +25,9 @@ def decisions_of(config: Config, asked: CreateResponse, approvals: Sequence[Name
     decisions: list[Decision] = []
     for approval in approvals:
         if any(d.approval_request_id == approval.answer.approval_request_id for d in decisions):
-            raise InvalidRequest("This approval is answered twice.", param=approval.param, code="invalid_value")
+            raise InvalidRequest(
+                "Your input answers this approval twice. Send one answer.", param=approval.param, code="invalid_value"
+            )
         decisions.append(_decision(config, asked, approval))
     return decisions
 
@@ -34,7 +36,7 @@ def _decision(config: Config, asked: CreateResponse, approval: NamedApproval) ->
     answer, param, call = approval.answer, approval.param, approval.call
     if call is None:
         raise InvalidRequest(
-            f"No approval request {answer.approval_request_id[:80]!r} in this conversation.",
+            f"No approval request {answer.approval_request_id[:80]!r} found. Continue the response that asked for it.",
             param=param,
             code="approval_not_found",
         )
@@ -67,9 +69,9 @@ def _check_tool_is_there(config: Config, asked: CreateResponse, asking: Record, 
         if address is not None and address == _address(config, asking.start.request, label):
             return
         missing = f"the MCP server {label!r} at the address" if address is not None else f"the MCP server {label!r}"
-        missing += " that was asked about" if address is not None else ""
+        missing += " for which the approval was asked" if address is not None else ""
     raise InvalidRequest(
-        f"The approved call needs {missing}, which is not in this request's tools. Send it again.",
+        f"The call that you approve needs {missing}, which your 'tools' do not have. Add it to 'tools'.",
         param=param,
         code="missing_tool",
     )
@@ -94,7 +96,7 @@ def _check_is_allowed(asked: CreateResponse, call: StoredCall, param: str) -> No
         allowed = server.offers(name, read_only=is_read_only(call.listed, name))
     if not allowed:
         raise InvalidRequest(
-            f"The approved call to {name!r} is not among what this request allows (tool_choice, allowed_tools).",
+            f"Your request does not allow the call to {name!r} that you approve. Change its 'tool_choice'.",
             param=param,
             code="tool_not_allowed",
         )
@@ -112,12 +114,15 @@ def check_approvals_can_be_given(config: Config, asked: CreateResponse) -> None:
     guarded += [t.server_label for t in asked.tools or [] if isinstance(t, McpTool) and t.may_need_approval]
     if guarded:
         raise InvalidRequest(
-            f"'store' is false, but calls to {guarded[0]!r} may need an approval, and only a stored call can be "
-            "approved. Store the response, leave the tool out, or set the MCP server's 'require_approval' to 'never'.",
+            f"'store' is false, but calls to {guarded[0]!r} may need your approval, and only a stored call can be "
+            "approved. Set 'store' to true, leave the tool out, or set the MCP server's 'require_approval' to 'never'.",
             param="store",
             code="invalid_value",
         )
 
 
 def already_answered(approval_request_id: str) -> Conflict:
-    return Conflict(f"Approval {approval_request_id!r} was answered already.", code="approval_already_answered")
+    return Conflict(
+        f"Approval {approval_request_id!r} was answered already. Read the response that asked for it.",
+        code="approval_already_answered",
+    )

@@ -1,4 +1,4 @@
-"""What a connection remembers: its newest response, if that is stored nowhere (WS-4).
+"""What a connection remembers: its newest response, if that is stored nowhere (WS-4, WS-5).
 
 What this prevents: a chain that dies with its process. The next response carries in its own start what is remembered,
 and from then on its workflow needs neither this connection nor this process.

@@ -1,4 +1,4 @@
-"""The HTTP response of `POST /v1/responses`: a stream of events, or one JSON document."""
+"""The HTTP response of `POST /v1/responses`: a stream of events (SSE-1), or one JSON document (HTTP-2)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def http_response(
 
 
 def initial_http_response(start: StartResponse) -> Response:
-    """The response as it begins, for a client that does not wait for it (`background`)."""
+    """The response as it begins, for a client that does not wait for it (`background`, REQ-10)."""
     return Response(orjson.dumps(start.initial()), media_type="application/json")
 
 

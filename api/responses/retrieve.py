@@ -48,7 +48,9 @@ async def get_response(request: Request, response_id: str, state: State, caller:
             obfuscate=_flag(request, "include_obfuscation", "true"),
         )
     if after is not None:
-        raise InvalidRequest("starting_after goes with stream=true.", param="starting_after")
+        raise InvalidRequest(
+            "'starting_after' needs stream=true. Add it, or leave 'starting_after' out.", param="starting_after"
+        )
     return _json(await _as_it_stands(state, record))
 
 
@@ -134,7 +136,9 @@ def _between(items: list[JsonObject], after: str | None, before: str | None) -> 
     ids = [item["id"] for item in items]
     for name, cursor in (("after", after), ("before", before)):
         if cursor is not None and cursor not in ids:
-            raise NotFound(f"{name} names no input item of this response.", param=name)
+            raise NotFound(
+                f"'{name}' must be the id of an input item of this response. Take it from the page before.", param=name
+            )
     first = ids.index(after) + 1 if after is not None else 0
     last = ids.index(before) if before is not None else len(items)
     return items[first:last]
@@ -143,7 +147,7 @@ def _between(items: list[JsonObject], after: str | None, before: str | None) -> 
 def _flag(request: Request, name: str, default: str = "false") -> bool:
     text = request.query_params.get(name, default).lower()
     if text not in ("true", "false", "1", "0"):
-        raise InvalidRequest(f"{name} is true or false.", param=name)
+        raise InvalidRequest(f"'{name}' must be true or false.", param=name)
     return text in ("true", "1")
 
 

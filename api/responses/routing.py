@@ -58,7 +58,7 @@ def route_of(config: Config, model: str) -> RouteConfig:
     route = config.route(model)
     if route is None:
         raise ModelNotFound(
-            f"There is no model {model!r} here. GET /v1/models lists those that you may ask for.", param="model"
+            f"This server has no model {model!r}. GET /v1/models lists those that you may use.", param="model"
         )
     return route
 
@@ -85,7 +85,7 @@ def _target(
 def _check_key(provider: ProviderConfig, environ: Mapping[str, str]) -> None:
     if provider.api_key_env and not environ.get(provider.api_key_env):
         raise ProviderKeyMissing(
-            f"There is no key for the provider {provider.name!r}: set {provider.api_key_env} where the server runs, or "
-            "send your own as 'api_key' or in the X-Provider-Api-Key header.",
+            f"This server has no key for the provider {provider.name!r}. Send your own as 'api_key' or in the "
+            f"X-Provider-Api-Key header. If you operate the server, set {provider.api_key_env}.",
             param="api_key",
         )

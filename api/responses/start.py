@@ -143,9 +143,9 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
 
 def _not_known(start: StartResponse) -> StartUnknown:
     if start.nonce is not None:
-        what = "Send it again with the same Idempotency-Key: it gets this response, and begins no second one."
+        what = "Send your request again with the same Idempotency-Key: you get this response, and no second one starts."
     else:
-        what = "Sent again, it may begin a second one; with an Idempotency-Key it would not."
+        what = "If you send your request again, it may start a second one. With an Idempotency-Key it would not."
     return StartUnknown(
         f"Temporal cannot be reached, and it is not known whether the response was started. {what}",
         retry_after=AGAIN_SECONDS,

@@ -82,8 +82,8 @@ def check_context(context: ResolvedContext, limit: int) -> None:
     else:
         param, what = "input", "Nothing"
     raise ContextTooLarge(
-        f"{what} and this input are together larger than {limit} bytes, which is as much as a response may go on from. "
-        "Begin anew from the output of POST /v1/responses/compact, or from the newest items.",
+        f"{what} and your input are together larger than {limit} bytes, the largest context of a response. Start from "
+        "the output of POST /v1/responses/compact, or send only the newest items.",
         param=param,
     )
 
@@ -109,12 +109,13 @@ async def _check_schemas(checks: SchemaChecks, tenant: str, asked: CreateRespons
         param = next(iter(schemas)) if len(schemas) == 1 else None
         raise SchemaTooComplex(error.message, param=param) from error
     except TimeoutError:
-        raise Unavailable("Too many schemas are waiting to be checked. Try again.", retry_after=5) from None
+        raise Unavailable(
+            "Too many schemas are waiting to be checked. Send your request again after the time in Retry-After.",
+            retry_after=5,
+        ) from None
     for param, problem in zip(schemas, problems, strict=True):
         if problem is not None:
-            raise InvalidRequest(
-                f"{param!r} is not a JSON Schema that can be used: {problem}", param=param, code="invalid_value"
-            )
+            raise InvalidRequest(f"{param!r} must be a valid JSON Schema: {problem}", param=param, code="invalid_value")
 
 
 def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
@@ -122,11 +123,13 @@ def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
     for index, tool in enumerate(asked.tools or []):
         if isinstance(tool, HostedTools) and not config.tools:
             raise InvalidRequest(
-                "This server has no hosted tools: none is configured.", param=f"tools[{index}]", code="unsupported_tool"
+                "This server has no hosted tools. Leave 'open_responses:hosted_tools' out.",
+                param=f"tools[{index}]",
+                code="unsupported_tool",
             )
         if isinstance(tool, FunctionTool) and tool.name in names and not is_bare(tool):
             raise InvalidRequest(
-                f"{tool.name!r} is also the name of a hosted tool, which 'open_responses:hosted_tools' brings in.",
+                f"{tool.name!r} is also a hosted tool, which 'open_responses:hosted_tools' adds. Rename yours.",
                 param=f"tools[{index}].name",
                 code="invalid_value",
             )
@@ -153,7 +156,9 @@ def _check_choice(asked: CreateResponse, hosted: list[str]) -> None:
         name, known = (named.server_label, labels) if named.type == "mcp" else (named.name, functions)
         if name not in known:
             raise InvalidRequest(
-                f"{field} names {name[:64]!r}, which is not in tools.", param=field, code="invalid_value"
+                f"'{field}' names {name[:64]!r}, which is not in 'tools'. Add it, or leave it out.",
+                param=field,
+                code="invalid_value",
             )
 
 
@@ -165,14 +170,15 @@ def _check_servers(config: Config, asked: CreateResponse) -> None:
         if tool.server_url is None and configured is None:
             known = ", ".join(server.label for server in config.mcp_servers) or "none"
             raise InvalidRequest(
-                f"No MCP server is configured with the label {tool.server_label!r} (configured: {known}); "
-                "send its server_url.",
+                f"This server has no MCP server with the label {tool.server_label!r} in its configuration (it has: "
+                f"{known}). Send the 'server_url' of yours.",
                 param=f"tools[{index}].server_url",
                 code="missing_required_parameter",
             )
         if tool.server_url is not None and not may_reach(config, tool.server_url):
             raise InvalidRequest(
-                "server_url points to a private or local address, which this server does not let requests reach.",
+                "'server_url' must be a public address, but is a private or local one. If you operate this server, you "
+                "can add the MCP server to its configuration.",
                 param=f"tools[{index}].server_url",
                 code="forbidden_address",
             )

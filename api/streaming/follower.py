@@ -1,4 +1,4 @@
-"""Following one response's events: from the log, live; and from Temporal where the log has nothing to say.
+"""Follows one response's events: from the log, and from Temporal if the log has nothing new.
 
 Bytes pass unparsed. The iterator ends behind the terminal event, and never without one.
 """
@@ -223,7 +223,9 @@ class Follower:
 
     def _taken_away(self) -> list[JsonObject]:
         """The end of a stream whose response was deleted while a client read it."""
-        message = "The response was deleted before this stream reached its end."
+        message = (
+            "The response was deleted before you had received its whole stream. Send its request again if you need it."
+        )
         return terminal_events(final_resource(self._start, Ending(status="failed", error_message=message), [], None, 0))
 
     def replayed(self, response: dict[str, object], trace: list[list[object]], first: int) -> Iterator[bytes]:
@@ -248,14 +250,16 @@ class LostAt(StreamLost):
 
 
 def _why_lost(start: StartResponse) -> str:
-    what = "Events of this stream were lost, and the answer was begun anew: what came so far is not its beginning."
+    what = (
+        "Events of this stream were lost, and the answer was started anew. Discard the events that you have received."
+    )
     if start.request.is_stored:
         return f"{what} {_where_it_is(start)}"
-    return f"{what} The response was not to be stored, and is cancelled: send the request again."
+    return f"{what} The response has 'store': false, so it was cancelled. Send the request again."
 
 
 def _where_it_is(start: StartResponse) -> str:
-    return f"GET /v1/responses/{start.response_id} has all of it, with stream=true as events from 0 on."
+    return f"GET /v1/responses/{start.response_id} returns the whole response, and with stream=true its events from 0."
 
 
 def response_in(terminal: bytes) -> bytes:

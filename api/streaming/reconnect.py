@@ -27,7 +27,9 @@ def starting_after(request: Request) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise InvalidRequest("starting_after is the sequence number of an event: 0, 1, 2, …", param="starting_after")
+        raise InvalidRequest(
+            "'starting_after' must be the sequence number of an event: 0, 1, 2, …", param="starting_after"
+        )
     return int(text)
 
 
@@ -49,7 +51,8 @@ async def reconnect(
     total = count_events(trace) + (2 if response["status"] == "failed" else 1)
     if first > total:
         raise InvalidRequest(
-            f"starting_after is {after}, but the last event of this response is {total - 1}.", param="starting_after"
+            f"'starting_after' is {after}, but the last event of this response is {total - 1}. Send a smaller number.",
+            param="starting_after",
         )
     return _listed(follower.replayed(response, trace, first))
 

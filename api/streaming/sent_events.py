@@ -1,4 +1,4 @@
-"""What one client has been sent of a stream, to be held against a log that was begun anew: a checksum an event."""
+"""A checksum of each event that a client has received, to compare with a log that was started anew."""
 
 from __future__ import annotations
 

@@ -78,7 +78,8 @@ def _check_origin(websocket: WebSocket, settings: Settings) -> None:
         return
     if origin not in settings.origins and "*" not in settings.origins:
         raise PermissionDenied(
-            f"Pages of {origin[:80]!r} may not use this server (OPEN_RESPONSES_CORS_ORIGINS).",
+            f"Pages of {origin[:80]!r} may not use this server. If you operate it and trust the page, add this "
+            "origin to OPEN_RESPONSES_CORS_ORIGINS.",
             code="origin_not_allowed",
         )
 
@@ -266,7 +267,10 @@ class Connection:
         """As if the conversation had been sent again, which is what a client without a socket would do."""
         limit = self._state.settings.max_body_bytes
         if held.size + size > limit:
-            raise RequestTooLarge(f"The conversation that this connection remembers is larger than {limit} bytes.")
+            raise RequestTooLarge(
+                f"The items that your connection continues are larger than {limit} bytes. Send a shorter input without "
+                "them."
+            )
 
     def _provider_key(self, body: JsonObject) -> str | None:
         """The message's own, or else the handshake's."""
@@ -295,15 +299,15 @@ class Connection:
         start = self._in_flight
         if start is not None and start.request.is_stored:
             after = f"&starting_after={peek(self._last_event)[1]}" if self._last_event else ""
-            message += f" The response in flight goes on: GET /v1/responses/{start.response_id}?stream=true{after}"
+            message += f" Your response goes on. Read it with GET /v1/responses/{start.response_id}?stream=true{after}"
         elif start is not None:
-            message += f" The response in flight, {start.response_id}, was not to be stored, and is cancelled."
+            message += f" Your response {start.response_id} has 'store': false, so it is cancelled. Send it again."
         return InvalidRequest(message, code="websocket_connection_limit_reached")
 
 
 def _too_many() -> RateLimited:
     return RateLimited(
-        f"Too many messages wait on this connection: at most {_MAX_WAITING}. Send this one again after a response.",
+        f"{_MAX_WAITING} of your messages wait on this connection, its limit. Send this one again after a response.",
         code="websocket_queue_full",
     )
 
@@ -312,15 +316,15 @@ def _check_warm_up(asked: CreateResponse) -> None:
     """A call that is approved runs at once, which is what a warm-up does not want, and no request begins with it."""
     if asked.conversation is not None:
         raise InvalidRequest(
-            "A warm-up ('generate' is false) adds nothing to a conversation: send 'conversation' with the turn that is "
-            "to be answered.",
+            "A warm-up ('generate' is false) adds nothing to a conversation. Send 'conversation' with the message that "
+            "you want answered.",
             param="conversation",
             code="invalid_value",
         )
     for index, item in enumerate(asked.input_items()):
         if isinstance(item, McpApprovalResponse):
             raise InvalidRequest(
-                "A warm-up ('generate' is false) runs nothing: send the approval with the turn that follows.",
+                "A warm-up ('generate' is false) runs no call. Send your approval with the message that follows.",
                 param=f"input[{index}]",
                 code="invalid_value",
             )

@@ -1,4 +1,4 @@
-"""The messages of the socket: what a client may send, and the envelope that tells it of an error (WS-1, WS-9)."""
+"""The messages of a WebSocket: those that a client may send, and the error envelope (WS-1, WS-9)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ _NOT_HERE = {
 def read_message(message: str | bytes, limit: int) -> bytes | OpenResponsesError:
     """A message to queue, or the error of one that is binary or too large, whose content is not kept."""
     if isinstance(message, bytes):
-        return InvalidRequest("Messages are JSON, in text frames; this was a binary one.", code="invalid_json")
+        return InvalidRequest(
+            "Your message came in a binary frame. Send it as JSON in a text frame.", code="invalid_json"
+        )
     raw = message.encode()
     if len(raw) > limit:
-        return RequestTooLarge(f"The message is larger than {limit} bytes.")
+        return RequestTooLarge(
+            f"Your message is larger than {limit} bytes, the most that this server accepts. Send less."
+        )
     return raw
 
 
@@ -60,7 +64,9 @@ def take_generate(body: JsonObject, *, is_openais: bool = False) -> bool:
     for name, reason in _NOT_HERE.items():
         if body.pop(name, None) is not None:
             raise InvalidRequest(
-                f"'{name}' must not be sent over a WebSocket: {reason}.", param=name, code="unsupported_parameter"
+                f"'{name}' must not be sent over a WebSocket: {reason}. Leave it out.",
+                param=name,
+                code="unsupported_parameter",
             )
     generate = body.pop("generate", None)
     if generate is not None and not isinstance(generate, bool):

@@ -125,12 +125,19 @@ def _unanswered(output: Iterable[JsonObject]) -> dict[str, str]:
 
 def _for_nothing(call_id: str, param: str, *, doubled: bool) -> InvalidRequest:
     if doubled:
-        message, code = f"A second output for function call {call_id!r}: each call has one.", "duplicate_tool_output"
+        message, code = (
+            f"Your input has a second output for function call {call_id!r}. Send one for each call.",
+            "duplicate_tool_output",
+        )
     else:
-        message, code = f"No tool call found for function call output with call_id {call_id!r}.", "unknown_tool_call"
+        message = (
+            f"No tool call found for function call output with call_id {call_id!r}. Send the call before it, or "
+            "continue the response that made the call."
+        )
+        code = "unknown_tool_call"
     return InvalidRequest(message, param=param, code=code)
 
 
 def _second_call(call_id: str, param: str) -> InvalidRequest:
-    message = f"Function call {call_id!r} stands here a second time, before its output."
+    message = f"Your input has function call {call_id!r} a second time, before its output. Send each call once."
     return InvalidRequest(message, param=param, code="invalid_value")

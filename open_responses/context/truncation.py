@@ -40,8 +40,7 @@ def check_fits(tokens: int, window: int) -> None:
     """Check the input of a request with `truncation: disabled`. Raises ContextLengthExceeded."""
     if tokens > window:
         raise ContextLengthExceeded(
-            f"The input has about {tokens:,} tokens; the model's context window takes {window:,}. "
-            "Send less, or set truncation to 'auto' to drop the oldest turns.",
+            f"Your input has about {tokens:,} tokens, and the model's context window takes {window:,}.",
             param="input",
         )
 
@@ -155,8 +154,8 @@ def _with_short_results(items: list[InputItem], tokens: int, count: Counter) -> 
     while (total := sum(map(count, fitting))) > tokens:
         if limit < _SHORTEST_RESULT:
             raise ContextLengthExceeded(
-                f"The newest turn alone has about {total:,} tokens; the model's context window leaves {tokens:,} "
-                "for it.",
+                f"The newest turn of your input alone has about {total:,} tokens, and the model's context window has "
+                f"room for {tokens:,}.",
                 param="input",
             )
         fitting = shorten_results(items, limit)

@@ -222,11 +222,16 @@ class Conversation:
         known = self._known()
         for item in added:
             if known.setdefault(item["id"], item) != item:
-                raise Refused(ITEM_ID_TAKEN, f"Another item of this conversation has the id {item['id'][:80]!r}.")
+                raise Refused(
+                    ITEM_ID_TAKEN,
+                    f"This conversation has another item with the id {item['id'][:80]!r}. Leave 'id' out.",
+                )
 
     def check_deletion(self, item_id: str) -> None:
         if item_id not in self._known():
-            raise Refused(ITEM_NOT_FOUND, f"Item with id {item_id[:80]!r} not found in this conversation.")
+            raise Refused(
+                ITEM_NOT_FOUND, f"Item with id {item_id[:80]!r} not found in this conversation. Check the id."
+            )
 
     def delete(self, item_id: str) -> None:
         """Delete an item, also while a response runs, which has read it already. Raises Refused for an unknown id."""
@@ -246,13 +251,13 @@ class Conversation:
         """Raises Refused: another response holds the lock, or the conversation has changed since it was read."""
         holder = self.state.lock
         if call.response_id in self.state.ended:
-            raise Refused(ALREADY_ENDED, "This response has ended.")
+            raise Refused(ALREADY_ENDED, "This response has already been added to the conversation.")
         if holder is not None and holder.response_id == call.response_id:
             return
         if holder is not None:
             raise _busy(holder)
         if call.revision != self.state.revision:
-            raise Refused(CHANGED, "The conversation was changed at the same moment. Try again.")
+            raise Refused(CHANGED, "Another request changed the conversation at the same moment. Send yours again.")
         self._check_room()
 
     def take_lock(self, call: TakeLock) -> None:
@@ -337,7 +342,10 @@ class Conversation:
         elif self.state.characters >= MAX_CONVERSATION_CHARACTERS:
             full = f"{MAX_CONVERSATION_CHARACTERS:,} characters"
         if full is not None:
-            raise Refused(FULL, f"This conversation has {full} or more. Delete some items, or begin a new one.")
+            raise Refused(
+                FULL,
+                f"This conversation has {full} or more, its limit. Delete some items, or create another conversation.",
+            )
 
 
 def end_of_response(start: StartResponse, status: FinalStatus, output: Sequence[JsonObject]) -> ResponseEnd:
@@ -375,7 +383,8 @@ def _whole(item: JsonObject) -> JsonObject:
 
 def _busy(holder: LockHolder) -> Refused:
     return Refused(
-        BUSY, f"Response {holder.response_id} of this conversation has not ended yet. Try again when it has."
+        BUSY,
+        f"Response {holder.response_id} of this conversation has not ended yet. Send your request again when it has.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Tasks that nobody awaits: an error ends none unnoticed, and one that has to run is begun again.
+"""Background tasks: an error is logged, and a task that has to keep running is started again.
 
 What this prevents: a process that looks healthy after the task that reads its subscription has died of an error that no
 author has thought of. asyncio reports such an error when the task is collected, which may be never.

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, on stderr, without what was said.
+"""Logs: one JSON object a line, on stderr, without contents of conversations.
 
 What this prevents: a conversation that everybody reads who may read logs. Exceptions carry it: a validation error
 quotes the input, a tool's error the argument, and a traceback with local variables the whole request. So an exception

@@ -75,7 +75,9 @@ def load_sealer(encryption_keys: str | None, data_dir: Path) -> Sealer:
     try:
         return Sealer([_decoded(_kept(path), str(path))])
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; or set OPEN_RESPONSES_ENCRYPTION_KEYS") from error
+        raise ConfigError(
+            f"{path}: {error.strerror}. Make the file readable and writable, or set OPEN_RESPONSES_ENCRYPTION_KEYS"
+        ) from error
 
 
 def _kept(path: Path) -> bytes:
@@ -90,9 +92,11 @@ def _decoded(text: str | bytes, where: str) -> bytes:
     try:
         key = base64.b64decode(text, validate=True)
     except ValueError:
-        raise ConfigError(f"{where}: a key is not base64") from None
+        raise ConfigError(f"{where}: a key must be base64 (make one with `openssl rand -base64 32`)") from None
     if len(key) != _KEY_BYTES:
-        raise ConfigError(f"{where}: a key has {len(key)} bytes instead of {_KEY_BYTES} (openssl rand -base64 32)")
+        raise ConfigError(
+            f"{where}: a key must have {_KEY_BYTES} bytes, but has {len(key)} (make one with `openssl rand -base64 32`)"
+        )
     return key
 
 

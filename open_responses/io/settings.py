@@ -180,11 +180,11 @@ def load_config(path: str) -> Config:
     if not file.exists():
         if path == DEFAULT_CONFIG:
             return Config()
-        raise ConfigError(f"{path}: no such file (OPEN_RESPONSES_CONFIG names it)")
+        raise ConfigError(f"{path}: no such file. Create it, or correct OPEN_RESPONSES_CONFIG, which names it")
     try:
         return Config.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: not readable as TOML: {error}") from None
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first(error)}") from None
 
@@ -192,5 +192,9 @@ def load_config(path: str) -> Config:
 def _first(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
-    reason = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+    reason = (
+        "unknown key: correct or remove it"
+        if problem["type"] == "extra_forbidden"
+        else problem["msg"].removeprefix("Value error, ")
+    )
     return f"{where}: {reason}" if where else reason

@@ -1,4 +1,4 @@
-"""Text of others as it stands, in Markdown.
+"""Escapes foreign text, so that Temporal's UI does not read it as Markdown.
 
 What this prevents: a model's name, a tool's arguments or a provider's error that shows an operator a link, a picture or
 a line of its own in Temporal's UI.

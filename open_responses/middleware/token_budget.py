@@ -39,9 +39,14 @@ class TokenBudget(Middleware):
     async def around_sample(self, context: SampleContext, call_next: SampleNext) -> AsyncIterator[Delta]:
         """Check both budgets, pass the sample on, and count its tokens at its end."""
         used = context.used.input_tokens + context.used.output_tokens
-        _check(used, self._per_response, "This response")
+        _check(used, self._per_response, "This response", "Send a new request with a smaller task.")
         if self._per_tenant is not None:
-            _check(await self._add(context, 0), self._per_tenant, f"Tenant {context.tenant!r}")
+            _check(
+                await self._add(context, 0),
+                self._per_tenant,
+                f"Tenant {context.tenant!r}",
+                "Send the request again later.",
+            )
         async for delta in call_next(context):
             if isinstance(delta, Finish) and self._per_tenant is not None:
                 await self._add(context, delta.usage.input_tokens + delta.usage.output_tokens)
@@ -52,6 +57,6 @@ class TokenBudget(Middleware):
         return await context.counters.add(name, tokens, ttl_seconds=self._window)
 
 
-def _check(used: int, budget: int | None, who: str) -> None:
+def _check(used: int, budget: int | None, who: str, then: str) -> None:
     if budget is not None and used >= budget:
-        raise Halt(error=TokenBudgetExceeded(f"{who} has used {used:,} tokens of {budget:,}."))
+        raise Halt(error=TokenBudgetExceeded(f"{who} has used {used:,} tokens of {budget:,}. {then}"))

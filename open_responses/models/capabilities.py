@@ -107,9 +107,12 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
     _check_tools(adapter, provider, request)
     for path, kind, in_output in _parts_of(items):
         if kind not in (able.output_parts if in_output else able.parts):
+            what, _, instead = _SPOKEN[kind].partition(": ")
             where = " in a tool's output" if in_output else ""
             raise InvalidRequest(
-                f"The provider {provider!r} cannot take {_SPOKEN[kind]}{where}.", param=path, code="unsupported_content"
+                f"The provider {provider!r} cannot take {what}{where}. {instead[0].upper()}{instead[1:]}.",
+                param=path,
+                code="unsupported_content",
             )
     if adapter in ADAPTERS:
         _check_items(adapter, provider, items)
@@ -118,7 +121,7 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
 def nothing_to_read() -> InvalidRequest:
     """The error for an input without anything that the model reads: a provider would reject it, or invent a prompt."""
     return InvalidRequest(
-        "Nothing in the input is for the model to read: send a message.", param="input", code="invalid_value"
+        "Your input has nothing that the model reads. Send a message.", param="input", code="invalid_value"
     )
 
 
@@ -142,7 +145,9 @@ def _check_settings(able: Capabilities, provider: str, request: CreateResponse) 
     for name in sorted(_ALL_SETTINGS - able.settings):
         if getattr(request, name):
             raise InvalidRequest(
-                f"The provider {provider!r} has no {name!r}; leave it out.", param=name, code="unsupported_parameter"
+                f"The provider {provider!r} has no {name!r}. Leave it out, or choose a model of another provider.",
+                param=name,
+                code="unsupported_parameter",
             )
 
 
@@ -150,9 +155,9 @@ def _check_tools(adapter: str, provider: str, request: CreateResponse) -> None:
     known = PROVIDER_TOOL_TYPES.get(adapter, frozenset()) if adapter in ADAPTERS else None
     for index, tool in enumerate(request.tools or []):
         if isinstance(tool, ProviderTool) and known is not None and tool.type not in known:
-            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            has = f"Choose from {', '.join(sorted(known))}" if known else "It has none; leave it out"
             raise InvalidRequest(
-                f"The provider {provider!r} has no built-in tool {tool.type!r}; {has}.",
+                f"The provider {provider!r} has no built-in tool {tool.type!r}. {has}.",
                 param=f"tools[{index}].type",
                 code="unsupported_tool",
             )
@@ -164,7 +169,7 @@ def _check_items(adapter: str, provider: str, items: Sequence[InputItem]) -> Non
             continue
         if isinstance(item, OpaqueItem) and not item.is_record and not item.type.startswith(SLUG):
             raise InvalidRequest(
-                f"The provider {provider!r} cannot take an item of type {item.type!r}.",
+                f"The provider {provider!r} cannot take an item of type {item.type!r}. Leave it out.",
                 param=f"input[{index}]",
                 code="unsupported_item",
             )
@@ -172,13 +177,13 @@ def _check_items(adapter: str, provider: str, items: Sequence[InputItem]) -> Non
 
 _SPOKEN = {
     "image_url": "an image by its address: send a data URL",
-    "image_data": "images",
+    "image_data": "images: leave it out",
     "image_id": "an image by file_id: send image_url",
-    "file_data": "files",
+    "file_data": "files: leave it out",
     "file_url": "a file by its address: send file_data",
     "file_id": "a file by file_id: send file_data or file_url",
-    "audio": "audio",
-    "video": "video",
+    "audio": "audio: leave it out",
+    "video": "video: leave it out",
 }
 
 

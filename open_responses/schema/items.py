@@ -1,4 +1,4 @@
-"""What a conversation is made of: messages, calls, reasoning, and their content parts (ITEM-1, ITEM-7 to ITEM-10).
+"""The items of a conversation and their content parts: messages, calls, reasoning (ITEM-1, ITEM-7 to ITEM-10).
 
 These models read the input. They are lenient where the specification's schema is silent: members that we do not know
 are kept, since clients send back whole outputs, ours and those of other servers. What was read is written again without
@@ -113,7 +113,9 @@ class InputImage(_Kept):
     @model_validator(mode="after")
     def _has_a_source(self) -> InputImage:
         if self.image_url is None and self.file_id is None:
-            raise fault("missing_required_parameter", "is missing: an image needs an address", field="image_url")
+            raise fault(
+                "missing_required_parameter", "is missing. Send the image's address or data URL", field="image_url"
+            )
         return self
 
 
@@ -129,9 +131,7 @@ class InputFile(_Kept):
     @model_validator(mode="after")
     def _has_a_source(self) -> InputFile:
         if self.file_data is None and self.file_url is None and self.file_id is None:
-            raise fault(
-                "missing_required_parameter", "is missing: a file needs file_data or file_url", field="file_data"
-            )
+            raise fault("missing_required_parameter", "is missing. Send 'file_data' or 'file_url'", field="file_data")
         return self
 
 

@@ -41,9 +41,9 @@ IGNORED_PARAMETERS = {
 }
 # Parameters of OpenAI's API that are an error, since the answer without them would differ.
 UNSUPPORTED_PARAMETERS = {
-    "prompt": "prompt templates are stored at OpenAI; send instructions and input",
-    "moderation": "input and output are not moderated, and a check must not be skipped in silence",
-    "access_programs": "they select OpenAI's own policies",
+    "prompt": "OpenAI stores prompt templates. Send 'instructions' and 'input' instead",
+    "moderation": "this server moderates neither input nor output. Leave it out",
+    "access_programs": "they select policies of OpenAI. Leave them out",
 }
 # Names of the Chat Completions API, and the names of the same parameters here.
 CALLED_HERE = {
@@ -116,7 +116,7 @@ def _refuse_prewarming(cache_options: Any) -> None:
     """Reject the one cache option that changes the result: it requests no answer at all."""
     if isinstance(cache_options, dict) and cache_options.get("prewarm"):
         param = "prompt_cache_options.prewarm"
-        message = f"'{param}' is not supported here: each request generates an answer."
+        message = f"'{param}' is not supported here: each request generates an answer. Leave it out."
         raise InvalidRequest(message, param=param, code="unsupported_parameter")
 
 
@@ -188,6 +188,7 @@ Include: TypeAlias = Literal[
     # Items always come whole here.
     "message.input_image.image_url",
 ]
+# REQ-12.
 INCLUDES: tuple[str, ...] = get_args(Include)
 
 
@@ -212,7 +213,7 @@ def _metadata_in_bounds(value: Any) -> Any:
             raise fault("invalid_value", f"must have at most {MAX_METADATA_PAIRS} pairs, but has {len(value)}")
         for key in value:
             if isinstance(key, str) and len(key) > MAX_METADATA_KEY:
-                raise fault("invalid_value", f"is too long a key: at most {MAX_METADATA_KEY} characters", field=key)
+                raise fault("invalid_value", f"must be a key of at most {MAX_METADATA_KEY} characters", field=key)
     return value
 
 
@@ -348,10 +349,14 @@ class CreateResponse(RequestObject):
         check_names_are_unique(self.tools or [])
         check_choice_fits(self.tool_choice, self.tools or [])
         if self.conversation is not None and self.previous_response_id is not None:
-            complaint = "cannot be given together with 'previous_response_id': send one of them"
+            complaint = "cannot be sent together with 'previous_response_id'. Send one of them"
             raise fault("mutually_exclusive_parameters", complaint, field="conversation")
         if self.is_background and not self.is_stored:
-            raise fault("invalid_value", "is true, which needs 'store' to be true as well", field="background")
+            raise fault(
+                "invalid_value", "is true, but 'store' is false. Set 'store' to true as well", field="background"
+            )
         if self.stream_options is not None and not self.is_streamed:
-            raise fault("invalid_value", "is only for streams: set 'stream' to true", field="stream_options")
+            raise fault(
+                "invalid_value", "is only for streams. Set 'stream' to true, or leave it out", field="stream_options"
+            )
         return self

@@ -94,14 +94,18 @@ _ALL_PROVIDER_TOOLS = frozenset(kind for kinds in PROVIDER_TOOL_TYPES.values() f
 def _refuse_unsupported(value: Any) -> Any:
     kind = member(value, "type")
     if isinstance(kind, str) and (kind in UNSUPPORTED_TOOL_TYPES or (kind.startswith(SLUG) and kind != HOSTED_TOOLS)):
-        raise fault("unsupported_tool", f"names '{shorten(kind)}', which this server does not run", field="type")
+        raise fault(
+            "unsupported_tool",
+            f"is '{shorten(kind)}', which this server does not run. Leave the tool out",
+            field="type",
+        )
     return value
 
 
 def looks_like_a_schema(schema: JsonObject) -> JsonObject:
     """Reject a schema that every provider would reject. Providers support different parts of JSON Schema."""
     if schema.get("type", "object") != "object":
-        raise fault("invalid_value", "must be 'object': arguments are named", field="type")
+        raise fault("invalid_value", "must be 'object', since a call names its arguments", field="type")
     if not isinstance(schema.get("properties", {}), dict):
         complaint = f"must be an object, but is {kind_of(schema['properties'])}"
         raise fault("invalid_type", complaint, field="properties")
@@ -115,7 +119,7 @@ def _refuse_forcing(value: Any) -> Any:
     """Reject a choice that forces one of the provider's built-in tools: only the model chooses them."""
     kind = member(value, "type")
     if isinstance(kind, str) and kind in _ALL_PROVIDER_TOOLS:
-        raise fault("unsupported_tool", f"names '{shorten(kind)}', which cannot be forced here", field="type")
+        raise fault("unsupported_tool", f"is '{shorten(kind)}', which you cannot force here. Send 'auto'", field="type")
     return _refuse_unsupported(value)
 
 
@@ -179,13 +183,13 @@ def _is_http(url: str) -> str:
         _ = parts.port
         is_host = _HOST.fullmatch((parts.hostname or "").encode("idna").decode()) is not None
     except ValueError:
-        raise fault("invalid_value", "is not a URL") from None
+        raise fault("invalid_value", "must be a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise fault("invalid_value", "must be an http or https URL")
     if not is_host or not url.isprintable() or " " in url:
-        raise fault("invalid_value", "is not a URL")
+        raise fault("invalid_value", "must be a URL")
     if parts.username is not None or parts.password is not None:
-        raise fault("invalid_value", "must not carry credentials: send them in 'authorization' or 'headers'")
+        raise fault("invalid_value", "must not have credentials. Send them in 'authorization' or 'headers'")
     return url
 
 
@@ -199,15 +203,15 @@ def _is_header_value(value: str) -> str:
 def _are_headers(headers: dict[str, str]) -> dict[str, str]:
     for name in headers:
         if not _HEADER_NAME.fullmatch(name):
-            raise fault("invalid_value", f"has {shorten(name)!r}, which is not a header's name")
+            raise fault("invalid_value", f"has {shorten(name)!r}, which is not a header's name. Correct it")
         if name.lower() in _HEADERS_OF_HTTP:
-            raise fault("invalid_value", f"has {shorten(name)!r}, which is not the request's to set")
+            raise fault("invalid_value", f"has {shorten(name)!r}, which a request may not set. Leave it out")
     return headers
 
 
 def _is_not_ours(label: str) -> str:
     if label == HOSTED_LABEL:
-        raise fault("invalid_value", f"is {label!r}, the label of the server's own tools; choose another")
+        raise fault("invalid_value", f"is {label!r}, the label of the server's own tools. Choose another")
     return label
 
 
@@ -221,8 +225,8 @@ class McpTool(RequestObject):
     """
 
     UNSUPPORTED: ClassVar[dict[str, str]] = {
-        "connector_id": "OpenAI's own connectors; name a server_url",
-        "tunnel_id": "OpenAI's own tunnels; name a server_url",
+        "connector_id": "OpenAI's own connectors. Send 'server_url' instead",
+        "tunnel_id": "OpenAI's own tunnels. Send 'server_url' instead",
     }
     IGNORED: ClassVar[dict[str, str]] = {
         "server_description": "helps OpenAI's tool search",
@@ -301,7 +305,7 @@ Tool: TypeAlias = Annotated[
 def _are_few_servers(tools: list[Tool]) -> list[Tool]:
     servers = [index for index, tool in enumerate(tools) if isinstance(tool, McpTool)]
     if len(servers) > MAX_MCP_SERVERS:
-        complaint = f"is one MCP server too many: at most {MAX_MCP_SERVERS} in a request"
+        complaint = f"is one MCP server too many. Send at most {MAX_MCP_SERVERS}"
         raise fault("invalid_value", complaint, field=f"[{servers[MAX_MCP_SERVERS]}]")
     return tools
 
@@ -389,7 +393,9 @@ def _check_unique(names: list[tuple[int, str, str]]) -> None:
         if count > 1:
             index, field, _ = [entry for entry in names if entry[2] == name][1]
             raise fault(
-                "invalid_value", f"is '{name}' a second time; names are unique", field=f"tools[{index}].{field}"
+                "invalid_value",
+                f"is '{name}' a second time. Give each tool its own name",
+                field=f"tools[{index}].{field}",
             )
 
 
@@ -399,7 +405,9 @@ def check_choice_fits(choice: ToolChoice | None, tools: list[Tool]) -> None:
     Names are not checked here where all hosted tools are offered: the configuration knows them, `check_hosted_choice`.
     """
     if choice == "required" and not tools:
-        raise fault("invalid_value", "is 'required', but the request has no tools", field="tool_choice")
+        raise fault(
+            "invalid_value", "is 'required', but your request has no tools. Send tools, or 'auto'", field="tool_choice"
+        )
     if any(isinstance(tool, HostedTools) for tool in tools):
         return
     functions = {tool.name for tool in tools if isinstance(tool, FunctionTool)}
@@ -420,4 +428,4 @@ def named_choices(choice: ToolChoice | None) -> list[tuple[str, FunctionChoice |
 
 def _check_named(name: str, names: set[str], field: str) -> None:
     if name not in names:
-        raise fault("invalid_value", f"is '{shorten(name)}', which is not in tools", field=field)
+        raise fault("invalid_value", f"is '{shorten(name)}', which is not in 'tools'. Add it there", field=field)

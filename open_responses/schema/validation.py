@@ -119,26 +119,30 @@ def small_schema(schema: JsonObject) -> JsonObject:
         inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         left -= len(inner)
         if left < 0:
-            raise fault("invalid_value", f"is too large a schema: at most {MAX_SCHEMA_VALUES} values")
+            raise fault("invalid_value", f"must be a schema of at most {MAX_SCHEMA_VALUES} values. Make it simpler")
         waiting += inner
     return schema
 
 
 def read_json_object(raw: bytes) -> JsonObject:
-    """The body as an object. Strict UTF-8 (a lone surrogate is refused), at most 200 levels deep.
+    """The body as an object (HTTP-1). Strict UTF-8 (a lone surrogate is refused), at most 200 levels deep.
 
     Raises `InvalidRequest` (`invalid_json`, or `invalid_value` for a number that cannot be carried on).
     """
     if len(raw) > _UNCOUNTED_BYTES and _has_too_many_values(raw):
-        raise InvalidRequest(f"The body has more than {MAX_VALUES} values.", code="invalid_value")
+        raise InvalidRequest(
+            f"The body of your request has more than {MAX_VALUES} values. Send less.", code="invalid_value"
+        )
     try:
         body = _parsed(raw)
     except ValueError as error:
         raise InvalidRequest(
-            f"The request's body is not valid JSON: {_json_reason(str(error))}.", code="invalid_json"
+            f"The body of your request is not valid JSON: {_json_reason(str(error))}.", code="invalid_json"
         ) from None
     if not isinstance(body, dict):
-        raise InvalidRequest(f"The request's body must be a JSON object, not {kind_of(body)}.", code="invalid_json")
+        raise InvalidRequest(
+            f"The body of your request must be a JSON object, not {kind_of(body)}.", code="invalid_json"
+        )
     _refuse_extreme_numbers(body)
     return body
 
@@ -332,11 +336,11 @@ def _out_of_bounds(kind: str, context: Mapping[str, Any], fallback: str) -> str:
 def _unknown_name(name: str, known: Collection[str], called_here: Mapping[str, str]) -> PydanticCustomError:
     nearest = difflib.get_close_matches(name[:SHOWN_CHARACTERS], known, n=1)
     if name in called_here:
-        hint = f"; here it is called '{called_here[name]}'"
+        hint = f". Send '{called_here[name]}' instead"
     elif nearest:
-        hint = f"; perhaps '{nearest[0]}' was meant"
+        hint = f". Send '{nearest[0]}' if you meant that"
     else:
-        hint = f"; known are {one_of(sorted(known))}"
+        hint = f". Send {one_of(sorted(known))}, or leave it out"
     return fault("unknown_parameter", f"is not a known parameter{hint}", field=name)
 
 
@@ -355,7 +359,11 @@ def _refuse_extreme_numbers(body: JsonObject) -> None:
     path = _path_of_extreme_number(body)
     if path is not None:
         param = format_path(path)
-        raise InvalidRequest(f"'{param}' is a number too large to be carried on.", param=param, code="invalid_value")
+        raise InvalidRequest(
+            f"'{param}' must be a number that a JSON library can write again. Send a smaller one.",
+            param=param,
+            code="invalid_value",
+        )
 
 
 def _path_of_extreme_number(value: Any) -> Path | None:

@@ -36,7 +36,7 @@ async def test_a_refused_key_is_not_told(client: httpx.AsyncClient, upstream: Up
     events = await collect(client, {"model": "keyed", "input": "refused key", "api_key": KEY})
     error = events[-1]["response"]["error"]
     assert error["code"] == "provider_authentication"
-    assert "the key that the request brought" in error["message"]
+    assert "the provider key that you sent" in error["message"]
     assert KEY not in str(events)
     await nowhere(stack, KEY)
 

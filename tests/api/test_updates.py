@@ -56,7 +56,7 @@ async def test_an_approval_that_no_worker_takes_is_a_503_that_says_what_to_do(
 
     monkeypatch.setattr(approvals, "send_update", send)
     answer = ApprovalAnswer(approval_request_id="mcpr_x", approve=True)
-    with pytest.raises(Unavailable, match="Send it again: it counts once") as refused:
+    with pytest.raises(Unavailable, match=r"Send it again\. It counts once") as refused:
         await approvals._update(cast(AppState, SimpleNamespace(temporal=temporal)), unanswered, answer)
     assert (refused.value.status, refused.value.retry_after) == (503, 5.0)
 

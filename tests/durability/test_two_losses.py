@@ -145,7 +145,7 @@ async def test_the_sdk_raises_it(forgetful: httpx.AsyncClient, stack: Stack, ups
 
     async with lost_in_the_middle(stack, upstream, "lost, by the sdk", Script(words=60), has_half):
         streaming = asyncio.create_task(stream())
-    with pytest.raises(APIError, match="begun anew"):
+    with pytest.raises(APIError, match="started anew"):
         await asyncio.wait_for(streaming, 60)
 
 
@@ -233,7 +233,7 @@ async def test_an_answer_that_cannot_go_on_is_closed_behind_what_was_restored(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
     """Where the provider cannot continue, the half answer stays, marked as incomplete, and another one follows."""
-    prompt, second = "lost, restored, begun anew", Script(words=5)
+    prompt, second = "lost, restored, started anew", Script(words=5)
     events: list[Event] = []
 
     async def has_half() -> bool:

@@ -1189,7 +1189,7 @@ async def test_a_wrong_key_is_whose_it_is(http: httpx.AsyncClient) -> None:
     configured = await failed(http, answer, api_key_env="ANTHROPIC_API_KEY")
     own = await failed(http, answer, call(api_key=OWN_KEY), api_key_env="ANTHROPIC_API_KEY")
     assert "ANTHROPIC_API_KEY" in configured.message
-    assert "the key that the request brought" in own.message
+    assert "the provider key that you sent" in own.message
 
 
 async def test_an_error_that_is_not_json_keeps_its_text(http: httpx.AsyncClient) -> None:

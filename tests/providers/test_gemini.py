@@ -1091,7 +1091,7 @@ async def test_a_wrong_key_is_named_by_where_it_came_from_and_never_shown(
         adapter = Gemini(wire.provider("gemini", api_key_env="GEMINI_API_KEY"), http, "the-configured-key")
         with pytest.raises(ProviderAuthentication) as raised:
             await sampled(adapter, call("hi", model=GEMINI_3, api_key=own))
-    assert ("that the request brought" if own else "GEMINI_API_KEY") in raised.value.message
+    assert ("that you sent" if own else "GEMINI_API_KEY") in raised.value.message
     assert "the-" not in raised.value.message.replace("the request", "")
 
 

@@ -31,7 +31,7 @@ async def test_no_provider_is_asked_about_nothing(http: httpx.AsyncClient, vendo
     with pytest.raises(InvalidRequest) as refused:
         check_takes(vendor, "p", asked.request, asked.items)
     assert (refused.value.param, refused.value.error_code) == ("input", "invalid_value")
-    with pytest.raises(InvalidRequest, match="Nothing in the input"):
+    with pytest.raises(InvalidRequest, match="Your input has nothing"):
         await run(http, vendor, asked)
 
 
@@ -74,4 +74,4 @@ async def test_a_conversation_of_nothing_fails_with_a_code(client: httpx.AsyncCl
     events = await collect(client, {"input": [THOUGHT], "conversation": kept["id"]})
     response = events[-1]["response"]
     assert (response["status"], response["error"]["code"]) == ("failed", "invalid_value")
-    assert "send a message" in response["error"]["message"]
+    assert "Send a message" in response["error"]["message"]

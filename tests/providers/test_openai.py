@@ -961,7 +961,7 @@ async def test_a_model_that_is_not_there_has_its_code(http: httpx.AsyncClient) -
 
 async def test_a_refused_key_of_the_requests_own_is_said_to_be_its_own(http: httpx.AsyncClient) -> None:
     body = error("Incorrect API key provided", code="invalid_api_key")
-    with pytest.raises(ProviderAuthentication, match="the key that the request brought"):
+    with pytest.raises(ProviderAuthentication, match="the provider key that you sent"):
         await heard(http, refusal(401, body), call(api_key="sk-own"))
 
 

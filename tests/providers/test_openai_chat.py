@@ -1060,7 +1060,7 @@ async def test_an_error_that_is_no_json_keeps_its_text(http: httpx.AsyncClient) 
 async def test_a_wrong_key_of_the_request_is_told_as_its_own(http: httpx.AsyncClient) -> None:
     error = await failed(http, refusal(401, {}), api_key="mine")
     assert isinstance(error, ProviderAuthentication)
-    assert "the key that the request brought" in error.message
+    assert "the provider key that you sent" in error.message
 
 
 @pytest.mark.parametrize("headers", [{"retry_after": "7"}, {"retry_after_ms": "7000"}])

@@ -294,7 +294,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_text_comes_as_it_streams_and_the_last_counts_are_the_usage",
         "test_text_comes_as_it_is_said_and_usage_counts_what_was_cached",
     ),
-    "usage that is not told": (_EMPTY,) * 5,
+    "usage that the provider does not report": (_EMPTY,) * 5,
     "an error in the middle of the stream": _kit("test_an_error_in_the_stream_is_an_error"),
     "half an answer is continued after a crash": (
         "test_an_answer_is_kept_nowhere_unless_the_configuration_says_so "

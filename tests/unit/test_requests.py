@@ -79,7 +79,7 @@ def test_a_wrong_body_is_told_the_code_and_the_place(changes: dict[str, Any], co
 def test_what_is_not_a_json_object_is_refused_as_such(raw: bytes) -> None:
     error = refusal(raw)
     assert (error.error_code, error.status) == ("invalid_json", 400)
-    assert error.message.startswith("The request's body")
+    assert error.message.startswith("The body of your request")
 
 
 def test_a_number_too_large_for_a_float_is_refused() -> None:
@@ -90,11 +90,11 @@ def test_a_number_too_large_for_a_float_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"temprature": 1}, "perhaps 'temperature' was meant"),
-        ({"messages": []}, "here it is called 'input'"),
-        ({"max_tokens": 100}, "here it is called 'max_output_tokens'"),
-        ({"response_format": {"type": "json_object"}}, "here it is called 'text.format'"),
-        ({"reasoning": {"efort": "low"}}, "perhaps 'effort' was meant"),
+        ({"temprature": 1}, "Send 'temperature' if you meant that"),
+        ({"messages": []}, "Send 'input' instead"),
+        ({"max_tokens": 100}, "Send 'max_output_tokens' instead"),
+        ({"response_format": {"type": "json_object"}}, "Send 'text.format' instead"),
+        ({"reasoning": {"efort": "low"}}, "Send 'effort' if you meant that"),
         ({"truncation": "on"}, "must be 'auto' or 'disabled', but is 'on'"),
         ({"include": ["x"]}, "'computer_call_output.output.image_url' or 'message.input_image.image_url', but is 'x'"),
         ({"max_output_tokens": 1}, "must be at least 16"),

@@ -128,11 +128,11 @@ def test_keys_come_from_the_variable_and_leave_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ("not base64!", "not base64"),
-        ("schlüssel", "not base64"),
-        (encoded(b"short"), "5 bytes instead of 32"),
-        (encoded(NEW) + ",", "0 bytes instead of 32"),
-        (encoded(NEW, bytes(16)), "16 bytes instead of 32"),
+        ("not base64!", "must be base64"),
+        ("schlüssel", "must be base64"),
+        (encoded(b"short"), "must have 32 bytes, but has 5"),
+        (encoded(NEW) + ",", "must have 32 bytes, but has 0"),
+        (encoded(NEW, bytes(16)), "must have 32 bytes, but has 16"),
     ],
 )
 def test_a_bad_key_is_refused_by_variable_and_reason(tmp_path: Path, value: str, reason: str) -> None:

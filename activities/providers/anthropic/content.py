@@ -64,7 +64,7 @@ def _file(data: str, filename: str | None, path: str) -> JsonObject:
     try:
         text = base64.b64decode(encoded, validate=True).decode()
     except binascii.Error:
-        raise InvalidRequest("'file_data' is not base64.", param=path, code="invalid_value") from None
+        raise InvalidRequest("'file_data' must be base64.", param=path, code="invalid_value") from None
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
@@ -80,5 +80,5 @@ def _split(url: str, path: str) -> tuple[str, str]:
     """(type, base64)."""
     read = read_data_url(url)
     if read is None or not read.is_base64:
-        raise InvalidRequest("The data URL is not one in base64.", param=path, code="invalid_value")
+        raise InvalidRequest("The data URL must be in base64.", param=path, code="invalid_value")
     return read.kind, read.data

@@ -1,4 +1,4 @@
-"""What a model of Anthropic's takes, told by its name.
+"""The features of each Anthropic model, by its name.
 
 A name that is not Claude's is taken for a compatible server's: it gets the oldest common form (thinking by budget, no
 prefill, no structured outputs), and its thinking is raw, where Claude's, from 4 on, is a summary.

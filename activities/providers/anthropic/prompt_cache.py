@@ -1,4 +1,4 @@
-"""Where Anthropic's prompt cache may break.
+"""Sets the breakpoints of Anthropic's prompt cache.
 
 What this prevents: a prefix that was sent before and is paid for anew. Source: platform.claude.com/docs, prompt
 caching.

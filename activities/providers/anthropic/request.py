@@ -93,12 +93,16 @@ def _sampling(call: SampleCall, model: Model, *, thinks: bool) -> JsonObject:
         return settings
     settings = {name: value for name, value in settings.items() if name == "top_k" or value != 1}
     if settings.get("temperature", 0) > 1:
-        raise InvalidRequest(f"{call.model} takes temperatures from 0 to 1.", param="temperature", code="invalid_value")
+        raise InvalidRequest(
+            f"{call.model} takes temperatures from 0 to 1. Send one of these.",
+            param="temperature",
+            code="invalid_value",
+        )
     for name, value in settings.items():
         if not model.takes_sampling:
-            raise refused(f"{call.model} has no {name!r}; leave it out.", name)
+            raise refused(f"{call.model} has no {name!r}. Leave it out.", name)
         if thinks and not (name == "top_p" and value >= 0.95):
-            raise refused(f"{call.model} takes no such {name!r} while it reasons; leave one of the two out.", name)
+            raise refused(f"{call.model} takes no such {name!r} while it reasons. Leave one of the two out.", name)
     return settings
 
 
@@ -106,7 +110,7 @@ def _tool_choice(call: SampleCall, model: Model, *, has_tools: bool) -> JsonObje
     if not has_tools:
         return {}
     if is_forced(call) and not model.can_be_forced:
-        message = f"{call.model} cannot be forced to call a tool: choose 'auto', and ask for the call in words."
+        message = f"{call.model} cannot be forced to call a tool. Send 'auto', and ask for the call in your input."
         raise refused(message, "tool_choice")
     choice = plain_choice(call)
     alone = {"disable_parallel_tool_use": True} if call.request.parallel_tool_calls is False else {}

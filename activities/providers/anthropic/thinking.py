@@ -35,7 +35,7 @@ def thinking_of(
 def _adaptive(call: SampleCall, model: Model, effort: str | None, *, shows: bool) -> tuple[JsonObject, str | None]:
     level = model.effort(effort) if effort not in (None, "none") else None
     if effort == "none" and model.always_thinks:
-        raise refused(f"{call.model} always reasons; its lowest effort is 'low'.", "reasoning.effort")
+        raise refused(f"{call.model} always reasons. Send an effort of 'low' or more.", "reasoning.effort")
     if effort == "none" or (is_forced(call) and not model.always_thinks):
         # What does not think has no effort above `high`.
         level = "high" if level in ("xhigh", "max") else level

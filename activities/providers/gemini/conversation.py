@@ -176,7 +176,7 @@ class _Conversation:
         self._answer()
         if index not in self._answered:
             raise InvalidRequest(
-                f"No tool call found for function call output with call_id {item.call_id!r}.",
+                f"No tool call found for function call output with call_id {item.call_id!r}. Send the call before it.",
                 param=f"input[{index}].call_id",
                 code="unknown_tool_call",
             )
@@ -202,7 +202,7 @@ class _Conversation:
         waiting = self._outputs[call.call_id]
         if not waiting:
             raise InvalidRequest(
-                f"No tool output found for function call {call.call_id!r} ({call.name}).",
+                f"No tool output found for function call {call.call_id!r} ({call.name}). Send its output.",
                 param=f"input[{index}]",
                 code="missing_tool_output",
             )

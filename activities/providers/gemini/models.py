@@ -1,4 +1,4 @@
-"""What a Gemini model takes, told by its name."""
+"""The features of each Gemini model, by its name."""
 
 from __future__ import annotations
 

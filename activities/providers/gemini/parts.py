@@ -90,7 +90,8 @@ def _file(data: str, filename: str | None, path: str) -> JsonObject:
     kind = _kind_by_name(filename or "") or _kind_by_content(data)
     if not kind:
         raise InvalidRequest(
-            "The file's type is not known: send file_data as a data URL with its type, or a filename with a suffix.",
+            "The type of your file is not known. Send 'file_data' as a data URL with its type, or a 'filename' with a "
+            "suffix.",
             param=path,
             code="unsupported_content",
         )
@@ -105,7 +106,7 @@ def _data_url(url: str, path: str) -> tuple[str, str]:
     """(type, base64)."""
     read = read_data_url(url)
     if read is None:
-        raise InvalidRequest("is not a data URL: it has no comma.", param=path, code="invalid_value")
+        raise InvalidRequest("must be a data URL, but has no comma.", param=path, code="invalid_value")
     data = read.data if read.is_base64 else base64.b64encode(unquote_to_bytes(read.data)).decode()
     return read.kind or "text/plain", data
 

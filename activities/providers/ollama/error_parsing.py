@@ -34,7 +34,7 @@ def error_for(
     if status == 404 and "not found" in message:
         return ProviderRejected(f"{error.message}. Pull it first: `ollama pull {model}`.", code="model_not_found")
     if isinstance(error, ContextLengthExceeded):
-        return ContextLengthExceeded(f"{error.message}. The server's OLLAMA_CONTEXT_LENGTH sets the context.")
+        return ContextLengthExceeded(f"{error.message}. OLLAMA_CONTEXT_LENGTH of the Ollama server sets the window.")
     if _NO_MEMORY.search(message):
         return ProviderRejected(error.message)
     return error

@@ -1,4 +1,4 @@
-"""OpenAI's reasoning, on its way out and back.
+"""Translates OpenAI's reasoning items, in answers and in requests.
 
 Source: OpenAI's API reference by the types of its Python SDK (openai 3.54, `response_reasoning_item_param.py`);
 pydantic/pydantic-ai#2865 (encrypted content).

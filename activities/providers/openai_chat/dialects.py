@@ -1,4 +1,4 @@
-"""What each server of the chat API has otherwise than the rest.
+"""The differences between servers of the Chat Completions API, by host.
 
 Sources: OpenAI's API reference; mistralai's SDK 3.7 (`random_seed`, `any`) and Mistral's refusal of `stream_options`
 (openai/openai-agents-python#442); api-docs.deepseek.com/guides/thinking_mode; docs.vllm.ai

@@ -42,7 +42,7 @@ def _sampling(call: SampleCall, dialect: Dialect) -> JsonObject:
     asked = call.request
     if asked.top_k is not None and not dialect.top_k:
         raise InvalidRequest(
-            "The route's provider has no 'top_k'; leave it out.", param="top_k", code="unsupported_parameter"
+            "The route's provider has no 'top_k'. Leave it out.", param="top_k", code="unsupported_parameter"
         )
     effort = asked.reasoning.effort if asked.reasoning is not None else None
     settings = {

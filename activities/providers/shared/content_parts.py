@@ -26,4 +26,8 @@ def unsupported_part(part: Part, path: str, why: str = "") -> InvalidRequest:
 
 
 def unsupported_content(what: str, path: str) -> InvalidRequest:
-    return InvalidRequest(f"The route's provider cannot take {what}.", param=path, code="unsupported_content")
+    return InvalidRequest(
+        f"The route's provider cannot take {what}. Leave it out, or send it in another form.",
+        param=path,
+        code="unsupported_content",
+    )

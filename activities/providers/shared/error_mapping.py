@@ -119,8 +119,12 @@ def decoded(body: bytes) -> Any:
 
 def _key_hint(config: ProviderConfig, own_key: bool) -> str:
     if own_key:
-        return "Check the key that the request brought."
-    return f"Check the key in {config.api_key_env}." if config.api_key_env else "No api_key_env is configured."
+        return "Check the provider key that you sent."
+    return (
+        f"Check the key in {config.api_key_env}."
+        if config.api_key_env
+        else "Send your own as 'api_key', or set api_key_env in its configuration."
+    )
 
 
 def message_of(details: Any) -> str:

@@ -14,7 +14,7 @@ def leave_out(item: InputItem, index: int, provider: str) -> None:
     if isinstance(item, OpaqueItem) and (item.is_record or item.type.startswith(SLUG)):
         return
     raise InvalidRequest(
-        f"The provider {provider!r} cannot take an item of type {getattr(item, 'type', None)!r}.",
+        f"The provider {provider!r} cannot take an item of type {getattr(item, 'type', None)!r}. Leave it out.",
         param=f"input[{index}]",
         code="unsupported_item",
     )

@@ -1,4 +1,4 @@
-"""The key of one call: which one it is, how it is sent, and that no text shows it."""
+"""The provider key of one call: chooses it, puts it into headers, and hides it in texts."""
 
 from __future__ import annotations
 

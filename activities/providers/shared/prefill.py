@@ -1,4 +1,4 @@
-"""Whether half an answer can be put into the model's mouth, for it to go on."""
+"""Decides whether a request may have the first part of an answer (prefill), which the model continues."""
 
 from __future__ import annotations
 

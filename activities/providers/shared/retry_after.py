@@ -1,4 +1,4 @@
-"""How long a provider wants us to wait, by what its headers say."""
+"""Reads the time to wait before another attempt from a provider's headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One stream's writer: takes events, numbers them, and keeps what it needs to write a lost log again.
+"""One stream's writer: takes events, numbers them (SSE-3), and keeps what it needs to write a lost log again.
 
 What this prevents: a client that sees an event twice or not at all because a reply got lost, and a stream that goes on
 in two workers. The process's appender (`appender.py`) sends what the writers hold.

@@ -48,7 +48,7 @@ class SchemaChecks:
         try:
             return await self._processes.ask({"schemas": list(schemas)}, tenant)
         except CheckExceeded as exceeded:
-            raise SchemaTooComplex(f"The schema cannot be checked: {exceeded}. Make it simpler.") from exceeded
+            raise SchemaTooComplex(f"Your schema cannot be checked: {exceeded}. Make it simpler.") from exceeded
 
     async def format_problem(self, request: CreateResponse, text: str, tenant: str) -> str | None:
         """Why a text does not fit the request's `text.format`; None if it does, or may be any text.
@@ -69,7 +69,7 @@ class SchemaChecks:
             return (await self._processes.ask(request_to_process, tenant))[0]
         except CheckExceeded as exceeded:
             raise SchemaTooComplex(
-                f"The answer cannot be checked against text.format: {exceeded}. Ask with a simpler schema: fewer "
+                f"The answer cannot be checked against text.format: {exceeded}. Send a simpler schema: fewer "
                 "alternatives in anyOf and oneOf, fewer references to one definition, simpler patterns."
             ) from exceeded
 

@@ -1,4 +1,4 @@
-"""Who used an approval: the record in Temporal, a workflow whose id can be taken once."""
+"""The record in Temporal that a response used an approval: a workflow whose id can be taken once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking away all that is left of a response: in Redis, in Temporal's history, in files.
+"""Erases a response: in Redis, in Temporal's histories, and in files.
 
 What this prevents: a response with `store: false` that outlives its end because a process died in between. Its key's
 file is there before anything else of it, and is thrown away last; whoever finds a file that nobody has touched for a
@@ -142,7 +142,8 @@ class Eraser:
             await self._delete_response(response_id, description)
         except RedisDown as error:
             raise Unavailable(
-                "Redis does not answer. The deletion was accepted, and is carried out when it does.", retry_after=5
+                "Redis does not answer. Your deletion was accepted, and is carried out when Redis answers again.",
+                retry_after=5,
             ) from error
         except (RPCError, OSError) as error:
             log.info("deletion_goes_on", response_id=response_id, reason=type(error).__name__)

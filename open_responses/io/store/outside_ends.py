@@ -46,17 +46,22 @@ _FAILURES = {
     WorkflowExecutionStatus.TERMINATED: Ending(
         status="failed",
         error_code="run_terminated",
-        error_message="The response's run was terminated in Temporal, by an operator or at a limit of Temporal's own.",
+        error_message=(
+            "The response's run was terminated in Temporal, by an operator or at a limit of Temporal. Send your "
+            "request again."
+        ),
     ),
     WorkflowExecutionStatus.TIMED_OUT: Ending(
         status="failed",
         error_code="run_timed_out",
-        error_message="The response's run reached a timeout that was set for it in Temporal.",
+        error_message="The response's run reached a timeout that was set for it in Temporal. Send your request again.",
     ),
     WorkflowExecutionStatus.FAILED: Ending(
         status="failed",
         error_code="run_failed",
-        error_message="The response's run failed in Temporal before it could end the response.",
+        error_message=(
+            "The response's run failed in Temporal before it could end the response. Report it with the response's id."
+        ),
     ),
     # By versions that did not end such a run themselves.
     WorkflowExecutionStatus.CANCELED: Ending(status="cancelled"),
@@ -64,12 +69,18 @@ _FAILURES = {
 DELETED = Ending(
     status="failed",
     error_code="run_deleted",
-    error_message="Temporal has the response's run no more: an operator deleted it, or it ended unseen long ago.",
+    error_message=(
+        "Temporal no longer has the response's run: an operator deleted it, or it ended long ago, unseen. Send your "
+        "request again."
+    ),
 )
 OVERTAKEN = Ending(
     status="failed",
     error_code="run_reset",
-    error_message="An operator reset the response's run to a point before what its stream had shown already.",
+    error_message=(
+        "An operator reset the response's run to a point before the newest event of its stream. Send your request "
+        "again."
+    ),
 )
 
 

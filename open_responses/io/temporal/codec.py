@@ -1,4 +1,4 @@
-"""How payloads look on their way to Temporal: pydantic's JSON, compressed, and encrypted where there is a key."""
+"""The codec of payloads in Temporal: pydantic's JSON, compressed, and encrypted if there is a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks Temporal how a workflow stands."""
+"""Reads the status of a workflow from Temporal."""
 
 from __future__ import annotations
 

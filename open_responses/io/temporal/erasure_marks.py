@@ -1,4 +1,4 @@
-"""Which responses and conversations are erased, or are to be, as files that all processes see.
+"""Marks of responses and conversations that are erased or have to be, as files that all processes see.
 
 What this prevents: a deletion that a crash leaves half done behind a tombstone, so that a repeated DELETE is a 404 and
 the content stays in Temporal; and a late writer that puts a large payload of an erased response back on disk. Redis is

@@ -1,4 +1,4 @@
-"""Whose a workflow is, looked at alone.
+"""Checks the owner of a workflow, in the same time whether or not the workflow exists.
 
 What this prevents: an answer that tells by its time whether another tenant has something under an id. Temporal is a
 millisecond slower with a workflow that is there than with one that is not, so both are asked for whenever the answer is
