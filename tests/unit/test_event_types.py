@@ -93,6 +93,12 @@ def test_an_event_of_the_specification_is_padded_if_its_schema_has_padding() -> 
     assert PADDED_EVENTS & spec.event_schemas().keys() == padded
 
 
+def test_the_arguments_of_an_mcp_call_are_padded_as_a_functions_are_and_a_refusal_is_not() -> None:
+    """The specification has no MCP events, and gives a refusal no `obfuscation` (SECURITY.md, "Not promised")."""
+    assert {"response.mcp_call_arguments.delta", "response.function_call_arguments.delta"} <= PADDED_EVENTS
+    assert "response.refusal.delta" not in PADDED_EVENTS
+
+
 def test_every_row_is_used_and_every_event_in_the_code_has_a_row() -> None:
     named = {event["type"] for event in assembled()} | names_in_the_code()
     assert named >= EVENT_TYPES.keys()
