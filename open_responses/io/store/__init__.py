@@ -1,1 +1,1 @@
-"""Responses and conversations by id."""
+"""The response store: responses by id, from Redis and Temporal; the items of chains and conversations; erasure."""

@@ -1,4 +1,4 @@
-"""The record in Temporal that a response used an approval: a workflow whose id can be taken once."""
+"""The record of a used approval in Temporal: a workflow whose id follows from the approval, so that only one starts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from open_responses.tool_use.tool_items import approval_workflow_id
 
 
 async def is_used_otherwise(client: Client, own: ApprovalClaim) -> bool:
-    """Whether another response used the approval, or this one with another answer. Raises RPCError while Temporal is
-    away.
+    """Whether another response used the approval, or this one with another decision.
+
+    Reads the first event of the record's history, which exists before a worker runs the workflow.
 
     Args:
-        own: What this response has claimed, or is to claim. Its nonce is None if the response has not begun: then the
-            ids are compared without it.
+        client: The Temporal client.
+        own: The claim of this response. Its nonce is None before the response begins; the ids are then compared without
+            it.
 
-    Reads the first event of the record's history, which is there before the record was run.
+    Raises:
+        RPCError: Temporal cannot be reached.
     """
     handle = client.get_workflow_handle(approval_workflow_id(own.decision.approval_request_id))
     try:
@@ -28,7 +31,7 @@ async def is_used_otherwise(client: Client, own: ApprovalClaim) -> bool:
             assert isinstance(claim, ApprovalClaim)
             return not claim.agrees_with(own)
     except ERASED:
-        # Its key was retired since: the approval was used long before this response began.
+        # The record's encryption key was retired, so the approval was used long before this response began.
         return True
     except RPCError as error:
         if error.status != RPCStatusCode.NOT_FOUND:

@@ -1,7 +1,7 @@
-"""The conversation behind a response: the items of all its ancestors, oldest first (REQ-1).
+"""The context that a response continues: the items of all its ancestors, oldest first (REQ-1).
 
-What each response said is remembered, since it never changes: a chain of 500 is not read again for each new link. It is
-taken from memory only while the store still has the response, so that one that was deleted is gone here as well.
+The items of each response are cached, since they never change. Without the cache, each new response would read a chain
+of 500 again. A cached response is used only while the store still has it, so a deleted one is not read from the cache.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from open_responses.loop.payloads import Remembered, RememberedExchange
 from open_responses.schema.items import INPUT_ITEM, InputItem
 from open_responses.schema.off_loop import LARGE_BYTES, off_loop
 
-# Over all chains. Each object of its JSON is about 1.5 kB of Python's beside its text.
+# For all chains together. Each JSON object takes about 1.5 kB as Python objects, beside its text.
 _REMEMBERED_BYTES = 64 * 2**20
 _OBJECT_BYTES = 1500
-# A tombstone lasts longer: what was deleted, and then written anew under the same idempotency key, is read anew.
+# Shorter than a tombstone lasts: a response that was deleted and begun again under its idempotency key is read again.
 _REMEMBERED_SECONDS = 3600.0
 
 
 class Said(NamedTuple):
-    """What one response adds to its chain, and how much memory that takes at most."""
+    """The items that one response adds to its chain. `size` is an upper estimate of their memory, in bytes."""
 
     items: list[InputItem]
     size: int
@@ -52,10 +52,15 @@ class Chains:
         self._size = 0
 
     async def items(self, ancestors: Sequence[str], loaded: Mapping[str, Record] | None = None) -> list[InputItem]:
-        """What these responses said, inputs and outputs. Those that are `loaded` with their end are not read again.
+        """The inputs and outputs of these responses.
 
-        Raises PreviousResponseNotFound for one that is gone, and RPCError or RedisDown's family for one that is not to
-        be had now.
+        Args:
+            ancestors: The ids, oldest first.
+            loaded: Records that the caller has. Those with a final response are not read again.
+
+        Raises:
+            PreviousResponseNotFound: A response is gone.
+            RPCError, RedisDown: A response cannot be read now.
         """
         known = {one: said for one in ancestors if (said := self._remembered.get(one)) is not None and said.is_fresh}
         for lost in await self._records.missing(list(known)):
@@ -63,7 +68,7 @@ class Chains:
             self._forget(lost)
         unknown = [one for one in ancestors if one not in known]
         records = await self._load(unknown, loaded or {})
-        # What they read of their conversation goes with it, so it is not remembered here.
+        # Items of a conversation are not cached: they have to go when the conversation is deleted.
         conversations: set[str] = set()
         for one in unknown:
             record = records[one]
@@ -71,7 +76,7 @@ class Chains:
                 raise PreviousResponseNotFound(f"response {one}, earlier in the chain, is gone")
             remembered = record.start.remembered if b'"pieces":' in record.written else None
             expanded = await self._records.pieces.expanded(remembered)
-            # What a conversation's pieces hold may be larger than the record that names them.
+            # The files of a conversation may be larger than the record that names them.
             size = record.size if expanded is None else max(record.size, LARGE_BYTES + 1)
             known[one] = await off_loop(size, _said, record, expanded)
             if remembered is not None and remembered.pieces:
@@ -98,34 +103,34 @@ class Chains:
 
 
 async def remembered_items(remembered: Remembered | None) -> list[InputItem]:
-    """Turns that are stored nowhere else, as items."""
+    """The items of exchanges that are not stored as responses."""
     if remembered is None or not remembered.turns:
         return []
-    # Nobody has counted their bytes.
-    return await off_loop(LARGE_BYTES + 1, _items_of_turns, remembered.turns)
+    # Their size is not known, so they are treated as large.
+    return await off_loop(LARGE_BYTES + 1, _items_of_exchanges, remembered.turns)
 
 
-def _items_of_turns(turns: Sequence[RememberedExchange]) -> list[InputItem]:
-    return [item for turn in turns for item in _validated([*turn.input, *_readable(turn.output)])]
+def _items_of_exchanges(exchanges: Sequence[RememberedExchange]) -> list[InputItem]:
+    return [item for exchange in exchanges for item in _validated([*exchange.input, *_readable(exchange.output)])]
 
 
 def _validated(written: Sequence[JsonObject]) -> list[InputItem]:
-    """Each by itself: other threads get the interpreter in between."""
+    """The items as models, validated one by one, so that other threads get the interpreter in between."""
     return [INPUT_ITEM.validate_python(item) for item in written]
 
 
 def _said(record: Record, remembered: Remembered | None) -> Said:
-    """What a response adds to its chain: turns that are stored nowhere else, its input and its output.
+    """The items that a response adds to its chain: exchanges that are not stored as responses, its input, its output.
 
-    Of the start only that is read: all of it takes ten times as long. `remembered` are the turns where they are not all
+    Reads the start's JSON, since its model takes ten times as long. `remembered` has the exchanges if they are not all
     in the start itself.
     """
     start: JsonObject = orjson.loads(record.written)
     written: list[JsonObject] = []
     if remembered is not None:
         start["remembered"] = remembered.model_dump()
-    for turn in (start.get("remembered") or {}).get("turns", ()):
-        written += [*turn["input"], *_readable(turn["output"])]
+    for exchange in (start.get("remembered") or {}).get("turns", ()):
+        written += [*exchange["input"], *_readable(exchange["output"])]
     given = start["request"]["input"]
     if not isinstance(given, str):
         written += given

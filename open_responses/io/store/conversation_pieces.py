@@ -1,12 +1,12 @@
-"""A conversation's turns in files that are shared by all responses that read them.
+"""The items of a conversation in files, which all responses that read them share.
 
-What this prevents: storage that grows with the square of the turns. Each response has to see the conversation exactly
-as it was at its start, whatever is added or deleted later. It used to carry all of it in its own start; now the start
-names files by the hash of their content, so that a turn is stored once, however many responses read it.
+What this prevents: storage that grows with the square of a conversation's length. Each response has to read the
+conversation as it was at its start, also if items are added or deleted later. If each start contained the items, every
+item would be stored once for each response. Instead, the start names files by the hash of their content.
 
-A file holds one of the newest turns, or 16 older ones, or the names of 16 such files: the start of a response names
-some dozens at most, and each turn is written twice. Files never change. They are in the conversation's folder, beside
-its large payloads: they go when it is deleted, and the sweep spares what a turn has touched.
+A file holds one of the newest exchanges, or 16 older ones, or the names of 16 files. A start then names some dozens of
+files at most, and each exchange is written twice. Files never change. They are in the conversation's folder, beside its
+large payloads, and are deleted with it. The sweep of old files spares those that a response has touched.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from open_responses.loop.payloads import Remembered, RememberedExchange
 T = TypeVar("T")
 
 _FANOUT = 16
-# Shorter conversations stay in the start: a file would cost more than it saves.
+# A shorter conversation stays in the start: a file would cost more than it saves.
 _INLINE_BYTES = 4096
 _REMEMBERED_BYTES = 32 * 2**20
 _NAME_LENGTH = 32
@@ -42,8 +42,10 @@ _NAME = re.compile(rf"[0-9a-f]{{{_NAME_LENGTH}}}")
 
 
 class ConversationPieces:
-    """Writes and reads the files. With `keys` they are encrypted, and named by a keyed hash: a name tells nothing of
-    the content."""
+    """Writes and reads the files.
+
+    With `keys`, the files are encrypted and named by a keyed hash, so that a name reveals nothing about the content.
+    """
 
     def __init__(self, blob_dir: Path, keys: Sequence[bytes] = ()) -> None:
         self._directory = blob_dir
@@ -54,23 +56,27 @@ class ConversationPieces:
         self._lock = threading.Lock()
 
     async def referenced(self, conversation_id: str, remembered: Remembered) -> Remembered:
-        """The same turns by reference, on disk for good when it returns. Raises OSError."""
-        leaves = [turn.model_dump_json().encode() for turn in remembered.turns]
+        """The exchanges by reference. The files are synced to disk when this returns. Raises OSError."""
+        leaves = [exchange.model_dump_json().encode() for exchange in remembered.turns]
         if sum(map(len, leaves)) <= _INLINE_BYTES:
             return remembered
         pieces = await asyncio.to_thread(self._write_all, conversation_id, leaves)
         return Remembered(conversation_id=conversation_id, pieces=pieces)
 
     async def expanded(self, remembered: Remembered | None) -> Remembered | None:
-        """With the turns that it names, before those that it has. Raises PreviousResponseNotFound where they were
-        deleted with their conversation, and ClaimBroken for a file that was damaged."""
+        """The exchanges of the files that `remembered` names, then its own.
+
+        Raises:
+            PreviousResponseNotFound: The files were deleted with their conversation.
+            ClaimBroken: A file is damaged.
+        """
         if remembered is None or not remembered.pieces:
             return remembered
-        turns = await asyncio.to_thread(self._read_all, remembered.conversation_id or "", remembered.pieces)
-        return Remembered(after=remembered.after, turns=[*turns, *remembered.turns])
+        exchanges = await asyncio.to_thread(self._read_all, remembered.conversation_id or "", remembered.pieces)
+        return Remembered(after=remembered.after, turns=[*exchanges, *remembered.turns])
 
     async def are_gone(self, remembered: Remembered | None) -> bool:
-        """Whether the turns that it names were deleted with their conversation."""
+        """Whether the files that `remembered` names were deleted with their conversation."""
         if remembered is None or not remembered.pieces:
             return False
         return not await asyncio.to_thread(self._folder(remembered.conversation_id or "").is_dir)
@@ -80,8 +86,8 @@ class ConversationPieces:
     def _write_all(self, conversation_id: str, leaves: Sequence[bytes]) -> list[str]:
         folder = self._folder(conversation_id)
         full = _full(leaves)
-        level = [self._write(folder, _turns_in(group)) for group in _groups(leaves)]
-        rest = [self._write(folder, _turns_in([leaf])) for leaf in leaves[full:]]
+        level = [self._write(folder, _exchanges_in(group)) for group in _groups(leaves)]
+        rest = [self._write(folder, _exchanges_in([leaf])) for leaf in leaves[full:]]
         while len(level) >= _FANOUT:
             rest = level[_full(level) :] + rest
             level = [self._write(folder, orjson.dumps({"pieces": group})) for group in _groups(level)]
@@ -106,15 +112,15 @@ class ConversationPieces:
     def _read_all(self, conversation_id: str, pieces: Sequence[str]) -> list[RememberedExchange]:
         folder = self._folder(conversation_id)
         if not folder.is_dir():
-            # Also where this process remembers what was in it.
+            # Checked also if this process has the files in its cache.
             raise _gone(conversation_id)
-        return list(self._turns(folder, pieces))
+        return list(self._exchanges(folder, pieces))
 
-    def _turns(self, folder: Path, pieces: Sequence[str]) -> Iterator[RememberedExchange]:
+    def _exchanges(self, folder: Path, pieces: Sequence[str]) -> Iterator[RememberedExchange]:
         for name in pieces:
             piece = orjson.loads(self._read(folder, name))
             yield from map(RememberedExchange.model_validate, piece.get("turns", ()))
-            yield from self._turns(folder, piece.get("pieces", ()))
+            yield from self._exchanges(folder, piece.get("pieces", ()))
 
     def _read(self, folder: Path, name: str) -> bytes:
         with self._lock:
@@ -136,7 +142,7 @@ class ConversationPieces:
         return content
 
     def _keep(self, name: str, content: bytes) -> None:
-        """Pieces are read in threads, and two may read the same one."""
+        """Cache a file's content. Threads read the files, and two may read the same one."""
         with self._lock:
             self._size += len(content) - len(self._known.pop(name, b""))
             self._known[name] = content
@@ -151,7 +157,7 @@ class ConversationPieces:
 
 
 def _full(parts: Sequence[object]) -> int:
-    """How many of them are in whole groups."""
+    """The number of parts in complete groups."""
     return len(parts) // _FANOUT * _FANOUT
 
 
@@ -159,7 +165,7 @@ def _groups(parts: Sequence[T]) -> list[Sequence[T]]:
     return [parts[first : first + _FANOUT] for first in range(0, _full(parts), _FANOUT)]
 
 
-def _turns_in(leaves: Sequence[bytes]) -> bytes:
+def _exchanges_in(leaves: Sequence[bytes]) -> bytes:
     return b'{"turns":[%b]}' % b",".join(leaves)
 
 

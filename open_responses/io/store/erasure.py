@@ -1,11 +1,11 @@
-"""Erases a response: in Redis, in Temporal's histories, and in files.
+"""Erasure: removes a response or a conversation from Redis, from Temporal's histories and from files.
 
-What this prevents: a response with `store: false` that outlives its end because a process died in between. Its key's
-file is there before anything else of it, and is thrown away last; whoever finds a file that nobody has touched for a
-while finishes the work. With the key gone, what a backup of Temporal's database still has is noise.
+What this prevents: a response with `store: false` that outlives its end because a process died within the erasure. The
+file with its key is created before anything else of it, and removed last. A worker that finds such a file, untouched
+for some time, completes the erasure. Without the key, a copy in a backup of Temporal's database cannot be decrypted.
 
-What was stored and is deleted is listed first (`erasure_marks.py`), and stays listed until nothing of it is found any
-more: a worker finishes what the API began.
+A deletion of a stored response is listed first (`erasure_marks.py`), and stays listed until nothing of the response is
+left, so that a worker can complete a deletion that the API began.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from open_responses.loop.payloads import StartResponse
 log = structlog.get_logger(__name__)
 
 _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.05, 1.0
-# The workflow closes milliseconds after its terminal event; a cancelled one has a provider to hang up on first.
+# The workflow closes milliseconds after its terminal event; a cancelled one first closes its provider's connection.
 _SOON_SECONDS = 20.0
 _ROUNDS_PER_PATIENCE = 4
 _QUERY_TIMEOUT = timedelta(seconds=15)
@@ -50,10 +50,16 @@ _LONGEST_ROUND_SECONDS = 5.0
 
 
 class Eraser:
-    """`keys` are those of the responses that are not to be stored.
+    """Erases responses and conversations, and completes erasures that other processes began.
 
-    `patience_seconds` is how long one of these is kept after the last sign of a reader, unless its only reader has
-    had all of it. With `rewrite_log`, Redis is asked to write its append-only file anew after something was erased.
+    Args:
+        store: The response store.
+        temporal: The Temporal client.
+        blobs: The folder with large payloads, conversations' files and marks.
+        response_keys: The keys of responses with `store: false`.
+        patience_seconds: The time after the last access of a reader for which such a response is kept, unless its only
+            reader has read all of it.
+        rewrite_log: Have Redis rewrite its append-only file after an erasure.
     """
 
     def __init__(
@@ -76,14 +82,15 @@ class Eraser:
         self._soon: set[asyncio.Task[None]] = set()
 
     async def prepare(self, start: StartResponse) -> None:
-        """Before anything of the response is written anywhere. Does nothing for one that is to be stored."""
+        """Create the key of a response with `store: false`. Call this before anything of the response is written."""
         if not start.request.is_stored:
             await asyncio.to_thread(self.keys.make, start.response_id)
 
     def erase_soon(self, start: StartResponse) -> None:
-        """Nobody reads on: erase it as soon as its workflow has closed. If this process dies meanwhile, a worker does.
+        """Erase a response with `store: false` as soon as its workflow has closed: its reader has read all of it.
 
-        With an `Idempotency-Key` there may be other readers, so that it has to wait for its patience to end.
+        If this process dies meanwhile, a worker erases it. A response with an `Idempotency-Key` may have other readers,
+        so it stays until `patience_seconds` are over.
         """
         if start.request.is_stored or start.nonce is not None:
             return
@@ -92,13 +99,13 @@ class Eraser:
         task.add_done_callback(self._soon.discard)
 
     async def run(self) -> None:
-        """Erase what others have left, until cancelled. Any number of processes may do so at once."""
+        """Complete erasures that other processes began, until cancelled. Several processes may run this."""
         while True:
             await asyncio.sleep(min(self._patience / _ROUNDS_PER_PATIENCE, _LONGEST_ROUND_SECONDS))
             try:
                 await self._round()
             except OSError as error:
-                # The folder is shared, and may be away for a while, as Redis and Temporal may.
+                # The shared folder may be unavailable for some time, as Redis and Temporal may.
                 log.warning("erasure_postponed", reason=type(error).__name__)
 
     async def _round(self) -> None:
@@ -113,7 +120,7 @@ class Eraser:
             await self._rewrite_append_only_file()
 
     async def erase(self, response_id: str, *, has_idempotency_key: bool | None = None) -> bool:
-        """Whether a response that is not to be stored is gone for good; False while it runs. Safe to repeat."""
+        """Erase a response with `store: false`. Returns False while it runs. Safe to repeat."""
         description = await describe(self._temporal, response_id)
         if description is not None and description.status == WorkflowExecutionStatus.RUNNING:
             return False
@@ -121,7 +128,7 @@ class Eraser:
             has_idempotency_key = await self._has_idempotency_key(description)
         await asyncio.to_thread(self.marks.mark, response_id, FENCE_SECONDS)
         if has_idempotency_key:
-            # The id that follows from the key must not begin a second response: a tombstone, without content.
+            # A tombstone, without content: the id follows from the key, and must not begin a second response.
             await self._store.delete(response_id)
         else:
             await self._store.forget(response_id)
@@ -131,10 +138,13 @@ class Eraser:
         return True
 
     async def delete(self, response_id: str) -> None:
-        """Forget a response that was stored, and what is left of it in Temporal, within seconds.
+        """Delete a stored response from Redis and, within seconds, from Temporal.
 
-        Raises RPCError while Temporal is away: then nothing is deleted. Later faults do not undo the deletion, since it
-        is listed by then: a worker carries it out. Raises Unavailable where Redis may still show the response.
+        Once the deletion is listed, a worker completes it after any fault.
+
+        Raises:
+            RPCError: Temporal cannot be reached. Nothing is deleted.
+            Unavailable: The deletion is listed, but Redis cannot be reached and may still return the response.
         """
         description = await describe(self._temporal, response_id)
         await asyncio.to_thread(self.marks.promise, response_id)
@@ -149,14 +159,14 @@ class Eraser:
             log.info("deletion_goes_on", response_id=response_id, reason=type(error).__name__)
 
     async def delete_conversation(self, conversation_id: str) -> None:
-        """Forget what its workflow was told, in all of its runs. The deletion is listed already."""
+        """Delete all runs of a conversation's workflow. The caller has listed the deletion."""
         try:
             await self._delete_conversation(conversation_id)
         except (RPCError, OSError) as error:
             log.info("deletion_goes_on", conversation_id=conversation_id, reason=type(error).__name__)
 
     async def finish_deletions(self) -> None:
-        """Carry out what is listed, and take off the list what is gone."""
+        """Carry out the listed deletions, and remove those that are complete from the list."""
         for owner in await asyncio.to_thread(self.marks.promised):
             try:
                 if is_id("conv_", owner):
@@ -170,8 +180,10 @@ class Eraser:
         await asyncio.to_thread(self.marks.clear_expired)
 
     async def _delete_response(self, response_id: str, description: WorkflowExecutionDescription | None) -> bool:
-        """Whether nothing was left in Temporal. The mark and the tombstone come first: after them, no writer that is
-        late puts anything back. Safe to repeat."""
+        """Returns whether Temporal had nothing left. Safe to repeat.
+
+        The mark and the tombstone come first: after them, late writers are rejected.
+        """
         await asyncio.to_thread(self.marks.mark, response_id, TOMBSTONE_SECONDS)
         await self._store.delete(response_id)
         await self._forget(response_id, description)
@@ -180,8 +192,11 @@ class Eraser:
         return description is None
 
     async def _delete_conversation(self, conversation_id: str) -> bool:
-        """Whether nothing was left in Temporal. While a response answers the conversation, it is hidden and kept: that
-        response reads it again after the death of its worker."""
+        """Returns whether Temporal had nothing left.
+
+        While a response in the conversation runs, the conversation is hidden and kept: the response would read it again
+        if its worker died.
+        """
         description = await describe(self._temporal, conversation_id)
         if description is not None and await self._is_being_answered(conversation_id):
             return False
@@ -218,8 +233,11 @@ class Eraser:
         await asyncio.to_thread(self.keys.throw_away, response_id)
 
     async def _runs(self, newest: WorkflowExecutionDescription) -> list[str]:
-        """A long response has had several, each with its history, and so has one that an operator reset; oldest first,
-        so that who is interrupted can go on from the newest."""
+        """The ids of all runs, oldest first. Continue-as-new and an operator's reset leave several, each with a
+        history.
+
+        The newest is deleted last, so that a process that continues after an interruption finds the others from it.
+        """
         runs: list[str] = []
         run_id = newest.run_id
         while run_id:
@@ -231,8 +249,11 @@ class Eraser:
         return [*listed, *runs[::-1]]
 
     async def _run_before(self, workflow_id: str, run_id: str) -> str:
-        """Empty where that run's history is gone. Raises RPCError: a run that was not found for another reason would
-        be left behind."""
+        """The id of the run before this one; empty if there is none, or the history is gone.
+
+        Raises:
+            RPCError: Temporal cannot be reached. To ignore this would leave a run behind.
+        """
         handle = self._temporal.get_workflow_handle(workflow_id, run_id=run_id)
         try:
             async for event in handle.fetch_history_events(page_size=1):
@@ -243,7 +264,7 @@ class Eraser:
         return ""
 
     async def _delete_run(self, workflow_id: str, run_id: str) -> None:
-        """One that still runs is terminated by it."""
+        """Delete one run. Temporal terminates a run that is still open."""
         execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
         deletion = DeleteWorkflowExecutionRequest(namespace=self._temporal.namespace, workflow_execution=execution)
         try:
@@ -253,7 +274,7 @@ class Eraser:
                 raise
 
     async def _has_idempotency_key(self, description: WorkflowExecutionDescription | None) -> bool:
-        """As its start says; if that cannot be read any more, it may."""
+        """Whether the response's start has a nonce. True if the start cannot be read any more."""
         if description is None:
             return False
         handle = self._temporal.get_workflow_handle(description.id, run_id=description.run_id)
@@ -267,7 +288,7 @@ class Eraser:
         return True
 
     async def _rewrite_append_only_file(self) -> None:
-        """What is deleted stays in Redis' append-only file until that is written anew."""
+        """Have Redis rewrite its append-only file, which keeps deleted content until then."""
         try:
             if await self._store.take_erasures(every_seconds=max(1, int(self._patience / _ROUNDS_PER_PATIENCE))):
                 await self._store.rewrite_append_only_file()

@@ -1,9 +1,11 @@
-"""Ends of responses whose run ended in Temporal without an end of its own: terminated, timed out, failed, deleted.
+"""Ends from outside: of responses whose run was terminated, timed out, failed or was deleted in Temporal.
 
-Without this a client reads `in_progress` for ever, the provider goes on sampling for a response that nobody will
-finish, and a conversation or an API key's slot stays taken. The process that finds such an end (a reader that asks
-Temporal, or a worker's look at ended runs) writes it once, to the store and the event log together: the first end that
-is written stands, and the log is closed to the run's own writers before it is read.
+Without this module a client would read `in_progress` for ever, the provider would go on with an answer that no response
+uses, and the lock of a conversation or a slot of an API key would stay taken.
+
+The process that finds such a run (a reader that queries Temporal, or a worker that looks for ended runs) writes the end
+to the store and the event log in one step. The first end that is written stays. Before the log is read, its fence is
+raised above the run's own writers.
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ log = structlog.get_logger(__name__)
 
 _FENCE_AND_READ = script("log/fence_and_read.lua")
 _CONCLUDE = script("store/conclude.lua")
-# The log is closed to others when it is read: a second look is needed behind a flush of Redis alone.
+# The log has no other writer while it is read, so only a flush of Redis makes a second read necessary.
 _LOOKS = 3
-# A run that has ended is replayed by a worker for the query; there may be none.
+# A worker replays the ended run for the query, and there may be no worker.
 _ANSWER_WITHIN = timedelta(seconds=3)
 
 _FAILURES = {
@@ -63,7 +65,7 @@ _FAILURES = {
             "The response's run failed in Temporal before it could end the response. Report it with the response's id."
         ),
     ),
-    # By versions that did not end such a run themselves.
+    # Earlier versions did not end a cancelled run themselves.
     WorkflowExecutionStatus.CANCELED: Ending(status="cancelled"),
 }
 DELETED = Ending(
@@ -85,15 +87,21 @@ OVERTAKEN = Ending(
 
 
 def ending_of(status: WorkflowExecutionStatus | None) -> Ending | None:
-    """How a response ends whose run has this status; None for a run that goes on, or has a result."""
+    """The ending of a response whose run has this status; None for a run that is open or has a result."""
     return None if status is None else _FAILURES.get(status)
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a response that has no end: its items, their trace, and the tokens of its turns.
+    """The state of a response without an end.
 
-    `first` is the sequence number of the next event, None where the log is lost. `announced` is the end in the log.
+    Attributes:
+        output: Its items.
+        trace: How they were cut into events.
+        closing: The events that close open items.
+        usage: The tokens of its model turns.
+        first: The sequence number of the next event; None if the log is lost.
+        announced: The final response in the log's terminal event, if there is one.
     """
 
     output: list[JsonObject]
@@ -105,7 +113,7 @@ class _Known:
 
 
 class OutsideEnds:
-    """Writes such ends, any number of processes at once."""
+    """Writes ends from outside. Several processes may do so at the same time."""
 
     def __init__(self, store: ResponseStore, temporal: Client) -> None:
         self._store = store
@@ -116,16 +124,17 @@ class OutsideEnds:
         return self._store.redis
 
     async def write(self, start: StartResponse, ending: Ending, ended_at: int) -> FinishedResponse | None:
-        """The response's end: this one, or the one that was written first. None for a response that was erased.
+        """Write the end. Returns it, or the end that was written first; None for a response that was erased.
 
-        `ended_at` is in Unix seconds. While Redis is away nothing is written, and each reader comes to the same end.
+        During an outage of Redis nothing is written, and each reader computes the same end. `ended_at` is in Unix
+        seconds.
         """
         try:
             finished = await self._written(start, ending, ended_at)
         except RedisDown as error:
             log.info("end_not_written", response_id=start.response_id, reason=str(error))
             return _finished(start, ending, ended_at, await self._from_workflow(start, log_is_there=False))
-        # Behind the end: the caller may be an activity of this response, which is stopped as well.
+        # After the end is written: this stops the response's activities, and the caller may be one of them.
         await self._release(start, finished)
         return finished
 
@@ -146,7 +155,7 @@ class OutsideEnds:
         raise ConnectionError("the log changes while it is read")
 
     async def _known(self, start: StartResponse) -> _Known | None:
-        """What the log has, with the log closed to its writers; None where it was closed for good, by an erasure."""
+        """Fence the log and read it. None if an erasure has closed the log."""
         log_key, state_key = key_names.log(start.response_id), key_names.state(start.response_id)
         refused, _, _, entries, _ = await self._redis.eval(
             _FENCE_AND_READ, 2, log_key, state_key, END_FENCE, self._store.ttl_seconds, "1-0", 0, ""
@@ -160,7 +169,7 @@ class OutsideEnds:
         return _known_from(events, start.response_id, _usage_in(fields))
 
     async def _from_workflow(self, start: StartResponse, *, log_is_there: bool) -> _Known:
-        """What the run's history has, where Redis has nothing: finished items; nothing, where it is deleted."""
+        """The finished items in the run's history, for a log that Redis lost; none if the history is deleted."""
         opening, trace = opening_events(start.initial()), Trace()
         progress: Progress | None = None
         with contextlib.suppress(RPCError):
@@ -202,18 +211,17 @@ class OutsideEnds:
         return int(code), response, trace
 
     async def is_closed(self, response_id: str) -> bool:
-        """Whether a process has closed the log to write such an end, and may have died before it did. Raises
-        RedisDown."""
+        """Whether a process has fenced the log for such an end; it may have died since. Raises RedisDown."""
         owner = await self._redis.hget(key_names.state(response_id), "fence")
         return owner is not None and int(owner) == END_FENCE
 
     async def announce(self, start: StartResponse, stored: FinishedResponse) -> None:
-        """See to it that the stream of a response whose end is stored has this end as well. Raises RedisDown."""
+        """Append the terminal event of a response whose end is stored, unless the log has one. Raises RedisDown."""
         await self._announced(start, stored.response, stored.trace)
         await self._release(start, stored)
 
     async def _announced(self, start: StartResponse, response: JsonObject, trace: list[Op]) -> FinishedResponse:
-        """An end that was stored first, perhaps by a worker that died before it announced it."""
+        """Append the terminal event of an end that another process stored: it may have died before it could."""
         known = await self._known(start)
         first = count_events(trace)
         if known is not None and known.announced is None and known.first == first:
@@ -222,8 +230,10 @@ class OutsideEnds:
         return FinishedResponse(response=response, trace=trace)
 
     async def _release(self, start: StartResponse, finished: FinishedResponse | None) -> None:
-        """What a response holds while it runs: workers, which would otherwise go on until their next heartbeat; its
-        slot among the running ones, and its conversation's lock."""
+        """Release what a running response holds: its slot of the API key, and the lock of its conversation.
+
+        Workers that still run its activities are stopped, instead of at their next heartbeat.
+        """
         with contextlib.suppress(*RedisDown):
             await self._store.tell_workers_to_stop(start.response_id)
             await self._store.release(start, None if finished is None else finished.response)
@@ -257,7 +267,7 @@ def _known_from(events: Sequence[JsonObject], response_id: str, usage: TurnUsage
 
 
 def _usage_in(fields: Mapping[bytes, bytes]) -> TurnUsage | None:
-    """The tokens that the log's state knows of: of each turn that ended, and of the tries at the one that did not."""
+    """The tokens in the log's state: of each complete model turn, and of the attempts at the incomplete one."""
     ended = {name[5:]: orjson.loads(value)["usage"] for name, value in fields.items() if name.startswith(b"turn:")}
     spent = {name[6:]: orjson.loads(value) for name, value in fields.items() if name.startswith(b"spent:")}
     total: TurnUsage | None = None

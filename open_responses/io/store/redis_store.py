@@ -1,6 +1,6 @@
-"""The response store: request, output and final response, in Redis, for as long as it lasts.
+"""The records of responses in Redis: request, final response and trace.
 
-Temporal is the truth. What is missing here is rebuilt from there by whoever asks.
+Temporal has the durable copy. A reader that finds no record here restores it from there (`repository.py`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from open_responses.schema.off_loop import collector_paused
 
 @dataclass(frozen=True)
 class Record:
-    """One response. `written` is its start as JSON, `response` the final resource, encoded, or None while it runs.
-    `ancestors` is empty where they are not known: the record was loaded without, or Redis has lost them.
+    """One response.
 
-    The start is read when it is first asked for: of the 500 records behind a response nobody asks.
+    Attributes:
+        written: The start as JSON. It is parsed at the first use of `start`: a chain loads 500 records without a use.
+        ancestors: The chain before it, oldest first. Empty if they are not known.
+        response: The final resource as JSON; None while the response runs.
+        knows_ancestors: False if the record was loaded without ancestors, or Redis has lost them.
     """
 
     written: bytes
@@ -40,7 +43,7 @@ class Record:
 
     @property
     def size(self) -> int:
-        """In bytes of JSON."""
+        """The length in bytes of JSON."""
         return len(self.written) + len(self.response or b"")
 
     @cached_property
@@ -58,33 +61,33 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A tombstone: do not look further."""
+    """A tombstone. The response is deleted, also if Temporal still has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Another tenant's, or a tombstone, which may be: do not look further."""
+    """A record of another tenant, or a tombstone, whose owner is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """A record with more bytes than were wanted; it was not read."""
+    """A record that is longer than the caller's bound. It was not read."""
 
     size: int
 
 
 TOMBSTONE_SECONDS = 24 * 3600
-"""Longer than any activity may run: a worker that was stalled writes nothing of a deleted response again."""
+"""Longer than any activity may run, so that a worker that was stalled cannot write to a deleted response."""
 _ERASURE_NOTED_SECONDS = 3600
 FENCE_SECONDS = 3600
-"""How long a response that was not to be stored is kept from being written again."""
+"""The time for which writes to an erased response with `store: false` are rejected."""
 _MISSING = script("store/missing.lua")
 _OWNED = script("store/owned.lua")
 _SIZES = script("store/sizes.lua")
 _WRITE_RECORD = script("store/write_record.lua")
 _DROP_RECORD = script("store/drop_record.lua")
 _TOUCH_STATE = script("log/touch_state.lua")
-# An entry that nobody removed must not live for as long as others are added.
+# The key's time to live starts again with each entry, so entries that no process removed are dropped by their age.
 _LIST_OPEN = """
 local added = redis.call('ZADD', KEYS[1], 'NX', ARGV[2], ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[4])
@@ -96,7 +99,7 @@ _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DE
 
 
 def tokens_of(item: JsonObject) -> int:
-    """An estimate for an item as it is stored: four characters a token."""
+    """An estimate of the tokens of a stored item: four characters a token."""
     return len(orjson.dumps(item)) // 4
 
 
@@ -105,9 +108,10 @@ def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool) -> 
 
     Args:
         response: The final resource.
-        context_tokens: An estimate of what its first model turn has sent, for when Redis has lost the better one.
-        was_cut_off: No provider reported the end of its last model turn. What it sent is counted all the same, unless
-            the turn failed before anything came.
+        context_tokens: An estimate of the tokens that the first model turn sent, used if Redis has lost the
+            reservation.
+        was_cut_off: No provider reported the end of the last model turn. Its input is counted, unless the turn failed
+            before its first delta.
     """
     known = response["usage"]["total_tokens"] if response["usage"] is not None else 0
     unreported = [item for item in response["output"] if not known or item.get("status") == "incomplete"]
@@ -128,9 +132,9 @@ class ResponseStore:
         self._log_ttl = log_ttl_seconds
 
     async def begin(self, start: StartResponse, ancestors: Sequence[str]) -> bool:
-        """Keep the request. Written before the workflow starts, so that its first sample finds its context.
+        """Write the request, before the workflow starts, so that its first sample can read it.
 
-        False: this id has begun already, or is that of a response that was deleted; nothing is changed.
+        Returns False, and changes nothing, if the id has a record already or is that of a deleted response.
         """
         pipe = self._redis.pipeline(transaction=False)
         fields: dict[str, bytes | str] = {
@@ -147,15 +151,17 @@ class ResponseStore:
         return bool(written == 1)
 
     async def retract(self, response_id: str, written: bytes) -> None:
-        """Take back what `begin` kept of this request: it does not begin. `written` is the start as JSON: another
-        request's record stays, and so does a tombstone."""
+        """Remove the record of a request that does not start.
+
+        `written` is its start as JSON. The record of another request under the id stays, and so does a tombstone.
+        """
         if await self._redis.eval(_DROP_RECORD, 1, key_names.record(response_id), written):
             await self._redis.zrem(key_names.OPEN, response_id)
 
     async def load(self, response_ids: Sequence[str], *, with_ancestors: bool = True) -> list[Record | Deleted | None]:
-        """The records, in order, None for each that is not there. One round trip.
+        """The records, in order; None for each that is missing. One round trip.
 
-        Those of one chain are to be had without ancestors: each has all that came before it.
+        For the records of one chain, leave the ancestors out: the caller has the list already.
         """
         pipe = self._redis.pipeline(transaction=False)
         fields = ["deleted", "start", "response", *(["ancestors"] if with_ancestors else [])]
@@ -166,8 +172,11 @@ class ResponseStore:
     async def owned(
         self, response_id: str, tenant: str, *, most_bytes: int | None = None
     ) -> Record | Foreign | TooLong | None:
-        """The record, if it is this tenant's and no longer than that. One round trip, which takes as long for a record
-        of another tenant as for none. `most_bytes` does not hold for records of earlier versions."""
+        """The record, if it is this tenant's and at most `most_bytes` long.
+
+        One round trip, which takes as long for a record of another tenant as for a missing one. Records of earlier
+        versions are returned whatever their length.
+        """
         key = key_names.record(response_id)
         what, *found = await self._redis.eval(
             _OWNED, 1, key, tenant, max(1, most_bytes) if most_bytes is not None else 0
@@ -183,29 +192,32 @@ class ResponseStore:
         if what == b"found":
             assert isinstance(record, Record)
             return record
-        # Written by an earlier version: from now on its owner is known without reading it.
+        # An earlier version wrote no tenant field. It is added, so that the next check need not read the record.
         assert isinstance(record, Record)
         await self._redis.eval(_NAME_OWNER, 1, key, record.start.tenant)
         return record if record.start.tenant == tenant else Foreign()
 
     async def size(self, response_ids: Sequence[str]) -> int:
-        """How many bytes these records are together, without reading them. Those that are not there count as none."""
+        """The length of these records together, in bytes, without reading them. A missing one counts 0."""
         if not response_ids:
             return 0
         found: int = await self._redis.eval(_SIZES, 0, ",".join(map(key_names.record, response_ids)))
         return found
 
     async def missing(self, response_ids: Sequence[str]) -> set[str]:
-        """Those of these that are not in the store: deleted, or lost."""
+        """The ids that have no record: they were deleted, or Redis lost them."""
         if not response_ids:
             return set()
-        # One argument: to write 500 takes this process longer than Redis has to look for them.
+        # One argument: to encode 500 takes this process longer than the look-up takes Redis.
         found = await self._redis.eval(_MISSING, 0, ",".join(map(key_names.record, response_ids)))
         return {response_ids[number - 1] for number in found}
 
     async def finish(self, start: StartResponse, response: bytes, trace: list[Op], used: Used) -> bool:
-        """Keep the final response, or forget one that is not to be stored; and count what it has used. False: it was
-        erased, and stays so. Where Redis was flushed meanwhile, the record has no ancestors: a reader restores them."""
+        """Write the final response, or remove one with `store: false`, and count its tokens.
+
+        If Redis was flushed meanwhile, the record has no ancestors; a reader restores them. Returns False if the
+        response was erased, which stays.
+        """
         response_id = start.response_id
         pipe = self._redis.pipeline(transaction=False)
         if start.request.store is False:
@@ -225,7 +237,7 @@ class ResponseStore:
         return bool(written != -1)
 
     async def ended(self, response_id: str) -> FinishedResponse | None:
-        """The end that is stored; None for a response that has none, or is not to be stored."""
+        """The stored end; None for a response that has none, or has `store: false`."""
         response, trace = await self._redis.hmget(key_names.record(response_id), ["response", "trace"])
         if response is None:
             return None
@@ -235,22 +247,22 @@ class ResponseStore:
         return bool(await self._redis.hexists(key_names.record(response_id), "response"))
 
     async def has_log(self, response_id: str) -> bool:
-        """Whether a run has written anything of it."""
+        """Whether a run has written events of it."""
         return bool(await self._redis.hexists(key_names.state(response_id), "fence"))
 
     async def open_since(self, seconds: float, offset: int, count: int) -> list[str]:
-        """Responses that began this long ago, or earlier, and have no end in the store; oldest first."""
+        """The responses that began `seconds` ago or earlier, and have no end in the store; oldest first."""
         members: list[bytes] = await self._redis.zrangebyscore(  # type: ignore[assignment]
             key_names.OPEN, "-inf", time.time() - seconds, start=offset, num=count
         )
         return [member.decode() for member in members]
 
     async def close(self, response_id: str) -> None:
-        """It is not among the open ones any more."""
+        """Remove a response from the list of those without an end."""
         await self._redis.zrem(key_names.OPEN, response_id)
 
     async def release(self, start: StartResponse, response: JsonObject | None) -> None:
-        """The response runs no more: its slot is free, and its tokens are counted. Safe to do twice."""
+        """Free the slot of a response that has ended, and count its tokens. Safe to repeat."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.zrem(key_names.OPEN, start.response_id)
         if start.admitted is not None:
@@ -259,7 +271,7 @@ class ResponseStore:
         await pipe.execute()
 
     async def age_log(self, start: StartResponse) -> None:
-        """After the terminal event: the log has served. A replay is rebuilt from the record from then on."""
+        """Let the log expire, after its terminal event. A later replay is rebuilt from the record."""
         ttl = 60 if start.request.store is False else self._log_ttl
         state, log = key_names.state(start.response_id), key_names.log(start.response_id)
         await self._redis.eval(_TOUCH_STATE, 2, state, log, key_names.CLOSED_FENCE, ttl)
@@ -267,8 +279,10 @@ class ResponseStore:
     async def restore(
         self, start: StartResponse, ancestors: Sequence[str] | None, finished: FinishedResponse | None
     ) -> bool:
-        """Put back what Redis lost and Temporal still has. `ancestors` is None where they are not known. False: it was
-        erased, and stays so."""
+        """Write a record that Redis lost and Temporal still has. `ancestors` is None if they are not known.
+
+        Returns False if the response was erased, which stays.
+        """
         fields: dict[str, bytes | str] = {"start": _encode(start), "tenant": start.tenant}
         if ancestors is not None:
             fields["ancestors"] = ",".join(ancestors)
@@ -280,13 +294,13 @@ class ResponseStore:
         return bool(written == 1)
 
     async def trace(self, response_id: str) -> list[Op] | None:
-        """How the finished response was cut into events."""
+        """The trace of the finished response: how it was cut into events."""
         raw = await self._redis.execute_command("HGET", key_names.record(response_id), "trace")  # type: ignore[no-untyped-call]
         ops: list[Op] | None = None if raw is None else orjson.loads(raw)
         return ops
 
     async def delete(self, response_id: str) -> None:
-        """Forget it, and remember that: Temporal may know it for some seconds more."""
+        """Delete the record, and leave a tombstone: Temporal may have the response for some more seconds."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.delete(key_names.record(response_id))
         _close_log(pipe, response_id, TOMBSTONE_SECONDS)
@@ -295,18 +309,18 @@ class ResponseStore:
         await pipe.execute()
 
     async def forget(self, response_id: str) -> None:
-        """Delete all of it, and leave no more than a tombstone that was there already."""
+        """Delete the record without a new tombstone. One that is there already stays."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.eval(_DROP_RECORD, 1, key_names.record(response_id), "")
         _close_log(pipe, response_id, FENCE_SECONDS)
         await pipe.execute()
 
     async def note_erasure(self) -> None:
-        """Something was erased that an append-only file still has."""
+        """Note an erasure: the append-only file still has the content."""
         await self._redis.set(key_names.ERASED, "1", ex=_ERASURE_NOTED_SECONDS)
 
     async def take_erasures(self, *, every_seconds: int) -> bool:
-        """Whether something was erased since this was last true, for any process, which is that long ago at least."""
+        """Whether something was erased since this last returned True in any process, `every_seconds` ago or earlier."""
         if not await self._redis.exists(key_names.ERASED):
             return False
         if not await self._redis.set(key_names.REWRITTEN, "1", nx=True, ex=every_seconds):
@@ -314,36 +328,36 @@ class ResponseStore:
         return bool(await self._redis.execute_command("GETDEL", key_names.ERASED))  # type: ignore[no-untyped-call]
 
     async def rewrite_append_only_file(self) -> None:
-        """In the background, by a child of Redis. Raises RedisError where one is under way, or it is not allowed."""
+        """Start the rewrite, by a child process of Redis. Raises RedisError if one runs, or it is not allowed."""
         await self._redis.bgrewriteaof()
 
     async def hold_approval(self, approval_request_id: str, response_id: str, seconds: int) -> bool:
-        """Keep others off an approval until the response has begun. False: another response has it, or holds it.
+        """Hold an approval for a response until it has begun. Returns False if another response holds or has used it.
 
-        A hold has another value than the mark of a response that has acted on it: giving up a start must not remove
-        that, also where the id of both responses follows from one `Idempotency-Key`.
+        The value of a hold differs from the mark of a used approval. A start that is given up must not remove the mark,
+        also if the ids of both responses follow from one `Idempotency-Key`.
         """
         key, held = key_names.approval(approval_request_id), _held_by(response_id)
         holder = await self._redis.set(key, held, nx=True, get=True, ex=seconds)
         return holder is None or holder in (held.encode(), response_id.encode())
 
     async def let_go_of_approval(self, approval_request_id: str, response_id: str) -> None:
-        """The response that holds it does not begin. One that has acted on it keeps it."""
+        """Release the hold of a response that does not begin. The mark of a used approval stays."""
         await self._redis.eval(_DELETE_IF_EQUAL, 1, key_names.approval(approval_request_id), _held_by(response_id))
 
     async def keep_approval(self, approval_request_id: str, response_id: str) -> None:
-        """The response has acted on it: for as long as it is stored, nobody else may."""
+        """Mark an approval as used by this response, for as long as the response is stored."""
         await self._redis.set(key_names.approval(approval_request_id), response_id, ex=self._ttl)
 
     async def request_cancel(self, response_id: str) -> None:
-        """The fast way to a running sample: a flag that its next append sees, and a word to a silent one."""
+        """Stop a running sample: set a flag that its next append reads, and publish `cancel` for one without events."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.eval(_TOUCH_STATE, 1, key_names.state(response_id), key_names.CLOSED_FENCE, self._ttl, "cancelled", "1")
         pipe.publish(key_names.CONTROL, f"cancel {response_id}")
         await pipe.execute()
 
     async def tell_workers_to_stop(self, response_id: str) -> None:
-        """Whatever still runs for a response that has ended."""
+        """Publish `cancel`: workers stop the activities that still run for a response that has ended."""
         await self._redis.publish(key_names.CONTROL, f"cancel {response_id}")
 
 
@@ -354,13 +368,13 @@ def _held_by(response_id: str) -> str:
 def _write(
     pipe: Pipeline, response_id: str, ttl: int, fields: Mapping[str, bytes | str], *, only_new: bool = False
 ) -> None:
-    """Every write of a response's content to its record goes this way, since only the script sees a tombstone."""
+    """Every write of content to a record goes through this script, which rejects it if there is a tombstone."""
     flat = [part for pair in fields.items() for part in pair]
     pipe.eval(_WRITE_RECORD, 1, key_names.record(response_id), ttl, "1" if only_new else "0", *flat)
 
 
 def _close_log(pipe: Pipeline, response_id: str, seconds: int) -> None:
-    """No log any more, and none again: a worker that was stalled would restore what it thinks has been lost."""
+    """Delete the log and fence it, so that a worker that was stalled does not restore a log that it takes for lost."""
     pipe.delete(key_names.log(response_id), key_names.state(response_id))
     pipe.hset(key_names.state(response_id), "fence", key_names.CLOSED_FENCE)
     pipe.expire(key_names.state(response_id), seconds)
@@ -379,5 +393,5 @@ def _decode(
     if start is None:
         return None
     chain = tuple(ancestors.decode().split(",")) if ancestors else ()
-    # A response without any has the field all the same, and it is empty.
+    # A response without ancestors has an empty field; without the field, they are not known.
     return Record(start, chain, response, knows_ancestors=ancestors is not None)

@@ -1,4 +1,4 @@
-"""Responses by id: from Redis, and from Temporal where Redis has lost or never had them."""
+"""Loads responses by id: from Redis, or from Temporal if Redis has lost them or never had them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ from open_responses.loop.payloads import WORKFLOW, Ending, FinishedResponse, Pro
 
 log = structlog.get_logger(__name__)
 
-# A worker that died keeps a workflow's next task for some seconds.
+# The next task of a workflow waits for some seconds for a worker that died.
 _QUERY_TIMEOUT = timedelta(seconds=15)
 # Far longer than a start may take (`start_patience_seconds`).
 _START_TAKES_SECONDS = 120.0
 
 
 class NotInTemporal(ConnectionError):
-    """Redis does not answer, and Temporal has not the response: it may be one that only Redis has, since Temporal keeps
-    runs for a shorter time. One of RedisDown's family."""
+    """Redis cannot be reached, and Temporal does not have the response.
+
+    Redis may have it, since Temporal keeps runs for a shorter time. `RedisDown` includes this error.
+    """
 
     def __init__(self, response_id: str) -> None:
         super().__init__(f"Redis does not answer, and Temporal does not have response {response_id}")
@@ -43,11 +45,12 @@ class NotInTemporal(ConnectionError):
 
 
 class Records:
-    """Loads records, and puts back into Redis what had to be fetched from Temporal.
+    """Loads records, and restores into Redis those that came from Temporal.
 
-    What neither answers for is never taken for something that does not exist, or that said nothing: a model would be
-    sent a conversation with a part missing. All methods raise RPCError while Temporal is needed and away, and
-    NotInTemporal.
+    If neither Redis nor Temporal can be read, that is an error, and never a missing or an empty response: a model would
+    otherwise read a conversation without one of its parts.
+
+    All methods raise RPCError if they need Temporal and it cannot be reached, and NotInTemporal.
     """
 
     def __init__(
@@ -64,9 +67,11 @@ class Records:
         return (await self._load([response_id], with_ancestors=True))[0]
 
     async def owned(self, response_id: str, tenant: str, *, most_bytes: int | None = None) -> Record | TooLong | None:
-        """The record, if it is this tenant's; its ancestors may not be known. One of another tenant takes as long as
-        one that nobody has: its owner is looked at alone, in Redis and in Temporal, and Temporal is asked in each
-        case."""
+        """The record, if it is this tenant's. Its ancestors may not be known.
+
+        A record of another tenant takes as long as a missing one: only its owner is read, in Redis and in Temporal, and
+        Temporal is called in both cases.
+        """
         redis_is_away = False
         try:
             found = await self.store.owned(response_id, tenant, most_bytes=most_bytes)
@@ -84,15 +89,18 @@ class Records:
         return found
 
     async def size(self, response_ids: Sequence[str]) -> int:
-        """How many bytes these records are together; those that only Temporal has count as none."""
+        """The length of these records together, in bytes. A record that only Temporal has counts 0."""
         try:
             return await self.store.size(response_ids)
         except RedisDown:
             return 0
 
     async def settled(self, record: Record, *, must_be_known: bool = False) -> Record:
-        """The record, with the response that the store has not: its workflow may have ended without Redis, or just
-        before a flush. During an outage a response without an end counts as running, unless that `must_be_known`."""
+        """The record, with the final response that the store lacks.
+
+        The workflow may have ended during an outage of Redis, or just before a flush. While Temporal or Redis cannot be
+        reached, a response without an end counts as running, unless its state `must_be_known`.
+        """
         if record.response is not None:
             return record
         start = record.start
@@ -107,8 +115,11 @@ class Records:
         return await self._restored(start, record.ancestors if record.knows_ancestors else None, finished) or record
 
     async def load_ended(self, response_ids: Sequence[str]) -> list[Record | None]:
-        """Responses that others continue, in order, without their ancestors; None for one that is gone. Each has its
-        end: one that has none where it is asked for raises ConnectionError, and has it a moment later."""
+        """Responses that others continue, with their ends and without ancestors, in order; None for one that is gone.
+
+        Raises:
+            ConnectionError: The end of a response is not known yet. It is a moment later.
+        """
         records = await self._load(response_ids, with_ancestors=False) if response_ids else []
         return [record and await self._ended(record) for record in records]
 
@@ -134,27 +145,28 @@ class Records:
         return records
 
     async def missing(self, response_ids: Sequence[str]) -> set[str]:
-        """Those of these that the store has not, or not any more; in an outage nobody knows, so all of them."""
+        """The ids that have no record in the store. During an outage of Redis, all of them."""
         try:
             return await self.store.missing(response_ids)
         except RedisDown:
             return set(response_ids)
 
     async def finished(self, response_id: str) -> FinishedResponse | None:
-        """The result of the closed workflow, or None while it runs or when there is none."""
+        """The result of the workflow; None while it runs, or if there is no workflow."""
         outcome = await self.outcome(response_id)
         return outcome if isinstance(outcome, FinishedResponse) else None
 
     async def outcome(self, response_id: str) -> FinishedResponse | Literal["running", "gone"]:
-        """How the workflow stands. One that was ended from outside has the end that is written in its stead.
+        """The result of the workflow, or its state.
 
-        `gone`: the response was erased, or was never started. Raises RPCError.
+        If the run ended from outside, this writes the response's end and returns it. `gone`: the response was erased,
+        or was never started. Raises RPCError.
         """
         handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
         try:
             description = await handle.describe()
             for run in await earlier_runs(self._temporal, description, only_completed=True):
-                # The first end stands: an operator reset the response, or started it again, when it had ended.
+                # The first end stays: an operator reset the response, or started it again, after it had ended.
                 first = self._temporal.get_workflow_handle(response_id, run_id=run.run_id, result_type=FinishedResponse)
                 earliest: FinishedResponse = await first.result(follow_runs=False)
                 return earliest
@@ -191,8 +203,11 @@ class Records:
         return await self.outside_ends.write(start, ending, int(ended_at.timestamp())) or "gone"
 
     async def _was_started(self, start: StartResponse) -> bool:
-        """Whether its run was there once. The request is kept before the run begins, and one with an `Idempotency-Key`
-        may begin at any time. Raises RedisDown."""
+        """Whether the response had a run.
+
+        The request is stored before the run begins, and a request with an `Idempotency-Key` can begin at any later
+        time. Raises RedisDown.
+        """
         if await self.store.has_log(start.response_id):
             return True
         return start.nonce is None and time.time() - start.created_at > _START_TAKES_SECONDS
@@ -202,8 +217,11 @@ class Records:
         return (await self._temporal.get_workflow_handle(response_id).describe()).run_id
 
     async def progress(self, response_id: str) -> Progress:
-        """What a running response has so far, from its workflow. Raises RPCError, also when no worker answers in
-        time, or none has begun the response."""
+        """The output of a running response so far, from its workflow.
+
+        Raises:
+            RPCError: Temporal cannot be reached, no worker answers in time, or no worker has begun the response.
+        """
         return await progress_of(self._temporal, response_id, within=_QUERY_TIMEOUT)
 
     async def _is_hidden(self, response_id: str) -> bool:
@@ -211,7 +229,7 @@ class Records:
 
     async def _from_temporal(self, response_id: str, redis_is_away: bool) -> Record | None:
         if await self._is_hidden(response_id):
-            # Redis has lost the tombstone, and Temporal has not carried out the deletion yet.
+            # Redis has lost the tombstone, and Temporal has not completed the deletion.
             return None
         start = await self._request(response_id, redis_is_away)
         if start is None:
@@ -221,14 +239,17 @@ class Records:
             return None
         ancestors = await self._ancestors(start)
         if not start.request.is_stored:
-            # It may end at this moment, and leaves nothing behind (REQ-9).
+            # Not restored: the response may end at this moment, and has to leave nothing behind (REQ-9).
             return Record.of(start, ancestors, None)
         return await self._restored(start, ancestors, finished)
 
     async def _restored(
         self, start: StartResponse, ancestors: tuple[str, ...] | None, finished: FinishedResponse | None
     ) -> Record | None:
-        """None for a response that was deleted at this moment. `ancestors` is None where they are not known."""
+        """Write the record to Redis and return it; None if the response was deleted meanwhile.
+
+        `ancestors` is None if they are not known.
+        """
         try:
             if not await self.store.restore(start, ancestors, finished):
                 return None
@@ -238,7 +259,7 @@ class Records:
         return replace(record, knows_ancestors=ancestors is not None)
 
     async def with_ancestors(self, record: Record) -> Record:
-        """The record, with the ancestors that it has not: a run that outlives a flush of Redis writes its end alone."""
+        """The record with its ancestors. A run that outlives a flush of Redis writes a record without them."""
         if record.knows_ancestors:
             return record
         start = record.start
@@ -248,8 +269,10 @@ class Records:
         return replace(record, ancestors=ancestors, knows_ancestors=True)
 
     async def request(self, response_id: str) -> StartResponse | None:
-        """The start payload: the first event of the history. None for one that is not there, whose key was thrown away,
-        or whose run was started by hand with another input."""
+        """The start, from the first event of the history.
+
+        None if there is no history, its key was destroyed, or an operator started the run with another input.
+        """
         return await self._request(response_id, False)
 
     async def _request(self, response_id: str, redis_is_away: bool) -> StartResponse | None:
@@ -275,7 +298,7 @@ class Records:
         return None
 
     async def _ancestors(self, start: StartResponse) -> tuple[str, ...]:
-        """The chain behind a request, oldest first: link by link, up to the first that Redis still has."""
+        """The chain before a request, oldest first. Follows it back to the first record that Redis still has."""
         newest_first: list[str] = []
         previous = start.continues
         while previous is not None:
@@ -291,6 +314,7 @@ class Records:
                 previous = known.start.continues
                 continue
             older = await self._request(previous, redis_is_away)
-            # A deleted response stays in the chain: continuing it is then refused, and it is not silently shortened.
+            # A deleted response stays in the chain, so that a request that continues the chain is rejected, not
+            # shortened.
             previous = older.continues if older else None
         return tuple(reversed(newest_first))
