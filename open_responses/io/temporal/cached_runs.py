@@ -1,10 +1,10 @@
-"""A bound on the memory of the workflow runs that one worker keeps between their tasks.
+"""A bound on the memory of the workflow runs that a worker caches between their tasks.
 
-What this prevents: a worker that dies of memory because a thousand responses of some megabytes each wait for a person
-or a long tool. The SDK bounds cached runs by their number alone (`max_cached_workflows`), and does not weigh them.
+What this prevents: a worker that runs out of memory because a thousand responses of some megabytes each wait for a
+person or a long tool. The SDK bounds only the number of cached runs (`max_cached_workflows`).
 
-The weight of a run is what its activations brought: the start's input, results of activities, signals. Beyond the
-bound, the runs that were idle for longest leave the cache; their next task builds them again from history.
+The weight of a run is an estimate from its activations: the start's input, results of activities, signals. Above the
+bound, the runs that have been idle for longest are evicted. Their next task rebuilds them from history.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from open_responses.io.temporal.worker_versions import Runner
 
 log = structlog.get_logger(__name__)
 
-# Python's, beside the text: of an object or an array of JSON, and of each value in it. 160,000 times
-# `{"type":"input_text","text":""}`, 5.2 MB, take 70 MB; 61 MB of text take 57.
+# The memory of Python objects beside their text: for an object or an array, and for each value in it. Measured: 160,000
+# times `{"type":"input_text","text":""}`, 5.2 MB of JSON, take 70 MB; 61 MB of text take 57 MB.
 _CONTAINER_BYTES = 400
 _VALUE_BYTES = 40
-# A run without content: the SDK's instance, our state, and Core's. An estimate from above.
+# A run without content: the SDK's instance, its state here, and that in Core. An upper estimate.
 _RUN_BYTES = 100_000
 
 
 def memory_of(payloads: bytes) -> int:
-    """About how much memory this takes as objects, in bytes."""
+    """An estimate of the memory of payloads as Python objects, in bytes."""
     containers = payloads.count(b"{") + payloads.count(b"[")
     return len(payloads) + _CONTAINER_BYTES * containers + _VALUE_BYTES * payloads.count(b",")
 
@@ -48,8 +48,10 @@ class _Run:
 
 
 class CachedRuns:
-    """Which runs are cached, how heavy each is, and which have to go. Activations of different runs come from different
-    threads."""
+    """The cached runs and their weights; evicts runs above the bound.
+
+    Different threads activate different runs.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
@@ -59,17 +61,17 @@ class CachedRuns:
         self._evict: Callable[[str], None] = _evict_nothing
 
     def evict_by(self, evict: Callable[[str], None]) -> None:
-        """`evict` takes a run's id, from any thread, and does not wait."""
+        """Set the function that evicts a run, by its id. It is called from any thread, and has to return at once."""
         self._evict = evict
 
     @property
     def weight(self) -> int:
-        """Of the runs that stay, by an estimate, in bytes."""
+        """The estimated memory of the runs that stay, in bytes."""
         with self._lock:
             return self._weight
 
     def begin(self, run_id: str, activation: WorkflowActivation) -> None:
-        """A task of this run begins, with what it brings."""
+        """Record the beginning of a task of this run, and the weight of its activation."""
         added = memory_of(activation.SerializeToString())
         with self._lock:
             run = self._runs.get(run_id)
@@ -87,21 +89,21 @@ class CachedRuns:
             self._evict(other)
 
     def end(self, run_id: str) -> None:
-        """The task has ended."""
+        """Record the end of the task."""
         with self._lock:
             run = self._runs.get(run_id)
             if run is not None:
                 run.is_active = False
 
     def forget(self, run_id: str) -> None:
-        """The run is not cached any more."""
+        """Remove a run that has left the cache."""
         with self._lock:
             run = self._runs.pop(run_id, None)
             if run is not None and not run.is_leaving:
                 self._weight -= run.weight
 
     def _to_leave(self) -> list[str]:
-        """The longest idle, until the rest is within the bound. What is at work stays."""
+        """The runs to evict: the longest idle, until the rest is within the bound. An active run stays."""
         found: list[str] = []
         for run_id, run in self._runs.items():
             if self._weight <= self._most:
@@ -114,11 +116,11 @@ class CachedRuns:
 
 
 def _evict_nothing(run_id: str) -> None:
-    """Until the worker is there."""
+    """Used until the worker exists."""
 
 
 class WeighingRunner(Runner):
-    """Runs workflows, and weighs each run as it goes."""
+    """Runs workflows, and weighs the activations of each run."""
 
     def __init__(self, deployment: WorkerDeploymentConfig, runs: CachedRuns) -> None:
         super().__init__(deployment)
@@ -129,7 +131,7 @@ class WeighingRunner(Runner):
 
 
 class _Weighed(DelegatingInstance):
-    """The SDK's instance, whose activations are weighed."""
+    """The SDK's instance of a run, whose activations are weighed."""
 
     def __init__(self, inner: WorkflowInstance, run_id: str, runs: CachedRuns) -> None:
         super().__init__(inner)

@@ -1,8 +1,8 @@
-"""One way to reach Temporal: address and TLS from the SDK's own environment variables, one data converter, and one
-definition of "Temporal is away".
+"""The Temporal client: address and TLS from the SDK's environment variables, the data converter, and one error for an
+outage.
 
-What this prevents: the SDK tells of an absent server by a `RuntimeError` until it has been connected once, by gRPC
-statuses afterwards, and by an exception of its own in the middle of an update. Who forgets one of them answers 500.
+What this prevents: a 500 during an outage of Temporal. The SDK raises a `RuntimeError` until it has been connected
+once, gRPC statuses afterwards, and an exception of its own during an update. A caller would have to handle all three.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ TENANT = SearchAttributeKey.for_keyword(search_attributes.TENANT)
 STATUS = SearchAttributeKey.for_keyword(search_attributes.STATUS)
 PREVIOUS = SearchAttributeKey.for_keyword(search_attributes.PREVIOUS)
 
-# How long a workflow task of a dead worker is waited for; no task of ours takes a tenth of it.
+# The time after which Temporal gives up a workflow task of a dead worker. No task here takes a tenth of it.
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=3)
 
-# How a worker's pollers come back after an outage: the SDK's own pause grows to ten seconds. (It does not apply to what
-# they report: `activities/worker/temporal_outage.py`.)
+# The retries of a worker's pollers after an outage; the SDK's default pause grows to ten seconds. Reports of results
+# have their own (`activities/worker/temporal_outage.py`).
 _SOON = RetryConfig(max_elapsed_time_millis=300_000, max_retries=1000, max_interval_millis=2_000)
-# How a request's calls come back: for the SDK's ten seconds, but with pauses of at most one, where the SDK's grow to
-# five. A client would wait for the rest of the pause after Temporal has come back.
+# The retries of a request's calls: for the SDK's ten seconds, with pauses of at most one second, where the SDK's grow
+# to five. After an outage, a client would wait for the rest of a pause.
 _PATIENT = RetryConfig(max_elapsed_time_millis=10_000, max_retries=30, max_interval_millis=1_000)
 
-# Temporal could not be reached, as opposed to having refused.
+# Statuses of a call that did not reach Temporal, or whose reply was lost. Any other is a rejection.
 _AWAY = (
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -63,9 +63,9 @@ _PAUSED = ExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED
 
 
 class TemporalAway(RPCError):
-    """Any call of ours, when Temporal cannot be reached.
+    """Temporal cannot be reached. Any call raises this.
 
-    `was_sent`: the call may have come into effect, with the answer lost.
+    `was_sent`: the call may have taken effect, and its reply was lost.
     """
 
     def __init__(self, message: str, status: RPCStatusCode, raw_grpc_status: bytes, *, was_sent: bool) -> None:
@@ -74,7 +74,7 @@ class TemporalAway(RPCError):
 
 
 TemporalDown = (TemporalAway, WorkflowUpdateRPCTimeoutOrCancelledError)
-"""What an outage looks like: the counterpart of `RedisDown`."""
+"""The errors of an outage of Temporal, as `RedisDown` are those of Redis."""
 
 
 async def connect(
@@ -85,12 +85,18 @@ async def connect(
     lazy: bool = False,
     for_worker: bool = False,
 ) -> Client:
-    """A client for `TEMPORAL_ADDRESS` (127.0.0.1:7233 by default) and the rest of Temporal's variables.
+    """Connect to `TEMPORAL_ADDRESS` (127.0.0.1:7233 by default), with the rest of Temporal's variables.
 
-    `blob_dir` holds large payloads and the keys of responses that are not to be stored; every process must see the same
-    one. `encryption_keys` are for all other payloads, the first for new ones.
-    `for_worker`: it is polled with, and repeats its calls for minutes; a request's caller would not wait for that.
-    Raises TemporalAway, now or, with `lazy`, at the first call; so does every call from then on.
+    Args:
+        blob_dir: The folder with large payloads and the keys of responses with `store: false`. Every process needs the
+            same one.
+        encryption_keys: The keys of all other payloads. The first encrypts new ones.
+        metrics_port: The port on which the SDK serves its metrics; 0 for none.
+        lazy: Connect at the first call.
+        for_worker: The client of a worker, which retries its calls for minutes. A request cannot wait for that.
+
+    Raises:
+        TemporalAway: Temporal cannot be reached, now or, with `lazy`, at the first call. Later calls raise it as well.
     """
     profile = ClientConfig.load_client_connect_config()
     profile.setdefault("target_host", "127.0.0.1:7233")
@@ -109,7 +115,7 @@ async def connect(
 
 
 class _Border(Plugin):
-    """Where the SDK's client is put behind one that knows what an outage is."""
+    """Puts a client that raises TemporalAway in front of the SDK's."""
 
     def configure_client(self, config: ClientOptions) -> ClientOptions:
         return config
@@ -124,7 +130,7 @@ class _Border(Plugin):
 
 
 class _ServiceClient(DelegatingServiceClient):
-    """The SDK's, with its calls' errors sorted."""
+    """The SDK's service client. Its calls raise TemporalAway during an outage."""
 
     async def call(self, send: Callable[[], Awaitable[Any]]) -> Any:
         try:
@@ -138,9 +144,14 @@ class _ServiceClient(DelegatingServiceClient):
 
 
 def _without_paused(answer: Any) -> Any:
-    """The answer, with runs that an operator has paused shown as running: they wait for an Unpause, and nothing of
-    theirs may be settled or erased. The SDK knows no such status, and raises ValueError. Raises RPCError for a query,
-    which such a run does not answer."""
+    """The reply, in which runs that an operator has paused have the status `running`.
+
+    A paused run waits for an Unpause, so nothing of it may be settled or erased. The SDK does not have the status, and
+    would raise ValueError.
+
+    Raises:
+        RPCError: The reply is that of a query to a paused run, which Temporal rejects.
+    """
     if isinstance(answer, DescribeWorkflowExecutionResponse):
         shown = [answer.workflow_execution_info]
     elif isinstance(answer, ListWorkflowExecutionsResponse):
@@ -162,7 +173,7 @@ def _never_sent(error: RuntimeError) -> Exception:
 
 
 async def unstick(client: Client, workflow_id: str) -> None:
-    """The workflow's next task goes to any worker, and not to the one that had its last. Best effort."""
+    """Let any worker take the workflow's next task, and not only the one that had the last. Ignores errors."""
     request = ResetStickyTaskQueueRequest(
         namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
     )

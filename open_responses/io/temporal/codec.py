@@ -28,9 +28,9 @@ from open_responses.schema.off_loop import collector_paused
 _COMPRESSED = b"binary/zstd"
 _ENCRYPTED = b"binary/encrypted"
 _KEY_ID = "encryption-key-id"
-# Below this the frame costs more than it saves, and the UI shows small payloads without a codec endpoint.
+# Below this, compression saves less than its frame costs, and the UI shows the payload without a codec endpoint.
 _COMPRESS_FROM_BYTES = 2048
-# A payload comes from one message of Temporal's or one file of ours; more than this in it is an attack on our memory.
+# No payload of this server is as long. A longer one would be an attack on the memory of the process.
 _LARGEST_BYTES = 1 << 30
 _NO_KEYS = PayloadKeys()
 # A megabyte of JSON is compressed in three milliseconds.
@@ -38,9 +38,9 @@ _LARGE_BYTES = 256 * 1024
 
 
 class Codec(PayloadCodec, WithSerializationContext):
-    """Compresses payloads: history is bounded by bytes, and transcripts shrink about fourfold. Then encrypts them.
+    """Compresses payloads, then encrypts them. Temporal bounds a history in bytes, and compression divides it by four.
 
-    But not those of activities on another fleet's task queue, whose workers know nothing of our codec.
+    Payloads of activities on another fleet's task queue stay as they are: its workers do not have this codec.
     """
 
     def __init__(self, keys: PayloadKeys = _NO_KEYS, *, workflow_id: str | None = None, is_ours: bool = True) -> None:
@@ -62,7 +62,7 @@ class Codec(PayloadCodec, WithSerializationContext):
         return await _off_loop(self._encoded, payloads)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Raises PayloadUnreadable. What was written before there were keys stays readable."""
+        """Decode payloads, also those that were written before there were keys. Raises PayloadUnreadable."""
         return await _off_loop(self._decoded, payloads)
 
     def _encoded(self, payload: Payload) -> Payload:
@@ -84,14 +84,14 @@ class Codec(PayloadCodec, WithSerializationContext):
 
 
 async def _off_loop(work: Callable[[Payload], Payload], payloads: Sequence[Payload]) -> list[Payload]:
-    """In a thread where they are large: compression gives the interpreter back."""
+    """Run the work in a thread if the payloads are large: compression releases the interpreter."""
     if sum(len(payload.data) for payload in payloads) <= _LARGE_BYTES:
         return [work(payload) for payload in payloads]
     return await asyncio.to_thread(lambda: [work(payload) for payload in payloads])
 
 
 def encryption_key(payload: Payload) -> str | None:
-    """The name of the key that a payload is encrypted with; None for one that is not."""
+    """The name of the key that a payload is encrypted with; None for one in clear."""
     if payload.metadata.get("encoding") != _ENCRYPTED:
         return None
     return payload.metadata.get(_KEY_ID, b"").decode("utf-8", "replace")
@@ -123,7 +123,7 @@ def _parsed(data: bytes) -> Payload:
 
 
 class Converter(PydanticPayloadConverter):
-    """Pydantic's, with the collector paused while a large payload becomes objects."""
+    """Pydantic's converter. The garbage collector is paused while a large payload becomes objects."""
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         if sum(len(payload.data) for payload in payloads) <= _LARGE_BYTES:
@@ -133,7 +133,7 @@ class Converter(PydanticPayloadConverter):
 
 
 def converter_with(keys: PayloadKeys) -> DataConverter:
-    """Ours. What a failure says, and where, is a payload like any other: it may quote what a model or a tool said."""
+    """The data converter. Messages and traces of failures are encoded as well: they may quote a model or a tool."""
     return dataclasses.replace(
         pydantic_data_converter,
         payload_converter_class=Converter,
@@ -143,4 +143,4 @@ def converter_with(keys: PayloadKeys) -> DataConverter:
 
 
 DATA_CONVERTER: DataConverter = converter_with(_NO_KEYS)
-"""Without keys and large payloads: for histories that have neither."""
+"""The converter for histories without encryption and large payloads."""

@@ -1,4 +1,4 @@
-"""Reads the status of a workflow from Temporal."""
+"""The description of a workflow, or None where Temporal has none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 
 async def describe(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
-    """The newest run of this id; None where Temporal knows none, or knows none any more. Raises RPCError."""
+    """The newest run of this id; None if Temporal has no run, or has deleted it. Raises RPCError."""
     try:
         return await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:

@@ -1,10 +1,10 @@
-"""Whether this process has the encryption keys of the others that share its Temporal and Redis.
+"""Checks that this process has the encryption keys of the other processes with the same Temporal and Redis.
 
-What this prevents: a process that was started without the keys, or with other ones, and joins silently. What it writes
-is in clear, or unreadable for the rest.
+What this prevents: a process without the keys, or with other keys, whose payloads are in clear, or unreadable for the
+other processes.
 
-What tells is what was written: the newest responses and conversations in Temporal. Where there are none yet, each
-process that has keys leaves the name of its newest in Redis, for those that start beside it.
+The check reads the newest responses and conversations in Temporal. For the time before there are any, each process with
+keys writes the name of its newest key to Redis.
 """
 
 from __future__ import annotations
@@ -35,12 +35,18 @@ _AGAIN_SECONDS = 2.0
 _VARIABLE = "OPEN_RESPONSES_ENCRYPTION_KEYS"
 
 Found: TypeAlias = str | Literal["clear"] | None
-"""A key's name, or that there is something and it is in clear, or nothing."""
+"""The name of a key; "clear" for payloads that are not encrypted; None if there are no payloads."""
 
 
 async def check_keys(redis: Redis, temporal: Client, keys: Sequence[bytes], *, ttl_seconds: int) -> bool:
-    """Raises ConfigError where the others' key is not among these. False: Temporal or Redis did not answer, and what
-    the other said is no reason to stop."""
+    """Check the keys against those in use.
+
+    Returns:
+        Whether both Temporal and Redis answered.
+
+    Raises:
+        ConfigError: A key in use is not among `keys`.
+    """
     own = [key_id(key) for key in keys]
     written, has_read = await _ask(_newest_written(temporal))
     _compare(own, written, "The newest responses in Temporal are")
@@ -58,14 +64,14 @@ async def check_keys(redis: Redis, temporal: Client, keys: Sequence[bytes], *, t
 
 
 async def keep_checking(check: Callable[[], Awaitable[bool]], stop: Callable[[], None]) -> None:
-    """Until both have answered, for a process that starts while one is away. `stop` ends it for wrong keys."""
+    """Repeat the check until Temporal and Redis have answered. Calls `stop`, which ends the process, for wrong keys."""
     try:
         while True:
             if await check():
                 return
             task = asyncio.current_task()
             if task is not None and task.cancelling():
-                # A client that is just connecting turns it into an error of its own.
+                # A client that is connecting replaces the cancellation by its own error.
                 raise asyncio.CancelledError
             await asyncio.sleep(_AGAIN_SECONDS)
     except ConfigError as error:
@@ -94,7 +100,7 @@ def _compare(own: Sequence[str], found: Found, what: str) -> None:
 
 
 async def _ask(question: Awaitable[Found]) -> tuple[Found, bool]:
-    """The answer, and whether there was one."""
+    """The result, and whether the service answered."""
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             return await question, True
@@ -118,7 +124,7 @@ async def _newest_written(temporal: Client) -> Found:
 
 
 def _key_of(payload: Payload) -> Found:
-    """None for the key of a single response, which says nothing, and for a claim, whose payload is elsewhere."""
+    """The name of the key. None for the key of a single response, and for a payload in a file: neither is compared."""
     name = encryption_key(payload)
     if name is not None:
         return None if is_id("resp_", name) else name

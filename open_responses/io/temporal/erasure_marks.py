@@ -1,8 +1,8 @@
-"""Marks of responses and conversations that are erased or have to be, as files that all processes see.
+"""Erasure marks: files that name the responses and conversations that are erased, or are to be.
 
-What this prevents: a deletion that a crash leaves half done behind a tombstone, so that a repeated DELETE is a 404 and
-the content stays in Temporal; and a late writer that puts a large payload of an erased response back on disk. Redis is
-no place for either: a flush would forget them.
+What this prevents: a deletion that a crash interrupts after the tombstone, so that a repeated DELETE gets a 404 and the
+content stays in Temporal; and a late writer that writes a large payload of an erased response. The marks are files that
+all processes share, because a flush of Redis would remove them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _OWNERS = ("resp_", "conv_")
 class ErasureMarks:
     """Empty files in two folders beside the large payloads.
 
-    `deletions/`: deletions that were promised. A file is there before anything is deleted, and is removed once nothing
-    is left. `erased/`: no large payload of this owner is written any more. Such a file expires at its modification
-    time.
+    `deletions/` has the deletions that were accepted. A file is created before anything is deleted, and removed when
+    nothing is left. `erased/` has the owners whose large payloads are rejected. A file there expires at its
+    modification time.
     """
 
     def __init__(self, blob_dir: Path) -> None:
@@ -31,7 +31,7 @@ class ErasureMarks:
         self._erased = blob_dir / "erased"
 
     def promise(self, owner: str) -> None:
-        """List a deletion. On disk for good when it returns."""
+        """List a deletion. The file is synced to disk when this returns."""
         path = self._deletions / owner
         _touch(path)
         for synced in (path, self._deletions, self._deletions.parent):
@@ -41,15 +41,15 @@ class ErasureMarks:
         return (self._deletions / owner).exists()
 
     def promised(self) -> list[str]:
-        """The deletions that are not known to be complete."""
+        """The deletions that are not complete."""
         return _names(self._deletions)
 
     def complete(self, owner: str) -> None:
-        """Nothing of it is left: take the deletion off the list."""
+        """Remove a deletion from the list: nothing of its owner is left."""
         (self._deletions / owner).unlink(missing_ok=True)
 
     def mark(self, owner: str, seconds: float) -> None:
-        """Refuse large payloads of this owner for so long."""
+        """Reject large payloads of this owner for `seconds`."""
         path = self._erased / owner
         _touch(path)
         os.utime(path, (time.time(), time.time() + seconds))
@@ -61,7 +61,7 @@ class ErasureMarks:
             return False
 
     def is_hidden(self, owner: str) -> bool:
-        """Whether a reader must not see it, wherever something of it may still be."""
+        """Whether readers must not get this response or conversation, wherever a copy may still be."""
         return self.is_promised(owner) or self.is_marked(owner)
 
     def clear_expired(self) -> None:

@@ -1,9 +1,9 @@
-"""A claim check for what Temporal would refuse: 2 MiB a payload, 4 MB a gRPC message.
+"""Large payloads as files, with a claim in the history: Temporal takes 2 MiB a payload, and 4 MB a gRPC message.
 
-What this prevents: a request with a large image, or an activity with a long transcript, that the server answers with
-`BadRequest` or that ends its workflow. Such a payload is written to a file named by its hash, and the history holds
-hash and size. The files come after the codec, so they hold what Temporal would have held: compressed, and encrypted
-where there is a key. Those of one response share a folder, so that they go when it is deleted.
+What this prevents: a request with a large image, or an activity with a long transcript, that Temporal rejects, or that
+ends its workflow. A large payload is written to a file named by its hash, and the history has the hash and the size.
+Files are written after the codec: compressed, and encrypted if there is a key. The files of one response share a
+folder, which is removed with the response.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadab
 log = structlog.get_logger(__name__)
 
 _DAY_SECONDS = 24 * 3600.0
-# A sixteenth of what Temporal takes: several such arguments fit one message, and some hundreds a history of 50 MB.
+# A sixteenth of Temporal's limit. Several such arguments fit one message, and some hundreds a history of 50 MB.
 _KEEP_INLINE_BELOW_BYTES = 128 * 1024
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -55,17 +55,17 @@ _OWNERS = ("resp_", "conv_")
 
 
 class ClaimBroken(Exception):
-    """A payload whose file is missing or damaged. The message says which and where, and nothing of the content."""
+    """A payload whose file is missing or damaged. The message names the file, and has none of the content."""
 
 
 ERASED = (PayloadUnreadable, ClaimBroken)
-"""What is left of a response that was erased: a payload without its key, or a claim without its file."""
+"""The errors of reading an erased response: a payload without its key, or a claim without its file."""
 
 
 def data_converter(blob_dir: Path | None, encryption_keys: Sequence[bytes] = ()) -> DataConverter:
-    """Ours, with payloads of 128 KiB and more in `blob_dir`; every client, worker and replayer needs the same.
+    """The data converter, with payloads of 128 KiB and more in `blob_dir`. All clients and workers need the same.
 
-    The first of the keys encrypts, any decrypts. The keys of single responses are in `blob_dir` as well.
+    The first key encrypts, each key decrypts. The keys of single responses are in `blob_dir` as well.
     """
     if blob_dir is None:
         return converter_with(PayloadKeys(encryption_keys)) if encryption_keys else DATA_CONVERTER
@@ -75,14 +75,16 @@ def data_converter(blob_dir: Path | None, encryption_keys: Sequence[bytes] = ())
 
 
 def response_keys(blob_dir: Path, encryption_keys: Sequence[bytes] = ()) -> ResponseKeys:
-    """The keys of responses that are not to be stored, sealed on disk if there is anything to seal them with."""
+    """The keys of responses with `store: false`, sealed on disk if there are encryption keys."""
     return ResponseKeys(blob_dir / "keys", Sealer(encryption_keys) if encryption_keys else None)
 
 
 async def opened(converter: DataConverter, payloads: Sequence[Payload]) -> list[Payload]:
-    """Payloads as they are in a history, fetched, decrypted and decompressed, but still payloads.
+    """Payloads of a history, fetched from files, decrypted and decompressed, but not converted to objects.
 
-    Raises ClaimBroken, PayloadUnreadable.
+    Raises:
+        ClaimBroken: The file of a payload is missing or damaged.
+        PayloadUnreadable: The key of a payload is missing.
     """
     found = list(payloads)
     storage = converter.external_storage
@@ -106,8 +108,10 @@ def _claim_in(payload: Payload, driver: StorageDriver) -> StorageDriverClaim | N
 
 
 class FileStorageDriver(StorageDriver):
-    """Files under one directory that all processes see, named by the SHA-256 of the payload's bytes: `resp_…/abcd…` for
-    those of a response, `ab/abcd…` for others (and for what was written before responses had folders)."""
+    """Files in a directory that all processes share, named by the SHA-256 of the payload's bytes.
+
+    Those of a response are `resp_…/abcd…`. Any others are `ab/abcd…`, and so are those of earlier versions.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -119,9 +123,9 @@ class FileStorageDriver(StorageDriver):
         return "open_responses.files"
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
-        """On disk for good when it returns. What is there already is only touched, so that `sweep` spares it.
+        """Write the payloads, and sync them to disk. A file that exists is only touched, so that `sweep` spares it.
 
-        Of an owner that was erased nothing stays on disk: its writer came late, and nobody reads what it claims.
+        The files of an erased owner are removed again: the writer came late, and no process will read them.
         """
         target = context.target
         owner = (target.id or "") if isinstance(target, StorageDriverWorkflowInfo) else ""
@@ -132,32 +136,32 @@ class FileStorageDriver(StorageDriver):
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
-        """Raises ClaimBroken for a file that is missing or is not what was stored."""
+        """Read the payloads. Raises ClaimBroken for a file that is missing or damaged."""
         return await asyncio.gather(*(asyncio.to_thread(_retrieve, self._directory, claim) for claim in claims))
 
 
 async def forget_payloads(directory: Path, owner: str) -> None:
-    """Remove the large payloads of a response, or of a conversation. Nobody else's history refers to them."""
+    """Remove the large payloads of a response or a conversation. No other history refers to them."""
     if _may_own(owner):
         await asyncio.to_thread(shutil.rmtree, directory / owner, ignore_errors=True)
 
 
 def _may_own(workflow_id: str) -> bool:
-    """Whether this workflow's payloads have a folder of their own."""
+    """Whether the payloads of this workflow have their own folder."""
     return any(is_id(prefix, workflow_id) for prefix in _OWNERS)
 
 
 async def sweep(directory: Path, older_than_seconds: float) -> int:
-    """Remove what was last stored longer ago than that; returns how many payloads went.
+    """Remove payloads that were last stored more than `older_than_seconds` ago. Returns their number.
 
-    Temporal never says that a payload is no longer needed, so age decides: it must exceed the longest run of a workflow
-    and Temporal's retention together. Any number of processes may sweep and store at once.
+    Temporal does not report that a payload is no longer needed, so files go by age, which must exceed the longest run
+    of a workflow and Temporal's retention together. Several processes may sweep and store at the same time.
     """
     return await asyncio.to_thread(_sweep, directory, time.time() - older_than_seconds)
 
 
 async def sweep_daily(directory: Path, older_than_seconds: float) -> None:
-    """`sweep` now and every day, until cancelled. A folder that cannot be swept today is tried again tomorrow."""
+    """Call `sweep` now and every day, until cancelled. After an OSError, the next day's call tries again."""
     while True:
         try:
             removed = await sweep(directory, older_than_seconds)
@@ -175,7 +179,8 @@ def _store(directory: Path, owner: str, payload: Payload) -> StorageDriverClaim:
     path = _path(directory, owner, digest)
     if not touch_file(path):
         write_file(path, data)
-    # Looked at after the write, and the mark is there before the folder is removed: one of the two takes the file away.
+    # Checked after the write. An erasure marks the owner before it removes the folder, so one of the two removes the
+    # file.
     if owner and ErasureMarks(directory).is_marked(owner):
         shutil.rmtree(path.parent, ignore_errors=True)
     claim = {"sha256": digest, "size": str(len(data))}
@@ -183,7 +188,7 @@ def _store(directory: Path, owner: str, payload: Payload) -> StorageDriverClaim:
 
 
 def touch_file(path: Path) -> bool:
-    """Whether it is there, and stays: a sweep that set it aside while we touched it may not have seen that."""
+    """Set the file's time. Returns whether the file exists after that: a sweep may have moved it meanwhile."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -192,9 +197,9 @@ def touch_file(path: Path) -> bool:
 
 
 def write_file(path: Path, data: bytes, *, sync_directories: bool = True) -> None:
-    """The file appears whole or not at all, and outlives a loss of power: its hash goes into a history next.
+    """Write a file that appears complete or not at all, and survives a loss of power: a history will refer to it.
 
-    For several files the caller may sync the directories, once.
+    A caller that writes several files may sync the directories once, itself.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}{_TEMPORARY}")
     try:
@@ -212,7 +217,7 @@ def write_file(path: Path, data: bytes, *, sync_directories: bool = True) -> Non
 
 
 def _created(path: Path) -> BinaryIO:
-    """A sweep may remove the folder between its making and the first file in it."""
+    """Create the file, and its folder, which a sweep may remove before the file is in it."""
     for _ in range(_TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -261,10 +266,11 @@ def _sweep(directory: Path, before: float) -> int:
 
 
 def _remove(path: Path, before: float) -> int:
-    """1 for a payload that went.
+    """Remove a file, unless it was touched meanwhile. Returns 1 for a payload that was removed.
 
-    It is set aside first and looked at again: a `store` that touched it since would else lose what it was just told is
-    there; one that comes later does not find it, and writes it anew. Whoever removes what was set aside counts it.
+    The file is renamed first, then checked again. Without that, a `store` that has just touched the file would lose it.
+    A `store` after the rename does not find the file, and writes it again. The process that removes the renamed file
+    counts it.
     """
     if not _HASH.fullmatch(path.name):
         path.unlink()

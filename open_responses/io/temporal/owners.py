@@ -1,8 +1,7 @@
-"""Checks the owner of a workflow, in the same time whether or not the workflow exists.
+"""Checks the owner of a workflow, in the same time for another tenant's workflow and for none.
 
-What this prevents: an answer that tells by its time whether another tenant has something under an id. Temporal is a
-millisecond slower with a workflow that is there than with one that is not, so both are asked for whenever the answer is
-no.
+What this prevents: a reply whose time reveals that another tenant has a workflow with an id. Temporal takes a
+millisecond longer for a workflow that exists, so each negative result makes both kinds of call.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from open_responses.io.temporal.describe import describe
 
 
 class Owners:
-    """Reads them from the workflows' search attributes."""
+    """Reads owners from the workflows' search attributes."""
 
     def __init__(self, temporal: Client) -> None:
         self._temporal = temporal
         self._there: str | None = None
 
     async def owned(self, workflow_id: str, tenant: str) -> WorkflowExecutionDescription | None:
-        """The workflow, if it is this tenant's. None takes as long for one of another as for one that is not there."""
+        """The workflow, if it is this tenant's. None takes as long for another tenant's as for a missing one."""
         found = await self._describe(workflow_id)
         if found is None:
             await self._describe_one_that_is_there()
@@ -42,7 +41,7 @@ class Owners:
         await self._describe(f"none_{os.urandom(24).hex()}")
 
     async def _describe_one_that_is_there(self) -> None:
-        """The last that was asked for. As long as this process knows none, nobody has asked for another's either."""
+        """Describe the workflow that was found last. Before that, no caller has named another tenant's either."""
         if self._there is not None and await self._describe(self._there) is None:
             self._there = None
 

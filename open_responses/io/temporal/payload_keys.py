@@ -1,10 +1,9 @@
-"""The keys that payloads are encrypted with on their way to Temporal: those of the installation, and those of single
-responses, which are thrown away.
+"""The keys that encrypt payloads in Temporal: those of the installation, and those of single responses.
 
-What this prevents: a response with `store: false` that lives on in Temporal's tables, their backups and write-ahead
-logs long after it was deleted. Its payloads are encrypted with a key of its own, and that key is a file which is
-overwritten at the response's end. The files are also the list of what is still to be erased: each is there before its
-response begins, and goes last.
+What this prevents: a response with `store: false` that stays readable in Temporal's tables, their backups and
+write-ahead logs after its deletion. Its payloads are encrypted with a key of its own, in a file that the erasure
+overwrites. The files are also the list of the responses to erase: each is created before its response begins, and
+removed last.
 """
 
 from __future__ import annotations
@@ -29,12 +28,14 @@ _PURPOSE = b"open_responses payload v1"
 
 
 class PayloadUnreadable(Exception):
-    """A payload that this process cannot read. The message says which key it takes, and nothing of the content."""
+    """A payload that this process cannot decrypt. The message names the key, and has none of the content."""
 
 
 class PayloadKeys:
-    """Which key a workflow's payloads are encrypted with: its response's own, else the newest of the installation's,
-    else none."""
+    """Encrypts and decrypts the payloads of workflows.
+
+    The key is the response's own, if it has one; else the newest of the installation; else none.
+    """
 
     def __init__(self, shared: Sequence[bytes] = (), responses: ResponseKeys | None = None) -> None:
         self._shared = {key_id(key): key for key in shared}
@@ -42,7 +43,7 @@ class PayloadKeys:
         self.responses = responses
 
     def encrypt(self, plain: bytes, workflow_id: str | None) -> tuple[str, bytes] | None:
-        """(key's name, salt and nonce and ciphertext); None where nothing is to be encrypted."""
+        """The key's name, and salt, nonce and ciphertext in one; None if there is no key."""
         own = self.responses.find(workflow_id) if self.responses is not None and workflow_id is not None else None
         if own is not None:
             assert workflow_id is not None
@@ -52,7 +53,7 @@ class PayloadKeys:
         return None
 
     def decrypt(self, name: str, data: bytes) -> bytes:
-        """Raises PayloadUnreadable: for a key that is not here, or data that was changed."""
+        """Decrypt a payload. Raises PayloadUnreadable for a missing key, or data that was changed."""
         key = self._named(name)
         salt, nonce, sealed = data[:_SALT_BYTES], data[_SALT_BYTES:][:_NONCE_BYTES], data[_SALT_BYTES + _NONCE_BYTES :]
         try:
@@ -78,9 +79,9 @@ class PayloadKeys:
 
 
 class ResponseKeys:
-    """A file for each response that is not to be stored, in a directory that all processes see.
+    """A key file for each response with `store: false`, in a directory that all processes share.
 
-    With a sealer, what is on disk is sealed. The time of a file is the last sign of somebody who reads the response.
+    With a sealer, the keys on disk are sealed. A file's modification time is that of the last read of the response.
     """
 
     def __init__(self, directory: Path, sealer: Sealer | None = None) -> None:
@@ -88,7 +89,7 @@ class ResponseKeys:
         self._sealer = sealer
 
     def make(self, response_id: str) -> None:
-        """On disk when it returns; a key that is there stays. Whole or not at all, whoever dies meanwhile."""
+        """Create the key, unless there is one. The file appears complete or not at all, and is synced to disk."""
         path = self._directory / response_id
         if path.exists():
             return
@@ -98,7 +99,7 @@ class ResponseKeys:
         create_private_file(path, content)
 
     def find(self, response_id: str) -> bytes | None:
-        """None for a response that has no key of its own, or has it no more."""
+        """The key; None for a response without its own key, or whose key was destroyed."""
         if not is_id("resp_", response_id):
             return None
         try:
@@ -117,12 +118,12 @@ class ResponseKeys:
             raise PayloadUnreadable(f"the key of {response_id}: {error}") from None
 
     def touch(self, response_id: str) -> None:
-        """Somebody reads this response."""
+        """Record a read of the response."""
         with contextlib.suppress(FileNotFoundError):
             os.utime(self._directory / response_id)
 
     def throw_away(self, response_id: str) -> None:
-        """Overwritten, then removed: as far as a file system lets us."""
+        """Overwrite the key, then remove it. A file system may keep copies that this cannot overwrite."""
         path = self._directory / response_id
         with contextlib.suppress(FileNotFoundError):
             size = path.stat().st_size
@@ -133,7 +134,7 @@ class ResponseKeys:
             path.unlink()
 
     def silent_for(self, seconds: float) -> Iterator[str]:
-        """The responses with a key that nobody has read for so long. Clears away what a crash left half-written."""
+        """The responses with a key that were not read for `seconds`. Removes incomplete files that a crash left."""
         before = time.time() - seconds
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self._directory):
@@ -147,7 +148,7 @@ class ResponseKeys:
 
 
 def _encrypt(key: bytes, plain: bytes) -> bytes:
-    """Each payload has a key derived for it alone: random nonces under one key would run out after 2^32 payloads."""
+    """Encrypt with a key derived for this payload: random nonces under one key last for 2^32 payloads only."""
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
     return salt + nonce + AESGCM(_derived(key, salt)).encrypt(nonce, plain, _PURPOSE)
 

@@ -1,6 +1,6 @@
-"""The parts of temporalio that it does not promise to keep: the only module that uses them.
+"""The parts of temporalio outside its public interface. No other module uses them.
 
-What this prevents: an upgrade that moves one of them, and a worker that then fails under load instead of in a test.
+What this prevents: an upgrade that moves one of them, so that a worker fails under load instead of in a test.
 `tests/unit/test_half_public_parts.py` checks each; `pyproject.toml` bounds the version.
 """
 
@@ -29,24 +29,24 @@ __all__ = [
 ]
 
 NOT_CONNECTED = "Failed client connect"
-"""How the `RuntimeError` begins that the SDK raises, instead of an exception of its own, until it has been connected
-once (`temporalio.bridge.client.Client.connect`)."""
+"""The beginning of the message of the `RuntimeError` that the SDK raises until it has been connected once
+(`temporalio.bridge.client.Client.connect`)."""
 
 
 class DelegatingServiceClient(ServiceClient):
-    """The SDK's service client; `call` stands around each of its calls."""
+    """The SDK's service client. Each of its calls goes through `call`, which a subclass overrides."""
 
     def __init__(self, inner: ServiceClient) -> None:
         super().__init__(inner.config)
         self._inner = inner
 
     async def call(self, send: Callable[[], Awaitable[Any]]) -> Any:
-        """Returns the answer of one call. `send` makes it."""
+        """Make one call, with `send`, and return its reply."""
         return await send()
 
     @property
     def worker_service_client(self) -> Any:
-        """A worker's own calls do not go through `call`: the SDK repeats them by itself."""
+        """The client of a worker's own calls. They do not go through `call`: the SDK retries them."""
         return self._inner.worker_service_client
 
     def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
@@ -60,7 +60,7 @@ class DelegatingServiceClient(ServiceClient):
 
 
 class DelegatingInstance(WorkflowInstance):
-    """The SDK's instance of a workflow's run, for subclasses that do something around `activate`."""
+    """The SDK's instance of a workflow run, for subclasses that override `activate`."""
 
     def __init__(self, inner: WorkflowInstance) -> None:
         self._inner = inner
@@ -82,9 +82,10 @@ class DelegatingInstance(WorkflowInstance):
 
 
 def evict_from(worker: Worker) -> Callable[[str], None]:
-    """How a run, by its id, leaves this worker's cache; from any thread. To be called in the worker's event loop.
+    """A function that evicts a run, by its id, from this worker's cache. It can be called from any thread.
 
-    Core has an order for it, which the SDK's public interface does not pass on.
+    Call `evict_from` itself in the worker's event loop. Core has the operation, and the SDK's public interface does
+    not.
     """
     loop = asyncio.get_running_loop()
     workflow_worker = worker._workflow_worker

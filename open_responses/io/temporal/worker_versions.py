@@ -1,8 +1,7 @@
-"""Worker Deployment Versions: which workers go on with which running responses after a deploy.
+"""Worker Deployment Versions: after a deploy, Temporal runs a response on workers of the version that began it.
 
-Without them, changed workflow code replays responses that older code began; where it does not fit their history, they
-stand still until the deploy is taken back. With them, Temporal keeps a response with workers of the version that
-began it (docs/upgrades.md).
+Without them, changed workflow code replays responses that older code began. A response whose history the new code does
+not fit makes no progress until the deploy is rolled back (docs/upgrades.md).
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ from open_responses.loop.payloads import APPROVAL_WORKFLOW
 log = structlog.get_logger(__name__)
 
 _HASH_CHARACTERS = 12
-# Of the package, these are no part of a workflow.
+# Parts of the package that no workflow imports.
 _NOT_IN_WORKFLOWS = frozenset({"io", "testing", "middleware"})
 _ASK_AGAIN_SECONDS = 0.5
-# A conversation lives as long as it is kept, so that no version could wait for its end; so does the record of a
-# used approval, which has not begun until then.
+# These workflows have no end that an old version could wait for: a conversation lives until it is deleted, and the
+# record of a used approval is started and never run.
 _FOLLOW_THE_CURRENT_VERSION = frozenset({CONVERSATION_WORKFLOW, APPROVAL_WORKFLOW})
 
 
 def code_build_id(workflows: Path, vocabulary: Path) -> str:
-    """A hash of the code that a history is replayed with: the workflows, and the pure package that they decide by.
+    """A hash of the code that replays a history: the workflows, and the pure package that they import.
 
-    A deploy that changes only adapters, tools or the API keeps it, and is the same version to Temporal.
+    A deploy that changes only adapters, tools or the API has the same hash, and is the same version for Temporal.
     """
     digest = hashlib.sha256()
     for folder, file in sorted(
@@ -62,8 +61,7 @@ def _sources(workflows: Path, vocabulary: Path) -> Iterable[tuple[Path, Path]]:
 
 
 def deployment_config(deployment_name: str | None, build_id: str) -> WorkerDeploymentConfig:
-    """What a worker is started with. Without a deployment's name it is unversioned, and the build id is for the reader
-    of a history only."""
+    """The versioning options of a worker. Without a deployment name, only histories have the build id."""
     is_versioned = deployment_name is not None
     return WorkerDeploymentConfig(
         version=WorkerDeploymentVersion(deployment_name or "unversioned", build_id),
@@ -73,10 +71,10 @@ def deployment_config(deployment_name: str | None, build_id: str) -> WorkerDeplo
 
 
 class Runner(UnsandboxedWorkflowRunner):
-    """Runs workflows, each with its versioning behavior where the worker is versioned.
+    """Runs workflows without a sandbox, with a versioning behavior if the worker is versioned.
 
-    A behavior in a workflow's own definition would be sent by unversioned workers too, whose tasks Temporal then
-    refuses. The sandbox re-imports the workflow's module for every run; determinism is checked by replay tests instead.
+    A behavior in a workflow's definition would be sent by unversioned workers too, and Temporal rejects their tasks
+    then. The sandbox would import the workflow's module again for every run; replay tests check determinism instead.
     """
 
     def __init__(self, deployment: WorkerDeploymentConfig) -> None:
@@ -89,9 +87,9 @@ class Runner(UnsandboxedWorkflowRunner):
 
 
 async def become_current_if_none_is(client: Client, version: WorkerDeploymentVersion) -> None:
-    """The first version of a deployment makes itself current; without a current one, new responses would wait for ever.
+    """Make this version the deployment's current one, unless there is one. Returns when a version is current.
 
-    Later versions are made current by the operator who deploys them. Returns when some version is current.
+    Without a current version, new responses would wait for ever. An operator makes later versions current.
     """
     describe = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=version.deployment_name)
     while True:
@@ -106,12 +104,12 @@ async def become_current_if_none_is(client: Client, version: WorkerDeploymentVer
                     namespace=client.namespace,
                     deployment_name=version.deployment_name,
                     build_id=version.build_id,
-                    # Refused where another version has become current meanwhile.
+                    # Temporal rejects the call if another version has become current meanwhile.
                     conflict_token=answer.conflict_token,
                     identity=client.identity,
                 )
             )
         except RPCError as error:
-            # The deployment is known some moments after the first poll of its first worker.
+            # Temporal creates the deployment some moments after the first poll of its first worker.
             log.debug("no_current_version_yet", reason=error.message)
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
