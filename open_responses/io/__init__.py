@@ -1,0 +1,1 @@
+"""The parts with I/O: Redis, Temporal, files, processes, the environment. The other packages do none."""

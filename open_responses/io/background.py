@@ -1,7 +1,7 @@
 """Background tasks: an error is logged, and a task that has to keep running is started again.
 
-What this prevents: a process that looks healthy after the task that reads its subscription has died of an error that no
-author has thought of. asyncio reports such an error when the task is collected, which may be never.
+What this prevents: a process that looks healthy after the task that reads its subscription has ended with an unexpected
+error. asyncio reports such an error only when the task is garbage-collected, which may never happen.
 """
 
 from __future__ import annotations
@@ -20,18 +20,24 @@ Result = TypeVar("Result")
 
 
 async def kept_running(name: str, run: Callable[[], Awaitable[None]], *, again_seconds: float = _AGAIN_SECONDS) -> None:
-    """`run` until cancelled: after an error, or an end, it is called again. For tasks without a state of their own."""
+    """Call `run` until cancelled, again after each error or return. For tasks without a state of their own.
+
+    Args:
+        name: The task's name in logs.
+        run: The task.
+        again_seconds: The pause before the next call.
+    """
     while True:
         try:
             await run()
             log.error("background_task_ended", task=name)
-        except Exception:  # a border: there is no caller that could handle it
+        except Exception:  # a border: no caller could handle it
             log.exception("background_task_died", task=name)
         await asyncio.sleep(again_seconds)
 
 
 def in_background(name: str, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-    """A task whose error is logged. Its caller keeps a reference: asyncio's own is weak."""
+    """Start a task whose error is logged. The caller has to keep a reference, since asyncio's is weak."""
     task = asyncio.create_task(coroutine, name=name)
     task.add_done_callback(_report)
     return task

@@ -1,8 +1,8 @@
 """Logs: one JSON object a line, on stderr, without contents of conversations.
 
-What this prevents: a conversation that everybody reads who may read logs. Exceptions carry it: a validation error
-quotes the input, a tool's error the argument, and a traceback with local variables the whole request. So an exception
-is logged as its types and places; `OPEN_RESPONSES_LOG_MESSAGES=1` adds the messages.
+What this prevents: contents of conversations in logs, which more people can read. Exceptions have contents: a
+validation error quotes the input, a tool's error its argument, and a traceback with local variables the whole request.
+An exception is therefore logged as its types, files and lines; `OPEN_RESPONSES_LOG_MESSAGES=1` adds the messages.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ import structlog
 _Event: TypeAlias = MutableMapping[str, Any]
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 _MAX_FRAMES = 30
-# Its messages quote results and exceptions after the first line.
+# The messages of this logger quote results and exceptions after their first line.
 _ASYNCIO = "asyncio"
-# It quotes what a server of tools sent. What goes wrong there is an exception for us.
+# This logger quotes the replies of MCP servers. The errors that it logs reach this server's code as exceptions, too.
 _TALKATIVE = "mcp"
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 
 def configure_logs(*, messages: bool = False) -> None:
-    """For this process: our own lines (`structlog`), and those of libraries (`logging`), from warnings on."""
+    """Configure the logs of this process: its own (`structlog`), and warnings and errors of libraries (`logging`).
+
+    Args:
+        messages: Log the messages of exceptions as well. They may have content of conversations.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -62,7 +66,7 @@ def configure_logs(*, messages: bool = False) -> None:
 
 
 class _Exceptions:
-    """Replaces `exc_info` by what may be read of it."""
+    """Replaces `exc_info` by the parts of the exception without content."""
 
     def __init__(self, *, messages: bool) -> None:
         self._messages = messages
@@ -70,12 +74,12 @@ class _Exceptions:
     def __call__(self, logger: Any, method: str, event: _Event) -> _Event:
         exc_info = _exc_info(event.pop("exc_info", None))
         if exc_info is not None:
-            event["exception"] = self._told(exc_info[1])
+            event["exception"] = self._described(exc_info[1])
         return event
 
-    def _told(self, error: BaseException) -> list[dict[str, Any]]:
-        """The exception and what led to it, the outermost first."""
-        told: list[dict[str, Any]] = []
+    def _described(self, error: BaseException) -> list[dict[str, Any]]:
+        """The exception and its causes, the outermost first."""
+        described: list[dict[str, Any]] = []
         seen: set[int] = set()
         cause: BaseException | None = error
         while cause is not None and id(cause) not in seen:
@@ -87,9 +91,9 @@ class _Exceptions:
             }
             if self._messages:
                 one["message"] = str(cause)
-            told.append(one)
+            described.append(one)
             cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-        return told
+        return described
 
 
 def _exc_info(given: Any) -> _ExcInfo | None:

@@ -1,4 +1,4 @@
-"""Ports of this machine."""
+"""Checks for ports of this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def is_taken(port: int) -> bool:
-    """Whether something listens at this port of the loopback address."""
+    """Whether a process has this port of the loopback address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

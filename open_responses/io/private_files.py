@@ -1,6 +1,6 @@
-"""Files that hold keys: written whole or not at all, readable by their owner alone, and on disk when a call returns.
+"""Files with keys: complete or absent, readable by their owner only, and synced to disk when a call returns.
 
-What this prevents: a key of half its bytes after a crash, and two keys where two processes race.
+What this prevents: half a key after a crash, and two keys if two processes create one at the same time.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ from pathlib import Path
 
 
 def create_private_file(path: Path, content: bytes) -> None:
-    """Create the file, in a folder that is there. A file that is there stays, also one that another process creates at
-    the same time. Until it is whole it has another name, which begins with a dot. Raises OSError."""
+    """Create the file, in an existing folder, with the mode 0600.
+
+    A file that exists stays, also one that another process creates at the same time. Until its content is complete, the
+    file has another name, which begins with a dot.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -27,7 +33,7 @@ def create_private_file(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have a file's or a folder's content on disk: a new name lasts once its folder was synced. Raises OSError."""
+    """Sync a file or a folder to disk. A new file survives a crash once its folder is synced, too. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""Keys, and the secrets that a request brings, sealed before they touch Temporal or Redis (AES-256-GCM).
+"""Seals keys and the secrets of requests, with AES-256-GCM, before they are written to Temporal or Redis.
 
-What this prevents: an MCP server's token in a workflow's history, where every operator and every backup sees it. A
-sealed text is bound to what it belongs to, so that it cannot be moved into another response.
+What this prevents: an MCP server's token in a workflow's history, which operators and backups can read. A sealed text
+is bound to its response or tenant, so that it cannot be used in another one.
 """
 
 from __future__ import annotations
@@ -23,24 +23,33 @@ _KEY_BYTES, _NONCE_BYTES, _KEY_ID_DIGITS = 32, 12, 8
 
 
 class SealBroken(Exception):
-    """A sealed text that cannot be opened. The message says why, and nothing of the content."""
+    """A sealed text that cannot be opened. The message has the reason, and none of the content."""
 
 
 class Sealer:
-    """Seals with the first key, opens with any: so that keys can be rotated."""
+    """Seals with the first key and opens with any, so that keys can be rotated."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._ciphers = {key_id(key): AESGCM(key) for key in keys}
         self._newest = key_id(keys[0])
 
     def seal(self, plain: bytes, *, bound_to: str) -> str:
-        """`sealed:v1:<key id>:<base64url of nonce and ciphertext>`."""
+        """Seal a text, as `sealed:v1:<key id>:<base64url of nonce and ciphertext>`.
+
+        Args:
+            plain: The content.
+            bound_to: The owner. `unseal` needs the same.
+        """
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._ciphers[self._newest].encrypt(nonce, plain, bound_to.encode())
         return f"{_PREFIX}{self._newest}:{base64.urlsafe_b64encode(sealed).decode()}"
 
     def unseal(self, text: str, *, bound_to: str) -> bytes:
-        """Raises SealBroken for a text of another key, of another owner, or one that was changed."""
+        """Open a sealed text.
+
+        Raises:
+            SealBroken: The key is missing, the owner is another one, or the text was changed.
+        """
         name, _, body = text.removeprefix(_PREFIX).partition(":")
         if not text.startswith(_PREFIX) or not body:
             raise SealBroken("this is not a sealed text")
@@ -65,9 +74,9 @@ def configured_keys(encryption_keys: str | None) -> list[bytes]:
 
 
 def load_sealer(encryption_keys: str | None, data_dir: Path) -> Sealer:
-    """The configured keys, else one in `<data_dir>/secret.key`.
+    """A sealer with the configured keys, or with the key in `<data_dir>/secret.key`.
 
-    The file is made at the first need, for processes on one machine. Raises ConfigError.
+    The first call creates the file, which only processes on one machine share. Raises ConfigError.
     """
     if keys := configured_keys(encryption_keys):
         return Sealer(keys)
@@ -81,7 +90,7 @@ def load_sealer(encryption_keys: str | None, data_dir: Path) -> Sealer:
 
 
 def _kept(path: Path) -> bytes:
-    """The key file's content. A file appears whole or not at all, and only one of several that race makes it."""
+    """The content of the key file, which is created if there is none. Of several processes, one creates it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         create_private_file(path, base64.b64encode(os.urandom(_KEY_BYTES)))
@@ -101,5 +110,5 @@ def _decoded(text: str | bytes, where: str) -> bytes:
 
 
 def key_id(key: bytes) -> str:
-    """A name for a key that tells nothing of it."""
+    """A name for a key, from which the key cannot be computed."""
     return hashlib.sha256(key).hexdigest()[:_KEY_ID_DIGITS]
