@@ -44,7 +44,7 @@ def install(app: FastAPI) -> None:
 
 
 def as_told(error: Exception, path: str) -> OpenResponsesError:
-    """What a client is told of an error, over HTTP and over a WebSocket alike; what is not ours is logged."""
+    """The error that a client receives, over HTTP and WebSockets. An exception of another library is logged."""
     if isinstance(error, OpenResponsesError):
         return error
     if _says_who_is_away(error):
@@ -81,8 +81,8 @@ def error_response(error: OpenResponsesError) -> JSONResponse:
 
 
 def retry_headers(error: OpenResponsesError) -> dict[str, str]:
-    """`retry-after`, in whole seconds, where waiting helps; and where another try does not, a word to the openai SDK,
-    which makes one after each 409, 429 and 5xx."""
+    """`retry-after`, in whole seconds, if waiting helps. If another attempt does not help, `x-should-retry: false`: the
+    openai SDK repeats a request after each 409, 429 and 5xx."""
     seconds = error.retry_after
     if seconds is None and error.status == 503:
         seconds = _SOON_SECONDS

@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # Not earlier: uvicorn has its own idea of logs, and whoever only imports this module, too.
+        # Not earlier: uvicorn configures its own logs first, and a program that only imports this module keeps its own.
         configure_logs(messages=settings.log_messages)
         redis = connect_redis(settings.redis_url, patience_seconds=_REDIS_PATIENCE_SECONDS)
         keys = configured_keys(settings.encryption_keys)

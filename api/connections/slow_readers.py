@@ -104,7 +104,7 @@ class _Reader:
         return self._loop.call_later(self._seconds / _LOOKS_PER_PATIENCE, self._look)
 
     def _look(self) -> None:
-        """Drop the client if it has read nothing since `_moved_at`: it does not read, or it is gone without a close.
+        """Drop the client if it has read nothing since `_moved_at`: it does not read, or its connection is dead.
 
         A client that reads slowly is kept.
         """

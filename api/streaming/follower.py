@@ -36,7 +36,7 @@ class Follower:
     """One client's view of one response, from event `next_sequence` on.
 
     A reader that is slow holds a page of events at most: what it has no room for, it reads from the log later.
-    `only_end`: whoever asks looks at the last event alone, and may be given others a second time.
+    `only_end`: the caller reads only the last event, and may get other events twice.
     """
 
     def __init__(

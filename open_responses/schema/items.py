@@ -31,7 +31,7 @@ MAX_FILE_DATA = 33_554_432
 # Ours: far above any real conversation, and low enough that one request cannot keep a worker busy for seconds.
 MAX_ITEMS = 10_000
 MAX_PARTS = 10_000
-# With `fail_fast` on each list: the first fault is told, and a million others are not collected.
+# With `fail_fast` on each list: only the first error is reported, and a million others are not collected.
 
 _PARTS = Field(max_length=MAX_PARTS, fail_fast=True)
 
