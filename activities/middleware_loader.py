@@ -18,5 +18,7 @@ def _load(entry: MiddlewareConfig) -> Middleware:
     try:
         made: Middleware = getattr(importlib.import_module(module), name)(**entry.options)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"middleware {entry.target!r} cannot be used: {error}") from error
+        raise ValueError(
+            f"middleware {entry.target!r} cannot be used ({error}): correct its target or options"
+        ) from error
     return made

