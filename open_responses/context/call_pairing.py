@@ -20,7 +20,7 @@ def check_calls_are_answered(
     """Check that every call has one output, after it.
 
     Calls in `given` before an item that was cut off need no output. Their model turn broke off, and the server's own
-    calls, which it did not run, cannot be told from the client's there.
+    calls, which it did not run, look like the client's there.
 
     Args:
         given: The request's input.

@@ -1,4 +1,4 @@
-"""A circuit breaker per provider, shared through Redis: not every response of a fleet asks a provider that is down."""
+"""A circuit breaker for each provider, shared through Redis, so that few responses call one that is down."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown, script
 
 _SOURCE = script("redis/breaker.lua")
-# Five in a row, with no success between them, are no accident.
+# Failures in a row, without a success between them, after which a provider counts as down.
 _FAILURES = 5
 _OPEN_MS = 10_000
 _MEMORY_MS = 60_000
 
 
 class Breaker:
-    """Asked before each sample, and given its outcome. During an outage of Redis it lets everything through."""
+    """Checked before each sample, and updated with its outcome. During an outage of Redis it allows every call."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._failing: set[str] = set()
 
     async def ask(self, provider: str) -> float:
-        """Seconds to wait before this provider is tried again; 0.0 to go on.
+        """The seconds to wait before a call of this provider; 0.0 for none.
 
-        When the wait is over, one caller is let through; its success closes the breaker.
+        After the wait, one caller may call the provider. Its success closes the breaker.
         """
         waiting = await self._call("ask", provider)
         if waiting:
@@ -33,13 +33,13 @@ class Breaker:
         return waiting / 1000
 
     async def failed(self, provider: str, error: OpenResponsesError) -> None:
-        """Count a failure that shows the provider to be down; ignore any other."""
+        """Count a failure of a provider that is unavailable; ignore any other error."""
         if isinstance(error, ProviderUnavailable | ProviderTimeout):
             self._failing.add(provider)
             await self._call("failed", provider)
 
     async def succeeded(self, provider: str) -> None:
-        """Forget the failures. Costs nothing where this process knows of none."""
+        """Reset the count of failures. Without a failure in this process, no command is sent."""
         if provider in self._failing:
             self._failing.discard(provider)
             await self._call("succeeded", provider)

@@ -1,9 +1,9 @@
-"""One way to reach Redis: a client per process, scripts loaded by name, and one reconnect.
+"""The Redis client of a process, and its Lua scripts by name.
 
 What this prevents: a Redis that is reachable and does not answer (frozen, cut off), and delays every command of every
-request. The first unanswered command waits; until Redis answers again, all others fail at once.
+request. The first unanswered command waits. Until Redis answers again, all others fail at once.
 
-The caller decides what an outage means: the appender waits, a read falls back to Temporal.
+The caller handles an outage: the appender waits, a read falls back to Temporal.
 """
 
 from __future__ import annotations
@@ -43,16 +43,18 @@ __all__ = [
     "script",
 ]
 
-# A write that blocks longer than this is an outage for a stream that lives on milliseconds.
+# A write that takes longer counts as an outage: clients of a stream expect an event every few milliseconds.
 _PATIENCE_SECONDS = 5.0
 _LONGEST_CONNECT_SECONDS = 2.0
 _MOST_CONNECTIONS = 200
 
 
 def connect(url: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> Redis:
-    """A client with binary replies. Connects at the first command.
+    """A client with binary replies, which connects at the first command.
 
-    `patience_seconds` is how long one command waits for Redis: to be connected to, and to answer.
+    Args:
+        url: The address of Redis.
+        patience_seconds: The time for which one command waits for a connection and a reply.
     """
     silence = Silence()
     pool = WatchedPool.from_url(
@@ -62,8 +64,8 @@ def connect(url: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> Redis:
         socket_timeout=patience_seconds,
         socket_keepalive=True,
         health_check_interval=0,
-        # Once, at once: after a restart of Redis every pooled connection is dead, and each would fail one command.
-        # All of our commands may be sent twice. A silent Redis is not asked twice.
+        # One retry without a pause: after a restart of Redis every pooled connection is dead, and each would fail one
+        # command. All commands here may be sent twice. A command that got no reply in time is not retried.
         retry=NoticingRetry(silence),
         max_connections=_MOST_CONNECTIONS,
         timeout=patience_seconds,
@@ -73,5 +75,5 @@ def connect(url: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> Redis:
 
 
 def script(path: str) -> str:
-    """Returns the source of a Lua script. `path` is relative to `open_responses/io`, for example `log/append.lua`."""
+    """The source of a Lua script. `path` is relative to `open_responses/io`, for example `log/append.lua`."""
     return (Path(__file__).parents[1] / path).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Numbers that all workers share, in Redis."""
+"""Counters in Redis that all workers share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MOST_OWED = 10_000
 class RedisCounters:
     """Implements `contracts.Counters`.
 
-    An outage of Redis stops no response: what is added meanwhile is owed, and counted with the next that succeeds; the
-    sum is then what this process knows.
+    An outage of Redis stops no response. Amounts that cannot be written are kept, and added with the next write that
+    succeeds. Until then the sum is that of this process.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -20,7 +20,7 @@ class RedisCounters:
         self._owed: dict[str, int] = {}
 
     async def add(self, name: str, amount: int, *, ttl_seconds: int) -> int:
-        """The count starts anew `ttl_seconds` after it was first added to."""
+        """Add to a count and return the sum. The count is reset `ttl_seconds` after its first amount."""
         amount += self._owed.pop(name, 0)
         pipe = self._redis.pipeline(transaction=True)
         pipe.incrby(key_names.counter(name), amount)

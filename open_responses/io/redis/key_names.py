@@ -1,36 +1,35 @@
-"""Every Redis key, in one place. Each has a time to live, which the command that creates it sets.
+"""The names of all Redis keys. Each key has a time to live, which the command that creates it sets.
 
-A response's keys share a hash tag, so that one script may touch them all on a cluster.
+The keys of a response share a hash tag, so that one script can use them all on a cluster.
 """
 
 from __future__ import annotations
 
 LEASES = "or:leases"
-"""Sorted set: worker id -> when it last renewed, in milliseconds of Redis' clock. 0: its death was
-announced."""
+"""Sorted set: worker id -> its last renewal, in milliseconds of Redis' clock. 0: its death was announced."""
 CLAIMS = "or:claims"
-"""Hash: id of a dead worker -> id of the worker that takes it over. Void where the latter has no living lease."""
+"""Hash: id of a dead worker -> id of the worker that takes it over. Void if the latter has no valid lease."""
 OPEN = "or:open"
-"""Sorted set: id of each response that has started and not ended -> when it started, in Unix seconds."""
+"""Sorted set: id of each response that has started and not ended -> the time of its start, in Unix seconds."""
 CONTROL = "or:control"
-"""Channel to all workers: `cancel <response id>`, `expired <worker id>`, and `place` when one that served leaves."""
+"""Channel to all workers: `cancel <response id>`, `expired <worker id>`, and `place` when a worker frees its place."""
 
 
 ERASED = "or:erased"
-"""String, for an hour: something was erased since the append-only file was last written anew."""
+"""String, for an hour: something was erased since the last rewrite of the append-only file."""
 REWRITTEN = "or:rewritten"
-"""String, for some seconds: the append-only file is being written anew, or was a moment ago."""
+"""String, for some seconds: a rewrite of the append-only file has begun."""
 
 
 ENCRYPTION = "or:encryption"
-"""String: the name of the key that the processes encrypt payloads with, since the last start of one that has keys."""
+"""String: the name of the key that encrypts payloads, written by the last process with keys that started."""
 
 CLOSED_FENCE = str(2**53 - 1)
-"""The fence of a log that nobody may write any more, since its response was erased."""
+"""The fence of the log of an erased response. It rejects every writer."""
 
 
 def look(at: str) -> str:
-    """String, for a moment: some worker looks at the runs that have ended in Temporal, `recent` or `open`."""
+    """String, for a moment: a worker checks the runs that have ended in Temporal, `recent` or `open`."""
     return f"or:look:{at}"
 
 
@@ -42,9 +41,9 @@ def log(response_id: str) -> str:
 def state(response_id: str) -> str:
     """Hash: `fence`, `run` (the workflow's run that wrote last), `cancelled`, `origin` (`Writer.origin` of the last
     writer), `origins` (those of the writers before it too: `log/origins.py`), `anew` (`log/reader.py`, `Page`);
-    `turn:{n}` with the result of each turn whose events are all in the log, `resume:{n}` with the token by which a
-    provider's answer can be read again; `item:{i}` with each output item that is finished, or left open for a tool that
-    runs."""
+    `turn:{n}` with the result of each model turn whose events are all in the log, `resume:{n}` with the token by which
+    a provider's answer can be read again; `item:{i}` with each output item that is finished, or left open for a tool
+    that runs."""
     return f"or:{{{response_id}}}:state"
 
 
@@ -54,17 +53,17 @@ def record(response_id: str) -> str:
 
 
 def channel(response_id: str) -> str:
-    """Channel that carries each event as it is appended: its writer's origin, a space, and the event."""
+    """Channel of the events as they are appended. A message is the writer's origin, a space, and the event."""
     return f"or:{{{response_id}}}:events"
 
 
 def response_of(channel: str) -> str:
-    """The response whose events this channel carries."""
+    """The response of a channel of events."""
     return channel[channel.index("{") + 1 : channel.index("}")]
 
 
 def reader_copies(response_id: str, fence: int) -> str:
-    """Hash, for a minute: API process -> the events that its readers were sent, for the writer with this fence."""
+    """Hash, for a minute: API process -> the events that it sent to its readers, for the writer with this fence."""
     return f"or:{{{response_id}}}:copies:{fence}"
 
 
@@ -74,12 +73,12 @@ def running(worker_id: str) -> str:
 
 
 def places(version: str) -> str:
-    """Set: ids of the workers of this version that serve. The others stand by."""
+    """Set: the ids of the workers of this version that have a place. The others stand by."""
     return f"or:places:{version}"
 
 
 def approval(approval_request_id: str) -> str:
-    """String: the response that acts on this approval."""
+    """String: the response that holds or has used this approval."""
     return f"or:approval:{approval_request_id}"
 
 
@@ -95,22 +94,24 @@ def models(digest: str) -> str:
 
 
 def models_refresh(digest: str) -> str:
-    """String: the refresh lock: some worker asks that provider for its models, or did a moment ago."""
+    """String: the refresh lock of a provider's list. The worker that has it requests the list, or has just done so."""
     return f"or:{{models}}:{digest}:turn"
 
 
 def breaker(provider: str) -> str:
-    """Hash: `failures` in a row, `until` when nobody is let through, in milliseconds of Redis' clock."""
+    """Hash: `failures` in a row; `until` the end of the wait, in milliseconds of Redis' clock."""
     return f"or:breaker:{provider}"
 
 
 def limits(account: str, what: str) -> str:
-    """What one API key has used. `requests` and `tokens`: a hash, second -> count, of the last minute. `running`: a
-    sorted set, response id -> when its lease ends, in milliseconds of Redis' clock. `spent:{period}`: tokens, a string.
+    """The use of one API key's limits.
+
+    `requests` and `tokens`: hash, second -> count, of the last minute. `running`: sorted set, response id -> the end of
+    its lease, in milliseconds of Redis' clock. `spent:{period}`: string, the tokens.
     """
     return f"or:{{limits:{account}}}:{what}"
 
 
 def counter(name: str) -> str:
-    """String: a middleware's count."""
+    """String: a count of a middleware."""
     return f"or:count:{name}"

@@ -1,7 +1,7 @@
 """Worker leases: each worker renews one in Redis, and lists the activities that it runs.
 
-Temporal notices a dead worker by missing heartbeats, after a minute. A client that watches an answer stop cannot wait
-for that: another worker that finds a lease expired completes the listed activities as lost (`dead_worker_detector.py`).
+Temporal detects a dead worker by missing heartbeats, after a minute, for which a client should not wait. A worker that
+finds an expired lease completes the listed activities as lost (`dead_worker_detector.py`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ log = structlog.get_logger(__name__)
 
 RENEWALS_PER_LEASE = 4
 _TTL_SECONDS = 24 * 3600
-"""Of the leases, and of the lists of what runs: they outlive the last worker's last renewal by a day."""
-# A worker that cannot reach Redis polls all the same: then no other worker can look for leases either.
+"""The time to live of the leases and of the lists of activities, from the last renewal of any worker."""
+# After this, a worker that cannot reach Redis polls without a lease: other workers cannot read leases then, either.
 _LONGEST_FIRST_RENEWAL_SECONDS = 5.0
 _RENEW = """
 local now = redis.call('TIME')
@@ -36,7 +36,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 return {added, redis.call('HLEN', KEYS[2])}
 """
-# One command: a process that dies between two leaves a list without a time to live.
+# One script: a process that died between two commands would leave a list without a time to live.
 _LIST = """
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[1])
@@ -56,9 +56,10 @@ return announced
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An activity as Temporal names it. `kind` is its type, `attempt` Temporal's count of its runs, this one included.
+    """A running activity, with Temporal's names for it.
 
-    `task_token` names that one attempt: its completion is refused once another attempt has begun.
+    `kind` is the type, and `attempt` the number of the attempt, from 1. `task_token` identifies the attempt: Temporal
+    rejects its completion once another attempt has begun.
     """
 
     workflow_id: str
@@ -70,7 +71,7 @@ class Running:
 
     @property
     def token(self) -> str:
-        """The field of the worker's list."""
+        """The field in the worker's list."""
         return f"{self.workflow_id} {self.run_id} {self.activity_id}"
 
     @property
@@ -82,7 +83,7 @@ class Running:
 
     @classmethod
     def parse(cls, token: bytes, details: bytes) -> Running:
-        """What a worker has listed. Workers of earlier versions wrote `1` for the details."""
+        """Parse an entry of a worker's list. Workers of earlier versions wrote `1` for the details."""
         workflow_id, run_id, activity_id = token.decode().split(" ")
         known = orjson.loads(details)
         if not isinstance(known, dict):
@@ -92,22 +93,22 @@ class Running:
 
 
 def new_worker_id(name: str) -> str:
-    """A name that no process had before.
+    """A worker id that no process had before.
 
-    Host name and process id do not suffice: in a container the process id is 1 and the host name survives a restart, so
-    a restarted worker would renew its predecessor's lease, and that one's activities would not be taken over.
+    Host name and process id do not suffice. In a container the process id is 1 and the host name survives a restart, so
+    a restarted worker would renew the lease of the process before it, whose activities would never be taken over.
     """
     return f"{name}:{secrets.token_hex(4)}"
 
 
 class Commands(Protocol):
-    """Sends commands to Redis in order, with the next pipeline. The event log's appender does."""
+    """Sends commands to Redis in order, with the next pipeline. The appender of the event log implements it."""
 
     def command(self, *parts: bytes | str | int) -> None: ...
 
 
 class Lease:
-    """This worker's lease. Renewed by a thread of its own: a busy event loop must not look like a dead process."""
+    """This worker's lease. A thread of its own renews it: a busy event loop must not look like a dead process."""
 
     def __init__(self, redis_url: str, appender: Commands, name: str, seconds: float) -> None:
         self.worker_id = new_worker_id(name)
@@ -120,15 +121,17 @@ class Lease:
         self._healthy_since = float("inf")
         self._place: str | None = None
         self.begun_at = float("inf")
-        """When the lease was last written anew: at the start, and after each flush of Redis."""
+        """The time at which the lease was last created: at the start, and after each flush of Redis."""
         self._thread = threading.Thread(target=self._renew_forever, name="lease", daemon=True)
 
     async def start(self, *, place: str | None = None, answered_since: float | None = None) -> None:
-        """Hold the lease, and renew it from then on; with it the worker's membership of the set `place`.
+        """Take the lease, and renew it from then on. A worker polls only after that.
 
-        `answered_since` is how long Redis has been watched already, by `time.monotonic()`.
+        An activity of a worker without a lease counts as orphaned, and would run twice.
 
-        A worker polls only afterwards: what a worker without a lease runs counts as orphaned, and would run twice.
+        Args:
+            place: The set of serving workers, in which the worker's membership is renewed as well.
+            answered_since: The time from which on Redis has answered without a break (`time.monotonic()`).
         """
         self._place = place
         if answered_since is not None:
@@ -138,24 +141,24 @@ class Lease:
             log.warning("lease_not_held", worker=self.worker_id, reason="Redis does not answer")
 
     async def stop(self) -> None:
-        """Give the lease up at a clean shutdown, when none of its activities runs any more."""
+        """Release the lease at a clean shutdown, when none of the worker's activities runs any more."""
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, 2.0)
 
     @property
     def trusted_for(self) -> float:
-        """Seconds for which Redis has answered without a break. Shortly after an outage all leases look expired."""
+        """The seconds for which Redis has answered without a break. Right after an outage all leases look expired."""
         return time.monotonic() - self._healthy_since
 
     def began(self, running: Running) -> None:
-        """List an activity. Goes out with the next append, ahead of the activity's first event."""
+        """List an activity. The command is sent with the next append, before the activity's first event."""
         self._running[running.token] = running
         key = key_names.running(self.worker_id)
         self._appender.command("EVAL", _LIST, 1, key, _TTL_SECONDS, running.token, running.details)
 
     def ended(self, running: Running) -> None:
         if self._running.get(running.token) != running:
-            # A later attempt at the same activity, of this worker too, has its place.
+            # This worker runs a later attempt at the same activity, which has replaced the entry.
             return
         del self._running[running.token]
         self._appender.command("HDEL", key_names.running(self.worker_id), running.token)
@@ -170,7 +173,7 @@ class Lease:
                 self._relist(client, running_key, int(listed))
                 self._keep_place(client)
                 if added or self.begun_at == float("inf"):
-                    # The first renewal of a process that took a place finds the lease that it took with it.
+                    # A process that took a place got its lease in the same step, so its first renewal adds none.
                     self.begun_at = time.monotonic()
                 self._is_held.set()
                 self._healthy_since = min(self._healthy_since, time.monotonic())
@@ -183,11 +186,11 @@ class Lease:
         client.close()
 
     def leave_place(self) -> None:
-        """Another process may serve in this one's stead; the lease lasts until all work has ended."""
+        """Stop renewing the worker's place: another process can take it. The lease lasts until all work ends."""
         self._place = None
 
     def _keep_place(self, client: sync_redis.Redis) -> None:
-        """Also after a flush."""
+        """Renew the worker's place, which a flush may have removed."""
         place = self._place
         if place is not None:
             pipe = client.pipeline(transaction=True)
@@ -196,7 +199,7 @@ class Lease:
             pipe.execute()
 
     def _relist(self, client: sync_redis.Redis, key: str, listed: int) -> None:
-        """After a flush the list is short; write it again."""
+        """Write the list of activities again, if a flush has removed it."""
         running = list(self._running.values())
         if listed < len(running):
             pipe = client.pipeline(transaction=True)
@@ -206,10 +209,15 @@ class Lease:
 
 
 async def announce_death(redis_url: str, name: str) -> list[str]:
-    """Void the leases of the workers of this name, whose process a supervisor saw end, and have them taken over now.
+    """Void the leases of the workers of this name, whose process has ended, and start their takeover.
 
-    The supervisor gives each process a name of its own (`OPEN_RESPONSES_WORKER_ID`). Returns the workers' ids.
-    Raises ConnectionError when Redis is away.
+    A supervisor calls this. It gives each process a name of its own (`OPEN_RESPONSES_WORKER_ID`).
+
+    Returns:
+        The ids of the workers.
+
+    Raises:
+        ConnectionError: Redis cannot be reached.
     """
     client = connect(redis_url)
     try:

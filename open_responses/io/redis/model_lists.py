@@ -1,6 +1,6 @@
-"""The providers' own lists of models, in Redis: a worker writes them, the API reads them.
+"""The providers' lists of models, in Redis. A worker writes them, the API reads them.
 
-They may vanish, and come back by themselves: without one, a provider's models are those that routes name.
+A list may be lost until a worker writes it again. Without a list, the models of a provider are those that routes name.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisError
 
 _TTL_SECONDS = 3600
-# A list is no reason to wait for a Redis that is silent.
+# The API does not wait longer for Redis: it can do without a list.
 _READ_SECONDS = 1.0
 
 
 class ModelLists:
-    """One list for each provider, and a refresh lock, so that one worker at a time asks for it."""
+    """A list for each provider, and a refresh lock, so that one worker at a time requests it."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def read(self, providers: Sequence[ProviderConfig]) -> dict[str, dict[str, ListedModel]]:
-        """Provider's name -> id -> model, of those that have a list. Nothing while Redis is away."""
+        """Provider's name -> id -> model, of the providers with a list. Empty while Redis cannot be reached."""
         try:
             async with asyncio.timeout(_READ_SECONDS):
                 found = await self._redis.mget([key_names.models(_digest(provider)) for provider in providers])
@@ -58,7 +58,7 @@ class ModelLists:
 
 
 def _digest(provider: ProviderConfig) -> str:
-    """A provider whose adapter or address changes in the configuration gets a new list at once."""
+    """The key of a provider's list. It changes with the adapter and the address, which have other models."""
     identity = "\n".join((provider.name, provider.adapter, provider.base_url))
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 

@@ -1,9 +1,12 @@
-"""How much of an API key's limits is used: counted in Redis for all processes, by one script.
+"""The limits of API keys, counted in Redis for all processes, by one script.
 
-What this prevents: limits that open when Redis goes away (each process then counts for itself, from the last state
-that it read), slots that a crash would take for ever (each is a lease, and Temporal is asked when it ends), a
-finished response that is counted twice or not at all, and a budget that requests side by side overrun: a response
-reserves what it sends to a provider before it sends it, and what it has used replaces the reservation at its end.
+What this prevents:
+
+- limits without effect during an outage of Redis: each process then counts by itself, from the last state that it read;
+- slots that a crash would take for ever: each is a lease, and when it ends, Temporal is queried;
+- an ended response that is counted twice or not at all;
+- a budget that parallel requests exceed: a response reserves its tokens before it sends them to a provider, and at its
+  end the tokens that it used replace the reservation.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 _SOURCE = script("redis/rate_limits.lua")
 _WINDOW_SECONDS = 60
-# Most responses end well before; of those that do not, Temporal is asked once in this time. It is also how long the
-# slot and the reservation of a response stay taken whose end could not be written to Redis.
+# Most responses end earlier. For any other, Temporal is queried once in this time. If the end of a response could not
+# be written to Redis, its slot and its reservation stay taken for this long.
 _LEASE_MS = 2 * 60_000
 # During an outage of Redis the end of a response cannot be counted: its slot is free again after this long.
 _BLIND_LEASE_SECONDS = 60.0
@@ -39,12 +42,19 @@ _LIMITS: tuple[Limit | None, ...] = (None, "requests", "tokens", "running", "bud
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a key stands. `refused` names the limit that is reached; `wait_seconds` is None where no wait helps.
+    """The use of a key's limits.
 
-    The other numbers are those of the last minute, this request included if it was let in; `*_reset` is when all of
-    them are forgotten, in seconds from now. `second` is when it was counted in Redis, 0 while that is away. `running`
-    is the number of slots that are taken. `doubtful` are responses whose lease has ended: the caller finds out
-    whether they still run.
+    Attributes:
+        refused: The limit that the request would exceed.
+        wait_seconds: The time after which the request would fit; None if no wait helps.
+        requests: The requests of the last minute, with this one if it was admitted.
+        requests_reset: The seconds until all of them are older than a minute.
+        tokens: The tokens of the last minute.
+        tokens_reset: As `requests_reset`.
+        spent: The tokens of the budget's period.
+        second: The Unix second in which the request was counted; 0 during an outage of Redis.
+        running: The number of taken slots.
+        doubtful: Responses whose lease has ended. The caller checks whether they still run.
     """
 
     refused: Limit | None = None
@@ -60,7 +70,10 @@ class Standing:
 
 
 class Quotas:
-    """Of all API keys. `admit` before a response begins; `settle` goes with its end, `withdraw` if it had none."""
+    """The limits of all API keys.
+
+    `admit` is called before a response begins, then `settle` at its end, or `withdraw` if it does not begin.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -69,33 +82,33 @@ class Quotas:
     async def admit(
         self, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None, *, answer_tokens: int = 0
     ) -> Standing:
-        """Count a request and take a slot, or say which limit refuses it.
+        """Count a request and take a slot, or return the limit that refuses it.
 
         Args:
             key: The API key, with its limits.
             response_id: The response that is to begin.
             tokens: An estimate of the tokens that its first model turn sends.
-            slots: How many responses may run at a time; None for any number.
-            answer_tokens: What its answer may have at most, reserved from the budget with `tokens`; 0 where the request
-                sets no limit.
+            slots: The most responses that may run at a time; None for any number.
+            answer_tokens: The most tokens of its answer, reserved from the budget with `tokens`; 0 if the request sets
+                no limit.
         """
         return await self._ask("admit", key, response_id, tokens, slots, answer_tokens)
 
     async def look(self, key: ApiKeyConfig) -> Standing:
-        """Where the key stands; counts nothing."""
+        """The use of the key's limits, without a request to count."""
         return await self._ask("look", key, "", 0, None)
 
     async def charge(self, admitted: Admitted, response_id: str, sent: int, answer_tokens: int) -> bool:
-        """Reserve what the next model turn sends, before it is sent. Raises RedisDown.
+        """Reserve the tokens of the next model turn, before it is sent. Raises RedisDown.
 
         Args:
-            admitted: What the response has taken of its key's limits; it names the budget.
+            admitted: The response's share of its key's limits; it names the budget.
             response_id: The running response.
             sent: Tokens that it has used in earlier model turns, and an estimate of those that this one sends.
-            answer_tokens: What the answer of this model turn may have at most; 0 where there is no limit.
+            answer_tokens: The most tokens of this model turn's answer; 0 if there is no limit.
 
         Returns:
-            False when the budget does not have them: nothing is reserved, and nothing may be sent.
+            False if the budget does not have them. Nothing is reserved then, and nothing may be sent.
         """
         refused = await self._redis.eval(
             _SOURCE, len(_KEYS), *_keys(admitted), "charge", response_id, sent, answer_tokens, admitted.budget_tokens
@@ -103,11 +116,11 @@ class Quotas:
         return int(refused) == 0
 
     async def settle(self, admitted: Admitted, response_id: str, used: Used) -> None:
-        """As the function. Raises RedisDown."""
+        """As the function `settle`. Raises RedisDown."""
         await settle(self._redis, admitted, response_id, used)
 
     async def withdraw(self, admitted: Admitted, response_id: str) -> None:
-        """It has not begun: slot and reservation are free. The request was made, and stays counted."""
+        """Free the slot and the reservation of a response that did not begin. The request stays counted."""
         try:
             await self._redis.eval(
                 _SOURCE, len(_KEYS), *_keys(admitted), "withdraw", response_id, admitted.tokens, admitted.second
@@ -116,11 +129,11 @@ class Quotas:
             self._account(admitted.account).running.pop(response_id, None)
 
     async def renew(self, admitted: Admitted, response_id: str) -> None:
-        """It still runs. Raises RedisDown."""
+        """Renew the lease of a response that still runs. Raises RedisDown."""
         await self._redis.eval(_SOURCE, len(_KEYS), *_keys(admitted), "renew", response_id, _LEASE_MS)
 
     async def doubt(self, admitted: Admitted, response_id: str) -> None:
-        """It may or may not run: its lease ends now, so that the next request of the key finds out."""
+        """End the lease of a response that may not run, so that the next request of the key checks it."""
         with contextlib.suppress(*RedisDown):
             await self._redis.eval(_SOURCE, len(_KEYS), *_keys(admitted), "renew", response_id, 0)
 
@@ -158,7 +171,7 @@ class Quotas:
         return standing
 
     async def _adopt(self, admitted: Admitted, account: _Account) -> None:
-        """Count the slots of responses that began while Redis was away: they may still run."""
+        """Count the slots of responses that began during an outage of Redis, and may still run."""
         await self._redis.eval(_SOURCE, len(_KEYS), *_keys(admitted), "adopt", _LEASE_MS, *account.running)
         account.running.clear()
 
@@ -170,9 +183,8 @@ class Quotas:
 class Used:
     """Tokens that a response has used, for limits and budgets.
 
-    `known` is what its providers reported. `cut_off` is an estimate of the output of a model turn whose end no
-    provider reported (it was cancelled, or broke for good); the input that this turn sent is added to it. None: there
-    was no such turn, and `known` is all.
+    `known` are those that its providers reported. `cut_off` is an estimate of the output of a model turn whose end no
+    provider reported (it was cancelled, or broke for good); the script adds that turn's input. None if there was none.
     """
 
     known: int
@@ -180,9 +192,9 @@ class Used:
 
 
 def settle(redis: Redis | Pipeline, admitted: Admitted, response_id: str, used: Used) -> Awaitable[object]:
-    """Give the slot and the reservation back, and count what was used, in the budget's period of today.
+    """Free the slot and the reservation, and count the used tokens in the current period of the budget.
 
-    Counts once, however often it is called within an hour. In a pipeline, it goes with the rest.
+    Calls for the same response within an hour count once. With a pipeline, the command is sent with the others.
     """
     settled: Awaitable[object] = redis.eval(
         _SOURCE,
@@ -289,7 +301,7 @@ class _Account:
     spent: int = 0
 
     def update(self, standing: Standing) -> None:
-        """Take over from Redis what all processes have used; in the next outage, this process counts on from there."""
+        """Keep the counts of all processes from Redis. In the next outage, this process continues from them."""
         self.spent = standing.spent
         self.taken, self.until = standing.running, None
         self.requests.raise_to(standing.requests)

@@ -1,7 +1,7 @@
-"""redis-py's connection pool and its retries, with what they do not promise to keep: the only module that uses it.
+"""The parts of redis-py outside its public interface: connection pool and retries. No other module uses them.
 
-What this prevents: a Redis that is there and says nothing (frozen, cut off) and holds up each command of each request
-in turn. The first command that it leaves without an answer waits; until it answers again, all others fail at once.
+What this prevents: a Redis that is reachable and does not answer (frozen, cut off), and delays each command of each
+request. The first unanswered command waits. Until Redis answers again, all others fail at once.
 
 `tests/unit/test_half_public_parts.py` checks each part that this module overrides; `pyproject.toml` bounds the version.
 """
@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 RedisDown = (ConnectionError, TimeoutError, OSError, ResponseError)
-"""What an outage looks like: refused, reset, silent, or still loading its data; or a Redis that is there and refuses
-(BUSY, MISCONF, READONLY, OOM)."""
+"""The errors of an outage of Redis: a connection that is refused or reset, no reply, or a Redis that loads its data or
+rejects commands (BUSY, MISCONF, READONLY, OOM)."""
 
 _ASK_AGAIN_SECONDS = 0.1
 # uvloop's RuntimeError for a write to a connection that the other side has reset; asyncio raises ConnectionResetError.
@@ -34,7 +34,7 @@ _UVLOOP_CLOSED = "the handler is closed"
 
 
 class Silence:
-    """Whether Redis has left something without an answer, and has not been heard of since."""
+    """The state of a Redis that has left a command without a reply, until it replies again."""
 
     def __init__(self) -> None:
         self._pool: WatchedPool | None = None
@@ -59,7 +59,7 @@ class Silence:
             self._asking = None
 
     async def _ask(self, pool: WatchedPool) -> None:
-        """A connection of its own: an answer to its greeting is a sign of life."""
+        """Send PING over a new connection until Redis replies."""
         try:
             while True:
                 await asyncio.sleep(_ASK_AGAIN_SECONDS)
@@ -84,7 +84,7 @@ class Silence:
 
 
 class WatchedPool(aioredis.BlockingConnectionPool):
-    """Waits for a free connection, like everybody in a burst, but not for a Redis that is silent."""
+    """A pool whose callers wait for a free connection, but fail at once while Redis does not answer."""
 
     silence: Silence
 
@@ -100,14 +100,14 @@ class WatchedPool(aioredis.BlockingConnectionPool):
 
 
 class NoticingRetry(Retry):
-    """What every connection calls its commands with: the place where a silence is noticed."""
+    """The retry policy through which every connection sends its commands. It detects a command without a reply."""
 
     def __init__(self, silence: Silence) -> None:
         super().__init__(NoBackoff(), 1, (ConnectionError,))
         self._silence = silence
 
     def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        """Each connection takes a copy, and all share what they notice."""
+        """A copy for each connection, with the same `Silence`."""
         return type(self)(self._silence)
 
     async def call_with_retry(

@@ -1,10 +1,10 @@
-"""Places for workers that serve, and processes that stand by for one.
+"""Places of workers that serve, and standby processes that wait for a place.
 
-What this prevents: with every worker killed, a client's stream is silent for as long as a Python process needs to
-start, seconds. A process that stands by has imported everything, holds no lease and polls nothing; it takes the place
-of a worker that died or leaves. All processes are alike: the one that comes back finds no place, and stands by.
+What this prevents: a stream without events for the seconds that a Python process takes to start, if every worker is
+killed. A standby process has imported everything, has no lease and does not poll. It takes the place of a worker that
+dies or leaves. All processes are equal: a worker that restarts finds no free place, and stands by.
 
-One process too many that serves is harmless, one too few is not: in doubt a place is taken.
+One serving process too many does no harm, one too few does. In doubt, a process takes a place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 FREED = "place"
 _LOOKS_PER_LEASE = 8
 _TTL_SECONDS = 24 * 3600
-# A silence of Redis keeps all workers from renewing; only an announced death counts shortly after it.
+# No worker could renew its lease during an outage of Redis. Right after it, only an announced death counts.
 _PATIENT_SECONDS = 3600
 _TAKE = """
 local leases, places = KEYS[1], KEYS[2]
@@ -54,7 +54,7 @@ return 'taken'
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """`wanted` processes of this version serve at a time; None: each does, and none stands by."""
+    """The places of this version's workers: `wanted` of them. With None, each process serves and none stands by."""
 
     redis: Redis
     worker_id: str
@@ -63,10 +63,11 @@ class Places:
     lease_seconds: float
 
     async def wait(self, stopping: asyncio.Event) -> float | None:
-        """Wait until this process is to serve.
+        """Wait until this process has a place. If Redis cannot be reached at the start, the process serves at once.
 
-        Returns since when Redis has answered without a break (`time.monotonic()`), or None after a shutdown or where
-        that is not known. A Redis that is away at the start keeps nobody from serving.
+        Returns:
+            The time from which on Redis has answered without a break (`time.monotonic()`); None after a shutdown, or if
+            it is not known.
         """
         if self.wanted is None:
             return None
@@ -80,7 +81,7 @@ class Places:
         return await self._stand_by(stopping)
 
     async def leave(self) -> None:
-        """Free the place before the work is handed over: the process that stands by begins at once."""
+        """Free the place, before the worker hands its work over, so that a standby process can begin at once."""
         if self.wanted is None:
             return
         with contextlib.suppress(*RedisDown):
@@ -97,7 +98,8 @@ class Places:
                     while not stopping.is_set():
                         now = time.monotonic()
                         is_patient = now - answered_since < 2 * self.lease_seconds
-                        # After a flush the leases are gone until they are renewed: no dead worker, and few living ones.
+                        # After a flush there are no leases until they are renewed, which looks like few living workers
+                        # and no dead one.
                         lasts = now - short_since >= 2 * self.lease_seconds
                         found = await self._take(
                             force=is_freed or lasts,

@@ -1,4 +1,5 @@
-"""Validation of JSON Schemas and of answers, in processes of its own.
+"""Validation of JSON Schemas, and of answers against them, in separate processes.
 
-A schema of a few kilobytes can keep a validator busy for ever, and no timeout reaches code that holds the interpreter.
+A schema of a few kilobytes can occupy a validator for ever, and a timeout cannot interrupt code that holds the
+interpreter.
 """

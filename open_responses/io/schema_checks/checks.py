@@ -1,7 +1,7 @@
-"""JSON Schema: whether schemas can be used, and whether an answer is valid against one (REQ-11).
+"""Checks schemas, and an answer against the schema of its request (REQ-11).
 
-A schema comes from a request or from an MCP server: nothing is fetched for it, and whatever it is, the event loop goes
-on. Where the cost of the schema bounds the work, it is done at once; anything else is done by a process with limits.
+A schema comes from a request or from an MCP server, so no reference of it is fetched, and it must not block the event
+loop. If the cost of the schema bounds the work, the check runs in this process; any other runs in one with limits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TEXT_READ_HERE = 64 * 1024
 
 
 def has_form(request: CreateResponse) -> bool:
-    """Whether the answer may not be any text."""
+    """Whether `text.format` requires an answer in JSON."""
     return _form(request) is not None
 
 
@@ -32,7 +32,7 @@ def _form(request: CreateResponse) -> JsonObjectFormat | JsonSchemaFormat | None
 
 
 class SchemaChecks:
-    """One for each process of the server; `close` at its end."""
+    """The checks. Each process of the server has one, and calls `close` at its end."""
 
     def __init__(self) -> None:
         self._processes = SchemaProcesses()
@@ -84,7 +84,7 @@ def _is_read_here(schema: JsonObject | None, text: str) -> bool:
 
 
 def _cost(schema: JsonObject) -> SchemaCost:
-    """Of a schema that was accepted by an earlier version as well."""
+    """The cost of a schema, also of one that an earlier version accepted and this one would reject."""
     try:
         return schema_cost(schema)
     except SchemaTooCostly:

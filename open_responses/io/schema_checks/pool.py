@@ -1,4 +1,4 @@
-"""The processes that check schemas, shared fairly between tenants: started when first needed, kept, and replaced.
+"""The processes that check schemas, shared fairly between tenants. They are started at need, kept, and replaced.
 
 One tenant never has all of them, and the waiting tenants are served in rotation, so a tenant whose checks run into the
 limits delays its own checks and not those of others.
@@ -26,22 +26,22 @@ from open_responses.json_types import JsonObject
 log = structlog.get_logger(__name__)
 
 SIZE = 2
-"""Processes at most. One tenant has all but one of them."""
+"""The most processes. One tenant has all but one at most."""
 _WALL_SECONDS = 30.0
-"""For one check, should the kernel's limit on CPU time not end it: a process that is stopped uses none."""
+"""The longest time of one check. The kernel's limit on CPU time does not end a process that is stopped."""
 _PROGRAM = Path(__file__).with_name("process.py")
 # Exit statuses that mean that a limit was reached.
 _LIMITS = {-signal.SIGXCPU: "CPU time", -signal.SIGABRT: "memory", NO_MEMORY: "memory"}
-# Nothing else of the environment: it holds the keys of providers.
+# Only these variables are passed on: others have the keys of providers.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
 class CheckExceeded(Exception):
-    """A check that ran into the limits of its process, or ended it twice."""
+    """A check that exceeded the limits of its process, or ended it twice."""
 
 
 class SchemaProcesses:
-    """Starts no process before the first check. `close` ends those that are there."""
+    """The processes. The first check starts one; `close` ends them all."""
 
     def __init__(self, size: int = SIZE) -> None:
         self._size = size
@@ -52,9 +52,11 @@ class SchemaProcesses:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def ask(self, request: JsonObject, tenant: str) -> list[str | None]:
-        """What `process.py` answers. Raises CheckExceeded, and Unavailable where no process can be started.
+        """Send a request to a process, and return the reply of `process.py`. A cancelled call ends its process.
 
-        A cancelled call ends its process.
+        Raises:
+            CheckExceeded: The check exceeded its limits.
+            Unavailable: No process can be started.
         """
         raw = json.dumps(request).encode()
         async with self._slot(tenant):
@@ -70,7 +72,7 @@ class SchemaProcesses:
         await asyncio.gather(*self._reaping, return_exceptions=True)
 
     async def _once(self, raw: bytes, tenant: str) -> list[str | None] | None:
-        """None where the process died of something else than its limits."""
+        """The reply; None if the process died for another reason than its limits."""
         process = self._idle.pop() if self._idle else await _start()
         is_whole = False
         try:
@@ -130,7 +132,7 @@ class SchemaProcesses:
                 if not waiter.done():
                     self._running[waiting] += 1
                     waiter.set_result(None)
-                    # The others come first next time.
+                    # The other tenants get the next processes.
                     self._waiting[waiting] = self._waiting.pop(waiting)
                     break
             if not waiters:
@@ -139,7 +141,7 @@ class SchemaProcesses:
     # --- ends
 
     def _discard(self, process: asyncio.subprocess.Process) -> None:
-        """Ends a process, and waits for it elsewhere."""
+        """End a process, without waiting for its end."""
         reaping = in_background("end a checking process", _end(process))
         self._reaping.add(reaping)
         reaping.add_done_callback(self._reaping.discard)

@@ -1,11 +1,11 @@
-"""The program that compiles schemas and validates texts, in a process of its own.
+"""The program of the processes that compile schemas and validate texts.
 
-It reads one request after the other from its standard input and answers each on its standard output; both are frames
-of a length (4 bytes, big-endian) and JSON. The kernel bounds its memory, and its CPU time for each request; it dies
-when it exceeds them, which is an answer as well. It ends when its standard input ends, so it never outlives its parent
-by more than one request.
+It reads one request after the other from standard input, and writes each reply to standard output. Both are frames of a
+length (4 bytes, big-endian) and JSON. The kernel bounds its memory, and its CPU time for each request. A process that
+exceeds a bound dies, which the parent reports as the result. The process ends when standard input ends, so it outlives
+its parent by one request at most.
 
-The module imports nothing of the application: a process starts in some 50 ms and takes some 20 MB.
+The module imports nothing of the application, so a process starts in some 50 ms and takes some 20 MB.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import jsonschema_rs
 
 LENGTH = struct.Struct(">I")
 MEMORY_BYTES = 512 * 1024 * 1024
-"""Address space, of which a process that has just started uses some 50 MB. Checks of a megabyte of text take 100 MB."""
+"""The address space. A new process uses some 50 MB of it, and a check of a megabyte of text 100 MB."""
 CPU_SECONDS = 2
-"""For one request. CPU time, since a busy machine must not fail a valid answer. The kernel counts whole seconds, so it
-is between this and one more."""
+"""The CPU time of one request: wall time would reject valid answers on a busy machine. The kernel counts whole seconds,
+so the limit is between this and one more."""
 
 NO_MEMORY = 3
-"""The exit status of a process that Python denied memory; the validator aborts it instead."""
+"""The exit status after a MemoryError of Python. If the validator gets no memory, it aborts the process."""
 
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000, size_limit=1_000_000, dfa_size_limit=1_000_000)
 _SHOWN = 300
@@ -66,7 +66,7 @@ def text_problem(schema: dict[str, Any] | None, text: str) -> str | None:
 
 
 def is_valid(schema: dict[str, Any], text: str) -> bool:
-    """Whether a text is JSON that is valid against a schema, without finding out why not."""
+    """Whether a text is JSON that is valid against a schema. Faster than `text_problem`, which finds the reason."""
     try:
         return _validator(schema).is_valid(json.loads(text, parse_constant=_refuse_constant))
     except (*_BROKEN, RecursionError):
@@ -110,7 +110,7 @@ def main() -> None:
         # macOS has no such limit.
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A large answer is a million objects without a cycle: looking through them takes longer than reading them.
+    # A large answer is a million objects without a cycle, and to scan them takes longer than to parse them.
     gc.disable()
     gc.freeze()
     source, sink = sys.stdin.buffer, sys.stdout.buffer

@@ -128,7 +128,7 @@ class ConversationPieces:
                 self._known.move_to_end(name)
                 return self._known[name]
         if not _NAME.fullmatch(name):
-            raise ClaimBroken(f"a piece of a conversation has no name of ours: {name[:80]!r}")
+            raise ClaimBroken(f"the name of a conversation's file is not a hash: {name[:80]!r}")
         try:
             key, _, data = (folder / name).read_bytes().partition(b"\n")
         except FileNotFoundError:
@@ -137,7 +137,7 @@ class ConversationPieces:
             compressed = self._keys.decrypt(key.decode(), data) if key else data
             content = zstandard.ZstdDecompressor().decompress(compressed)
         except (zstandard.ZstdError, UnicodeDecodeError):
-            raise ClaimBroken(f"piece {name} of {folder.name} is damaged") from None
+            raise ClaimBroken(f"file {name} of {folder.name} is damaged") from None
         self._keep(name, content)
         return content
 
@@ -152,7 +152,7 @@ class ConversationPieces:
 
     def _folder(self, conversation_id: str) -> Path:
         if not is_id("conv_", conversation_id):
-            raise ClaimBroken(f"a piece of a conversation names no conversation: {conversation_id[:80]!r}")
+            raise ClaimBroken(f"a start names a conversation by an invalid id: {conversation_id[:80]!r}")
         return self._directory / conversation_id
 
 

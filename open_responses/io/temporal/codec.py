@@ -109,7 +109,7 @@ def _decompressed(payload: Payload) -> Payload:
         return payload
     try:
         if zstandard.frame_content_size(payload.data) > _LARGEST_BYTES:
-            raise PayloadUnreadable("a compressed payload claims to be larger than any of ours")
+            raise PayloadUnreadable("a compressed payload is larger than the limit of 1 GiB")
         return _parsed(zstandard.ZstdDecompressor().decompress(payload.data))
     except zstandard.ZstdError:
         raise PayloadUnreadable("a compressed payload is damaged") from None
