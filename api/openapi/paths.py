@@ -15,15 +15,12 @@ from open_responses.schema.requests import CreateResponse
 
 
 def paths() -> JsonObject:
+    return {**_responses(), **_conversations(), **_service()}
+
+
+def _responses() -> JsonObject:
     body, events = ref("Response"), {"text/event-stream": {"schema": ref("StreamEvent")}}
     response_id = _parameter("response_id", "path")
-    conversation_id = _parameter("conversation_id", "path")
-    page = [
-        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
-        _parameter("order", "query", {"enum": ["asc", "desc"], "default": "desc"}),
-        _parameter("after", "query"),
-    ]
-    include = _parameter("include", "query", {"type": "array", "items": {"type": "string"}})
     return {
         "/v1/responses": {
             "post": _operation(
@@ -85,7 +82,7 @@ def paths() -> JsonObject:
                 "listInputItems",
                 "List the input as items",
                 {200: ("", ref("ItemPage"), {})},
-                parameters=[response_id, *page, _parameter("before", "query")],
+                parameters=[response_id, *_page(), _parameter("before", "query")],
                 errors=(400, 404),
             )
         },
@@ -117,6 +114,13 @@ def paths() -> JsonObject:
                 errors=(404,),
             )
         },
+    }
+
+
+def _conversations() -> JsonObject:
+    conversation_id = _parameter("conversation_id", "path")
+    include = _parameter("include", "query", {"type": "array", "items": {"type": "string"}})
+    return {
         "/v1/conversations": {
             "post": _operation(
                 "createConversation",
@@ -155,7 +159,7 @@ def paths() -> JsonObject:
                 "listConversationItems",
                 "List the items of a conversation",
                 {200: ("", ref("ItemPage"), {})},
-                parameters=[conversation_id, *page, include],
+                parameters=[conversation_id, *_page(), include],
                 errors=(400, 404),
             ),
             "post": _operation(
@@ -183,6 +187,12 @@ def paths() -> JsonObject:
                 errors=(404,),
             ),
         },
+    }
+
+
+def _service() -> JsonObject:
+    """Models, and the probes of this process."""
+    return {
         "/v1/models": {
             "get": _operation(
                 "listModels", "List the models that a request can name", {200: ("", ref("ModelList"), {})}
@@ -204,6 +214,15 @@ def paths() -> JsonObject:
             {200: ("", ref("Health"), {}), 503: ("Not ready; `missing` has the reasons.", ref("Health"), {})},
         ),
     }
+
+
+def _page() -> list[JsonObject]:
+    """The parameters of a list that is read in pages."""
+    return [
+        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
+        _parameter("order", "query", {"enum": ["asc", "desc"], "default": "desc"}),
+        _parameter("after", "query"),
+    ]
 
 
 def _operation(
