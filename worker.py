@@ -11,7 +11,8 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,6 +43,7 @@ from activities.worker.dead_worker_takeover import WorkerTakeover, listen
 from activities.worker.ended_runs import EndedRuns
 from activities.worker.model_list_refresher import ModelListRefresher
 from activities.worker.temporal_outage import TemporalWatch
+from open_responses.contracts import Middleware, Provider, Tool
 from open_responses.io.background import in_background, kept_running
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
@@ -57,7 +59,7 @@ from open_responses.io.redis.model_lists import ModelLists
 from open_responses.io.redis.rate_limits import Quotas
 from open_responses.io.redis.serving_places import Places
 from open_responses.io.schema_checks.checks import SchemaChecks
-from open_responses.io.sealing import configured_keys, load_sealer
+from open_responses.io.sealing import Sealer, configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.erasure import Eraser
@@ -79,6 +81,26 @@ log = structlog.get_logger("worker")
 
 # Twice the SDK's graceful shutdown, with what precedes and follows it.
 _LONGEST_DEPARTURE_SECONDS = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The clients and settings that the activities and the chores of this process share."""
+
+    settings: Settings
+    redis: Redis
+    temporal: Client
+    sealer: Sealer
+    appender: Appender
+    lease: Lease
+    tools: Mapping[str, Tool]
+    middleware: Sequence[Middleware]
+    store: ResponseStore
+    eraser: Eraser
+    records: Records
+    running: RunningWork
+    schema_checks: SchemaChecks
+    providers: Mapping[str, Provider]
 
 
 async def main() -> None:
@@ -104,114 +126,157 @@ async def main() -> None:
         await redis.aclose()
         return
     store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
-    running = RunningWork()
-    schema_checks = SchemaChecks()
     eraser = _eraser(settings, store, temporal)
     pieces = ConversationPieces(settings.blobs, configured_keys(settings.encryption_keys))
-    records = Records(store, temporal, pieces, eraser.marks)
-    contexts = Contexts(redis, records)
-    takeover = WorkerTakeover(temporal, redis)
-    detector = DeadWorkerDetector(redis, lease, takeover.take_over, takeover.find_orphans)
     async with open_http_client() as http:
-        providers = build_providers(settings.config, http, os.environ)
-        runner = ToolRunner(lease, running, temporal, middleware)
-        outside_ends, ttl_seconds = records.outside_ends, settings.response_ttl_seconds
-        finishing = FinishActivity(redis, store, appender, eraser.marks, outside_ends, ttl_seconds)
-        mcp = McpActivities(runner, records, redis, sealer, schema_checks, settings.config, os.environ)
-        activities: list[Callable[..., Any]] = [
-            SampleActivity(
-                SampleParts(
-                    redis=redis,
-                    contexts=contexts,
-                    appender=appender,
-                    breaker=Breaker(redis),
-                    quotas=Quotas(redis),
-                    providers=providers,
-                    adapters={provider.name: provider.adapter for provider in settings.config.providers},
-                    definitions=definitions(settings.config, tools),
-                    middleware=middleware,
-                    counters=RedisCounters(redis),
-                    sealer=sealer,
-                    schema_checks=schema_checks,
-                    log_ttl_seconds=settings.response_ttl_seconds,
-                    bounds=AnswerBounds(
-                        turn_bytes=settings.max_turn_bytes,
-                        response_bytes=settings.max_response_bytes,
-                        turn_deltas=settings.max_turn_deltas,
-                        turn_calls=settings.max_turn_calls,
-                        empty_deltas=settings.max_empty_deltas,
-                    ),
-                ),
-                lease,
-                running,
-            ).sample,
-            finishing.close_cut_off_sample,
-            finishing.finish,
-            PublishActivity(redis, appender, records).publish,
-            ClaimActivity(temporal, store).claim,
-            HostedToolActivity(runner, tools).call_tool,
-            mcp.list_tools,
-            mcp.call_tool,
-        ]
-        watch = TemporalWatch(temporal)
-        place = key_names.places(places.version) if places.wanted is not None else None
-        await lease.start(place=place, answered_since=answered_since)
-        detector.look_now()
-        chores = [
-            asyncio.create_task(watch.run()),
-            asyncio.create_task(appender.run()),
-            asyncio.create_task(detector.run()),
-            asyncio.create_task(kept_running("control channel", lambda: listen(redis, running, detector))),
-            asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
-            asyncio.create_task(eraser.run()),
-            asyncio.create_task(kept_running("ended runs", EndedRuns(records, temporal, redis).run)),
-            asyncio.create_task(ModelListRefresher(ModelLists(redis), settings.config, providers, os.environ).run()),
-        ]
-        failing = asyncio.Event()
-
-        async def fail(error: BaseException) -> None:
-            """The SDK waits for the activities then, and may not cancel them."""
-            log.error("worker_failed", exc_info=error)
-            failing.set()
-            running.hand_over()
-
-        cached_runs = CachedRuns(settings.max_cached_state_bytes)
-        workflow_runner = WeighingRunner(deployment, cached_runs)
-        worker = _worker(temporal, settings, lease.worker_id, workflow_runner, deployment, activities, watch, fail)
-        cached_runs.evict_by(evict_from(worker))
-        serving = asyncio.create_task(worker.run())
-        version_check = in_background("version check", _check_version(temporal, deployment))
-        log.info("worker_ready", worker=lease.worker_id)
-        ends = {asyncio.create_task(stopping.wait()), asyncio.create_task(failing.wait())}
-        ended, _ = await asyncio.wait({serving, *ends, *chores}, return_when=asyncio.FIRST_COMPLETED)
-        for chore in ended & set(chores):
-            # A worker that takes work and cannot write would hang every response that it gets.
-            log.error("chore_died", chore=str(chore.get_coro()), exc_info=chore.exception())
-        has_failed = not stopping.is_set()
-
-        async def leave() -> None:
-            log.info("worker_stopping", responses=len(running.response_ids))
-            lease.leave_place()
-            await places.leave()
-            try:
-                await takeover.forget_stickiness(running.response_ids)
-            finally:
-                running.hand_over()
-            await worker.shutdown()
-            await serving
-            await lease.stop()
-            await schema_checks.close()
-
-        # After an error nothing is certain to end: the lease runs out then, and other workers take its work over.
-        has_failed |= not await _ends_well(leave(), failing, _LONGEST_DEPARTURE_SECONDS if has_failed else None)
-        for task in (*chores, *ends, version_check):
-            task.cancel()
-        if has_failed:
-            _exit_at_once()
-        await asyncio.gather(*chores, *ends, version_check, return_exceptions=True)
+        parts = Parts(
+            settings=settings,
+            redis=redis,
+            temporal=temporal,
+            sealer=sealer,
+            appender=appender,
+            lease=lease,
+            tools=tools,
+            middleware=middleware,
+            store=store,
+            eraser=eraser,
+            records=Records(store, temporal, pieces, eraser.marks),
+            running=RunningWork(),
+            schema_checks=SchemaChecks(),
+            providers=build_providers(settings.config, http, os.environ),
+        )
+        await _serve(parts, places, answered_since, deployment, stopping)
     if checking is not None:
         checking.cancel()
     await redis.aclose()
+
+
+async def _serve(
+    parts: Parts,
+    places: Places,
+    answered_since: float | None,
+    deployment: WorkerDeploymentConfig,
+    stopping: asyncio.Event,
+) -> None:
+    """Take work until this process is `stopping` or has failed, and leave. Does not return after a failure."""
+    lease, running = parts.lease, parts.running
+    takeover = WorkerTakeover(parts.temporal, parts.redis)
+    detector = DeadWorkerDetector(parts.redis, lease, takeover.take_over, takeover.find_orphans)
+    watch = TemporalWatch(parts.temporal)
+    activities = _activities(parts)
+    place = key_names.places(places.version) if places.wanted is not None else None
+    await lease.start(place=place, answered_since=answered_since)
+    detector.look_now()
+    chores = _chores(parts, watch, detector)
+    failing = asyncio.Event()
+
+    async def fail(error: BaseException) -> None:
+        """The SDK waits for the activities then, and may not cancel them."""
+        log.error("worker_failed", exc_info=error)
+        failing.set()
+        running.hand_over()
+
+    cached_runs = CachedRuns(parts.settings.max_cached_state_bytes)
+    worker = _worker(parts, WeighingRunner(deployment, cached_runs), deployment, activities, watch, fail)
+    cached_runs.evict_by(evict_from(worker))
+    serving = asyncio.create_task(worker.run())
+    version_check = in_background("version check", _check_version(parts.temporal, deployment))
+    log.info("worker_ready", worker=lease.worker_id)
+    ends = {asyncio.create_task(stopping.wait()), asyncio.create_task(failing.wait())}
+    ended, _ = await asyncio.wait({serving, *ends, *chores}, return_when=asyncio.FIRST_COMPLETED)
+    for chore in ended & set(chores):
+        # A worker that takes work and cannot write would hang every response that it gets.
+        log.error("chore_died", chore=str(chore.get_coro()), exc_info=chore.exception())
+    has_failed = not stopping.is_set()
+
+    async def leave() -> None:
+        log.info("worker_stopping", responses=len(running.response_ids))
+        lease.leave_place()
+        await places.leave()
+        try:
+            await takeover.forget_stickiness(running.response_ids)
+        finally:
+            running.hand_over()
+        await worker.shutdown()
+        await serving
+        await lease.stop()
+        await parts.schema_checks.close()
+
+    # After an error nothing is certain to end: the lease runs out then, and other workers take its work over.
+    has_failed |= not await _ends_well(leave(), failing, _LONGEST_DEPARTURE_SECONDS if has_failed else None)
+    for task in (*chores, *ends, version_check):
+        task.cancel()
+    if has_failed:
+        _exit_at_once()
+    await asyncio.gather(*chores, *ends, version_check, return_exceptions=True)
+
+
+def _activities(parts: Parts) -> list[Callable[..., Any]]:
+    redis, records, config = parts.redis, parts.records, parts.settings.config
+    runner = ToolRunner(parts.lease, parts.running, parts.temporal, parts.middleware)
+    sample = SampleActivity(_sample_parts(parts), parts.lease, parts.running)
+    finishing = FinishActivity(
+        redis,
+        parts.store,
+        parts.appender,
+        parts.eraser.marks,
+        records.outside_ends,
+        parts.settings.response_ttl_seconds,
+    )
+    mcp = McpActivities(runner, records, redis, parts.sealer, parts.schema_checks, config, os.environ)
+    return [
+        sample.sample,
+        finishing.close_cut_off_sample,
+        finishing.finish,
+        PublishActivity(redis, parts.appender, records).publish,
+        ClaimActivity(parts.temporal, parts.store).claim,
+        HostedToolActivity(runner, parts.tools).call_tool,
+        mcp.list_tools,
+        mcp.call_tool,
+    ]
+
+
+def _sample_parts(parts: Parts) -> SampleParts:
+    redis, settings = parts.redis, parts.settings
+    return SampleParts(
+        redis=redis,
+        contexts=Contexts(redis, parts.records),
+        appender=parts.appender,
+        breaker=Breaker(redis),
+        quotas=Quotas(redis),
+        providers=parts.providers,
+        adapters={provider.name: provider.adapter for provider in settings.config.providers},
+        definitions=definitions(settings.config, parts.tools),
+        middleware=parts.middleware,
+        counters=RedisCounters(redis),
+        sealer=parts.sealer,
+        schema_checks=parts.schema_checks,
+        log_ttl_seconds=settings.response_ttl_seconds,
+        bounds=AnswerBounds(
+            turn_bytes=settings.max_turn_bytes,
+            response_bytes=settings.max_response_bytes,
+            turn_deltas=settings.max_turn_deltas,
+            turn_calls=settings.max_turn_calls,
+            empty_deltas=settings.max_empty_deltas,
+        ),
+    )
+
+
+def _chores(parts: Parts, watch: TemporalWatch, detector: DeadWorkerDetector) -> list[asyncio.Task[None]]:
+    """Tasks that run for as long as the process. If one ends, the process does."""
+    settings, redis = parts.settings, parts.redis
+    ended_runs = EndedRuns(parts.records, parts.temporal, redis)
+    model_lists = ModelListRefresher(ModelLists(redis), settings.config, parts.providers, os.environ)
+    return [
+        asyncio.create_task(watch.run()),
+        asyncio.create_task(parts.appender.run()),
+        asyncio.create_task(detector.run()),
+        asyncio.create_task(kept_running("control channel", lambda: listen(redis, parts.running, detector))),
+        asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
+        asyncio.create_task(parts.eraser.run()),
+        asyncio.create_task(kept_running("ended runs", ended_runs.run)),
+        asyncio.create_task(model_lists.run()),
+    ]
 
 
 async def _ends_well(leaving: Coroutine[Any, Any, None], failing: asyncio.Event, seconds: float | None) -> bool:
@@ -233,24 +298,23 @@ def _exit_at_once() -> NoReturn:
 
 
 def _worker(
-    temporal: Client,
-    settings: Settings,
-    worker_id: str,
+    parts: Parts,
     runner: WorkflowRunner,
     deployment: WorkerDeploymentConfig,
     activities: Sequence[Callable[..., Any]],
     watch: TemporalWatch,
     on_fatal_error: Callable[[BaseException], Awaitable[None]],
 ) -> Worker:
+    settings = parts.settings
     return Worker(
-        temporal,
+        parts.temporal,
         task_queue=TASK_QUEUE,
         workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow],
         activities=activities,
         interceptors=[watch, ArgumentCheck()],
         workflow_runner=runner,
         deployment_config=deployment,
-        identity=worker_id,
+        identity=parts.lease.worker_id,
         max_concurrent_activities=settings.max_concurrent_samples,
         max_concurrent_workflow_tasks=100,
         max_cached_workflows=settings.max_cached_workflows,
