@@ -9,7 +9,15 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import ClaimInput, Decision, Ending, McpListInput, McpListResult
+    from open_responses.loop.payloads import (
+        ClaimInput,
+        Decision,
+        Ending,
+    )
+    from open_responses.loop.tool_payloads import (
+        McpListInput,
+        McpListResult,
+    )
     from open_responses.schema.tools import McpTool
     from open_responses.tool_use.tool_items import mcp_list_tools
     from workflows import calls

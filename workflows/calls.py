@@ -11,24 +11,26 @@ from temporalio.common import RetryPolicy
 from open_responses.json_types import JsonObject
 from open_responses.loop.markdown import plain
 from open_responses.loop.payloads import (
-    CALL_MCP_TOOL,
     CLAIM_APPROVALS,
     CLOSE_CUT_OFF_SAMPLE,
     FINISH,
-    LIST_MCP_TOOLS,
     PUBLISH,
     SAMPLE,
     ClaimInput,
     ClaimResult,
     FinishInput,
     FinishResult,
-    McpCallInput,
-    McpListInput,
-    McpListResult,
     PublishInput,
     PublishResult,
     SampleInput,
     SampleResult,
+)
+from open_responses.loop.tool_payloads import (
+    CALL_MCP_TOOL,
+    LIST_MCP_TOOLS,
+    McpCallInput,
+    McpListInput,
+    McpListResult,
     ToolCall,
     ToolResult,
 )

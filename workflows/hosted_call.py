@@ -26,12 +26,14 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.contracts import ToolError, ToolOutput
     from open_responses.loop.next_step import Call
     from open_responses.loop.payloads import (
+        Ending,
+        StartResponse,
+    )
+    from open_responses.loop.tool_payloads import (
         FLEET_PREFIX,
         MAX_FLEET_PAYLOAD,
         MAY_TRY_AGAIN,
-        Ending,
         McpCallInput,
-        StartResponse,
         ToolCall,
         ToolContextPayload,
         ToolResult,

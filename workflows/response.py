@@ -27,9 +27,9 @@ with workflow.unsafe.imports_passed_through():
         Progress,
         SampleResult,
         StartResponse,
-        ToolProgress,
         usage_with,
     )
+    from open_responses.loop.tool_payloads import ToolProgress
     from workflows.before_first_turn import BeforeFirstTurn
     from workflows.closing import Closing
     from workflows.failures import failure

@@ -27,14 +27,16 @@ from open_responses.io.store.redis_store import Record
 from open_responses.io.store.repository import Records
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import (
+    Remembered,
+    StartResponse,
+)
+from open_responses.loop.tool_payloads import (
     CALL_MCP_TOOL,
     LIST_MCP_TOOLS,
     MAY_TRY_AGAIN,
     McpCallInput,
     McpListInput,
     McpListResult,
-    Remembered,
-    StartResponse,
     ToolResult,
 )
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly

@@ -22,12 +22,14 @@ from open_responses.io.redis.leases import Running
 from open_responses.io.temporal.client import TemporalAway, unstick
 from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.loop.payloads import (
-    FLEET_PREFIX,
-    LIST_MCP_TOOLS,
     SAMPLE,
     WORKFLOW,
-    McpListResult,
     SampleResult,
+)
+from open_responses.loop.tool_payloads import (
+    FLEET_PREFIX,
+    LIST_MCP_TOOLS,
+    McpListResult,
     ToolResult,
 )
 from open_responses.schema.payload import Payload

@@ -31,17 +31,7 @@ SAMPLE = "sample"
 FINISH = "finish"
 CLOSE_CUT_OFF_SAMPLE = "close_cut_off_sample"
 PUBLISH = "publish"
-LIST_MCP_TOOLS = "list_mcp_tools"
-CALL_MCP_TOOL = "call_mcp_tool"
 CLAIM_APPROVALS = "claim_approvals"
-MAY_TRY_AGAIN = "may_try_again"
-"""The type of an MCP call's failure after which the call can be repeated without harm."""
-FLEET_PREFIX = "fleet-"
-"""The prefix of the id of an activity that another fleet runs. This server's leases do not cover its worker."""
-
-
-MAX_FLEET_PAYLOAD = 100_000
-"""Characters of JSON. A longer payload becomes a file of this server, which another fleet cannot read."""
 
 
 class Target(Payload):
@@ -375,87 +365,6 @@ class SampleResult(Payload):
     broke_at: str | None = None
     made_progress: bool = True
     epoch_seen: int = Field(default=0, description="Of a `fenced` attempt: the epoch that owns the log.")
-
-
-class ToolContextPayload(Payload):
-    """The context of a tool's activity. `attempt` is the number of this activity's first attempt, from 1."""
-
-    response_id: str
-    call_id: str
-    idempotency_key: str
-    tenant: str
-    metadata: dict[str, str] = {}
-    attempt: int = 1
-    output_index: int = 0
-
-
-class ToolCall(Payload):
-    """The input of a hosted tool's activity, on this server's workers and on other fleets (docs/tools.md)."""
-
-    tool: str
-    arguments: JsonObject
-    context: ToolContextPayload
-
-
-class McpCallInput(Payload):
-    """The input of a call to an MCP server. The server's secrets are in the response's start, sealed.
-
-    `may_have_run`: a worker was lost during the call, so the tool is called again only if it may run twice.
-    """
-
-    server_label: str
-    tool: str
-    arguments: JsonObject
-    context: ToolContextPayload
-    may_have_run: bool = False
-
-
-class McpListInput(Payload):
-    """The input of the activity that lists an MCP server's tools, unless the context or the cache has the list."""
-
-    response_id: str
-    tenant: str
-    server_label: str
-
-
-ToolOutcome = Literal["done", "failed", "halted", "lost", "handed_over", "cancelled"]
-
-
-class ToolResult(Payload):
-    """The outcome of a tool call.
-
-    Attributes:
-        outcome: `done`. `failed`: `output` is the error's message, which the model reads. `halted`: a middleware ends
-            the response with the error code `reason` and the message `output`. `lost` and `handed_over`: the worker
-            died or shut down, and the workflow schedules the call again with the same idempotency key. `cancelled`.
-        output: The tool's output.
-        reason: See `outcome`.
-        attempts: How often the activity began, as Temporal counts. Each attempt may have had its effect.
-    """
-
-    outcome: ToolOutcome
-    output: str | list[JsonObject] = ""
-    reason: str | None = None
-    attempts: int = 1
-
-
-class ToolProgress(Payload):
-    """A running tool's message to the client. `output_index` is the index of the item of its result."""
-
-    output_index: int
-    message: str
-
-
-class McpListResult(Payload):
-    """A server's tools in the form of OpenAI's `mcp_list_tools`, or the error.
-
-    `known`: the context has the list from an earlier response, so no item is added to this one.
-    """
-
-    outcome: ToolOutcome
-    known: bool = False
-    tools: list[JsonObject] = []
-    error: str | None = None
 
 
 class PublishInput(Payload):
