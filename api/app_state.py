@@ -12,7 +12,7 @@ from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes
-from api.conversations.entries import KnownEntries
+from api.conversation_entries import KnownEntries
 from open_responses.io.log.reader import LogHub
 from open_responses.io.redis.client import Redis
 from open_responses.io.schema_checks.checks import SchemaChecks

@@ -27,8 +27,8 @@ from api.app_state import AppState
 from api.codec import CodecBorder
 from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
+from api.conversation_entries import KnownEntries
 from api.conversations import routes as conversations
-from api.conversations.entries import KnownEntries
 from api.http_headers import HttpHeaders
 from api.openapi import document as openapi
 from api.request_ends import RequestEnds

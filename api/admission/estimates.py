@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import orjson
 
-from api.responses.held import HeldResponse
 from open_responses.context.tokens import about_input
 from open_responses.io.store.redis_store import Record, tokens_of
 from open_responses.json_types import JsonObject
@@ -23,11 +22,11 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Continues:
-    """What a request continues: a stored response, a conversation's items, or a response held by a WebSocket."""
+    """What a request continues: a stored response, a conversation's items, or what a WebSocket holds, in bytes."""
 
     previous: Record | None = None
     conversation: Sequence[JsonObject] = ()
-    held: HeldResponse | None = None
+    held_bytes: int = 0
 
 
 def context_tokens(start: StartResponse, continues: Continues) -> int:
@@ -38,9 +37,7 @@ def context_tokens(start: StartResponse, continues: Continues) -> int:
 
 
 def _before(continues: Continues) -> int:
-    tokens = sum(map(tokens_of, continues.conversation))
-    if continues.held is not None:
-        tokens += continues.held.size // _CHARACTERS_PER_TOKEN
+    tokens = sum(map(tokens_of, continues.conversation)) + continues.held_bytes // _CHARACTERS_PER_TOKEN
     if continues.previous is not None:
         tokens += _chain(continues.previous)
     return tokens

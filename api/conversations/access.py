@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.app_state import AppState
-from api.conversations.entries import KnownEntries
+from api.conversation_entries import KnownEntries
 from api.idempotency import AlreadyBegun
 from api.updates import QUERY_TIMEOUT, send_update
 from open_responses.conversations.state import (

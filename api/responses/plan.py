@@ -33,7 +33,8 @@ class Plan:
     def continues(self) -> Continues:
         """What the request goes on from, for the estimate of its tokens."""
         context = self.resolved.context
-        return Continues(context.earlier.previous, context.conversation_items, context.held)
+        held_bytes = context.held.size if context.held is not None else 0
+        return Continues(context.earlier.previous, context.conversation_items, held_bytes)
 
 
 async def start_of(state: AppState, plan: Plan) -> StartResponse:

@@ -16,8 +16,8 @@ from temporalio.service import RPCError
 
 from api import updates
 from api.app_state import AppState
+from api.conversation_entries import KnownEntries
 from api.conversations.access import OwnedConversation
-from api.conversations.entries import KnownEntries
 from api.responses import approvals
 from open_responses.errors import Unavailable
 from open_responses.ids import new_id

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.conversations.entries import KnownEntries
+from api.conversation_entries import KnownEntries
 from open_responses.conversations.snapshot import remembered
 from open_responses.conversations.state import Conversation, ConversationPart, ConversationState, Entry, PartQuery
 from open_responses.errors import PreviousResponseNotFound
