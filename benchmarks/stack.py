@@ -33,25 +33,11 @@ async def running(
     more at its beginning and its end; `env` is the environment of ours."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        upstream, valkey, temporal, api = (services.free_port() for _ in range(4))
-        (data / "config.toml").write_text(head + CONFIG.format(port=upstream) + tail)
-        stack = Stack(data)
-        stack.redis_url, stack.temporal_address = f"redis://127.0.0.1:{valkey}/0", f"127.0.0.1:{temporal}"
-        stack.api_url = f"http://127.0.0.1:{api}"
-        stack.env = {
-            "TEMPORAL_ADDRESS": stack.temporal_address,
-            "REDIS_URL": stack.redis_url,
-            "OPEN_RESPONSESCONFIG": str(data / "config.toml"),
-            "OPEN_RESPONSES_DATA_DIR": str(data),
-            **(env or {}),
-        }
+        upstream = services.free_port()
+        ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
+        stack = Stack.at(data, ports, head + CONFIG.format(port=upstream) + tail, env or {})
         command = (sys.executable, "-m", "benchmarks.upstream", str(upstream))
-        stack.services = {
-            "upstream": services.Service("upstream", command, lambda: services.port_answers(upstream)),
-            "valkey": services.valkey(valkey, data),
-            "temporal": services.temporal(temporal, data),
-            "api": services.api(api, stack.env),
-        }
+        stack.services["upstream"] = services.Service("upstream", command, lambda: services.port_answers(upstream))
         try:
             for name in ("upstream", "valkey", "temporal", *WORKERS, "api"):
                 await stack.start(name)

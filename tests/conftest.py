@@ -217,30 +217,17 @@ async def session_stack(
     data: Path = tmp_path_factory.mktemp("data")
     names = ("valkey", "temporal", "llama", "api", "mcp", "mcp_sse", "odd_mcp", "parley")
     ports = {name: services.free_port() for name in names}
-    config = data / "open_responses.toml"
     ours = _CONFIG.format(fake=upstream.port, audit=data / "audit.jsonl", **ports)
-    config.write_text(ours + configuration(vendors.port, ports["llama"]))
-    (data / "hosted").mkdir()
-    stack = Stack(data)
-    stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"
-    stack.temporal_address = f"127.0.0.1:{ports['temporal']}"
-    stack.api_url = f"http://127.0.0.1:{ports['api']}"
-    stack.env = {
-        "TEMPORAL_ADDRESS": stack.temporal_address,
-        "REDIS_URL": stack.redis_url,
-        "OPEN_RESPONSES_CONFIG": str(config),
+    env = {
         "OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "20",
         "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",
         "OPEN_RESPONSES_MAX_BODY_BYTES": "1000000",
-        "OPEN_RESPONSES_DATA_DIR": str(data),
-        "HOSTED_TOOLS_DIR": str(data / "hosted"),
         "CALC_AUTH": f"Bearer {TOKEN}",
     }
-    stack.services = {
-        "valkey": services.valkey(ports["valkey"], data),
+    stack = Stack.at(data, ports, ours + configuration(vendors.port, ports["llama"]), env)
+    stack.services |= {
         "temporal": services.temporal(ports["temporal"], data, can_pause=True),
         "llama": services.llama(ports["llama"]),
-        "api": services.api(ports["api"], stack.env),
         "mcp": _mcp("mcp", ports["mcp"], "streamable", folder=str(data / "hosted")),
         "mcp-sse": _mcp("mcp-sse", ports["mcp_sse"], "sse"),
         "odd-mcp": _mcp("odd-mcp", ports["odd_mcp"], module="tests.support.odd_mcp_server"),

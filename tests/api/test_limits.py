@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import re
-import secrets
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -24,9 +23,10 @@ from temporalio.client import Client
 from dev import services
 from open_responses.config import ApiKeyConfig
 from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas, Used, settle
 from open_responses.loop.payloads import Admitted
-from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.api_with_keys import bearer, fresh_key, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, another_api, events_of, until
@@ -44,23 +44,12 @@ KEYS = {
 }
 
 
-def fresh_key(**limits: Any) -> ApiKeyConfig:
-    return ApiKeyConfig(tenant="t", sha256=secrets.token_hex(32), **limits)
-
-
 @pytest_asyncio.fixture(scope="module")
 async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     await session_stack.heal()
     blocks = [key_block(f"t-{key}", key, limits) for key, limits in KEYS.items()]
     async with keyed_api(session_stack, *blocks) as client:
         yield client
-
-
-@pytest_asyncio.fixture
-async def redis(stack: Stack) -> AsyncIterator[aioredis.Redis]:
-    client = aioredis.Redis.from_url(stack.redis_url)
-    yield client
-    await client.aclose()
 
 
 async def ask(api: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:
@@ -88,7 +77,7 @@ async def test_the_sixth_request_of_a_minute_is_refused_and_says_when_to_come_ba
         await sdk.responses.create(model="fake", input="hello")
 
 
-async def test_the_window_slides(redis: aioredis.Redis) -> None:
+async def test_the_window_slides(redis: Redis) -> None:
     key, quotas = fresh_key(requests_per_minute=2), Quotas(redis)
     assert (await quotas.admit(key, "resp_1", 0, key.max_concurrent)).refused is None
     first = (await redis.hkeys(key_names.limits(key.account, "requests")))[0]
@@ -194,7 +183,7 @@ async def test_a_client_that_leaves_takes_no_place_for_longer_than_its_response(
 
 
 async def test_a_place_whose_response_ended_unseen_is_free_again(
-    api: httpx.AsyncClient, redis: aioredis.Redis, upstream: Upstream
+    api: httpx.AsyncClient, redis: Redis, upstream: Upstream
 ) -> None:
     running = key_names.limits(ApiKeyConfig.model_validate(_table("places")).account, "running")
     script = upstream.says("still there", Script(words=5, hold_after=2))
@@ -227,7 +216,7 @@ async def test_a_spent_budget_refuses_what_comes_after(
     assert refused.headers["x-should-retry"] == "false"
 
 
-async def test_a_response_is_counted_once_however_often_it_is_finished(redis: aioredis.Redis) -> None:
+async def test_a_response_is_counted_once_however_often_it_is_finished(redis: Redis) -> None:
     key, quotas = fresh_key(tokens_per_minute=1000, budget_tokens=1000), Quotas(redis)
     standing = await quotas.admit(key, "resp_1", 100, key.max_concurrent)
     admitted = Admitted(account=key.account, tokens=100, second=standing.second)
@@ -246,14 +235,14 @@ async def test_a_burst_at_several_processes_gets_not_one_place_too_many(stack: S
         await client.aclose()
 
 
-async def test_no_key_of_the_limits_lives_for_ever(api: httpx.AsyncClient, redis: aioredis.Redis) -> None:
+async def test_no_key_of_the_limits_lives_for_ever(api: httpx.AsyncClient, redis: Redis) -> None:
     await ask(api, "both")
     found = [name async for name in redis.scan_iter("or:{limits:*")]
     assert len(found) > 3
     assert all([await redis.ttl(name) > 0 for name in found])
 
 
-async def test_without_redis_each_process_goes_on_counting_from_where_all_were(redis: aioredis.Redis) -> None:
+async def test_without_redis_each_process_goes_on_counting_from_where_all_were(redis: Redis) -> None:
     key = fresh_key(requests_per_minute=5, max_concurrent=3)
     mine, others = Quotas(redis), Quotas(redis)
     for index in range(3):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -14,9 +13,10 @@ import redis.asyncio as aioredis
 
 from open_responses.config import ApiKeyConfig
 from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas, Used, settle
 from open_responses.loop.payloads import Admitted
-from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.api_with_keys import bearer, fresh_key, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.stack import Stack, until
 
@@ -41,23 +41,12 @@ async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest_asyncio.fixture
-async def redis(stack: Stack) -> AsyncIterator[aioredis.Redis]:
-    client = aioredis.Redis.from_url(stack.redis_url)
-    yield client
-    await client.aclose()
-
-
-def fresh_key(**limits: Any) -> ApiKeyConfig:
-    return ApiKeyConfig(tenant="t", sha256=uuid4().hex * 2, **limits)
-
-
 def account(key: str) -> str:
     table = key_block("t", key).splitlines()
     return ApiKeyConfig(tenant="t", sha256=table[-1].split('"')[1]).account
 
 
-async def spent(redis: aioredis.Redis, account: str) -> int:
+async def spent(redis: Redis, account: str) -> int:
     found = [name async for name in redis.scan_iter(key_names.limits(account, "spent:*"))]
     return sum([int(await redis.get(name) or 0) for name in found])
 
@@ -75,7 +64,7 @@ async def cancel_when_held(api: httpx.AsyncClient, key: str, script: Script, **b
 
 
 async def test_a_long_second_turn_that_is_cancelled_is_counted(
-    api: httpx.AsyncClient, upstream: Upstream, redis: aioredis.Redis
+    api: httpx.AsyncClient, upstream: Upstream, redis: Redis
 ) -> None:
     second = Script(words=1000, hold_after=600)
     upstream.says("use a tool, then go on", calls(("call_1", "get_weather", {"city": "Paris"}), turns=[second]))
@@ -86,7 +75,7 @@ async def test_a_long_second_turn_that_is_cancelled_is_counted(
 
 
 async def test_an_input_that_was_sent_is_counted_though_no_word_came_back(
-    api: httpx.AsyncClient, upstream: Upstream, redis: aioredis.Redis
+    api: httpx.AsyncClient, upstream: Upstream, redis: Redis
 ) -> None:
     for count in range(1, 4):
         script = upstream.says("go on", Script(words=3, hold_after=0))
@@ -96,7 +85,7 @@ async def test_an_input_that_was_sent_is_counted_though_no_word_came_back(
 
 
 async def test_what_runs_side_by_side_does_not_overrun_the_budget(
-    api: httpx.AsyncClient, upstream: Upstream, redis: aioredis.Redis
+    api: httpx.AsyncClient, upstream: Upstream, redis: Redis
 ) -> None:
     """Each of these uses 110 tokens and says so before: four fit into 500, and the fifth begins below it."""
     script = upstream.says("side by side", Script(words=100, hold_after=50))
@@ -117,7 +106,7 @@ async def test_what_runs_side_by_side_does_not_overrun_the_budget(
 
 
 async def test_a_loop_ends_before_the_turn_that_its_budget_does_not_have(
-    api: httpx.AsyncClient, upstream: Upstream, redis: aioredis.Redis
+    api: httpx.AsyncClient, upstream: Upstream, redis: Redis
 ) -> None:
     turns = [calls((f"call_{i}", "get_weather", {"city": "x" * 400})) for i in range(1, 50)]
     upstream.says("round and round", calls(("call_0", "get_weather", {"city": "x" * 400}), turns=turns))
@@ -137,7 +126,7 @@ async def test_the_chain_belongs_to_the_estimate(api: httpx.AsyncClient, upstrea
 
 
 async def test_an_end_that_redis_missed_is_counted_later(
-    api: httpx.AsyncClient, upstream: Upstream, redis: aioredis.Redis
+    api: httpx.AsyncClient, upstream: Upstream, redis: Redis
 ) -> None:
     ours = account("unsettled")
     upstream.says("unsettled", Script(words=90))
@@ -160,7 +149,7 @@ async def test_an_end_that_redis_missed_is_counted_later(
     await until(is_counted)
 
 
-async def test_a_response_that_ends_after_a_flush_is_counted(redis: aioredis.Redis) -> None:
+async def test_a_response_that_ends_after_a_flush_is_counted(redis: Redis) -> None:
     key, quotas = fresh_key(budget_tokens=1000), Quotas(redis)
     standing = await quotas.admit(key, "resp_1", 100, None, answer_tokens=50)
     assert await spent(redis, key.account) == 150
@@ -172,7 +161,7 @@ async def test_a_response_that_ends_after_a_flush_is_counted(redis: aioredis.Red
     assert await spent(redis, key.account) == 120
 
 
-async def test_what_is_reserved_is_given_back_by_a_response_that_does_not_begin(redis: aioredis.Redis) -> None:
+async def test_what_is_reserved_is_given_back_by_a_response_that_does_not_begin(redis: Redis) -> None:
     key, quotas = fresh_key(budget_tokens=1000), Quotas(redis)
     standing = await quotas.admit(key, "resp_1", 600, None)
     assert (await quotas.admit(key, "resp_2", 600, None)).refused == "budget"
@@ -181,7 +170,7 @@ async def test_what_is_reserved_is_given_back_by_a_response_that_does_not_begin(
     assert (await quotas.admit(key, "resp_2", 600, None)).refused is None
 
 
-async def test_places_that_were_taken_stay_taken_while_redis_is_away(redis: aioredis.Redis) -> None:
+async def test_places_that_were_taken_stay_taken_while_redis_is_away(redis: Redis) -> None:
     key, quotas = fresh_key(max_concurrent=3), Quotas(redis)
     for index in range(3):
         assert (await quotas.admit(key, f"resp_{index}", 0, 3)).refused is None
@@ -189,7 +178,7 @@ async def test_places_that_were_taken_stay_taken_while_redis_is_away(redis: aior
     assert (await quotas.admit(key, "resp_3", 0, 3)).refused == "running"
 
 
-async def test_places_that_were_taken_while_redis_was_away_stay_taken_when_it_is_back(redis: aioredis.Redis) -> None:
+async def test_places_that_were_taken_while_redis_was_away_stay_taken_when_it_is_back(redis: Redis) -> None:
     key, quotas = fresh_key(max_concurrent=3), Quotas(aioredis.Redis.from_url("redis://127.0.0.1:9/0"))
     for index in range(3):
         assert (await quotas.admit(key, f"resp_{index}", 0, 3)).refused is None
@@ -199,7 +188,7 @@ async def test_places_that_were_taken_while_redis_was_away_stay_taken_when_it_is
     assert (await quotas.admit(key, "resp_4", 0, 3)).refused == "running"
 
 
-async def test_a_response_that_begins_after_it_was_taken_for_gone_is_counted(redis: aioredis.Redis) -> None:
+async def test_a_response_that_begins_after_it_was_taken_for_gone_is_counted(redis: Redis) -> None:
     """Temporal did not know it when it was asked; its client sends it again with the same `Idempotency-Key`."""
     key, quotas = fresh_key(budget_tokens=1000), Quotas(redis)
     standing = await quotas.admit(key, "resp_1", 100, None)
@@ -211,7 +200,7 @@ async def test_a_response_that_begins_after_it_was_taken_for_gone_is_counted(red
     assert await spent(redis, key.account) == 130
 
 
-async def test_a_place_that_is_taken_again_behind_the_end_is_freed_and_counts_nothing(redis: aioredis.Redis) -> None:
+async def test_a_place_that_is_taken_again_behind_the_end_is_freed_and_counts_nothing(redis: Redis) -> None:
     key, quotas = fresh_key(budget_tokens=1000, max_concurrent=1), Quotas(redis)
     admitted = Admitted(account=key.account, budget_tokens=1000)
     await quotas.admit(key, "resp_1", 100, 1)
@@ -222,7 +211,7 @@ async def test_a_place_that_is_taken_again_behind_the_end_is_freed_and_counts_no
     assert (await quotas.admit(key, "resp_2", 100, 1)).refused is None
 
 
-async def test_a_reservation_goes_back_to_the_period_that_it_was_made_in(redis: aioredis.Redis) -> None:
+async def test_a_reservation_goes_back_to_the_period_that_it_was_made_in(redis: Redis) -> None:
     key, quotas = fresh_key(budget_tokens=1000, budget_period="day"), Quotas(redis)
     await quotas.admit(key, "resp_1", 600, None)
     (today,) = [name async for name in redis.scan_iter(key_names.limits(key.account, "spent:*"))]

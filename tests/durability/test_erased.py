@@ -36,9 +36,10 @@ from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.outside_ends import DELETED, OutsideEnds
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.erasure_marks import ErasureMarks
-from open_responses.io.temporal.large_payloads import data_converter, response_keys
+from open_responses.io.temporal.large_payloads import response_keys
 from open_responses.loop.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
 from open_responses.schema.requests import CreateResponse
+from tests.support import temporal_client
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.lasting_keys import keys_without_ttl
 from tests.support.small_stack import keys_with
@@ -56,7 +57,7 @@ def store(redis: Redis) -> ResponseStore:
 
 @pytest_asyncio.fixture
 async def temporal(stack: Stack) -> Client:
-    return await Client.connect(stack.temporal_address, data_converter=data_converter(stack.data / "blobs"))
+    return await temporal_client.client_of_temporal(stack)
 
 
 @pytest_asyncio.fixture

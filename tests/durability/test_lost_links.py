@@ -30,9 +30,9 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.redis_store import Record, ResponseStore
 from open_responses.io.store.repository import NotInTemporal, Records
 from open_responses.io.temporal import client
-from open_responses.io.temporal.large_payloads import data_converter
 from open_responses.loop.payloads import StartResponse
 from open_responses.schema.requests import CreateResponse
+from tests.support import temporal_client
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.stack import Stack, check_whole, collect
 
@@ -51,7 +51,7 @@ async def no_redis() -> AsyncIterator[Redis]:
 
 @pytest_asyncio.fixture
 async def client_of_temporal(stack: Stack) -> Client:
-    return await Client.connect(stack.temporal_address, data_converter=data_converter(stack.data / "blobs"))
+    return await temporal_client.client_of_temporal(stack)
 
 
 @pytest_asyncio.fixture

@@ -10,24 +10,15 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.exceptions import ApplicationError
 
 from open_responses.io.temporal.earlier_runs import earlier_runs
-from open_responses.loop.payloads import TASK_QUEUE, WORKFLOW, StartResponse
+from open_responses.loop.payloads import TASK_QUEUE, WORKFLOW
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.operator import closed, console, reset
 from tests.support.stack import Stack, collect, events_of, until
+from tests.support.temporal_client import input_of
 from workflows.by_hand import FOREIGN_INPUT
 from workflows.response import ResponseWorkflow
 
 pytestmark = pytest.mark.campaign
-
-
-async def input_of(temporal: Client, response_id: str) -> StartResponse:
-    """What the response's first run was started with, as the UI shows it."""
-    async for event in temporal.get_workflow_handle(response_id).fetch_history_events(page_size=1):
-        payloads = event.workflow_execution_started_event_attributes.input.payloads
-        (start,) = await temporal.data_converter.decode(payloads, [StartResponse])
-        assert isinstance(start, StartResponse)
-        return start
-    raise AssertionError("no history")
 
 
 async def ended(client: httpx.AsyncClient, temporal: Client, upstream: Upstream, prompt: str) -> dict[str, Any]:

@@ -9,12 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from temporalio.client import Client
 
-from open_responses.io.temporal.large_payloads import data_converter
-from open_responses.loop.payloads import StartResponse
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.stack import Stack, until
+from tests.support.temporal_client import client_of_temporal, input_of
 
 pytestmark = pytest.mark.campaign
 
@@ -38,19 +36,6 @@ async def _respond(client: httpx.AsyncClient, conversation: str, text: str) -> J
     return response
 
 
-async def _temporal(stack: Stack) -> Client:
-    return await Client.connect(stack.temporal_address, data_converter=data_converter(stack.data / "blobs"))
-
-
-async def _start_of(temporal: Client, response_id: str) -> StartResponse:
-    async for event in temporal.get_workflow_handle(response_id).fetch_history_events(page_size=1):
-        payloads = event.workflow_execution_started_event_attributes.input.payloads
-        (start,) = await temporal.data_converter.decode(payloads, [StartResponse])
-        assert isinstance(start, StartResponse)
-        return start
-    raise AssertionError("no history")
-
-
 @pytest.mark.parametrize("deleted", ["item", "conversation"])
 async def test_a_running_response_reads_again_what_was_deleted_meanwhile(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, deleted: str
@@ -70,7 +55,7 @@ async def test_a_running_response_reads_again_what_was_deleted_meanwhile(
     script.released.set()
     response = await asyncio.wait_for(running, 60)
     assert long in str(upstream.requests[-1])
-    start = await _start_of(await _temporal(stack), response["id"])
+    start = await input_of(await client_of_temporal(stack), response["id"])
     assert start.remembered is not None
     assert (start.remembered.turns, len(start.remembered.pieces)) == ([], 1)
     folder = stack.data / "blobs" / conversation

@@ -30,6 +30,7 @@ from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import data_converter
 from open_responses.loop.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, ClaimInput, Decision
 from open_responses.tool_use.tool_items import approval_workflow_id
+from tests.support import temporal_client
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, turns
 from tests.support.stack import Stack, until
@@ -42,7 +43,7 @@ Json = dict[str, Any]
 
 @pytest_asyncio.fixture
 async def temporal(stack: Stack) -> Client:
-    return await Client.connect(stack.temporal_address, data_converter=data_converter(stack.data / "blobs"))
+    return await temporal_client.client_of_temporal(stack)
 
 
 async def ask_to_delete(client: httpx.AsyncClient, upstream: Upstream, what: str) -> Json:

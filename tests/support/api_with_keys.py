@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
+from open_responses.config import ApiKeyConfig
 from tests.support.stack import Stack, another_api
 
 
@@ -15,6 +18,11 @@ def key_block(tenant: str, key: str, *settings: str) -> str:
     """`[[api_keys]]` for a key that the test knows."""
     digest = hashlib.sha256(key.encode()).hexdigest()
     return "\n".join(["[[api_keys]]", f'tenant = "{tenant}"', f'sha256 = "{digest}"', *settings])
+
+
+def fresh_key(**limits: Any) -> ApiKeyConfig:
+    """A key with these limits, as the configuration has it, of which nothing is counted yet."""
+    return ApiKeyConfig(tenant="t", sha256=secrets.token_hex(32), **limits)
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -45,28 +45,12 @@ timeout_seconds = 20
 async def small_stack(data: Path, upstream: Upstream, **env: str) -> AsyncIterator[Stack]:
     """Temporal, Valkey, two workers and the API, with this in the environment (`OPEN_RESPONSES_…`)."""
     ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
-    config = data / "open_responses.toml"
-    config.write_text(_CONFIG.format(fake=upstream.port))
-    (data / "hosted").mkdir()
-    stack = Stack(data)
-    stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"
-    stack.temporal_address = f"127.0.0.1:{ports['temporal']}"
-    stack.api_url = f"http://127.0.0.1:{ports['api']}"
-    stack.env = {
-        "TEMPORAL_ADDRESS": stack.temporal_address,
-        "REDIS_URL": stack.redis_url,
-        "OPEN_RESPONSES_CONFIG": str(config),
+    ours = {
         "OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "20",
         "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",
-        "OPEN_RESPONSES_DATA_DIR": str(data),
-        "HOSTED_TOOLS_DIR": str(data / "hosted"),
         **{f"OPEN_RESPONSES_{name}": value for name, value in env.items()},
     }
-    stack.services = {
-        "valkey": services.valkey(ports["valkey"], data),
-        "temporal": services.temporal(ports["temporal"], data),
-        "api": services.api(ports["api"], stack.env),
-    }
+    stack = Stack.at(data, ports, _CONFIG.format(fake=upstream.port), ours)
     try:
         await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal")))
         await asyncio.gather(*(stack.start(name) for name in ("worker-0", "worker-1", "api")))

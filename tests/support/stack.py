@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import redis.asyncio as aioredis
@@ -42,6 +42,34 @@ class Stack:
     env: dict[str, str] = field(default_factory=dict)
     own_env: dict[str, dict[str, str]] = field(default_factory=dict)
     """What single workers have beside `env`, by name."""
+
+    @classmethod
+    def at(cls, data: Path, ports: Mapping[str, int], configuration: str, env: Mapping[str, str]) -> Self:
+        """Valkey, Temporal and the API at these `ports`, by name, and workers.
+
+        They keep their files in `data`, and read this configuration. Ours have `env` in their environment as well.
+        """
+        config = data / "open_responses.toml"
+        config.write_text(configuration)
+        (data / "hosted").mkdir()
+        stack = cls(data)
+        stack.redis_url = f"redis://127.0.0.1:{ports['valkey']}/0"
+        stack.temporal_address = f"127.0.0.1:{ports['temporal']}"
+        stack.api_url = f"http://127.0.0.1:{ports['api']}"
+        stack.env = {
+            "TEMPORAL_ADDRESS": stack.temporal_address,
+            "REDIS_URL": stack.redis_url,
+            "OPEN_RESPONSES_CONFIG": str(config),
+            "OPEN_RESPONSES_DATA_DIR": str(data),
+            "HOSTED_TOOLS_DIR": str(data / "hosted"),
+            **env,
+        }
+        stack.services = {
+            "valkey": services.valkey(ports["valkey"], data),
+            "temporal": services.temporal(ports["temporal"], data),
+            "api": services.api(ports["api"], stack.env),
+        }
+        return stack
 
     async def start(self, name: str, worker_name: str | None = None) -> None:
         """`worker_name` is what a worker is called in its environment; a name of its own by default."""
