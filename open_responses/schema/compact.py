@@ -48,7 +48,7 @@ def parse_compact_request(body: JsonObject) -> CompactRequest:
         body: The parsed body.
 
     Raises:
-        InvalidRequest: As for `parse_create_response`.
+        InvalidRequest: As for `validate_create_response`.
     """
     try:
         return CompactRequest.model_validate(body, context=CHECK_NAMES)

@@ -22,7 +22,6 @@ from open_responses.schema.validation import (
     complaint_of,
     either,
     fault,
-    read_json_object,
     small_schema,
 )
 
@@ -59,20 +58,6 @@ CALLED_HERE = {
 }
 
 
-def parse_create_response(raw: bytes) -> CreateResponse:
-    """Parse and validate a request's body.
-
-    Args:
-        raw: The body as UTF-8 JSON.
-
-    Raises:
-        InvalidRequest: The first fault of the body. `param` is a path (`input[0].content[1].text`), and the code is
-            `invalid_json`, `unknown_parameter`, `unsupported_parameter`, `unsupported_tool`,
-            `missing_required_parameter`, `mutually_exclusive_parameters`, `invalid_type` or `invalid_value`.
-    """
-    return validate_create_response(read_json_object(raw))
-
-
 def validate_create_response(body: JsonObject) -> CreateResponse:
     """Validate a body that `read_json_object` has parsed, or a WebSocket message without its `type`.
 
@@ -80,7 +65,9 @@ def validate_create_response(body: JsonObject) -> CreateResponse:
         body: The parsed body.
 
     Raises:
-        InvalidRequest: As for `parse_create_response`.
+        InvalidRequest: The first fault of the body. `param` is a path (`input[0].content[1].text`), and the code is
+            `unknown_parameter`, `unsupported_parameter`, `unsupported_tool`, `missing_required_parameter`,
+            `mutually_exclusive_parameters`, `invalid_type` or `invalid_value`.
     """
     _refuse_prewarming(body.get("prompt_cache_options"))
     try:

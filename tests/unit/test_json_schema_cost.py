@@ -9,7 +9,7 @@ import pytest
 
 from open_responses.errors import InvalidRequest
 from open_responses.schema.json_schema_cost import MAX_COST, SchemaTooCostly, schema_cost
-from open_responses.schema.requests import parse_create_response
+from tests.support.request_bodies import parse_create_response
 
 Schema = dict[str, Any]
 LEAF: Schema = {"type": "object"}

@@ -18,11 +18,11 @@ from open_responses.schema.requests import (
     UNSUPPORTED_PARAMETERS,
     CreateResponse,
     JsonSchemaFormat,
-    parse_create_response,
 )
 from open_responses.schema.tools import UNSUPPORTED_TOOL_TYPES, AllowedTools, FunctionChoice
 from tests.support.bad_bodies import ALLOW_WEATHER, BAD_BODIES, WEATHER, body, part, schema_format
 from tests.support.full_request import FULL
+from tests.support.request_bodies import parse_create_response
 from tests.support.spec import document, needs_spec
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from open_responses.deltas import Usage
 from open_responses.schema.http_bodies import ResponseStatus
-from open_responses.schema.requests import parse_create_response
 from open_responses.schema.response import (
     STATUS_TRANSITIONS,
     check_transition,
@@ -22,6 +21,7 @@ from open_responses.schema.response import (
 from tests.support.bad_bodies import ALLOW_WEATHER, WEATHER, body
 from tests.support.full_items import OUR_OUTPUT
 from tests.support.full_request import FULL
+from tests.support.request_bodies import parse_create_response
 from tests.support.spec import document, event_schemas, needs_spec, validate_event, validate_response
 
 USAGE = Usage(input_tokens=10, output_tokens=7, cached_tokens=4, reasoning_tokens=2)
