@@ -65,46 +65,13 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Not earlier: uvicorn configures its own logs first, and a program that only imports this module keeps its own.
         configure_logs(messages=settings.log_messages)
-        redis = connect_redis(settings.redis_url, patience_seconds=_REDIS_PATIENCE_SECONDS)
-        keys = configured_keys(settings.encryption_keys)
-        temporal = await connect_temporal(settings.blobs, encryption_keys=keys, lazy=True)
-        store = ResponseStore(
-            redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds
-        )
-        hub = LogHub(redis, ReaderCopies(redis, limit_bytes=settings.reader_copies_bytes))
-        schema_checks = SchemaChecks()
-        sealer = load_sealer(settings.encryption_keys, Path(settings.data_dir))
-        backlog = Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds)
-        eraser = Eraser(
-            store,
-            temporal,
-            settings.blobs,
-            response_keys(settings.blobs, keys),
-            patience_seconds=settings.erase_after_seconds,
-        )
-        pieces = ConversationPieces(settings.blobs, keys)
-        records = Records(store, temporal, pieces, eraser.marks)
-        admission = Admission(redis, records)
-        app.state.open_responses = AppState(
-            settings,
-            redis,
-            temporal,
-            store,
-            records,
-            hub,
-            sealer,
-            admission,
-            backlog,
-            eraser,
-            OpenStreams(settings.max_open_streams),
-            Reads(),
-            schema_checks,
-            KnownEntries(),
-            ReceivedBytes(settings.max_received_bytes),
-        )
+        state = app.state.open_responses = await _connected(settings)
         _say_who_is_answered(settings)
-        check = functools.partial(check_keys, redis, temporal, keys, ttl_seconds=settings.response_ttl_seconds)
-        tasks: list[asyncio.Task[None]] = [in_background("event hub", kept_running("event hub", hub.run))]
+        keys = configured_keys(settings.encryption_keys)
+        check = functools.partial(
+            check_keys, state.redis, state.temporal, keys, ttl_seconds=settings.response_ttl_seconds
+        )
+        tasks: list[asyncio.Task[None]] = [in_background("event hub", kept_running("event hub", state.hub.run))]
         if not await check():
             tasks.append(in_background("encryption check", keep_checking(check, _leave)))
         spare_what_is_loaded()
@@ -112,8 +79,8 @@ def create_app(settings: Settings) -> FastAPI:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await schema_checks.close()
-        await redis.aclose()
+        await state.schema_checks.close()
+        await state.redis.aclose()
 
     app = FastAPI(title="open_responses", version=__version__, lifespan=lifespan, openapi_url=None)
     # A redirect to the same path without its last slash goes wherever the Host header says.
@@ -136,6 +103,39 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(router)
     return app
+
+
+async def _connected(settings: Settings) -> AppState:
+    """What all requests share. Nothing waits for Redis or Temporal here."""
+    redis = connect_redis(settings.redis_url, patience_seconds=_REDIS_PATIENCE_SECONDS)
+    keys = configured_keys(settings.encryption_keys)
+    temporal = await connect_temporal(settings.blobs, encryption_keys=keys, lazy=True)
+    store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
+    eraser = Eraser(
+        store,
+        temporal,
+        settings.blobs,
+        response_keys(settings.blobs, keys),
+        patience_seconds=settings.erase_after_seconds,
+    )
+    records = Records(store, temporal, ConversationPieces(settings.blobs, keys), eraser.marks)
+    return AppState(
+        settings=settings,
+        redis=redis,
+        temporal=temporal,
+        store=store,
+        records=records,
+        hub=LogHub(redis, ReaderCopies(redis, limit_bytes=settings.reader_copies_bytes)),
+        sealer=load_sealer(settings.encryption_keys, Path(settings.data_dir)),
+        admission=Admission(redis, records),
+        backlog=Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds),
+        eraser=eraser,
+        open_streams=OpenStreams(settings.max_open_streams),
+        reads=Reads(),
+        schema_checks=SchemaChecks(),
+        known_entries=KnownEntries(),
+        received=ReceivedBytes(settings.max_received_bytes),
+    )
 
 
 def create_asgi(settings: Settings) -> ASGIApp:
