@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import structlog
 
 from open_responses.io.redis import key_names
-from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.client import PubSub, Redis, RedisDown
 
 log = structlog.get_logger(__name__)
 
@@ -89,33 +89,38 @@ class Places:
             await self.redis.publish(key_names.CONTROL, FREED)
 
     async def _stand_by(self, stopping: asyncio.Event) -> float | None:
-        answered_since, short_since = time.monotonic(), float("inf")
+        answered_since = time.monotonic()
         while not stopping.is_set():
             try:
                 async with self.redis.pubsub(ignore_subscribe_messages=True) as control:
                     await control.subscribe(key_names.CONTROL)
-                    is_freed = False
-                    while not stopping.is_set():
-                        now = time.monotonic()
-                        is_patient = now - answered_since < 2 * self.lease_seconds
-                        # After a flush there are no leases until they are renewed, which looks like few living workers
-                        # and no dead one.
-                        lasts = now - short_since >= 2 * self.lease_seconds
-                        found = await self._take(
-                            force=is_freed or lasts,
-                            lease_seconds=_PATIENT_SECONDS if is_patient else self.lease_seconds,
-                        )
-                        if found == "taken":
-                            log.info("worker_takes_a_place", worker=self.worker_id)
-                            return answered_since
-                        short_since = min(short_since, now) if found == "short" else float("inf")
-                        message = await control.get_message(timeout=self.lease_seconds / _LOOKS_PER_LEASE)
-                        is_freed = message is not None and message["data"] == FREED.encode()
+                    if await self._take_when_free(control, answered_since, stopping):
+                        return answered_since
             except RedisDown:
-                answered_since, short_since = float("inf"), float("inf")
                 await asyncio.sleep(self.lease_seconds / _LOOKS_PER_LEASE)
                 answered_since = time.monotonic()
         return None
+
+    async def _take_when_free(self, control: PubSub, answered_since: float, stopping: asyncio.Event) -> bool:
+        """Whether this process has a place now. False after a shutdown."""
+        short_since, is_freed = float("inf"), False
+        while not stopping.is_set():
+            now = time.monotonic()
+            is_patient = now - answered_since < 2 * self.lease_seconds
+            # After a flush there are no leases until they are renewed, which looks like few living workers and no dead
+            # one.
+            lasts = now - short_since >= 2 * self.lease_seconds
+            found = await self._take(
+                force=is_freed or lasts,
+                lease_seconds=_PATIENT_SECONDS if is_patient else self.lease_seconds,
+            )
+            if found == "taken":
+                log.info("worker_takes_a_place", worker=self.worker_id)
+                return True
+            short_since = min(short_since, now) if found == "short" else float("inf")
+            message = await control.get_message(timeout=self.lease_seconds / _LOOKS_PER_LEASE)
+            is_freed = message is not None and message["data"] == FREED.encode()
+        return False
 
     async def _take(self, *, force: bool, lease_seconds: float) -> str:
         taken: bytes = await self.redis.eval(
