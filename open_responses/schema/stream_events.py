@@ -8,8 +8,7 @@ and the extensions, which begin with `open_responses:`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, get_args, get_type_hints
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict
@@ -358,9 +357,3 @@ StreamEvent = TypeAliasType(
         Field(discriminator="type"),
     ],
 )
-
-
-def event_models() -> Mapping[str, type[Any]]:
-    """Event type -> its model: `response.output_text.delta` -> `ResponseOutputTextDeltaEvent`."""
-    union, _ = get_args(StreamEvent.__value__)
-    return {get_args(get_type_hints(model)["type"])[0]: model for model in get_args(union)}

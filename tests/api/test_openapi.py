@@ -15,10 +15,10 @@ from api.main import create_app
 from api.openapi.document import SPECIFICATION, document
 from open_responses import __version__
 from open_responses.io.settings import Settings
-from open_responses.schema.stream_events import event_models
 from tests.support import spec
 from tests.support.bad_bodies import BAD_BODIES, body
 from tests.support.conformance_scenarios import ECHOED, IMAGE, SCENARIOS, WEATHER
+from tests.support.event_models import event_models
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.fake_vendors import Spoken, Vendors
 from tests.support.openapi_document import operations, problem

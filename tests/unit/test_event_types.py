@@ -31,8 +31,8 @@ from open_responses.events.event_types import (
 from open_responses.io.log.encoding import encode
 from open_responses.json_types import JsonObject
 from open_responses.schema import stream_events
-from open_responses.schema.stream_events import event_models
 from tests.support import spec
+from tests.support.event_models import event_models
 from tests.support.offered_tools import CALC, MINE, tool_table
 
 # Event type -> the members of its model.
