@@ -22,7 +22,6 @@ from open_responses.schema.items import (
     InputImage,
     InputItem,
     InputVideo,
-    ItemReference,
     McpApprovalResponse,
     McpTools,
     OpaqueItem,
@@ -115,7 +114,7 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
                 code="unsupported_content",
             )
     if adapter in ADAPTERS:
-        _check_items(adapter, provider, items)
+        _check_items(provider, items)
 
 
 def nothing_to_read() -> InvalidRequest:
@@ -163,10 +162,8 @@ def _check_tools(adapter: str, provider: str, request: CreateResponse) -> None:
             )
 
 
-def _check_items(adapter: str, provider: str, items: Sequence[InputItem]) -> None:
+def _check_items(provider: str, items: Sequence[InputItem]) -> None:
     for index, item in enumerate(items):
-        if isinstance(item, ItemReference):
-            continue
         if isinstance(item, OpaqueItem) and not item.is_record and not item.type.startswith(SLUG):
             raise InvalidRequest(
                 f"The provider {provider!r} cannot take an item of type {item.type!r}. Leave it out.",

@@ -147,7 +147,7 @@ class StreamReader:
         match block.kind:
             case "text":
                 block.citations += start.get("citations") or []
-                return self._text(block, start.get("text") or "")
+                return self._text(start.get("text") or "")
             case "thinking":
                 block.signature = [start.get("signature") or ""]
                 return self._thought(block, start.get("thinking") or "")
@@ -159,7 +159,7 @@ class StreamReader:
     def _more(self, block: _Block, delta: JsonObject) -> list[Delta]:
         match delta.get("type"):
             case "text_delta":
-                return self._text(block, delta.get("text") or "")
+                return self._text(delta.get("text") or "")
             case "thinking_delta":
                 return self._thought(block, delta.get("thinking") or "")
             case "signature_delta":
@@ -170,7 +170,7 @@ class StreamReader:
                 return self._input(block, delta.get("partial_json") or "")
         return []
 
-    def _text(self, block: _Block, text: str) -> list[Delta]:
+    def _text(self, text: str) -> list[Delta]:
         """Without the blanks that the prefix ended in, which the API does not take and the model says again."""
         if text and self._repeated_at < len(self._repeated):
             expected = self._repeated[self._repeated_at : self._repeated_at + len(text)]
