@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
 
+from open_responses.loop.error_advice import with_advice
 from open_responses.loop.payloads import Ending, TurnUsage
 from workflows.failures import failure, paid_in, provider_is_down
 
@@ -31,7 +32,8 @@ def timeout(kind: TimeoutType, last: BaseException | None = None) -> TimeoutErro
 
 def test_the_ending_has_the_code_and_the_message_of_the_application() -> None:
     error = failed(ApplicationError("no such model", type="model_not_found"))
-    assert failure(error) == Ending(status="failed", error_code="model_not_found", error_message="no such model")
+    message = with_advice("model_not_found", "no such model")
+    assert failure(error) == Ending(status="failed", error_code="model_not_found", error_message=message)
 
 
 def test_an_error_without_a_code_is_the_servers() -> None:
@@ -42,7 +44,8 @@ def test_a_timeout_behind_retries_ends_with_what_the_last_attempt_raised() -> No
     """Temporal's timeout wraps it when the retries have used up the time."""
     busy = ApplicationError("slow down", type="provider_overloaded")
     ending = failure(failed(timeout(TimeoutType.SCHEDULE_TO_CLOSE, busy)))
-    assert (ending.error_code, ending.error_message) == ("provider_overloaded", "slow down")
+    message = with_advice("provider_overloaded", "slow down")
+    assert (ending.error_code, ending.error_message) == ("provider_overloaded", message)
 
 
 @pytest.mark.parametrize(
