@@ -10,7 +10,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import ApprovalAnswer, Decision
+    from open_responses.loop.payloads import ApprovalAnswer, ClaimInput, Decision
+    from workflows import calls
     from workflows.parallel_calls import ToolCalls
     from workflows.publication import Publication
     from workflows.state import ResponseState
@@ -19,22 +20,41 @@ with workflow.unsafe.imports_passed_through():
 
 @dataclass(frozen=True, slots=True)
 class LiveApprovals:
-    """Waits for answers without using a worker, and runs each call as soon as it is approved."""
+    """Waits for answers without using a worker, and runs each call as soon as it is approved.
+
+    An answer claims its approval in Temporal before anything of it is published or run. The call in the output is not
+    enough: a run that is terminated while Redis is away leaves an output without it, and the approval could be answered
+    again in a later response (docs/decisions/0029).
+
+    `_answers` are those that were taken. `_claims` has for each of them, once that is known, whether this response has
+    the approval; False means that another response used it.
+    """
 
     state: ResponseState
     publication: Publication
     calls: ToolCalls
     _waiting: set[str] = field(default_factory=set)
     _answers: dict[str, ApprovalAnswer] = field(default_factory=dict)
+    _claims: dict[str, bool] = field(default_factory=dict)
+    _one_claim_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def answer(self, answer: ApprovalAnswer) -> None:
-        self._answers[answer.approval_request_id] = answer
+    async def answer(self, answer: ApprovalAnswer) -> None:
+        """Claim the approval, and let its call go on. Raises ApplicationError if another response has used it."""
+        approval_id = answer.approval_request_id
+        self._answers[approval_id] = answer
+        if workflow.patched("live-answers-are-claimed"):
+            await self._claim_all()
+        else:
+            self._claims[approval_id] = True
+        if not self._claims[approval_id]:
+            raise _answered_already()
 
     def check(self, answer: ApprovalAnswer) -> None:
         """Raises ApplicationError for a second answer, and for one that no call waits for."""
         if self._is_answered(answer.approval_request_id):
-            raise ApplicationError("this approval was answered already", type="approval_already_answered")
-        if answer.approval_request_id not in self._waiting:
+            raise _answered_already()
+        if answer.approval_request_id not in self._waiting or self.state.is_stopping():
+            # The answer would use the approval up, and nothing would run.
             raise ApplicationError("no call waits for this approval", type="approval_not_found")
 
     async def run(self, approvals: Sequence[int]) -> None:
@@ -50,14 +70,34 @@ class LiveApprovals:
             item.get("approval_request_id") == approval_request_id for item in self.state.output_ledger.output
         )
 
+    async def _claim_all(self) -> None:
+        """Claim the approvals of all answers that are not claimed yet, in one activity.
+
+        It runs in the workflow task that brings the answer. The call begins in a later one (`next_task_in_order`), so a
+        repeated task claims again before clients have been sent anything.
+        """
+        # The other answers of this task are taken meanwhile.
+        await asyncio.sleep(0)
+        async with self._one_claim_at_a_time:
+            unclaimed = [answer for answer in self._answers.values() if answer.approval_request_id not in self._claims]
+            if not unclaimed:
+                return
+            start = self.state.start
+            decisions = [Decision.without_call(answer.approval_request_id, answer.approve) for answer in unclaimed]
+            result = await calls.claim_approvals(
+                ClaimInput(response_id=start.response_id, decisions=decisions, nonce=start.nonce)
+            )
+            for decision in decisions:
+                self._claims[decision.approval_request_id] = decision.approval_request_id not in result.refused
+
     async def _await_answer(self, index: int) -> None:
         request = self.state.output_ledger.output[index]
         approval_id = request["id"]
-        await workflow.wait_condition(lambda: approval_id in self._answers or self.state.is_stopping())
+        await workflow.wait_condition(lambda: approval_id in self._claims or self.state.is_stopping())
         self._waiting.remove(approval_id)
-        answer = self._answers.get(approval_id)
-        if answer is None:
+        if approval_id not in self._claims:
             return
+        answer = self._answers[approval_id]
         if self.state.start.repeats_alike:
             # An update precedes the results of its workflow task, also those that an earlier run of it has published.
             await next_task_in_order()
@@ -73,8 +113,15 @@ class LiveApprovals:
         )
         call = self.calls.add_decided(decision)
         self.state.choice_spent = True
-        if answer.approve:
+        if answer.approve and self._claims[approval_id]:
             await self.calls.run([call])
-        else:
+            return
+        if self._claims[approval_id]:
             self.calls.settle_denied(call, answer.reason)
-            await self.publication.publish()
+        else:
+            self.calls.settle_used_already(call)
+        await self.publication.publish()
+
+
+def _answered_already() -> ApplicationError:
+    return ApplicationError("this approval was answered already", type="approval_already_answered")

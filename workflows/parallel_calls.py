@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.context.transcript import denial
+    from open_responses.context.transcript import USED_ALREADY, denial
     from open_responses.ids import member_id
     from open_responses.json_types import JsonObject
     from open_responses.loop.next_step import Call, call_of
@@ -56,9 +56,16 @@ class ToolCalls:
         return self._add(item)
 
     def settle_denied(self, call: Call, reason: str | None) -> None:
-        message, output_ledger = denial(reason), self.state.output_ledger
+        self._settle_unrun(call, denial(reason), "approval_denied")
+
+    def settle_used_already(self, call: Call) -> None:
+        """Settle a call whose approval another response has used, or this one with another answer before a reset."""
+        self._settle_unrun(call, USED_ALREADY, "approval_already_answered")
+
+    def _settle_unrun(self, call: Call, message: str, error_type: str) -> None:
+        output_ledger = self.state.output_ledger
         if call.kind == "mcp":
-            output_ledger.settle_call(call.index, output=None, error={"type": "approval_denied", "content": message})
+            output_ledger.settle_call(call.index, output=None, error={"type": error_type, "content": message})
         else:
             output_ledger.settle(self._announce(call), output=message, status="completed")
 

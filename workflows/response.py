@@ -113,9 +113,9 @@ class ResponseWorkflow:
             await self._publication.publish()
 
     @workflow.update
-    def answer_approval(self, answer: ApprovalAnswer) -> None:
+    async def answer_approval(self, answer: ApprovalAnswer) -> None:
         """Take a person's decision about a call that waits for approval."""
-        self._approvals.answer(answer)
+        await self._approvals.answer(answer)
 
     @answer_approval.validator
     def _check_answer(self, answer: ApprovalAnswer) -> None:

@@ -1,4 +1,4 @@
-"""Claims approvals for the response that acts on them, at its start. The first claim of an approval is final.
+"""Claims approvals for the response that acts on them: at its start, or at a live answer. The first claim is final.
 
 This happens here and not in the API, so that a response that was never started has taken nothing.
 

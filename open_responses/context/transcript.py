@@ -27,6 +27,7 @@ NameOf = Callable[[str, str], str]
 """(server label, tool) -> the function name that the model calls."""
 
 NOT_RUN = "Not run: the model's turn broke off before it was complete."
+USED_ALREADY = "Not run: the approval of this call had been used already."
 # The types that are rewritten. Most conversations have none, and are returned after one look at each item.
 _RETOLD = frozenset(
     {FunctionCall, FunctionCallOutput, McpApprovalRequest, McpApprovalResponse, McpCall, McpTools, RefusedCall}

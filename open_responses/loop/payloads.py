@@ -52,6 +52,11 @@ class Decision(Payload):
     approve: bool
     reason: str | None = None
 
+    @classmethod
+    def without_call(cls, approval_request_id: str, approve: bool) -> Decision:
+        """Yes or no alone, without content."""
+        return cls(approval_request_id=approval_request_id, server_label="", name="", arguments="", approve=approve)
+
 
 class TurnUsage(Payload):
     """The tokens of a model turn, or of several."""
@@ -428,13 +433,7 @@ class ApprovalClaim(Payload):
     @classmethod
     def of(cls, response_id: str, decision: Decision, nonce: str | None) -> ApprovalClaim:
         """The claim without content."""
-        kept = Decision(
-            approval_request_id=decision.approval_request_id,
-            approve=decision.approve,
-            server_label="",
-            name="",
-            arguments="",
-        )
+        kept = Decision.without_call(decision.approval_request_id, decision.approve)
         return cls(response_id=response_id, decision=kept, nonce=nonce)
 
     def agrees_with(self, own: ApprovalClaim) -> bool:
@@ -449,7 +448,8 @@ class ApprovalClaim(Payload):
 
 
 class ClaimInput(Payload):
-    """The input of the activity that claims approvals for a response that has begun. `nonce` is that of its start."""
+    """The input of the activity that claims approvals for a response that has begun: those in its request, or a live
+    answer's. `nonce` is that of its start."""
 
     response_id: str
     decisions: list[Decision]

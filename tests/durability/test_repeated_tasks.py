@@ -9,14 +9,16 @@ from typing import Any
 import orjson
 import pytest
 import pytest_asyncio
+from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
+from open_responses.context.transcript import denial
 from open_responses.deltas import TextDelta, ToolCallDelta
 from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.events.lifecycle import whole_stream
 from open_responses.io.redis import key_names
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import FINISH, PUBLISH, FinishedResponse, Progress
+from open_responses.loop.payloads import CLAIM_APPROVALS, FINISH, PUBLISH, FinishedResponse, Progress
 from tests.support.repeated_task import TOOL, Bench, Running, bench
 from tests.support.stack import Stack, until
 
@@ -295,6 +297,109 @@ async def test_a_result_behind_an_approved_call_does_not_take_its_number(loop: B
     assert len(outputs) == 2
     assert all(output.startswith("result of call_") for output in outputs)
     each_item_ends_once(log, response)
+
+
+async def requests_of(running: Running) -> list[str]:
+    """The ids of the approvals that clients have been asked for."""
+    ended = [event["item"] for event in await running.log() if event["type"] == "response.output_item.done"]
+    return [item["id"] for item in ended if item["type"] == APPROVAL]
+
+
+async def only_request_of(running: Running) -> str:
+    """The approval that the response waits for."""
+
+    async def has_asked() -> bool:
+        return len(await requests_of(running)) == 1
+
+    await until(has_asked)
+    (approval_id,) = await requests_of(running)
+    await until_waits_for(running, approval_id)
+    return approval_id
+
+
+async def claims_in_history(running: Running) -> int:
+    """How many activities have claimed approvals."""
+    count = 0
+    async for event in running.handle.fetch_history_events():
+        details = event.marker_recorded_event_attributes.details
+        count += any(CLAIM_APPROVALS.encode() in p.data for payloads in details.values() for p in payloads.payloads)
+    return count
+
+
+def guarded(*call_ids: str, first: int = 0) -> list[ToolCallDelta]:
+    return [ToolCallDelta(first + i, "{}", call_id, "guarded") for i, call_id in enumerate(call_ids)]
+
+
+def outcomes(response: JsonObject) -> list[str]:
+    """Of the calls: "ran" for each that was run, and the text that the model reads for the others."""
+    outputs = [item["output"] for item in response["output"] if item["type"] == "function_call_output"]
+    return sorted("ran" if output.startswith("result of call_") else output for output in outputs)
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_a_task_that_claims_an_approval_claims_it_again_when_it_is_repeated(loop: Bench, approve: bool) -> None:
+    loop.turns = [guarded("call_a"), [TextDelta("done")]]
+    Tools(loop).release_all()
+
+    async def nothing() -> None:
+        pass
+
+    loop.repetition.behind(CLAIM_APPROVALS, nothing)
+    running = await loop.start({"background": True})
+    approval_id = await only_request_of(running)
+    answer = {"approval_request_id": approval_id, "approve": approve}
+    await running.handle.execute_update("answer_approval", answer)
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert response["status"] == "completed", response["error"]
+    assert outcomes(response) == (["ran"] if approve else [denial(None)])
+
+
+async def test_a_cancel_behind_a_claim_refuses_the_answer(loop: Bench) -> None:
+    """No call is run or shown. The approval counts as used: the first run of the task claimed it."""
+    loop.turns = [guarded("call_a"), [TextDelta("done")]]
+    Tools(loop).release_all()
+    running: Running
+
+    async def cancel() -> None:
+        await running.handle.signal("cancel")
+
+    loop.repetition.behind(CLAIM_APPROVALS, cancel)
+    running = await loop.start({"background": True})
+    approval_id = await only_request_of(running)
+    with pytest.raises(WorkflowUpdateFailedError):
+        await running.handle.execute_update("answer_approval", {"approval_request_id": approval_id, "approve": True})
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert (response["status"], outcomes(response)) == ("cancelled", [])
+
+
+async def test_answers_that_arrive_together_are_claimed_together(loop: Bench) -> None:
+    """They reach the workflow in the task that is repeated."""
+    loop.turns = [[*called("call_a"), *guarded("call_b", "call_c", first=1)], [TextDelta("done")]]
+    tools = Tools(loop)
+    running: Running
+    answering: list[asyncio.Task[Any]] = []
+
+    async def answer() -> None:
+        for approval_id, approve in zip(await requests_of(running), (True, False), strict=True):
+            told = {"approval_request_id": approval_id, "approve": approve}
+            answering.append(asyncio.create_task(running.handle.execute_update("answer_approval", told)))
+        await asyncio.sleep(0.5)
+
+    loop.repetition.behind(PUBLISH, answer, count=2)
+    running = await loop.start({"background": True})
+    tools.release("call_a")
+    await until_true(lambda: loop.repetition.times == 1)
+    tools.release_all()
+    finished = await running.result()
+    await asyncio.gather(*answering)
+    response = await agrees(loop, running, finished)
+    assert response["status"] == "completed", response["error"]
+    assert outcomes(response) == [denial(None), "ran", "ran"]
+    assert await claims_in_history(running) == 1
 
 
 def each_item_ends_once(log: list[JsonObject], response: JsonObject) -> None:

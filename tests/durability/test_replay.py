@@ -59,6 +59,9 @@ def test_histories_are_there() -> None:
         "takes_an_approval",
         "approval_with_its_call",
         "approval_without_its_call",
+        "live_answers_are_claimed_together",
+        "repeated_claim_of_a_live_answer",
+        "live_answer_to_a_used_approval",
     }
 
 

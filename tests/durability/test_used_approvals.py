@@ -28,7 +28,7 @@ from open_responses.io.redis.client import Redis, connect
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import data_converter
-from open_responses.loop.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, ClaimInput, Decision
+from open_responses.loop.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, ClaimInput, Decision, Progress
 from open_responses.tool_use.tool_items import approval_workflow_id
 from tests.support import temporal_client
 from tests.support.fake_upstream import Script, Upstream, calls
@@ -366,7 +366,7 @@ async def test_an_operator_who_ends_the_record_does_not_free_the_approval(
 async def test_a_live_answer_is_the_last_one_also_where_an_operator_terminates_the_response_behind_it(
     client: httpx.AsyncClient, stack: Stack, temporal: Client, upstream: Upstream, is_flushed: bool
 ) -> None:
-    """A live answer has no record of its own: it is known by the call in the response's output."""
+    """It is known by the call in the response's output, and by its record in Temporal."""
     what = f"live and terminated {is_flushed}"
     turns(upstream, f"delete {what}", calls(("c", "delete_all", {"what": what})), Script(words=500, gap=0.1))
     body = {"model": "fake", "input": f"delete {what}", "tools": HOSTED, "background": True}
@@ -393,4 +393,50 @@ async def test_a_live_answer_is_the_last_one_also_where_an_operator_terminates_t
     assert response["error"]["code"] == "run_terminated"
     again = await client.post("/v1/responses", json=answering(response, approve=True))
     assert times_deleted(stack, what) == 1
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "approval_already_answered")
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_a_live_answer_is_the_last_one_also_where_redis_never_received_its_call(
+    client: httpx.AsyncClient, stack: Stack, temporal: Client, upstream: Upstream, approve: bool
+) -> None:
+    """Redis is away while the call is published, and an operator terminates the run before Redis is back."""
+    what = f"live and unpublished {approve}"
+    turns(upstream, f"delete {what}", calls(("c", "delete_all", {"what": what})), Script(words=500, gap=0.1))
+    body = {"model": "fake", "input": f"delete {what}", "tools": HOSTED, "background": True}
+    url = f"/v1/responses/{(await client.post('/v1/responses', json=body)).json()['id']}"
+    response: Json = {}
+
+    async def is_asked() -> bool:
+        response.update((await client.get(url)).json())
+        return bool(response["output"])
+
+    await until(is_asked)
+    run = temporal.get_workflow_handle(response["id"])
+    answer = {"approval_request_id": response["output"][0]["id"], "approve": approve}
+    await stack.kill("valkey")
+    await run.execute_update("answer_approval", answer)
+
+    async def is_acted_on() -> bool:
+        progress = await run.query("progress", result_type=Progress)
+        items = [item for item in progress.output if item["type"] == "function_call_output"]
+        return bool(items) and items[0]["status"] == "completed"
+
+    await until(is_acted_on, 90)
+    await run.terminate()
+    # A worker would publish the call once Redis is back.
+    for name in ("worker-0", "worker-1"):
+        await stack.kill(name)
+    await stack.heal()
+
+    async def has_ended() -> bool:
+        got = await client.get(url)
+        response.update(got.json())
+        return got.status_code == 200 and response["status"] == "failed"
+
+    await until(has_ended, 90)
+    assert response["error"]["code"] == "run_terminated"
+    assert [item["type"] for item in response["output"]] == ["mcp_approval_request"]
+    again = await client.post("/v1/responses", json=answering(response, approve=True))
+    assert times_deleted(stack, what) == (1 if approve else 0)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "approval_already_answered")

@@ -10,8 +10,13 @@ import httpx
 import pytest
 import redis.asyncio as aioredis
 
+from open_responses.context.transcript import USED_ALREADY
+from open_responses.ids import new_id
+from open_responses.loop.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, Decision
+from open_responses.tool_use.tool_items import approval_workflow_id
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.mcp_requests import GUARDED, ask
+from tests.support.operator import console
 from tests.support.scripts import HOSTED, outputs, script, types
 from tests.support.stack import Stack, until
 
@@ -75,6 +80,102 @@ async def test_a_live_answer_is_the_last_word_even_after_a_flush(
         assert code_of(again) == (409, "approval_already_answered")
         await stack.flush()
     assert deletions(stack, what) == (1 if approve else 0)
+
+
+async def asks_live(
+    client: httpx.AsyncClient, upstream: Upstream, what: str, *wanted: Any, tools: Any = HOSTED
+) -> Json:
+    """A background response that waits for the approvals of these calls."""
+    script(upstream, what, calls(*wanted), Script(words=2))
+    body = {"model": "fake", "input": what, "tools": tools, "background": True}
+    response: Json = (await client.post("/v1/responses", json=body)).json()
+
+    async def asks() -> bool:
+        response.update((await client.get(f"/v1/responses/{response['id']}")).json())
+        return types(response).count("mcp_approval_request") == len(wanted)
+
+    await until(asks)
+    return response
+
+
+async def ended(client: httpx.AsyncClient, response_id: str) -> Json:
+    response: Json = {}
+
+    async def has_ended() -> bool:
+        response.update((await client.get(f"/v1/responses/{response_id}")).json())
+        return response["status"] not in ("queued", "in_progress")
+
+    await until(has_ended)
+    return response
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_a_live_answer_leaves_the_record_that_an_answer_in_a_later_response_leaves(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream, approve: bool
+) -> None:
+    what = f"recorded {approve}"
+    asking = await asks_live(client, upstream, what, ("c", "delete_all", {"what": what}))
+    live = {"approval_request_id": asking["output"][0]["id"], "approve": approve, "reason": "because"}
+    url = f"/v1/responses/{asking['id']}/approvals"
+    assert (await client.post(url, json=live)).status_code == 200
+    temporal = await console(stack)
+    record = temporal.get_workflow_handle(approval_workflow_id(live["approval_request_id"]))
+    events = [event async for event in record.fetch_history_events()]
+    payloads = events[0].workflow_execution_started_event_attributes.input.payloads
+    (claim,) = await temporal.data_converter.decode(payloads, [ApprovalClaim])
+    decision = Decision.without_call(live["approval_request_id"], approve)
+    assert claim == ApprovalClaim.of(asking["id"], decision, None)
+    response = await ended(client, asking["id"])
+    assert response["status"] == "completed"
+    assert deletions(stack, what) == (1 if approve else 0)
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_a_live_answer_to_an_approval_that_another_response_has_used_runs_nothing(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream, approve: bool
+) -> None:
+    what = f"used before {approve}"
+    wanted = [("a", "delete_all", {"what": what}), ("b", "delete_all", {"what": f"{what}, beside"})]
+    asking = await asks_live(client, upstream, what, *wanted)
+    used, beside = (item["id"] for item in asking["output"])
+    await use_up(stack, used)
+    answers = await asyncio.gather(
+        *(
+            client.post(f"/v1/responses/{asking['id']}/approvals", json={"approval_request_id": one, "approve": yes})
+            for one, yes in ((used, approve), (beside, True))
+        )
+    )
+    assert code_of(answers[0]) == (409, "approval_already_answered")
+    assert answers[1].status_code == 200
+    response = await ended(client, asking["id"])
+    assert response["status"] == "completed"
+    assert sorted(outputs(response)) == [USED_ALREADY, f"deleted {what}, beside"]
+    assert (deletions(stack, what), deletions(stack, f"{what}, beside")) == (0, 1)
+
+
+async def test_a_live_answer_to_a_used_approval_makes_no_call_to_an_mcp_server(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    asking = await asks_live(client, upstream, "used sum", ("a", "add", {"a": 1, "b": 2}), tools=[GUARDED])
+    approval_id = asking["output"][-1]["id"]
+    await use_up(stack, approval_id)
+    answer = {"approval_request_id": approval_id, "approve": True}
+    assert code_of(await client.post(f"/v1/responses/{asking['id']}/approvals", json=answer)) == (
+        409,
+        "approval_already_answered",
+    )
+    response = await ended(client, asking["id"])
+    (call,) = [item for item in response["output"] if item["type"] == "mcp_call"]
+    assert (response["status"], call["status"], call["output"]) == ("completed", "failed", None)
+    assert call["error"] == {"type": "approval_already_answered", "content": USED_ALREADY}
+
+
+async def use_up(stack: Stack, approval_id: str) -> None:
+    """As another response does that acts on this approval."""
+    claim = ApprovalClaim.of(new_id("resp_"), Decision.without_call(approval_id, approve=True), None)
+    await (await console(stack)).start_workflow(
+        APPROVAL_WORKFLOW, claim, id=approval_workflow_id(approval_id), task_queue=TASK_QUEUE
+    )
 
 
 async def test_an_approval_is_used_once_even_at_once_and_after_a_flush(

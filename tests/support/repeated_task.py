@@ -28,6 +28,7 @@ from temporalio.worker import (
     Worker,
 )
 
+from activities.lifecycle.claim_approvals import ClaimActivity
 from activities.lifecycle.finish import FinishActivity
 from activities.lifecycle.publish import PublishActivity
 from open_responses.deltas import Delta, Finish
@@ -48,10 +49,12 @@ from open_responses.io.temporal.codec import DATA_CONVERTER
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import (
+    CLAIM_APPROVALS,
     FINISH,
     PUBLISH,
     SAMPLE,
     WORKFLOW,
+    ClaimResult,
     FinishedResponse,
     FinishInput,
     FinishResult,
@@ -67,7 +70,7 @@ from open_responses.tool_use.tool_table import Route, ToolTable
 from workflows.response import ResponseWorkflow
 
 Meanwhile = Callable[[], Awaitable[None]]
-_RESULTS: dict[str, type] = {FINISH: FinishResult, PUBLISH: PublishResult}
+_RESULTS: dict[str, type] = {FINISH: FinishResult, PUBLISH: PublishResult, CLAIM_APPROVALS: ClaimResult}
 TOOL = "get_weather"
 GUARDED = "guarded"
 """Waits for a person's approval."""
@@ -295,6 +298,7 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
             this.list_mcp_tools,
             this.finishing.close_cut_off_sample,
             this.finishing.finish,
+            ClaimActivity(temporal, this.store).claim,
             PublishActivity(redis, this.appender, this.records).publish,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
