@@ -17,11 +17,14 @@ from open_responses.io.store.redis_store import Record, TooLong
 _READ_AT_ONCE = 16
 
 
-async def owned_record(state: AppState, tenant: str, response_id: str) -> Record:
-    """One response. Raises NotFound if it is unknown, another tenant's, or not stored (REQ-9)."""
+async def owned_record(state: AppState, tenant: str, response_id: str, *, decided: bool = False) -> Record:
+    """One response. Raises NotFound if it is unknown, another tenant's, or not stored (REQ-9).
+
+    `decided`: its status is shown, so a response whose end was announced must have that end (`Records.settled`).
+    """
     record = await _read(state, tenant, response_id, None)
     assert isinstance(record, Record), "no bound was given"
-    return await state.records.settled(record)
+    return await state.records.settled(record, decided=decided)
 
 
 class OwnedRecords:
@@ -42,18 +45,15 @@ class OwnedRecords:
         """The records that were read, by id."""
         return self._read
 
-    async def get(self, response_id: str, param: str, *, anew: bool = False) -> Record:
-        """One response. `anew` reads it again, because it may have ended since.
-
-        Raises NotFound as `owned_record` does, and ContextTooLarge, which names `param`.
-        """
+    async def get(self, response_id: str, param: str) -> Record:
+        """One response. Raises NotFound as `owned_record` does, and ContextTooLarge, which names `param`."""
         known = self._read.get(response_id)
-        if known is not None and not anew:
+        if known is not None:
             return known
         record = await _read(self._state, self._tenant, response_id, self._left)
         if isinstance(record, Record):
             # A continuation needs the whole record. During an outage the request is refused, and can be sent again.
-            record = await self._state.records.settled(record, must_be_known=True)
+            record = await self._state.records.settled(record, decided=True, must_be_known=True)
             record = await self._state.records.with_ancestors(record)
         if isinstance(record, TooLong) or record.size > self._left:
             raise self._too_large(param)

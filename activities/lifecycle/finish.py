@@ -19,7 +19,7 @@ from open_responses.io.log.appender import Appender
 from open_responses.io.log.fenced_log import fence_and_read, paid_before
 from open_responses.io.log.fences import fence
 from open_responses.io.log.writer import AppendRefused, Diverged, Fenced, Writer
-from open_responses.io.redis.client import Redis
+from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.rate_limits import Used
 from open_responses.io.store.outside_ends import OutsideEnds
 from open_responses.io.store.redis_store import ResponseStore, used_by
@@ -97,10 +97,12 @@ class FinishActivity:
         # The end is stored: readers find it there, and in Temporal.
         with contextlib.suppress(AppendRefused):
             await writer.flush()
-        await self.store.age_log(call.start)
-        if call.ending.status != "completed":
-            # A tool call that is no longer needed is cancelled by Temporal at its next heartbeat; this is faster.
-            await self.store.tell_workers_to_stop(call.start.response_id)
+        # The end is announced: a Redis that goes away now must not keep Temporal from recording it.
+        with contextlib.suppress(*RedisDown):
+            await self.store.age_log(call.start)
+            if call.ending.status != "completed":
+                # A tool call that is no longer needed is cancelled by Temporal at its next heartbeat; this is faster.
+                await self.store.tell_workers_to_stop(call.start.response_id)
         return result
 
     async def _adopted(self, call: FinishInput) -> FinishResult:

@@ -60,7 +60,8 @@ async def answer_approval(request: Request, response_id: str, state: State, call
         raise _ended(given.approval_request_id, record)
     answer = ApprovalAnswer(approval_request_id=given.approval_request_id, approve=given.approve, reason=given.reason)
     await _update(state, response_id, answer)
-    return await respond_as_it_stands(state, await owned_record(state, caller.tenant, response_id))
+    record = await owned_record(state, caller.tenant, response_id, decided=True)
+    return await respond_as_it_stands(state, record)
 
 
 async def _update(state: AppState, response_id: str, answer: ApprovalAnswer) -> None:

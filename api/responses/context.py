@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass
-
-from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.conversations.lock import ReadConversation
@@ -16,8 +12,6 @@ from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotF
 from open_responses.io.store.redis_store import Record
 from open_responses.loop.payloads import Remembered
 from open_responses.schema.requests import CreateResponse
-
-_CLOSING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +58,6 @@ async def _chain(state: AppState, records: OwnedRecords, previous: str) -> Earli
             f"Previous response {previous!r} belongs to a conversation that was deleted. Send the whole input.",
             param=param,
         )
-    if record.response is None and await _is_closing(state, previous):
-        # Its client has the answer already; the workflow has a millisecond to go, and Redis has lost the rest.
-        await asyncio.sleep(_CLOSING_SECONDS)
-        record = await records.get(previous, param, anew=True)
     if record.response is None:
         raise InvalidRequest(
             f"Response {previous!r} is still in progress. Wait until it has ended before you continue it.",
@@ -79,9 +69,3 @@ async def _chain(state: AppState, records: OwnedRecords, previous: str) -> Earli
         # A start of an earlier version.
         before = await state.records.size(record.ancestors)
     return Earlier((*record.ancestors, previous), stored_bytes=before + record.size, previous=record)
-
-
-async def _is_closing(state: AppState, response_id: str) -> bool:
-    with contextlib.suppress(RPCError):
-        return (await state.records.progress(response_id)).status != "in_progress"
-    return False

@@ -34,13 +34,14 @@ async def repeat_http_response(request: Request, state: AppState, record: Record
     """The response as it stands, or all of its events. Raises Conflict for one that is deleted at this moment."""
     count_as_read(request)
     await show_limits(request)
-    record = await state.records.settled(record)
+    is_poll = asked.is_background and not asked.stream
+    record = await state.records.settled(record, decided=is_poll)
     if record.response is None:
         # The process that kept the request may have died before the workflow began. One that is deleted at this moment
         # would begin anew, with its content: its end then lists the deletion again (activities/lifecycle/finish.py).
         if state.eraser.marks.is_hidden(record.start.response_id):
             raise spent()
         await start_workflow(state, record.start)
-    if asked.is_background and not asked.stream:
+    if is_poll:
         return await respond_as_it_stands(state, record)
     return await http_response(request, asked, await reconnect(state, record, None, only_end=not asked.stream))

@@ -40,7 +40,7 @@ async def get_response(request: Request, response_id: str, state: State, caller:
     after, streams = starting_after(request), _flag(request, "stream")
     if streams:
         state.open_streams.take(request, caller.key)
-    record = await owned_record(state, caller.tenant, response_id)
+    record = await owned_record(state, caller.tenant, response_id, decided=not streams)
     if streams:
         return EventStream(
             await reconnect(state, record, after),
@@ -65,6 +65,9 @@ async def cancel_response(response_id: str, state: State, tenant: Tenant) -> Res
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             record = await owned_record(state, tenant, response_id)
+        if record.response is None:
+            # Not stopped in time: the end may be announced all the same.
+            record = await owned_record(state, tenant, response_id, decided=True)
     return _json(await _as_it_stands(state, record))
 
 

@@ -25,7 +25,7 @@ LONGEST_SILENCE_SECONDS = 45.0
 
 
 class Verdict(StrEnum):
-    """What became of a response. The first three keep what the product promises.
+    """What became of a response. The first two keep what the product promises.
 
     A response that an operator ended in Temporal is whole if its stream and its resource say so, in the same way.
     """
@@ -33,16 +33,13 @@ class Verdict(StrEnum):
     WHOLE = "whole"
     TOLD = "told"
     """The stream ended with `stream_lost`; read again from its beginning, it was whole."""
-    LATE = "late"
-    """Whole, but right after the stream's end `GET` still said `in_progress`: Redis lost the stored end before Temporal
-    had it, and `finish` stored the same end again."""
     LOST = "lost"
     DOUBLED = "doubled"
     WRONG = "wrong"
     HUNG = "hung"
 
 
-KEPT = (Verdict.WHOLE, Verdict.TOLD, Verdict.LATE)
+KEPT = (Verdict.WHOLE, Verdict.TOLD)
 
 
 class Misfit(Exception):

@@ -182,13 +182,8 @@ class Sessions:
         answer.body.pop("input")
 
     async def _compare(self, connection: Connection, answer: Answer, response: dict[str, Any]) -> None:
-        was_late = False
         if answer.is_stored:
             stored = await connection.request("GET", f"/v1/responses/{answer.id}")
-            was_late = stored["status"] == "in_progress"
-            while stored["status"] == "in_progress":
-                await asyncio.sleep(0.1)
-                stored = await connection.request("GET", f"/v1/responses/{answer.id}")
             if stored != response:
                 raise Misfit(Verdict.WRONG, f"GET is {differences(stored, response)}")
             replay = await connection.replayed(str(answer.id))
@@ -197,8 +192,7 @@ class Sessions:
             answer.events = replay
         if answer.events:
             check_stream(answer)
-        kept = Verdict.LATE if was_late else Verdict.WHOLE
-        answer.settle(Verdict.TOLD if answer.told else kept)
+        answer.settle(Verdict.TOLD if answer.told else Verdict.WHOLE)
 
     @staticmethod
     def _check_context(answer: Answer, earlier: list[Answer]) -> None:

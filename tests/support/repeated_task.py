@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.worker import (
     ActivityInboundInterceptor,
@@ -45,6 +46,7 @@ from open_responses.io.redis.client import Redis, connect
 from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.redis_store import Record, ResponseStore
 from open_responses.io.store.repository import Records
+from open_responses.io.temporal.client import TENANT
 from open_responses.io.temporal.codec import DATA_CONVERTER
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.json_types import JsonObject
@@ -214,7 +216,6 @@ class Bench:
         asked = CreateResponse.model_validate({"model": "fake", "input": "hello", **request})
         hosted = [HostedTool(name=TOOL), HostedTool(name=GUARDED, require_approval=True)]
         start = StartResponse(
-            response_id=new_id("resp_"),
             tenant="default",
             created_at=int(time.time()),
             request=asked,
@@ -222,11 +223,16 @@ class Bench:
             upstream_model="fake",
             retry_window=20,
             hosted=hosted,
-            **{"results_in_order": True, "repeats_alike": True, **more},
+            **{"response_id": new_id("resp_"), "results_in_order": True, "repeats_alike": True, **more},
         )
         await self.store.begin(start, ())
         handle = await self.temporal.start_workflow(
-            WORKFLOW, start, id=start.response_id, task_queue=self.queue, result_type=FinishedResponse
+            WORKFLOW,
+            start,
+            id=start.response_id,
+            task_queue=self.queue,
+            result_type=FinishedResponse,
+            search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, start.tenant)]),
         )
         self.started = start
         return Running(handle, self.redis, self.store)

@@ -14,7 +14,7 @@ import orjson
 
 from open_responses.events.trace import Op
 from open_responses.io.redis import key_names
-from open_responses.io.redis.client import Pipeline, Redis, script
+from open_responses.io.redis.client import Pipeline, Redis, RedisDown, script
 from open_responses.io.redis.rate_limits import Used, settle
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import FinishedResponse, StartResponse
@@ -242,6 +242,13 @@ class ResponseStore:
         if response is None:
             return None
         return FinishedResponse(response=orjson.loads(response), trace=orjson.loads(trace or b"[]"))
+
+    async def answers(self) -> bool:
+        """Whether Redis is there at the moment."""
+        try:
+            return bool(await self._redis.ping())
+        except RedisDown:
+            return False
 
     async def has_ended(self, response_id: str) -> bool:
         return bool(await self._redis.hexists(key_names.record(response_id), "response"))

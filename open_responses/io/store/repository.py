@@ -11,7 +11,7 @@ from typing import Literal
 
 import orjson
 import structlog
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.redis.client import RedisDown
@@ -23,12 +23,18 @@ from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.io.temporal.owners import Owners
 from open_responses.io.temporal.run_progress import progress_of
+from open_responses.io.temporal.task_in_doubt import has_task_in_doubt
 from open_responses.loop.payloads import WORKFLOW, Ending, FinishedResponse, Progress, StartResponse
 
 log = structlog.get_logger(__name__)
 
 # The next task of a workflow waits for some seconds for a worker that died.
 _QUERY_TIMEOUT = timedelta(seconds=15)
+# A dead worker's workflow task is repeated by another after three seconds (`WORKFLOW_TASK_TIMEOUT`).
+_DECIDED_WITHIN_SECONDS = 15.0
+# While Redis is away, a closing task waits for it. Reads are then answered with what Temporal has, as all others are.
+_WITHOUT_REDIS_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.32
 # Far longer than a start may take (`start_patience_seconds`).
 _START_TAKES_SECONDS = 120.0
 
@@ -42,6 +48,13 @@ class NotInTemporal(ConnectionError):
     def __init__(self, response_id: str) -> None:
         super().__init__(f"Redis does not answer, and Temporal does not have response {response_id}")
         self.response_id = response_id
+
+
+class EndUnknown(ConnectionError):
+    """The response may have ended: its workflow's task was begun, and no worker completes it."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"no worker completes the workflow task of response {response_id}, which may have ended it")
 
 
 class Records:
@@ -95,22 +108,26 @@ class Records:
         except RedisDown:
             return 0
 
-    async def settled(self, record: Record, *, must_be_known: bool = False) -> Record:
+    async def settled(self, record: Record, *, decided: bool = False, must_be_known: bool = False) -> Record:
         """The record, with the final response that the store lacks.
 
         The workflow may have ended during an outage of Redis, or just before a flush. While Temporal or Redis cannot be
         reached, a response without an end counts as running, unless its state `must_be_known`.
+
+        If `decided`, a response whose end clients have received never counts as running (`decided_outcome`). Raises
+        EndUnknown then, if no worker completes the task that may have ended it.
         """
         if record.response is not None:
             return record
         start = record.start
         try:
-            finished = await self.finished(start.response_id)
+            look = self.decided_outcome if decided else self.outcome
+            finished = await look(start.response_id)
         except (RPCError, NotInTemporal):
             if must_be_known:
                 raise
             return record
-        if finished is None or not start.request.is_stored:
+        if not isinstance(finished, FinishedResponse) or not start.request.is_stored:
             return record
         return await self._restored(start, record.ancestors if record.knows_ancestors else None, finished) or record
 
@@ -162,6 +179,32 @@ class Records:
         If the run ended from outside, this writes the response's end and returns it. `gone`: the response was erased,
         or was never started. Raises RPCError.
         """
+        found = await self._outcome(response_id)
+        return "running" if isinstance(found, WorkflowExecutionDescription) else found
+
+    async def decided_outcome(self, response_id: str) -> FinishedResponse | Literal["running", "gone"]:
+        """As `outcome`; but where a workflow task is under way, wait for what it decides.
+
+        The task may have announced the response's end already: `finish` runs within it. Redis, where it has stored the
+        end, may have lost it since. Raises RPCError, and EndUnknown where no worker completes the task.
+        """
+        began, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
+        while True:
+            found = await self._outcome(response_id)
+            if not isinstance(found, WorkflowExecutionDescription):
+                return found
+            if not await has_task_in_doubt(self._temporal, found):
+                return "running"
+            waited = time.monotonic() - began
+            if waited > _WITHOUT_REDIS_SECONDS and not await self.store.answers():
+                return "running"
+            if waited > _DECIDED_WITHIN_SECONDS:
+                raise EndUnknown(response_id)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _outcome(self, response_id: str) -> FinishedResponse | WorkflowExecutionDescription | Literal["gone"]:
+        """As `outcome`, with the description of a run that is open."""
         handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
         try:
             description = await handle.describe()
@@ -175,7 +218,7 @@ class Records:
                 closed_at = description.close_time or datetime.now(UTC)
                 return await self._ended_outside(response_id, ending, closed_at)
             if description.status != WorkflowExecutionStatus.COMPLETED:
-                return "running"
+                return description
             finished: FinishedResponse = await handle.result()
             return finished
         except ERASED:

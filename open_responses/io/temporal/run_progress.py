@@ -25,7 +25,7 @@ async def progress_of(temporal: Client, response_id: str, *, within: timedelta) 
         RPCError: Temporal cannot be reached, no worker answered within the time, or the run has no state to return.
     """
     handle = temporal.get_workflow_handle(response_id)
-    if _has_nothing(await handle.describe()):
+    if has_nothing(await handle.describe()):
         raise _unanswerable("no task of the run has been carried out")
     try:
         progress: Progress = await handle.query("progress", result_type=Progress, rpc_timeout=within)
@@ -35,7 +35,7 @@ async def progress_of(temporal: Client, response_id: str, *, within: timedelta) 
     return progress
 
 
-def _has_nothing(described: WorkflowExecutionDescription) -> bool:
+def has_nothing(described: WorkflowExecutionDescription) -> bool:
     """Whether no worker has completed a task of the run, and no earlier run has passed its state to this one."""
     is_open = described.status == WorkflowExecutionStatus.RUNNING
     is_first = described.raw_description.workflow_execution_info.first_run_id == described.run_id
