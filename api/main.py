@@ -27,6 +27,7 @@ from api.app_state import AppState
 from api.codec import CodecBorder
 from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
+from api.console import routes as console
 from api.conversation_entries import KnownEntries
 from api.conversations import routes as conversations
 from api.http_headers import HttpHeaders
@@ -100,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
         models.router,
         openapi.router,
         codec.router,
+        console.router,
     ):
         app.include_router(router)
     return app

@@ -105,7 +105,8 @@ def _parts(settings: DevSettings, *, local_model: bool) -> list[Part]:
     parts += [make_worker(index) for index in range(settings.workers)]
     # Kept open by us, so that a restart of the API refuses nobody.
     listener = services.listen(settings.api_port)
-    parts.append(Part(lambda: services.api(settings.api_port, env, listener=listener)))
+    api_env = {**env, "OPEN_RESPONSES_DEV_PID_DIR": str(data / "pids")}
+    parts.append(Part(lambda: services.api(settings.api_port, api_env, listener=listener)))
     return parts if standby is None else [*parts, standby]
 
 
@@ -133,6 +134,7 @@ def _welcome(settings: DevSettings, *, local_model: bool, model: str, is_open: b
     key = "" if is_open else " -H 'Authorization: Bearer YOUR_KEY'"
     lines = [
         "",
+        f"Console      {api}/",
         f"API          {api}/v1",
         f"Temporal UI  http://127.0.0.1:{settings.temporal_ui_port}",
         f"Temporal     127.0.0.1:{settings.temporal_port}",

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     worker_metrics_port: int = 0
     temporal_ui_url: str = "http://127.0.0.1:8233"
     data_dir: str = ".data"
+    dev_pid_dir: Path | None = None
+    """Where `make dev` writes its workers' process ids. The console's button "Kill the worker" reads them."""
+
     encryption_keys: str | None = Field(default=None, repr=False)
     """The keys that encrypt payloads in Temporal: base64, 32 bytes each, comma-separated. The first encrypts, each
     decrypts. Without keys, payloads are in clear, and the secrets of requests are sealed with a key in the data

@@ -1,0 +1,78 @@
+// Folds the events of a stream into what the playground shows: items in their order, with text and timing.
+
+/** The view of an answer before its first event. */
+export const EMPTY = { id: null, status: null, items: [], usage: null, error: null, incomplete: null, cost: null };
+
+/** The view after one more event. Pure; `at` is the time in milliseconds since the request. */
+export function fold(answer, event, at) {
+  const response = event.response;
+  switch (event.type) {
+    case "response.created":
+    case "response.queued":
+    case "response.in_progress":
+      return { ...answer, id: response.id, status: response.status };
+    case "response.completed":
+    case "response.incomplete":
+    case "response.failed":
+      return {
+        ...answer,
+        id: response.id,
+        status: response.status,
+        usage: response.usage,
+        error: response.error,
+        incomplete: response.incomplete_details?.reason ?? null,
+        items: answer.items.map((item) => (item.endedAt === null ? { ...item, endedAt: at } : item)),
+      };
+    case "error":
+      return { ...answer, status: "failed", error: event.error ?? event };
+    case "response.output_item.added":
+      return withItem(answer, event.output_index, () => ({
+        item: event.item,
+        text: textOf(event.item),
+        progress: [],
+        startedAt: at,
+        endedAt: null,
+      }));
+    case "response.output_item.done":
+      return withItem(answer, event.output_index, (shown) => ({
+        ...(shown ?? { progress: [], startedAt: at }),
+        item: event.item,
+        text: textOf(event.item) || (shown?.text ?? ""),
+        endedAt: at,
+      }));
+    case "open_responses:tool_progress":
+      return withItem(answer, event.output_index, (shown) =>
+        shown && { ...shown, progress: [...shown.progress, event.message] },
+      );
+    default:
+      if (event.type.endsWith(".delta") && typeof event.delta === "string") {
+        return withItem(answer, event.output_index, (shown) => shown && { ...shown, text: shown.text + event.delta });
+      }
+      return answer;
+  }
+}
+
+function withItem(answer, index, change) {
+  const changed = change(answer.items[index]);
+  if (!changed) return answer;
+  const items = answer.items.slice();
+  items[index] = changed;
+  return { ...answer, items };
+}
+
+/** The text of an item: a message's parts, a reasoning item's summary or text, a call's arguments, an output. */
+export function textOf(item) {
+  const parts = [...(item.content ?? []), ...(item.summary ?? [])];
+  const text = parts.map((part) => part.text ?? part.refusal ?? "").join("");
+  if (text) return text;
+  if (typeof item.arguments === "string") return item.arguments;
+  if (typeof item.input === "string") return item.input;
+  if (typeof item.output === "string") return item.output;
+  return item.output === undefined ? "" : JSON.stringify(item.output, null, 2);
+}
+
+/** The lane that an item belongs to: `text`, `reasoning` or `tools`. */
+export function laneOf(item) {
+  if (item.type === "message") return "text";
+  return item.type === "reasoning" ? "reasoning" : "tools";
+}

@@ -1,0 +1,76 @@
+// Requests to the API, with the key that the person at the page entered. The key lives as long as the tab.
+
+const KEY = "open_responses.key";
+
+export const apiKey = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (key) => sessionStorage.setItem(KEY, key),
+  clear: () => sessionStorage.removeItem(KEY),
+};
+
+/** An answer that is not 2xx, with the code and the message of the API's error. */
+export class ApiError extends Error {
+  constructor(status, error, requestId) {
+    super(error?.message ?? `The server answered ${status}.`);
+    this.status = status;
+    this.code = error?.code ?? null;
+    this.param = error?.param ?? null;
+    this.requestId = requestId;
+  }
+}
+
+const listeners = new Set();
+
+/** Calls `listener` when the server refuses the key (401), so that the page asks for another. */
+export function onUnauthorized(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function headers(extra = {}) {
+  const key = apiKey.get();
+  return key ? { Authorization: `Bearer ${key}`, ...extra } : { ...extra };
+}
+
+/** Sends one request. Resolves with the Response if it is 2xx; rejects with ApiError otherwise. */
+export async function send(path, { method = "GET", body, signal, extraHeaders } = {}) {
+  const given = body === undefined ? {} : { "Content-Type": "application/json" };
+  let answer;
+  try {
+    answer = await fetch(path, {
+      method,
+      signal,
+      headers: headers({ ...given, ...extraHeaders }),
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store",
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, { message: "The server cannot be reached. Is it running?" });
+  }
+  if (answer.ok) return answer;
+  if (answer.status === 401) listeners.forEach((listener) => listener());
+  const text = await answer.text();
+  let error = null;
+  try {
+    error = JSON.parse(text).error;
+  } catch {
+    // A proxy's own page: the status says enough.
+  }
+  throw new ApiError(answer.status, error, answer.headers.get("x-request-id"));
+}
+
+export async function json(path, options) {
+  const answer = await send(path, options);
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** A path with the parameters that have a value. */
+export function withQuery(path, parameters) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== null && value !== undefined && value !== "") query.set(name, value);
+  }
+  const text = query.toString();
+  return text ? `${path}?${text}` : path;
+}
