@@ -13,7 +13,8 @@ from temporalio import activity
 from temporalio.service import RPCError
 
 from activities.tool_calls.runner import ToolRunner
-from activities.tools.mcp_client import McpError, McpServer, McpToolDefinition, call_tool, list_tools
+from activities.tools.mcp import call_tool, list_tools
+from activities.tools.mcp_server import McpError, McpServer, McpToolDefinition
 from activities.worker.cancellation_registry import current_activity
 from open_responses.config import Config, McpServerConfig
 from open_responses.contracts import ToolContext, ToolError, ToolOutput

@@ -14,7 +14,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from activities.tools.httpx2_pool import connect_through
+from activities.tools.httpx2_pool import connect_through, tls_context
 from open_responses.private_addresses import is_forbidden_address
 
 
@@ -44,7 +44,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         on_answer: Callable[[httpx2.Request, httpx2.Response], None],
         on_fault: Callable[[Exception], None],
     ) -> None:
-        super().__init__(trust_env=False)
+        super().__init__(verify=tls_context(), trust_env=False)
         self._max_bytes = max_bytes
         self._on_answer = on_answer
         self._on_fault = on_fault

@@ -6,12 +6,21 @@ httpx2 takes no network backend of the caller's, and httpcore2, which it stands 
 
 from __future__ import annotations
 
+import functools
+import ssl
+
 import httpcore2
 import httpx2
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """One for all connections of the process: to load the root certificates takes 40 ms, in which no event is read."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def connect_through(transport: httpx2.AsyncHTTPTransport, backend: httpcore2.AsyncNetworkBackend) -> None:
     """Have the transport open its connections with this backend. To be called before its first request."""
     transport._pool = httpcore2.AsyncConnectionPool(
-        ssl_context=httpx2.create_ssl_context(trust_env=False), max_connections=10, network_backend=backend
+        ssl_context=tls_context(), max_connections=10, network_backend=backend
     )

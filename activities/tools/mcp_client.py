@@ -1,5 +1,7 @@
 """MCP servers, by the official SDK: list the tools, call one. A session a call.
 
+`activities/tools/mcp.py` imports this module, and the SDK with it, for the first call.
+
 What this prevents: a server that is down, slow, endless, enormous or confused, and takes a response down with it.
 Whatever it does ends within the time limit, in a result or in one `McpError`.
 Protocol: modelcontextprotocol.io, streamable HTTP, and HTTP with SSE for servers from before 2025.
@@ -10,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -23,12 +24,10 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from activities.tools.guarded_http import Encoded, ForbiddenAddress, GuardedTransport, TooLarge
+from activities.tools.mcp_server import McpError, McpServer, McpToolDefinition
 from open_responses.contracts import ToolOutput
 from open_responses.json_types import JsonObject
 
-ErrorCode: TypeAlias = Literal[
-    "connection_error", "timeout", "protocol_error", "http_error", "too_large", "forbidden_address", "tool_error"
-]
 Result = TypeVar("Result")
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -47,43 +46,6 @@ _REFUSALS_THAT_SAY_NOTHING = frozenset({408, 429})
 # They write addresses, and so perhaps keys, at INFO.
 for _name in ("mcp", "httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.ERROR)
-
-
-@dataclass(frozen=True, slots=True)
-class McpServer:
-    """How to reach a server. Headers hold its credentials, and so may the URL: neither is ever shown."""
-
-    label: str
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    allow_private: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class McpToolDefinition:
-    """One tool, as its server describes it."""
-
-    name: str
-    description: str | None
-    input_schema: JsonObject
-    annotations: JsonObject | None = None
-
-
-class McpError(Exception):
-    """What went wrong, in a line that a client and a model may read.
-
-    `retryable`: a retry can help. `may_have_run`: the call was sent, and its outcome is not known. `is_answer`: the
-    server itself ended the call, by a refusal or an error of its own, or the tool did.
-    """
-
-    def __init__(self, code: ErrorCode, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.status = status
-        self.retryable = code == "connection_error" or (status is not None and (status == 429 or status >= 500))
-        self.may_have_run = False
-        self.is_answer = code == "tool_error"
 
 
 async def list_tools(server: McpServer, *, timeout_seconds: float) -> list[McpToolDefinition]:

@@ -40,7 +40,7 @@ from open_responses.loop.payloads import TASK_QUEUE, Progress, StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
-from tests.support.mcp_server import TOKEN
+from tests.support.mcp_token import TOKEN
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, check_whole, collect, events_of, until
 from tests.support.websocket_client import connected

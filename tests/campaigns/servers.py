@@ -15,7 +15,7 @@ from tests.campaigns.full_disk import SmallDisk
 from tests.campaigns.replicated_redis import ReplicatedRedis
 from tests.campaigns.tcp_proxy import Links
 from tests.support.fake_upstream import Upstream
-from tests.support.mcp_server import TOKEN
+from tests.support.mcp_token import TOKEN
 from tests.support.stack import Stack
 
 CLIENTS_OF_REDIS = ("api", "worker-0", "worker-1")

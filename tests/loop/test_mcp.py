@@ -13,12 +13,12 @@ import redis.asyncio as aioredis
 from temporalio.client import Client
 
 from activities.tool_calls.mcp import shown_tools
-from activities.tools.mcp_client import McpToolDefinition
+from activities.tools.mcp_server import McpToolDefinition
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.temporal.codec import DATA_CONVERTER
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.mcp_requests import GUARDED, ask
-from tests.support.mcp_server import TOKEN
+from tests.support.mcp_token import TOKEN
 from tests.support.scripts import HOSTED, outputs, script, types
 from tests.support.stack import Stack, another_api, check_whole, collect, events_of, until
 

@@ -16,7 +16,8 @@ from mcp.types import ToolAnnotations
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-TOKEN = "s3cret-t0ken"
+from tests.support.mcp_token import TOKEN
+
 server = MCPServer("tests")
 counts: dict[str, int] = {}
 
