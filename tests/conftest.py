@@ -18,11 +18,12 @@ from open_responses.io.ports import is_taken
 from open_responses.io.redis.client import Redis, connect
 from tests.support.fake_upstream import Upstream
 from tests.support.fake_vendors import Vendors, configuration
-from tests.support.lasting_keys import keys_without_ttl
-from tests.support.mcp_server import TOKEN
-from tests.support.stack import Stack
+from tests.support.lasting_keys import check_lasting_keys
+from tests.support.mcp_token import TOKEN
+from tests.support.stack import Stack, http_client
 
 _STACK = pytest.StashKey[Stack]()
+_VENDORS = pytest.StashKey[Vendors]()
 
 _CONFIG = """
 [[providers]]
@@ -184,6 +185,14 @@ url = "http://127.0.0.1:{odd_mcp}/mcp"
 """
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file of campaigns alone is not imported where they are left out: the SDKs of clients and of MCP that such files
+    import take seconds in each process."""
+    if config.option.markexpr != "not campaign" or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.campaign\n" in collection_path.read_text(encoding="utf-8") or None
+
+
 @pytest_asyncio.fixture(scope="session")
 async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream() as fake:
@@ -198,9 +207,19 @@ def no_notes_for_another_test(upstream: Upstream) -> Iterator[None]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def vendors() -> AsyncIterator[Vendors]:
+async def vendors(request: pytest.FixtureRequest) -> AsyncIterator[Vendors]:
     async with Vendors() as fakes:
+        request.config.stash[_VENDORS] = fakes
         yield fakes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_script_for_another_file(request: pytest.FixtureRequest, upstream: Upstream) -> Iterator[None]:
+    """Files may use the same prompts. A held answer to one would hold up the test of another file for ever."""
+    yield
+    for fake in (upstream, request.config.stash.get(_VENDORS, None)):
+        if fake is not None:
+            fake.forget_scripts()
 
 
 def _mcp(name: str, port: int, *arguments: str, module: str = "tests.support.mcp_server", folder: str = "") -> Service:
@@ -247,9 +266,8 @@ def every_key_has_a_time_to_live(request: pytest.FixtureRequest) -> Iterator[Non
     """Looks at the suite's Redis at the end of each file of tests, and of the session, where it runs."""
     yield
     stack = request.config.stash.get(_STACK, None)
-    valkey = stack.processes.get("valkey") if stack is not None else None
-    if stack is not None and valkey is not None and valkey.poll() is None:
-        assert keys_without_ttl(stack.redis_url) == [], "keys without a time to live: tests/support/lasting_keys.py"
+    if stack is not None:
+        check_lasting_keys(stack)
 
 
 @pytest_asyncio.fixture
@@ -261,7 +279,7 @@ async def stack(session_stack: Stack) -> AsyncIterator[Stack]:
 
 @pytest_asyncio.fixture
 async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as client:
+    async with http_client(stack.api_url) as client:
         yield client
 
 

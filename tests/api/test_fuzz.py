@@ -28,7 +28,7 @@ from api.openapi.document import document
 from tests.support.fake_upstream import Upstream
 from tests.support.json_values import JUNK, Values, spoiled
 from tests.support.openapi_document import operations, problem
-from tests.support.stack import Stack
+from tests.support.stack import Stack, http_client
 from tests.support.stream_judge import TERMINAL, judge
 
 pytestmark = pytest.mark.campaign
@@ -60,7 +60,7 @@ class Known:
 @pytest_asyncio.fixture(scope="module")
 async def known(session_stack: Stack, upstream: Upstream) -> Known:
     await session_stack.heal()
-    async with httpx.AsyncClient(base_url=session_stack.api_url, timeout=60, trust_env=False) as client:
+    async with http_client(session_stack.api_url) as client:
         response = (await client.post("/v1/responses", json={"model": "fake", "input": "known"})).json()
         given_ = {"items": [{"role": "user", "content": "known"}]}
         conversation = (await client.post("/v1/conversations", json=given_)).json()

@@ -23,7 +23,7 @@ from open_responses.io.sealing import load_sealer
 from tests.support.bad_bodies import BAD_BODIES, body
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.responses_http import create, is_error
-from tests.support.stack import Event, Stack, another_api, check_whole, events_of, until
+from tests.support.stack import Event, Stack, another_api, check_whole, events_of, http_client, until
 from tests.support.websocket_client import _TERMINAL, Client, connected
 
 ADD = {"type": "function", "name": "sum_up", "parameters": {"type": "object"}}
@@ -549,7 +549,7 @@ async def test_the_api_may_die_and_the_client_goes_on_over_http(stack: Stack, up
                     await stack.kill("api")
     assert events[-1]["type"] not in _TERMINAL
     await stack.heal()
-    async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as client:
+    async with http_client(stack.api_url) as client:
         last = events[-1]["sequence_number"]
         rest = [event async for event in events_of(client, resume=(events[0]["response"]["id"], last))]
     check_whole(events + rest, script.text)
@@ -567,7 +567,7 @@ async def test_an_api_that_shuts_down_says_so_at_once(stack: Stack, upstream: Up
         await until(lambda: true(stack.processes["api"].poll() is not None), 5)
     await stack.heal()
     script.released.set()
-    async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as client:
+    async with http_client(stack.api_url) as client:
         rest = [event async for event in events_of(client, resume=(events[0]["response"]["id"], 2))]
     check_whole(events + rest, script.text)
 

@@ -44,7 +44,7 @@ def main() -> int:
     report.save(asked.out)
     print(report.text())
     print(f"\nreport: {asked.out}; logs: {data}", flush=True)
-    return 1 if report.broken or report.problems else 0
+    return 1 if report.broken or report.problems or report.lasting_keys else 0
 
 
 async def _run(plan: Plan, data: Path) -> Report:

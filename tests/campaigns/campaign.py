@@ -19,6 +19,7 @@ from tests.campaigns.report import FaultRun, Report
 from tests.campaigns.servers import Servers
 from tests.campaigns.sessions import Sessions, differences
 from tests.support.fake_upstream import Upstream
+from tests.support.lasting_keys import keys_without_ttl
 
 _PROGRESS_SECONDS = 30.0
 # Time for clients to come back between two faults, in which some begin and others end.
@@ -81,7 +82,7 @@ class Campaign:
             finally:
                 progress.cancel()
         check_effects(self._sessions.answers, self._servers.stack.data / "hosted")
-        return self._report()
+        return self._report(await asyncio.to_thread(keys_without_ttl, self._servers.stack.redis_url))
 
     def _connection(self) -> Connection:
         return Connection(self._http, self._servers.stack.api_url)
@@ -153,7 +154,7 @@ class Campaign:
             elapsed = time.monotonic() - self._began
             self._say(f"{elapsed:5.0f} s: {len(self._runs)} faults; {shown}; {running} in flight")
 
-    def _report(self) -> Report:
+    def _report(self, lasting_keys: list[str]) -> Report:
         return Report(
             self._plan.seed,
             self._began,
@@ -162,4 +163,5 @@ class Campaign:
             [answer for answer in self._sessions.answers if answer.id is not None or answer.verdict is not None],
             self._runs,
             self._servers.left_out(),
+            lasting_keys,
         )

@@ -47,6 +47,8 @@ class Report:
     answers: list[Answer]
     faults: list[FaultRun]
     left_out: list[str] = field(default_factory=list)
+    lasting_keys: list[str] = field(default_factory=list)
+    """Keys of Redis that have no time to live at the end: there may be none."""
 
     @property
     def broken(self) -> list[Answer]:
@@ -109,6 +111,8 @@ class Report:
         if self.left_out:
             parts.append(f"left out, not possible here: {', '.join(self.left_out)}")
         parts += [f"not carried out: {fault.name}: {fault.problem}" for fault in self.problems]
+        if self.lasting_keys:
+            parts.append(f"keys without a time to live: {', '.join(self.lasting_keys)}")
         parts += [self._told_of(answer) for answer in self.broken]
         return "\n\n".join(parts)
 

@@ -34,5 +34,6 @@ async def test_no_answer_has_a_gap_whatever_fails(stack: Stack, upstream: Upstre
     print(f"\n{report.text()}")
     assert not report.broken, report.text()
     assert not report.problems, report.text()
+    assert not report.lasting_keys, report.text()
     assert len(report.answers) >= plan.clients
     assert report.faults

@@ -22,7 +22,7 @@ from open_responses.io.temporal.client import TemporalAway, WorkflowAlreadyStart
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import create, is_error
-from tests.support.stack import Event, Stack, check_whole, events_of, until
+from tests.support.stack import Event, Stack, check_whole, events_of, http_client, until
 from tests.support.websocket_client import Client, connected
 
 pytestmark = pytest.mark.campaign
@@ -256,7 +256,7 @@ async def unready_api(stack: Stack, env: dict[str, str]) -> AsyncIterator[httpx.
     service = services.api(port, {**stack.env, **env})
     process = service.start(stack.data / "logs")
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
+        async with http_client(f"http://127.0.0.1:{port}", seconds=600) as client:
             await until(lambda: is_listening(port), 60)
             assert (await client.get("/healthz")).status_code == 200
             yield client

@@ -14,7 +14,7 @@ from openai import AsyncOpenAI
 
 from dev import services
 from tests.support.fake_upstream import Script, Upstream
-from tests.support.stack import Stack, check_whole, events_of, until
+from tests.support.stack import Stack, check_whole, events_of, http_client, until
 
 pytestmark = pytest.mark.campaign
 
@@ -83,7 +83,7 @@ async def test_a_stream_that_a_restart_cuts_off_goes_on_where_it_was(
 ) -> None:
     script = upstream.says("long", Script(words=40, hold_after=10, gap=0.01))
     url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+    async with http_client(url) as client:
         events = []
         restarting: asyncio.Task[None] | None = None
         with contextlib.suppress(httpx.RemoteProtocolError):

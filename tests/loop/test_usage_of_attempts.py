@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.fake_upstream import Fault, Script, Upstream
 from tests.support.fake_vendors import Spoken, VendorFault, Vendors
-from tests.support.stack import Stack, collect, events_of, until
+from tests.support.stack import Stack, collect, events_of, http_client, until
 
 FORM = {"format": {"type": "json_schema", "name": "city", "schema": {"type": "object"}}}
 
@@ -64,7 +64,7 @@ async def test_a_try_that_said_nothing_before_it_broke_has_cost_its_prompt(
 
 async def test_a_cancelled_response_says_what_its_provider_had_counted(stack: Stack, vendors: Vendors) -> None:
     script = vendors.says("counted, then cancelled", Spoken(words=20, hold_after=5))
-    async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as client:
+    async with http_client(stack.api_url) as client:
         body = {"model": "anthropic-fake", "input": "counted, then cancelled", "background": True}
         response_id = (await client.post("/v1/responses", json=body)).json()["id"]
         async for event in events_of(client, resume=(response_id, None)):

@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -73,6 +74,12 @@ class Script:
         return "".join(f"{self.tag}.{draw}.{i} " for i in range(self.words))
 
 
+def let_go(scripts: Iterable[Script]) -> None:
+    for script in scripts:
+        for turn in (script, *script.turns):
+            turn.released.set()
+
+
 class Upstream:
     """`async with Upstream() as upstream`; requests are kept in `requests`."""
 
@@ -90,6 +97,11 @@ class Upstream:
     def says(self, prompt: str, script: Script) -> Script:
         self.scripts[prompt] = script
         return script
+
+    def forget_scripts(self) -> None:
+        """Let go of the answers that are held, and answer each prompt as one that was never scripted."""
+        let_go(self.scripts.values())
+        self.scripts.clear()
 
     def script_of(self, prompt: str) -> Script:
         """By the whole prompt, or by its last paragraph: a message that was joined to the one before it."""

@@ -29,7 +29,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.fake_upstream import Fault, Script
+from tests.support.fake_upstream import Fault, Script, let_go
 
 Json = dict[str, Any]
 SKIP_SIGNATURE = "skip_thought_signature_validator"
@@ -179,6 +179,11 @@ class Vendors:
         self._generations: dict[str, Generation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+
+    def forget_scripts(self) -> None:
+        """Let go of the answers that are held, and answer each prompt as one that was never scripted."""
+        let_go(self.scripts.values())
+        self.scripts.clear()
 
     def says(self, prompt: str, script: Spoken, *turns: Spoken) -> Spoken:
         """What the conversation that ends in this prompt gets; `turns` once tools were called."""

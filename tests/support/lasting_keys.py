@@ -6,6 +6,8 @@ import time
 
 import redis as sync_redis
 
+from tests.support.stack import Stack
+
 LASTING: dict[str, str] = {}
 """Beginnings of the names of keys that have no time to live, each with the reason. There are none."""
 
@@ -18,6 +20,13 @@ end
 return found
 """
 _LOOKS_SECONDS = 3.0
+
+
+def check_lasting_keys(stack: Stack) -> None:
+    """Raises AssertionError with the names of the keys that have no time to live. A Redis that is down has none."""
+    valkey = stack.processes.get("valkey")
+    if valkey is not None and valkey.poll() is None:
+        assert keys_without_ttl(stack.redis_url) == [], "keys without a time to live: tests/support/lasting_keys.py"
 
 
 def keys_without_ttl(redis_url: str) -> list[str]:

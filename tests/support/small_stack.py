@@ -13,7 +13,8 @@ import redis.asyncio as aioredis
 
 from dev import services
 from tests.support.fake_upstream import Upstream
-from tests.support.stack import Stack
+from tests.support.lasting_keys import check_lasting_keys
+from tests.support.stack import Stack, http_client
 
 _CONFIG = """
 [[providers]]
@@ -43,7 +44,9 @@ timeout_seconds = 20
 
 @asynccontextmanager
 async def small_stack(data: Path, upstream: Upstream, **env: str) -> AsyncIterator[Stack]:
-    """Temporal, Valkey, two workers and the API, with this in the environment (`OPEN_RESPONSES_…`)."""
+    """Temporal, Valkey, two workers and the API, with this in the environment (`OPEN_RESPONSES_…`).
+
+    Raises AssertionError at the end for keys of Redis that have no time to live."""
     ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
     ours = {
         "OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "20",
@@ -55,13 +58,14 @@ async def small_stack(data: Path, upstream: Upstream, **env: str) -> AsyncIterat
         await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal")))
         await asyncio.gather(*(stack.start(name) for name in ("worker-0", "worker-1", "api")))
         yield stack
+        check_lasting_keys(stack)
     finally:
         await stack.stop()
 
 
 @asynccontextmanager
 async def client_of(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.api_url, timeout=60, trust_env=False) as client:
+    async with http_client(stack.api_url) as client:
         yield client
 
 

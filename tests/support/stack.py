@@ -141,6 +141,11 @@ class Stack:
             await services.stop(process)
 
 
+def http_client(base_url: str, seconds: float = 60) -> httpx.AsyncClient:
+    """For plain HTTP. It loads no root certificates, which would take 40 ms of the processor's time in each test."""
+    return httpx.AsyncClient(base_url=base_url, timeout=seconds, trust_env=False, verify=False)
+
+
 @asynccontextmanager
 async def another_api(
     stack: Stack, head: str = "", tail: str = "", env: dict[str, str] | None = None, host: str = "127.0.0.1"
@@ -153,7 +158,7 @@ async def another_api(
     stack.services[name] = replace(services.api(port, env, host=host), name=name)
     await stack.start(name)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
+        async with http_client(f"http://127.0.0.1:{port}", seconds=600) as client:
             yield client
     finally:
         if "COVERAGE_PROCESS_CONFIG" in os.environ:
