@@ -8,13 +8,11 @@ import json
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
-import pytest_asyncio
 import redis.asyncio as aioredis
 import websockets
 from openai import AsyncOpenAI
@@ -26,7 +24,14 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas, Used, settle
 from open_responses.loop.payloads import Admitted
-from tests.support.api_with_keys import bearer, fresh_key, key_block, keyed_api
+from tests.support.api_with_keys import (
+    api_of_the_module,
+    bearer,
+    blocks_of,
+    fresh_key,
+    key_block,
+    keyed_api,
+)
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, another_api, events_of, until
@@ -44,12 +49,7 @@ KEYS = {
 }
 
 
-@pytest_asyncio.fixture(scope="module")
-async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    await session_stack.heal()
-    blocks = [key_block(f"t-{key}", key, limits) for key, limits in KEYS.items()]
-    async with keyed_api(session_stack, *blocks) as client:
-        yield client
+api = api_of_the_module(*blocks_of("t", KEYS))
 
 
 async def ask(api: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
 from openai import AsyncOpenAI
 from websockets.exceptions import InvalidStatus
 
-from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.api_with_keys import api_of_the_module, bearer, blocks_of
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import is_error
 from tests.support.slow_reader import SlowReader
@@ -34,12 +33,7 @@ KEYS = {
 }
 
 
-@pytest_asyncio.fixture(scope="module")
-async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    await session_stack.heal()
-    blocks = [key_block(f"open-{key}", key, limits) for key, limits in KEYS.items()]
-    async with keyed_api(session_stack, *blocks, SLOW_CLIENT_SECONDS="1") as client:
-        yield client
+api = api_of_the_module(*blocks_of("open", KEYS), SLOW_CLIENT_SECONDS="1")
 
 
 @asynccontextmanager

@@ -11,14 +11,13 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.api_with_keys import api_of_the_module, bearer, blocks_of
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import is_error
-from tests.support.stack import Stack, until
+from tests.support.stack import until
 
 KEY_BYTES = 100_000
 KEYS = {
@@ -34,12 +33,7 @@ KEYS = {
 }
 
 
-@pytest_asyncio.fixture(scope="module")
-async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    await session_stack.heal()
-    blocks = [key_block(f"received-{key}", key, limits) for key, limits in KEYS.items()]
-    async with keyed_api(session_stack, *blocks, MAX_RECEIVED_BYTES="250000") as client:
-        yield client
+api = api_of_the_module(*blocks_of("received", KEYS), MAX_RECEIVED_BYTES="250000")
 
 
 @pytest.fixture(autouse=True)

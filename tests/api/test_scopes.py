@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute
@@ -17,10 +15,10 @@ from websockets.asyncio.client import connect
 
 from api.main import create_app
 from open_responses.io.settings import Settings
-from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.api_with_keys import api_of_the_module, bearer, key_block
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.responses_http import is_error
-from tests.support.stack import Stack, until
+from tests.support.stack import until
 
 MODEL_AND_TOOLS = "the request's model and tools"
 TOOLS_AND_MODEL_IF_GIVEN = "its tools, and its model if it has one"
@@ -62,15 +60,10 @@ DELETES = [{"type": "function", "name": "delete_all"}]
 BROAD, NARROW = bearer("scopes-broad"), bearer("scopes-narrow")
 
 
-@pytest_asyncio.fixture(scope="module")
-async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    await session_stack.heal()
-    blocks = [
-        key_block("scopes", "scopes-broad"),
-        key_block("scopes", "scopes-narrow", 'models = ["fake"]', 'tools = ["get_weather"]'),
-    ]
-    async with keyed_api(session_stack, *blocks) as client:
-        yield client
+api = api_of_the_module(
+    key_block("scopes", "scopes-broad"),
+    key_block("scopes", "scopes-narrow", 'models = ["fake"]', 'tools = ["get_weather"]'),
+)
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:

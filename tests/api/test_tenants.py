@@ -26,7 +26,7 @@ from open_responses.config import Config
 from open_responses.errors import PermissionDenied
 from open_responses.ids import new_id
 from open_responses.io.settings import Settings
-from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.api_with_keys import api_of_the_module, bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, another_api, until
@@ -35,16 +35,11 @@ HOSTED = [{"type": "open_responses:hosted_tools"}]
 CALC = {"type": "mcp", "server_label": "calc", "require_approval": "never"}
 
 
-@pytest_asyncio.fixture(scope="module")
-async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    await session_stack.heal()
-    blocks = [
-        key_block("owner", "owner-key"),
-        key_block("stranger", "stranger-key"),
-        key_block("scoped", "scoped-key", 'models = ["fake", "gpt-*"]', 'tools = ["get_weather", "calc"]'),
-    ]
-    async with keyed_api(session_stack, *blocks) as client:
-        yield client
+api = api_of_the_module(
+    key_block("owner", "owner-key"),
+    key_block("stranger", "stranger-key"),
+    key_block("scoped", "scoped-key", 'models = ["fake", "gpt-*"]', 'tools = ["get_weather", "calc"]'),
+)
 
 
 async def ask(api: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 import redis.asyncio as aioredis
 
 from open_responses.config import ApiKeyConfig
@@ -16,9 +14,9 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas, Used, settle
 from open_responses.loop.payloads import Admitted
-from tests.support.api_with_keys import bearer, fresh_key, key_block, keyed_api
+from tests.support.api_with_keys import api_of_the_module, bearer, blocks_of, fresh_key, key_block
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.stack import Stack, until
+from tests.support.stack import until
 
 pytestmark = pytest.mark.campaign
 
@@ -33,12 +31,7 @@ KEYS = {
 HOSTED = [{"type": "function", "name": "get_weather"}]
 
 
-@pytest_asyncio.fixture(scope="module")
-async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    await session_stack.heal()
-    blocks = [key_block(f"t-{key}", key, limits) for key, limits in KEYS.items()]
-    async with keyed_api(session_stack, *blocks) as client:
-        yield client
+api = api_of_the_module(*blocks_of("t", KEYS))
 
 
 def account(key: str) -> str:

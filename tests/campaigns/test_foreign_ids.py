@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from open_responses.ids import member_id, new_id
-from tests.support.api_with_keys import bearer, key_block, keyed_api
+from tests.support.api_with_keys import api_of_the_module, bearer, key_block
 from tests.support.fake_upstream import Script, Upstream
-from tests.support.stack import Stack
 
 pytestmark = pytest.mark.campaign
 
@@ -36,12 +34,11 @@ PROBES: dict[str, Probe] = {
 }
 
 
-@pytest_asyncio.fixture(scope="module")
-async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    await session_stack.heal()
-    keys = [key_block("timed-owner", "timed-owner"), key_block("timed-stranger", "timed-stranger")]
-    async with keyed_api(session_stack, *keys, MAX_BODY_BYTES="10000000") as client:
-        yield client
+api = api_of_the_module(
+    key_block("timed-owner", "timed-owner"),
+    key_block("timed-stranger", "timed-stranger"),
+    MAX_BODY_BYTES="10000000",
+)
 
 
 @pytest.mark.parametrize("size", [0, 6_000_000], ids=["small", "large"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest_asyncio
 
 from open_responses.config import ApiKeyConfig
 from tests.support.stack import Stack, another_api
@@ -35,3 +36,20 @@ async def keyed_api(stack: Stack, *blocks: str, **env: str) -> AsyncIterator[htt
     added = {f"OPEN_RESPONSES_{name}": value for name, value in env.items()}
     async with another_api(stack, tail="\n".join(blocks), env=added) as client:
         yield client
+
+
+def blocks_of(prefix: str, settings: Mapping[str, str]) -> list[str]:
+    """A tenant of its own, `{prefix}-{key}`, for each of these keys, with the settings of the key."""
+    return [key_block(f"{prefix}-{key}", key, lines) for key, lines in settings.items()]
+
+
+def api_of_the_module(*blocks: str, **env: str) -> Any:
+    """A fixture: one such API for all tests of a file."""
+
+    @pytest_asyncio.fixture(scope="module")
+    async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+        await session_stack.heal()
+        async with keyed_api(session_stack, *blocks, **env) as client:
+            yield client
+
+    return api
