@@ -22,6 +22,7 @@ from open_responses.io.settings import Settings
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.responses_http import create, is_error
 from tests.support.scripts import HOSTED, script
+from tests.support.sources import tree_of
 from tests.support.stack import Stack, another_api, collect
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +137,7 @@ def rows() -> dict[str, tuple[str, str, str]]:
 
 @cache
 def trees() -> list[ast.Module]:
-    return [ast.parse(file.read_text()) for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py"))]
+    return [tree_of(file) for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py"))]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import json
 from collections.abc import AsyncIterator
@@ -36,14 +37,22 @@ ADAPTERS: dict[str, Any] = {
     "openai-chat": OpenAIChat,
 }
 SSE = "text/event-stream"
-# What each vendor may send for ever without saying anything.
+# What each vendor may send for ever without saying anything, with a member that is none of its own: a hundred thousand
+# events of a few bytes come to the same limit, and take seconds.
+_MORE = b'"x": "' + b"x" * 500 + b'"'
 NOTHING = {
-    "anthropic": b'data: {"type": "ping"}\n\n',
-    "gemini": b'data: {"candidates": []}\n\n',
-    "ollama": b'{"message": {"role": "assistant", "content": ""}}\n',
-    "openai": b'data: {"type": "response.in_progress", "response": {}}\n\n',
-    "openai-chat": b'data: {"choices": [{"index": 0, "delta": {}}]}\n\n',
+    "anthropic": b'data: {"type": "ping", %s}\n\n' % _MORE,
+    "gemini": b'data: {"candidates": [], %s}\n\n' % _MORE,
+    "ollama": b'{"message": {"role": "assistant", "content": ""}, %s}\n' % _MORE,
+    "openai": b'data: {"type": "response.in_progress", "response": {}, %s}\n\n' % _MORE,
+    "openai-chat": b'data: {"choices": [{"index": 0, "delta": {}}], %s}\n\n' % _MORE,
 }
+
+
+@functools.cache
+def bomb() -> bytes:
+    """A megabyte of it is made of a kilobyte."""
+    return gzip.compress(b"data: " + b" " * (64 * LIMIT))
 
 
 @dataclass
@@ -111,8 +120,8 @@ async def test_an_adapter_gives_up_on_an_answer_without_end_or_content(
     piece, head = {
         "a line": (b"x", b""),
         "a line of data": (b"x", b'data: {"text": "' if name != "ollama" else b'{"text": "'),
-        "comments": (b": still here\n\n" if name != "ollama" else b"\n", b""),
-        "lines of one event": (b"data: x\n" if name != "ollama" else b"  ", b""),
+        "comments": (b": still here" + b" " * 50 + b"\n\n" if name != "ollama" else b" " * 50 + b"\n", b""),
+        "lines of one event": (b"data: " + b"x" * 50 + b"\n" if name != "ollama" else b"  ", b""),
         "events of nothing": (NOTHING[name], b""),
     }[what]
     async with endless(piece, head=head) as server:
@@ -158,9 +167,8 @@ async def test_a_background_answer_that_is_read_again_has_the_same_bound(http: h
 
 @pytest.mark.parametrize("name", ADAPTERS)
 async def test_a_compressed_answer_is_refused_and_not_read(http: httpx.AsyncClient, name: str) -> None:
-    bomb = gzip.compress(b"data: " + b" " * (64 * LIMIT))
     for encoding in ("gzip", "deflate", "br", "zstd", "gzip, gzip"):
-        async with Wire(Answer(bomb, content_type=SSE, headers={"Content-Encoding": encoding})) as wire:
+        async with Wire(Answer(bomb(), content_type=SSE, headers={"Content-Encoding": encoding})) as wire:
             error = await failure_of(provider(name, wire.port, http), call("hi"))
             assert isinstance(error, ProviderAnswerRefused), encoding
             assert "compressed" in error.message
@@ -169,15 +177,15 @@ async def test_a_compressed_answer_is_refused_and_not_read(http: httpx.AsyncClie
 
 @pytest.mark.parametrize("name", ADAPTERS)
 async def test_a_compressed_refusal_counts_by_its_status_alone(http: httpx.AsyncClient, name: str) -> None:
-    bomb = gzip.compress(json.dumps({"error": {"message": "no" * LIMIT}}).encode())
-    async with Wire(Answer(bomb, status=503, headers={"Content-Encoding": "gzip"})) as wire:
+    refusal = gzip.compress(json.dumps({"error": {"message": "no" * LIMIT}}).encode())
+    async with Wire(Answer(refusal, status=503, headers={"Content-Encoding": "gzip"})) as wire:
         error = await failure_of(provider(name, wire.port, http), call("hi"))
         assert error.error_code == "provider_unavailable"
 
 
 async def test_a_list_of_models_is_not_decompressed(http: httpx.AsyncClient) -> None:
-    bomb = gzip.compress(b'{"data": [{"id": "' + b"m" * LIMIT + b'"}]}')
+    models = gzip.compress(b'{"data": [{"id": "' + b"m" * LIMIT + b'"}]}')
     for name in ADAPTERS:
-        async with Wire(Answer(bomb, headers={"Content-Encoding": "gzip"})) as wire:
+        async with Wire(Answer(models, headers={"Content-Encoding": "gzip"})) as wire:
             with pytest.raises(ProviderAnswerRefused):
                 await provider(name, wire.port, http).list_models()  # type: ignore[attr-defined]

@@ -27,6 +27,8 @@ def lines(*objects: dict[str, Any]) -> Canned:
     return Canned("".join(json.dumps(one) + "\n" for one in objects).encode(), "application/x-ndjson")
 
 
+# Loaded once: the kit opens a client for each case.
+_TLS = httpx.create_ssl_context()
 END = {"end": "done", "read": 12, "cached": 4, "said": 3}
 
 
@@ -41,7 +43,7 @@ class TestParley(ProviderContract):
 
     @asynccontextmanager
     async def adapter(self, config: ProviderConfig, api_key: str | None) -> AsyncIterator[Provider]:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=_TLS) as http:
             yield Adapter(config, http, api_key)
 
 

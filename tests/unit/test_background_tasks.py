@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from open_responses.io.background import in_background, kept_running
+from tests.support.sources import nodes_of
 
 ROOT = Path(__file__).parents[2]
 # Each call of `create_task` or `ensure_future` outside of workflows, and what becomes of its error.
@@ -32,7 +33,7 @@ def test_every_task_is_awaited_or_supervised() -> None:
     for folder in ("activities", "api", "open_responses", "worker.py"):
         path = ROOT / folder
         for file in [path] if path.is_file() else path.rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
+            for node in nodes_of(file):
                 if isinstance(node, ast.Attribute) and node.attr in ("create_task", "ensure_future"):
                     found[str(file.relative_to(ROOT))] += 1
     assert dict(found) == AWAITED

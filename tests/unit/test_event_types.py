@@ -34,6 +34,7 @@ from open_responses.schema import stream_events
 from tests.support import spec
 from tests.support.event_models import event_models
 from tests.support.offered_tools import CALC, MINE, tool_table
+from tests.support.sources import nodes_of
 
 # Event type -> the members of its model.
 MODELS = {kind: get_type_hints(model).keys() for kind, model in event_models().items()}
@@ -51,7 +52,7 @@ def names_in_the_code() -> set[str]:
     for package in ("open_responses", "workflows", "activities", "api"):
         for path in (ROOT / package).rglob("*.py"):
             if path not in tables and "providers" not in path.parts:
-                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                for node in nodes_of(path):
                     if isinstance(node, ast.Constant) and isinstance(node.value, str):
                         names |= {node.value} if EVENT_NAME.fullmatch(node.value) else set()
     return names

@@ -45,6 +45,7 @@ from dev.services import free_port
 from open_responses.io.redis.client import RedisDown, connect
 from open_responses.io.redis.redis_py_pool import NoticingRetry
 from open_responses.io.temporal.sdk_internals import NOT_CONNECTED
+from tests.support.sources import nodes_of
 
 ROOT = Path(__file__).parents[2]
 OURS = ("open_responses", "workflows", "activities", "api", "dev", "worker.py")
@@ -65,7 +66,7 @@ _ADAPTED = {"redis": "redis.asyncio.retry", "uvicorn": "uvicorn.protocols", "htt
 
 
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -100,7 +101,7 @@ def test_private_attributes_of_dependencies_are_read_by_their_adapters_alone() -
     """`worker._workflow_worker`, and not `self._ours` or `cls._ours`; a namedtuple's `_replace` is public."""
     found = set()
     for path in _sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
                 if not is_own and node.attr not in ("_replace", "_exit"):
