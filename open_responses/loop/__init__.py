@@ -1,1 +1,1 @@
-"""The data that crosses Temporal, and the pure decision after each model turn."""
+"""The payloads in Temporal, the pure decision after each model turn, and the record of the output."""

@@ -1,4 +1,4 @@
-"""A request's input as a list of items with ids and statuses: what `GET …/input_items` shows."""
+"""A request's input as a list of items with ids and statuses, which `GET …/input_items` returns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PREFIXES = {
 
 
 def listed_input(start: StartResponse) -> list[JsonObject]:
-    """The items, oldest first. Those that came without an id get one that stays the same at every call."""
+    """The items, oldest first. An item without an id gets one, the same at every call."""
     response_id, given = start.response_id, start.given_input()
     if isinstance(given, str):
         given = [{"type": "message", "role": "user", "content": given}]
@@ -32,12 +32,12 @@ def _listed(response_id: str, index: int, item: JsonObject) -> JsonObject:
 
 
 def prefix_of(kind: str) -> str:
-    """What the id of an item of this type begins with."""
+    """The prefix of the ids of items of this type."""
     return _PREFIXES.get(kind, "item_")
 
 
 def as_listed(item: JsonObject, own_id: str) -> JsonObject:
-    """The item with its type, its id, or this one if it has none, its status (ITEM-1), and a message with its parts."""
+    """The item with a type, an id (`own_id` if it has none) and a status (ITEM-1), and a message with content parts."""
     kind = item.get("type") or "message"
     listed = {**item, "type": kind, "id": item.get("id") or own_id}
     if kind in _WITH_STATUS:

@@ -1,4 +1,4 @@
-"""The pure decision after each turn: is this the answer, or which calls are to be run first?"""
+"""The pure decision after each model turn: end the response, or run calls and sample again."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that the server is to run. `index` is that of the model's call in the output.
+    """A call that the server runs. `index` is the output index of the model's call.
 
-    `problem`: what is wrong with the arguments; then nothing is run, and the model gets to read it.
+    `problem`: the error in the arguments. The call is then not run, and the model reads the error.
     """
 
     kind: Literal["hosted", "mcp"]
@@ -43,9 +43,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Run `calls`, side by side; then `stop`, or, with None, wait for `approvals`, if any, and sample again.
+    """Run `calls` in parallel. Then `stop`; with None, wait for `approvals`, if any, and sample again.
 
-    `unanswered` are calls that are not run and get no output either.
+    `unanswered` are calls that are not run and get no output.
     """
 
     calls: Sequence[Call] = ()
@@ -55,13 +55,20 @@ class Step:
 
 
 def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *, waits_for_approval: bool) -> Step:
-    """What follows from a finished turn (REQ-4, ITEM-2).
+    """The step after a model turn (REQ-4, ITEM-2).
 
-    `first_index` is the output index of the turn's first item, `hosted` the names that the server runs itself. A call
-    of the client's own ends the response as `completed`, once the server's calls beside it have run: the client
-    answers it and comes back. So does an approval, unless the response waits for its answer. A turn that broke off ends
-    the response: its whole calls are not run, and say so. Behind an item that was cut off none may come, so that a
-    function's call in front of it has no output; the model reads of it all the same (`as_model_reads`).
+    A call of a client's function ends the response as `completed`, once the server's calls of the same turn have run:
+    the client sends the output with its next request. So does an approval, unless the response waits for the decision.
+
+    A model turn that broke off ends the response, and its complete calls are not run. After an item that was cut off no
+    item may follow, so a function call before it gets no output; the model reads that it was not run
+    (`as_model_reads`).
+
+    Args:
+        result: The model turn.
+        first_index: The output index of its first item.
+        hosted: The names of the functions that the server runs.
+        waits_for_approval: The response waits for decisions about approvals.
     """
     items = [(first_index + i, item) for i, item in enumerate(result.items) if item.get("status") != "incomplete"]
     calls = [call for index, item in items if (call := _call(index, item, hosted)) is not None]

@@ -1,8 +1,8 @@
 """The output ledger: the workflow's record of its response's output, and of how the output was cut into events.
 
-The events of samples are published already. The workflow's own events (a tool call that began or ended, the list of an
-MCP server's tools) are recorded here at once and published by the next `publish`; so the order of the stream is decided
-in one place, and follows from history alone.
+The events of samples are in the log already. The workflow records its own events here (a tool call that began or ended,
+the list of an MCP server's tools), and the next `publish` appends them. So one module decides the order of the stream,
+and the order follows from history alone.
 """
 
 from __future__ import annotations

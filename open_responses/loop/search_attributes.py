@@ -9,4 +9,4 @@ STATUS = "OpenResponsesStatus"
 PREVIOUS = "OpenResponsesPrevious"
 
 SEARCH_ATTRIBUTES = (MODEL, PROVIDER, TENANT, STATUS, PREVIOUS)
-"""All of them; each is a keyword, and the namespace has to know it before a response is started."""
+"""All of them. Each is a keyword, and has to exist in the namespace before a response starts."""
