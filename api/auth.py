@@ -37,6 +37,17 @@ class Caller:
     key: ApiKeyConfig | None = None
     headers: dict[str, str] = field(default_factory=dict, compare=False)
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may see and change what belongs to all tenants. A server without keys has one tenant, and
+        each of its callers may."""
+        return self.key is None or self.key.is_admin
+
+    @property
+    def reads_of(self) -> str | None:
+        """The tenant whose stored responses the caller may read, cancel, approve and delete; None for every tenant."""
+        return None if self.key is not None and self.key.is_admin else self.tenant
+
 
 def caller_of(connection: HTTPConnection) -> Caller:
     """The caller of a request or a WebSocket. Raises Unauthorized, RateLimited for a key that reads too often, and

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
+from open_responses.errors import PermissionDenied
 
 
 async def _state(request: Request) -> AppState:
@@ -28,8 +29,29 @@ AuthenticatedCaller = Annotated[Caller, Depends(_caller)]
 """Raises what `caller_of` raises."""
 
 
+async def require_admin(caller: AuthenticatedCaller) -> Caller:
+    """The caller, who may see and change what belongs to all tenants. Raises PermissionDenied for any other."""
+    if not caller.is_admin:
+        raise PermissionDenied(
+            'This endpoint is for operators. Send a key whose [[api_keys]] table has scopes = ["admin"].'
+        )
+    return caller
+
+
+AdminCaller = Annotated[Caller, Depends(require_admin)]
+"""Raises what `caller_of` raises, and PermissionDenied for the key of a tenant."""
+
+
 async def _tenant(caller: AuthenticatedCaller) -> str:
     return caller.tenant
 
 
 Tenant = Annotated[str, Depends(_tenant)]
+
+
+async def _reads_of(caller: AuthenticatedCaller) -> str | None:
+    return caller.reads_of
+
+
+ReadsOf = Annotated[str | None, Depends(_reads_of)]
+"""The tenant whose stored responses the caller may read; None for an operator, who may read every tenant's."""

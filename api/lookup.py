@@ -17,9 +17,10 @@ from open_responses.io.store.redis_store import Record, TooLong
 _READ_AT_ONCE = 16
 
 
-async def owned_record(state: AppState, tenant: str, response_id: str, *, decided: bool = False) -> Record:
+async def owned_record(state: AppState, tenant: str | None, response_id: str, *, decided: bool = False) -> Record:
     """One response. Raises NotFound if it is unknown, another tenant's, or not stored (REQ-9).
 
+    `tenant`: None for an operator, who reads the responses of every tenant (`Caller.reads_of`).
     `decided`: its status is shown, so a response whose end was announced must have that end (`Records.settled`).
     """
     record = await _read(state, tenant, response_id, None)
@@ -93,10 +94,14 @@ class OwnedRecords:
         )
 
 
-async def _read(state: AppState, tenant: str, response_id: str, most_bytes: int | None) -> Record | TooLong:
+async def _read(state: AppState, tenant: str | None, response_id: str, most_bytes: int | None) -> Record | TooLong:
     if not is_id("resp_", response_id):
         raise _unknown(response_id)
-    record = await state.records.owned(response_id, tenant, most_bytes=most_bytes)
+    record: Record | TooLong | None
+    if tenant is None:
+        record = await state.records.load(response_id)
+    else:
+        record = await state.records.owned(response_id, tenant, most_bytes=most_bytes)
     if isinstance(record, TooLong):
         return record
     if record is None or not record.start.request.is_stored:

@@ -147,6 +147,10 @@ class MiddlewareConfig(_Table):
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 
+KeyScope = Literal["admin"]
+"""What a key may do beyond the requests of its tenant."""
+
+
 class ApiKeyConfig(_Table):
     """An `[[api_keys]]` table: an API key of a tenant, with its own scope and limits.
 
@@ -156,6 +160,7 @@ class ApiKeyConfig(_Table):
     Attributes:
         tenant: The tenant that owns everything that the key creates.
         sha256: The SHA-256 of the key, in hexadecimal.
+        scopes: `admin` lets the key read what every tenant has stored, and use the endpoints of operators.
         models: Shell patterns of the models that the key may use; all models if empty.
         tools: Names of hosted tools and labels of MCP servers that the key may use; all if empty.
         requests_per_minute: Responses that the key may start in a minute.
@@ -172,6 +177,7 @@ class ApiKeyConfig(_Table):
 
     tenant: str = Field(min_length=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    scopes: tuple[KeyScope, ...] = ()
     models: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     requests_per_minute: int | None = Field(default=None, gt=0)
@@ -183,6 +189,11 @@ class ApiKeyConfig(_Table):
     budget_tokens: int | None = Field(default=None, gt=0)
     budget_period: Literal["day", "month"] = "month"
     weight: float = Field(default=1.0, ge=0.001, le=1000)
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the key is an operator's."""
+        return "admin" in self.scopes
 
     @property
     def account(self) -> str:

@@ -51,7 +51,7 @@ async def answer_approval(request: Request, response_id: str, state: State, call
         given = ApprovalBody.model_validate(body, context=CHECK_NAMES)
     except ValidationError as error:
         raise complaint_of(error) from None
-    record = await owned_record(state, caller.tenant, response_id)
+    record = await owned_record(state, caller.reads_of, response_id)
     # The answer lets the response go on, with its model and tools: only a key that may ask for these gives it.
     check_scopes(state.settings.config, caller.key, record.start.request)
     if response_of_approval(given.approval_request_id) != response_id:
@@ -60,7 +60,7 @@ async def answer_approval(request: Request, response_id: str, state: State, call
         raise _ended(given.approval_request_id, record)
     answer = ApprovalAnswer(approval_request_id=given.approval_request_id, approve=given.approve, reason=given.reason)
     await _update(state, response_id, answer)
-    record = await owned_record(state, caller.tenant, response_id, decided=True)
+    record = await owned_record(state, caller.reads_of, response_id, decided=True)
     return await respond_as_it_stands(state, record)
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from temporalio.service import RPCError
 
 from api.app_state import AppState
-from api.dependencies import AuthenticatedCaller, State, Tenant
+from api.dependencies import AuthenticatedCaller, ReadsOf, State
 from api.lookup import owned_record
 from api.paging import is_newest_first, list_object, page_limit
 from api.responses.cancel import cancel
@@ -40,7 +40,7 @@ async def get_response(request: Request, response_id: str, state: State, caller:
     after, streams = starting_after(request), _flag(request, "stream")
     if streams:
         state.open_streams.take(request, caller.key)
-    record = await owned_record(state, caller.tenant, response_id, decided=not streams)
+    record = await owned_record(state, caller.reads_of, response_id, decided=not streams)
     if streams:
         return EventStream(
             await reconnect(state, record, after),
@@ -55,7 +55,7 @@ async def get_response(request: Request, response_id: str, state: State, caller:
 
 
 @router.post("/cancel")
-async def cancel_response(response_id: str, state: State, tenant: Tenant) -> Response:
+async def cancel_response(response_id: str, state: State, tenant: ReadsOf) -> Response:
     """Stop a response and return it. One that has ended already is returned unchanged."""
     record = await owned_record(state, tenant, response_id)
     if record.response is None:
@@ -72,7 +72,7 @@ async def cancel_response(response_id: str, state: State, tenant: Tenant) -> Res
 
 
 @router.delete("")
-async def delete_response(response_id: str, state: State, tenant: Tenant) -> Response:
+async def delete_response(response_id: str, state: State, tenant: ReadsOf) -> Response:
     """Forget a response: Redis, Temporal's history, large payloads. One that runs is stopped first."""
     record = await owned_record(state, tenant, response_id)
     if record.response is None:
@@ -83,7 +83,7 @@ async def delete_response(response_id: str, state: State, tenant: Tenant) -> Res
 
 
 @router.get("/input_items")
-async def list_input_items(request: Request, response_id: str, state: State, tenant: Tenant) -> Response:
+async def list_input_items(request: Request, response_id: str, state: State, tenant: ReadsOf) -> Response:
     """The request's input as items, newest first unless `order=asc`."""
     record = await owned_record(state, tenant, response_id)
     query = request.query_params

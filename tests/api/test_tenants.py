@@ -22,7 +22,8 @@ from openai import AsyncOpenAI
 from pydantic import ValidationError
 
 from api.auth import Caller, _check_is_near
-from open_responses.config import Config
+from api.dependencies import require_admin
+from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import PermissionDenied
 from open_responses.ids import new_id
 from open_responses.io.settings import Settings
@@ -38,6 +39,7 @@ CALC = {"type": "mcp", "server_label": "calc", "require_approval": "never"}
 api = api_of_the_module(
     key_block("owner", "owner-key"),
     key_block("stranger", "stranger-key"),
+    key_block("house", "operator-key", 'scopes = ["admin"]'),
     key_block("scoped", "scoped-key", 'models = ["fake", "gpt-*"]', 'tools = ["get_weather", "calc"]'),
 )
 
@@ -101,6 +103,37 @@ def test_a_configuration_with_a_wrong_scope_or_a_doubled_key_does_not_start() ->
         Config.model_validate({"api_keys": [key, {**key, "tenant": "u"}]})
     with pytest.raises(ValidationError):
         Config.model_validate({"api_keys": [{**key, "weight": 0}]})
+    with pytest.raises(ValidationError, match="Input should be 'admin'"):
+        Config.model_validate({"api_keys": [{**key, "scopes": ["root"]}]})
+
+
+# --- operators
+
+
+async def test_a_key_with_the_admin_scope_reads_and_ends_what_every_tenant_has(api: httpx.AsyncClient) -> None:
+    operator = bearer("operator-key")
+    made = (await ask(api, "owner-key", background=True, tools=HOSTED)).json()
+    path = f"/v1/responses/{made['id']}"
+    assert (await api.get(path, headers=operator)).json()["id"] == made["id"]
+    assert (await api.get(f"{path}/input_items", headers=operator)).json()["data"]
+    assert (await api.post(f"{path}/cancel", headers=operator)).status_code == 200
+    assert (await api.delete(path, headers=operator)).json()["deleted"] is True
+    is_error(await api.get(path, headers=bearer("owner-key")), 404, "not_found")
+
+
+async def test_a_key_with_the_admin_scope_still_continues_only_what_its_own_tenant_has(api: httpx.AsyncClient) -> None:
+    made = (await ask(api, "owner-key")).json()
+    answer = await ask(api, "operator-key", previous_response_id=made["id"])
+    is_error(answer, 400, "previous_response_not_found")
+
+
+async def test_an_endpoint_for_operators_refuses_the_key_of_a_tenant() -> None:
+    key = {"tenant": "t", "sha256": secrets.token_hex(32)}
+    tenant, operator = ApiKeyConfig.model_validate(key), ApiKeyConfig.model_validate({**key, "scopes": ["admin"]})
+    with pytest.raises(PermissionDenied, match="scopes"):
+        await require_admin(Caller("t", tenant))
+    for caller in (Caller("t", operator), Caller("default")):
+        assert await require_admin(caller) == caller
 
 
 # --- what a key may ask for
