@@ -18,6 +18,7 @@ from open_responses.events.trace import count_events
 from open_responses.io.log.appender import Appender
 from open_responses.io.log.encoding import encode, item_field
 from open_responses.io.log.fences import END_FENCE, fence
+from open_responses.io.log.lives import Authority
 from open_responses.io.log.reader import read_log
 from open_responses.io.log.state_fields import read_last_writer
 from open_responses.io.log.writer import Diverged, Fenced, LogLost, Writer
@@ -41,7 +42,7 @@ class PublishActivity:
     @activity.defn(name=PUBLISH)
     async def publish(self, call: PublishInput) -> PublishResult:
         """Append the events. During an outage of Redis it gives up soon: the next writer restores the log."""
-        writer = _writer(self.appender, call)
+        writer = _writer(self.appender, call, self._authority(call))
         writer.write([dict(event) for event in call.events])
         writer.record({"run": (activity.info().workflow_run_id or "").encode()})
         writer.record({item_field(index): orjson.dumps(item) for index, item in call.items.items()})
@@ -58,6 +59,15 @@ class PublishActivity:
             # An earlier run of this workflow task may have published them, and more.
             return await self._compared(call)
         return PublishResult(outcome="published")
+
+    def _authority(self, call: PublishInput) -> Authority | None:
+        """None for the stream's first events, which each run writes alike."""
+        run_id = activity.info().workflow_run_id or ""
+
+        async def is_current() -> bool:
+            return await self.records.current_run(call.response_id) == run_id
+
+        return Authority(is_current, run_id.encode()) if call.first_sequence > 0 else None
 
     async def _compared(self, call: PublishInput) -> PublishResult:
         there = await read_log(self.redis, call.response_id, call.first_sequence)
@@ -90,7 +100,7 @@ def _bare(encoded: bytes) -> JsonObject:
     return event
 
 
-def _writer(appender: Appender, call: PublishInput) -> Writer:
+def _writer(appender: Appender, call: PublishInput, authority: Authority | None) -> Writer:
     """The writer; it can restore the earlier events only if the call has them."""
     knows = call.output is not None and call.trace is not None
     writer = Writer(
@@ -100,6 +110,7 @@ def _writer(appender: Appender, call: PublishInput) -> Writer:
         initial=call.initial,
         base=0 if knows else call.first_sequence,
         fold=Fold(call.output or ()),
+        authority=authority,
     )
     if call.trace is not None:
         assert count_events(call.trace) == call.first_sequence

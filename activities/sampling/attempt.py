@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 
 from activities.errors import to_application_error
 from activities.sampling.answer_meter import AnswerMeter
+from activities.sampling.attempt_authority import authority_of_this_attempt
 from activities.sampling.attempt_progress import AttemptProgress
 from activities.sampling.attempt_state import AttemptState, SampleAttempt
 from activities.sampling.budget import reserve
@@ -59,6 +60,8 @@ class AttemptRun:
         self._parts = attempt.parts
         self._call = attempt.call
         self._progress = AttemptProgress()
+        self._authority = authority_of_this_attempt()
+        self._server = attempt.parts.appender.server
         self.writer: Writer | None = None
         self._state: AttemptState | None = None
         self._prefix: str | None = None
@@ -117,11 +120,9 @@ class AttemptRun:
             raise
 
     async def _fence_log(self) -> FencedLog:
-        run_id = activity.info().workflow_run_id or ""
-        ttl = self._parts.log_ttl_seconds
-        attempt = self._attempt
+        ttl, attempt, authority = self._parts.log_ttl_seconds, self._attempt, self._authority
         return await fence_for_attempt(
-            self._parts.redis, self._call, attempt.fence, attempt.number, ttl=ttl, run_id=run_id
+            self._parts.redis, self._call, attempt.fence, attempt.number, ttl=ttl, authority=authority
         )
 
     async def _as_recorded(self, state: AttemptState, ended: JsonObject) -> SampleResult:
@@ -162,6 +163,9 @@ class AttemptRun:
             base=self._call.first_sequence,
             fold=fold,
             earlier=self._earlier,
+            life=found.life,
+            authority=self._authority,
+            server=self._server,
         )
         for event in found.events:
             writer.adopt(event)

@@ -73,7 +73,8 @@ async def _store(directory: Path, owner: str, data: bytes) -> None:
 _WRITERS = {
     "open_responses/io/store/write_record.lua": "refused by the tombstone; all content of a record goes this way",
     "open_responses/io/log/append.lua": "refused by the fence of a closed log",
-    "open_responses/io/log/fence_and_read.lua": "refused by the fence of a closed log; writes a number",
+    "open_responses/io/log/fence_and_read.lua": "refused by the fence of a closed log; writes a number and ids",
+    "open_responses/io/log/enter_life.lua": "refused by the fence of a closed log; writes an id",
     "open_responses/io/log/touch_state.lua": "refused by the fence of a closed log; writes a flag or a number",
     "open_responses/io/store/conclude.lua": "sees the tombstone, and is refused by the fence of a closed log",
     "activities/worker/ended_runs.py": "that a worker has looked",

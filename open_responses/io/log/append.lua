@@ -1,15 +1,17 @@
 -- Appends events to one response's log: fenced, exactly once, and published.
 -- KEYS: log, state.  ARGV: fence, sequence number of the first event, TTL in seconds, channel, the writer's origin (goes
--- with each event that is published, and to the state), number of fields to set in the state, field and value of each,
--- events ...
+-- with each event that is published, and to the state), the log's life as the writer knows it (`*`: any), number of
+-- fields to set in the state, field and value of each, events ...
 -- Returns {code, length of the log, cancelled}. Codes: 0 appended, 1 fenced (a newer attempt owns the log), 2 gap (the log
 -- is shorter than the writer thinks: it was flushed; nothing was written), 3 diverged (the log holds another event
--- where the writer would put one of these; nothing was written).
-local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'origin')
+-- where the writer would put one of these; nothing was written), 4 another life (the state was lost, or another run has
+-- taken the log over: the writer may not be the newest, although no fence says so; nothing was written).
+local state = redis.call('HMGET', KEYS[2], 'fence', 'cancelled', 'origin', 'life')
 local cancelled = state[2] and 1 or 0
 local length = redis.call('XLEN', KEYS[1])
 local fence, newest = tonumber(ARGV[1]), tonumber(state[1] or '-1')
 if fence < newest then return {1, length, cancelled} end
+if state[4] ~= ARGV[6] and not (ARGV[6] == '*' and state[4]) then return {4, length, cancelled} end
 local first = tonumber(ARGV[2])
 if length < first then return {2, length, cancelled} end
 if fence > newest then
@@ -35,8 +37,8 @@ if state[3] ~= ARGV[5] then
   end
   redis.call('HSET', KEYS[2], 'origin', ARGV[5], 'origins', table.concat(kept, ' '))
 end
-local fields = tonumber(ARGV[6])
-local skipped = 6 + 2 * fields
+local fields = tonumber(ARGV[7])
+local skipped = 7 + 2 * fields
 -- The log has more than the writer knows: its reply got lost, or a workflow task is repeated. Equal events are skipped.
 if length > first and #ARGV > skipped then
   -- An entry's id is one more than its sequence number.
@@ -51,5 +53,5 @@ for i = skipped + 1 + length - first, #ARGV do
   redis.call('PUBLISH', ARGV[4], ARGV[5] .. ' ' .. ARGV[i])
 end
 if length == 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-for i = 7, skipped, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+for i = 8, skipped, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 return {0, redis.call('XLEN', KEYS[1]), cancelled}

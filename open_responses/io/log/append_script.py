@@ -1,10 +1,16 @@
-"""`append.lua` as a command in a pipeline, and which of its errors concern one stream only."""
+"""`append.lua` as a command in a pipeline, and which of its errors concern one stream only.
+
+Each process has a script of its own, by a comment. A Redis that does not know it has been restarted, or is a replica
+that was promoted: neither keeps scripts. It may have lost the newest fences of its logs, although it has their lives.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 
 from open_responses.io.log.batch import Batch
+from open_responses.io.log.lives import NO_LIFE
 from open_responses.io.log.writer import Writer
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import (
@@ -37,17 +43,26 @@ class AppendScript:
     """The script that appends a batch to a log: it checks the fence and the length, writes, and publishes."""
 
     def __init__(self, *, ttl_seconds: int) -> None:
-        self._ttl = str(ttl_seconds)
-        self._source = script("log/append.lua")
+        self.ttl = ttl_seconds
+        self._source = f"-- {secrets.token_hex(8)}\n{script('log/append.lua')}"
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
+        self.servers = 0
+        """How many servers this process has met: a number that rises when Redis may have lost something."""
+
     async def load(self, redis: Redis) -> None:
-        """Give the script to a Redis that has lost it. Raises RedisDown."""
-        await redis.script_load(self._source)
+        """Give the script to a Redis that does not know it. Raises RedisDown.
+
+        By a call that is refused by its fence, and not by SCRIPT LOAD: Redis forgets the scripts of processes that have
+        ended only if they came by EVAL (beyond 500 of them, from Valkey 8 and Redis 7.4 on).
+        """
+        await redis.eval(self._source, 2, key_names.log(""), key_names.state(""), -2)
+        self.servers += 1
 
     def add_to(self, pipe: Pipeline, writer: Writer, batch: Batch, *, origin: bytes | None = None) -> None:
         """Add the append of a batch to a pipeline; `origin` defaults to the writer's own."""
         response_id = writer.response_id
+        is_unsure = writer.authority is not None and writer.server != self.servers
         pipe.execute_command(
             "EVALSHA",
             self._sha,
@@ -56,9 +71,10 @@ class AppendScript:
             key_names.state(response_id),
             writer.fence,
             batch.first,
-            self._ttl,
+            self.ttl,
             key_names.channel(response_id),
             writer.origin if origin is None else origin,
+            NO_LIFE if is_unsure else writer.life,
             len(batch.fields),
             *(part for pair in batch.fields.items() for part in pair),
             *batch.events,

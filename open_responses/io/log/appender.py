@@ -37,6 +37,11 @@ class Appender:
         self._script = AppendScript(ttl_seconds=ttl_seconds)
         self._restorer = LogRestorer(redis, self._script, self)
 
+    @property
+    def server(self) -> int:
+        """Differs from what it was if Redis may have lost something since: it was restarted, or has failed over."""
+        return self._script.servers
+
     def wake(self, writer: Writer) -> None:
         self._dirty[writer] = None
         self._wake.set()
@@ -48,12 +53,14 @@ class Appender:
 
     async def run(self) -> None:
         """Append until cancelled. An outage of Redis delays and loses nothing."""
+        with contextlib.suppress(*RedisDown):
+            await self._script.load(self._redis)
         while True:
             await self._wake.wait()
             self._wake.clear()
             writers, self._dirty = [w for w in self._dirty if not w.restoring], {}
             commands, self._commands = self._commands, []
-            batches = [(w, batch) for w in writers if not w.fenced.is_set() and (batch := _taken(w)) is not None]
+            batches = [(w, batch) for w in writers if not w.is_over and (batch := _taken(w)) is not None]
             await self._deliver(batches, commands)
             for writer in writers:
                 if writer.has_more and not writer.restoring:
@@ -120,7 +127,8 @@ class Appender:
             if isinstance(reply, ResponseError) and is_of_one_stream(reply):
                 writer.fail(f"Redis does not take it: {reply}")
             elif isinstance(reply, RedisError):
-                await self._recover(reply)
+                if not (again and isinstance(reply, NoScriptError)):
+                    await self._recover(reply)
                 again.append((writer, batch))
             elif reply[0] == 2:
                 log.warning("log_restored", response_id=writer.response_id, length=reply[1], expected=batch.first)
@@ -131,6 +139,8 @@ class Appender:
                     self._restorer.restore_apart(writer, batch, writer.earlier)
                 else:
                     writer.lose()
+            elif reply[0] == 4:
+                self._restorer.enter_apart(writer, batch)
             elif reply[0] == 3:
                 log.warning("log_diverged", response_id=writer.response_id, first=batch.first, length=reply[1])
                 writer.diverge()

@@ -8,6 +8,7 @@ import orjson
 
 from open_responses.deltas import Usage
 from open_responses.io.log.fences import is_of_attempt
+from open_responses.io.log.lives import NO_LIFE, Authority, new_life
 from open_responses.io.log.reader_copies import ask_readers
 from open_responses.io.log.writer import Fenced
 from open_responses.io.redis import key_names
@@ -25,7 +26,8 @@ class FencedLog:
 
     `turn_record` is its result, if it ended; `resume` the token by which its answer can be read again; `spent` the
     tokens of what was sampled before or beside the answer in the log: a summary, an answer that did not fit, one that
-    broke off. `owner` is the fence of the newer writer, where that one refused this fence.
+    broke off. `owner` is the fence of the newer writer, where that one refused this fence; 0 where Temporal has given
+    the turn to another attempt. `life` is the log's (`lives.py`).
     """
 
     events: list[JsonObject]
@@ -35,10 +37,11 @@ class FencedLog:
     turn_record: bytes | None = None
     resume: bytes | None = None
     spent: bytes | None = None
+    life: bytes = NO_LIFE
 
 
 async def fence_for_attempt(
-    redis: Redis, call: SampleInput, fence: int, attempt: int, *, ttl: int, run_id: str = ""
+    redis: Redis, call: SampleInput, fence: int, attempt: int, *, ttl: int, authority: Authority | None = None
 ) -> FencedLog:
     """Fence off older attempts and read the model turn's events.
 
@@ -46,7 +49,7 @@ async def fence_for_attempt(
     an outage of Redis it goes on without a fence: its first append sets it.
 
     Raises Fenced, with the owner's fence, if a newer attempt owns the log, or one of an earlier run of the workflow
-    under the same number.
+    under the same number, or if Redis has lost the log and Temporal has given the turn to another attempt.
     """
     is_first = call.tries == 1 and attempt == 1
     try:
@@ -58,7 +61,7 @@ async def fence_for_attempt(
             turn=call.turn,
             ttl=ttl,
             is_begun=not is_first,
-            run_id=run_id,
+            authority=authority,
         )
     except RedisDown:
         if call.epoch == 1 and attempt == 1:
@@ -78,27 +81,33 @@ async def fence_and_read(
     turn: int,
     ttl: int,
     is_begun: bool = True,
-    run_id: str = "",
+    authority: Authority | None = None,
 ) -> FencedLog:
     """The events from `first_sequence` on and what is known of the turn, with the log fenced. Raises RedisDown.
 
     `is_begun`: some of these events may have been sent to readers. Where Redis has lost them, they come from the copies
     that readers' processes keep.
+    `authority`: its run owns the log from here on, and begins a life of a log that has none. It is asked where this is
+    not the life that the first attempt of all begins.
     """
     pipe = redis.pipeline(transaction=False)
     names, first = (key_names.log(response_id), key_names.state(response_id)), f"{first_sequence + 1}-0"
-    pipe.eval(_SOURCE, 2, *names, fence, ttl, first, turn, run_id)
+    run_id, fresh = (b"", NO_LIFE) if authority is None else (authority.run_id, new_life())
+    pipe.eval(_SOURCE, 2, *names, fence, ttl, first, turn, run_id, fresh)
     pipe.zscore(key_names.OPEN, response_id)
-    (refused, cancelled, known, entries, is_known_lost), opened = await pipe.execute()
+    (refused, cancelled, known, entries, is_known_lost, life), opened = await pipe.execute()
     if refused:
         return FencedLog([], refused=True, owner=int(cancelled))
+    is_new = not is_begun and first_sequence == 0 and opened is not None
+    if authority is not None and life == fresh and not is_new and not await authority.is_current():
+        return FencedLog([], refused=True)
     events = [orjson.loads(fields[1]) for _, fields in entries]
     if is_begun and opened is None and not is_known_lost:
         # Each response is in that list before its first event: without the list, Redis has lost the log as well.
         events += await _restored(redis, response_id, fence, first_sequence + len(events), ttl)
     kept: list[bytes] = known
     record, resume, spent = [value or None for value in kept] or [None] * 3
-    return FencedLog(events, cancelled=bool(cancelled), turn_record=record, resume=resume, spent=spent)
+    return FencedLog(events, cancelled=bool(cancelled), turn_record=record, resume=resume, spent=spent, life=life)
 
 
 async def _restored(redis: Redis, response_id: str, fence: int, first: int, ttl: int) -> list[JsonObject]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import structlog
 from temporalio.service import RPCError, RPCStatusCode
@@ -15,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from open_responses.io.background import in_background
 from open_responses.io.log.append_script import AppendScript, is_of_one_stream
 from open_responses.io.log.batch import Batch, first_page
+from open_responses.io.log.lives import enter
 from open_responses.io.log.writer import Earlier, LoadEarlier, WakesForWriters, Writer
 from open_responses.io.redis.client import NoScriptError, Redis, RedisDown, ResponseError
 
@@ -34,8 +37,33 @@ class LogRestorer:
 
     def restore_apart(self, writer: Writer, batch: Batch, earlier: LoadEarlier) -> None:
         """Restore a log whose earlier model turns only the workflow has, in a task: the other streams do not wait."""
+
+        async def fetch_and_rewrite() -> None:
+            await self._rewrite(writer, 0, await earlier())
+
+        self._apart(writer, batch, fetch_and_rewrite)
+
+    def enter_apart(self, writer: Writer, batch: Batch) -> None:
+        """Find out whether this writer may write in the life that the log has now, in a task: Temporal is asked."""
+        authority = writer.authority
+        batch = replace(batch, fields={**batch.fields, **_run_of(writer)})
+
+        async def enter_life() -> None:
+            server = self._script.servers
+            life = await enter(self._redis, writer.response_id, writer.fence, ttl=self._script.ttl)
+            if not life or (authority is not None and not await authority.is_current()):
+                log.warning("writer_is_old", response_id=writer.response_id, fence=writer.fence)
+                writer.refuse()
+                return
+            known, writer.life, writer.server = writer.life, life, server
+            if life != known:
+                await self._rewrite(writer, writer.base, Earlier([], {}))
+
+        self._apart(writer, batch, enter_life)
+
+    def _apart(self, writer: Writer, batch: Batch, step: Callable[[], Awaitable[None]]) -> None:
         writer.restoring = True
-        task = in_background("restore a log", self._fetch_and_rewrite(writer, batch, earlier))
+        task = in_background("restore a log", self._until_done(writer, batch, step))
         self._recoveries.add(task)
         task.add_done_callback(self._recoveries.discard)
 
@@ -52,10 +80,10 @@ class LogRestorer:
             writer.fail(f"it was lost, and cannot be restored: {type(error).__name__}")
         return not writer.is_over
 
-    async def _fetch_and_rewrite(self, writer: Writer, batch: Batch, earlier: LoadEarlier) -> None:
-        while not writer.fenced.is_set():
+    async def _until_done(self, writer: Writer, batch: Batch, step: Callable[[], Awaitable[None]]) -> None:
+        while not writer.is_over:
             try:
-                await self._rewrite(writer, 0, await earlier())
+                await step()
                 break
             except (*RedisDown, RPCError) as error:
                 if isinstance(error, ResponseError) and is_of_one_stream(error):
@@ -75,17 +103,36 @@ class LogRestorer:
                 writer.fail(f"it was lost, and cannot be restored: {type(error).__name__}")
                 break
         writer.restoring = False
-        writer.unsent = batch
-        self._appender.wake(writer)
+        if not writer.is_over:
+            writer.unsent = batch
+            self._appender.wake(writer)
 
     async def _rewrite(self, writer: Writer, length: int, earlier: Earlier) -> None:
-        """Append what the log has lost, from sequence number `length` on."""
-        events = [*earlier.events[length:], *writer.rebuilt(max(length, writer.base))]
+        """Append what the log has lost, from sequence number `length` on.
+
+        The events before that are sent as well, and compared: an older writer may have left others there. Where the log
+        is lost once more meanwhile, the writer's next append finds that out.
+        """
+        first = 0 if earlier.events else writer.base
+        fields = {**earlier.fields, **_run_of(writer)}
+        events = [*earlier.events, *writer.rebuilt(writer.base)]
         start = 0
         while start < len(events):
             page = first_page(events[start:])
             pipe = self._redis.pipeline(transaction=False)
-            batch = Batch(length + start, page, {} if start else earlier.fields)
+            batch = Batch(first + start, page, {} if start else fields)
             self._script.add_to(pipe, writer, batch, origin=writer.origin_from(length))
-            await pipe.execute()
+            code, found, _ = (await pipe.execute())[0]
+            if code == 1:
+                writer.refuse()
+            elif code == 3:
+                log.warning("log_diverged", response_id=writer.response_id, first=batch.first, length=found)
+                writer.diverge()
+            if code != 0:
+                return
             start += len(page)
+
+
+def _run_of(writer: Writer) -> Mapping[str, bytes]:
+    """The field of the state that names the writer's run: set with its first events in a life of the log."""
+    return {} if writer.authority is None else {"run": writer.authority.run_id}

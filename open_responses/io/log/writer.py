@@ -19,6 +19,7 @@ from open_responses.events.trace import Op, Trace, count_events, replay_trace
 from open_responses.io.log.batch import Batch, first_page
 from open_responses.io.log.encoding import encode
 from open_responses.io.log.fences import END_FENCE, epoch_of
+from open_responses.io.log.lives import ANY_LIFE, Authority
 from open_responses.io.log.merged_delta import MergedDelta
 from open_responses.json_types import JsonObject
 
@@ -62,7 +63,10 @@ LoadEarlier: TypeAlias = Callable[[], Awaitable[Earlier]]
 
 
 class WakesForWriters(Protocol):
-    """The process's appender, as a writer uses it."""
+    """The process's appender, as a writer uses it. `server` is the number of the Redis server that it writes to."""
+
+    @property
+    def server(self) -> int: ...
 
     def wake(self, writer: Writer) -> None:
         """Send what this writer holds, in the next pipeline."""
@@ -84,6 +88,9 @@ class Writer:
         base: int = 0,
         fold: Fold,
         earlier: LoadEarlier | None = None,
+        life: bytes = ANY_LIFE,
+        authority: Authority | None = None,
+        server: int | None = None,
     ) -> None:
         self.response_id = response_id
         self.fence = fence
@@ -97,6 +104,9 @@ class Writer:
         self.initial = initial
         self.base = base
         self.earlier = earlier
+        self.life = life
+        self.authority = authority
+        self.server = appender.server if server is None else server
         self.in_flight = False
         self.restoring = False
         self.lost = False

@@ -28,6 +28,7 @@ from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.events.trace import Op, Trace, count_events
 from open_responses.io.log.encoding import encode
 from open_responses.io.log.fences import END_FENCE
+from open_responses.io.log.lives import NO_LIFE
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown, script
 from open_responses.io.store.redis_store import ResponseStore
@@ -157,8 +158,8 @@ class OutsideEnds:
     async def _known(self, start: StartResponse) -> _Known | None:
         """Fence the log and read it. None if an erasure has closed the log."""
         log_key, state_key = key_names.log(start.response_id), key_names.state(start.response_id)
-        refused, _, _, entries, _ = await self._redis.eval(
-            _FENCE_AND_READ, 2, log_key, state_key, END_FENCE, self._store.ttl_seconds, "1-0", 0, ""
+        refused, _, _, entries, _, _ = await self._redis.eval(
+            _FENCE_AND_READ, 2, log_key, state_key, END_FENCE, self._store.ttl_seconds, "1-0", 0, "", NO_LIFE
         )
         if refused:
             return None
