@@ -85,8 +85,8 @@ def temporal(
     command += ["--dynamic-config-value", "history.transferProcessorEnsureCloseBeforeDelete=false"]
     if can_pause:
         command += ["--dynamic-config-value", "frontend.WorkflowPauseEnabled=true"]
-    for name in SEARCH_ATTRIBUTES:
-        command += ["--search-attribute", f"{name}=Keyword"]
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        command += ["--search-attribute", f"{name}={kind}"]
     command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
     if codec is not None:
         command += ["--ui-codec-endpoint", codec]

@@ -1,12 +1,51 @@
-"""The names of the search attributes that operators filter responses by in Temporal."""
+"""The search attributes that operators filter responses by in Temporal: their names, types and bounds."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 MODEL = "OpenResponsesModel"
 PROVIDER = "OpenResponsesProvider"
 TENANT = "OpenResponsesTenant"
 STATUS = "OpenResponsesStatus"
 PREVIOUS = "OpenResponsesPrevious"
+ERROR_CODE = "OpenResponsesErrorCode"
+CONVERSATION = "OpenResponsesConversation"
+TOOLS = "OpenResponsesTools"
+TOKENS = "OpenResponsesTokens"
+COST_USD = "OpenResponsesCostUsd"
 
-SEARCH_ATTRIBUTES = (MODEL, PROVIDER, TENANT, STATUS, PREVIOUS)
-"""All of them. Each is a keyword, and has to exist in the namespace before a response starts."""
+AWAITING_APPROVAL = "awaiting_approval"
+"""The status of a response while at least one of its calls waits for a person."""
+RETRYING = "retrying"
+"""The status of a response whose provider failed, and is tried again after a pause."""
+
+SEARCH_ATTRIBUTES: Mapping[str, str] = MappingProxyType(
+    {
+        MODEL: "Keyword",
+        PROVIDER: "Keyword",
+        TENANT: "Keyword",
+        STATUS: "Keyword",
+        PREVIOUS: "Keyword",
+        ERROR_CODE: "Keyword",
+        CONVERSATION: "Keyword",
+        TOOLS: "KeywordList",
+        TOKENS: "Int",
+        COST_USD: "Double",
+    }
+)
+"""All of them, with their types in Temporal. The namespace has to know them before a response sets them.
+
+Temporal on SQL, as in `make dev` and the compose file, has room for 10 keywords, and 3 of each other type.
+"""
+
+# Temporal rejects tasks that set a value of more than 2 KB; its index on SQL has 255 characters for a keyword.
+_LONGEST_NAME = 100
+_MOST_TOOLS = 15
+
+
+def with_tools(known: list[str], names: list[str]) -> list[str]:
+    """The names of the tools that a response has called, in the order of the first calls, within Temporal's limits."""
+    shortened = (name.encode()[:_LONGEST_NAME].decode("utf-8", "ignore") for name in names)
+    return list(dict.fromkeys([*known, *shortened]))[:_MOST_TOOLS]
