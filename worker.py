@@ -49,6 +49,7 @@ from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
 from open_responses.io.logs import configure_logs
 from open_responses.io.ports import is_taken
+from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis import key_names
 from open_responses.io.redis.breaker import Breaker
 from open_responses.io.redis.client import Redis
@@ -244,6 +245,7 @@ def _sample_parts(parts: Parts) -> SampleParts:
         appender=parts.appender,
         breaker=Breaker(redis),
         quotas=Quotas(redis),
+        prices=PriceTable(settings.config.providers),
         providers=parts.providers,
         adapters={provider.name: provider.adapter for provider in settings.config.providers},
         definitions=definitions(settings.config, parts.tools),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from open_responses.contracts import Resume
 from open_responses.json_types import JsonObject
+from open_responses.schema.price import ModelPrice
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama")
 
@@ -35,6 +36,8 @@ class ProviderConfig(_Table):
         resume: How an interrupted answer is continued; the adapter's default if None.
         max_event_bytes: The largest event of a stream, or the largest answer that is not streamed. An image arrives
             in one event.
+        price_list: The provider of `genai-prices` whose prices apply, such as `openai`, for a gateway in front of it.
+            If None, the address in `base_url` decides.
     """
 
     name: str = Field(min_length=1)
@@ -44,6 +47,7 @@ class ProviderConfig(_Table):
     timeout_seconds: float = Field(default=600, gt=0)
     resume: Resume | None = None
     max_event_bytes: int = Field(default=16 * 1024 * 1024, ge=1024 * 1024)
+    price_list: str | None = Field(default=None, pattern=r"^[a-z0-9_-]{1,64}$")
 
     @model_validator(mode="after")
     def _adapter_is_known(self) -> ProviderConfig:
@@ -64,6 +68,7 @@ class RouteConfig(_Table):
         upstream_model: The provider's name of the model; the request's if None.
         context_window: Tokens that the model can read, for `truncation: auto`.
         fallbacks: Models to use, in this order, while the provider is unavailable.
+        price: The price of the model; that of `genai-prices` if None.
     """
 
     model: str = Field(min_length=1)
@@ -71,6 +76,7 @@ class RouteConfig(_Table):
     upstream_model: str | None = None
     context_window: int | None = Field(default=None, gt=0)
     fallbacks: tuple[str, ...] = ()
+    price: ModelPrice | None = None
 
     def matches(self, model: str) -> bool:
         """Return whether the route's pattern matches a model's name."""

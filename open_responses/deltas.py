@@ -136,6 +136,9 @@ class Usage:
         cache_write_tokens: Input tokens that the provider wrote to its cache.
         reasoning_tokens: Output tokens of reasoning.
         estimated: Whether the numbers are an estimate, because the provider reported none.
+        cost_usd: What the tokens cost, in US dollars, as far as their prices are known; None if none is. The server
+            computes it. An adapter sets it if its provider reports it.
+        unpriced: Whether the price of some of the tokens is not known.
     """
 
     input_tokens: int = 0
@@ -144,6 +147,8 @@ class Usage:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cost_usd: float | None = None
+    unpriced: bool = False
 
     def plus(self, other: Usage) -> Usage:
         """Return the sum of two samples' tokens. It is estimated if either of them is."""
@@ -154,7 +159,16 @@ class Usage:
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             estimated=self.estimated or other.estimated,
+            cost_usd=_sum_of_known(self.cost_usd, other.cost_usd),
+            unpriced=self.unpriced or other.unpriced,
         )
+
+
+def _sum_of_known(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    # Sums of floats have noise in their last digits.
+    return round(one + other, 12)
 
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "pause"]

@@ -97,6 +97,7 @@ class AttemptRun:
             self._parts.breaker.ask(call.provider),
         )
         self._state = state = self._open(context, found)
+        self._parts.prices.start_loading(call.provider, state.target.price)
         if found.cancelled:
             return SampleResult(outcome="cancelled", usage=self.paid)
         if found.turn_record is not None:
@@ -186,6 +187,7 @@ class AttemptRun:
         usage = finish.usage
         spent = min(progress.spent, usage.input_tokens)
         usage = replace(usage, input_tokens=usage.input_tokens - spent, output_tokens=usage.output_tokens + spent)
+        usage = state.priced(usage)
         ended: JsonObject = {
             "finish_reason": finish.reason,
             "usage": TurnUsage.of(usage.plus(progress.beside)).model_dump(),
@@ -227,6 +229,7 @@ class AttemptRun:
             if has_lost_answer:
                 self.writer.record({f"resume:{self._call.turn}": b""})
             if self._state is not None and (has_lost_answer or not progress.has_token or not error.retryable):
+                await self._state.prices_ready()
                 self._state.pay_reported()
             with contextlib.suppress(TimeoutError, LogLost):
                 await asyncio.wait_for(self.writer.flush(), _FLUSH_SECONDS)

@@ -19,13 +19,14 @@ from open_responses.errors import ServerError
 from open_responses.io.log.appender import Appender
 from open_responses.io.log.fences import fence
 from open_responses.io.log.writer import Writer
+from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.breaker import Breaker
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import Sealer
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import SampleInput
+from open_responses.loop.payloads import SampleInput, Target
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.tool_output import without_parts
 from open_responses.tool_use.tool_table import ToolTable
@@ -44,6 +45,7 @@ class SampleParts:
     appender: Appender
     breaker: Breaker
     quotas: Quotas
+    prices: PriceTable
     providers: Mapping[str, Provider]
     adapters: Mapping[str, str]
     definitions: Mapping[str, FunctionTool]
@@ -139,9 +141,23 @@ class AttemptState:
             used=Usage(**call.used.model_dump()).plus(self.progress.beside),
         )
 
+    @property
+    def target(self) -> Target:
+        return self.context.start.targets[self.attempt.call.fallback]
+
+    def priced(self, usage: Usage) -> Usage:
+        """The usage of one model call with its cost."""
+        call, tier = self.attempt.call, self.context.start.request.service_tier
+        own = self.target.price
+        return self.attempt.parts.prices.priced(call.provider, call.upstream_model, usage, own=own, tier=tier)
+
+    async def prices_ready(self) -> None:
+        """Wait until the price of a call can be computed."""
+        await self.attempt.parts.prices.ready(self.attempt.call.provider, self.target.price)
+
     def pay(self, usage: Usage) -> None:
         """Count what was sampled beside the answer, in the log as well: the next attempt reads it there."""
-        self.progress.beside = self.progress.beside.plus(usage)
+        self.progress.beside = self.progress.beside.plus(self.priced(usage))
         self.progress.reported = None
         self._keep(self.progress.beside)
 
@@ -155,7 +171,7 @@ class AttemptState:
         progress.reported = usage
         if not is_read_again and now - progress.kept_at >= _KEEP_SECONDS:
             progress.kept_at = now
-            self._keep(progress.beside.plus(usage))
+            self._keep(progress.beside.plus(self.priced(usage)))
 
     def pay_reported(self) -> None:
         """Count a call that will not come to its end."""

@@ -93,6 +93,7 @@ class ModelAnswer:
         async with contextlib.aclosing(sample(context)) as stream:
             async for delta in stream:
                 if isinstance(delta, Finish):
+                    await state.prices_ready()
                     return delta
                 progress.has_begun = True
                 excess = state.meter.count(delta)
@@ -167,22 +168,24 @@ class ModelAnswer:
         if threshold is None:
             return sampled
         context = self._context(sampled)
-        return self._with_notes(await compact(sample, context, threshold, state.attempt.call.context_window))
+        return await self._with_notes(await compact(sample, context, threshold, state.attempt.call.context_window))
 
     async def _compaction(self, sampled: SampleCall, sample: Sample) -> Finish:
         """Write the summary that `/v1/responses/compact` asks for."""
         state = self.state
         written = await compact_now(sample, self._context(sampled), state.attempt.call.context_window)
         if written.notes is None:
+            await state.prices_ready()
             state.pay(written.usage)
             raise InvalidOutput("The model wrote no summary of the conversation.")
-        self._with_notes(written)
+        await self._with_notes(written)
         return Finish("stop", Usage())
 
-    def _with_notes(self, written: Compacted) -> SampleCall:
+    async def _with_notes(self, written: Compacted) -> SampleCall:
         """Write the summary item, if there are notes. Returns the call that goes on from there."""
         state = self.state
         if written.usage != Usage():
+            await state.prices_ready()
             state.pay(written.usage)
         if written.notes is not None:
             sealed = state.attempt.parts.sealer.seal(written.notes.encode(), bound_to=owner(state.context.start.tenant))

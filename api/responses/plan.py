@@ -55,6 +55,7 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         upstream_model=first.upstream_model,
         retry_window=settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds,
         context_window=first.context_window,
+        price=first.price,
         fallbacks=fallbacks,
         provider_key=provider_key,
         hosted=list(plan.hosted),

@@ -79,6 +79,7 @@ def _target(
         provider=provider.name,
         upstream_model=route.upstream_model or model,
         context_window=route.context_window,
+        price=route.price,
     )
 
 

@@ -19,6 +19,7 @@ from open_responses.json_types import JsonObject
 from open_responses.schema.http_bodies import ResponseStatus
 from open_responses.schema.items import INPUT_ITEM, InputItem
 from open_responses.schema.payload import Payload
+from open_responses.schema.price import ModelPrice
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.response import FinalStatus, finished_response, initial_response
 from open_responses.schema.tools import McpTool
@@ -40,6 +41,7 @@ class Target(Payload):
     provider: str
     upstream_model: str
     context_window: int | None = None
+    price: ModelPrice | None = Field(default=None, description="The route's own price.")
 
 
 class Decision(Payload):
@@ -59,7 +61,11 @@ class Decision(Payload):
 
 
 class TurnUsage(Payload):
-    """The tokens of a model turn, or of several."""
+    """The tokens of a model turn, or of several, and their cost.
+
+    `cost_usd` is None if no price is known, and in what earlier versions wrote. `unpriced`: the price of some of the
+    tokens is not known, and `cost_usd` is that of the others.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -67,6 +73,8 @@ class TurnUsage(Payload):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cost_usd: float | None = None
+    unpriced: bool = False
 
     @classmethod
     def of(cls, usage: Usage) -> TurnUsage:
@@ -169,6 +177,7 @@ class StartResponse(Payload):
         provider: The provider of the route, by its name in the configuration.
         upstream_model: The provider's name for the model.
         context_window: The model's window in tokens; None where it is unknown.
+        price: The route's own price, which stays in force for the response.
         fallbacks: Tried in order while the provider stays down.
         provider_key: The provider key in the request, sealed.
         is_compaction: The output is a summary of the conversation, and no answer.
@@ -200,6 +209,7 @@ class StartResponse(Payload):
     upstream_model: str
     retry_window: float = Field(description="Seconds without progress after which a sample gives up.")
     context_window: int | None = None
+    price: ModelPrice | None = None
     fallbacks: list[Target] = []
     provider_key: str | None = None
     is_compaction: bool = False
@@ -269,7 +279,12 @@ class StartResponse(Payload):
     @property
     def targets(self) -> list[Target]:
         """The route's own target, then its fallbacks."""
-        own = Target(provider=self.provider, upstream_model=self.upstream_model, context_window=self.context_window)
+        own = Target(
+            provider=self.provider,
+            upstream_model=self.upstream_model,
+            context_window=self.context_window,
+            price=self.price,
+        )
         return [own, *self.fallbacks]
 
     @property

@@ -1,0 +1,136 @@
+"""The prices of model calls: those of the configuration, then those of the table that `genai-prices` carries.
+
+The table is only read for a provider whose address it knows: a model that another server offers under the name of a
+vendor's has not the vendor's price. A call without a known price has the cost None, and never zero.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import structlog
+
+from open_responses.config import ProviderConfig
+from open_responses.deltas import Usage
+from open_responses.io.background import in_background
+from open_responses.private_addresses import is_forbidden_host
+from open_responses.schema.price import COST_DIGITS, ModelPrice
+
+log = structlog.get_logger(__name__)
+
+# Loading takes a second on a slow machine, and begins with the process's first model call.
+_WAIT_SECONDS = 10.0
+# Tiers with prices of their own, as the table and the requests name them.
+_TIERS = frozenset({"flex", "priority"})
+# Of models whose missing price was logged: clients name them, so their number is bounded.
+_MOST_NAMED = 200
+
+_Calculate: TypeAlias = Callable[..., Any]
+
+
+class PriceTable:
+    """The prices of all models of this process's providers.
+
+    `genai-prices` takes up to a second to import. It is imported in a thread, and only for a provider that it may know.
+    """
+
+    def __init__(self, providers: Sequence[ProviderConfig]) -> None:
+        self._providers = {provider.name: provider for provider in providers}
+        self._loading: asyncio.Task[None] | None = None
+        self._library: tuple[_Calculate, Callable[..., Any]] | None = None
+        self._named: set[tuple[str, str]] = set()
+
+    def start_loading(self, provider: str, own: ModelPrice | None) -> None:
+        """Load what the price of a call to this provider needs, beside the call."""
+        if own is None and self._loading is None and self._may_be_listed(provider):
+            self._loading = in_background("load prices", asyncio.to_thread(self._load))
+
+    async def ready(self, provider: str, own: ModelPrice | None) -> None:
+        """Wait until the price of a call to this provider can be computed, but not for long."""
+        self.start_loading(provider, own)
+        if own is None and self._loading is not None and not self._loading.done():
+            await asyncio.wait([self._loading], timeout=_WAIT_SECONDS)
+
+    def _load(self) -> None:
+        from genai_prices import Usage as PricedUsage
+        from genai_prices import calc_price
+
+        # The table itself is imported with the first call.
+        calc_price(PricedUsage(input_tokens=1), "gpt-5", provider_id="openai")
+        self._library = calc_price, PricedUsage
+
+    def cost(
+        self, provider: str, model: str, usage: Usage, *, own: ModelPrice | None, tier: str | None = None
+    ) -> float | None:
+        """What one model call costs, in US dollars; None if its price is not known.
+
+        Args:
+            provider: The provider, by its name in the configuration.
+            model: The provider's name of the model.
+            usage: The tokens of one call: some prices depend on its size.
+            own: The price that the configuration has for the route.
+            tier: The request's `service_tier`.
+        """
+        if own is not None:
+            return own.cost_of(usage)
+        cost = self._listed_cost(provider, model, usage, tier)
+        if cost is None:
+            self._name(provider, model)
+        return cost
+
+    def priced(
+        self, provider: str, model: str, usage: Usage, *, own: ModelPrice | None, tier: str | None = None
+    ) -> Usage:
+        """The usage of one model call with its cost. A cost that the adapter has set stays."""
+        if usage.cost_usd is not None or usage.unpriced or not (usage.input_tokens or usage.output_tokens):
+            return usage
+        cost = self.cost(provider, model, usage, own=own, tier=tier)
+        return replace(usage, cost_usd=cost, unpriced=cost is None)
+
+    def _listed_cost(self, provider: str, model: str, usage: Usage, tier: str | None) -> float | None:
+        if self._library is None or not self._may_be_listed(provider):
+            return None
+        calculate, priced_usage = self._library
+        configured = self._providers[provider]
+        try:
+            listed = calculate(
+                priced_usage(
+                    input_tokens=usage.input_tokens,
+                    cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
+                    cache_write_tokens=min(usage.cache_write_tokens, max(0, usage.input_tokens - usage.cached_tokens)),
+                    output_tokens=usage.output_tokens,
+                    output_reasoning_tokens=min(usage.reasoning_tokens, usage.output_tokens),
+                ),
+                model,
+                **({"provider_id": configured.price_list} if configured.price_list else _address(configured.base_url)),
+                price_context={"service_tier": tier} if tier in _TIERS else None,
+            )
+        except LookupError:
+            return None
+        except (ValueError, TypeError, ArithmeticError) as error:
+            # A response never fails for its price.
+            log.warning("price_not_computed", provider=provider, reason=f"{type(error).__name__}: {error}")
+            return None
+        total: Decimal = listed.total_price
+        return round(float(total), COST_DIGITS)
+
+    def _may_be_listed(self, provider: str) -> bool:
+        configured = self._providers.get(provider)
+        if configured is None:
+            return False
+        return configured.price_list is not None or not is_forbidden_host(urlsplit(configured.base_url).hostname or "")
+
+    def _name(self, provider: str, model: str) -> None:
+        """Log a model without a price, once."""
+        if (provider, model) not in self._named and len(self._named) < _MOST_NAMED:
+            self._named.add((provider, model))
+            log.warning("model_has_no_price", provider=provider, model=model, advice="add [routes.price] to its route")
+
+
+def _address(base_url: str) -> dict[str, str]:
+    return {"provider_api_url": base_url}
