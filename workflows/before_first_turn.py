@@ -10,7 +10,6 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads import (
-        ClaimInput,
         Decision,
         Ending,
     )
@@ -21,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.schema.tools import McpTool
     from open_responses.tool_use.tool_items import mcp_list_tools
     from workflows import calls
+    from workflows.claims import ENDS_WITH_THE_STOP, claimed_elsewhere, stopped_before_next_task
     from workflows.hosted_call import until_stopped
     from workflows.parallel_calls import ToolCalls
     from workflows.publication import Publication
@@ -60,11 +60,12 @@ class BeforeFirstTurn:
         brought = self.state.start.decisions
         if not brought or not workflow.patched("claims-at-the-start"):
             return brought
-        start = self.state.start
-        result = await calls.claim_approvals(
-            ClaimInput(response_id=start.response_id, decisions=brought, nonce=start.nonce)
-        )
-        mine = [decision for decision in brought if decision.approval_request_id not in result.refused]
+        refused = await claimed_elsewhere(self.state, brought)
+        if refused is None:
+            return []
+        if workflow.patched(ENDS_WITH_THE_STOP) and await stopped_before_next_task(self.state):
+            return []
+        mine = [decision for decision in brought if decision.approval_request_id not in refused]
         if not mine:
             taken = "Another response has acted on this approval."
             self.state.end_with(Ending(status="failed", error_code="approval_already_answered", error_message=taken))

@@ -108,16 +108,15 @@ async def publish(call: PublishInput) -> PublishResult:
     return result
 
 
-async def claim_approvals(call: ClaimInput) -> ClaimResult:
-    """Claim approvals for this response. Local, and retried without limit: without Temporal nothing else runs."""
-    result: ClaimResult = await workflow.execute_local_activity(
+def start_claim(call: ClaimInput) -> workflow.ActivityHandle[ClaimResult]:
+    """Start to claim approvals. Local, and retried without limit: the caller stops it with the response."""
+    return workflow.start_local_activity(
         CLAIM_APPROVALS,
         call,
         result_type=ClaimResult,
         start_to_close_timeout=timedelta(seconds=15),
         retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
     )
-    return result
 
 
 def start_tool(tool: HostedTool, call: ToolCall, attempts_left: int) -> workflow.ActivityHandle[ToolResult]:

@@ -10,12 +10,11 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import ApprovalAnswer, ClaimInput, Decision
-    from workflows import calls
+    from open_responses.loop.payloads import ApprovalAnswer, Decision
+    from workflows.claims import claimed_elsewhere, stopped_before_next_task
     from workflows.parallel_calls import ToolCalls
     from workflows.publication import Publication
     from workflows.state import ResponseState
-    from workflows.tasks import current_task, next_task_in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +38,18 @@ class LiveApprovals:
     _one_claim_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def answer(self, answer: ApprovalAnswer) -> None:
-        """Claim the approval, and let its call go on. Raises ApplicationError if another response has used it."""
+        """Claim the approval, and let its call go on.
+
+        Raises ApplicationError if another response has used it, and if this one is stopped before the claim is through.
+        """
         approval_id = answer.approval_request_id
         self._answers[approval_id] = answer
         if workflow.patched("live-answers-are-claimed"):
             await self._claim_all()
         else:
             self._claims[approval_id] = True
+        if approval_id not in self._claims:
+            raise _no_call_waits()
         if not self._claims[approval_id]:
             raise _answered_already()
 
@@ -55,7 +59,7 @@ class LiveApprovals:
             raise _answered_already()
         if answer.approval_request_id not in self._waiting or self.state.is_stopping():
             # The answer would use the approval up, and nothing would run.
-            raise ApplicationError("no call waits for this approval", type="approval_not_found")
+            raise _no_call_waits()
 
     async def run(self, approvals: Sequence[int]) -> None:
         """Wait for all answers, and run what is approved. `approvals` are the output indexes of the requests."""
@@ -73,8 +77,8 @@ class LiveApprovals:
     async def _claim_all(self) -> None:
         """Claim the approvals of all answers that are not claimed yet, in one activity.
 
-        It runs in the workflow task that brings the answer. The call begins in a later one (`next_task_in_order`), so a
-        repeated task claims again before clients have been sent anything.
+        It runs in the workflow task that brings the answer. The call begins in a later one, so a repeated task claims
+        again before clients have been sent anything.
         """
         # The other answers of this task are taken meanwhile.
         await asyncio.sleep(0)
@@ -82,13 +86,12 @@ class LiveApprovals:
             unclaimed = [answer for answer in self._answers.values() if answer.approval_request_id not in self._claims]
             if not unclaimed:
                 return
-            start = self.state.start
             decisions = [Decision.without_call(answer.approval_request_id, answer.approve) for answer in unclaimed]
-            result = await calls.claim_approvals(
-                ClaimInput(response_id=start.response_id, decisions=decisions, nonce=start.nonce)
-            )
+            refused = await claimed_elsewhere(self.state, decisions)
+            if refused is None:
+                return
             for decision in decisions:
-                self._claims[decision.approval_request_id] = decision.approval_request_id not in result.refused
+                self._claims[decision.approval_request_id] = decision.approval_request_id not in refused
 
     async def _await_answer(self, index: int) -> None:
         request = self.state.output_ledger.output[index]
@@ -98,11 +101,9 @@ class LiveApprovals:
         if approval_id not in self._claims:
             return
         answer = self._answers[approval_id]
-        if self.state.start.repeats_alike:
-            # An update precedes the results of its workflow task, also those that an earlier run of it has published.
-            await next_task_in_order()
-            if self.state.is_stopping() and self.state.stopped_in != current_task():
-                return
+        # An update precedes the results of its workflow task, also those that an earlier run of it has published.
+        if self.state.start.repeats_alike and await stopped_before_next_task(self.state):
+            return
         decision = Decision(
             approval_request_id=approval_id,
             server_label=request["server_label"],
@@ -125,3 +126,7 @@ class LiveApprovals:
 
 def _answered_already() -> ApplicationError:
     return ApplicationError("this approval was answered already", type="approval_already_answered")
+
+
+def _no_call_waits() -> ApplicationError:
+    return ApplicationError("no call waits for this approval", type="approval_not_found")

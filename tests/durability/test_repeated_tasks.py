@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -16,10 +17,12 @@ from open_responses.context.transcript import denial
 from open_responses.deltas import TextDelta, ToolCallDelta
 from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.events.lifecycle import whole_stream
+from open_responses.ids import new_id
 from open_responses.io.redis import key_names
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import CLAIM_APPROVALS, FINISH, PUBLISH, FinishedResponse, Progress
-from tests.support.repeated_task import TOOL, Bench, Running, bench
+from open_responses.loop.payloads import CLAIM_APPROVALS, FINISH, PUBLISH, Decision, FinishedResponse, Progress
+from open_responses.tool_use.tool_table import HOSTED_LABEL
+from tests.support.repeated_task import GUARDED, TOOL, Bench, Running, bench
 from tests.support.stack import Stack, until
 
 pytestmark = pytest.mark.campaign
@@ -374,6 +377,97 @@ async def test_a_cancel_behind_a_claim_refuses_the_answer(loop: Bench) -> None:
     assert loop.repetition.times == 1
     response = await agrees(loop, running, finished)
     assert (response["status"], outcomes(response)) == ("cancelled", [])
+
+
+# A workflow task with a local activity receives nothing until it reports to Temporal, which it does at 80 % of this.
+SHORT_TASK = timedelta(seconds=2)
+
+
+async def attempted(loop: Bench, name: str) -> Callable[[], bool]:
+    """Makes every attempt of this activity fail. Returns whether there was one."""
+    began = asyncio.Event()
+
+    async def begin() -> None:
+        began.set()
+
+    loop.repetition.unreachable.add(name)
+    loop.repetition.before[name] = begin
+    return began.is_set
+
+
+async def test_a_response_whose_live_claim_cannot_get_through_ends_at_a_cancel(loop: Bench) -> None:
+    loop.turns = [guarded("call_a"), [TextDelta("done")]]
+    Tools(loop).release_all()
+    is_claiming = await attempted(loop, CLAIM_APPROVALS)
+    running = await loop.start({"background": True}, task_timeout=SHORT_TASK)
+    answer = {"approval_request_id": await only_request_of(running), "approve": True}
+    answering = asyncio.create_task(running.handle.execute_update("answer_approval", answer))
+    await until_true(is_claiming)
+    await running.handle.signal("cancel")
+    finished = await running.result()
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await answering
+    assert isinstance(refused.value.cause, ApplicationError)
+    assert refused.value.cause.type == "approval_not_found"
+    response = await agrees(loop, running, finished)
+    assert (response["status"], outcomes(response)) == ("cancelled", [])
+
+
+def brings_an_approval() -> dict[str, Any]:
+    decision = Decision(
+        approval_request_id=new_id("mcpr_"), server_label=HOSTED_LABEL, name=GUARDED, arguments="{}", approve=True
+    )
+    return {"decisions": [decision]}
+
+
+async def test_a_response_whose_claim_at_the_start_cannot_get_through_ends_at_a_cancel(loop: Bench) -> None:
+    Tools(loop).release_all()
+    is_claiming = await attempted(loop, CLAIM_APPROVALS)
+    running = await loop.start({}, task_timeout=SHORT_TASK, **brings_an_approval())
+    await until_true(is_claiming)
+    await running.handle.signal("cancel")
+    response = await agrees(loop, running, await running.result())
+    assert (response["status"], outcomes(response)) == ("cancelled", [])
+
+
+async def test_a_response_whose_claim_at_the_start_cannot_get_through_ends_at_its_deadline(loop: Bench) -> None:
+    Tools(loop).release_all()
+    await attempted(loop, CLAIM_APPROVALS)
+    running = await loop.start({}, task_timeout=SHORT_TASK, deadline_seconds=0.5, **brings_an_approval())
+    response = await agrees(loop, running, await running.result())
+    assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "deadline_exceeded"})
+    assert outcomes(response) == []
+
+
+async def test_a_cancel_behind_a_claim_at_the_start_runs_no_call(loop: Bench) -> None:
+    """The task that claimed is repeated with the cancel. Its first run has published nothing of the call."""
+    Tools(loop).release_all()
+    running: Running
+
+    async def cancel() -> None:
+        await running.handle.signal("cancel")
+
+    loop.repetition.behind(CLAIM_APPROVALS, cancel)
+    running = await loop.start({}, **brings_an_approval())
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert (response["status"], outcomes(response)) == ("cancelled", [])
+
+
+async def test_a_task_that_claims_an_approval_at_the_start_claims_it_again_when_it_is_repeated(loop: Bench) -> None:
+    loop.turns = [[TextDelta("done")]]
+    Tools(loop).release_all()
+
+    async def nothing() -> None:
+        pass
+
+    loop.repetition.behind(CLAIM_APPROVALS, nothing)
+    running = await loop.start({}, **brings_an_approval())
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert (response["status"], len(outcomes(response))) == ("completed", 1)
 
 
 async def test_answers_that_arrive_together_are_claimed_together(loop: Bench) -> None:

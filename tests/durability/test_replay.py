@@ -62,6 +62,9 @@ def test_histories_are_there() -> None:
         "live_answers_are_claimed_together",
         "repeated_claim_of_a_live_answer",
         "live_answer_to_a_used_approval",
+        "live_claim_that_a_cancel_ends",
+        "claim_at_the_start_that_a_deadline_ends",
+        "repeated_claim_at_the_start",
     }
 
 

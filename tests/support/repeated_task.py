@@ -13,6 +13,7 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ class Repetition(Interceptor):
         self._name = ""
         self._count = 0
         self._meanwhile: Meanwhile | None = None
+        self.unreachable: set[str] = set()
+        """Activities whose every attempt fails, as without their server."""
         self.before: dict[str, Meanwhile] = {}
         """By the name of an activity: what happens once, before it does anything."""
         self.after: dict[str, Meanwhile] = {}
@@ -131,6 +134,8 @@ class Repetition(Interceptor):
             async def execute_activity(self, input: ExecuteActivityInput) -> Any:
                 name = activity.info().activity_type
                 await outer._once(outer.before, name)
+                if name in outer.unreachable:
+                    raise RuntimeError("its server is away on purpose")
                 result = await super().execute_activity(input)
                 await outer._once(outer.after, name)
                 await outer._ran(name)
@@ -212,7 +217,7 @@ class Bench:
         self.before_result: Meanwhile | None = None
         self.mcp: Callable[[Any], Awaitable[Any]] | None = None
 
-    async def start(self, request: JsonObject, **more: Any) -> Running:
+    async def start(self, request: JsonObject, *, task_timeout: timedelta | None = None, **more: Any) -> Running:
         asked = CreateResponse.model_validate({"model": "fake", "input": "hello", **request})
         hosted = [HostedTool(name=TOOL), HostedTool(name=GUARDED, require_approval=True)]
         start = StartResponse(
@@ -232,6 +237,7 @@ class Bench:
             id=start.response_id,
             task_queue=self.queue,
             result_type=FinishedResponse,
+            task_timeout=task_timeout,
             search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, start.tenant)]),
         )
         self.started = start
