@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TypedDict
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 
-from api.auth import check_is_near
-from api.dependencies import AuthenticatedCaller, State
+from api.auth import check_is_near, is_loopback
+from api.dependencies import AdminCaller, AuthenticatedCaller, State
 from open_responses import __version__
-from open_responses.errors import NotFound
+from open_responses.errors import NotFound, PermissionDenied
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,12 +32,21 @@ _HEADERS = {
     # Nothing from elsewhere, nothing inline: a text of a model or a tool that looks like a script stays text.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     # The browser asks each time and gets a 304: after an upgrade no page mixes old and new modules.
     "Cache-Control": "no-cache",
+}
+# Listed once: a request's path is looked up and never joined to a folder, so that no path leads out of it.
+_FILES = {
+    file.relative_to(_STATIC).as_posix(): file
+    for file in sorted(_STATIC.rglob("*"))
+    if file.is_file() and file.suffix in _TYPES
 }
 
 
@@ -58,18 +67,20 @@ class OfferedTool(TypedDict):
 
 
 class Offers(TypedDict):
-    """The tools that the playground offers as switches."""
+    """What the caller's key may use and see: the playground has a switch for each tool."""
 
+    tenant: str
+    is_admin: bool
     tools: list[OfferedTool]
     mcp_servers: list[str]
 
 
 @router.get("/")
 @router.head("/")
-async def page(request: Request, state: State) -> FileResponse:
+async def page(request: Request, state: State) -> Response:
     """The page. Without API keys it answers this machine only, as the API does."""
     _check_is_near_if_open(request, state)
-    return _file("index.html")
+    return _file(request, "index.html")
 
 
 @router.get("/console/info")
@@ -93,6 +104,8 @@ async def offers(state: State, caller: AuthenticatedCaller) -> JSONResponse:
         return key is None or key.allows_tool(name)
 
     offered: Offers = {
+        "tenant": caller.tenant,
+        "is_admin": caller.is_admin,
         "tools": [
             {"name": tool.name, "description": tool.description or "", "require_approval": tool.require_approval}
             for tool in config.tools
@@ -104,24 +117,25 @@ async def offers(state: State, caller: AuthenticatedCaller) -> JSONResponse:
 
 
 @router.post("/console/kill-workers")
-async def kill_workers(request: Request, state: State, caller: AuthenticatedCaller) -> JSONResponse:
+async def kill_workers(request: Request, state: State, _: AdminCaller) -> JSONResponse:
     """Kill every worker of `make dev` with SIGKILL, to show that a stream survives it. Its supervisor restarts them.
 
-    Only where `make dev` says where its workers' process ids are, and only for callers on this machine.
+    Only where `make dev` says where its workers' process ids are, and only for an operator on this machine.
     """
     folder = state.settings.dev_pid_dir
     if folder is None:
         raise NotFound("Only a server that `make dev` started can kill its workers.")
-    check_is_near(state.settings, request)
+    if request.client is None or not is_loopback(request.client.host):
+        raise PermissionDenied("Only a request from the server's own machine can kill its workers.")
     killed = [pid for file in sorted(folder.glob("worker-*.pid")) if (pid := _kill(file)) is not None]
     return JSONResponse({"killed": killed}, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/console/{path:path}")
 @router.head("/console/{path:path}")
-async def static_file(path: str) -> FileResponse:
+async def static_file(request: Request, path: str) -> Response:
     """One of the page's files."""
-    return _file(path)
+    return _file(request, path)
 
 
 def _check_is_near_if_open(request: Request, state: State) -> None:
@@ -129,11 +143,14 @@ def _check_is_near_if_open(request: Request, state: State) -> None:
         check_is_near(state.settings, request)
 
 
-def _file(path: str) -> FileResponse:
-    file = (_STATIC / path).resolve()
-    if not file.is_relative_to(_STATIC) or file.suffix not in _TYPES or not file.is_file():
+def _file(request: Request, path: str) -> Response:
+    file = _FILES.get(path)
+    if file is None:
         raise NotFound("The console has no such file.")
-    return FileResponse(file, media_type=_TYPES[file.suffix], headers=_HEADERS)
+    answer = FileResponse(file, media_type=_TYPES[file.suffix], headers=_HEADERS, stat_result=file.stat())
+    if request.headers.get("if-none-match") == answer.headers["etag"]:
+        return Response(status_code=304, headers={**_HEADERS, "ETag": answer.headers["etag"]})
+    return answer
 
 
 def _kill(pid_file: Path) -> int | None:
