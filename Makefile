@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-all coverage fuzz chaos check audit lock providers bench bench-adapters demo research key up vendor-console clean
+.PHONY: help dev test test-all coverage fuzz chaos check audit lock providers bench bench-adapters demo research key up vendor-console dashboards clean
 
 help:  ## list these targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -102,6 +102,9 @@ lock: .venv/stamp  ## resolve the dependencies again and write the lock files
 
 vendor-console:  ## renew the third-party scripts of the console from npm
 	@$(PYTHON) dev/vendor_console.py
+
+dashboards: .venv/stamp  ## write deploy/grafana/*.json from dev/dashboards.py
+	@$(BIN)/python -m dev.dashboards
 
 clean:  ## remove the virtual environments, and the data of `make dev` and `make coverage`
 	rm -rf .venv .venv-bench .venv-audit .data .coverage

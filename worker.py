@@ -48,7 +48,9 @@ from open_responses.io.background import in_background, kept_running
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
 from open_responses.io.logs import configure_logs
-from open_responses.io.ports import is_taken
+from open_responses.io.metrics import recording as metrics
+from open_responses.io.metrics.exposition import SdkMetrics, serve_metrics
+from open_responses.io.ports import free_port
 from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis import key_names
 from open_responses.io.redis.breaker import Breaker
@@ -108,6 +110,7 @@ async def main() -> None:
     """Run until SIGTERM or SIGINT; then hand everything over and leave."""
     settings = load_settings()
     configure_logs(messages=settings.log_messages)
+    metrics.configure(settings.config, "worker")
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -122,7 +125,8 @@ async def main() -> None:
     # Before this process may be needed at once: a place is taken in a moment.
     checking = await _check_encryption(settings, redis, stopping)
     answered_since = await places.wait(stopping)
-    temporal = await _connect(settings, stopping)
+    sdk_metrics = _serve_metrics(settings)
+    temporal = await _connect(settings, stopping, sdk_metrics)
     if temporal is None:
         await redis.aclose()
         return
@@ -332,12 +336,14 @@ def _places(settings: Settings, redis: Redis, lease: Lease, deployment: WorkerDe
     return Places(redis, lease.worker_id, version, settings.active_workers, settings.lease_seconds)
 
 
-def _metrics_port(settings: Settings) -> int:
+def _serve_metrics(settings: Settings) -> SdkMetrics | None:
     """The process that takes a dead one's place takes its port as well, if it is one of several that are alike."""
     first = settings.worker_metrics_port
-    if not first or settings.active_workers is None:
-        return first
-    return next((port for port in range(first, first + settings.active_workers) if not is_taken(port)), first)
+    if not first:
+        return None
+    sdk = SdkMetrics()
+    serve_metrics(settings.metrics_host, range(first, first + (settings.active_workers or 1)), more=sdk.fetch)
+    return sdk
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig:
@@ -369,14 +375,16 @@ def _eraser(settings: Settings, store: ResponseStore, temporal: Client) -> Erase
     )
 
 
-async def _connect(settings: Settings, stopping: asyncio.Event) -> Client | None:
+async def _connect(settings: Settings, stopping: asyncio.Event, sdk_metrics: SdkMetrics | None) -> Client | None:
     """Wait for Temporal: at start it may come up after us."""
     while not stopping.is_set():
         try:
+            if sdk_metrics is not None:
+                sdk_metrics.port = free_port()
             return await connect_temporal(
                 settings.blobs,
                 encryption_keys=configured_keys(settings.encryption_keys),
-                metrics_port=_metrics_port(settings),
+                metrics_port=sdk_metrics.port if sdk_metrics is not None else 0,
                 for_worker=True,
             )
         except (RPCError, OSError) as error:

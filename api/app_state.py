@@ -17,6 +17,7 @@ from open_responses.io.log.reader import LogHub
 from open_responses.io.redis.client import Redis
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import Sealer
+from open_responses.io.server_readings import ServerReadings
 from open_responses.io.settings import Settings
 from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.redis_store import ResponseStore
@@ -42,6 +43,7 @@ class AppState:
     schema_checks: SchemaChecks
     known_entries: KnownEntries
     received: ReceivedBytes
+    readings: ServerReadings
 
 
 def state_of(connection: HTTPConnection) -> AppState:

@@ -24,6 +24,7 @@ from open_responses.errors import (
     ServerError,
     Unavailable,
 )
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisError
 from open_responses.io.temporal.client import TemporalDown
 
@@ -76,6 +77,7 @@ def _says_who_is_away(error: Exception) -> bool:
 
 def error_response(error: OpenResponsesError) -> JSONResponse:
     """The body, the status, and what to know before another try."""
+    metrics.refused(error.error_code)
     body = {"message": error.message, "type": error.type, "param": error.param, "code": error.error_code}
     return JSONResponse({"error": body}, status_code=error.status, headers=retry_headers(error))
 

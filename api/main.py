@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import workflows
-from api import codec, errors, models, service
+from api import codec, errors, metrics, models, service
 from api.admission.limits import Admission
 from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
@@ -41,9 +41,11 @@ from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.reader import LogHub
 from open_responses.io.log.reader_copies import ReaderCopies
 from open_responses.io.logs import configure_logs
+from open_responses.io.metrics import recording
 from open_responses.io.redis.client import connect as connect_redis
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import configured_keys, load_sealer
+from open_responses.io.server_readings import ServerReadings
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.erasure import Eraser
@@ -75,8 +77,12 @@ def create_app(settings: Settings) -> FastAPI:
         tasks: list[asyncio.Task[None]] = [in_background("event hub", kept_running("event hub", state.hub.run))]
         if not await check():
             tasks.append(in_background("encryption check", keep_checking(check, _leave)))
+        tasks.append(in_background("server readings", kept_running("server readings", state.readings.run)))
+        apart = metrics.serve_apart(state)
         spare_what_is_loaded()
         yield
+        if apart is not None:
+            await asyncio.to_thread(apart.shutdown)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -99,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         conversations.router,
         input_tokens.router,
         models.router,
+        metrics.router,
         openapi.router,
         codec.router,
         console.router,
@@ -121,6 +128,7 @@ async def _connected(settings: Settings) -> AppState:
         patience_seconds=settings.erase_after_seconds,
     )
     records = Records(store, temporal, ConversationPieces(settings.blobs, keys), eraser.marks)
+    recording.configure(settings.config, "api")
     return AppState(
         settings=settings,
         redis=redis,
@@ -137,6 +145,7 @@ async def _connected(settings: Settings) -> AppState:
         schema_checks=SchemaChecks(),
         known_entries=KnownEntries(),
         received=ReceivedBytes(settings.max_received_bytes),
+        readings=ServerReadings(redis, temporal, (provider.name for provider in settings.config.providers)),
     )
 
 

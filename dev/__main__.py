@@ -140,7 +140,7 @@ def _welcome(settings: DevSettings, *, local_model: bool, model: str, is_open: b
         f"Temporal     127.0.0.1:{settings.temporal_port}",
         f"Valkey       127.0.0.1:{settings.valkey_port}",
         *([f"Local model  http://127.0.0.1:{settings.llama_port}/v1"] if local_model else []),
-        f"Metrics      http://127.0.0.1:{settings.worker_metrics_port}/metrics",
+        f"Metrics      {api}/metrics and http://127.0.0.1:{settings.worker_metrics_port}/metrics",
         f"Logs         {settings.data_dir / 'logs'}",
         *(["Access       no API keys: this machine only (docs/tenants.md)"] if is_open else []),
         "",

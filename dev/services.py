@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import random
 import shutil
 import signal
 import socket
@@ -18,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
+from open_responses.io.ports import free_port as free_port
 from open_responses.loop.search_attributes import SEARCH_ATTRIBUTES
 
 _POLLS_PER_SECOND = 1000
@@ -153,15 +153,6 @@ def listen(port: int) -> socket.socket:
     listener.bind(("127.0.0.1", port))
     listener.listen(2048)
     return listener
-
-
-def free_port() -> int:
-    """A port that nobody has, below those that the system hands out: Temporal and clients take of these at any time."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 async def wait_ready(service: Service, process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -252,6 +252,7 @@ async def session_stack(
         "odd-mcp": _mcp("odd-mcp", ports["odd_mcp"], module="tests.support.odd_mcp_server"),
     }
     stack.mcp_url = f"http://127.0.0.1:{ports['mcp']}/mcp"
+    stack.metrics_ports = {name: services.free_port() for name in ("worker-0", "worker-1")}
     request.config.stash[_STACK] = stack
     try:
         await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal", "mcp", "mcp-sse", "odd-mcp")))

@@ -19,6 +19,7 @@ from open_responses.io.log.appender import Appender
 from open_responses.io.log.fenced_log import fence_and_read, paid_before
 from open_responses.io.log.fences import fence
 from open_responses.io.log.writer import AppendRefused, Diverged, Fenced, Writer
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.rate_limits import Used
 from open_responses.io.store.outside_ends import OutsideEnds
@@ -93,6 +94,7 @@ class FinishActivity:
         response = final_resource(call.start, call.ending, output, usage, call.ended_at)
         used = _used(call, response)
         await self._keep(call, response, [*call.trace, *result.trace], used)
+        metrics.response_ended(call.start, response["status"], response["error"], usage)
         writer.write(terminal_events(response))
         # The end is stored: readers find it there, and in Temporal.
         with contextlib.suppress(AppendRefused):
@@ -122,6 +124,7 @@ class FinishActivity:
         trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
         response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
         await self._keep(call, response, trace, _used(call, response))
+        metrics.response_ended(call.start, response["status"], response["error"], usage)
         if announced is None:
             writer.write(terminal_events(response))
             await writer.flush()

@@ -34,6 +34,7 @@ from open_responses.events.fold import Fold
 from open_responses.io.log.encoding import item_field
 from open_responses.io.log.fenced_log import FencedLog, fence_for_attempt
 from open_responses.io.log.writer import AppendRefused, Earlier, Fenced, LogLost, Writer
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.outside_ends import OVERTAKEN
 from open_responses.json_types import JsonObject
@@ -98,6 +99,8 @@ class AttemptRun:
         )
         self._state = state = self._open(context, found)
         self._parts.prices.start_loading(call.provider, state.target.price)
+        if call.fell_back and self._attempt.number == 1:
+            metrics.fell_back(call.provider, context.start.request.model)
         if found.cancelled:
             return SampleResult(outcome="cancelled", usage=self.paid)
         if found.turn_record is not None:
@@ -199,6 +202,10 @@ class AttemptRun:
         writer.record({f"turn:{self._call.turn}": orjson.dumps(ended), **items})
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(writer.flush(), _FLUSH_SECONDS)
+        used, asked = TurnUsage.model_validate(ended["usage"]), state.context.start
+        metrics.model_turn_ended(
+            self._call.provider, asked.request.model, self._call.upstream_model, asked.tenant, used
+        )
         return self._result(writer, ended)
 
     def _result(self, writer: Writer, ended: JsonObject) -> SampleResult:

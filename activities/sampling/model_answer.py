@@ -13,6 +13,7 @@ import structlog
 from activities.providers.shared.estimates import estimated_usage
 from activities.sampling.answer_meter import AnswerMeter, Excess, beginning
 from activities.sampling.attempt_state import AttemptState
+from activities.sampling.call_times import CallTimes, timed_call
 from activities.sampling.format_check import FormatCheck
 from activities.sampling.summarize import Compacted, compact, compact_now
 from activities.sampling.window import fitted
@@ -87,11 +88,23 @@ class ModelAnswer:
 
     async def _sampled(self, sampled: SampleCall, sample: Sample, held: list[TextDelta] | None = None) -> Finish:
         """Write the events of each delta. With `held`, text at the end of the answer is collected there instead."""
-        state, progress, joiner, writer = self.state, self.state.progress, Joiner(), self.state.writer
+        state = self.state
         state.meter.forget_calls()
         context = self._context(await fitted(sampled, state.attempt.call.context_window))
-        async with contextlib.aclosing(sample(context)) as stream:
+        with timed_call(state) as times:
+            return await self._deltas(sampled, sample(context), times, held)
+
+    async def _deltas(
+        self,
+        sampled: SampleCall,
+        answer: AsyncGenerator[Delta, None],
+        times: CallTimes,
+        held: list[TextDelta] | None,
+    ) -> Finish:
+        state, progress, joiner, writer = self.state, self.state.progress, Joiner(), self.state.writer
+        async with contextlib.aclosing(answer) as stream:
             async for delta in stream:
+                times.came(delta)
                 if isinstance(delta, Finish):
                     await state.prices_ready()
                     return delta

@@ -19,6 +19,7 @@ from activities.worker.running_activity import running_activity
 from open_responses.errors import OpenResponsesError
 from open_responses.io.log.fenced_log import has_ended
 from open_responses.io.log.writer import Diverged, Fenced, LogLost
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.leases import Lease
 from open_responses.loop.payloads import SAMPLE, SampleInput, SampleResult
 
@@ -40,7 +41,16 @@ class SampleActivity:
         with running_activity(self.lease, self.running, call.response_id) as stop:
             cancel, background = lambda: self.running.cancel(call.response_id), BackgroundAnswer(call.response_id)
             attempt = SampleAttempt(self.parts, call, activity.info().attempt, cancel, background)
-            return await self._until_stopped(attempt, stop)
+            outcome, reason = "cancelled", ""
+            try:
+                result = await self._until_stopped(attempt, stop)
+                outcome, reason = result.outcome, result.code or ""
+                return result
+            except ApplicationError as error:
+                outcome, reason = "failed", error.type or ""
+                raise
+            finally:
+                metrics.attempt_ended(call.provider, outcome, reason)
 
     async def _until_stopped(self, attempt: SampleAttempt, stop: asyncio.Future[Stop]) -> SampleResult:
         """Run the attempt until it ends or `stop` is set; either way the provider's connection is closed."""

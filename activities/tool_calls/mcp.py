@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import orjson
@@ -20,6 +21,7 @@ from open_responses.config import Config, McpServerConfig
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.errors import SchemaTooComplex, Unavailable
 from open_responses.ids import position_of
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.schema_checks.checks import SchemaChecks
@@ -94,14 +96,15 @@ class McpActivities:
                 lost = f"The worker that called {call.tool!r} was lost, and the call was not made again."
                 raise ToolError(f"{lost} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}")
             try:
-                return await call_tool(
-                    server,
-                    call.tool,
-                    context.arguments,
-                    timeout_seconds=self._call_seconds(call.server_label),
-                    idempotency_key=context.idempotency_key,
-                    on_progress=context.progress,
-                )
+                with _counted(call.server_label, "call_tool"):
+                    return await call_tool(
+                        server,
+                        call.tool,
+                        context.arguments,
+                        timeout_seconds=self._call_seconds(call.server_label),
+                        idempotency_key=context.idempotency_key,
+                        on_progress=context.progress,
+                    )
             except McpError as error:
                 if not error.may_have_run:
                     if error.retryable:
@@ -203,13 +206,28 @@ class McpActivities:
         if cached is not None:
             tools: list[JsonObject] = orjson.loads(cached)
             return tools
-        listed = await list_tools(server, timeout_seconds=_LIST_SECONDS)
+        with _counted(server.label, "list_tools"):
+            listed = await list_tools(server, timeout_seconds=_LIST_SECONDS)
         tools = await shown_tools(listed, self.schema_checks, tenant)
         try:
             await self.redis.set(key, orjson.dumps(tools), ex=_CACHE_SECONDS)
         except RedisDown:
             log.info("mcp_list_not_cached", label=server.label)
         return tools
+
+
+@contextmanager
+def _counted(label: str, operation: str) -> Iterator[None]:
+    """Around one request to an MCP server, for the metrics."""
+    outcome = "cancelled"
+    try:
+        yield
+        outcome = "done"
+    except Exception:
+        outcome = "failed"
+        raise
+    finally:
+        metrics.mcp_request_ended(label, operation, outcome)
 
 
 async def shown_tools(tools: Sequence[McpToolDefinition], schema_checks: SchemaChecks, tenant: str) -> list[JsonObject]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from activities.worker.running_activity import running_activity
 from open_responses.contracts import Halt, Middleware, Tool, ToolContext, ToolError, ToolNext, ToolOutput
 from open_responses.errors import OpenResponsesError
 from open_responses.io.background import in_background
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.leases import Lease
 from open_responses.io.temporal.client import unstick
 from open_responses.json_types import JsonObject
@@ -60,8 +62,18 @@ class ToolRunner:
 
     async def run(self, given: ToolContextPayload, tool: str, arguments: JsonObject, last: ToolNext) -> ToolResult:
         """Run the call. Raises ApplicationError for a failure that Temporal may retry."""
-        with running_activity(self.lease, self.running, given.response_id) as stop:
-            return await self._run(given, tool, arguments, last, stop)
+        outcome, began = "cancelled", time.monotonic()
+        metrics.tool_dispatched(tool)
+        try:
+            with running_activity(self.lease, self.running, given.response_id) as stop:
+                result = await self._run(given, tool, arguments, last, stop)
+            outcome = result.outcome
+            return result
+        except ApplicationError:
+            outcome = "error"
+            raise
+        finally:
+            metrics.tool_ended(tool, outcome, time.monotonic() - began)
 
     async def _run(
         self,

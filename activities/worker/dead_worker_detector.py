@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import structlog
 
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.leases import RENEWALS_PER_LEASE, Lease, Running
@@ -123,7 +124,14 @@ class DeadWorkerDetector:
                 # The claim stays ours, and the lease is still there: the next round takes over.
                 log.warning("takeover_postponed", worker=worker_id, reason=str(error))
                 continue
+            metrics.worker_taken_over(len(running), await self._silence_of(worker_id))
             await self.remove(worker_id, silence_ms)
+
+    async def _silence_of(self, worker_id: str) -> float | None:
+        """The seconds since that worker's last renewal; None if its death was announced."""
+        renewed = await self._redis.zscore(key_names.LEASES, worker_id)
+        seconds, microseconds = await self._redis.time()
+        return seconds + microseconds / 1e6 - renewed / 1000 if renewed else None
 
     async def claim(self, worker_id: str, silence_ms: int) -> list[Running] | None:
         """Claim a worker. Returns its activities; None if it has renewed its lease, or another worker has the claim."""

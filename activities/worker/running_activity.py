@@ -13,6 +13,7 @@ from temporalio import activity
 
 from activities.worker.cancellation_registry import RunningWork, Stop, current_activity
 from open_responses.io.background import in_background
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.leases import Lease
 
 _HEARTBEAT_SECONDS = 15.0
@@ -25,9 +26,11 @@ def running_activity(lease: Lease, running: RunningWork, response_id: str) -> It
     lease.began(named)
     stop = running.enter(response_id)
     beats = in_background("heartbeat", _beat())
+    metrics.activity_began()
     try:
         yield stop
     finally:
+        metrics.activity_ended()
         beats.cancel()
         running.leave(response_id, stop)
         lease.ended(named)

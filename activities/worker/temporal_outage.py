@@ -16,6 +16,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from open_responses.io.metrics import recording as metrics
+
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -34,6 +36,7 @@ class TemporalWatch(Interceptor):
         """Look again and again; ends by being cancelled."""
         while True:
             is_up = await self._answers()
+            metrics.dependency_is_up("temporal", is_up)
             if is_up and not self._is_up.is_set():
                 log.info("temporal_is_back")
                 self._is_up.set()

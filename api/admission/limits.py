@@ -17,6 +17,7 @@ from api.admission.overload import Overload
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import OpenResponsesError, RateLimited, TokenBudgetExceeded
 from open_responses.io.background import in_background
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.rate_limits import Quotas, Standing, Used
 from open_responses.io.store.redis_store import used_by
@@ -80,6 +81,7 @@ class Admission:
             key, start.response_id, tokens, slots, answer_tokens=start.request.max_output_tokens or 0
         )
         _show(key, headers, standing)
+        _record(key, standing)
         self._look_after(key, standing.doubtful)
         if standing.refused == "running" and overload is not None and slots != key.max_concurrent:
             raise overload.error
@@ -175,6 +177,19 @@ def _show(key: ApiKeyConfig, headers: dict[str, str], standing: Standing) -> Non
             headers[f"x-ratelimit-limit-{name}"] = str(limit)
             headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - used))
             headers[f"x-ratelimit-reset-{name}"] = _duration(reset)
+
+
+def _record(key: ApiKeyConfig, standing: Standing) -> None:
+    """How much of each limit is used, for the metrics."""
+    used = {
+        "requests_per_minute": (standing.requests, key.requests_per_minute),
+        "tokens_per_minute": (standing.tokens, key.tokens_per_minute),
+        "max_concurrent": (standing.running, key.max_concurrent),
+        "budget_tokens": (standing.spent, key.budget_tokens),
+    }
+    for limit, (count, most) in used.items():
+        if most is not None:
+            metrics.limit_used(key.tenant, limit, count, most)
 
 
 def _duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from api.request_ends import ends_of
 from open_responses.config import ApiKeyConfig
 from open_responses.errors import RateLimited, Unavailable
+from open_responses.io.metrics import recording as metrics
 
 # The time until a stream ends is unknown. The openai SDK waits this long before each of its two retries.
 _WAIT_SECONDS = 2.0
@@ -45,7 +46,9 @@ class OpenStreams:
                 retry_after=_WAIT_SECONDS,
             )
         self._open[account] += 1
+        metrics.streams_open(self._open.total())
         ends_of(connection).callback(self._end, account)
 
     def _end(self, account: str) -> None:
         self._open[account] -= 1
+        metrics.streams_open(self._open.total())

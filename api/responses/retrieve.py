@@ -21,6 +21,7 @@ from api.streaming.sse import EventStream
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.events.fold import Fold
 from open_responses.io.log.reader import read_log
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.redis_store import Record
 from open_responses.json_types import JsonObject
@@ -42,6 +43,8 @@ async def get_response(request: Request, response_id: str, state: State, caller:
         state.open_streams.take(request, caller.key)
     record = await owned_record(state, caller.reads_of, response_id, decided=not streams)
     if streams:
+        if after is not None:
+            metrics.stream_resumed(is_running=record.response is None)
         return EventStream(
             await reconnect(state, record, after),
             keepalive_seconds=state.settings.keepalive_seconds,

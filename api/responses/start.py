@@ -21,6 +21,7 @@ from api.idempotency import AlreadyBegun
 from api.responses.approval_holds import let_go
 from api.responses.prepare import Prepared
 from open_responses.errors import Unavailable
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.redis_store import Record
 from open_responses.io.temporal import client
@@ -44,6 +45,7 @@ async def start_response(state: AppState, prepared: Prepared) -> None:
     is not any more what was read.
     """
     start = prepared.start
+    metrics.request_started(start.request.model)
     try:
         await _lock_conversation_and_start(state, prepared)
     except AlreadyBegun:

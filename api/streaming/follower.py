@@ -20,6 +20,7 @@ from open_responses.events.lifecycle import terminal_events, whole_stream
 from open_responses.io.log.encoding import encode
 from open_responses.io.log.origins import Origin, written_since
 from open_responses.io.log.reader import PAGE, Messages, Page, begun_anew_at, is_terminal, peek, read_page
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import Ending, StartResponse, final_resource
@@ -197,6 +198,7 @@ class Follower:
     def lost(self) -> LostAt:
         """The stream's end, where what was sent is not the beginning of the answer in the log."""
         log.warning("stream_lost", response_id=self._id, sent=self._next)
+        metrics.stream_lost()
         self._state.hub.copies.give_up(self._id)
         return LostAt(self._next, _why_lost(self._start))
 

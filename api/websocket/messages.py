@@ -8,6 +8,7 @@ import orjson
 
 from api.errors import retry_headers
 from open_responses.errors import InvalidRequest, OpenResponsesError, RequestTooLarge
+from open_responses.io.metrics import recording as metrics
 from open_responses.json_types import JsonObject
 from open_responses.schema.validation import kind_of, read_json_object, shorten
 
@@ -81,6 +82,7 @@ def take_generate(body: JsonObject, *, is_openais: bool = False) -> bool:
 def envelope(error: OpenResponsesError, headers: Mapping[str, str] | None = None) -> bytes:
     """WS-9. `headers` are those that the answer would have over HTTP, where there are any: OpenAI's clients look there
     for how long to wait."""
+    metrics.refused(error.error_code)
     told: JsonObject = {
         "code": error.error_code,
         "message": error.message,

@@ -52,7 +52,16 @@ class Settings(BaseSettings):
     )
     """This worker's version. By default a hash of the code that replays histories."""
 
-    worker_metrics_port: int = 0
+    worker_metrics_port: int = Field(default=0, ge=0, le=65535)
+    """The port on which a worker serves its metrics, with those of Temporal's SDK; 0 for none. Where workers stand by,
+    each serving process takes the first free port from this one on."""
+
+    api_metrics_port: int = Field(default=0, ge=0, le=65535)
+    """A port of the API's metrics alone, without API keys; 0 for none. They are at `/metrics` of the API as well."""
+
+    metrics_host: str = "127.0.0.1"
+    """The address of both. Open it to a Prometheus on another machine, and to nothing else: it asks for no key."""
+
     temporal_ui_url: str = "http://127.0.0.1:8233"
     data_dir: str = ".data"
     dev_pid_dir: Path | None = None

@@ -13,6 +13,7 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.breaker import Breaker
 from open_responses.io.redis.client import connect
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
+from tests.support.scraped import scraped, total
 from tests.support.stack import Event, Stack, another_api, check_whole, collect
 
 pytestmark = pytest.mark.campaign
@@ -38,7 +39,11 @@ async def test_a_provider_that_stays_down_is_left_for_the_first_fallback_that_ca
     await forget_failures(stack)
     script = upstream.says("down, then up", Script(words=10))
     async with another_api(stack, env=IMPATIENT) as client:
+        before = await scraped(client, stack)
         events = await collect(client, {"model": "falls-back", "input": "down, then up"})
+        after = await scraped(client, stack)
+    fallbacks = [total(samples, "open_responses_fallbacks_total", provider="fake") for samples in (before, after)]
+    assert fallbacks[1] - fallbacks[0] == 1
     response = check_whole(events, script.text)
     assert response["model"] == "falls-back"
     assert attempts(events) == [("fake", "fallback")]

@@ -42,6 +42,8 @@ class Stack:
     env: dict[str, str] = field(default_factory=dict)
     own_env: dict[str, dict[str, str]] = field(default_factory=dict)
     """What single workers have beside `env`, by name."""
+    metrics_ports: dict[str, int] = field(default_factory=dict)
+    """Where single workers serve their metrics, by name; nowhere by default."""
 
     @classmethod
     def at(cls, data: Path, ports: Mapping[str, int], configuration: str, env: Mapping[str, str]) -> Self:
@@ -76,7 +78,9 @@ class Stack:
         if name.startswith("worker-"):
             index = int(name.removeprefix("worker-"))
             env = {**self.env, **self.own_env.get(name, {})}
-            self.services[name] = services.worker(index, worker_name or new_worker_id(index), env)
+            self.services[name] = services.worker(
+                index, worker_name or new_worker_id(index), env, metrics_port=self.metrics_ports.get(name, 0)
+            )
         service = self.services[name]
         self.processes[name] = service.start(self.data / "logs")
         assert await services.wait_ready(service, self.processes[name], 60), f"{name} did not start"

@@ -15,6 +15,7 @@ from open_responses.io.log.append_script import AppendScript, is_of_one_stream
 from open_responses.io.log.batch import Batch, EventTooLarge
 from open_responses.io.log.restore import LogRestorer
 from open_responses.io.log.writer import Writer
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import NoScriptError, Redis, RedisDown, RedisError, ResponseError
 
 log = structlog.get_logger(__name__)
@@ -138,6 +139,7 @@ class Appender:
                 elif writer.earlier is not None:
                     self._restorer.restore_apart(writer, batch, writer.earlier)
                 else:
+                    metrics.log_restored("lost")
                     writer.lose()
             elif reply[0] == 4:
                 self._restorer.enter_apart(writer, batch)

@@ -19,6 +19,7 @@ from open_responses.io.log.append_script import AppendScript, is_of_one_stream
 from open_responses.io.log.batch import Batch, first_page
 from open_responses.io.log.lives import enter
 from open_responses.io.log.writer import Earlier, LoadEarlier, WakesForWriters, Writer
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import NoScriptError, Redis, RedisDown, ResponseError
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,7 @@ class LogRestorer:
         except (TypeError, ValueError, LookupError) as error:
             log.exception("log_not_restored", response_id=writer.response_id)
             writer.fail(f"it was lost, and cannot be restored: {type(error).__name__}")
+        _record_failure(writer)
         return not writer.is_over
 
     async def _until_done(self, writer: Writer, batch: Batch, step: Callable[[], Awaitable[None]]) -> None:
@@ -102,6 +104,7 @@ class LogRestorer:
                 log.exception("log_not_restored", response_id=writer.response_id)
                 writer.fail(f"it was lost, and cannot be restored: {type(error).__name__}")
                 break
+        _record_failure(writer)
         writer.restoring = False
         if not writer.is_over:
             writer.unsent = batch
@@ -131,6 +134,13 @@ class LogRestorer:
             if code != 0:
                 return
             start += len(page)
+        if events:
+            metrics.log_restored("restored")
+
+
+def _record_failure(writer: Writer) -> None:
+    if writer.lost or writer.refusal is not None:
+        metrics.log_restored("lost" if writer.lost else "failed")
 
 
 def _run_of(writer: Writer) -> Mapping[str, bytes]:

@@ -21,6 +21,7 @@ from open_responses.io.log.encoding import encode
 from open_responses.io.log.fences import END_FENCE, epoch_of
 from open_responses.io.log.lives import ANY_LIFE, Authority
 from open_responses.io.log.merged_delta import MergedDelta
+from open_responses.io.metrics import recording as metrics
 from open_responses.json_types import JsonObject
 
 log = structlog.get_logger(__name__)
@@ -216,6 +217,7 @@ class Writer:
         del self.pending[: len(encoded)]
         for event in events:
             self.trace.record(event)
+        metrics.stream_events(events)
         fields: dict[str, bytes] = {}
         if not self.pending:
             fields, self.pending_fields = self.pending_fields, {}

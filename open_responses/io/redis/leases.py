@@ -19,6 +19,7 @@ import orjson
 import redis as sync_redis
 import structlog
 
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import RedisDown, connect
 
@@ -177,8 +178,10 @@ class Lease:
                     self.begun_at = time.monotonic()
                 self._is_held.set()
                 self._healthy_since = min(self._healthy_since, time.monotonic())
+                metrics.dependency_is_up("redis", True)
             except sync_redis.RedisError:
                 self._healthy_since = float("inf")
+                metrics.dependency_is_up("redis", False)
             self._stopping.wait(self.seconds / RENEWALS_PER_LEASE)
         with contextlib.suppress(sync_redis.RedisError):
             client.zrem(key_names.LEASES, self.worker_id)

@@ -29,6 +29,7 @@ from open_responses.events.trace import Op, Trace, count_events
 from open_responses.io.log.encoding import encode
 from open_responses.io.log.fences import END_FENCE
 from open_responses.io.log.lives import NO_LIFE
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown, script
 from open_responses.io.store.redis_store import ResponseStore
@@ -148,6 +149,8 @@ class OutsideEnds:
             code, response, trace = await self._conclude(start, finished, known)
             if code == 0:
                 log.warning("ended_from_outside", response_id=start.response_id, code=ending.error_code)
+                ended = finished.response
+                metrics.response_ended(start, ended["status"], ended["error"], known.usage)
                 return finished
             if code == 1:
                 return await self._announced(start, orjson.loads(response), orjson.loads(trace))

@@ -1,0 +1,102 @@
+"""Numbers of the whole server, for the metrics: read from Temporal and Redis while a Prometheus asks for them.
+
+Each scraped API process reads the same, so dashboards take the maximum. Nothing waits for a reading: a scrape gets the
+last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+
+import structlog
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from open_responses.io.metrics import recording as metrics
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.loop.search_attributes import STATUS
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+# Longer than a Prometheus leaves between two scrapes.
+_WANTED_SECONDS = 150.0
+_LONGEST_READING = timedelta(seconds=3)
+_LEASE_SECONDS = 5
+_KINDS = {
+    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+}
+_WAITING = {"approval": "awaiting_approval", "retry": "retrying"}
+
+
+class ServerReadings:
+    """Reads every five seconds, from the first scrape on, for as long as scrapes follow each other."""
+
+    def __init__(self, redis: Redis, temporal: Client, providers: Iterable[str]) -> None:
+        self._redis = redis
+        self._temporal = temporal
+        self._providers = tuple(providers)
+        self._wanted_until = float("-inf")
+
+    def want(self) -> None:
+        """A scrape has come. May be called in any thread."""
+        self._wanted_until = time.monotonic() + _WANTED_SECONDS
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        read_at = float("-inf")
+        while True:
+            now = time.monotonic()
+            if now < self._wanted_until and now - read_at >= _PAUSE_SECONDS:
+                await asyncio.gather(self._read_redis(), self._read_temporal())
+                read_at = time.monotonic()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _read_redis(self) -> None:
+        try:
+            seconds, _ = await self._redis.time()
+            living = await self._redis.zcount(key_names.LEASES, (seconds - _LEASE_SECONDS) * 1000, "+inf")
+            running = await self._redis.zcard(key_names.OPEN)
+            until = [await self._redis.hget(key_names.breaker(name), "until") for name in self._providers]
+        except RedisDown as error:
+            log.info("not_read", what="redis", reason=str(error))
+            metrics.dependency_is_up("redis", False)
+            return
+        metrics.dependency_is_up("redis", True)
+        metrics.workers_read(living)
+        metrics.running_read(running)
+        for name, end in zip(self._providers, until, strict=True):
+            metrics.breaker_read(name, is_open=end is not None)
+
+    async def _read_temporal(self) -> None:
+        try:
+            for name, kind in _KINDS.items():
+                query = DescribeTaskQueueRequest(
+                    namespace=self._temporal.namespace,
+                    task_queue=TaskQueue(name=TASK_QUEUE),
+                    task_queue_type=kind,
+                    report_stats=True,
+                )
+                describe = self._temporal.workflow_service.describe_task_queue
+                stats = (await describe(query, retry=False, timeout=_LONGEST_READING)).stats
+                age = stats.approximate_backlog_age.ToTimedelta().total_seconds()
+                metrics.backlog_read(name, stats.approximate_backlog_count, age)
+            for reason, status in _WAITING.items():
+                which = f"{STATUS} = '{status}' AND ExecutionStatus = 'Running'"
+                found = await self._temporal.count_workflows(which, rpc_timeout=_LONGEST_READING)
+                metrics.waiting_read(reason, found.count)
+        except RPCError as error:
+            log.info("not_read", what="temporal", reason=str(error))
+            metrics.dependency_is_up("temporal", False)
+            return
+        metrics.dependency_is_up("temporal", True)
