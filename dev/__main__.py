@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import secrets
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -30,7 +33,7 @@ def main() -> int:
         welcome = _welcome(
             settings, local_model=local_model, model=LOCAL_MODEL if local_model else named, is_open=not config.api_keys
         )
-        return asyncio.run(_run(settings, welcome, local_model=local_model))
+        return asyncio.run(_run(settings, welcome, local_model=local_model, has_keys=bool(config.api_keys)))
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0]).upper().removeprefix("OPEN_RESPONSES_")
@@ -39,11 +42,11 @@ def main() -> int:
         return _fail(str(error))
 
 
-async def _run(settings: DevSettings, welcome: str, *, local_model: bool) -> int:
+async def _run(settings: DevSettings, welcome: str, *, local_model: bool, has_keys: bool) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    supervisor = Supervisor(_parts(settings, local_model=local_model), settings.data_dir, _say)
+    supervisor = Supervisor(_parts(settings, local_model=local_model, has_keys=has_keys), settings.data_dir, _say)
     try:
         starting = asyncio.create_task(supervisor.start())
         interrupted = asyncio.create_task(stopping.wait())
@@ -59,7 +62,7 @@ async def _run(settings: DevSettings, welcome: str, *, local_model: bool) -> int
     return 0
 
 
-def _parts(settings: DevSettings, *, local_model: bool) -> list[Part]:
+def _parts(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list[Part]:
     data = settings.data_dir
     redis_url = f"redis://127.0.0.1:{settings.valkey_port}/0"
     env = {
@@ -69,7 +72,9 @@ def _parts(settings: DevSettings, *, local_model: bool) -> list[Part]:
         "OPEN_RESPONSES_TEMPORAL_UI_URL": f"http://127.0.0.1:{settings.temporal_ui_port}",
         "OPEN_RESPONSES_REWRITE_REDIS_LOG": "1",
     }
-    codec = f"http://127.0.0.1:{settings.api_port}/codec"
+    codec, token = codec_endpoint(settings.api_port, has_keys=has_keys)
+    if token is not None:
+        env["OPEN_RESPONSES_CODEC_TOKEN"] = token
     parts = [
         Part(lambda: services.valkey(settings.valkey_port, data)),
         Part(lambda: services.temporal(settings.temporal_port, data, ui_port=settings.temporal_ui_port, codec=codec)),
@@ -108,6 +113,16 @@ def _parts(settings: DevSettings, *, local_model: bool) -> list[Part]:
     api_env = {**env, "OPEN_RESPONSES_DEV_PID_DIR": str(data / "pids")}
     parts.append(Part(lambda: services.api(settings.api_port, api_env, listener=listener)))
     return parts if standby is None else [*parts, standby]
+
+
+def codec_endpoint(api_port: int, *, has_keys: bool) -> tuple[str, str | None]:
+    """Where Temporal's UI has payloads decoded, and the codec's token: yours, or a new one if there are API keys.
+
+    The UI sends no header, so the token is in the path. Without keys, the API decodes for this machine without one.
+    """
+    url = f"http://127.0.0.1:{api_port}/codec"
+    token = os.environ.get("OPEN_RESPONSES_CODEC_TOKEN") or (secrets.token_urlsafe(24) if has_keys else None)
+    return (url, None) if token is None else (f"{url}/{quote(token, safe='')}", token)
 
 
 def _check_ports(settings: DevSettings, *, local_model: bool) -> None:

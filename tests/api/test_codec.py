@@ -11,6 +11,7 @@ import string
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -30,7 +31,7 @@ from tests.support.stack import Stack, another_api, check_whole, collect, until
 pytestmark = pytest.mark.campaign
 
 UI = "http://127.0.0.1:8233"
-TOKEN = "an operator's token"
+TOKEN = "an operator's/token"
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -142,7 +143,7 @@ async def test_a_damaged_payload_does_no_harm(client: httpx.AsyncClient) -> None
 
 async def test_the_ui_of_make_dev_is_told_where_to_decode(tmp_path: Path) -> None:
     port, ui_port = services.free_port(), services.free_port()
-    codec = "http://127.0.0.1:8080/codec"
+    codec = "http://127.0.0.1:8080/codec/a-token-in-the-path"
     service = services.temporal(port, tmp_path, ui_port=ui_port, codec=codec)
     process = service.start(tmp_path)
     try:
@@ -209,6 +210,28 @@ async def test_with_api_keys_there_is_no_codec_without_a_token(stack: Stack) -> 
     async with another_api(stack, tail=key_block("acme", "key-of-acme")) as client:
         is_error(await post(client), 404, "not_found")
         is_error(await post(client, **bearer("key-of-acme")), 404, "not_found")
+        is_error(await client.post(f"/codec/{quote(TOKEN)}/decode", json={"payloads": []}), 404, "not_found")
+
+
+async def test_an_operators_key_decodes_as_the_codecs_token_does(stack: Stack) -> None:
+    keys = key_block("acme", "key-of-acme") + key_block("ops", "key-of-ops", 'scopes = ["admin"]')
+    for env in ({}, {"OPEN_RESPONSES_CODEC_TOKEN": TOKEN}):
+        async with another_api(stack, tail=keys, env=env) as client:
+            assert (await post(client, **bearer("key-of-ops"))).status_code == 200
+            assert (await post(client, **bearer("key-of-acme"))).status_code in (401, 404)
+
+
+async def test_a_page_of_the_ui_has_the_token_in_its_codecs_address(stack: Stack) -> None:
+    """Temporal's UI sends no header without a login."""
+    keys = key_block("acme", "key-of-acme")
+    async with another_api(stack, tail=keys, env={"OPEN_RESPONSES_CODEC_TOKEN": TOKEN}) as client:
+        for what in ("decode", "encode"):
+            url = f"/codec/{quote(TOKEN, safe='')}/{what}"
+            answer = await client.post(url, json={"payloads": []}, headers={"Origin": UI})
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, UI)
+            is_error(await client.post(f"/codec/x/{what}", json={"payloads": []}), 401, "invalid_api_key")
+            evil = await client.post(url, json={"payloads": []}, headers={"Origin": "https://evil.example"})
+            is_error(evil, 403, "origin_not_allowed")
 
 
 async def test_an_open_server_decodes_for_this_machine_alone(stack: Stack) -> None:

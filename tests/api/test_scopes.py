@@ -55,6 +55,8 @@ ROWS = {
     ("GET", "/docs"): NO_TENANT,
     ("POST", "/codec/decode"): NO_TENANT,
     ("POST", "/codec/encode"): NO_TENANT,
+    ("POST", "/codec/{token:path}/decode"): NO_TENANT,
+    ("POST", "/codec/{token:path}/encode"): NO_TENANT,
 }
 DELETES = [{"type": "function", "name": "delete_all"}]
 BROAD, NARROW = bearer("scopes-broad"), bearer("scopes-narrow")

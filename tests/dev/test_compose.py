@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from open_responses.loop.search_attributes import SEARCH_ATTRIBUTES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -41,3 +44,15 @@ def test_docker_compose_accepts_the_file() -> None:
         pytest.skip("docker compose is not installed here")
     config = subprocess.run([docker, "compose", "config", "-q"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert config.returncode == 0, config.stderr
+
+
+def test_temporal_gets_every_search_attribute_with_its_type() -> None:
+    (command,) = COMPOSE["services"]["search-attributes"]["command"]
+    named = dict(pair.split("=") for pair in re.findall(r"\b[A-Z][A-Za-z]+=[A-Z][A-Za-z]+\b", command))
+    assert {f"OpenResponses{name}": kind for name, kind in named.items()} == dict(SEARCH_ATTRIBUTES)
+
+
+def test_the_ui_has_the_codec_of_the_api_where_there_is_a_token() -> None:
+    endpoint = COMPOSE["services"]["temporal-ui"]["environment"]["TEMPORAL_CODEC_ENDPOINT"]
+    assert endpoint.startswith("${OPEN_RESPONSES_CODEC_TOKEN:+http://127.0.0.1:")
+    assert endpoint.endswith("/codec/}${OPEN_RESPONSES_CODEC_TOKEN:-}")

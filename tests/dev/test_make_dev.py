@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from dev.__main__ import codec_endpoint
 from dev.services import free_port
 
 PORTS = ("API", "TEMPORAL", "TEMPORAL_UI", "VALKEY", "LLAMA", "WORKER_METRICS")
@@ -51,6 +52,20 @@ def test_a_bad_configuration_is_named_in_one_line(tmp_path: Path) -> None:
     assert "providr" in said or "provider" in said
     assert "no such file" in refused(environment(tmp_path, OPEN_RESPONSES_CONFIG=str(tmp_path / "none.toml")))
     assert "OPEN_RESPONSES_API_PORT" in refused(environment(tmp_path, OPEN_RESPONSES_API_PORT="eighty"))
+
+
+def test_temporals_ui_has_the_codecs_token_in_its_address_if_there_are_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPEN_RESPONSES_CODEC_TOKEN", raising=False)
+    assert codec_endpoint(8080, has_keys=False) == ("http://127.0.0.1:8080/codec", None)
+    url, token = codec_endpoint(8080, has_keys=True)
+    assert token is not None
+    assert len(token) >= 16
+    assert url == f"http://127.0.0.1:8080/codec/{token}"
+    assert codec_endpoint(8080, has_keys=True)[1] != token
+    monkeypatch.setenv("OPEN_RESPONSES_CODEC_TOKEN", "an operator's/token")
+    url, token = codec_endpoint(8080, has_keys=True)
+    assert url == "http://127.0.0.1:8080/codec/an%20operator%27s%2Ftoken"
+    assert token == "an operator's/token"
 
 
 @pytest.mark.campaign
