@@ -27,6 +27,7 @@ import workflows
 from activities.lifecycle.claim_approvals import ClaimActivity
 from activities.lifecycle.finish import FinishActivity
 from activities.lifecycle.publish import PublishActivity
+from activities.lifecycle.run_ends import keep_end, request_cancellation
 from activities.middleware_loader import load_middleware
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
@@ -233,6 +234,8 @@ def _activities(parts: Parts) -> list[Callable[..., Any]]:
         sample.sample,
         finishing.close_cut_off_sample,
         finishing.finish,
+        keep_end,
+        request_cancellation,
         PublishActivity(redis, parts.appender, records).publish,
         ClaimActivity(parts.temporal, parts.store).claim,
         HostedToolActivity(runner, parts.tools).call_tool,

@@ -22,6 +22,7 @@ from open_responses.io.settings import Settings
 from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
+from open_responses.io.temporal.search_attributes import NamespaceAttributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class AppState:
     known_entries: KnownEntries
     received: ReceivedBytes
     readings: ServerReadings
+    search_attributes: NamespaceAttributes
 
 
 def state_of(connection: HTTPConnection) -> AppState:

@@ -54,6 +54,7 @@ from open_responses.io.store.repository import Records
 from open_responses.io.temporal.client import connect as connect_temporal
 from open_responses.io.temporal.encryption_check import check_keys, keep_checking
 from open_responses.io.temporal.large_payloads import response_keys
+from open_responses.io.temporal.search_attributes import NamespaceAttributes
 
 log = structlog.get_logger(__name__)
 
@@ -146,6 +147,7 @@ async def _connected(settings: Settings) -> AppState:
         known_entries=KnownEntries(),
         received=ReceivedBytes(settings.max_received_bytes),
         readings=ServerReadings(redis, temporal, (provider.name for provider in settings.config.providers)),
+        search_attributes=NamespaceAttributes(temporal),
     )
 
 

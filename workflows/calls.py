@@ -14,10 +14,13 @@ from open_responses.loop.payloads import (
     CLAIM_APPROVALS,
     CLOSE_CUT_OFF_SAMPLE,
     FINISH,
+    KEEP_END,
     PUBLISH,
+    REQUEST_CANCELLATION,
     SAMPLE,
     ClaimInput,
     ClaimResult,
+    FinishedResponse,
     FinishInput,
     FinishResult,
     PublishInput,
@@ -56,7 +59,7 @@ def start_sample(call: SampleInput) -> workflow.ActivityHandle[SampleResult]:
         SAMPLE,
         call,
         result_type=SampleResult,
-        summary=f"sample {plain(call.upstream_model)} · turn {call.turn}",
+        summary=f"{plain(call.upstream_model)} · turn {call.turn}",
         start_to_close_timeout=_LONGEST_SAMPLE,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
         retry_policy=RetryPolicy(
@@ -115,6 +118,23 @@ def start_claim(call: ClaimInput) -> workflow.ActivityHandle[ClaimResult]:
         call,
         result_type=ClaimResult,
         start_to_close_timeout=timedelta(seconds=15),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
+    )
+
+
+async def keep_end(finished: FinishedResponse) -> None:
+    """Put the result into history. Local, and without I/O of its own."""
+    await workflow.execute_local_activity(
+        KEEP_END, finished, result_type=FinishedResponse, start_to_close_timeout=timedelta(seconds=15)
+    )
+
+
+async def request_cancellation() -> None:
+    """Have Temporal cancel this run. Local. If Temporal does not answer, neither does it take this workflow task."""
+    await workflow.execute_local_activity(
+        REQUEST_CANCELLATION,
+        schedule_to_close_timeout=_LONGEST_PUBLISH,
+        start_to_close_timeout=timedelta(seconds=5),
         retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
@@ -20,16 +19,14 @@ with workflow.unsafe.imports_passed_through():
         FinishedResponse,
         FinishInput,
         FinishResult,
+        TurnUsage,
         final_resource,
         usage_with,
     )
-    from open_responses.loop.search_attributes import STATUS
-    from workflows import calls
+    from workflows import calls, search_attributes
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.tasks import next_task
-
-_STATUS = SearchAttributeKey.for_keyword(STATUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +56,18 @@ class Closing:
             ended_at = int(workflow.now().timestamp())
         result = await self._finish(ending, ended_at, was_cut_off)
         if result.announced is not None:
-            return self._as_announced(result.announced, result.trace)
+            # What clients were sent differs from what this task came to.
+            return self._shown(result.announced, result.trace, usage_with(state.usage, result.paid))
         output_ledger.absorb(result.items, result.trace)
         if not is_known:
             await self._release_conversation(ending)
-        workflow.upsert_search_attributes([_STATUS.value_set(ending.status)])
-        state.show(ending.status)
         usage = usage_with(state.usage, result.paid)
-        return FinishedResponse(
-            response=final_resource(state.start, ending, output_ledger.output, usage, ended_at),
-            trace=output_ledger.trace,
-        )
+        response = final_resource(state.start, ending, output_ledger.output, usage, ended_at)
+        return self._shown(response, output_ledger.trace, usage)
 
-    def _as_announced(self, response: JsonObject, trace: list[Op]) -> FinishedResponse:
-        """The result with the end that clients were sent, where it differs from the one that this task came to."""
-        workflow.upsert_search_attributes([_STATUS.value_set(response["status"])])
+    def _shown(self, response: JsonObject, trace: list[Op], usage: TurnUsage | None) -> FinishedResponse:
+        """The workflow's result, with the end in the search attributes and in the details."""
+        search_attributes.show_end(self.state.start, response, usage)
         self.state.show(response["status"])
         return FinishedResponse(response=response, trace=trace)
 

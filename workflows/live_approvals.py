@@ -11,6 +11,8 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads import ApprovalAnswer, Decision
+    from open_responses.loop.search_attributes import AWAITING_APPROVAL
+    from workflows import search_attributes
     from workflows.claims import claimed_elsewhere, stopped_before_next_task
     from workflows.parallel_calls import ToolCalls
     from workflows.publication import Publication
@@ -32,7 +34,6 @@ class LiveApprovals:
     state: ResponseState
     publication: Publication
     calls: ToolCalls
-    _waiting: set[str] = field(default_factory=set)
     _answers: dict[str, ApprovalAnswer] = field(default_factory=dict)
     _claims: dict[str, bool] = field(default_factory=dict)
     _one_claim_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -57,15 +58,17 @@ class LiveApprovals:
         """Raises ApplicationError for a second answer, and for one that no call waits for."""
         if self._is_answered(answer.approval_request_id):
             raise _answered_already()
-        if answer.approval_request_id not in self._waiting or self.state.is_stopping():
+        if answer.approval_request_id not in self.state.awaited or self.state.is_stopping():
             # The answer would use the approval up, and nothing would run.
             raise _no_call_waits()
 
     async def run(self, approvals: Sequence[int]) -> None:
         """Wait for all answers, and run what is approved. `approvals` are the output indexes of the requests."""
         for index in approvals:
-            self._waiting.add(self.state.output_ledger.output[index]["id"])
+            request = self.state.output_ledger.output[index]
+            self.state.awaited[request["id"]] = request
         self.state.show("waiting for approval")
+        search_attributes.show_status(self.state.start, AWAITING_APPROVAL)
         await asyncio.gather(*(self._await_answer(index) for index in approvals))
 
     def _is_answered(self, approval_request_id: str) -> bool:
@@ -97,7 +100,9 @@ class LiveApprovals:
         request = self.state.output_ledger.output[index]
         approval_id = request["id"]
         await workflow.wait_condition(lambda: approval_id in self._claims or self.state.is_stopping())
-        self._waiting.remove(approval_id)
+        del self.state.awaited[approval_id]
+        if not self.state.awaited and not self.state.is_stopping():
+            search_attributes.show_status(self.state.start, "in_progress")
         if approval_id not in self._claims:
             return
         answer = self._answers[approval_id]

@@ -15,8 +15,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import SampleInput, SampleResult, TurnUsage
-    from workflows import calls
+    from open_responses.loop.payloads import ProviderTrouble, SampleInput, SampleResult, TurnUsage
+    from workflows import calls, search_attributes
     from workflows.failures import failure, paid_in, provider_is_down
     from workflows.hosted_call import until_stopped
     from workflows.state import ResponseState
@@ -84,15 +84,18 @@ class ModelTurn:
         if state.is_stopping():
             state.cut_off = True
             return None
+        state.sampled_epoch = state.epoch
         try:
             result = await until_stopped(
                 calls.start_sample(self._input(tries)), state.is_stopping, repeats_alike=state.start.repeats_alike
             )
         except ActivityError as error:
+            state.sample_ended()
             state.cut_off = True
             if isinstance(error.cause, CancelledError):
                 return None
             raise
+        state.sample_ended()
         state.cut_off = result is None or result.outcome == "cancelled"
         return result
 
@@ -125,13 +128,25 @@ class ModelTurn:
         """Go on with the next provider, for the rest of the response."""
         self.state.fallback += 1
         self.state.cut_off = False
+        search_attributes.show_provider(self.state.start, self.state.target.provider)
         self.lost, self.breaks, self.broke_at, self.fell_back = reason, 0, None, True
 
     async def _pause(self) -> None:
         """Give a provider that breaks its streams again and again time to recover."""
         seconds = min(_LONGEST_PAUSE_SECONDS, 2.0 ** max(0, self.breaks - _BREAKS_AT_ONCE))
+        state = self.state
+        state.note_trouble(
+            ProviderTrouble(
+                epoch=state.epoch,
+                provider=state.target.provider,
+                code=self.code,
+                message=self.lost or "",
+                next_at=workflow.now().timestamp() + seconds,
+            )
+        )
         with contextlib.suppress(asyncio.TimeoutError):
-            await workflow.wait_condition(self.state.is_stopping, timeout=timedelta(seconds=seconds))
+            await workflow.wait_condition(state.is_stopping, timeout=timedelta(seconds=seconds))
+        state.sample_ended()
 
     def _input(self, tries: int) -> SampleInput:
         state, target = self.state, self.state.target

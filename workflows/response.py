@@ -25,11 +25,13 @@ with workflow.unsafe.imports_passed_through():
         Ending,
         FinishedResponse,
         Progress,
+        ProviderTrouble,
         SampleResult,
         StartResponse,
         usage_with,
     )
     from open_responses.loop.tool_payloads import ToolProgress
+    from workflows import ends
     from workflows.before_first_turn import BeforeFirstTurn
     from workflows.closing import Closing
     from workflows.failures import failure
@@ -77,7 +79,7 @@ class ResponseWorkflow:
                 self._state.handed_over(),
                 initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
             )
-        return finished
+        return ends.end_alike(start, finished) if start.ends_alike else finished
 
     async def _respond(self) -> FinishedResponse | None:
         """Run the response to its end. Returns None if history is so long that a new run has to go on."""
@@ -88,9 +90,18 @@ class ResponseWorkflow:
         if deadline is not None:
             deadline.cancel()
         self._ending = ending
+        ends_alike = self._state.start.ends_alike
+        if ends_alike and ending.status == "cancelled":
+            await ends.be_cancelled()
         ended_at = await self._decided(ending) if self._state.start.repeats_alike else None
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return await Closing(self._state, self._publication).run(ending, ended_at)
+        finished = await Closing(self._state, self._publication).run(ending, ended_at)
+        if ends_alike:
+            if finished.response["status"] == "cancelled":
+                # Clients were sent a cancellation that this run did not decide: an operator has reset it, for instance.
+                await ends.be_cancelled()
+            await ends.keep(finished)
+        return finished
 
     # --- signals, updates and queries
 
@@ -111,6 +122,12 @@ class ResponseWorkflow:
         ):
             output_ledger.add_event(PROGRESS, index, message=progress.message)
             await self._publication.publish()
+
+    @workflow.signal
+    def provider_trouble(self, trouble: ProviderTrouble) -> None:
+        """Show an operator that the running sample waits for its provider, or that the provider answers again."""
+        if trouble.epoch == self._state.sampled_epoch:
+            self._state.note_trouble(trouble)
 
     @workflow.update
     async def answer_approval(self, answer: ApprovalAnswer) -> None:

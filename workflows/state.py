@@ -7,9 +7,20 @@ from dataclasses import dataclass, field
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.markdown import plain
+    from open_responses.json_types import JsonObject
     from open_responses.loop.output_ledger import OutputLedger
-    from open_responses.loop.payloads import Carried, Ending, SampleResult, StartResponse, Target, TurnUsage
+    from open_responses.loop.payloads import (
+        Carried,
+        Ending,
+        ProviderTrouble,
+        SampleResult,
+        StartResponse,
+        Target,
+        TurnUsage,
+    )
+    from open_responses.loop.search_attributes import RETRYING
+    from workflows import search_attributes
+    from workflows.details import details
     from workflows.tasks import current_task
 
 
@@ -23,6 +34,9 @@ class ResponseState:
     its time. `cut_off`: a sample was stopped in its middle, so that only the log has the end of the stream.
     `has_diverged`: the log holds other events than the output ledger, and clients were sent those. `answered_at` is the
     time at which a model's answer ended the response, as its sample recorded it.
+
+    For an operator: `sampled_epoch` is that of the sample that runs, `trouble` the last failure of a provider, and
+    `awaited` has the requests for approval that wait, by id.
     """
 
     start: StartResponse
@@ -42,6 +56,10 @@ class ResponseState:
     stopped_in: int = 0
     stopped_at: float | None = None
     answered_at: float | None = None
+    sampled_epoch: int | None = None
+    trouble: ProviderTrouble | None = None
+    awaited: dict[str, JsonObject] = field(default_factory=dict)
+    doing: str = ""
 
     @classmethod
     def of(cls, start: StartResponse) -> ResponseState:
@@ -114,13 +132,27 @@ class ResponseState:
             return None
         return max(0, limit - (self.usage.output_tokens if self.usage else 0))
 
-    def show(self, doing: str) -> None:
-        """Set the details that the Temporal UI shows to an operator, in Markdown."""
-        usage = self.usage or TurnUsage()
-        workflow.set_current_details(
-            f"**{plain(doing)}** · turn {self.turn} · attempt {self.epoch}\n\n"
-            f"- model {plain(self.start.request.model)} on {plain(self.target.provider)}\n"
-            f"- tokens: {usage.input_tokens} in, {usage.output_tokens} out\n"
-            f"- tool calls: {self.tool_calls}\n"
-            f"- items: {len(self.output_ledger.output)}"
-        )
+    def show(self, doing: str | None = None) -> None:
+        """Set the details that the Temporal UI shows to an operator. None: the response still does the same."""
+        self.doing = self.doing if doing is None else doing
+        workflow.set_current_details(details(self))
+
+    def note_trouble(self, trouble: ProviderTrouble) -> None:
+        """Show that a provider failed and is asked again later, or that it answers again."""
+        if trouble.next_at is None:
+            self._no_attempt_is_due()
+        else:
+            self.trouble = trouble
+            search_attributes.show_status(self.start, RETRYING)
+        self.show()
+
+    def sample_ended(self) -> None:
+        """Show that no attempt is due any more, and drop reports about the sample that arrive late."""
+        self.sampled_epoch = None
+        self._no_attempt_is_due()
+
+    def _no_attempt_is_due(self) -> None:
+        if self.trouble is not None and self.trouble.next_at is not None:
+            self.trouble = self.trouble.model_copy(update={"next_at": None})
+            if not self.is_stopping():
+                search_attributes.show_status(self.start, "in_progress")

@@ -26,6 +26,7 @@ from activities.sampling.budget import reserve
 from activities.sampling.context import Context, HasEnded, mcp_lists
 from activities.sampling.model_answer import ModelAnswer
 from activities.sampling.resume import begin
+from activities.sampling.trouble_report import report_failure
 from open_responses.contracts import SampleCall
 from open_responses.deltas import Finish, TextDelta
 from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, ServerError, TokenBudgetExceeded, Unavailable
@@ -251,7 +252,7 @@ class AttemptRun:
                 made_progress=progress.has_content,
             )
         seconds_left = 0.0 if is_halted else self._seconds_left(error)
-        raise to_application_error(
+        failure = to_application_error(
             error,
             seconds_left=seconds_left,
             # With a fallback, the next provider is asked at the window's end, and not a back-off later.
@@ -259,7 +260,9 @@ class AttemptRun:
             attempt=self._attempt.number,
             final=is_halted,
             paid=self.paid,
-        ) from error
+        )
+        await report_failure(self._call, failure, self._attempt.number)
+        raise failure from error
 
     def _seconds_left(self, error: OpenResponsesError) -> float:
         """How long attempts at this provider may still go on."""

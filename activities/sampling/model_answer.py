@@ -16,6 +16,7 @@ from activities.sampling.attempt_state import AttemptState
 from activities.sampling.call_times import CallTimes, timed_call
 from activities.sampling.format_check import FormatCheck
 from activities.sampling.summarize import Compacted, compact, compact_now
+from activities.sampling.trouble_report import report_answer
 from activities.sampling.window import fitted
 from open_responses.context.compaction import compaction_item, owner
 from open_responses.contracts import Halt, SampleCall, SampleContext
@@ -116,6 +117,8 @@ class ModelAnswer:
                 progress.read(delta)
                 if not isinstance(delta, ResumeToken):
                     progress.deltas += 1
+                    if progress.deltas == 1:
+                        report_answer(state.attempt.call, state.attempt.number)
                 elif not progress.is_read_again:
                     self._remember(delta.token)
                 delta = joiner.clean(delta)

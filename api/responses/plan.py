@@ -64,6 +64,7 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         is_compaction=parsed.is_compaction,
         results_in_order=True,
         repeats_alike=True,
+        ends_alike=True,
         body_digest=key and key.body_digest,
         nonce=key and new_id("nonce_"),
         max_turns=settings.config.max_turns,

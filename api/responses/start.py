@@ -109,7 +109,7 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
     """False when a workflow with this id is there already: our own, whose answer got lost, since ids are not used
     twice; or, with an `Idempotency-Key`, another's. Raises Unavailable when Temporal stays away, and StartUnknown where
     it may have begun all the same."""
-    asked = start.request
+    asked, deadline = start.request, time.monotonic() + state.settings.start_patience_seconds
     attributes = [
         SearchAttributePair(client.MODEL, asked.model),
         SearchAttributePair(client.PROVIDER, start.provider),
@@ -118,7 +118,11 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
     ]
     if asked.previous_response_id:
         attributes.append(SearchAttributePair(client.PREVIOUS, asked.previous_response_id))
-    deadline, was_sent = time.monotonic() + state.settings.start_patience_seconds, False
+    if await state.search_attributes.are_known():
+        start = start.model_copy(update={"has_search_attributes": True})
+        if asked.conversation_id:
+            attributes.append(SearchAttributePair(client.CONVERSATION, asked.conversation_id))
+    was_sent = False
     while True:
         try:
             await state.temporal.start_workflow(

@@ -33,6 +33,9 @@ FINISH = "finish"
 CLOSE_CUT_OFF_SAMPLE = "close_cut_off_sample"
 PUBLISH = "publish"
 CLAIM_APPROVALS = "claim_approvals"
+KEEP_END = "keep_end"
+REQUEST_CANCELLATION = "request_cancellation"
+PROVIDER_TROUBLE = "provider_trouble"
 
 
 class Target(Payload):
@@ -185,6 +188,10 @@ class StartResponse(Payload):
             earlier versions, which replay as they ran.
         repeats_alike: A workflow task that Temporal repeats publishes and ends as it did the first time, also with the
             events that arrived meanwhile. False in starts of earlier versions.
+        has_search_attributes: Temporal's namespace knows all search attributes of this version, and the run sets them.
+            False in starts of earlier versions, which replay as they ran.
+        ends_alike: The run of a failed response fails in Temporal, and that of a cancelled one is cancelled. False in
+            starts of earlier versions, whose runs complete.
         body_digest: With an `Idempotency-Key`: the digest of the body that it was first sent with.
         nonce: With an `Idempotency-Key`: distinguishes this start from others under the same key.
         admitted: The share of the API key's limits, which the end of the response returns.
@@ -215,6 +222,8 @@ class StartResponse(Payload):
     is_compaction: bool = False
     results_in_order: bool = False
     repeats_alike: bool = False
+    has_search_attributes: bool = False
+    ends_alike: bool = False
     body_digest: str | None = None
     nonce: str | None = None
     admitted: Admitted | None = None
@@ -385,6 +394,24 @@ class SampleResult(Payload):
     broke_at: str | None = None
     made_progress: bool = True
     epoch_seen: int = Field(default=0, description="Of a `fenced` attempt: the epoch that owns the log.")
+
+
+class ProviderTrouble(Payload):
+    """The argument of the signal `provider_trouble`, which a sample sends between two of its attempts.
+
+    Attributes:
+        epoch: That of the sample, so that a signal that comes late is recognised.
+        provider: The provider's name in the configuration.
+        code: The error code of the failed attempt.
+        message: The provider's message, shortened.
+        next_at: The time of the next attempt, in Unix seconds; None: the provider answers again.
+    """
+
+    epoch: int
+    provider: str
+    code: str = ""
+    message: str = ""
+    next_at: float | None = None
 
 
 class PublishInput(Payload):

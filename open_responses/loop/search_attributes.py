@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
+
+from open_responses.json_types import JsonObject
 
 MODEL = "OpenResponsesModel"
 PROVIDER = "OpenResponsesProvider"
@@ -45,7 +47,15 @@ _LONGEST_NAME = 100
 _MOST_TOOLS = 15
 
 
-def with_tools(known: list[str], names: list[str]) -> list[str]:
-    """The names of the tools that a response has called, in the order of the first calls, within Temporal's limits."""
-    shortened = (name.encode()[:_LONGEST_NAME].decode("utf-8", "ignore") for name in names)
-    return list(dict.fromkeys([*known, *shortened]))[:_MOST_TOOLS]
+def called_tools(output: Sequence[JsonObject], hosted: Collection[str]) -> list[str]:
+    """The tools that the server was to run for these items, in the order of the first calls, within Temporal's limits.
+
+    A hosted tool has its name, a tool of an MCP server `label.name`. Functions of the client are left out.
+    """
+    names: dict[str, None] = {}
+    for item in output:
+        if item["type"] == "mcp_call":
+            names[f"{item['server_label']}.{item['name']}"] = None
+        elif item["type"] == "function_call" and item["name"] in hosted:
+            names[item["name"]] = None
+    return [name.encode()[:_LONGEST_NAME].decode("utf-8", "ignore") for name in list(names)[:_MOST_TOOLS]]

@@ -214,7 +214,7 @@ async def test_with_api_keys_there_is_no_codec_without_a_token(stack: Stack) -> 
 
 
 async def test_an_operators_key_decodes_as_the_codecs_token_does(stack: Stack) -> None:
-    keys = key_block("acme", "key-of-acme") + key_block("ops", "key-of-ops", 'scopes = ["admin"]')
+    keys = "\n".join([key_block("acme", "key-of-acme"), key_block("ops", "key-of-ops", 'scopes = ["admin"]')])
     for env in ({}, {"OPEN_RESPONSES_CODEC_TOKEN": TOKEN}):
         async with another_api(stack, tail=keys, env=env) as client:
             assert (await post(client, **bearer("key-of-ops"))).status_code == 200

@@ -37,6 +37,7 @@ from open_responses.io.store.outside_ends import DELETED, OutsideEnds
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import response_keys
+from open_responses.io.temporal.search_attributes import NamespaceAttributes
 from open_responses.loop.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support import temporal_client
@@ -294,6 +295,9 @@ class _Refuses:
     async def start_workflow(self, *_: object, **__: object) -> None:
         raise RPCError("blob data size exceeds limit", RPCStatusCode.INVALID_ARGUMENT, b"")
 
+    async def count_workflows(self, *_: object) -> None:
+        """Takes the query, so the namespace knows its attributes."""
+
 
 def _state(store: ResponseStore, tmp_path: Path) -> AppState:
     async def nothing(*_: object) -> None:
@@ -301,10 +305,16 @@ def _state(store: ResponseStore, tmp_path: Path) -> AppState:
 
     eraser = SimpleNamespace(prepare=nothing, marks=ErasureMarks(tmp_path))
     admission = SimpleNamespace(withdraw=nothing, doubt=nothing)
-    settings = SimpleNamespace(start_patience_seconds=1, config=Config())
     return cast(
         AppState,
-        SimpleNamespace(store=store, eraser=eraser, temporal=_Refuses(), admission=admission, settings=settings),
+        SimpleNamespace(
+            store=store,
+            eraser=eraser,
+            temporal=_Refuses(),
+            admission=admission,
+            settings=SimpleNamespace(start_patience_seconds=1, config=Config()),
+            search_attributes=NamespaceAttributes(cast(Client, _Refuses())),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import WorkflowExecutionStatus
 
+from open_responses.io.temporal.ends_of_runs import end_of_run
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, closed, console, reset, turns, watched
 from tests.support.stack import Stack, check_whole
@@ -64,8 +65,10 @@ async def test_a_run_reset_to_before_what_was_shown_fails_and_says_so(
         await asyncio.wait_for(last.held.wait(), 20)
         await reset(await console(stack), running.handle, 0)
         response = await running.ended(60)
-        assert await closed(running.handle) == WorkflowExecutionStatus.COMPLETED
-        assert (await running.handle.result())["response"] == response
+        assert await closed(running.handle) == WorkflowExecutionStatus.FAILED
+        kept = await end_of_run(await console(stack), await running.handle.describe())
+        assert kept is not None
+        assert kept.response == response
     last.released.set()
     assert response["error"]["code"] == "run_reset"
     assert [item["type"] for item in response["output"]] == ["function_call", "function_call_output", "message"]
@@ -81,7 +84,7 @@ async def test_a_terminated_response_does_not_come_back_by_a_reset(
         response = await running.ended()
         await reset(await console(stack), running.handle, 0)
         held.released.set()
-        assert await closed(running.handle) == WorkflowExecutionStatus.COMPLETED
+        assert await closed(running.handle) == WorkflowExecutionStatus.FAILED
         assert await running.ended() == response
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 from temporalio import activity
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.worker import (
@@ -33,6 +33,7 @@ from temporalio.worker import (
 from activities.lifecycle.claim_approvals import ClaimActivity
 from activities.lifecycle.finish import FinishActivity
 from activities.lifecycle.publish import PublishActivity
+from activities.lifecycle.run_ends import keep_end, request_cancellation
 from open_responses.deltas import Delta, Finish
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
@@ -49,6 +50,7 @@ from open_responses.io.store.redis_store import Record, ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.temporal.client import TENANT
 from open_responses.io.temporal.codec import DATA_CONVERTER
+from open_responses.io.temporal.ends_of_runs import end_of_run
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import (
@@ -74,6 +76,8 @@ from workflows.response import ResponseWorkflow
 
 Meanwhile = Callable[[], Awaitable[None]]
 _RESULTS: dict[str, type] = {FINISH: FinishResult, PUBLISH: PublishResult, CLAIM_APPROVALS: ClaimResult}
+# As the API starts a response today.
+_AS_NOW = {"results_in_order": True, "repeats_alike": True, "ends_alike": True, "has_search_attributes": True}
 TOOL = "get_weather"
 GUARDED = "guarded"
 """Waits for a person's approval."""
@@ -174,8 +178,11 @@ class Repetition(Interceptor):
 class Running:
     """One response on this worker."""
 
-    def __init__(self, handle: WorkflowHandle[Any, FinishedResponse], redis: Redis, store: ResponseStore) -> None:
+    def __init__(
+        self, handle: WorkflowHandle[Any, FinishedResponse], redis: Redis, store: ResponseStore, temporal: Client
+    ) -> None:
         self.handle = handle
+        self._temporal = temporal
         self._redis = redis
         self._store = store
 
@@ -184,7 +191,13 @@ class Running:
         return self.handle.id
 
     async def result(self) -> FinishedResponse:
-        return await asyncio.wait_for(self.handle.result(), 60)
+        """The end in the run, once it has closed, also where it is failed or cancelled."""
+        try:
+            return await asyncio.wait_for(self.handle.result(), 60)
+        except WorkflowFailureError:
+            ended = await end_of_run(self._temporal, await self.handle.describe())
+        assert ended is not None
+        return ended
 
     async def log(self) -> list[JsonObject]:
         return [orjson.loads(event) for event in await read_log(self._redis, self.id, 0)]
@@ -228,7 +241,7 @@ class Bench:
             upstream_model="fake",
             retry_window=20,
             hosted=hosted,
-            **{"response_id": new_id("resp_"), "results_in_order": True, "repeats_alike": True, **more},
+            **{"response_id": new_id("resp_"), **_AS_NOW, **more},
         )
         await self.store.begin(start, ())
         handle = await self.temporal.start_workflow(
@@ -241,7 +254,7 @@ class Bench:
             search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, start.tenant)]),
         )
         self.started = start
-        return Running(handle, self.redis, self.store)
+        return Running(handle, self.redis, self.store, self.temporal)
 
     @activity.defn(name=SAMPLE)
     async def sample(self, call: SampleInput) -> SampleResult:
@@ -310,6 +323,8 @@ async def bench(temporal_address: str, redis_url: str) -> AsyncIterator[Bench]:
             this.list_mcp_tools,
             this.finishing.close_cut_off_sample,
             this.finishing.finish,
+            keep_end,
+            request_cancellation,
             ClaimActivity(temporal, this.store).claim,
             PublishActivity(redis, this.appender, this.records).publish,
         ],

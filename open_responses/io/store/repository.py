@@ -11,7 +11,7 @@ from typing import Literal
 
 import orjson
 import structlog
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.redis.client import RedisDown
@@ -19,6 +19,7 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.outside_ends import DELETED, OutsideEnds, ending_of
 from open_responses.io.store.redis_store import Deleted, Foreign, Record, ResponseStore, TooLong
 from open_responses.io.temporal.earlier_runs import earlier_runs
+from open_responses.io.temporal.ends_of_runs import end_of_run
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.io.temporal.owners import Owners
@@ -205,22 +206,17 @@ class Records:
 
     async def _outcome(self, response_id: str) -> FinishedResponse | WorkflowExecutionDescription | Literal["gone"]:
         """As `outcome`, with the description of a run that is open."""
-        handle = self._temporal.get_workflow_handle(response_id, result_type=FinishedResponse)
         try:
-            description = await handle.describe()
-            for run in await earlier_runs(self._temporal, description, only_completed=True):
+            description = await self._temporal.get_workflow_handle(response_id).describe()
+            for run in [*await earlier_runs(self._temporal, description, only_ended=True), description]:
                 # The first end stays: an operator reset the response, or started it again, after it had ended.
-                first = self._temporal.get_workflow_handle(response_id, run_id=run.run_id, result_type=FinishedResponse)
-                earliest: FinishedResponse = await first.result(follow_runs=False)
-                return earliest
+                finished = await end_of_run(self._temporal, run)
+                if finished is not None:
+                    return finished
             ending = ending_of(description.status)
-            if ending is not None:
-                closed_at = description.close_time or datetime.now(UTC)
-                return await self._ended_outside(response_id, ending, closed_at)
-            if description.status != WorkflowExecutionStatus.COMPLETED:
+            if ending is None:
                 return description
-            finished: FinishedResponse = await handle.result()
-            return finished
+            return await self._ended_outside(response_id, ending, description.close_time or datetime.now(UTC))
         except ERASED:
             return "gone"
         except RPCError as error:

@@ -40,6 +40,7 @@ PROVIDER = SearchAttributeKey.for_keyword(search_attributes.PROVIDER)
 TENANT = SearchAttributeKey.for_keyword(search_attributes.TENANT)
 STATUS = SearchAttributeKey.for_keyword(search_attributes.STATUS)
 PREVIOUS = SearchAttributeKey.for_keyword(search_attributes.PREVIOUS)
+CONVERSATION = SearchAttributeKey.for_keyword(search_attributes.CONVERSATION)
 
 # The time after which Temporal gives up a workflow task of a dead worker. No task here takes a tenth of it.
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=3)

@@ -14,13 +14,13 @@ from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_
 from temporalio.converter import (
     ActivitySerializationContext,
     DataConverter,
-    DefaultFailureConverterWithEncodedAttributes,
     PayloadCodec,
     SerializationContext,
     WithSerializationContext,
     WorkflowSerializationContext,
 )
 
+from open_responses.io.temporal.failures import ReadableFailures, SealedFailures
 from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadable
 from open_responses.loop.payloads import TASK_QUEUE
 from open_responses.schema.off_loop import collector_paused
@@ -134,11 +134,12 @@ class Converter(PydanticPayloadConverter):
 
 def converter_with(keys: PayloadKeys) -> DataConverter:
     """The data converter. Messages and traces of failures are encoded as well: they may quote a model or a tool."""
+    failures = SealedFailures if keys.has_shared else ReadableFailures
     return dataclasses.replace(
         pydantic_data_converter,
         payload_converter_class=Converter,
         payload_codec=Codec(keys),
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+        failure_converter_class=failures,
     )
 
 

@@ -42,6 +42,11 @@ class PayloadKeys:
         self._newest = key_id(shared[0]) if shared else None
         self.responses = responses
 
+    @property
+    def has_shared(self) -> bool:
+        """Whether the installation has a key, so that all payloads are encrypted."""
+        return self._newest is not None
+
     def encrypt(self, plain: bytes, workflow_id: str | None) -> tuple[str, bytes] | None:
         """The key's name, and salt, nonce and ciphertext in one; None if there is no key."""
         own = self.responses.find(workflow_id) if self.responses is not None and workflow_id is not None else None

@@ -1,0 +1,50 @@
+"""Ends the run as its response ended: a failed response's run is Failed in Temporal, a cancelled one's is Canceled.
+
+Temporal keeps no result of such a run. The result is therefore the last local activity's as well, where readers find it
+(`open_responses/io/temporal/ends_of_runs.py`).
+"""
+
+from __future__ import annotations
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.loop.error_words import own_words
+    from open_responses.loop.payloads import FinishedResponse, StartResponse
+    from workflows import calls
+    from workflows.tasks import next_task
+
+
+async def be_cancelled() -> None:
+    """Have Temporal request the run's cancellation, unless it has: no other run can end as Canceled.
+
+    Returns in a later workflow task, in which the request has arrived.
+    """
+    if workflow.cancellation_reason() is not None:
+        return
+    try:
+        await calls.request_cancellation()
+    except ActivityError:
+        workflow.logger.warning("the run could not be cancelled, and ends as failed")
+    await next_task()
+
+
+async def keep(finished: FinishedResponse) -> None:
+    """Keep the result of a run that is to fail or to be cancelled."""
+    if finished.response["status"] in ("failed", "cancelled"):
+        await calls.keep_end(finished)
+
+
+def end_alike(start: StartResponse, finished: FinishedResponse) -> FinishedResponse:
+    """Return the result, or raise the error with which the run ends as its response did."""
+    status = finished.response["status"]
+    if status == "cancelled":
+        raise CancelledError("The response was cancelled.")
+    if status == "failed":
+        error = finished.response["error"]
+        code = error["code"]
+        # Of a response that is not stored nothing may stay readable, and its history is deleted only later.
+        reason = f"{code}: {error['message']}" if start.request.is_stored else own_words(code)
+        raise ApplicationError(reason, type=code, non_retryable=True)
+    return finished
