@@ -22,7 +22,7 @@ from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.loop.payloads import TASK_QUEUE
-from open_responses.loop.search_attributes import STATUS
+from open_responses.loop.search_attributes import AWAITING_APPROVAL, RETRYING, STATUS
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ _KINDS = {
     "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
 }
-_WAITING = {"approval": "awaiting_approval", "retry": "retrying"}
+_WAITING = {"approval": AWAITING_APPROVAL, "retry": RETRYING}
 
 
 class ServerReadings:

@@ -14,7 +14,18 @@ from tests.support.stack import Stack, check_whole, collect, events_of, until
 PORT = services.free_port()
 KEYS = {"operator": 'scopes = ["admin"]', "limited": "requests_per_minute = 4"}
 
-api = api_of_the_module(*blocks_of("metrics", KEYS), API_METRICS_PORT=str(PORT))
+# The workers do not know this route: the price travels with the request, and the model's name is theirs for others.
+PRICED = """
+[[routes]]
+model = "priced"
+provider = "fake"
+upstream_model = "fake"
+[routes.price]
+input = 500_000
+output = 1_000_000
+"""
+
+api = api_of_the_module(*blocks_of("metrics", KEYS), PRICED, API_METRICS_PORT=str(PORT))
 
 
 class Growth:
@@ -73,6 +84,8 @@ async def test_a_response_leaves_opentelemetrys_metrics_and_its_end(
     await grown.reaches(1, "open_responses_responses_total", **ended, status="completed", error_code="")
     await grown.reaches(usage["output_tokens"], "open_responses_tokens_total", **ended, type="output")
     await grown.reaches(1, "open_responses_response_duration_seconds_count", model="fake", status="completed")
+    await grown.reaches(1, "open_responses_unpriced_total", model="fake", provider="fake")
+    assert await grown.by("open_responses_cost_usd_total", model="fake") == 0
 
 
 async def test_a_failure_shows_with_its_code_and_so_do_the_attempts_before_it(
@@ -164,6 +177,18 @@ async def test_with_keys_only_an_operators_key_reads_them_and_a_port_of_their_ow
     assert total(samples_in(allowed.text), "open_responses_refusals_total", code="permission_denied") >= 1
     apart = await api.get(f"http://127.0.0.1:{PORT}/metrics")
     assert 'component="api"' in apart.text
+
+
+async def test_a_response_with_a_price_adds_its_cost(
+    stack: Stack, client: httpx.AsyncClient, api: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.says("priced", Script(words=3))
+    grown = await Growth.of(client, stack)
+    answer = await api.post("/v1/responses", json={"model": "priced", "input": "priced"}, headers=bearer("operator"))
+    usage = answer.json()["usage"]
+    due = 0.5 * usage["input_tokens"] + usage["output_tokens"]
+    await grown.reaches(due, "open_responses_cost_usd_total", provider="fake", tenant="metrics-operator")
+    assert await grown.by("open_responses_unpriced_total") == 0
 
 
 async def test_the_limits_of_a_key_show_how_much_of_them_is_used(api: httpx.AsyncClient, upstream: Upstream) -> None:
