@@ -69,6 +69,8 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
+from open_responses.io.telemetry.activities import trace_headers
+from open_responses.io.telemetry.export import export_spans
 from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner
 from open_responses.io.temporal.client import connect as connect_temporal
 from open_responses.io.temporal.encryption_check import check_keys, keep_checking
@@ -112,6 +114,7 @@ async def main() -> None:
     settings = load_settings()
     configure_logs(messages=settings.log_messages)
     metrics.configure(settings.config, "worker")
+    traces = export_spans(os.environ, service="open-responses-worker", instance=settings.worker_id)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -134,7 +137,7 @@ async def main() -> None:
     store = ResponseStore(redis, ttl_seconds=settings.response_ttl_seconds, log_ttl_seconds=settings.log_ttl_seconds)
     eraser = _eraser(settings, store, temporal)
     pieces = ConversationPieces(settings.blobs, configured_keys(settings.encryption_keys))
-    async with open_http_client() as http:
+    async with open_http_client(trace_headers) as http:
         parts = Parts(
             settings=settings,
             redis=redis,
@@ -155,6 +158,8 @@ async def main() -> None:
     if checking is not None:
         checking.cancel()
     await redis.aclose()
+    if traces is not None:
+        await asyncio.to_thread(traces.close)
 
 
 async def _serve(

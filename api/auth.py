@@ -78,6 +78,12 @@ def caller_of(connection: HTTPConnection) -> Caller:
     return caller
 
 
+def tenant_of(connection: HTTPConnection) -> str | None:
+    """The tenant of a request whose API key was found; None for every other."""
+    caller: Caller | None = connection.scope.get(_CALLER)
+    return None if caller is None else caller.tenant
+
+
 def count_as_read(connection: HTTPConnection) -> None:
     """Count a request that should have started a response and did not: it was refused, or it repeats an earlier one.
 

@@ -14,7 +14,7 @@ from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.admission.reads import begins_response
-from api.auth import count_as_read, show_limits
+from api.auth import count_as_read, show_limits, tenant_of
 from open_responses.errors import (
     Conflict,
     InvalidRequest,
@@ -42,6 +42,12 @@ def install(app: FastAPI) -> None:
     for kind in (TemporalError, RedisError, OSError, Exception):
         app.add_exception_handler(kind, _other)
     app.add_exception_handler(ClientDisconnect, _left)
+
+
+def log_refusal(error: OpenResponsesError, path: str, tenant: str | None) -> None:
+    """The one log line of a refused request. Its message is left out: it may quote the request."""
+    write = log.warning if error.status >= 500 else log.info
+    write("refused", code=error.error_code, status=error.status, param=error.param, path=path, tenant=tenant)
 
 
 def as_told(error: Exception, path: str) -> OpenResponsesError:
@@ -96,11 +102,18 @@ def retry_headers(error: OpenResponsesError) -> dict[str, str]:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OpenResponsesError)
+    log_refusal(error, _route_of(request), tenant_of(request))
     if begins_response(request) and error.status < 500:
         count_as_read(request)
     if request.method == "POST" and request.url.path == "/v1/responses":
         await show_limits(request)
     return error_response(error)
+
+
+def _route_of(request: Request) -> str:
+    """The path's template: an id in the path may be anything."""
+    path: str = getattr(request.scope.get("route"), "path", "")
+    return path
 
 
 async def _framework(request: Request, error: Exception) -> JSONResponse:

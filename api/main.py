@@ -33,6 +33,7 @@ from api.conversations import routes as conversations
 from api.http_headers import HttpHeaders
 from api.openapi import document as openapi
 from api.request_ends import RequestEnds
+from api.request_spans import RequestSpans
 from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.websocket import connection as websocket
 from open_responses import __version__
@@ -51,6 +52,7 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
+from open_responses.io.telemetry.export import export_spans
 from open_responses.io.temporal.client import connect as connect_temporal
 from open_responses.io.temporal.encryption_check import check_keys, keep_checking
 from open_responses.io.temporal.large_payloads import response_keys
@@ -69,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Not earlier: uvicorn configures its own logs first, and a program that only imports this module keeps its own.
         configure_logs(messages=settings.log_messages)
+        traces = export_spans(os.environ, service="open-responses-api")
         state = app.state.open_responses = await _connected(settings)
         _say_who_is_answered(settings)
         keys = configured_keys(settings.encryption_keys)
@@ -89,6 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.gather(*tasks, return_exceptions=True)
         await state.schema_checks.close()
         await state.redis.aclose()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
 
     app = FastAPI(title="open_responses", version=__version__, lifespan=lifespan, openapi_url=None)
     # A redirect to the same path without its last slash goes wherever the Host header says.
@@ -161,7 +166,7 @@ def create_asgi(settings: Settings) -> ASGIApp:
         )
     answering = CodecBorder(app, otherwise=for_clients, settings=settings)
     in_time = SlowReaders(answering, seconds=settings.slow_client_seconds, socket_seconds=settings.socket_send_seconds)
-    return HttpHeaders(ShutdownAnswers(in_time))
+    return HttpHeaders(RequestSpans(ShutdownAnswers(in_time)))
 
 
 def _leave() -> None:

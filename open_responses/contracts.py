@@ -151,6 +151,8 @@ class ToolContext:
             event.
         is_cancelled: Whether the call was cancelled, for a tool that polls. A tool that awaits gets
             `asyncio.CancelledError`.
+        traceparent: The W3C `traceparent` header with which the tool continues the trace in the servers that it calls;
+            None outside of a trace.
     """
 
     response_id: str
@@ -163,6 +165,7 @@ class ToolContext:
     heartbeat: Callable[..., None] = lambda *_: None
     progress: Callable[[str], None] = lambda _: None
     is_cancelled: Callable[[], bool] = lambda: False
+    traceparent: str | None = None
 
     @property
     def idempotency_key(self) -> str:

@@ -89,7 +89,13 @@ class BeforeFirstTurn:
     async def _listed(self, label: str) -> McpListResult | None:
         """The server's tools; asked for again if the worker was lost. Returns None if the response was stopped."""
         start = self.state.start
-        call = McpListInput(response_id=start.response_id, tenant=start.tenant, server_label=label)
+        call = McpListInput(
+            response_id=start.response_id,
+            tenant=start.tenant,
+            server_label=label,
+            request_id=start.request_id,
+            traceparent=start.traceparent,
+        )
         for _ in range(_MAX_LISTINGS):
             handle = calls.start_mcp_list(call)
             try:

@@ -111,6 +111,9 @@ class Closing:
             ended_at=ended_at,
             turn=state.turn,
             paid=state.paid,
+            attempts=state.attempts,
+            provider=state.target.provider,
+            first_token_at=state.first_token_at,
         )
 
     async def _release_conversation(self, ending: Ending) -> None:

@@ -163,6 +163,8 @@ class ToolRun:
             metadata=self.start.request.metadata or {},
             attempt=attempt,
             output_index=output_index,
+            request_id=self.start.request_id,
+            traceparent=self.start.traceparent,
         )
 
 

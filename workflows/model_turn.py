@@ -80,6 +80,7 @@ class ModelTurn:
     async def _attempt(self, tries: int) -> SampleResult | None:
         state = self.state
         state.next_epoch()
+        state.attempts += 1
         state.show("sampling" if self.lost is None else f"sampling again ({self.lost})")
         if state.is_stopping():
             state.cut_off = True
@@ -97,6 +98,8 @@ class ModelTurn:
             raise
         state.sample_ended()
         state.cut_off = result is None or result.outcome == "cancelled"
+        if state.first_token_at is None and result is not None:
+            state.first_token_at = result.first_token_at
         return result
 
     async def _may_go_on(self, result: SampleResult) -> bool:
@@ -170,6 +173,8 @@ class ModelTurn:
             choice_spent=state.choice_spent,
             tries=tries,
             lost=self.lost,
+            request_id=state.start.request_id,
+            traceparent=state.start.traceparent,
         )
 
 

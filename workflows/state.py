@@ -29,6 +29,7 @@ class ResponseState:
     """The state of a run. `start` is the workflow's input without `carried`.
 
     `epoch` fences the log: each attempt and each publication has its own. `fallback` is the index of the target in use.
+    `attempts` counts the attempts at all model turns, and `first_token_at` is when one of them first brought content.
     `usage` counts the model turns that stand, `paid` the attempts so far at the turn under way. `stop` is the ending
     that was requested, `stopped_in` the workflow task that received the request (0 in an earlier run), and `stopped_at`
     its time. `cut_off`: a sample was stopped in its middle, so that only the log has the end of the stream.
@@ -50,6 +51,8 @@ class ResponseState:
     tool_calls: int = 0
     choice_spent: bool = False
     fallback: int = 0
+    attempts: int = 0
+    first_token_at: float | None = None
     stop: Ending | None = None
     cut_off: bool = False
     has_diverged: bool = False
@@ -78,6 +81,8 @@ class ResponseState:
             choice_spent=carried.choice_spent,
             fallback=carried.fallback,
             produced=carried.produced,
+            attempts=carried.attempts,
+            first_token_at=carried.first_token_at,
             stop=carried.stop or (Ending(status="cancelled") if carried.cancelled else None),
         )
 
@@ -93,6 +98,8 @@ class ResponseState:
             choice_spent=self.choice_spent,
             fallback=self.fallback,
             produced=self.produced,
+            attempts=self.attempts,
+            first_token_at=self.first_token_at,
             started_at=self.started_at,
             stop=self.stop,
         )

@@ -24,6 +24,7 @@ from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.rate_limits import Used
 from open_responses.io.store.outside_ends import OutsideEnds
 from open_responses.io.store.redis_store import ResponseStore, used_by
+from open_responses.io.telemetry.responses import response_ended
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import (
@@ -93,7 +94,7 @@ class FinishActivity:
         usage = usage_with(call.usage, result.paid)
         response = final_resource(call.start, call.ending, output, usage, call.ended_at)
         used = _used(call, response)
-        await self._keep(call, response, [*call.trace, *result.trace], used)
+        await self._keep(call, response, [*call.trace, *result.trace], usage, used)
         metrics.response_ended(call.start, response["status"], response["error"], usage)
         writer.write(terminal_events(response))
         # The end is stored: readers find it there, and in Temporal.
@@ -123,7 +124,7 @@ class FinishActivity:
             await writer.flush()
         trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
         response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
-        await self._keep(call, response, trace, _used(call, response))
+        await self._keep(call, response, trace, usage, _used(call, response))
         metrics.response_ended(call.start, response["status"], response["error"], usage)
         if announced is None:
             writer.write(terminal_events(response))
@@ -131,8 +132,12 @@ class FinishActivity:
         await self.store.age_log(call.start)
         return FinishResult(announced=response, trace=trace)
 
-    async def _keep(self, call: FinishInput, response: JsonObject, trace: list[Op], used: Used) -> None:
-        if not await self.store.finish(call.start, orjson.dumps(response), trace, used):
+    async def _keep(
+        self, call: FinishInput, response: JsonObject, trace: list[Op], usage: TurnUsage | None, used: Used
+    ) -> None:
+        stored = await self.store.finish(call.start, orjson.dumps(response), trace, used)
+        response_ended(call, response, usage)
+        if not stored:
             # It was started after it was deleted, or beside it: Temporal may have it again.
             await asyncio.to_thread(self.marks.promise, call.start.response_id)
 

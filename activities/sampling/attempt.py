@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import orjson
@@ -38,6 +40,7 @@ from open_responses.io.log.writer import AppendRefused, Earlier, Fenced, LogLost
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.outside_ends import OVERTAKEN
+from open_responses.io.telemetry.activities import describe_request
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import SampleResult, TurnUsage
 from open_responses.tool_use.tool_table import build_tool_table
@@ -87,9 +90,9 @@ class AttemptRun:
             return await self._failed(Unavailable(message, retry_after=_OUTAGE_RETRY_SECONDS))
         except ApplicationError:
             raise
-        except Exception as error:
-            log.exception("sample_crashed", response_id=self._call.response_id)
-            return await self._failed(ServerError(f"The model turn failed unexpectedly: {type(error).__name__}."))
+        except Exception as error:  # noqa: BLE001 - the activity's border
+            message = f"The model turn failed unexpectedly: {type(error).__name__}."
+            return await self._failed(ServerError(message), unexpected=error)
 
     async def _run(self) -> SampleResult:
         call = self._call
@@ -111,6 +114,7 @@ class AttemptRun:
             raise ProviderCircuitOpen(message, retry_after=wait)
         beginning = begin(state, found)
         self._prefix = beginning.sampled.prefix
+        describe_request(self._attempt.span, state.context.start, _as_json(beginning.sampled))
         await self._reserve(state, beginning.sampled)
         finish = await ModelAnswer(state, beginning.assembler).stream(beginning.sampled)
         await self._parts.breaker.succeeded(call.provider)
@@ -221,13 +225,23 @@ class AttemptRun:
             ended_at=time.time(),
             produced=ended.get("produced", 0),
             incomplete_reason=ended.get("incomplete_reason"),
+            first_token_at=self._progress.first_token_at,
         )
 
-    async def _failed(self, error: OpenResponsesError) -> SampleResult:
+    async def _failed(self, error: OpenResponsesError, *, unexpected: Exception | None = None) -> SampleResult:
         """What a failed attempt leads to: another at once, Temporal's back-off, or the response's failure."""
-        progress = self._progress
-        log.warning(
-            "sample_failed", response_id=self._call.response_id, code=error.error_code, progress=progress.deltas
+        progress, call = self._progress, self._call
+        log.log(
+            logging.WARNING if unexpected is None else logging.ERROR,
+            "sample_failed",
+            response_id=call.response_id,
+            provider=call.provider,
+            model=call.upstream_model,
+            turn=call.turn,
+            attempt=self._attempt.number_in_turn,
+            code=error.error_code,
+            progress=progress.deltas,
+            exc_info=unexpected,
         )
         is_halted = progress.halted_by is not None
         if not isinstance(error, ProviderCircuitOpen) and not is_halted:
@@ -250,6 +264,7 @@ class AttemptRun:
                 broke_at=broke_at,
                 code=error.error_code,
                 made_progress=progress.has_content,
+                first_token_at=progress.first_token_at,
             )
         seconds_left = 0.0 if is_halted else self._seconds_left(error)
         failure = to_application_error(
@@ -270,3 +285,7 @@ class AttemptRun:
         if self._call.has_fallback:
             window = 0 if isinstance(error, ProviderCircuitOpen) else min(window, _PATIENCE_WITH_FALLBACK_SECONDS)
         return window - (time.time() - activity.info().scheduled_time.timestamp())
+
+
+def _as_json(sampled: SampleCall) -> Iterator[JsonObject]:
+    return (item.model_dump(mode="json", exclude_unset=True) for item in sampled.items)

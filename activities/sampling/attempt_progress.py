@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -37,6 +38,7 @@ class AttemptProgress:
     `spent` are the tokens of a partial answer that a lost attempt has paid for, by an estimate; `beside` those sampled
     beside the answer: a summary, an answer that did not fit, one that broke off. `reported` is the provider's usage of
     the call that is under way, and `kept_at` when the log last got it, on the monotonic clock.
+    `first_token_at` is when the first content arrived, in Unix seconds.
     """
 
     deltas: int = 0
@@ -51,6 +53,7 @@ class AttemptProgress:
     beside: Usage = field(default_factory=Usage)
     reported: Usage | None = None
     kept_at: float = -math.inf
+    first_token_at: float | None = None
     _content: blake2b = field(default_factory=lambda: blake2b(digest_size=16))
     _kind: str = ""
 
@@ -76,6 +79,8 @@ class AttemptProgress:
         if not text:
             return
         self.has_content = True
+        if self.first_token_at is None:
+            self.first_token_at = time.time()
         if kind != self._kind:
             self._content.update(f"\0{kind}\0".encode())
             self._kind = kind

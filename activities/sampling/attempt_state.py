@@ -25,6 +25,7 @@ from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import Sealer
+from open_responses.io.telemetry.spans import Span
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import SampleInput, Target
 from open_responses.schema.tools import FunctionTool
@@ -63,7 +64,7 @@ class SampleAttempt:
 
     `number` is Temporal's attempt at this activity, from 1 on. `cancel` stops the attempt at once: called when the log
     says that the response was cancelled. `background` is the answer that the provider generates for the attempt
-    whether or not it is read.
+    whether or not it is read. `span` is the attempt's part of the trace.
     """
 
     parts: SampleParts
@@ -71,6 +72,7 @@ class SampleAttempt:
     number: int
     cancel: Callable[[], None]
     background: BackgroundAnswer
+    span: Span
 
     @property
     def fence(self) -> int:

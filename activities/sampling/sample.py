@@ -21,6 +21,7 @@ from open_responses.io.log.fenced_log import has_ended
 from open_responses.io.log.writer import Diverged, Fenced, LogLost
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.leases import Lease
+from open_responses.io.telemetry.activities import describe_answer, model_call
 from open_responses.loop.payloads import SAMPLE, SampleInput, SampleResult
 
 _FLUSH_SECONDS = 1.0
@@ -38,13 +39,18 @@ class SampleActivity:
     @activity.defn(name=SAMPLE)
     async def sample(self, call: SampleInput) -> SampleResult:
         """Run the attempt, and return how it ended. Raises ApplicationError, for Temporal to retry or not."""
-        with running_activity(self.lease, self.running, call.response_id) as stop:
+        number, adapter = activity.info().attempt, self.parts.adapters.get(call.provider, "")
+        with (
+            running_activity(self.lease, self.running, call.response_id) as stop,
+            model_call(call, adapter=adapter, attempt=call.tries + number - 1) as span,
+        ):
             cancel, background = lambda: self.running.cancel(call.response_id), BackgroundAnswer(call.response_id)
-            attempt = SampleAttempt(self.parts, call, activity.info().attempt, cancel, background)
+            attempt = SampleAttempt(self.parts, call, number, cancel, background, span)
             outcome, reason = "cancelled", ""
             try:
                 result = await self._until_stopped(attempt, stop)
                 outcome, reason = result.outcome, result.code or ""
+                describe_answer(span, call, result)
                 return result
             except ApplicationError as error:
                 outcome, reason = "failed", error.type or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 import structlog
@@ -28,6 +28,7 @@ from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.io.store.redis_store import Record
 from open_responses.io.store.repository import Records
+from open_responses.io.telemetry.activities import for_response, mcp_request, trace_headers
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import (
     Remembered,
@@ -73,16 +74,20 @@ class McpActivities:
         named = current_activity()
         self.runner.lease.began(named)
         try:
-            record = await self._record(call.response_id)
-            if await self._is_known(record, call.server_label):
-                return McpListResult(outcome="done", known=True)
-            server = self._server(record.start, call.server_label)
-            return McpListResult(outcome="done", tools=await self._listed(server, call.tenant))
+            with for_response(call.response_id, call.request_id, call.traceparent):
+                return await self._tools(call)
         except (McpError, ToolError) as error:
             log.info("mcp_list_failed", response_id=call.response_id, label=call.server_label, reason=str(error))
             return McpListResult(outcome="failed", error=str(error))
         finally:
             self.runner.lease.ended(named)
+
+    async def _tools(self, call: McpListInput) -> McpListResult:
+        record = await self._record(call.response_id)
+        if await self._is_known(record, call.server_label):
+            return McpListResult(outcome="done", known=True)
+        server = self._server(record.start, call.server_label)
+        return McpListResult(outcome="done", tools=await self._listed(server, call.tenant))
 
     @activity.defn(name=CALL_MCP_TOOL)
     async def call_tool(self, call: McpCallInput) -> ToolResult:
@@ -96,9 +101,9 @@ class McpActivities:
                 lost = f"The worker that called {call.tool!r} was lost, and the call was not made again."
                 raise ToolError(f"{lost} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}")
             try:
-                with _counted(call.server_label, "call_tool"):
+                with _counted(call.server_label, "call_tool"), mcp_request("tools/call", call.server_label, call.tool):
                     return await call_tool(
-                        server,
+                        _in_trace(server),
                         call.tool,
                         context.arguments,
                         timeout_seconds=self._call_seconds(call.server_label),
@@ -206,8 +211,8 @@ class McpActivities:
         if cached is not None:
             tools: list[JsonObject] = orjson.loads(cached)
             return tools
-        with _counted(server.label, "list_tools"):
-            listed = await list_tools(server, timeout_seconds=_LIST_SECONDS)
+        with _counted(server.label, "list_tools"), mcp_request("tools/list", server.label):
+            listed = await list_tools(_in_trace(server), timeout_seconds=_LIST_SECONDS)
         tools = await shown_tools(listed, self.schema_checks, tenant)
         try:
             await self.redis.set(key, orjson.dumps(tools), ex=_CACHE_SECONDS)
@@ -270,6 +275,11 @@ def _shape_problem(schema: JsonObject, budget: SchemaBudget) -> str | None:
     except SchemaTooCostly as error:
         return f"it {error}"
     return None
+
+
+def _in_trace(server: McpServer) -> McpServer:
+    """The server with the trace's header. Not part of its identity in the cache."""
+    return replace(server, headers={**trace_headers(), **server.headers})
 
 
 def _items_in_start(start: StartResponse, remembered: Remembered | None) -> list[JsonObject]:

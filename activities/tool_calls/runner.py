@@ -29,6 +29,8 @@ from open_responses.errors import OpenResponsesError
 from open_responses.io.background import in_background
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.leases import Lease
+from open_responses.io.telemetry.activities import describe_result, tool_call
+from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.io.temporal.client import unstick
 from open_responses.json_types import JsonObject
 from open_responses.loop.tool_payloads import (
@@ -63,10 +65,15 @@ class ToolRunner:
     async def run(self, given: ToolContextPayload, tool: str, arguments: JsonObject, last: ToolNext) -> ToolResult:
         """Run the call. Raises ApplicationError for a failure that Temporal may retry."""
         outcome, began = "cancelled", time.monotonic()
+        attempt = given.attempt + activity.info().attempt - 1
         metrics.tool_dispatched(tool)
         try:
-            with running_activity(self.lease, self.running, given.response_id) as stop:
+            with (
+                running_activity(self.lease, self.running, given.response_id) as stop,
+                tool_call(given, tool, arguments, attempt=attempt) as span,
+            ):
                 result = await self._run(given, tool, arguments, last, stop)
+                describe_result(span, result)
             outcome = result.outcome
             return result
         except ApplicationError:
@@ -96,6 +103,7 @@ class ToolRunner:
             heartbeat=progress.beat,
             progress=progress.say,
             is_cancelled=lambda: stop.done() or activity.is_cancelled(),
+            traceparent=current_traceparent(),
         )
         try:
             result = await _until_stopped(_contained(compose_tool(self.middleware, last), context), stop)

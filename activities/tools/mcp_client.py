@@ -36,6 +36,8 @@ _MAX_NAME, _MAX_MESSAGE = 128, 2000
 # What servers of the old transport answer to a POST on their SSE address.
 _MEANS_OLD_TRANSPORT = frozenset({400, 404, 405, 406, 415, 501})
 _IDEMPOTENCY_KEY = "open_responses/idempotency_key"
+# The protocol passes a trace in `_meta` as well, since not each of its transports has headers.
+_TRACEPARENT = "traceparent"
 # The SDK gives these codes to errors of its own: the connection closed, nothing came in time, the answer is not
 # JSON-RPC. A server that sends one itself cannot be distinguished, so that the outcome of its call counts as unknown.
 _MADE_BY_THE_SDK = frozenset({mcp_types.CONNECTION_CLOSED, mcp_types.REQUEST_TIMEOUT, mcp_types.PARSE_ERROR})
@@ -75,7 +77,8 @@ async def call_tool(
     async def work(client: Client) -> ToolOutput:
         nonlocal is_made
         is_made = True
-        meta: Any = {_IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else None
+        known = {_IDEMPOTENCY_KEY: idempotency_key, _TRACEPARENT: server.headers.get(_TRACEPARENT)}
+        meta: Any = {name: value for name, value in known.items() if value} or None
         result = await client.call_tool(name, arguments, progress_callback=progress, meta=meta)
         output = _output(result)
         if result.is_error:

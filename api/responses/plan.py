@@ -12,6 +12,8 @@ from api.app_state import AppState
 from api.responses.resolve import ResolvedRequest
 from open_responses.ids import new_id
 from open_responses.io.sealing import Sealer
+from open_responses.io.telemetry.request_context import current_request_id
+from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import Decision, Remembered, StartResponse, Target
 from open_responses.schema.requests import CreateResponse
@@ -70,6 +72,9 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         max_turns=settings.config.max_turns,
         deadline_seconds=settings.config.deadline_seconds,
         earlier_bytes=context.earlier.stored_bytes + by_reference,
+        request_id=current_request_id(),
+        traceparent=current_traceparent(),
+        accepted_at=time.time(),
     )
     # A field that is not set takes no room where the start is stored.
     remembered = await _remembered(state, plan.resolved)

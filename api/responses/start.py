@@ -24,6 +24,7 @@ from open_responses.errors import Unavailable
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.redis_store import Record
+from open_responses.io.telemetry.responses import response_started
 from open_responses.io.temporal import client
 from open_responses.io.temporal.client import TemporalAway, TemporalDown
 from open_responses.loop.markdown import plain
@@ -103,6 +104,7 @@ async def _start_own_workflow(state: AppState, start: StartResponse) -> None:
         begun = await state.records.request(start.response_id)
         if begun is None or begun.nonce != start.nonce:
             raise AlreadyBegun
+    response_started(start)
 
 
 async def start_workflow(state: AppState, start: StartResponse) -> bool:

@@ -23,7 +23,7 @@ from api.app_state import AppState, state_of
 from api.auth import Caller, caller_of
 from api.connections.uvicorn_protocols import receive_of
 from api.connections.websocket import count_messages
-from api.errors import as_told, error_response
+from api.errors import as_told, error_response, log_refusal
 from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
 from api.responses.held import HeldResponse, held_after
@@ -160,6 +160,8 @@ class Connection:
                 raise
             except Exception as error:  # noqa: BLE001 - the socket's border
                 told = as_told(error, "websocket")
+                if told is error:
+                    log_refusal(told, "websocket", self._caller.tenant)
                 self._count_refusal(told)
                 await self._send(envelope(told, self._caller.headers))
             finally:

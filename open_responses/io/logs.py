@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 import orjson
 import structlog
 
+from open_responses.errors import OpenResponsesError
+
 _Event: TypeAlias = MutableMapping[str, Any]
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 _MAX_FRAMES = 30
@@ -24,6 +26,9 @@ _MAX_FRAMES = 30
 _ASYNCIO = "asyncio"
 # This logger quotes the replies of MCP servers. The errors that it logs reach this server's code as exceptions, too.
 _TALKATIVE = "mcp"
+# Temporal's SDK logs each activity that fails. These write a line of their own, with the code of the error.
+_ACTIVITIES = "temporalio.activity"
+_LOGGED_ALREADY = frozenset({"sample"})
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 
@@ -60,6 +65,7 @@ def configure_logs(*, messages: bool = False) -> None:
     logging.root.setLevel(logging.WARNING)
     if not messages:
         logging.getLogger(_TALKATIVE).setLevel(logging.CRITICAL + 1)
+    logging.getLogger(_ACTIVITIES).addFilter(_is_not_logged_yet)
     for name in _SERVERS:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
@@ -105,6 +111,13 @@ def _exc_info(given: Any) -> _ExcInfo | None:
         current = sys.exc_info()
         return current if current[0] is not None and current[1] is not None else None
     return None
+
+
+def _is_not_logged_yet(record: logging.LogRecord) -> bool:
+    failing: Any = getattr(record, "temporal_activity", None) or {}
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    is_ours = error is not None and isinstance(error.__cause__, OpenResponsesError)
+    return not (is_ours and record.levelno == logging.WARNING and failing.get("activity_type") in _LOGGED_ALREADY)
 
 
 def _first_line(logger: Any, method: str, event: _Event) -> _Event:

@@ -165,6 +165,8 @@ class Carried(Payload):
     fallback: int = 0
     produced: int = 0
     started_at: float
+    attempts: int = 0
+    first_token_at: float | None = None
     stop: Ending | None = None
     cancelled: bool = False
 
@@ -205,6 +207,9 @@ class StartResponse(Payload):
         remembered: The conversation, or the responses before this one that are not stored.
         earlier_bytes: The length, as JSON, of the stored context that this response continues; None in starts of
             earlier versions.
+        request_id: The `X-Request-Id` of the request, for log lines and traces.
+        traceparent: The trace of the request (`open_responses/trace_context.py`); None if it is in none.
+        accepted_at: The time at which the request was accepted, in Unix seconds; None in starts of earlier versions.
         carried: The state of the run before this one.
     """
 
@@ -235,6 +240,9 @@ class StartResponse(Payload):
     deadline_seconds: float | None = None
     remembered: Remembered | None = None
     earlier_bytes: int | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+    accepted_at: float | None = None
     carried: Carried | None = None
     accepted_input: list[JsonObject] | None = Field(
         default=None,
@@ -348,6 +356,8 @@ class SampleInput(Payload):
     choice_spent: bool = Field(default=False, description="The call that tool_choice forces was made.")
     tries: int = Field(default=1, description="Counts the attempts at this turn, from 1.")
     lost: str | None = Field(default=None, description="Why the attempt before did not end; None for the first.")
+    request_id: str | None = Field(default=None, description="As in `StartResponse`.")
+    traceparent: str | None = Field(default=None, description="As in `StartResponse`.")
 
 
 SampleOutcome = Literal["done", "lost", "handed_over", "broken", "cancelled", "fenced"]
@@ -378,6 +388,7 @@ class SampleResult(Payload):
         broke_at: A digest of the text and the error at which a `broken` attempt broke, equal for two that broke at the
             same point; None where it cannot be computed.
         made_progress: Whether a `broken` attempt brought anything.
+        first_token_at: The time at which the attempt received its first content, in Unix seconds.
     """
 
     outcome: SampleOutcome
@@ -393,6 +404,7 @@ class SampleResult(Payload):
     code: str | None = None
     broke_at: str | None = None
     made_progress: bool = True
+    first_token_at: float | None = None
     epoch_seen: int = Field(default=0, description="Of a `fenced` attempt: the epoch that owns the log.")
 
 
@@ -515,6 +527,9 @@ class FinishInput(Payload):
         was_cut_off: A sample was cut off, and `output` has its items already.
         turn: The number of the model turn that is not complete.
         paid: The tokens that are known of it.
+        attempts: The attempts at all model turns that the workflow knows of.
+        provider: The provider of the newest attempt.
+        first_token_at: The time at which a model first brought content, in Unix seconds.
     """
 
     start: StartResponse
@@ -529,6 +544,9 @@ class FinishInput(Payload):
     was_cut_off: bool = False
     turn: int = 0
     paid: TurnUsage = TurnUsage()
+    attempts: int = 0
+    provider: str | None = None
+    first_token_at: float | None = None
 
 
 class FinishResult(Payload):

@@ -21,7 +21,10 @@ MAX_FLEET_PAYLOAD = 100_000
 
 
 class ToolContextPayload(Payload):
-    """The context of a tool's activity. `attempt` is the number of this activity's first attempt, from 1."""
+    """The context of a tool's activity. `attempt` is the number of this activity's first attempt, from 1.
+
+    `request_id` and `traceparent` are those of the request that began the response.
+    """
 
     response_id: str
     call_id: str
@@ -30,6 +33,8 @@ class ToolContextPayload(Payload):
     metadata: dict[str, str] = {}
     attempt: int = 1
     output_index: int = 0
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 class ToolCall(Payload):
@@ -59,6 +64,8 @@ class McpListInput(Payload):
     response_id: str
     tenant: str
     server_label: str
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 ToolOutcome = Literal["done", "failed", "halted", "lost", "handed_over", "cancelled"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+from collections.abc import Callable, Mapping
 
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
@@ -22,15 +23,22 @@ class EncodedAnswer(httpx.RemoteProtocolError):
     """The server compressed what was asked for as it is."""
 
 
-def open_http_client() -> httpx.AsyncClient:
+def open_http_client(headers_of_task: Callable[[], Mapping[str, str]] = dict) -> httpx.AsyncClient:
     """One per process. No retries and no redirects: Temporal retries, and a key must not follow a redirect.
 
     Nothing is decompressed: a few compressed bytes may become any number. Raises EncodedAnswer for an answer that is
     compressed although it was not asked for; the body of a refusal that is compressed is left out.
+
+    Args:
+        headers_of_task: Returns headers that the requests of the current task have in addition, such as its trace.
     """
+
+    async def add_headers(request: httpx.Request) -> None:
+        request.headers.update(headers_of_task())
+
     return HttpxAiohttpClient(
         headers={"Accept-Encoding": "identity"},
-        event_hooks={"response": [_refuse_encoded]},
+        event_hooks={"request": [add_headers], "response": [_refuse_encoded]},
         limits=httpx.Limits(max_connections=5000, max_keepalive_connections=500),
         follow_redirects=False,
         verify=_tls_context(),

@@ -33,6 +33,7 @@ from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown, script
 from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.telemetry.responses import response_ended_outside
 from open_responses.io.temporal.run_progress import progress_of
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import Ending, FinishedResponse, Progress, StartResponse, TurnUsage, final_resource
@@ -148,7 +149,7 @@ class OutsideEnds:
             finished = _finished(start, ending, ended_at, known)
             code, response, trace = await self._conclude(start, finished, known)
             if code == 0:
-                log.warning("ended_from_outside", response_id=start.response_id, code=ending.error_code)
+                response_ended_outside(start, finished.response, known.usage)
                 ended = finished.response
                 metrics.response_ended(start, ended["status"], ended["error"], known.usage)
                 return finished

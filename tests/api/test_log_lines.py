@@ -1,0 +1,127 @@
+"""The log lines by which an operator follows a request: one when a response starts, one when it ends, one a refusal."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.fake_upstream import Fault, Script, Upstream, calls
+from tests.support.scripts import HOSTED, script
+from tests.support.stack import Stack, until
+
+Line = dict[str, Any]
+
+
+def lines(stack: Stack, **wanted: Any) -> list[Line]:
+    """The log lines of all our processes that have these fields."""
+    found = []
+    for file in (stack.data / "logs").glob("[aw]*.log"):
+        for text in file.read_text().splitlines():
+            if text.startswith("{"):
+                line = json.loads(text)
+                if all(line.get(name) == value for name, value in wanted.items()):
+                    found.append(line)
+    return found
+
+
+async def ended(stack: Stack, response_id: str) -> Line:
+    async def has_ended() -> bool:
+        return bool(lines(stack, event="response_ended", response_id=response_id))
+
+    await until(has_ended)
+    (line,) = lines(stack, event="response_ended", response_id=response_id)
+    return line
+
+
+async def test_a_response_has_one_line_at_its_start_and_one_at_its_end(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    request_id, secret = f"mine-{uuid.uuid4().hex}", "a secret of the conversation"
+    script(upstream, secret, calls(("c", "get_weather", {"city": secret})), Script(words=3))
+    body = {"model": "fake", "input": secret, "tools": HOSTED}
+    answer = await client.post("/v1/responses", json=body, headers={"X-Request-Id": request_id})
+    response = answer.json()
+    end = await ended(stack, response["id"])
+    (start,) = lines(stack, event="response_started", response_id=response["id"])
+    for line in (start, end):
+        assert (line["request_id"], line["tenant"]) == (request_id, "default")
+        assert (line["provider"], line["model"]) == ("fake", "fake")
+        assert secret not in json.dumps(line)
+    assert {name: end[name] for name in ("status", "code", "turns", "attempts", "tools")} == {
+        "status": "completed",
+        "code": None,
+        "turns": 2,
+        "attempts": 2,
+        "tools": ["get_weather"],
+    }
+    assert end["total_tokens"] == response["usage"]["total_tokens"] > 0
+    assert "cost_usd" in end
+    assert 0 < end["first_token_seconds"] <= end["total_seconds"]
+
+
+async def test_a_response_that_fails_is_logged_once_with_its_code(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    prompt = f"refused {uuid.uuid4().hex}"
+    upstream.says(prompt, Script(faults=[Fault(status=400)]))
+    response = (await client.post("/v1/responses", json={"model": "fake", "input": prompt})).json()
+    assert response["status"] == "failed", response
+    end = await ended(stack, response["id"])
+    assert (end["status"], end["code"], end["level"]) == ("failed", response["error"]["code"], "warning")
+    (attempt,) = lines(stack, event="sample_failed", response_id=response["id"])
+    assert attempt["code"] == response["error"]["code"]
+    # A line of Temporal's SDK about the activity would be a second one.
+    events = sorted(line["event"] for line in lines(stack) if response["id"] in json.dumps(line))
+    assert events == ["response_ended", "response_started", "sample_failed"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [({"model": "fake"}, "missing_required_parameter"), ({"model": "no such model", "input": "hi"}, "model_not_found")],
+)
+async def test_a_refusal_has_one_line_with_its_code(
+    client: httpx.AsyncClient, stack: Stack, body: Line, code: str
+) -> None:
+    request_id = f"refused-{uuid.uuid4().hex}"
+    answer = await client.post("/v1/responses", json=body, headers={"X-Request-Id": request_id})
+    assert answer.json()["error"]["code"] == code
+
+    async def is_logged() -> bool:
+        return bool(lines(stack, request_id=request_id))
+
+    await until(is_logged)
+    (line,) = lines(stack, request_id=request_id)
+    assert {name: line[name] for name in ("event", "code", "status", "path")} == {
+        "event": "refused",
+        "code": code,
+        "status": answer.status_code,
+        "path": "/v1/responses",
+    }
+
+
+async def test_a_trace_goes_through_to_the_provider_also_where_nothing_is_recorded(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    trace_id = uuid.uuid4().hex
+    traceparent = f"00-{trace_id}-b7ad6b7169203331-01"
+    body = {"model": "fake", "input": f"traced {trace_id}"}
+    response = (await client.post("/v1/responses", json=body, headers={"traceparent": traceparent})).json()
+    assert response["status"] == "completed"
+    assert [head for head in upstream.heads if f"traceparent: {traceparent}" in head.lower()]
+    assert (await ended(stack, response["id"]))["trace_id"] == trace_id
+
+
+async def test_a_request_outside_of_a_trace_sends_none(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    upstream.heads.clear()
+    for given in ("", "nonsense"):
+        headers = {"traceparent": given} if given else {}
+        response = (await client.post("/v1/responses", json={"model": "fake", "input": "hi"}, headers=headers)).json()
+        assert response["status"] == "completed"
+        assert (await ended(stack, response["id"]))["trace_id"] is None
+    assert not [head for head in upstream.heads if "traceparent" in head.lower()]
