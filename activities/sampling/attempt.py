@@ -29,8 +29,9 @@ from activities.sampling.context import Context, HasEnded, mcp_lists
 from activities.sampling.model_answer import ModelAnswer
 from activities.sampling.resume import begin
 from activities.sampling.trouble_report import report_failure
+from open_responses.context.tokens import about_input
 from open_responses.contracts import SampleCall
-from open_responses.deltas import Finish, TextDelta
+from open_responses.deltas import Finish, TextDelta, Usage
 from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, ServerError, TokenBudgetExceeded, Unavailable
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
@@ -113,12 +114,22 @@ class AttemptRun:
             message = f"{call.provider} has failed repeatedly. The server sends it no request for {wait:.0f} seconds."
             raise ProviderCircuitOpen(message, retry_after=wait)
         beginning = begin(state, found)
+        if beginning.is_kept:
+            return await self._close(state, beginning.assembler, self._kept(state, beginning.sampled, found))
         self._prefix = beginning.sampled.prefix
         describe_request(self._attempt.span, state.context.start, _as_json(beginning.sampled))
         await self._reserve(state, beginning.sampled)
         finish = await ModelAnswer(state, beginning.assembler).stream(beginning.sampled)
         await self._parts.breaker.succeeded(call.provider)
         return await self._close(state, beginning.assembler, finish)
+
+    def _kept(self, state: AttemptState, sampled: SampleCall, found: FencedLog) -> Finish:
+        """The end of a model turn whose function calls are kept. What no provider has reported of it is estimated."""
+        if state.progress.beside.input_tokens:
+            return Finish("tool_calls", Usage())
+        sent = about_input(sampled.items, sampled.request.instructions, sampled.tools)
+        received = sum(1 for event in found.events if event["type"].endswith(".delta"))
+        return Finish("tool_calls", Usage(input_tokens=sent, output_tokens=received, estimated=True))
 
     async def _reserve(self, state: AttemptState, sampled: SampleCall) -> None:
         try:

@@ -17,14 +17,19 @@ from open_responses.events.assembler import Assembler
 from open_responses.events.lifecycle import opening_events
 from open_responses.events.resumed_assembler import ResumedAssembler
 from open_responses.io.log.fenced_log import FencedLog, paid_before
+from open_responses.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The call to send to the provider, and the assembler that turns its answer into events."""
+    """The call to send to the provider, and the assembler that turns its answer into events.
+
+    `is_kept`: the lost attempt left whole function calls, which end the model turn. Nothing is sent.
+    """
 
     sampled: SampleCall
     assembler: Assembler
+    is_kept: bool = False
 
 
 def begin(state: AttemptState, found: FencedLog) -> Beginning:
@@ -45,13 +50,21 @@ def begin(state: AttemptState, found: FencedLog) -> Beginning:
 
 
 def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
-    """Behind a partial answer: `resumed` reads it again, `continued` extends its text, `restarted` gives it up."""
-    sampled = state.sample_call(goes_on=True)
+    """Behind a partial answer: `resumed` reads it again, `kept` ends the model turn with the function calls that the
+    answer has, `continued` extends its text, `restarted` gives it up.
+
+    A model that is asked again behind its own calls makes them once more, and the tools would run twice.
+    """
+    sampled, fold = state.sample_call(goes_on=True), state.writer.fold
     reading = _read_again(state, found, sampled)
     if reading is not None:
         state.write_attempt_event("resumed")
         return reading
     assembler = _assembler(state)
+    if any(_is_whole_call(item) for item in fold.output[state.attempt.call.first_output_index :]):
+        state.write_attempt_event("kept")
+        state.writer.write(assembler.abandon())
+        return Beginning(sampled, assembler, is_kept=True)
     prefix = assembler.unfinished_text()
     cannot = state.attempt.provider.resume_of(sampled) in ("none", "background") or state.attempt.call.fallback
     if prefix is None or (prefix and cannot):
@@ -63,6 +76,11 @@ def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
     state.progress.spent = sum(1 for event in found.events if event["type"] == "response.output_text.delta")
     state.write_attempt_event("continued")
     return Beginning(replace(sampled, prefix=prefix or None, max_output_tokens=state.max_output_tokens), assembler)
+
+
+def _is_whole_call(item: JsonObject) -> bool:
+    # An `mcp_call` is open until it has run, and is abandoned with the attempt.
+    return bool(item["type"] == "function_call" and item["status"] == "completed")
 
 
 def _give_up(state: AttemptState, assembler: Assembler) -> None:

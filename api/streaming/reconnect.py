@@ -14,11 +14,13 @@ from fastapi import Request
 
 from api.app_state import AppState
 from api.streaming.follower import Follower
-from open_responses.errors import InvalidRequest
+from open_responses.errors import InvalidRequest, NotFound
 from open_responses.events.trace import Op, count_events
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.redis_store import Record
+from open_responses.io.store.repository import EndUnknown
 from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import FinishedResponse
 
 
 def starting_after(request: Request) -> int | None:
@@ -58,12 +60,22 @@ async def reconnect(
 
 
 async def _trace(state: AppState, response_id: str) -> list[Op]:
-    """How a response that has ended was cut into events: from Redis, or from its workflow's result."""
+    """How a response that has ended was cut into events: from Redis, or from its workflow's result.
+
+    The end is in Redis a moment before it is in Temporal. Where Redis loses it in between, this waits for Temporal:
+    without the trace, the stream would be the terminal event alone.
+
+    Raises EndUnknown and RedisDown where neither has it, and NotFound for a response that was deleted meanwhile.
+    """
     with contextlib.suppress(*RedisDown):
         if (trace := await state.store.trace(response_id)) is not None:
             return trace
-    finished = await state.records.finished(response_id)
-    return [] if finished is None else finished.trace
+    outcome = await state.records.decided_outcome(response_id)
+    if isinstance(outcome, FinishedResponse):
+        return outcome.trace
+    if outcome == "gone":
+        raise NotFound(f"Response with id {response_id!r} not found.", param="response_id")
+    raise EndUnknown(response_id)
 
 
 async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncGenerator[bytes | None, None]:

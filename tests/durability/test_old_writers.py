@@ -26,7 +26,7 @@ from open_responses.io.log.appender import Appender
 from open_responses.io.log.encoding import encode
 from open_responses.io.log.fenced_log import FencedLog, fence_for_attempt
 from open_responses.io.log.lives import NO_LIFE, Authority
-from open_responses.io.log.writer import Diverged, Earlier, Fenced, Writer
+from open_responses.io.log.writer import AppendRefused, Diverged, Earlier, Fenced, LogLost, Writer
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.json_types import JsonObject
@@ -236,6 +236,18 @@ async def test_a_restored_log_that_another_writer_has_filled_otherwise_is_not_co
     with pytest.raises(Diverged):
         await write(new, words("new", 40, 45))
     assert await log.words() == listed(words("old", 0, 25))
+
+
+async def test_a_publication_behind_a_flush_asks_for_the_earlier_events(log: Log) -> None:
+    """It knows its own events alone. They end items that its fold does not have."""
+    writer = Writer(
+        log.appender, log.id, fence=OLD, initial={}, base=5, fold=Fold(), authority=log.authority(OLD)
+    )  # fmt: skip
+    done = {"type": "response.output_item.done", "output_index": 3, "item": {"id": "fco_3", "status": "completed"}}
+    with pytest.raises(LogLost) as raised:
+        await write(writer, [done])
+    assert not isinstance(raised.value, AppendRefused), raised.value
+    assert await log.redis.xlen(key_names.log(log.id)) == 0
 
 
 async def test_a_log_that_is_taken_over_while_it_is_restored_is_the_newer_writers(log: Log) -> None:

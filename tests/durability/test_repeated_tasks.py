@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from open_responses.context.transcript import denial
 from open_responses.deltas import TextDelta, ToolCallDelta
@@ -237,6 +238,84 @@ async def test_progress_behind_a_published_result_does_not_take_its_number(loop:
     assert [item.get("output") for item in response["output"][2:4]] == ["result of call_a", "result of call_b"]
     done = [event["output_index"] for event in await running.log() if event["type"] == "response.output_item.done"]
     assert sorted(done) == list(range(5))
+
+
+async def test_a_result_behind_a_published_one_comes_after_it(loop: Bench) -> None:
+    """The call that the model made second has ended first."""
+    loop.turns = [called("call_a", "call_b"), [TextDelta("done")]]
+    tools = Tools(loop)
+    running: Running
+    told: list[JsonObject] = []
+
+    async def release() -> None:
+        told.extend(await running.log())
+        tools.release("call_a")
+        await nothing_pending(running)
+
+    # The first publication announces the outputs, the second is the result of `call_b`.
+    loop.repetition.behind(PUBLISH, release, count=2)
+    running = await loop.start({})
+    tools.release("call_b")
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert response["status"] == "completed", response["error"]
+    log = await running.log()
+    assert log[: len(told)] == told
+    assert [e["output_index"] for e in log if e["type"] == "response.output_item.done"][2:4] == [3, 2]
+    each_item_ends_once(log, response)
+
+
+async def test_progress_behind_a_cancellation_is_not_shown(loop: Bench) -> None:
+    """The items were closed without it, and clients were sent that."""
+    loop.turns = [called("call_a"), [TextDelta("done")]]
+    Tools(loop)
+    running: Running
+    told: list[JsonObject] = []
+
+    async def progress() -> None:
+        told.extend(await running.log())
+        await running.handle.signal("tool_progress", {"output_index": 1, "message": "half way"})
+
+    # The first publication announces the output, the second closes it.
+    loop.repetition.behind(PUBLISH, progress, count=2)
+    running = await loop.start({})
+
+    async def is_announced() -> bool:
+        return any(event.get("output_index") == 1 for event in await running.log())
+
+    await until(is_announced)
+    await running.handle.signal("cancel")
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    response = await agrees(loop, running, finished)
+    assert response["status"] == "cancelled"
+    log = await running.log()
+    assert log[: len(told)] == told
+    each_item_ends_once(log, response)
+
+
+async def test_an_approval_behind_a_cancellation_is_refused(loop: Bench) -> None:
+    loop.turns = [guarded("call_a"), [TextDelta("done")]]
+    Tools(loop).release_all()
+    running: Running
+    answering: list[asyncio.Task[Any]] = []
+
+    async def answer() -> None:
+        told = {"approval_request_id": approval_id, "approve": True}
+        answering.append(asyncio.create_task(running.handle.execute_update("answer_approval", told)))
+        await asyncio.sleep(0.5)
+
+    loop.repetition.behind(FINISH, answer)
+    running = await loop.start({"background": True})
+    approval_id = await only_request_of(running)
+    await running.handle.signal("cancel")
+    finished = await running.result()
+    assert loop.repetition.times == 1
+    with pytest.raises((WorkflowUpdateFailedError, RPCError)):
+        await answering[0]
+    response = await agrees(loop, running, finished)
+    assert (response["status"], outcomes(response)) == ("cancelled", [])
 
 
 @pytest.mark.parametrize("approve", [True, False])

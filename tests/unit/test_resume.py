@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,10 +13,11 @@ from activities.sampling.attempt_progress import AttemptProgress
 from activities.sampling.attempt_state import AttemptState
 from activities.sampling.resume import begin
 from open_responses.contracts import SampleCall
-from open_responses.deltas import TextDelta
+from open_responses.deltas import TextDelta, ToolCallDelta
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.io.log.fenced_log import FencedLog
+from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import TurnUsage
 from open_responses.schema.requests import validate_create_response
 from open_responses.tool_use.tool_table import ToolTable
@@ -69,3 +71,25 @@ def test_an_answer_that_begins_anew_has_the_whole_budget(built: list[SampleCall]
     beginning = begin(*behind_a_partial_answer("none"))
     assert beginning.sampled.prefix is None
     assert beginning.sampled.max_output_tokens == 100
+
+
+@pytest.mark.parametrize("is_behind_text", [True, False])
+def test_whole_calls_of_a_lost_attempt_end_the_turn_and_are_not_made_again(
+    built: list[SampleCall], is_behind_text: bool
+) -> None:
+    """The attempt's record of the turn was lost with Redis; readers had its events."""
+    state, _ = behind_a_partial_answer("prefill")
+    assembler = Assembler(Fold(), response_id="resp_1")
+    deltas = [*([TextDelta("one ")] if is_behind_text else []), ToolCallDelta(0, "{}", "call_a", "get_weather")]
+    events = [event for delta in deltas for event in assembler.feed(delta)] + assembler.close("completed")
+    fold, actions = Fold(), list[str]()
+    for event in events:
+        fold.apply(event)
+
+    def write(written: list[JsonObject]) -> None:
+        actions.extend(event["action"] for event in written if "action" in event)
+
+    beginning = begin(replace(state, writer=cast(Any, SimpleNamespace(fold=fold, write=write))), FencedLog(events))
+    assert (beginning.is_kept, actions) == (True, ["kept"])
+    assert beginning.assembler.close("completed") == []
+    assert [item["status"] for item in fold.output] == ["completed"] * len(deltas)

@@ -225,7 +225,13 @@ class Writer:
         return Batch(first, encoded, fields)
 
     def rebuilt(self, length: int) -> list[bytes]:
-        """The acknowledged events from sequence number `length` on, rebuilt: those that the log has lost."""
+        """The acknowledged events from sequence number `length` on, rebuilt: those that the log has lost.
+
+        None is rebuilt for a writer of which nothing is acknowledged yet: its fold may lack the items that its events
+        end.
+        """
+        if self._acknowledged <= length:
+            return []
         events = replay_trace(self.trace.ops, self.fold.snapshot(), self.initial, first_sequence=self.base)
         return [
             encode(event, event.pop("sequence_number"))
