@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-all coverage fuzz chaos check audit lock providers bench bench-adapters demo research key up vendor-console dashboards clean
+.PHONY: help dev test test-all coverage fuzz chaos check audit lock providers bench bench-adapters demo research key up docs reference vendor-console dashboards clean
 
 help:  ## list these targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -73,8 +73,10 @@ demo: .venv/stamp  ## kill every worker in the middle of a stream of `make dev`
 research: .venv/stamp  ## run an agent with thirty tool calls while its workers are killed
 	@$(BIN)/python -m examples.research_agent
 
-# make key TENANT=acme
 key: .venv/stamp  ## make an API key for TENANT=
+	@test -n "$(TENANT)" || { echo 'make key TENANT=acme prints a new API key for the tenant "acme", and the block of' \
+	  'open_responses.toml that lets it in. A tenant is a customer, team or program: it sees only its own responses.' \
+	  'Without any key, the server answers this machine alone. Limits and scopes of keys: docs/tenants.md'; exit 2; } >&2
 	@$(BIN)/python -m open_responses keys add $(TENANT)
 
 up:  ## start the deployment of docker-compose.yml
@@ -102,6 +104,14 @@ lock: .venv/stamp  ## resolve the dependencies again and write the lock files
 	@$(PYTHON) dev/install.py benchmarks/requirements.lock .venv-bench
 	@touch $@
 
+# A site with search, in `site/`. In an environment of its own: nothing of it is installed beside the server.
+docs:  ## build the documentation as a site in site/ (ARGS=serve shows it while you write)
+	@test -x .venv-docs/bin/zensical || { $(PYTHON) -m venv .venv-docs && .venv-docs/bin/python -m pip install -q zensical; }
+	@$(PYTHON) dev/docs_pages.py .venv-docs $(ARGS)
+
+reference: .venv/stamp  ## write the settings reference of docs/configuration.md from the code
+	@$(BIN)/python -m dev.settings_reference
+
 vendor-console:  ## renew the third-party scripts of the console from npm
 	@$(PYTHON) dev/vendor_console.py
 
@@ -109,4 +119,4 @@ dashboards: .venv/stamp  ## write deploy/grafana/*.json from dev/dashboards.py
 	@$(BIN)/python -m dev.dashboards
 
 clean:  ## remove the virtual environments, and the data of `make dev` and `make coverage`
-	rm -rf .venv .venv-bench .venv-audit .data .coverage
+	rm -rf .venv .venv-bench .venv-audit .venv-docs site .data .coverage

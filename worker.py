@@ -5,6 +5,7 @@ TEMPORAL_ADDRESS=… REDIS_URL=… python worker.py
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import functools
@@ -53,6 +54,7 @@ from open_responses.io.metrics import recording as metrics
 from open_responses.io.metrics.exposition import SdkMetrics, serve_metrics
 from open_responses.io.ports import free_port
 from open_responses.io.prices.price_table import PriceTable
+from open_responses.io.ready_file import ReadyFile
 from open_responses.io.redis import key_names
 from open_responses.io.redis.breaker import Breaker
 from open_responses.io.redis.client import Redis
@@ -124,11 +126,13 @@ async def main() -> None:
     appender = Appender(redis, ttl_seconds=settings.response_ttl_seconds)
     lease = Lease(settings.redis_url, appender, settings.worker_id, settings.lease_seconds)
     tools, middleware = load_tools(settings.config), load_middleware(settings.config)
+    ready = ReadyFile(settings.ready_file)
+    ready.remove()
     places = _places(settings, redis, lease, deployment)
     spare_what_is_loaded()
     # Before this process may be needed at once: a place is taken in a moment.
     checking = await _check_encryption(settings, redis, stopping)
-    answered_since = await places.wait(stopping)
+    answered_since = await places.wait(stopping, standing_by=lambda: ready.write("standby"))
     sdk_metrics = _serve_metrics(settings)
     temporal = await _connect(settings, stopping, sdk_metrics)
     if temporal is None:
@@ -154,7 +158,7 @@ async def main() -> None:
             schema_checks=SchemaChecks(),
             providers=build_providers(settings.config, http, os.environ),
         )
-        await _serve(parts, places, answered_since, deployment, stopping)
+        await _serve(parts, places, answered_since, deployment, stopping, ready)
     if checking is not None:
         checking.cancel()
     await redis.aclose()
@@ -168,6 +172,7 @@ async def _serve(
     answered_since: float | None,
     deployment: WorkerDeploymentConfig,
     stopping: asyncio.Event,
+    ready: ReadyFile,
 ) -> None:
     """Take work until this process is `stopping` or has failed, and leave. Does not return after a failure."""
     lease, running = parts.lease, parts.running
@@ -193,6 +198,7 @@ async def _serve(
     serving = asyncio.create_task(worker.run())
     version_check = in_background("version check", _check_version(parts.temporal, deployment))
     log.info("worker_ready", worker=lease.worker_id)
+    ready.write("serving")
     ends = {asyncio.create_task(stopping.wait()), asyncio.create_task(failing.wait())}
     ended, _ = await asyncio.wait({serving, *ends, *chores}, return_when=asyncio.FIRST_COMPLETED)
     for chore in ended & set(chores):
@@ -202,6 +208,7 @@ async def _serve(
 
     async def leave() -> None:
         log.info("worker_stopping", responses=len(running.response_ids))
+        ready.remove()
         lease.leave_place()
         await places.leave()
         try:
@@ -404,6 +411,12 @@ async def _connect(settings: Settings, stopping: asyncio.Event, sdk_metrics: Sdk
 
 def run() -> None:
     """The process, to its end."""
+    argparse.ArgumentParser(
+        prog="python worker.py",
+        description="The worker of open_responses: runs the workflows and the activities until SIGTERM or SIGINT.",
+        epilog="It has no options. Its settings are TEMPORAL_ADDRESS, REDIS_URL and the others of the environment, and "
+        "the file that OPEN_RESPONSES_CONFIG names: docs/configuration.md.",
+    ).parse_args()
     if not hasattr(workflows, "OURS"):
         sys.exit(
             f"imported another package 'workflows', {workflows.__file__}: start this program from the project's root"

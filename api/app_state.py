@@ -13,6 +13,7 @@ from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes
 from api.conversation_entries import KnownEntries
+from api.readiness import Readiness
 from open_responses.io.log.reader import LogHub
 from open_responses.io.redis.client import Redis
 from open_responses.io.schema_checks.checks import SchemaChecks
@@ -46,6 +47,7 @@ class AppState:
     received: ReceivedBytes
     readings: ServerReadings
     search_attributes: NamespaceAttributes
+    readiness: Readiness
 
 
 def state_of(connection: HTTPConnection) -> AppState:

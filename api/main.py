@@ -32,6 +32,7 @@ from api.conversation_entries import KnownEntries
 from api.conversations import routes as conversations
 from api.http_headers import HttpHeaders
 from api.openapi import document as openapi
+from api.readiness import Readiness
 from api.request_ends import RequestEnds
 from api.request_spans import RequestSpans
 from api.responses import approvals, compact, create, input_tokens, retrieve
@@ -153,6 +154,7 @@ async def _connected(settings: Settings) -> AppState:
         received=ReceivedBytes(settings.max_received_bytes),
         readings=ServerReadings(redis, temporal, (provider.name for provider in settings.config.providers)),
         search_attributes=NamespaceAttributes(temporal),
+        readiness=Readiness(temporal, redis, keys),
     )
 
 

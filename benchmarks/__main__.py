@@ -6,6 +6,7 @@ differences and ratios, not the absolute times. `python -m benchmarks chain` is 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import statistics
 import sys
@@ -143,4 +144,6 @@ _APART = {"fairness": fairness.main, "silence": silence.main}
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"all by default: {', '.join([*_PARTS, *_APART])}")
+    asyncio.run(main(parser.parse_args().parts))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import functools
 import os
 import secrets
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -19,12 +22,19 @@ from dev.settings import DevSettings
 from dev.supervisor import Part, StartFailed, Supervisor, new_worker_id
 from open_responses.io.ports import is_taken
 from open_responses.io.redis.leases import announce_death
-from open_responses.io.settings import LOCAL_MODEL, ConfigError, load_config
+from open_responses.io.settings import LOCAL_MODEL, ConfigError, Settings, check_names, load_config
 
 
 def main() -> int:
     """Exit code 0 after Ctrl-C, 1 with one line for what keeps it from starting."""
+    argparse.ArgumentParser(
+        prog="make dev",
+        description="Start Temporal, Valkey, a local model, the worker and the API on loopback; restart what dies.",
+        epilog="It has no options. Ports, folders and the number of workers are environment variables: "
+        "docs/configuration.md.",
+    ).parse_args()
     try:
+        check_names(os.environ, DevSettings, Settings)
         settings = DevSettings()
         config = load_config(settings.config_path)
         local_model = not config.providers
@@ -46,7 +56,8 @@ async def _run(settings: DevSettings, welcome: str, *, local_model: bool, has_ke
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    supervisor = Supervisor(_parts(settings, local_model=local_model, has_keys=has_keys), settings.data_dir, _say)
+    stages = _stages(settings, local_model=local_model, has_keys=has_keys)
+    supervisor = Supervisor(stages, settings.data_dir, _say)
     try:
         starting = asyncio.create_task(supervisor.start())
         interrupted = asyncio.create_task(stopping.wait())
@@ -62,7 +73,7 @@ async def _run(settings: DevSettings, welcome: str, *, local_model: bool, has_ke
     return 0
 
 
-def _parts(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list[Part]:
+def _stages(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list[list[Part]]:
     data = settings.data_dir
     redis_url = f"redis://127.0.0.1:{settings.valkey_port}/0"
     env = {
@@ -72,16 +83,18 @@ def _parts(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list[
         "OPEN_RESPONSES_TEMPORAL_UI_URL": f"http://127.0.0.1:{settings.temporal_ui_port}",
         "OPEN_RESPONSES_REWRITE_REDIS_LOG": "1",
     }
+    # What killed workers of an earlier `make dev` have left.
+    shutil.rmtree(data / "ready", ignore_errors=True)
     codec, token = codec_endpoint(settings.api_port, has_keys=has_keys)
     if token is not None:
         env["OPEN_RESPONSES_CODEC_TOKEN"] = token
-    parts = [
+    servers = [
         Part(lambda: services.valkey(settings.valkey_port, data)),
         Part(lambda: services.temporal(settings.temporal_port, data, ui_port=settings.temporal_ui_port, codec=codec)),
     ]
     if local_model:
         env["OPEN_RESPONSES_LOCAL_MODEL_URL"] = f"http://127.0.0.1:{settings.llama_port}/v1"
-        parts.append(Part(lambda: services.llama(settings.llama_port)))
+        servers.append(Part(lambda: services.llama(settings.llama_port)))
 
     async def bury(dead: Service) -> None:
         with contextlib.suppress(ConnectionError):
@@ -92,27 +105,26 @@ def _parts(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list[
     worker_env = env
     if settings.standby:
         worker_env = {**env, "OPEN_RESPONSES_ACTIVE_WORKERS": str(settings.workers)}
-        standby = Part(
-            lambda: services.standby(new_worker_id(settings.workers), worker_env, metrics_port=metrics),
-            bury,
-            is_spare=True,
-        )
 
-    def make_worker(index: int) -> Part:
+        def make_standby() -> Service:
+            worker_id = new_worker_id(settings.workers)
+            return services.standby(worker_id, worker_env, metrics_port=metrics, ready_file=data / "ready" / worker_id)
+
+        standby = Part(make_standby, bury, is_spare=True)
+
+    def make_worker(index: int) -> Service:
+        worker_id = new_worker_id(index)
         # With a standby, each process takes the first port that is free.
         port = metrics if settings.standby else metrics + index
-        return Part(
-            lambda: services.worker(index, new_worker_id(index), worker_env, metrics_port=port),
-            bury,
-            spare=standby,
-        )
+        return services.worker(index, worker_id, worker_env, metrics_port=port, ready_file=data / "ready" / worker_id)
 
-    parts += [make_worker(index) for index in range(settings.workers)]
+    workers = [Part(functools.partial(make_worker, index), bury, spare=standby) for index in range(settings.workers)]
     # Kept open by us, so that a restart of the API refuses nobody.
     listener = services.listen(settings.api_port)
     api_env = {**env, "OPEN_RESPONSES_DEV_PID_DIR": str(data / "pids")}
-    parts.append(Part(lambda: services.api(settings.api_port, api_env, listener=listener)))
-    return parts if standby is None else [*parts, standby]
+    api = Part(lambda: services.api(settings.api_port, api_env, listener=listener, with_workers=False))
+    # A standby that starts would hold up what a newcomer waits for.
+    return [servers, [*workers, api], [] if standby is None else [standby]]
 
 
 def codec_endpoint(api_port: int, *, has_keys: bool) -> tuple[str, str | None]:
@@ -160,8 +172,9 @@ def _welcome(settings: DevSettings, *, local_model: bool, model: str, is_open: b
         *(["Access       no API keys: this machine only (docs/tenants.md)"] if is_open else []),
         "",
         "Try it:",
-        f"  curl -N {api}/v1/responses -H 'Content-Type: application/json'{key} \\",
-        f'''    -d '{{"model": "{model}", "input": "Tell me a story about a river.", "stream": true}}\'''',
+        f"  curl -s {api}/v1/responses -H 'Content-Type: application/json'{key} \\",
+        f'''    -d '{{"model": "{model}", "input": "Tell me a story about a river.", "max_output_tokens": 60}}' \\''',
+        """    | python3 -c 'import json, sys; print(json.load(sys.stdin)["output"][0]["content"][0]["text"])'""",
         "",
         "Ctrl-C stops everything.",
     ]

@@ -6,8 +6,8 @@ their number hides a room that is not tested.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -49,4 +49,6 @@ def table(report: dict[str, dict[str, dict[str, dict[str, int]]]]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    parser = argparse.ArgumentParser(prog="python -m dev.coverage_table", description=__doc__)
+    parser.add_argument("report", type=Path)
+    print(table(json.loads(parser.parse_args().report.read_text(encoding="utf-8"))))

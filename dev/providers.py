@@ -25,11 +25,12 @@ import httpx
 
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
+from dev.settings import DevSettings
 from open_responses.config import BUILT_IN_PROVIDERS, BUILT_IN_ROUTES, Config, ProviderConfig, RouteConfig
 from open_responses.contracts import ListsModels, Provider, SampleCall
 from open_responses.deltas import Finish, TextDelta
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken
-from open_responses.io.settings import ConfigError, load_settings
+from open_responses.io.settings import LOCAL_PROVIDER, ConfigError, Settings, load_settings
 from open_responses.models.catalog import is_pattern
 from open_responses.schema.requests import CreateResponse
 
@@ -40,6 +41,7 @@ _SAMPLE_SECONDS = 60.0
 _SAMPLE_TOKENS = 16
 _NAMES_SHOWN = 3
 _NOTHING = "—"
+_REFUSED = "connection refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", action="store_true", help="also ask a sample of each route without a pattern")
     given = parser.parse_args(arguments)
     try:
-        config = load_settings().config
+        config = _with_local_model(load_settings()).config
         return asyncio.run(_run(config, os.environ, sample=given.sample))
     except (ConfigError, _BadAdapter) as error:
         print(f"providers: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+
+
+def _with_local_model(settings: Settings) -> Settings:
+    """Where the file has no providers, `make dev` starts a local model, whose address its own processes know."""
+    if settings.local_model_url is not None:
+        return settings
+    return Settings(local_model_url=_local_model_url())
+
+
+def _local_model_url() -> str:
+    return f"http://127.0.0.1:{DevSettings().llama_port}/v1"
 
 
 class _BadAdapter(Exception):
@@ -142,6 +155,9 @@ async def _called(
     began = time.perf_counter()
     answer = await _answer(http, provider, adapter, keys.of(provider))
     milliseconds = _milliseconds(time.perf_counter() - began)
+    is_local_model = provider.name == LOCAL_PROVIDER and provider.base_url == _local_model_url()
+    if is_local_model and answer.said == _REFUSED:
+        return Row((*about, f"{_REFUSED}: start `make dev`", _NOTHING, milliseconds), is_good=True)
     is_wanted = not is_built_in or keys.of(provider) is not None or _is_used(config, provider)
     is_good = answer.is_good or keys.lacks(provider) or not is_wanted
     return Row((*about, answer.said, _told(answer.models), milliseconds), is_good)
@@ -215,7 +231,7 @@ def _in_words(error: Exception) -> str:
     while cause is not None:
         match cause:
             case ConnectionRefusedError():
-                return "connection refused"
+                return _REFUSED
             case socket.gaierror():
                 return "no such host"
             case ssl.SSLCertVerificationError():

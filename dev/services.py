@@ -121,27 +121,59 @@ def llama(port: int) -> Service:
     return Service("llama", command, lambda: _http_ok(f"http://127.0.0.1:{port}/health"))
 
 
-def worker(index: int, worker_id: str, env: dict[str, str], *, metrics_port: int = 0) -> Service:
-    """One worker process. Ready with the API's `/readyz`; here it is enough that it was started."""
+def worker(
+    index: int, worker_id: str, env: dict[str, str], *, metrics_port: int = 0, ready_file: Path | None = None
+) -> Service:
+    """One worker process. It is ready when its file says that it serves. Without a file it counts as ready once it was
+    started."""
     own = {"OPEN_RESPONSES_WORKER_ID": worker_id, "OPEN_RESPONSES_WORKER_METRICS_PORT": str(metrics_port)}
-    return Service(f"worker-{index}", (sys.executable, "worker.py"), _at_once, {**env, **own})
+    if ready_file is not None:
+        own["OPEN_RESPONSES_READY_FILE"] = str(ready_file)
+    service = Service(f"worker-{index}", (sys.executable, "worker.py"), _at_once, {**env, **own})
+    return service if ready_file is None else serving(service)
 
 
-def standby(worker_id: str, env: dict[str, str], *, metrics_port: int = 0) -> Service:
+def standby(worker_id: str, env: dict[str, str], *, metrics_port: int = 0, ready_file: Path | None = None) -> Service:
     """One worker process more than are to serve."""
-    return replace(worker(0, worker_id, env, metrics_port=metrics_port), name="standby")
+    service = worker(0, worker_id, env, metrics_port=metrics_port, ready_file=ready_file)
+    return replace(service, name="standby", ready=lambda: _shows(service, "standby", "serving"))
 
 
-def api(port: int, env: dict[str, str], *, host: str = "127.0.0.1", listener: socket.socket | None = None) -> Service:
+def serving(service: Service) -> Service:
+    """The worker, ready when it serves: a standby does once it has taken a place."""
+    return replace(service, ready=lambda: _shows(service, "serving"))
+
+
+async def _shows(service: Service, *states: str) -> bool:
+    return _ready_state(service) in states
+
+
+def _ready_state(service: Service) -> str:
+    try:
+        return Path(service.env["OPEN_RESPONSES_READY_FILE"]).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
+
+
+def api(
+    port: int,
+    env: dict[str, str],
+    *,
+    host: str = "127.0.0.1",
+    listener: socket.socket | None = None,
+    with_workers: bool = True,
+) -> Service:
     """The HTTP server. With a listener it takes its connections from there: those that come between the end of one
-    process and the start of the next wait, and none is refused."""
+    process and the start of the next wait, and none is refused. It is ready when Temporal and Redis answer and,
+    `with_workers`, a worker polls."""
     where: tuple[str, ...] = ("--host", host, "--port", str(port))
     if listener is not None:
         where = ("--fd", str(listener.fileno()))
     command = (sys.executable, "-m", "api", *where, "--log-level", "warning", "--graceful-seconds", "3")
     inherits = () if listener is None else (listener.fileno(),)
-    ready = f"http://127.0.0.1:{port}/readyz"
-    return Service("api", command, lambda: _http_ok(ready), env, inherits)
+    url = f"http://127.0.0.1:{port}/readyz"
+    needed = b'"ready"' if with_workers else b""
+    return Service("api", command, lambda: _http_ok(url, needed), env, inherits)
 
 
 def listen(port: int) -> socket.socket:
@@ -219,11 +251,11 @@ async def _valkey_answers(port: int) -> bool:
         return False
 
 
-async def _http_ok(url: str) -> bool:
+async def _http_ok(url: str, needed: bytes = b"") -> bool:
     def ask() -> bool:
         try:
             with urlopen(url, timeout=3) as answer:
-                return bool(answer.status == 200)
+                return answer.status == 200 and needed in answer.read()
         except OSError:
             return False
 

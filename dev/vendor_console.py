@@ -6,6 +6,7 @@ the console needs no build step and works offline.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -28,6 +29,7 @@ _SOURCE_MAP = re.compile(r"\n?//# sourceMappingURL=.*\s*$")
 
 def main() -> int:
     """Exit code 0 if every file was written."""
+    argparse.ArgumentParser(prog="make vendor-console", description=__doc__).parse_args()
     TARGET.mkdir(parents=True, exist_ok=True)
     for name, (version, files) in PACKAGES.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -5,10 +5,10 @@ python -m examples.custom_server 8099
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import re
-import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -50,4 +50,6 @@ def _lines(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
 app = Starlette(routes=[Route("/talk", talk, methods=["POST"])])
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
+    parser = argparse.ArgumentParser(prog="python -m examples.custom_server", description=__doc__)
+    parser.add_argument("port", type=int)
+    uvicorn.run(app, port=parser.parse_args().port, log_level="warning")

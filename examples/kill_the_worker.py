@@ -5,6 +5,7 @@ Needs `make dev` in another terminal.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ _ANSWER_TOKENS = 160
 
 def main() -> int:
     """Exit code 0 when nothing was lost."""
+    argparse.ArgumentParser(prog="make demo", description=__doc__).parse_args()
     api = f"http://127.0.0.1:{os.environ.get('OPEN_RESPONSES_API_PORT', '8080')}"
     pids = sorted(Path(os.environ.get("OPEN_RESPONSES_DATA_DIR", ".data"), "pids").glob("worker-*.pid"))
     if not pids:

@@ -1,9 +1,10 @@
-"""`make research`: an agent reads every document of this project, while its workers are killed.
+"""`make research`: an agent reads documents of this project with about thirty tool calls, while its workers are killed.
 
-Starts everything it needs on free ports. Every two seconds it kills a worker with `kill -9`; the ids are printed, so
-kill more yourself. At the end it checks what a client may expect: events numbered without a gap, deltas that add up to
-the stored answer, and each note in the notebook once. The model is `examples/scripted_model.py`, which needs no
-account; a provider of yours takes its place with
+Starts everything it needs on free ports. It kills a worker with `kill -9` every two seconds, but not before the last
+one's successor serves and the agent has come further: where a start takes longer than two seconds, no worker would live
+for long enough. The ids are printed, so kill more yourself. At the end it checks what a client may expect: events
+numbered without a gap, deltas that add up to the stored answer, and each note in the notebook once. The model is
+`examples/scripted_model.py`, which needs no account; a provider of yours takes its place with
 `python -m examples.research_agent --config open_responses.toml --model NAME`.
 """
 
@@ -23,7 +24,7 @@ import httpx
 from dev import services
 from dev.services import Service
 
-_TASK = "Read every document of this project and report what each is about. Take a note on each before you go on."
+_TASK = "Read the documents of this project and report what each is about. Take a note on each before you go on."
 _KILL_EVERY_SECONDS = 2.0
 _MODEL = """
 [[providers]]
@@ -47,6 +48,8 @@ class Running:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.parts: dict[str, Any] = {}
+        self.went_on = asyncio.Event()
+        """Set by each item that the agent completes."""
 
     async def start(self, service: Service) -> None:
         self.parts[service.name] = service.start(self.folder / "logs")
@@ -57,12 +60,18 @@ class Running:
         """One of the two each time, and start it again."""
         for number in range(10_000):
             await asyncio.sleep(_KILL_EVERY_SECONDS)
+            self.went_on.clear()
+            await self.went_on.wait()
             name = f"worker-{number % 2}"
             process = self.parts[name]
             process.kill()
             await asyncio.to_thread(process.wait)
-            await self.start(services.worker(number % 2, f"{name}-{number}", env))
+            await self.start_worker(number % 2, f"{name}-{number}", env)
             print(f"\n    [kill -9 of {name}, process {process.pid}; its successor is {self.parts[name].pid}]")
+
+    async def start_worker(self, index: int, worker_id: str, env: dict[str, str]) -> None:
+        """Start a worker, and wait until it serves."""
+        await self.start(services.worker(index, worker_id, env, ready_file=self.folder / "ready" / worker_id))
 
     async def stop(self) -> None:
         for process in reversed(self.parts.values()):
@@ -81,7 +90,7 @@ async def main() -> int:
             api, env = await _start(running, asked.config)
             killing = asyncio.create_task(running.kill_workers_in_turn(env))
             try:
-                return await _research(api, asked.model, Path(env["RESEARCH_NOTEBOOK"]))
+                return await _research(api, asked.model, Path(env["RESEARCH_NOTEBOOK"]), running.went_on)
             finally:
                 killing.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -109,12 +118,12 @@ async def _start(running: Running, config: str | None) -> tuple[str, dict[str, s
     await running.start(services.valkey(valkey, folder))
     await running.start(services.temporal(temporal, folder))
     for index in range(2):
-        await running.start(services.worker(index, f"worker-{index}", env))
+        await running.start_worker(index, f"worker-{index}", env)
     await running.start(services.api(api, env))
     return f"http://127.0.0.1:{api}", env
 
 
-async def _research(api: str, model: str, notebook: Path) -> int:
+async def _research(api: str, model: str, notebook: Path, went_on: asyncio.Event) -> int:
     body = {"model": model, "input": _TASK, "stream": True, "tools": [{"type": "open_responses:hosted_tools"}]}
     events: list[dict[str, Any]] = []
     async with (
@@ -125,6 +134,8 @@ async def _research(api: str, model: str, notebook: Path) -> int:
             if line.startswith("data: {"):
                 events.append(json.loads(line[6:]))
                 _show(events[-1])
+                if events[-1]["type"] == "response.output_item.done":
+                    went_on.set()
     return _check(events, notebook)
 
 

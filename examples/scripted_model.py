@@ -6,9 +6,9 @@ decides from the conversation alone, so any process may ask it for the next step
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -80,4 +80,6 @@ def _chunk(delta: dict[str, Any], finish: str | None = None) -> str:
 app = Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"])])
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
+    parser = argparse.ArgumentParser(prog="python -m examples.scripted_model", description=__doc__)
+    parser.add_argument("port", type=int)
+    uvicorn.run(app, port=parser.parse_args().port, log_level="warning")

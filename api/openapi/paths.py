@@ -210,8 +210,11 @@ def _service() -> JsonObject:
         "/healthz": _probe("health", "Check that this process is alive", {200: ("", ref("Health"), {})}),
         "/readyz": _probe(
             "readiness",
-            "Check that Temporal and Redis answer, and that a worker polls",
-            {200: ("", ref("Health"), {}), 503: ("Not ready; `missing` has the reasons.", ref("Health"), {})},
+            "Check that Temporal and Redis answer. Answers within a second",
+            {
+                200: ("`ready`, or `degraded` if workers are missing.", ref("Health"), {}),
+                503: ("Not ready; `missing` has the reasons.", ref("Health"), {}),
+            },
         ),
     }
 

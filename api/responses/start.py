@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import timedelta
 
 import structlog
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
@@ -32,6 +33,8 @@ from open_responses.loop.payloads import TASK_QUEUE, StartResponse
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger(__name__)
+
+_PAUSE_SECONDS = 0.25
 
 
 class StartUnknown(Unavailable):
@@ -126,6 +129,7 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
             attributes.append(SearchAttributePair(client.CONVERSATION, asked.conversation_id))
     was_sent = False
     while True:
+        left = timedelta(seconds=max(deadline - time.monotonic(), _PAUSE_SECONDS))
         try:
             await state.temporal.start_workflow(
                 ResponseWorkflow.run,
@@ -137,14 +141,15 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
                 static_summary=f"{plain(asked.model)} · {plain(start.tenant)}",
                 task_timeout=client.WORKFLOW_TASK_TIMEOUT,
                 priority=priority_of(state.settings.config, start),
+                rpc_timeout=min(left, client.LONGEST_CALL),
             )
         except client.WorkflowAlreadyStartedError:
             return False
         except TemporalDown as error:
             was_sent = was_sent or not isinstance(error, TemporalAway) or error.was_sent
-            if time.monotonic() > deadline:
+            if time.monotonic() + _PAUSE_SECONDS >= deadline:
                 raise (_not_known(start) if was_sent else not_started()) from error
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(_PAUSE_SECONDS)
         else:
             return True
 

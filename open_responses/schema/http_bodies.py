@@ -226,7 +226,7 @@ class ModelList(TypedDict):
 
 
 class Health(TypedDict):
-    """`missing` has a reason for each part that cannot be reached."""
+    """`missing` has a reason for each part that is not well: `temporal`, `redis`, `workers`, `encryption_keys`."""
 
     status: str
     missing: NotRequired[Mapping[str, str]]

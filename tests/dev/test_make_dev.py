@@ -69,6 +69,22 @@ def test_temporals_ui_has_the_codecs_token_in_its_address_if_there_are_keys(monk
 
 
 @pytest.mark.campaign
+async def test_a_tool_that_cannot_be_imported_ends_the_start_at_once_and_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "tools.toml"
+    config.write_text(
+        '[[providers]]\nname = "mine"\nadapter = "openai"\nbase_url = "http://127.0.0.1:9"\n'
+        '[[tools]]\nname = "get_time"\ntarget = "no_such_package.tools:get_time"\n'
+    )
+    env = environment(tmp_path, OPEN_RESPONSES_CONFIG=str(config))
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-m", "dev"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "worker-0 ended before it was ready (exit code 1)" in done.stderr
+    assert "no_such_package" in done.stderr
+
+
+@pytest.mark.campaign
 async def test_a_process_that_dies_is_restarted_and_ctrl_c_leaves_none_behind(tmp_path: Path) -> None:
     env = environment(tmp_path)
     output = tmp_path / "output"
@@ -83,6 +99,7 @@ async def test_a_process_that_dies_is_restarted_and_ctrl_c_leaves_none_behind(tm
             before = pid_file.read_text()
             os.kill(int(before), signal.SIGKILL)
             await said(output, dev, f"{name:<10} died (signal 9); restarting")
+            await said(output, dev, f"{name:<10} ready again")
             await until(lambda file=pid_file, old=before: file.read_text() not in ("", old))  # type: ignore[misc]
         # No start of a process lies between a worker's death and the next one's work.
         await until(lambda: "worker_takes_a_place" in standby.read_text())

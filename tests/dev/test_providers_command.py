@@ -271,3 +271,15 @@ def test_it_is_a_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "no such file" in done.stderr
+
+
+async def test_the_local_model_of_make_dev_is_listed_where_the_file_has_no_providers(told: Command) -> None:
+    """`make providers` is another process than those of `make dev`, and knows no address from them."""
+    async with Wire(answer({"object": "list", "data": [{"id": "smollm2", "object": "model"}]})) as model:
+        said = await told("", OPEN_RESPONSES_LLAMA_PORT=str(model.port))
+        assert said.code == 0
+        assert "smollm2" in said.line("local")
+        assert "HTTP 200" in said.line("local")
+    said = await told("", OPEN_RESPONSES_LLAMA_PORT=str(free_port()))
+    assert said.code == 0
+    assert "connection refused: start `make dev`" in said.line("local")

@@ -22,7 +22,7 @@ from open_responses.io.temporal.client import TemporalAway, WorkflowAlreadyStart
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import create, is_error
-from tests.support.stack import Event, Stack, check_whole, events_of, http_client, until
+from tests.support.stack import Event, Stack, another_api, check_whole, events_of, http_client, until
 from tests.support.websocket_client import Client, connected
 
 pytestmark = pytest.mark.campaign
@@ -193,6 +193,33 @@ async def test_without_temporal_every_door_says_so_and_all_open_again_by_themsel
             assert (await fresh.delete(f"/v1/responses/{ended['id']}")).status_code == 200
             cancelled = await fresh.post(f"/v1/responses/{begun['id']}/cancel")
             assert cancelled.json()["status"] == "cancelled"
+
+
+@pytest.mark.timeout(180)
+async def test_a_frozen_temporal_holds_up_no_request_for_longer_than_documented(
+    stack: Stack, client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    """The SDK waits for 30 seconds for a reply, and then tries again."""
+    upstream.says("after the frost", Script(words=3))
+    ended = await create(client, input="before the frost of Temporal")
+    body = {"model": "fake", "input": "hello"}
+    async with another_api(stack, env={"OPEN_RESPONSES_START_PATIENCE_SECONDS": "2"}) as api:
+        async with frozen(stack, "temporal"), asyncio.timeout(ANSWERED_SECONDS / 2):
+            # Less than the SDK's 30 seconds, and more than the 10 that any call may take.
+            found, ready, *refused = await asyncio.gather(
+                api.get(f"/v1/responses/{ended['id']}"),
+                api.get("/readyz"),
+                api.post("/v1/responses", json=body),
+                api.post("/v1/responses", json={**body, "stream": True}),
+                api.get("/v1/responses/resp_" + "0" * 48),
+                api.post("/v1/conversations", json={}),
+            )
+            assert found.json() == ended
+            assert ready.status_code == 503
+            assert ready.json()["missing"].keys() == {"temporal"}
+            for answer in refused:
+                await is_away(answer)
+        await until(lambda: is_answered(api), 60)
 
 
 async def test_a_start_whose_answer_got_lost_is_found_again_by_its_key(

@@ -143,6 +143,9 @@ def test_temporalio_still_sends_each_call_through_rpc_call() -> None:
     assert list(inspect.signature(call).parameters)[:4] == ["self", "rpc", "req", "resp_type"], (
         "temporalio: ServiceClient._rpc_call takes other arguments"
     )
+    assert inspect.signature(call).parameters["timeout"].kind is inspect.Parameter.KEYWORD_ONLY, (
+        "temporalio: a call's timeout is given in another way"
+    )
     assert ServiceClient.__abstractmethods__ == {
         "worker_service_client",
         "update_rpc_metadata",
@@ -156,6 +159,14 @@ async def test_temporalio_still_says_that_it_could_not_connect() -> None:
     with pytest.raises(RuntimeError) as raised:
         await Client.connect(f"127.0.0.1:{free_port()}")
     assert str(raised.value).startswith(NOT_CONNECTED), "temporalio: Client.connect raises with another message"
+
+
+async def test_temporalio_still_shows_whether_it_has_been_connected() -> None:
+    """Otherwise a start that was never sent is reported as one that may have happened."""
+    client = await Client.connect(f"127.0.0.1:{free_port()}", lazy=True)
+    assert vars(client.service_client).get("_bridge_client", "gone") is None, (
+        "temporalio: the service client has no _bridge_client any more"
+    )
 
 
 def test_temporalio_still_evicts_runs_by_request() -> None:

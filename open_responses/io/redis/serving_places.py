@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -62,8 +63,12 @@ class Places:
     wanted: int | None
     lease_seconds: float
 
-    async def wait(self, stopping: asyncio.Event) -> float | None:
+    async def wait(self, stopping: asyncio.Event, *, standing_by: Callable[[], None] = lambda: None) -> float | None:
         """Wait until this process has a place. If Redis cannot be reached at the start, the process serves at once.
+
+        Args:
+            stopping: Ends the wait.
+            standing_by: Called when the process stands by.
 
         Returns:
             The time from which on Redis has answered without a break (`time.monotonic()`); None after a shutdown, or if
@@ -78,6 +83,7 @@ class Places:
             log.warning("place_not_known", reason=str(error))
             return None
         log.info("worker_stands_by", worker=self.worker_id)
+        standing_by()
         return await self._stand_by(stopping)
 
     async def leave(self) -> None:

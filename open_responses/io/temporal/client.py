@@ -7,6 +7,7 @@ once, gRPC statuses afterwards, and an exception of its own during an update. A 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -33,7 +34,7 @@ from open_responses.io.temporal.large_payloads import data_converter
 from open_responses.io.temporal.sdk_internals import NOT_CONNECTED, DelegatingServiceClient
 from open_responses.loop import search_attributes
 
-__all__ = ["TemporalAway", "TemporalDown", "WorkflowAlreadyStartedError", "connect", "unstick"]
+__all__ = ["LONGEST_CALL", "TemporalAway", "TemporalDown", "WorkflowAlreadyStartedError", "connect", "unstick"]
 
 MODEL = SearchAttributeKey.for_keyword(search_attributes.MODEL)
 PROVIDER = SearchAttributeKey.for_keyword(search_attributes.PROVIDER)
@@ -51,6 +52,10 @@ _SOON = RetryConfig(max_elapsed_time_millis=300_000, max_retries=1000, max_inter
 # The retries of a request's calls: for the SDK's ten seconds, with pauses of at most one second, where the SDK's grow
 # to five. After an outage, a client would wait for the rest of a pause.
 _PATIENT = RetryConfig(max_elapsed_time_millis=10_000, max_retries=30, max_interval_millis=1_000)
+# The time that one call of a request waits for its reply. A Temporal that is frozen accepts calls and does not reply.
+LONGEST_CALL = timedelta(seconds=10)
+# The SDK's own timeout ends a call a little earlier, with the status of the call.
+_SLACK_SECONDS = 0.2
 
 # Statuses of a call that did not reach Temporal, or whose reply was lost. Any other is a rejection.
 _AWAY = (
@@ -111,12 +116,15 @@ async def connect(
         runtime=runtime,
         grpc_compression=GrpcCompression.NONE,
         retry_config=_SOON if for_worker else _PATIENT,
-        plugins=[_Border()],
+        plugins=[_Border(None if for_worker else LONGEST_CALL)],
     )
 
 
 class _Border(Plugin):
     """Puts a client that raises TemporalAway in front of the SDK's."""
+
+    def __init__(self, longest_call: timedelta | None) -> None:
+        self._longest_call = longest_call
 
     def configure_client(self, config: ClientOptions) -> ClientOptions:
         return config
@@ -125,17 +133,33 @@ class _Border(Plugin):
         self, config: ConnectConfig, next: Callable[[ConnectConfig], Awaitable[ServiceClient]]
     ) -> ServiceClient:
         try:
-            return _ServiceClient(await next(config))
+            return _ServiceClient(await next(config), self._longest_call)
         except RuntimeError as error:
             raise _never_sent(error) from error
 
 
 class _ServiceClient(DelegatingServiceClient):
-    """The SDK's service client. Its calls raise TemporalAway during an outage."""
+    """The SDK's service client. Its calls raise TemporalAway during an outage.
 
-    async def call(self, send: Callable[[], Awaitable[Any]]) -> Any:
+    `longest_call` is the timeout of a call for which the caller has given none, except of long polls.
+    """
+
+    def __init__(self, inner: ServiceClient, longest_call: timedelta | None) -> None:
+        super().__init__(inner)
+        self._longest_call = longest_call
+
+    async def call(
+        self, send: Callable[[timedelta | None], Awaitable[Any]], *, given: timedelta | None, is_long_poll: bool
+    ) -> Any:
+        limit = given or (None if is_long_poll else self._longest_call)
         try:
-            return _without_paused(await send())
+            # The SDK's timeout does not cover the time for which a call waits for the first connection.
+            async with asyncio.timeout(None if limit is None else limit.total_seconds() + _SLACK_SECONDS):
+                return _without_paused(await send(limit))
+        except TimeoutError as error:
+            raise TemporalAway(
+                "no reply in time", RPCStatusCode.DEADLINE_EXCEEDED, b"", was_sent=self.is_connected
+            ) from error
         except RPCError as error:
             if error.status in _AWAY:
                 raise TemporalAway(error.message, error.status, error.raw_grpc_status, was_sent=True) from error

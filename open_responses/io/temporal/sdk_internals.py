@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf.message import Message
@@ -32,6 +33,8 @@ NOT_CONNECTED = "Failed client connect"
 """The beginning of the message of the `RuntimeError` that the SDK raises until it has been connected once
 (`temporalio.bridge.client.Client.connect`)."""
 
+_LONG_POLLS = frozenset({"update_workflow_execution", "poll_workflow_execution_update", "execute_multi_operation"})
+
 
 class DelegatingServiceClient(ServiceClient):
     """The SDK's service client. Each of its calls goes through `call`, which a subclass overrides."""
@@ -40,9 +43,23 @@ class DelegatingServiceClient(ServiceClient):
         super().__init__(inner.config)
         self._inner = inner
 
-    async def call(self, send: Callable[[], Awaitable[Any]]) -> Any:
-        """Make one call, with `send`, and return its reply."""
-        return await send()
+    async def call(
+        self, send: Callable[[timedelta | None], Awaitable[Any]], *, given: timedelta | None, is_long_poll: bool
+    ) -> Any:
+        """Make one call, with `send`, and return its reply.
+
+        Args:
+            send: Makes the call, with a timeout.
+            given: The timeout of the caller. Without one, the SDK waits for 30 seconds. It does not cover the time for
+                which a call waits for the first connection, which is 30 seconds for each call that tries it.
+            is_long_poll: Temporal delays the reply until something happens.
+        """
+        return await send(given)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the SDK has been connected once. Until then it has sent no call."""
+        return getattr(self._inner, "_bridge_client", None) is not None
 
     @property
     def worker_service_client(self) -> Any:
@@ -56,7 +73,12 @@ class DelegatingServiceClient(ServiceClient):
         self._inner.update_api_key(api_key)
 
     async def _rpc_call(self, rpc: str, req: Message, resp_type: type[Any], **options: Any) -> Any:
-        return await self.call(lambda: self._inner._rpc_call(rpc, req, resp_type, **options))
+        given = options.pop("timeout")
+        return await self.call(
+            lambda timeout: self._inner._rpc_call(rpc, req, resp_type, timeout=timeout, **options),
+            given=given,
+            is_long_poll=rpc in _LONG_POLLS or getattr(req, "wait_new_event", False),
+        )
 
 
 class DelegatingInstance(WorkflowInstance):
