@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,8 +43,11 @@ timeout_seconds = 20
 
 
 @asynccontextmanager
-async def small_stack(data: Path, upstream: Upstream, **env: str) -> AsyncIterator[Stack]:
-    """Temporal, Valkey, two workers and the API, with this in the environment (`OPEN_RESPONSES_…`).
+async def small_stack(
+    data: Path, upstream: Upstream, *, more: Mapping[str, str] | None = None, tail: str = "", **env: str
+) -> AsyncIterator[Stack]:
+    """Temporal, Valkey, two workers and the API, with this in the environment (`OPEN_RESPONSES_…`), and `more` under
+    other names. `tail` is the end of the configuration.
 
     Raises AssertionError at the end for keys of Redis that have no time to live."""
     ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
@@ -52,8 +55,9 @@ async def small_stack(data: Path, upstream: Upstream, **env: str) -> AsyncIterat
         "OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "20",
         "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",
         **{f"OPEN_RESPONSES_{name}": value for name, value in env.items()},
+        **(more or {}),
     }
-    stack = Stack.at(data, ports, _CONFIG.format(fake=upstream.port), ours)
+    stack = Stack.at(data, ports, _CONFIG.format(fake=upstream.port) + tail, ours)
     try:
         await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal")))
         await asyncio.gather(*(stack.start(name) for name in ("worker-0", "worker-1", "api")))

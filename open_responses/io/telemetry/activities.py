@@ -64,7 +64,7 @@ def describe_answer(made: Span, call: SampleInput, result: SampleResult) -> None
         return
     made.set({"open_responses.outcome": result.outcome, **usage_attributes(usage_beside(result.usage, call.paid))})
     if result.first_token_at is not None:
-        made.set({"open_responses.first_token_seconds": max(0.0, result.first_token_at - made.started_at / 1e9)})
+        made.set({"gen_ai.response.time_to_first_chunk": max(0.0, result.first_token_at - made.started_at / 1e9)})
     if result.outcome == "done":
         made.set({"gen_ai.response.finish_reasons": [result.finish_reason]})
         if is_captured():

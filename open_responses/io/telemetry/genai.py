@@ -49,7 +49,8 @@ def usage_attributes(usage: TurnUsage) -> Attributes:
         "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
-        "open_responses.cost_usd": usage.cost_usd,
+        # No convention has the cost; this is the name that Langfuse and others read.
+        "gen_ai.usage.cost": usage.cost_usd,
     }
 
 

@@ -9,7 +9,7 @@ import time
 
 import structlog
 
-from open_responses.io.telemetry.genai import Attributes, request_attributes, tools_called, usage_attributes
+from open_responses.io.telemetry.genai import Attributes, tools_called
 from open_responses.io.telemetry.spans import Span, is_recording, record
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import FinishInput, StartResponse, TurnUsage
@@ -84,13 +84,16 @@ def _record(start: StartResponse, response: JsonObject, usage: TurnUsage, began:
     whole.set(
         {
             "gen_ai.operation.name": "invoke_agent",
-            "gen_ai.request.model": start.request.model,
-            "gen_ai.response.id": start.response_id,
+            "gen_ai.conversation.id": start.request.conversation_id,
+            "open_responses.model": start.request.model,
+            "open_responses.tenant": start.tenant,
             "open_responses.response_id": start.response_id,
             "open_responses.request_id": start.request_id,
             "open_responses.status": status,
-            **request_attributes(start),
-            **usage_attributes(usage),
+            # Not under the conventions' names: who adds up tokens and cost would count each twice.
+            "open_responses.input_tokens": usage.input_tokens,
+            "open_responses.output_tokens": usage.output_tokens,
+            "open_responses.cost_usd": usage.cost_usd,
             **more,
         }
     )
