@@ -33,6 +33,12 @@ def test_two_workers_and_an_api_share_one_image_without_root() -> None:
     assert "\nUSER app\n" in (ROOT / "Dockerfile").read_text()
 
 
+def test_a_worker_is_healthy_once_it_has_written_its_file() -> None:
+    services = COMPOSE["services"]
+    for name in ("worker", "standby"):
+        assert services[name]["healthcheck"]["test"][-1] == services[name]["environment"]["OPEN_RESPONSES_READY_FILE"]
+
+
 def test_ports_are_published_on_loopback_only() -> None:
     for service in COMPOSE["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))

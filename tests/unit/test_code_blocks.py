@@ -12,6 +12,7 @@ import pytest
 
 from dev.settings_reference import PAGE as CONFIGURATION
 from open_responses.config import Config
+from open_responses.loop.search_attributes import SEARCH_ATTRIBUTES
 from tests.support.code_blocks import ROOT, Block, blocks
 
 
@@ -63,6 +64,16 @@ def test_each_alert_has_its_entry_in_the_runbook() -> None:
     assert alerts
     runbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     assert re.findall(r"^### (OpenResponses\w+)", runbook, re.MULTILINE) == alerts
+
+
+def test_the_commands_for_temporal_create_every_search_attribute_with_its_type() -> None:
+    (block,) = [block for block in blocks("sh", page="operations.md") if "namespace create" in block.text]
+    created = {
+        name: re.findall(r"--type (\w+)", line)[0]
+        for line in block.text.splitlines()
+        for name in re.findall(r"--name (\w+)", line)
+    }
+    assert created == dict(SEARCH_ATTRIBUTES)
 
 
 def test_each_variable_that_a_page_names_is_in_the_reference() -> None:
