@@ -14,6 +14,7 @@ from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes
 from api.conversation_entries import KnownEntries
 from api.readiness import Readiness
+from api.recent_answers import RecentAnswers
 from open_responses.io.log.reader import LogHub
 from open_responses.io.redis.client import Redis
 from open_responses.io.schema_checks.checks import SchemaChecks
@@ -48,6 +49,7 @@ class AppState:
     readings: ServerReadings
     search_attributes: NamespaceAttributes
     readiness: Readiness
+    recent: RecentAnswers
 
 
 def state_of(connection: HTTPConnection) -> AppState:

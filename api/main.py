@@ -32,7 +32,11 @@ from api.conversation_entries import KnownEntries
 from api.conversations import routes as conversations
 from api.http_headers import HttpHeaders
 from api.openapi import document as openapi
+from api.operations import approvals as pending_approvals
+from api.operations import health, timeline
+from api.operations import responses as listed_responses
 from api.readiness import Readiness
+from api.recent_answers import RecentAnswers
 from api.request_ends import RequestEnds
 from api.request_spans import RequestSpans
 from api.responses import approvals, compact, create, input_tokens, retrieve
@@ -115,6 +119,10 @@ def create_app(settings: Settings) -> FastAPI:
         metrics.router,
         openapi.router,
         codec.router,
+        listed_responses.router,
+        timeline.router,
+        pending_approvals.router,
+        health.router,
         console.router,
     ):
         app.include_router(router)
@@ -155,6 +163,7 @@ async def _connected(settings: Settings) -> AppState:
         readings=ServerReadings(redis, temporal, (provider.name for provider in settings.config.providers)),
         search_attributes=NamespaceAttributes(temporal),
         readiness=Readiness(temporal, redis, keys),
+        recent=RecentAnswers(),
     )
 
 

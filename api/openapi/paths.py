@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.openapi.schemas import ref
+from api.operations.filters import STATUSES
 from api.responses.approvals import ApprovalBody
 from open_responses.json_types import JsonObject
 from open_responses.schema.compact import CompactRequest
@@ -15,7 +16,7 @@ from open_responses.schema.requests import CreateResponse
 
 
 def paths() -> JsonObject:
-    return {**_responses(), **_conversations(), **_service()}
+    return {**_responses(), **_conversations(), **_service(), **_operations()}
 
 
 def _responses() -> JsonObject:
@@ -23,6 +24,20 @@ def _responses() -> JsonObject:
     response_id = _parameter("response_id", "path")
     return {
         "/v1/responses": {
+            "get": _operation(
+                "listResponses",
+                "List the responses that began last (an extension)",
+                {200: ("", ref("ResponseSummaryPage"), {})},
+                parameters=[
+                    _parameter("status", "query", {"enum": list(STATUSES)}),
+                    *(_parameter(name, "query") for name in ("model", "provider", "tenant", "conversation")),
+                    _parameter("error_code", "query"),
+                    _parameter("waiting", "query", {"type": "boolean", "default": False}),
+                    *(_parameter(name, "query") for name in ("created_after", "created_before")),
+                    *_newest_first(),
+                ],
+                errors=(400, 404),
+            ),
             "post": _operation(
                 "createResponse",
                 "Create a response, as JSON, or as a stream of events with `stream`",
@@ -94,6 +109,15 @@ def _responses() -> JsonObject:
                 parameters=[response_id],
                 request=ApprovalBody,
                 errors=(404, 409),
+            )
+        },
+        "/v1/responses/{response_id}/timeline": {
+            "get": _operation(
+                "getTimeline",
+                "Get the steps of a response: model turns, tools, approvals (an extension)",
+                {200: ("", ref("ResponseTimeline"), {})},
+                parameters=[response_id],
+                errors=(404,),
             )
         },
         "/v1/responses/compact": {
@@ -217,6 +241,33 @@ def _service() -> JsonObject:
             },
         ),
     }
+
+
+def _operations() -> JsonObject:
+    """For operators, and for tenants that look at their own."""
+    return {
+        "/v1/approvals": {
+            "get": _operation(
+                "listApprovals",
+                "List the calls that wait for a person",
+                {200: ("", ref("ApprovalPendingPage"), {})},
+                parameters=[_parameter("tenant", "query"), *_newest_first()],
+                errors=(400, 404),
+            )
+        },
+        "/v1/admin/health": {
+            "get": _operation(
+                "getServerHealth",
+                "Get what runs and what does not. Needs the scope admin",
+                {200: ("", ref("ServerHealth"), {})},
+            )
+        },
+    }
+
+
+def _newest_first() -> list[JsonObject]:
+    """The parameters of a list whose order is fixed."""
+    return [one for one in _page() if one["name"] != "order"]
 
 
 def _page() -> list[JsonObject]:

@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.responses.approvals import ApprovalBody
 from open_responses.json_types import JsonObject
-from open_responses.schema import http_bodies
+from open_responses.schema import http_bodies, operation_bodies
 from open_responses.schema.compact import CompactRequest
 from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, SLUG, OpaqueItem
 from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
@@ -44,6 +44,10 @@ ANSWERS: tuple[Any, ...] = (
     http_bodies.ModelList,
     http_bodies.Health,
     http_bodies.Error,
+    operation_bodies.ResponseSummaryPage,
+    operation_bodies.ResponseTimeline,
+    operation_bodies.ApprovalPendingPage,
+    operation_bodies.ServerHealth,
     StreamEvent,
 )
 

@@ -251,6 +251,16 @@ async def test_every_answer_of_a_run_fits(
 
     await until(asks)
     request = (await told("GET", by_id))["output"][-1]["id"]
+
+    async def is_listed() -> bool:
+        return request in [one["id"] for one in (await told("GET", "/v1/approvals"))["data"]]
+
+    await until(is_listed, 30)
+    await told("GET", f"{by_id}/timeline")
+    for query in ({}, {"status": "failed"}, {"waiting": "true"}, {"limit": "0"}, {"after": "x"}):
+        await told("GET", "/v1/responses", params=query)
+    await told("GET", "/v1/approvals", params={"limit": "0"})
+    await told("GET", "/v1/admin/health")
     await told("POST", f"{by_id}/approvals", json={"approval_request_id": request, "approve": False})
     await told("POST", f"{by_id}/approvals", json={"approval_request_id": request, "approve": True})
     await told("POST", f"{by_id}/approvals", json={"approval_request_id": "mcpr_x", "approve": True})

@@ -26,6 +26,7 @@ OF_THE_RESPONSE = "model and tools of the response"
 SHOWN = "shows what the key may use alone"
 STORED = "nothing: it is the tenant's, and nothing runs"
 NO_TENANT = "nothing: no tenant has a part in it"
+OPERATORS = "the scope admin"
 
 ROWS = {
     ("POST", "/v1/responses"): MODEL_AND_TOOLS,
@@ -39,6 +40,18 @@ ROWS = {
     ("DELETE", "/v1/responses/{response_id}"): STORED,
     ("POST", "/v1/responses/{response_id}/cancel"): STORED,
     ("GET", "/v1/responses/{response_id}/input_items"): STORED,
+    ("GET", "/v1/responses/{response_id}/timeline"): STORED,
+    ("GET", "/v1/responses"): STORED,
+    ("GET", "/v1/approvals"): STORED,
+    ("GET", "/v1/admin/health"): OPERATORS,
+    ("GET", "/metrics"): OPERATORS,
+    ("GET", "/"): NO_TENANT,
+    ("HEAD", "/"): NO_TENANT,
+    ("GET", "/console/{path:path}"): NO_TENANT,
+    ("HEAD", "/console/{path:path}"): NO_TENANT,
+    ("GET", "/console/info"): NO_TENANT,
+    ("GET", "/console/offers"): NO_TENANT,
+    ("POST", "/console/kill-workers"): NO_TENANT,
     ("POST", "/v1/conversations"): STORED,
     ("GET", "/v1/conversations/{conversation_id}"): STORED,
     ("POST", "/v1/conversations/{conversation_id}"): STORED,

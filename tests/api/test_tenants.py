@@ -188,6 +188,7 @@ ENDPOINTS = [
     ("DELETE", "/v1/responses/{id}"),
     ("GET", "/v1/responses/{id}/input_items"),
     ("POST", "/v1/responses/{id}/approvals"),
+    ("GET", "/v1/responses/{id}/timeline"),
 ]
 # Endpoints whose ids are of another kind, by the beginning of their path, and the test that tries another tenant's.
 TRIED_ELSEWHERE = {
@@ -198,6 +199,8 @@ WITHOUT_IDS_OF_RESPONSES = {
     "/v1/responses",
     "/v1/responses/compact",
     "/v1/responses/input_tokens",
+    "/v1/approvals",
+    "/v1/admin/health",
     "/v1/models",
     "/v1/models/{model}",
     "/healthz",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from open_responses.errors import OpenResponsesError, ProviderTimeout, ProviderUnavailable
@@ -36,7 +38,7 @@ class Breaker:
         """Count a failure of a provider that is unavailable; ignore any other error."""
         if isinstance(error, ProviderUnavailable | ProviderTimeout):
             self._failing.add(provider)
-            await self._call("failed", provider)
+            await self._call("failed", provider, error.error_code)
 
     async def succeeded(self, provider: str) -> None:
         """Reset the count of failures. Without a failure in this process, no command is sent."""
@@ -44,11 +46,47 @@ class Breaker:
             self._failing.discard(provider)
             await self._call("succeeded", provider)
 
-    async def _call(self, what: Literal["ask", "failed", "succeeded"], provider: str) -> int:
+    async def _call(self, what: Literal["ask", "failed", "succeeded"], provider: str, why: str = "") -> int:
         try:
             answer: int = await self._redis.eval(
-                _SOURCE, 1, key_names.breaker(provider), what, _FAILURES, _OPEN_MS, _MEMORY_MS
+                _SOURCE, 1, key_names.breaker(provider), what, _FAILURES, _OPEN_MS, _MEMORY_MS, why
             )
         except RedisDown:
             return 0
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerState:
+    """A breaker that has counted failures in the last minute.
+
+    `half_open`: the wait is over, and the next call shows whether the provider is back. `open_until` is in Unix
+    seconds, `last_error` the code of the last failure.
+    """
+
+    state: Literal["closed", "open", "half_open"]
+    open_until: float | None
+    last_error: str | None
+
+
+async def states_of(redis: Redis, providers: Sequence[str]) -> dict[str, BreakerState]:
+    """The breakers of these providers, without those that have counted nothing. Raises RedisDown."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.time()
+    for provider in providers:
+        pipe.hmget(key_names.breaker(provider), ["failures", "until", "error"])
+    (seconds, microseconds), *found = await pipe.execute()
+    now = seconds + microseconds / 1e6
+    return {
+        provider: _state(until, error, now)
+        for provider, (failures, until, error) in zip(providers, found, strict=True)
+        if failures is not None
+    }
+
+
+def _state(until: bytes | None, error: bytes | None, now: float) -> BreakerState:
+    last_error = error.decode() if error else None
+    if until is None:
+        return BreakerState("closed", None, last_error)
+    open_until = int(until) / 1000
+    return BreakerState("open" if open_until > now else "half_open", open_until, last_error)

@@ -99,7 +99,8 @@ def models_refresh(digest: str) -> str:
 
 
 def breaker(provider: str) -> str:
-    """Hash: `failures` in a row; `until` the end of the wait, in milliseconds of Redis' clock."""
+    """Hash: `failures` in a row, `error` the code of the last; `until` the end of the wait, in milliseconds of Redis'
+    clock."""
     return f"or:breaker:{provider}"
 
 

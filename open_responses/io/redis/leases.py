@@ -21,7 +21,7 @@ import structlog
 
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
-from open_responses.io.redis.client import RedisDown, connect
+from open_responses.io.redis.client import Redis, RedisDown, connect
 
 log = structlog.get_logger(__name__)
 
@@ -230,3 +230,24 @@ async def announce_death(redis_url: str, name: str) -> list[str]:
     finally:
         await client.aclose()
     return [worker_id.decode() for worker_id in announced]
+
+
+async def living_workers(redis: Redis) -> dict[str, tuple[float, int]]:
+    """Worker id -> the age of its lease in seconds, and the number of activities that it runs.
+
+    A worker that died unseen is among them until another has taken its activities over. Raises RedisDown.
+    """
+    pipe = redis.pipeline(transaction=False)
+    pipe.time()
+    pipe.zrange(key_names.LEASES, 0, -1, withscores=True)
+    (seconds, microseconds), leases = await pipe.execute()
+    now = seconds + microseconds / 1e6
+    workers = [(worker.decode(), renewed) for worker, renewed in leases if renewed]
+    pipe = redis.pipeline(transaction=False)
+    for worker, _ in workers:
+        pipe.hlen(key_names.running(worker))
+    running = await pipe.execute() if workers else []
+    return {
+        worker: (round(max(0.0, now - renewed / 1000), 3), count)
+        for (worker, renewed), count in zip(workers, running, strict=True)
+    }

@@ -1,0 +1,1 @@
+"""What operators and tenants see of the running system: lists of responses, timelines, pending approvals, health."""

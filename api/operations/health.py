@@ -1,0 +1,162 @@
+"""`GET /v1/admin/health`: what runs and what does not, in one answer for an operator."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar, cast
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from api.app_state import AppState
+from api.dependencies import AdminCaller, State
+from open_responses.config import ProviderConfig
+from open_responses.io.redis.breaker import BreakerState, states_of
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.leases import living_workers
+from open_responses.json_types import JsonObject
+from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.schema.operation_bodies import LoadedConfiguration, ProviderHealth, ServerHealth, ServerPart
+
+router = APIRouter(prefix="/v1/admin")
+
+# An operator looks here because something hangs.
+_PATIENCE_SECONDS = 1.0
+_MILLISECONDS = 1000.0
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class _Queues:
+    """What Temporal says of the task queues: tasks that wait, the oldest's age, and the version of each poller."""
+
+    workflow_tasks: int = 0
+    activity_tasks: int = 0
+    oldest_seconds: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What Redis has: worker id -> (age of its lease, activities), and the breakers of providers."""
+
+    workers: dict[str, tuple[float, int]] = field(default_factory=dict)
+    breakers: dict[str, BreakerState] = field(default_factory=dict)
+
+
+@router.get("/health")
+async def admin_health(state: State, caller: AdminCaller) -> JSONResponse:
+    """Temporal, Redis, workers, providers, waiting tasks and the configuration. Answers within two seconds."""
+
+    async def look() -> JsonObject:
+        return await _health(state)
+
+    return JSONResponse(await state.recent.get("health", look))
+
+
+async def _health(state: AppState) -> JsonObject:
+    names = [provider.name for provider in state.settings.config.providers]
+    (temporal, queues), (redis, shared) = await asyncio.gather(
+        _looked_at(_queues(state.temporal), _Queues()), _looked_at(_shared(state.redis, names), _Shared())
+    )
+    health: ServerHealth = {
+        "object": "health",
+        "temporal": temporal,
+        "redis": redis,
+        "workers": [
+            {"id": worker, "lease_age_seconds": age, "running": running, "version": queues.versions.get(worker)}
+            for worker, (age, running) in sorted(shared.workers.items())
+        ],
+        "providers": [
+            _provider(provider, shared.breakers.get(provider.name)) for provider in state.settings.config.providers
+        ],
+        "backlog": {
+            "workflow_tasks": queues.workflow_tasks,
+            "activity_tasks": queues.activity_tasks,
+            "oldest_seconds": queues.oldest_seconds,
+        },
+        "configuration": _configuration(state),
+    }
+    return cast(JsonObject, health)
+
+
+async def _looked_at(look: Awaitable[Found], otherwise: Found) -> tuple[ServerPart, Found]:
+    """Whether a part answers, how fast, and what it says."""
+    began = time.monotonic()
+    try:
+        found = await asyncio.wait_for(look, _PATIENCE_SECONDS)
+    except TimeoutError:
+        return _part(f"no answer within {_PATIENCE_SECONDS:g} s", began), otherwise
+    except (RPCError, *RedisDown) as error:
+        return _part(str(error) or type(error).__name__, began), otherwise
+    return _part(None, began), found
+
+
+def _part(problem: str | None, began: float) -> ServerPart:
+    latency = round((time.monotonic() - began) * _MILLISECONDS, 1)
+    return {"ok": problem is None, "detail": problem, "latency_ms": latency}
+
+
+async def _queues(temporal: Client) -> _Queues:
+    kinds = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+    requests = (
+        DescribeTaskQueueRequest(
+            namespace=temporal.namespace,
+            task_queue=TaskQueue(name=TASK_QUEUE),
+            task_queue_type=kind,
+            report_stats=True,
+        )
+        for kind in kinds
+    )
+    describe = temporal.workflow_service.describe_task_queue
+    patience = timedelta(seconds=_PATIENCE_SECONDS)
+    workflows, activities = await asyncio.gather(
+        *(describe(request, retry=False, timeout=patience) for request in requests)
+    )
+    ages = [one.stats.approximate_backlog_age.ToTimedelta().total_seconds() for one in (workflows, activities)]
+    return _Queues(
+        workflow_tasks=workflows.stats.approximate_backlog_count,
+        activity_tasks=activities.stats.approximate_backlog_count,
+        oldest_seconds=max(ages),
+        versions=_versions([*workflows.pollers, *activities.pollers]),
+    )
+
+
+def _versions(pollers: Sequence[PollerInfo]) -> dict[str, str]:
+    """The version of each worker that polls, by the identity that is its id."""
+    return {
+        poller.identity: poller.deployment_options.build_id for poller in pollers if poller.deployment_options.build_id
+    }
+
+
+async def _shared(redis: Redis, providers: Sequence[str]) -> _Shared:
+    workers, breakers = await asyncio.gather(living_workers(redis), states_of(redis, providers))
+    return _Shared(workers, breakers)
+
+
+def _provider(provider: ProviderConfig, breaker: BreakerState | None) -> ProviderHealth:
+    return {
+        "name": provider.name,
+        "adapter": provider.adapter,
+        "breaker": "closed" if breaker is None else breaker.state,
+        "open_until": None if breaker is None else breaker.open_until,
+        "last_error": None if breaker is None else breaker.last_error,
+    }
+
+
+def _configuration(state: AppState) -> LoadedConfiguration:
+    status = getattr(state, "configuration", None)
+    return {
+        "loaded_at": getattr(status, "loaded_at", state.recent.since),
+        "error": getattr(status, "error", None),
+    }

@@ -1,0 +1,80 @@
+"""`GET /v1/responses`: the responses that began last, by status, model, tenant and more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from temporalio.client import WorkflowExecution
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.app_state import AppState
+from api.dependencies import AuthenticatedCaller, State
+from api.operations.filters import Page, responses_asked_for, unknown_cursor
+from api.operations.summaries import summary_of
+from api.paging import list_object
+from open_responses.errors import Unavailable
+from open_responses.io.temporal.visibility import Cursor, literal, newest_runs
+from open_responses.json_types import JsonObject
+
+router = APIRouter(prefix="/v1/responses")
+
+
+@router.get("")
+async def list_responses(request: Request, state: State, caller: AuthenticatedCaller) -> JSONResponse:
+    """One page, newest first. The same page is read from Temporal at most once a second."""
+    page = responses_asked_for(request.query_params, caller)
+
+    async def read() -> JsonObject:
+        runs, has_more = await runs_of(state, page)
+        shown = await asyncio.to_thread(_without_deleted, state, runs)
+        listed = list_object([summary_of(state.settings, run) for run in shown], has_more=has_more)
+        return {**listed, "last_id": runs[-1].id if runs else None}
+
+    return JSONResponse(await state.recent.get(("responses", page), read))
+
+
+async def runs_of(state: AppState, page: Page, *, after: str | None = None) -> tuple[list[WorkflowExecution], bool]:
+    """The runs of a page. `after`: the response before it, where that is not the page's own `after`.
+
+    Raises:
+        NotFound: `after` is not in the list.
+        Unavailable: The namespace does not know the search attributes of this version.
+        RPCError: Temporal cannot be reached.
+    """
+    after = after or page.after
+    try:
+        cursor = None if after is None else await _cursor(state, page, after)
+        conditions = [*page.whose, *page.conditions]
+        return await newest_runs(state.temporal, conditions, limit=page.limit, after=cursor)
+    except RPCError as error:
+        if error.status != RPCStatusCode.INVALID_ARGUMENT or "search attribute" not in error.message:
+            raise
+        raise Unavailable(
+            "Temporal's namespace does not have all search attributes of this version. If you operate the server, "
+            "create them (docs/temporal-ui.md)."
+        ) from error
+
+
+async def run_of(state: AppState, page: Page, response_id: str) -> WorkflowExecution:
+    """The run of a response that the caller may see. Raises NotFound, which names `after`, and RPCError.
+
+    The response may have another status by now, so that only its owner is compared.
+    """
+    conditions = [*page.whose, f"WorkflowId = {literal(response_id)}"]
+    found, _ = await newest_runs(state.temporal, conditions, limit=1, after=None)
+    if not found:
+        raise unknown_cursor()
+    return found[0]
+
+
+async def _cursor(state: AppState, page: Page, after: str) -> Cursor:
+    run = await run_of(state, page, after)
+    return Cursor(run.start_time, run.id)
+
+
+def _without_deleted(state: AppState, runs: Sequence[WorkflowExecution]) -> list[WorkflowExecution]:
+    """Temporal lists a run for some seconds after its response was deleted."""
+    return [run for run in runs if not state.eraser.marks.is_hidden(run.id)]
