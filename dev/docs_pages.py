@@ -47,7 +47,7 @@ def main() -> int:
     pages: Path = given.environment / "pages"
     shutil.rmtree(pages, ignore_errors=True)
     version = _version()
-    (pages / "zensical.toml").write_text(_project(_written(pages / "docs")), encoding="utf-8")
+    (pages / "zensical.toml").write_text(project(write_pages(pages / "docs")), encoding="utf-8")
     zensical = given.environment / "bin" / "zensical"
     code = subprocess.run([zensical, given.command, "--config-file", pages / "zensical.toml"], check=False).returncode
     if code == 0 and given.command == "build":
@@ -57,7 +57,7 @@ def main() -> int:
     return code
 
 
-def _written(target: Path) -> dict[str, str]:
+def write_pages(target: Path) -> dict[str, str]:
     """The title of each page, by its path in the site."""
     sources = {source.relative_to(ROOT / "docs").as_posix(): source for source in (ROOT / "docs").rglob("*.md")}
     sources |= {name: ROOT / name for name in _OUTSIDE}
@@ -92,7 +92,7 @@ def _linked(text: str, page: str) -> str:
     return re.sub(r"\]\(docs/", f"]({up}", whole)
 
 
-def _project(titles: dict[str, str]) -> str:
+def project(titles: dict[str, str]) -> str:
     named = {page for pages in NAVIGATION.values() for page in pages}
     decisions = sorted(path for path in titles if path.startswith("decisions/"))
     others = sorted(path for path in titles if path not in named and path not in decisions)
