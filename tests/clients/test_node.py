@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
+from tests.support.npm_packages import installed
 from tests.support.scripts import script
 from tests.support.stack import Stack
 from tests.support.stream_judge import judge
@@ -21,29 +20,12 @@ from tests.support.stream_judge import judge
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
 
 SOURCE = Path(__file__).parent / "node"
-CACHE = Path(__file__).parents[2] / ".data" / "node-clients"
 AI_SDK = ["aiSdk", "aiSdkOpenAI"]
 TEXT = "w0 w1 w2 w3 w4 w5 "
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or shutil.which("npm") is None, reason="needs Node.js 18 or newer and npm on the PATH"
 )
-
-
-def installed() -> Path:
-    """A folder with the locked packages, made once for each lock."""
-    lock = (SOURCE / "package-lock.json").read_bytes()
-    folder = CACHE / hashlib.sha256(lock).hexdigest()[:16]
-    if not (folder / "node_modules" / ".package-lock.json").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(SOURCE / name, folder / name)
-        install = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-        done = subprocess.run(install, cwd=folder, timeout=150, stdin=subprocess.DEVNULL, capture_output=True)
-        if done.returncode:
-            pytest.skip(f"npm could not install tests/clients/node: {done.stderr.decode()[-300:]}")
-    shutil.copy(SOURCE / "clients.js", folder / "clients.js")
-    return folder
 
 
 def refuse_all() -> Script:
@@ -54,7 +36,7 @@ def refuse_all() -> Script:
 async def found(session_stack: Stack, upstream: Upstream) -> dict[str, Any]:
     """What all clients made of the answers: one run of Node for all tests."""
     await session_stack.heal()
-    folder = await asyncio.to_thread(installed)
+    folder = await asyncio.to_thread(installed, SOURCE, "clients.js")
     upstream.says("node text", Script(words=6))
     script(upstream, "node tools", calls(("n1", "node_weather", {"city": "Oslo"})), Script(literal="It is sunny."))
     upstream.says("node object", Script(literal='{"city":"Rome","people":2800000}'))

@@ -1,33 +1,42 @@
 // The calls that wait for a person.
-import { html, useState } from "/console/ui.js";
+import { html } from "/console/ui.js";
+import { send } from "/console/http.js";
+import { ApprovalButtons } from "/console/items.js";
 import { More, Problem, Time, usePages } from "/console/parts.js";
-import { ApprovalButtons } from "/console/response.js";
 
 const EVERY_MS = 3000;
 
-export function Approvals() {
-  const pages = usePages("/v1/approvals", {}, EVERY_MS);
-  const [problem, setProblem] = useState(null);
-  const act = (action) => async () => {
-    setProblem(null);
-    try {
-      await action();
-    } catch (error) {
-      setProblem(error);
-    }
+export function Approvals({ query }) {
+  const tenant = query.get("tenant");
+  const pages = usePages("/v1/approvals", { tenant }, EVERY_MS);
+  const answer = (row) => async (approve) => {
+    const body = { approval_request_id: row.id, approve };
+    await send(`/v1/responses/${encodeURIComponent(row.response_id)}/approvals`, { method: "POST", body });
     await pages.reload();
   };
   return html`
-    <h1>Approvals</h1>
-    <p>Background responses that wait until a person approves or denies a call.</p>
-    <${Problem} error=${problem ?? pages.error} onRetry=${pages.reload} />
+    <h1 tabindex="-1">Approvals</h1>
+    <p>Background responses that wait until a person approves or denies a call. The list is live.</p>
+    <${Problem} error=${pages.error} what="approvals" onRetry=${pages.reload} />
+    <div aria-busy=${pages.isLoading}>
     ${pages.rows.map((row) => html`<section class="item item-tools" key=${row.id}>
       <h2>${row.tool}${row.server_label ? ` on ${row.server_label}` : ""}</h2>
-      <p>Asked <${Time} at=${row.requested_at} /> by <a href=${`#/responses/${row.response_id}`}>${row.response_id}</a>, tenant ${row.tenant}</p>
-      <pre class="text">${row.arguments}</pre>
-      <${ApprovalButtons} act=${act} path=${`/v1/responses/${row.response_id}`} id=${row.id} />
+      <p>Asked <${Time} at=${row.requested_at} /> by <a href=${`#/responses/${encodeURIComponent(row.response_id)}`}>${row.response_id}</a>, tenant ${row.tenant}</p>
+      <pre class="text">${readable(row.arguments)}</pre>
+      <${ApprovalButtons} id=${row.id} tool=${row.tool} answer=${answer(row)} />
     </section>`)}
-    ${!pages.isLoading && pages.rows.length === 0 && html`<p class="muted">Nothing waits for a person.</p>`}
+    </div>
+    ${!pages.isLoading && !pages.error && pages.rows.length === 0 && html`<p class="muted">Nothing waits for a person.</p>`}
     <${More} pages=${pages} />
   `;
+}
+
+/** Arguments come as the model wrote them: JSON in a string, most of the time. */
+function readable(given) {
+  if (typeof given !== "string") return JSON.stringify(given, null, 2);
+  try {
+    return JSON.stringify(JSON.parse(given), null, 2);
+  } catch {
+    return given;
+  }
 }

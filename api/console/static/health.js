@@ -7,29 +7,32 @@ const EVERY_MS = 3000;
 export function Health() {
   const health = useLoaded("/v1/admin/health", EVERY_MS);
   const found = health.data;
-  if (!found) return html`<h1>Health</h1><${Problem} error=${health.error} onRetry=${health.reload} />`;
+  if (!found) {
+    return html`<h1 tabindex="-1">Health</h1><${Problem} error=${health.error} what="the health of this server" onRetry=${health.reload} />
+      ${health.isLoading && html`<p class="muted">Loading …</p>`}`;
+  }
   return html`
-    <h1>Health</h1>
+    <h1 tabindex="-1">Health</h1>
     <${Problem} error=${health.error} />
-    <dl class="facts">
+    <dl class="facts" data-testid="health">
       <${Part} name="Temporal" part=${found.temporal} />
       <${Part} name="Redis" part=${found.redis} />
-      <div><dt>Workers</dt><dd class=${found.workers.length ? "good" : "bad"}>${found.workers.length}</dd></div>
+      <div><dt>Workers</dt><dd class=${found.workers.length ? "good" : "bad"}>${found.workers.length || "none"}</dd></div>
       <div><dt>Waiting tasks</dt><dd>${count(found.backlog.workflow_tasks + found.backlog.activity_tasks)}</dd></div>
       <div><dt>Longest wait</dt><dd>${seconds(found.backlog.oldest_seconds ?? 0)}</dd></div>
       <div><dt>Configuration</dt><dd><${Time} at=${found.configuration.loaded_at} /></dd></div>
     </dl>
     ${found.configuration.error && html`<p class="problem" role="alert">The configuration file was not reloaded: ${found.configuration.error}</p>`}
     <h2>Workers</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="Workers"><table>
+    <div class="scroll" tabindex="0" role="region" aria-label="List of workers"><table>
       <thead><tr><th scope="col">Worker</th><th scope="col" class="number">Running</th><th scope="col" class="number">Last sign of life</th><th scope="col">Version</th></tr></thead>
       <tbody>${found.workers.map((one) => html`<tr key=${one.id}><th scope="row">${one.id}</th><td class="number">${count(one.running)}</td>
         <td class="number">${seconds(one.lease_age_seconds)} ago</td><td>${one.version ?? "–"}</td></tr>`)}</tbody></table></div>
     <h2>Providers</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="Providers"><table>
+    <div class="scroll" tabindex="0" role="region" aria-label="List of providers"><table>
       <thead><tr><th scope="col">Provider</th><th scope="col">Adapter</th><th scope="col">Breaker</th><th scope="col">Last error</th></tr></thead>
       <tbody>${found.providers.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th><td>${one.adapter}</td>
-        <td class=${one.breaker === "closed" ? "good" : "bad"}>${one.breaker.replace("_", " ")}${one.open_until ? html` until <${Time} at=${one.open_until} />` : null}</td><td>${one.last_error ?? "–"}</td></tr>`)}</tbody></table></div>
+        <td class=${one.breaker === "closed" ? "good" : "bad"}>${one.breaker.replaceAll("_", " ")}${one.open_until ? html` until <${Time} at=${one.open_until} />` : null}</td><td>${one.last_error ?? "–"}</td></tr>`)}</tbody></table></div>
   `;
 }
 

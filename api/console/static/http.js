@@ -5,7 +5,8 @@ const KEY = "open_responses.key";
 export const apiKey = {
   get: () => sessionStorage.getItem(KEY),
   set: (key) => sessionStorage.setItem(KEY, key),
-  clear: () => sessionStorage.removeItem(KEY),
+  /** Forgets the key, and what this tab keeps of the requests that were made with it. */
+  clear: () => sessionStorage.clear(),
 };
 
 /** An answer that is not 2xx, with the code and the message of the API's error. */
@@ -46,7 +47,7 @@ export async function send(path, { method = "GET", body, signal, extraHeaders } 
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, { message: "The server cannot be reached. Is it running?" });
+    throw new ApiError(0, { message: `The server cannot be reached (${error.message}). Is it running?` });
   }
   if (answer.ok) return answer;
   if (answer.status === 401) listeners.forEach((listener) => listener());

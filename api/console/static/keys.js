@@ -1,12 +1,12 @@
 // API keys: make, change, expire, revoke, and who changed what.
 import { html, useState } from "/console/ui.js";
 import { json, send } from "/console/http.js";
-import { Confirm, Copy, More, Problem, Time, usePages } from "/console/parts.js";
+import { Confirm, Copy, Dialog, More, Problem, Time, usePages } from "/console/parts.js";
 
-const NUMBERS = [
+const LIMITS = [
   ["requests_per_minute", "Requests a minute"],
   ["tokens_per_minute", "Tokens a minute"],
-  ["max_concurrent", "Running at once"],
+  ["max_concurrent", "Responses at once"],
   ["budget_tokens", "Budget, tokens"],
   ["budget_usd", "Budget, USD"],
 ];
@@ -16,77 +16,140 @@ export function Keys() {
   const changes = usePages("/v1/admin/keys/audit", {});
   const [made, setMade] = useState(null);
   const [revoking, setRevoking] = useState(null);
+  const [changing, setChanging] = useState(null);
   const [problem, setProblem] = useState(null);
-  const act = async (action) => {
+  const reload = () => Promise.all([pages.reload(), changes.reload()]);
+  const create = async (body) => {
+    setMade(await json("/v1/admin/keys", { method: "POST", body }));
+    await reload();
+  };
+  const revoke = async (row) => {
     setProblem(null);
     try {
-      await action();
-      await Promise.all([pages.reload(), changes.reload()]);
-      return true;
+      await send(`/v1/admin/keys/${encodeURIComponent(row.id)}`, { method: "DELETE" });
+      await reload();
     } catch (error) {
       setProblem(error);
-      return false;
     }
   };
-  const create = async (event) => {
-    event.preventDefault();
-    const form = event.target;
-    const isMade = await act(async () => setMade(await json("/v1/admin/keys", { method: "POST", body: bodyOf(form) })));
-    if (isMade) form.reset();
-  };
-  if (pages.error?.status === 403) return html`<h1>Keys</h1><p class="notice">${pages.error.message}</p>`;
+  if (!pages.rows.length && pages.error) return html`<h1 tabindex="-1">Keys</h1><${Problem} error=${pages.error} what="the keys of this server" />`;
   return html`
-    <h1>Keys</h1>
-    <${Problem} error=${problem ?? pages.error} />
-    ${made && html`<div class="notice" role="status"><p>The key, shown this once:</p>
-      <p><code class="secret">${made.key}</code> <${Copy} text=${made.key} /></p>
-      <button onClick=${() => setMade(null)}>I have stored it</button></div>`}
-    <details><summary>Make a key</summary>
-      <form class="panel" onSubmit=${create}>
-        <label>Tenant <input name="tenant" required maxlength="64" /></label>
-        <label>Name <input name="name" maxlength="64" /></label>
-        <label class="check"><input type="checkbox" name="admin" /> admin: sees every tenant, manages keys</label>
-        <label>Models, comma-separated patterns <input name="models" placeholder="all" /></label>
-        <label>Tools, comma-separated names <input name="tools" placeholder="all" /></label>
-        ${NUMBERS.map(([name, label]) => html`<label>${label} <input name=${name} type="number" min="0" step=${name === "budget_usd" ? "any" : 1} placeholder="no bound" /></label>`)}
-        <label>Expires <input name="expires_at" type="datetime-local" /></label>
-        <button class="primary">Make the key</button>
-      </form>
-    </details>
-    <div class="scroll" tabindex="0" role="region" aria-label="Keys">
-      <table>
-        <thead><tr><th scope="col">Key</th><th scope="col">Tenant</th><th scope="col">Scopes</th><th scope="col">Limits</th><th scope="col">Made</th><th scope="col">Expires</th><th scope="col">State</th></tr></thead>
-        <tbody>${pages.rows.map((row) => html`<tr key=${row.id}>
-          <th scope="row">${row.name ?? row.prefix ?? row.id}</th><td>${row.tenant}</td><td>${row.scopes.join(", ") || "–"}</td><td>${limitsOf(row)}</td>
-          <td><${Time} at=${row.created_at} /></td><td><${Time} at=${row.expires_at} /></td>
-          <td>${row.revoked_at ? html`revoked <${Time} at=${row.revoked_at} />` : row.source === "file" ? "from the file" : html`<button class="danger" onClick=${() => setRevoking(row)}>Revoke</button>`}</td>
-        </tr>`)}</tbody>
+    <h1 tabindex="-1">Keys</h1>
+    <${Problem} error=${problem ?? pages.error} what="the keys of this server" />
+    ${made && html`<div class="notice" role="status"><p>The key of ${made.tenant}, shown this once:</p>
+      <p><code class="secret" data-testid="new-key">${made.key}</code> <${Copy} text=${made.key} label="Copy the key" /></p>
+      <button type="button" onClick=${() => setMade(null)}>I have stored it</button></div>`}
+    <details><summary>Make a key</summary><${KeyFields} action="Make the key" save=${create} /></details>
+    <div class="scroll" tabindex="0" role="region" aria-label="List of keys" aria-busy=${pages.isLoading}>
+      <table data-testid="keys">
+        <thead><tr><th scope="col">Key</th><th scope="col">Tenant</th><th scope="col">Scopes</th><th scope="col">Limits</th><th scope="col">Made</th>
+          <th scope="col">Last used</th><th scope="col">Expires</th><th scope="col">State</th></tr></thead>
+        <tbody>${pages.rows.map((row) => html`<${Row} row=${row} key=${row.id} onChange=${() => setChanging(row)} onRevoke=${() => setRevoking(row)} />`)}</tbody>
       </table>
     </div>
+    ${!pages.isLoading && pages.rows.length === 0 && html`<p class="muted">There are no keys: this server answers its own machine only.</p>`}
     <${More} pages=${pages} />
-    ${revoking && html`<${Confirm} question=${`Revoke the key ${revoking.name ?? revoking.id} of ${revoking.tenant}? Requests with it are refused at once.`} action="Revoke"
-      onConfirm=${() => act(() => send(`/v1/admin/keys/${revoking.id}`, { method: "DELETE" }))} onClose=${() => setRevoking(null)} />`}
+    ${revoking && html`<${Confirm} question=${`Revoke the key ${nameOf(revoking)} of ${revoking.tenant}? Requests with it are refused at once.`} action="Revoke"
+      onConfirm=${() => revoke(revoking)} onClose=${() => setRevoking(null)} />`}
+    ${changing && html`<${Dialog} label=${`Change the key ${nameOf(changing)}`} onClose=${() => setChanging(null)}>
+      <h2>Change ${nameOf(changing)}</h2>
+      <${KeyFields} row=${changing} action="Save" save=${async (body) => {
+        await send(`/v1/admin/keys/${encodeURIComponent(changing.id)}`, { method: "POST", body });
+        setChanging(null);
+        await reload();
+      }} onCancel=${() => setChanging(null)} /></${Dialog}>`}
     <h2>Changes</h2>
-    <ul class="changes">${changes.rows.map((row) => html`<li key=${row.id}><${Time} at=${row.at} /> ${row.by} ${row.action} ${row.key_id} ${row.fields?.join?.(", ") ?? ""}</li>`)}</ul>
+    <${Problem} error=${changes.error} what="the changes of keys" />
+    <ul class="changes">${changes.rows.map((row) => html`<li key=${row.id ?? `${row.at} ${row.key_id} ${row.action}`}><${Time} at=${row.at} />: ${row.by} ${row.action} ${row.key_id}${fieldsOf(row)}</li>`)}</ul>
     <${More} pages=${changes} />
   `;
 }
 
-function limitsOf(row) {
-  const given = Object.entries(row.limits ?? {}).filter(([name, value]) => value !== null && !["max_open_streams", "max_received_bytes", "budget_period"].includes(name));
-  return given.map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`).join(", ") || "none";
+function Row({ row, onChange, onRevoke }) {
+  const isOver = row.expires_at && row.expires_at < Date.now() / 1000;
+  const state = row.revoked_at
+    ? html`revoked <${Time} at=${row.revoked_at} />`
+    : row.source === "file"
+      ? "in force, from the file"
+      : html`${isOver ? "expired" : "in force"} <button type="button" class="quiet" onClick=${onChange}>Change<span class="hidden"> ${nameOf(row)}</span></button>
+          <button type="button" class="danger" onClick=${onRevoke}>Revoke<span class="hidden"> ${nameOf(row)}</span></button>`;
+  return html`<tr>
+    <th scope="row">${nameOf(row)}${row.prefix && row.name ? html` <span class="muted">${row.prefix}…</span>` : null}</th>
+    <td>${row.tenant}</td><td>${row.scopes.join(", ") || "–"}</td><td>${limitsOf(row)}</td>
+    <td><${Time} at=${row.created_at} /></td><td><${Time} at=${row.last_used_at} /></td><td><${Time} at=${row.expires_at} /></td><td>${state}</td>
+  </tr>`;
 }
 
-function bodyOf(form) {
-  const given = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
-  const list = (text) => text.split(",").map((one) => one.trim()).filter(Boolean);
-  const body = { tenant: given.tenant };
-  if (given.name) body.name = given.name;
-  if (given.admin) body.scopes = ["admin"];
-  if (given.models) body.models = list(given.models);
-  if (given.tools) body.tools = list(given.tools);
-  const limits = Object.fromEntries(NUMBERS.filter(([name]) => name in given).map(([name]) => [name, Number(given[name])]));
-  if (Object.keys(limits).length) body.limits = limits;
-  if (given.expires_at) body.expires_at = Math.floor(Date.parse(given.expires_at) / 1000);
-  return body;
+/** The form of a new key, or of one that is changed. `save(body)` sends it; its failure is shown in the form. */
+function KeyFields({ row = null, action, save, onCancel }) {
+  const [problem, setProblem] = useState(null);
+  const [isSaving, setIsSaving] = useState(false);
+  const submit = async (event) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    setProblem(null);
+    setIsSaving(true);
+    try {
+      await save(bodyOf(form, row));
+      if (!row) form.reset();
+    } catch (error) {
+      setProblem(error);
+    }
+    setIsSaving(false);
+  };
+  return html`<form class="panel" onSubmit=${submit}>
+    ${!row && html`<label>Tenant <input name="tenant" required maxlength="64" autocomplete="off" /></label>`}
+    <label>Name <input name="name" maxlength="64" autocomplete="off" value=${row?.name ?? ""} /></label>
+    ${!row && html`<label class="check"><input type="checkbox" name="admin" /><span>admin: sees every tenant, manages keys</span></label>`}
+    <label>Models, comma-separated patterns <input name="models" placeholder="all" value=${row?.models?.join(", ") ?? ""} /></label>
+    <label>Tools, comma-separated names <input name="tools" placeholder="all" value=${row?.tools?.join(", ") ?? ""} /></label>
+    ${LIMITS.map(([name, label]) => html`<label key=${name}>${label} <input name=${name} type="number" min=${name === "budget_usd" ? 0.01 : 1} step=${name === "budget_usd" ? "any" : 1} placeholder="no bound" value=${row?.limits?.[name] ?? ""} /></label>`)}
+    <label>Expires <input name="expires_at" type="datetime-local" value=${localTime(row?.expires_at)} /></label>
+    <${Problem} error=${problem} />
+    <p class="row"><button class="primary" disabled=${isSaving}>${action}</button>
+      ${onCancel && html`<button type="button" onClick=${onCancel}>Leave it</button>`}</p>
+  </form>`;
 }
+
+const nameOf = (row) => row.name ?? row.prefix ?? row.id;
+
+function limitsOf(row) {
+  const given = LIMITS.filter(([name]) => row.limits?.[name] !== null && row.limits?.[name] !== undefined);
+  const places = [["models", row.models], ["tools", row.tools]].filter(([, names]) => names?.length);
+  const words = [...given.map(([name]) => `${name.replaceAll("_", " ")}: ${row.limits[name]}`), ...places.map(([name, names]) => `${name}: ${names.join(", ")}`)];
+  return words.join("; ") || "none";
+}
+
+function fieldsOf(row) {
+  const fields = Array.isArray(row.fields) ? row.fields : Object.keys(row.fields ?? {});
+  return fields.length ? `: ${fields.join(", ")}` : "";
+}
+
+/** Seconds since the epoch as the value of a datetime-local input. */
+function localTime(at) {
+  if (!at) return "";
+  const date = new Date(at * 1000);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+/** What a form says. A change names every field, so that an emptied one is taken back. */
+function bodyOf(form, row) {
+  const given = Object.fromEntries(new FormData(form));
+  const list = (text) => {
+    const names = text.split(",").map((one) => one.trim()).filter(Boolean);
+    return names.length ? names : null;
+  };
+  const number = (text) => (text === "" ? null : Number(text));
+  const body = {
+    name: given.name || null,
+    models: list(given.models),
+    tools: list(given.tools),
+    limits: Object.fromEntries(LIMITS.map(([name]) => [name, number(given[name])])),
+    expires_at: given.expires_at ? Math.floor(Date.parse(given.expires_at) / 1000) : null,
+  };
+  if (row) return body;
+  body.limits = withoutNull(body.limits);
+  return withoutNull({ ...body, tenant: given.tenant, scopes: given.admin ? ["admin"] : null });
+}
+
+const withoutNull = (value) => Object.fromEntries(Object.entries(value).filter(([, one]) => one !== null));

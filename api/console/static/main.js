@@ -1,9 +1,10 @@
 // The console: navigation, the key form, and one view per address (#/play, #/responses, …).
-import { html, render, useEffect, useState } from "/console/ui.js";
+import { html, render, useEffect, useRef, useState } from "/console/ui.js";
 import { apiKey, json, onUnauthorized } from "/console/http.js";
 import { Approvals } from "/console/approvals.js";
 import { Health } from "/console/health.js";
 import { Keys } from "/console/keys.js";
+import { useLoaded } from "/console/parts.js";
 import { Playground } from "/console/playground.js";
 import { Response } from "/console/response.js";
 import { Responses } from "/console/responses.js";
@@ -39,6 +40,12 @@ function App({ info }) {
       off();
     };
   }, []);
+  const isFirst = useRef(true);
+  useEffect(() => {
+    // A reader who cannot see that the view has changed is taken to its beginning. Not at the start: nobody asked.
+    if (!isFirst.current) (document.querySelector("main h1") ?? document.getElementById("main"))?.focus();
+    isFirst.current = needsKey;
+  }, [route.name, route.id, needsKey]);
   useEffect(() => {
     const shown = VIEWS.find(([name]) => name === route.name);
     document.title = `${route.id ?? shown?.[1] ?? "Not found"} · open_responses`;
@@ -55,35 +62,48 @@ function App({ info }) {
         )}
       </nav>
       <span class="header-end">
-        <span class="muted">${info.version}</span>
-        ${info.needs_key && html`<button class="quiet" onClick=${signOut}>Forget the key</button>`}
+        <${Who} needsKey=${info.needs_key} /> <span class="muted">${info.version}</span>
+        ${info.needs_key && html`<button type="button" class="quiet" onClick=${signOut}>Forget the key</button>`}
       </span>
     </header>
     <main id="main" tabindex="-1"><${View} route=${route} info=${info} key=${route.name + (route.id ?? "")} /></main>
   `;
 }
 
+/** Whose key it is, so that nobody takes one tenant's responses for all of them. */
+function Who({ needsKey }) {
+  const offers = useLoaded(needsKey ? "/console/offers" : null);
+  if (!offers.data) return null;
+  return html`<span>${offers.data.tenant}${offers.data.is_admin ? ", operator" : ""}</span>`;
+}
+
 function View({ route, info }) {
   if (route.name === "responses" && route.id) return html`<${Response} id=${route.id} info=${info} />`;
   const found = VIEWS.find(([name]) => name === route.name);
-  if (!found) return html`<h1>Not found</h1><p>The console has no such page.</p>`;
+  if (!found) return html`<h1 tabindex="-1">Not found</h1><p>The console has no such page.</p>`;
   return html`<${found[2]} info=${info} query=${route.query} />`;
 }
 
 function KeyForm({ version, onKey }) {
   const [problem, setProblem] = useState(null);
   const [isChecking, setIsChecking] = useState(false);
+  const field = useRef(null);
+  useEffect(() => field.current.focus(), []);
   const submit = async (event) => {
     event.preventDefault();
-    apiKey.set(new FormData(event.target).get("key").trim());
+    const key = new FormData(event.target).get("key").trim();
+    // A header takes no other characters, and no key has any.
+    if (!/^[\x21-\x7e]+$/.test(key)) return setProblem("This is no API key: it has characters that no key has.");
+    apiKey.set(key);
     setIsChecking(true);
     try {
-      await json("/v1/models");
+      await json("/console/offers");
       onKey();
     } catch (error) {
       apiKey.clear();
       setProblem(error.message);
       setIsChecking(false);
+      field.current.select();
     }
   };
   return html`
@@ -91,7 +111,7 @@ function KeyForm({ version, onKey }) {
       <h1>open_responses</h1>
       <form onSubmit=${submit}>
         <label for="key">API key</label>
-        <input id="key" name="key" type="password" autocomplete="off" required aria-describedby="key-note" />
+        <input id="key" ref=${field} name="key" type="password" autocomplete="off" required aria-describedby="key-note" />
         <p class="muted" id="key-note">
           The key stays in this tab and is sent to this server only. A key of a tenant shows that tenant's responses; a
           key with the scope <code>admin</code> shows all.
@@ -121,7 +141,9 @@ async function start() {
     root.replaceChildren();
     render(html`<${App} info=${info} />`, root);
   } catch (error) {
-    root.replaceChildren(Object.assign(document.createElement("p"), { className: "problem", textContent: error.message }));
+    root.replaceChildren(
+      Object.assign(document.createElement("p"), { className: "problem", role: "alert", textContent: error.message }),
+    );
   }
 }
 

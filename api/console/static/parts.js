@@ -2,16 +2,21 @@
 import { html, useCallback, useEffect, useRef, useState } from "/console/ui.js";
 import { json, withQuery } from "/console/http.js";
 
+/** A state as a badge; the word says it, the colour repeats it. */
 export function Status({ value }) {
   return html`<span class=${`status status-${value}`}>${(value ?? "unknown").replaceAll("_", " ")}</span>`;
 }
 
-export function Problem({ error, onRetry }) {
+/** An error in words. `what` names what was asked for, e.g. "the usage". */
+export function Problem({ error, what, onRetry }) {
   if (!error) return null;
-  return html`<div class="problem" role="alert">
+  const isForbidden = error.status === 403;
+  return html`<div class=${isForbidden ? "notice" : "problem"} role="alert">
+    ${isForbidden && what && html`<p>Your key may not see ${what}.</p>`}
+    ${error.status === 404 && what && html`<p>This server has no endpoint for ${what}, or it is gone.</p>`}
     <p>${error.message}</p>
     ${error.requestId && html`<p class="muted">Request ${error.requestId}</p>`}
-    ${onRetry && html`<button onClick=${onRetry}>Try again</button>`}
+    ${onRetry && html`<button type="button" onClick=${onRetry}>Try again</button>`}
   </div>`;
 }
 
@@ -39,75 +44,132 @@ export function count(value) {
   return value === null || value === undefined ? "–" : value.toLocaleString();
 }
 
-/** Loads `path` at once and again every `everyMs` while the page is visible. Returns {data, error, isLoading, reload}. */
+/**
+ * Loads `path` at once, and again `everyMs` after each answer while the page is visible.
+ *
+ * What is shown stays while its next state is loaded. A server that refuses (403) or has no such endpoint (404) is not
+ * asked again by itself. Without a path nothing is loaded. Returns {data, error, isLoading, reload}.
+ */
 export function useLoaded(path, everyMs = null) {
-  const [state, setState] = useState({ data: null, error: null, isLoading: true });
+  const [state, setState] = useState({ path, data: null, error: null, isLoading: true });
   const newest = useRef(0);
   const load = useCallback(async () => {
     const own = ++newest.current;
+    let next;
     try {
-      const data = await json(path);
-      if (own === newest.current) setState({ data, error: null, isLoading: false });
+      next = { data: await json(path), error: null };
     } catch (error) {
-      if (own === newest.current) setState((before) => ({ ...before, error, isLoading: false }));
+      next = { error };
     }
+    if (own === newest.current) setState((before) => ({ ...before, ...next, path, isLoading: false }));
+    return next.error?.status;
   }, [path]);
   useEffect(() => {
-    load();
-    if (!everyMs) return undefined;
-    const timer = setInterval(() => document.visibilityState === "visible" && load(), everyMs);
-    return () => clearInterval(timer);
+    if (!path) return undefined;
+    let timer = null;
+    let isOver = false;
+    const again = async () => {
+      const status = document.hidden && timer !== null ? null : await load();
+      if (!isOver && everyMs && status !== 403 && status !== 404) timer = setTimeout(again, everyMs);
+    };
+    again();
+    return () => {
+      isOver = true;
+      newest.current += 1;
+      clearTimeout(timer);
+    };
   }, [load, everyMs]);
-  return { ...state, reload: load };
+  return { ...state, isLoading: state.isLoading || state.path !== path, reload: load };
 }
 
-/** The pages of a list endpoint, newest first. Returns {rows, error, hasMore, more, reload}. */
+const PAGE = 20;
+const LIVE_ROWS = 100;
+
+/**
+ * The rows of a list endpoint, newest first. Returns {rows, error, isLoading, isLive, hasMore, more, newest, reload}.
+ *
+ * Up to a hundred rows are one page that is loaded again and again. Rows after these are loaded once: new ones at the top
+ * would push some out of the first page that no later page has, so the list stands still until `newest` is called.
+ */
 export function usePages(path, parameters, everyMs = null) {
   const key = withQuery(path, parameters);
-  const [pages, setPages] = useState([]);
-  const first = useLoaded(withQuery(path, { limit: 20, ...parameters }), everyMs);
-  const [error, setError] = useState(null);
-  useEffect(() => setPages([]), [key]);
+  const [limit, setLimit] = useState(PAGE);
+  const [later, setLater] = useState({ key, pages: [], error: null });
+  const pages = later.key === key ? later.pages : [];
+  const first = useLoaded(withQuery(path, { ...parameters, limit }), pages.length ? null : everyMs);
+  useEffect(() => setLimit(PAGE), [key]);
   const shown = first.data ? [first.data, ...pages] : [];
   const last = shown.at(-1);
   const more = async () => {
+    if (limit < LIVE_ROWS) return setLimit(Math.min(LIVE_ROWS, limit + 2 * PAGE));
     try {
-      const page = await json(withQuery(path, { limit: 20, ...parameters, after: last.last_id }));
-      setPages([...pages, page]);
-      setError(null);
-    } catch (problem) {
-      setError(problem);
+      const page = await json(withQuery(path, { ...parameters, limit: LIVE_ROWS, after: last.last_id }));
+      setLater({ key, pages: [...pages, page], error: null });
+    } catch (error) {
+      setLater({ key, pages, error });
     }
+  };
+  const newest = () => {
+    setLater({ key, pages: [], error: null });
+    setLimit(PAGE);
   };
   const seen = new Set();
   const rows = shown.flatMap((page) => page.data).filter((row) => !seen.has(row.id) && seen.add(row.id));
-  return { rows, error: first.error ?? error, isLoading: first.isLoading, hasMore: Boolean(last?.has_more), more, reload: first.reload };
+  return {
+    rows,
+    error: first.error ?? (later.key === key ? later.error : null),
+    isLoading: first.isLoading,
+    isLive: pages.length === 0,
+    hasMore: Boolean(last?.has_more),
+    more,
+    newest,
+    reload: first.reload,
+  };
 }
 
 export function More({ pages }) {
-  return pages.hasMore ? html`<p><button onClick=${pages.more}>Show more</button></p>` : null;
+  return html`<p class="row">
+    ${pages.hasMore && html`<button type="button" onClick=${pages.more}>Show more</button>`}
+    ${!pages.isLive && html`<span class="muted">${count(pages.rows.length)} rows; they stand still.</span>
+      <button type="button" onClick=${pages.newest}>Back to the newest</button>`}
+  </p>`;
 }
 
 /** A button that copies `text`, and says so. */
-export function Copy({ text, label = "Copy" }) {
-  const [isCopied, setIsCopied] = useState(false);
+export function Copy({ text, label = "Copy", of = "" }) {
+  const [result, setResult] = useState(null);
   const copy = async () => {
-    await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
-    setIsCopied(true);
-    setTimeout(() => setIsCopied(false), 1500);
+    try {
+      await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
+      setResult("Copied");
+    } catch {
+      // A page that came over plain HTTP from another machine has no clipboard.
+      setResult("The browser refused");
+    }
+    setTimeout(() => setResult(null), 1500);
   };
-  return html`<button class="quiet" onClick=${copy}>${isCopied ? "Copied" : label}</button>`;
+  return html`<button type="button" class="quiet" onClick=${copy}>${label}${of && html`<span class="hidden"> ${of}</span>`}</button>
+    <span class="copied" role="status">${result}</span>`;
 }
 
 /** A dialog that asks before something that cannot be undone. */
 export function Confirm({ question, action, onConfirm, onClose }) {
-  const dialog = useRef(null);
-  useEffect(() => dialog.current.showModal(), []);
-  return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="confirm-question">
-    <p id="confirm-question">${question}</p>
+  return html`<${Dialog} label=${question} onClose=${onClose}>
+    <p>${question}</p>
     <form method="dialog" class="row">
       <button>Keep it</button>
       <button class="danger" onClick=${onConfirm}>${action}</button>
     </form>
-  </dialog>`;
+  </${Dialog}>`;
+}
+
+/** A modal dialog, open as long as it is drawn. The browser keeps the focus in it, and gives it back. */
+export function Dialog({ label, onClose, children }) {
+  const dialog = useRef(null);
+  useEffect(() => {
+    const opener = document.activeElement;
+    dialog.current.showModal();
+    return () => opener?.isConnected && opener.focus();
+  }, []);
+  return html`<dialog ref=${dialog} onClose=${onClose} aria-label=${label}>${children}</dialog>`;
 }

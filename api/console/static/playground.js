@@ -1,196 +1,216 @@
 // The playground: a request by form, its answer as it streams, and the figures of the stream.
 import { html, useEffect, useMemo, useRef, useState } from "/console/ui.js";
-import { EMPTY, fold, laneOf } from "/console/answer.js";
-import { ApiError, json, send } from "/console/http.js";
+import { laneOf, openApprovals } from "/console/answer.js";
+import { conversation, useConversation } from "/console/conversation.js";
+import { filesAsParts } from "/console/files.js";
+import { ApprovalButtons, EventList, ItemText, itemTitle } from "/console/items.js";
+import { Lanes } from "/console/lanes.js";
 import { Copy, Problem, Status, count, money, seconds, useLoaded } from "/console/parts.js";
-import { ApprovalButtons, EventList, itemTitle } from "/console/response.js";
 import { curl, python, typescript } from "/console/snippets.js";
-import { Follower } from "/console/stream.js";
 
-const RUNNING = "open_responses.playground";
 const DRAFT = "open_responses.draft";
-const LARGEST_FILE = 20 * 1024 * 1024;
-const NEW_DRAFT = { model: "", instructions: "", input: "Tell me a story about a river.", maxOutputTokens: "", background: true, hosted: false, tools: [], mcp: [] };
+const NEW_DRAFT = {
+  model: "", instructions: "", input: "Tell me a story about a river.", maxOutputTokens: "", background: true,
+  tools: [], mcp: [], mcpAsks: true,
+};
 
 export function Playground({ info }) {
   const models = useLoaded("/v1/models");
   const offers = useLoaded("/console/offers");
-  const [draft, setDraft] = useState(() => ({ ...NEW_DRAFT, ...JSON.parse(sessionStorage.getItem(DRAFT) ?? "{}") }));
+  const [draft, setDraft] = useState(readDraft);
   const [files, setFiles] = useState([]);
-  const [previous, setPrevious] = useState(null);
-  const [turns, setTurns] = useState([]);
-  const [problem, setProblem] = useState(null);
-  const follower = useRef(null);
-  const shown = turns.at(-1) ?? null;
-  const isRunning = shown?.isRunning ?? false;
+  const talk = useConversation();
+  const input = useRef(null);
+  const isRunning = talk.isRunning;
 
-  useEffect(() => sessionStorage.setItem(DRAFT, JSON.stringify(draft)), [draft]);
+  useEffect(() => writeDraft(draft), [draft]);
   useEffect(() => {
     const id = models.data?.data[0]?.id;
     if (id && !draft.model) setDraft((before) => ({ ...before, model: id }));
   }, [models.data]);
   useEffect(() => {
-    // After a reload in the middle of an answer.
-    const running = sessionStorage.getItem(RUNNING);
-    if (running) follow(null, running);
-    return () => follower.current?.stop();
+    talk.goOn();
   }, []);
 
-  const change = (name) => (event) =>
-    setDraft({ ...draft, [name]: event.target.type === "checkbox" ? event.target.checked : event.target.value });
-  const toggle = (list, name) => (event) =>
-    setDraft({ ...draft, [list]: event.target.checked ? [...draft[list], name] : draft[list].filter((one) => one !== name) });
-  const body = useMemo(() => requestBody(draft, files, previous), [draft, files, previous]);
-
-  async function follow(request, id) {
-    setProblem(null);
-    const turn = { input: request ? draft.input : null, answer: EMPTY, events: [], figures: null, isRunning: true };
-    setTurns((before) => [...before, turn]);
-    const update = (part) => setTurns((before) => [...before.slice(0, -1), { ...before.at(-1), ...part(before.at(-1)) }]);
-    const own = new Follower({
-      onEvent: (event) => {
-        const at = performance.now() - own.startedAt;
-        if (own.responseId) sessionStorage.setItem(RUNNING, own.responseId);
-        update((before) => ({ answer: fold(before.answer, event, at), events: [...before.events, event] }));
-      },
-      onChange: (figures) => update(() => ({ figures })),
-    });
-    follower.current = own;
-    try {
-      await (request ? own.start(request) : own.resume(id));
-      if (own.responseId) {
-        setPrevious(own.responseId);
-        const stored = await json(`/v1/responses/${own.responseId}?include=open_responses.cost`);
-        update((before) => ({ answer: { ...before.answer, usage: stored.usage ?? before.answer.usage } }));
-      }
-    } catch (error) {
-      if (error.name !== "AbortError" && !(error instanceof ApiError && error.status === 404 && own.isEnded)) setProblem(error);
-    } finally {
-      sessionStorage.removeItem(RUNNING);
-      update(() => ({ isRunning: false }));
-    }
-  }
-
+  const body = useMemo(() => requestBody(draft, files, talk.previous), [draft, files, talk.previous]);
   const submit = (event) => {
     event.preventDefault();
     if (isRunning || !draft.model) return;
-    follow(body, null);
+    talk.ask(body, draft.input);
     setFiles([]);
   };
-  const stop = async () => {
-    if (!shown?.answer.id) return;
-    try {
-      await send(`/v1/responses/${shown.answer.id}/cancel`, { method: "POST", body: {} });
-    } catch (error) {
-      setProblem(error);
-    }
-  };
-  const kill = async () => {
-    try {
-      const { killed } = await json("/console/kill-workers", { method: "POST", body: {} });
-      setTurns((before) => [...before.slice(0, -1), { ...before.at(-1), kills: (before.at(-1).kills ?? 0) + killed.length }]);
-    } catch (error) {
-      setProblem(error);
-    }
-  };
-  const take = async (list) => {
-    try {
-      setFiles([...files, ...(await Promise.all([...list].map(asPart)))]);
-    } catch (error) {
-      setProblem(error);
-    }
-  };
+  const take = (list) => talk.attempt(async () => {
+    const added = await filesAsParts([...list], files);
+    setFiles((before) => [...before, ...added]);
+  });
   const begin = () => {
-    setTurns([]);
-    setPrevious(null);
-    setProblem(null);
+    talk.begin();
+    input.current.focus();
+  };
+  // A streaming answer draws the view sixty times a second: what it does not change is not drawn again.
+  const form = useMemo(
+    () => html`<${RequestForm} ...${{ draft, setDraft, files, setFiles, take, submit, begin, input, isRunning, models, offers, body, info }} />`,
+    [draft, files, isRunning, models.data, offers.data, body],
+  );
+  const drawn = useRef(new WeakMap());
+  const canKill = info.can_kill_workers && offers.data?.is_admin;
+  const draw = (turn, isLast) => html`<${Turn} turn=${turn} key=${turn.key} isLast=${isLast} canKill=${canKill} draft=${draft} />`;
+  const drawEarlier = (turn) => {
+    if (!drawn.current.has(turn)) drawn.current.set(turn, draw(turn, false));
+    return drawn.current.get(turn);
   };
 
   return html`
-    <h1>Playground</h1>
+    <h1 tabindex="-1">Playground</h1>
     <div class="split">
-      <form class="panel" onSubmit=${submit} onDragOver=${(event) => event.preventDefault()} onDrop=${(event) => {
-        event.preventDefault();
-        take(event.dataTransfer.files);
-      }}>
-        <label for="model">Model</label>
-        <input id="model" list="models" value=${draft.model} onInput=${change("model")} required autocomplete="off" />
-        <datalist id="models">${models.data?.data.map((model) => html`<option value=${model.id}></option>`)}</datalist>
-        <label for="instructions">Instructions</label>
-        <textarea id="instructions" rows="2" value=${draft.instructions} onInput=${change("instructions")}></textarea>
-        <label for="input">Input</label>
-        <textarea id="input" rows="5" value=${draft.input} onInput=${change("input")} required onKeyDown=${(event) => {
-          if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit(event);
-        }}></textarea>
-        <label for="files">Files and images (or drop them here)</label>
-        <input id="files" type="file" multiple onChange=${(event) => take(event.target.files)} />
-        ${files.length > 0 && html`<ul class="files">${files.map((file, index) => html`<li>${file.name}
-          <button type="button" class="quiet" onClick=${() => setFiles(files.filter((_, at) => at !== index))}>Remove</button></li>`)}</ul>`}
-        <${Tools} offers=${offers.data} draft=${draft} toggle=${toggle} />
-        <label for="limit">Most output tokens</label>
-        <input id="limit" type="number" min="16" value=${draft.maxOutputTokens} onInput=${change("maxOutputTokens")} placeholder="no bound" />
-        <label class="check"><input type="checkbox" checked=${draft.background} onChange=${change("background")} />
-          Run in the background: it goes on without a reader, and waits for approvals</label>
-        ${previous && html`<p class="notice">Continues <a href=${`#/responses/${previous}`}>${previous}</a>
-          <button type="button" class="quiet" onClick=${begin}>Begin anew</button></p>`}
-        <div class="row"><button class="primary" disabled=${isRunning || !draft.model}>Send</button>
-          ${isRunning && html`<button type="button" class="danger" onClick=${stop}>Stop</button>`}</div>
-        <${Snippets} body=${body} needsKey=${info.needs_key} />
-      </form>
+      ${form}
       <div class="answers">
-        <${Problem} error=${problem ?? models.error} />
-        ${turns.map((turn, index) => html`<${Turn} turn=${turn} key=${index} setProblem=${setProblem} />`)}
-        ${isRunning && html`<div class="row break-it" role="group" aria-label="Break it">
-          <button type="button" onClick=${() => follower.current?.dropConnection()}>Drop my connection</button>
-          ${info.can_kill_workers && html`<button type="button" class="danger" onClick=${kill}>Kill the worker</button>`}
-        </div>`}
-        ${turns.length === 0 && html`<p class="muted">The answer appears here. While it streams you can drop your connection${info.can_kill_workers ? ", or kill the worker that runs it" : ""}: the answer goes on without a gap or a repeat.</p>`}
+        <${Problem} error=${talk.problem} />
+        <${Problem} error=${models.error} what="the models" onRetry=${models.reload} />
+        <${Announcer} turn=${talk.turns.at(-1)} />
+        ${talk.turns.map((turn, index) => (index === talk.turns.length - 1 ? draw(turn, true) : drawEarlier(turn)))}
+        ${talk.turns.length === 0 && html`<div class="empty"><p>The answer appears here, in lanes for its text, its reasoning and its tools.</p>
+          <p>While it streams you can drop your connection${info.can_kill_workers ? ", or kill the worker that runs it" : ""}: the
+          answer goes on without a gap or a repeat. You can also reload this page.</p></div>`}
       </div>
     </div>
   `;
 }
 
-function Tools({ offers, draft, toggle }) {
+function RequestForm({ draft, setDraft, files, setFiles, take, submit, begin, input, isRunning, models, offers, body, info }) {
+  const [isOver, setIsOver] = useState(false);
+  const change = (name) => (event) =>
+    setDraft({ ...draft, [name]: event.target.type === "checkbox" ? event.target.checked : event.target.value });
+  const drop = (event) => {
+    event.preventDefault();
+    setIsOver(false);
+    take(event.dataTransfer.files);
+  };
+  return html`<form class=${isOver ? "panel is-over" : "panel"} onSubmit=${submit} onDrop=${drop} onDragLeave=${() => setIsOver(false)}
+      onDragOver=${(event) => {
+        event.preventDefault();
+        setIsOver(true);
+      }}>
+    <label for="model">Model</label>
+    <input id="model" list="models" value=${draft.model} onInput=${change("model")} required autocomplete="off" />
+    <datalist id="models">${models.data?.data.map((model) => html`<option value=${model.id}></option>`)}</datalist>
+    <label for="instructions">Instructions</label>
+    <textarea id="instructions" rows="2" value=${draft.instructions} onInput=${change("instructions")}></textarea>
+    <label for="input">Input</label>
+    <textarea id="input" ref=${input} rows="5" value=${draft.input} onInput=${change("input")} required aria-describedby="input-note"
+      onPaste=${(event) => event.clipboardData.files.length > 0 && take(event.clipboardData.files)}
+      onKeyDown=${(event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+          event.preventDefault();
+          event.target.form.requestSubmit();
+        }
+      }}></textarea>
+    <p class="muted note" id="input-note">Ctrl+Enter sends.</p>
+    <label for="files">Files and images (choose, paste, or drop them here)</label>
+    <input id="files" type="file" multiple onChange=${(event) => {
+      take([...event.target.files]);
+      event.target.value = "";
+    }} />
+    ${files.length > 0 && html`<ul class="files">${files.map((file, index) => html`<li key=${file.name}>
+      ${file.preview && html`<img src=${file.preview} alt="" class="thumb" />`} ${file.name}
+      <button type="button" class="quiet" onClick=${() => setFiles(files.filter((_, at) => at !== index))}>Remove<span class="hidden"> ${file.name}</span></button></li>`)}</ul>`}
+    <${Tools} offers=${offers.data} draft=${draft} setDraft=${setDraft} change=${change} />
+    <label for="limit">Most output tokens</label>
+    <input id="limit" type="number" min="16" value=${draft.maxOutputTokens} onInput=${change("maxOutputTokens")} placeholder="no bound" />
+    <label class="check"><input type="checkbox" checked=${draft.background} onChange=${change("background")} />
+      <span>Run in the background: it goes on without a reader, and waits for approvals</span></label>
+    ${conversation.previous && html`<p class="notice">Continues <a href=${`#/responses/${conversation.previous}`}>${conversation.previous}</a>
+      <button type="button" class="quiet" onClick=${begin}>Begin anew</button></p>`}
+    <div class="row"><button class="primary" disabled=${isRunning || !draft.model}>Send</button>
+      ${isRunning && html`<button type="button" class="danger" onClick=${() => conversation.cancel()}>Stop</button>`}</div>
+    <${Snippets} body=${body} needsKey=${info.needs_key} />
+  </form>`;
+}
+
+function Tools({ offers, draft, setDraft, change }) {
   if (!offers || offers.tools.length + offers.mcp_servers.length === 0) return null;
+  const toggle = (list, name) => (event) =>
+    setDraft({ ...draft, [list]: event.target.checked ? [...draft[list], name] : draft[list].filter((one) => one !== name) });
   return html`<fieldset><legend>Tools</legend>
-    ${offers.tools.map((tool) => html`<label class="check"><input type="checkbox" checked=${draft.tools.includes(tool.name)} onChange=${toggle("tools", tool.name)} />
-      ${tool.name}${tool.require_approval ? " (asks for approval)" : ""}</label>`)}
-    ${offers.mcp_servers.map((label) => html`<label class="check"><input type="checkbox" checked=${draft.mcp.includes(label)} onChange=${toggle("mcp", label)} /> MCP server ${label}</label>`)}
+    <div class="tools">
+    ${offers.tools.map((tool) => html`<label class="check" key=${tool.name} title=${tool.description}>
+      <input type="checkbox" checked=${draft.tools.includes(tool.name)} onChange=${toggle("tools", tool.name)} />
+      <span>${tool.name}${tool.require_approval ? " (asks for approval)" : ""}</span></label>`)}
+    ${offers.mcp_servers.map((label) => html`<label class="check" key=${label}>
+      <input type="checkbox" checked=${draft.mcp.includes(label)} onChange=${toggle("mcp", label)} /><span>MCP server ${label}</span></label>`)}
+    </div>
+    ${draft.mcp.length > 0 && html`<label class="check"><input type="checkbox" checked=${draft.mcpAsks} onChange=${change("mcpAsks")} />
+      <span>Ask for approval before each call to an MCP server</span></label>`}
   </fieldset>`;
 }
 
-function Turn({ turn, setProblem }) {
+/** Says to a screen reader that an answer begins, waits or ends. The text itself is not a live region: it would be read word by word. */
+function Announcer({ turn }) {
+  let said = "";
+  if (turn) {
+    const waiting = openApprovals(turn.answer.items.filter(Boolean).map((shown) => shown.item)).at(-1);
+    if (turn.isRunning && waiting) said = `${waiting.name} waits for your approval.`;
+    else if (turn.isRunning) said = turn.answer.items.length ? "The answer streams." : "The request was sent.";
+    else if (turn.answer.status) said = `The answer is ${turn.answer.status.replaceAll("_", " ")}.`;
+  }
+  return html`<p class="hidden" role="status">${said}</p>`;
+}
+
+function Turn({ turn, isLast, canKill, draft }) {
   const [showsEvents, setShowsEvents] = useState(false);
   const { answer, figures, events } = turn;
-  const act = (action) => () => action().catch(setProblem);
-  return html`<article class="turn" aria-busy=${turn.isRunning}>
-    ${turn.input !== null && html`<p class="asked">${turn.input}</p>`}
+  const shown = answer.items.filter(Boolean);
+  const waiting = isLast ? openApprovals(shown.map((one) => one.item)) : [];
+  return html`<article class="turn" aria-busy=${turn.isRunning} aria-label=${`Turn ${turn.key + 1}`}>
+    ${turn.input && html`<p class="asked">${turn.input}</p>`}
     <p class="row">${answer.status && html`<${Status} value=${answer.status} />`}
-      ${answer.id && html`<a href=${`#/responses/${answer.id}`}>${answer.id}</a>`}</p>
+      ${answer.id && html`<a href=${`#/responses/${answer.id}`}>${answer.id}</a>`}
+      ${turn.isResumed && html`<span class="muted">followed again from its first event</span>`}</p>
+    ${turn.isRunning && isLast && html`<div class="row" role="group" aria-label="Break it">
+      <button type="button" onClick=${() => conversation.dropConnection()}>Drop my connection</button>
+      ${canKill && html`<button type="button" class="danger" onClick=${() => conversation.killWorkers()}>Kill the worker</button>`}
+    </div>`}
+    ${figures && html`<${Figures} turn=${turn} />`}
     ${answer.error && html`<p class="problem"><code>${answer.error.code}</code> ${answer.error.message}</p>`}
     ${answer.incomplete && html`<p class="notice">Incomplete: <code>${answer.incomplete}</code></p>`}
-    <div aria-live="polite" aria-atomic="false">
-      ${answer.items.map((shown) => shown && html`<section class=${`item item-${laneOf(shown.item)}`} key=${shown.item.id}>
-        <h3>${itemTitle(shown.item)} <span class="muted">${seconds(((shown.endedAt ?? shown.startedAt) - shown.startedAt) / 1000)}</span></h3>
-        ${shown.progress.map((message) => html`<p class="muted">${message}</p>`)}
-        <pre class="text">${shown.text}</pre>
-        ${shown.item.type === "mcp_approval_request" && turn.isRunning && html`<${ApprovalButtons} act=${act} path=${`/v1/responses/${answer.id}`} id=${shown.item.id} />`}
-      </section>`)}
+    ${answer.attempts.map((one) => html`<p class="notice" key=${one.sequence_number}>Attempt ${one.attempt} of turn ${one.turn} at ${one.provider}: ${one.action}${one.reason ? ` (${one.reason})` : ""}</p>`)}
+    ${shown.length > 0 && html`<${Lanes} answer=${answer} isRunning=${turn.isRunning} />`}
+    <div class=${showsEvents ? "beside" : ""}>
+      <div>
+        ${shown.map((one) => html`<section class=${`item item-${laneOf(one.item)}`} key=${one.item.id}>
+          <h2 class="item-title">${itemTitle(one.item)} <span class="muted">${one.endedAt === null ? "…" : seconds((one.endedAt - one.startedAt) / 1000)}</span></h2>
+          ${one.progress.map((message) => html`<p class="muted">${message}</p>`)}
+          <${ItemText} item=${one.item} text=${one.text} />
+          ${waiting.includes(one.item) && html`<${ApprovalButtons} id=${one.item.id} tool=${one.item.name}
+            answer=${(approve) => decide(turn, one.item, approve, draft)} />`}
+        </section>`)}
+      </div>
+      ${showsEvents && html`<${EventList} events=${events} dropped=${turn.dropped} isLive=${turn.isRunning} />`}
     </div>
-    ${figures && html`<dl class="facts" data-testid="figures">
-      <div><dt>First token</dt><dd>${figures.firstToken === null ? "–" : seconds(figures.firstToken / 1000)}</dd></div>
-      <div><dt>Longest pause</dt><dd>${seconds(figures.longestPause / 1000)}</dd></div>
-      <div><dt>Events</dt><dd>${count(figures.events)}</dd></div>
-      <div><dt>Gaps</dt><dd class=${figures.gaps ? "bad" : "good"}>${figures.gaps}</dd></div>
-      <div><dt>Repeats</dt><dd class=${figures.repeats ? "bad" : "good"}>${figures.repeats}</dd></div>
-      <div><dt>Connections</dt><dd>${figures.connections}</dd></div>
-      ${turn.kills > 0 && html`<div><dt>Workers killed</dt><dd>${turn.kills}</dd></div>`}
-      <div><dt>Tokens</dt><dd>${answer.usage ? `${count(answer.usage.input_tokens)} in, ${count(answer.usage.output_tokens)} out` : "–"}</dd></div>
-      ${answer.usage?.cost_usd !== undefined && html`<div><dt>Cost</dt><dd>${money(answer.usage.cost_usd)}</dd></div>`}
-    </dl>`}
-    <p><button class="quiet" aria-expanded=${showsEvents} onClick=${() => setShowsEvents(!showsEvents)}>${showsEvents ? "Hide" : "Show"} the raw events</button></p>
-    ${showsEvents && html`<${EventList} events=${events} />`}
+    <p><button type="button" class="quiet" aria-expanded=${showsEvents} onClick=${() => setShowsEvents(!showsEvents)}>${showsEvents ? "Hide" : "Show"} the raw events</button></p>
   </article>`;
+}
+
+function decide(turn, item, approve, draft) {
+  const request = requestBody({ ...draft, input: "" }, [], turn.answer.id);
+  return conversation.approve(turn, { approval_request_id: item.id, approve }, request);
+}
+
+function Figures({ turn }) {
+  const { answer, figures } = turn;
+  const zero = (value) => (value ? "bad" : "good");
+  return html`<dl class="facts" data-testid="figures">
+    ${!turn.isResumed && html`<div><dt>First token</dt><dd>${figures.firstToken === null ? "–" : seconds(figures.firstToken / 1000)}</dd></div>`}
+    <div><dt>Longest pause</dt><dd>${seconds(figures.longestPause / 1000)}</dd></div>
+    ${figures.pauseAfterBreak !== null && html`<div><dt>Pause after the break</dt><dd data-testid="pause">${seconds(figures.pauseAfterBreak / 1000)}</dd></div>`}
+    <div><dt>Events</dt><dd data-testid="events">${count(figures.events)}</dd></div>
+    <div><dt>Gaps</dt><dd class=${zero(figures.gaps)} data-testid="gaps">${figures.gaps}</dd></div>
+    <div><dt>Repeats</dt><dd class=${zero(figures.repeats)} data-testid="repeats">${figures.repeats}</dd></div>
+    <div><dt>Connections</dt><dd data-testid="connections">${figures.connections}</dd></div>
+    ${turn.kills > 0 && html`<div><dt>Workers killed</dt><dd data-testid="kills">${turn.kills}</dd></div>`}
+    <div><dt>Tokens</dt><dd>${answer.usage ? `${count(answer.usage.input_tokens)} in, ${count(answer.usage.output_tokens)} out` : "–"}</dd></div>
+    ${answer.usage?.cost_usd !== undefined && html`<div><dt>Cost</dt><dd>${money(answer.usage.cost_usd)}</dd></div>`}
+  </dl>`;
 }
 
 function Snippets({ body, needsKey }) {
@@ -202,7 +222,7 @@ function Snippets({ body, needsKey }) {
 function requestBody(draft, files, previous) {
   const tools = [
     ...draft.tools.map((name) => ({ type: "function", name })),
-    ...draft.mcp.map((server_label) => ({ type: "mcp", server_label })),
+    ...draft.mcp.map((server_label) => ({ type: "mcp", server_label, ...(!draft.mcpAsks && { require_approval: "never" }) })),
   ];
   const content = [{ type: "input_text", text: draft.input }, ...files.map((file) => file.part)];
   return {
@@ -216,17 +236,18 @@ function requestBody(draft, files, previous) {
   };
 }
 
-/** A file as a content part of the request, inline. */
-async function asPart(file) {
-  if (file.size > LARGEST_FILE) throw new ApiError(0, { message: `${file.name} is larger than 20 MB. Choose a smaller file.` });
-  const url = await new Promise((done, fail) => {
-    const reader = new FileReader();
-    reader.onload = () => done(reader.result);
-    reader.onerror = () => fail(reader.error);
-    reader.readAsDataURL(file);
-  });
-  const part = file.type.startsWith("image/")
-    ? { type: "input_image", image_url: url, detail: "auto" }
-    : { type: "input_file", filename: file.name, file_data: url };
-  return { name: file.name, part };
+function readDraft() {
+  try {
+    return { ...NEW_DRAFT, ...JSON.parse(sessionStorage.getItem(DRAFT) ?? "{}") };
+  } catch {
+    return NEW_DRAFT;
+  }
+}
+
+function writeDraft(draft) {
+  try {
+    sessionStorage.setItem(DRAFT, JSON.stringify(draft));
+  } catch {
+    // Longer than what a tab may keep: the draft lasts until the page is reloaded.
+  }
 }

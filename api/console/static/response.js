@@ -1,75 +1,105 @@
 // One response: what it is, its timeline, its transcript, its events; cancel, approve, run again.
-import { html, useEffect, useReducer, useRef, useState } from "/console/ui.js";
-import { EMPTY, fold, laneOf } from "/console/answer.js";
+import { html, useEffect, useRef, useState } from "/console/ui.js";
+import { isRunningStatus, laneOf, openApprovals } from "/console/answer.js";
 import { json, send } from "/console/http.js";
+import { ApprovalButtons, EventList, ItemText, itemTitle } from "/console/items.js";
 import { Confirm, Copy, Problem, Status, Time, count, money, seconds, useLoaded } from "/console/parts.js";
 import { Follower } from "/console/stream.js";
+import { Timeline } from "/console/timeline.js";
 
 const EVERY_MS = 3000;
-const RUNNING = new Set(["queued", "in_progress"]);
 
 export function Response({ id }) {
   const path = `/v1/responses/${encodeURIComponent(id)}`;
-  const [isRunning, setIsRunning] = useState(true);
-  const response = useLoaded(`${path}?include=open_responses.cost`, isRunning ? EVERY_MS : null);
-  const timeline = useLoaded(`${path}/timeline`, isRunning ? EVERY_MS : null);
+  const [everyMs, setEveryMs] = useState(EVERY_MS);
+  const response = useLoaded(`${path}?include=open_responses.cost`, everyMs);
+  const timeline = useLoaded(`${path}/timeline`, everyMs);
   const input = useLoaded(`${path}/input_items?limit=100&order=asc`);
   const [problem, setProblem] = useState(null);
   const [asks, setAsks] = useState(false);
-  useEffect(() => {
-    if (response.data) setIsRunning(RUNNING.has(response.data.status));
-  }, [response.data?.status]);
-  if (!response.data) return html`<h1>${id}</h1><${Problem} error=${response.error} onRetry=${response.reload} />`;
   const found = response.data;
-  const act = (action) => async () => {
+  const isRunning = isRunningStatus(found?.status);
+  useEffect(() => {
+    if (!found || isRunning) return;
+    setEveryMs(null);
+    // The end of the response is newer than the timeline that was loaded beside it.
+    timeline.reload();
+  }, [found?.status]);
+  if (!found) {
+    return html`<p><a href="#/responses">All responses</a></p><h1 class="id" tabindex="-1">${id}</h1>
+      ${response.isLoading ? html`<p class="muted">Loading …</p>` : html`<${Problem} error=${response.error} onRetry=${response.reload} />`}`;
+  }
+  const act = async (action) => {
     setProblem(null);
     try {
       await action();
-      await Promise.all([response.reload(), timeline.reload()]);
     } catch (error) {
       setProblem(error);
     }
+    await Promise.all([response.reload(), timeline.reload()]);
   };
-  const cancel = act(() => send(`${path}/cancel`, { method: "POST", body: {} }));
-  const again = act(async () => {
-    const items = await everyInputItem(path);
-    const { model, instructions, tools, tool_choice, temperature, top_p, max_output_tokens, reasoning, text } = found;
-    const body = { model, instructions, tools, tool_choice, temperature, top_p, max_output_tokens, reasoning, text };
-    const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null && value !== undefined));
-    const started = await json("/v1/responses", { method: "POST", body: { ...given, input: items, background: true } });
+  const cancel = () => act(() => send(`${path}/cancel`, { method: "POST", body: {} }));
+  const again = () => act(async () => {
+    const started = await json("/v1/responses", { method: "POST", body: await requestOf(found, path) });
     location.hash = `#/responses/${encodeURIComponent(started.id)}`;
   });
+  const answer = (item) => async (approve) => {
+    await send(`${path}/approvals`, { method: "POST", body: { approval_request_id: item.id, approve } });
+    await Promise.all([response.reload(), timeline.reload()]);
+  };
   return html`
     <p><a href="#/responses">All responses</a></p>
-    <h1 class="id">${found.id} <${Copy} text=${found.id} /></h1>
-    <p><${Status} value=${found.status} /> ${found.model}, created <${Time} at=${found.created_at} /></p>
+    <h1 class="id" tabindex="-1">${found.id}</h1>
+    <p class="row"><${Status} value=${found.status} /> <span>${found.model}, created <${Time} at=${found.created_at} /></span>
+      <${Copy} label="Copy the id" text=${found.id} /></p>
     ${found.error && html`<p class="problem"><code>${found.error.code}</code> ${found.error.message}</p>`}
     ${found.incomplete_details && html`<p class="notice">Incomplete: <code>${found.incomplete_details.reason}</code></p>`}
     <p class="row">
-      ${isRunning && html`<button class="danger" onClick=${() => setAsks(true)}>Cancel</button>`}
-      <button onClick=${again}>Run again</button>
-      ${timeline.data?.temporal_url && html`<a href=${timeline.data.temporal_url} target="_blank" rel="noreferrer">Open the run in Temporal</a>`}
+      ${isRunning && html`<button type="button" class="danger" onClick=${() => setAsks(true)}>Cancel</button>`}
+      <button type="button" onClick=${again}>Run again</button>
+      ${isWebAddress(timeline.data?.temporal_url) && html`<a href=${timeline.data.temporal_url} target="_blank" rel="noreferrer">Open the run in Temporal</a>`}
     </p>
     ${asks && html`<${Confirm} question="Cancel this response? What it has said so far stays." action="Cancel the response"
       onConfirm=${cancel} onClose=${() => setAsks(false)} />`}
     <${Problem} error=${problem} />
+    <${Problem} error=${response.error} />
     <dl class="facts">
       <div><dt>Tokens in</dt><dd>${count(found.usage?.input_tokens)}</dd></div>
       <div><dt>Tokens out</dt><dd>${count(found.usage?.output_tokens)}</dd></div>
-      <div><dt>Cost</dt><dd>${money(found.usage?.cost_usd)}</dd></div>
+      <div><dt>of these reasoning</dt><dd>${count(found.usage?.output_tokens_details?.reasoning_tokens)}</dd></div>
+      <div><dt>Cost</dt><dd>${found.usage ? money(found.usage.cost_usd) : "–"}</dd></div>
       <div><dt>Took</dt><dd>${found.completed_at ? seconds(found.completed_at - found.created_at) : "–"}</dd></div>
       ${found.previous_response_id && html`<div><dt>Continues</dt><dd><a href=${`#/responses/${found.previous_response_id}`}>${found.previous_response_id}</a></dd></div>`}
       ${found.conversation && html`<div><dt>Conversation</dt><dd>${found.conversation.id ?? found.conversation}</dd></div>`}
     </dl>
     <h2>Timeline</h2>
-    <${Problem} error=${timeline.error} onRetry=${timeline.reload} />
+    <${Problem} error=${timeline.error} what="timelines" onRetry=${timeline.reload} />
     ${timeline.data && html`<${Timeline} entries=${timeline.data.entries} />`}
     <h2>Transcript</h2>
-    <${Transcript} input=${input.data?.data ?? []} output=${found.output} act=${act} path=${path} isRunning=${isRunning} />
+    <${Problem} error=${input.error} />
+    <div class="transcript">
+      ${(input.data?.data ?? []).map((item) => html`<${Item} item=${item} from="input" key=${item.id} />`)}
+      ${input.data?.has_more && html`<p class="muted">More of the input is not shown.</p>`}
+      ${found.output.map((item) => html`<${Item} item=${item} from="output" key=${item.id} />`)}
+      ${isRunning && openApprovals(found.output).map((item) => html`<${ApprovalButtons} key=${item.id} id=${item.id} tool=${item.name} answer=${answer(item)} />`)}
+    </div>
     <h2>Events</h2>
     <${Events} id=${id} />
-    <details><summary>The response as JSON</summary><pre tabindex="0">${JSON.stringify(found, null, 2)}</pre></details>
+    <${AsJson} value=${found} />
   `;
+}
+
+const isWebAddress = (url) => /^https?:\/\//.test(url ?? "");
+
+const REPEATED = [
+  "model", "instructions", "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p", "max_output_tokens",
+  "max_tool_calls", "reasoning", "text", "truncation", "metadata", "previous_response_id",
+];
+
+/** The request that made this response, as far as it is stored, to be run in the background. */
+async function requestOf(found, path) {
+  const given = REPEATED.map((name) => [name, found[name]]).filter(([, value]) => value !== null && value !== undefined);
+  return { ...Object.fromEntries(given), input: await everyInputItem(path), background: true };
 }
 
 async function everyInputItem(path) {
@@ -83,95 +113,47 @@ async function everyInputItem(path) {
   }
 }
 
-/** Turns, attempts and tools as bars on one scale of time. */
-export function Timeline({ entries }) {
-  if (entries.length === 0) return html`<p class="muted">Nothing has run yet.</p>`;
-  const begin = Math.min(...entries.map((entry) => entry.started_at));
-  const end = Math.max(...entries.map((entry) => entry.ended_at ?? Date.now() / 1000), begin + 0.001);
-  const at = (time) => `${((time - begin) / (end - begin)) * 100}%`;
-  return html`<ol class="timeline">
-    ${entries.map((entry) => {
-      const until = entry.ended_at ?? end;
-      return html`<li>
-        <span class="timeline-name">${entry.name}${entry.attempt > 1 ? ` · attempt ${entry.attempt}` : ""}</span>
-        <span class="timeline-bar"><span class=${`bar bar-${entry.kind} bar-${entry.status}`}
-          style=${{ marginLeft: at(entry.started_at), width: `max(3px, ${((until - entry.started_at) / (end - begin)) * 100}%)` }}></span></span>
-        <span class="timeline-note"><${Status} value=${entry.status} /> ${seconds(until - entry.started_at)}
-          ${entry.tokens ? ` · ${count(entry.tokens)} tokens` : ""}${entry.cost_usd ? ` · ${money(entry.cost_usd)}` : ""}
-          ${entry.detail ? html`<br /><span class="muted">${entry.detail}</span>` : null}</span>
-      </li>`;
-    })}
-  </ol>`;
-}
-
-function Transcript({ input, output, act, path, isRunning }) {
-  const answered = new Set([...input, ...output].map((item) => item.approval_request_id).filter(Boolean));
-  return html`<div class="transcript">
-    ${input.map((item) => html`<${Item} item=${item} from="input" key=${item.id} />`)}
-    ${output.map((item) => html`<${Item} item=${item} from="output" key=${item.id} />
-      ${item.type === "mcp_approval_request" && isRunning && !answered.has(item.id) && html`<${ApprovalButtons} act=${act} path=${path} id=${item.id} />`}`)}
-  </div>`;
-}
-
-export function ApprovalButtons({ act, path, id }) {
-  const answer = (approve) => act(() => send(`${path}/approvals`, { method: "POST", body: { approval_request_id: id, approve } }));
-  return html`<p class="row"><button class="primary" onClick=${answer(true)}>Approve</button>
-    <button class="danger" onClick=${answer(false)}>Deny</button></p>`;
-}
-
-const TITLES = {
-  message: (item) => (item.role === "assistant" ? "Answer" : item.role),
-  reasoning: () => "Reasoning",
-  function_call: (item) => `Calls ${item.name}`,
-  function_call_output: () => "Tool's output",
-  mcp_call: (item) => `Calls ${item.name} on ${item.server_label}`,
-  mcp_list_tools: (item) => `Tools of ${item.server_label}`,
-  mcp_approval_request: (item) => `Asks to call ${item.name}`,
-  mcp_approval_response: (item) => (item.approve ? "Approved" : "Denied"),
-};
-
-export function itemTitle(item) {
-  return (TITLES[item.type] ?? (() => item.type))(item);
-}
-
 function Item({ item, from }) {
-  const view = fold(EMPTY, { type: "response.output_item.done", output_index: 0, item }, 0).items[0];
   return html`<section class=${`item item-${laneOf(item)} from-${from}`}>
     <h3>${itemTitle(item)} ${item.status && item.status !== "completed" ? html`<${Status} value=${item.status} />` : null}</h3>
-    <pre class="text">${view.text || JSON.stringify(item, null, 2)}</pre>
-    ${item.error && html`<p class="problem">${typeof item.error === "string" ? item.error : item.error.message}</p>`}
-    ${item.type === "mcp_call" && item.output && html`<pre class="text">${item.output}</pre>`}
+    <${ItemText} item=${item} />
   </section>`;
 }
+
+/** Written out only where somebody looks: a response can be megabytes. */
+function AsJson({ value }) {
+  const [isOpen, setIsOpen] = useState(false);
+  return html`<details onToggle=${(event) => setIsOpen(event.target.open)}><summary>The response as JSON</summary>
+    ${isOpen && html`<pre tabindex="0" role="region" aria-label="The response as JSON">${JSON.stringify(value, null, 2)}</pre>`}</details>`;
+}
+
+const KEPT_EVENTS = 2000;
 
 /** The raw events, from the first, live. */
 function Events({ id }) {
   const [isOpen, setIsOpen] = useState(false);
-  const [events, add] = useReducer((before, event) => [...before, event], []);
-  const [figures, setFigures] = useState(null);
+  const [seen, setSeen] = useState({ events: [], dropped: 0, figures: null });
+  const [isLive, setIsLive] = useState(true);
   const [problem, setProblem] = useState(null);
   const follower = useRef(null);
   useEffect(() => {
     if (!isOpen) return undefined;
-    follower.current = new Follower({ onEvent: add, onChange: setFigures });
-    follower.current.resume(id).catch(setProblem);
-    return () => follower.current.stop();
+    const own = new Follower({
+      onBatch: (entries, figures) => setSeen((before) => {
+        const events = [...before.events, ...entries.map(({ event }) => event)];
+        const tooMany = Math.max(0, events.length - KEPT_EVENTS);
+        return { events: events.slice(tooMany), dropped: before.dropped + tooMany, figures };
+      }),
+    });
+    follower.current = own;
+    own.resume(id).catch(setProblem).finally(() => setIsLive(false));
+    return () => own.stop();
   }, [isOpen]);
-  if (!isOpen) return html`<p><button onClick=${() => setIsOpen(true)}>Replay the events</button></p>`;
+  if (!isOpen) return html`<p><button type="button" onClick=${() => setIsOpen(true)}>Replay the events</button></p>`;
   return html`
     <${Problem} error=${problem} />
-    ${figures && html`<p>${count(figures.events)} events, ${figures.gaps} gaps, ${figures.repeats} repeats, ${figures.attempts} extra attempts</p>`}
-    <${EventList} events=${events} />
+    ${seen.figures && html`<p>${count(seen.figures.events)} events, ${seen.figures.gaps} gaps, ${seen.figures.repeats} repeats,
+      ${seen.figures.attempts} further attempts</p>`}
+    <${EventList} events=${seen.events} dropped=${seen.dropped} isLive=${isLive} />
   `;
-}
-
-/** The newest events; older ones would make the page heavy. */
-export function EventList({ events }) {
-  const shown = events.slice(-500);
-  return html`<div class="events" tabindex="0" role="log" aria-label="Events" aria-live="off">
-    ${events.length > shown.length && html`<p class="muted">${count(events.length - shown.length)} earlier events are not shown.</p>`}
-    ${shown.map((event) => html`<details key=${event.sequence_number}><summary><span class="number">${event.sequence_number}</span> ${event.type}
-      ${typeof event.delta === "string" ? html` <span class="muted">${event.delta.slice(0, 60)}</span>` : null}</summary>
-      <pre>${JSON.stringify(event, null, 2)}</pre></details>`)}
-  </div>`;
 }
