@@ -21,6 +21,8 @@ NAVIGATION = {
     "Use": ("conversations.md", "websocket.md", "errors.md", "middleware.md", "specification.md"),
     "Operate": (
         "operations.md",
+        "operations-api.md",
+        "runtime-changes.md",
         "console.md",
         "metrics.md",
         "tracing.md",
