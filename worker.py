@@ -71,6 +71,7 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
+from open_responses.io.store.usage_rebuild import UsageRebuild
 from open_responses.io.telemetry.activities import trace_headers
 from open_responses.io.telemetry.export import export_spans
 from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner
@@ -296,6 +297,7 @@ def _chores(parts: Parts, watch: TemporalWatch, detector: DeadWorkerDetector) ->
         asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
         asyncio.create_task(parts.eraser.run()),
         asyncio.create_task(kept_running("ended runs", ended_runs.run)),
+        asyncio.create_task(kept_running("usage rebuild", UsageRebuild(redis, parts.temporal).run)),
         asyncio.create_task(model_lists.run()),
     ]
 

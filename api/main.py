@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import workflows
-from api import codec, errors, metrics, models, service
+from api import codec, errors, metrics, models, service, usage
 from api.admission.limits import Admission
 from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
@@ -48,6 +48,7 @@ from open_responses.io.log.reader import LogHub
 from open_responses.io.log.reader_copies import ReaderCopies
 from open_responses.io.logs import configure_logs
 from open_responses.io.metrics import recording
+from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.client import connect as connect_redis
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import configured_keys, load_sealer
@@ -117,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
         input_tokens.router,
         models.router,
         metrics.router,
+        usage.router,
         openapi.router,
         codec.router,
         listed_responses.router,
@@ -152,7 +154,7 @@ async def _connected(settings: Settings) -> AppState:
         records=records,
         hub=LogHub(redis, ReaderCopies(redis, limit_bytes=settings.reader_copies_bytes)),
         sealer=load_sealer(settings.encryption_keys, Path(settings.data_dir)),
-        admission=Admission(redis, records),
+        admission=Admission(redis, records, PriceTable(settings.config.providers)),
         backlog=Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds),
         eraser=eraser,
         open_streams=OpenStreams(settings.max_open_streams),

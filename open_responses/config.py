@@ -177,7 +177,8 @@ class ApiKeyConfig(_Table):
         reads_per_minute: Requests in a minute that start no response.
         budget_tokens: Tokens in a `budget_period`. A model turn reserves an estimate; the count is exact once the
             response has ended.
-        budget_period: The period of the budget: a day or a month.
+        budget_usd: US dollars in a `budget_period`, reserved and counted in the same way.
+        budget_period: The period of the budgets: a day or a month.
         weight: The tenant's share of the workers while work is waiting.
     """
 
@@ -193,6 +194,7 @@ class ApiKeyConfig(_Table):
     max_received_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
     reads_per_minute: int | None = Field(default=None, gt=0)
     budget_tokens: int | None = Field(default=None, gt=0)
+    budget_usd: float | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
     budget_period: Literal["day", "month"] = "month"
     weight: float = Field(default=1.0, ge=0.001, le=1000)
 
@@ -209,7 +211,13 @@ class ApiKeyConfig(_Table):
     @property
     def has_limits(self) -> bool:
         """Whether the key has a limit or budget that all API processes share."""
-        limits = (self.requests_per_minute, self.tokens_per_minute, self.max_concurrent, self.budget_tokens)
+        limits = (
+            self.requests_per_minute,
+            self.tokens_per_minute,
+            self.max_concurrent,
+            self.budget_tokens,
+            self.budget_usd,
+        )
         return any(limit is not None for limit in limits)
 
     def allows_model(self, model: str) -> bool:

@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.tasks import next_task
+    from workflows.usage_memo import remember_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Closing:
         result = await self._finish(ending, ended_at, was_cut_off)
         if result.announced is not None:
             # What clients were sent differs from what this task came to.
-            return self._shown(result.announced, result.trace, usage_with(state.usage, result.paid))
+            return self._shown(result.announced, result.trace, result.usage or usage_with(state.usage, result.paid))
         output_ledger.absorb(result.items, result.trace)
         if not is_known:
             await self._release_conversation(ending)
@@ -69,7 +70,8 @@ class Closing:
         """The workflow's result, with the end in the search attributes and in the details."""
         search_attributes.show_end(self.state.start, response, usage)
         self.state.show(response["status"])
-        return FinishedResponse(response=response, trace=trace)
+        remember_usage(self.state.start, response["status"], usage)
+        return FinishedResponse(response=response, trace=trace, usage=usage)
 
     async def _close_cut_off_sample(self, ending: Ending) -> None:
         """Bring the items of a sample that was cut off from the log into history, before the end is announced.

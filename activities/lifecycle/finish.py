@@ -18,10 +18,10 @@ from open_responses.events.trace import Op, count_events
 from open_responses.io.log.appender import Appender
 from open_responses.io.log.fenced_log import fence_and_read, paid_before
 from open_responses.io.log.fences import fence
+from open_responses.io.log.state_fields import cost_field
 from open_responses.io.log.writer import AppendRefused, Diverged, Fenced, Writer
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import Redis, RedisDown
-from open_responses.io.redis.rate_limits import Used
 from open_responses.io.store.outside_ends import OutsideEnds
 from open_responses.io.store.redis_store import ResponseStore, used_by
 from open_responses.io.telemetry.responses import response_ended
@@ -33,6 +33,7 @@ from open_responses.loop.payloads import (
     FinishInput,
     FinishResult,
     TurnUsage,
+    UsageRecord,
     final_resource,
     usage_with,
 )
@@ -58,7 +59,7 @@ class FinishActivity:
         if (earlier := await self.store.ended(call.start.response_id)) is not None:
             # Written by this activity's attempt before, or before an operator reset the run, or in the run's stead.
             await self.outside_ends.announce(call.start, earlier)
-            return FinishResult(announced=earlier.response, trace=earlier.trace)
+            return FinishResult(announced=earlier.response, trace=earlier.trace, usage=earlier.usage)
         if call.has_diverged:
             return await self._adopted(call)
         try:
@@ -71,7 +72,7 @@ class FinishActivity:
             ended = await self.outside_ends.write(call.start, call.ending, call.ended_at)
             if ended is None:
                 raise
-            return FinishResult(announced=ended.response, trace=ended.trace)
+            return FinishResult(announced=ended.response, trace=ended.trace, usage=ended.usage)
 
     @activity.defn(name=CLOSE_CUT_OFF_SAMPLE)
     async def close_cut_off_sample(self, call: FinishInput) -> FinishResult | None:
@@ -93,9 +94,9 @@ class FinishActivity:
         output = [*call.output, *result.items]
         usage = usage_with(call.usage, result.paid)
         response = final_resource(call.start, call.ending, output, usage, call.ended_at)
-        used = _used(call, response)
-        await self._keep(call, response, [*call.trace, *result.trace], usage, used)
+        await self._keep(call, response, [*call.trace, *result.trace], usage)
         metrics.response_ended(call.start, response["status"], response["error"], usage)
+        writer.record(cost_field(usage))
         writer.write(terminal_events(response))
         # The end is stored: readers find it there, and in Temporal.
         with contextlib.suppress(AppendRefused):
@@ -124,18 +125,23 @@ class FinishActivity:
             await writer.flush()
         trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
         response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
-        await self._keep(call, response, trace, usage, _used(call, response))
+        await self._keep(call, response, trace, usage)
         metrics.response_ended(call.start, response["status"], response["error"], usage)
         if announced is None:
             writer.write(terminal_events(response))
             await writer.flush()
         await self.store.age_log(call.start)
-        return FinishResult(announced=response, trace=trace)
+        return FinishResult(announced=response, trace=trace, usage=usage)
 
-    async def _keep(
-        self, call: FinishInput, response: JsonObject, trace: list[Op], usage: TurnUsage | None, used: Used
-    ) -> None:
-        stored = await self.store.finish(call.start, orjson.dumps(response), trace, used)
+    async def _keep(self, call: FinishInput, response: JsonObject, trace: list[Op], usage: TurnUsage | None) -> None:
+        used = used_by(
+            response,
+            context_tokens=call.start.context_tokens,
+            was_cut_off=call.cut_off or call.was_cut_off,
+            usage=usage,
+        )
+        counted = UsageRecord.of(call.start, response["status"], usage)
+        stored = await self.store.finish(call.start, orjson.dumps(response), trace, used, counted)
         response_ended(call, response, usage)
         if not stored:
             # It was started after it was deleted, or beside it: Temporal may have it again.
@@ -173,11 +179,6 @@ class FinishActivity:
     @staticmethod
     def _fence(call: FinishInput) -> int:
         return fence(call.epoch, 0)
-
-
-def _used(call: FinishInput, response: JsonObject) -> Used:
-    was_cut_off = call.cut_off or call.was_cut_off
-    return used_by(response, context_tokens=call.start.context_tokens, was_cut_off=was_cut_off)
 
 
 def _adopt(writer: Writer, events: list[JsonObject]) -> None:

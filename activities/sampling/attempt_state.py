@@ -28,6 +28,7 @@ from open_responses.io.sealing import Sealer
 from open_responses.io.telemetry.spans import Span
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import SampleInput, Target
+from open_responses.schema.price import CostEstimate
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.tool_output import without_parts
 from open_responses.tool_use.tool_table import ToolTable
@@ -152,6 +153,11 @@ class AttemptState:
         call, tier = self.attempt.call, self.context.start.request.service_tier
         own = self.target.price
         return self.attempt.parts.prices.priced(call.provider, call.upstream_model, usage, own=own, tier=tier)
+
+    def estimate(self, sent: int, answer: int) -> CostEstimate:
+        """What a call costs at most that sends and gets so many tokens. `prices_ready` has to precede this."""
+        tier = self.context.start.request.service_tier
+        return self.attempt.parts.prices.estimate(self.target, sent, answer, tier=tier)
 
     async def prices_ready(self) -> None:
         """Wait until the price of a call can be computed."""

@@ -15,6 +15,7 @@ from open_responses.contracts import SampleCall
 from open_responses.errors import TokenBudgetExceeded
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.redis.rate_limits import Quotas
+from open_responses.schema.price import CostEstimate
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +29,22 @@ async def reserve(quotas: Quotas, state: AttemptState, sampled: SampleCall) -> N
     if start.admitted is None or not start.context_tokens:
         return
     used = state.attempt.call.used
-    sent = used.input_tokens + used.output_tokens
+    sent = used.total
     sent += about_input(sampled.items, sampled.request.instructions, sampled.tools)
+    cost = CostEstimate()
+    if start.admitted.budget_usd:
+        await state.prices_ready()
+        cost = state.estimate(sent - used.total, sampled.max_output_tokens or 0).behind(used.cost_usd or 0)
     try:
-        has_room = await quotas.charge(start.admitted, start.response_id, sent, sampled.max_output_tokens or 0)
+        refused = await quotas.charge(start.admitted, start.response_id, sent, sampled.max_output_tokens or 0, cost)
     except RedisDown as error:
         log.warning("turn_not_reserved", response_id=start.response_id, reason=str(error))
         return
-    if not has_room:
+    if refused is not None:
+        admitted = start.admitted
+        budget = f"${admitted.budget_usd:g}" if refused == "cost" else f"{admitted.budget_tokens} tokens"
         raise TokenBudgetExceeded(
-            f"Your API key's budget of {start.admitted.budget_tokens} tokens a {start.admitted.budget_period} does not "
-            f"have the tokens of model turn {state.attempt.call.turn}, so the response ended before it. Continue "
-            f"it when the next {start.admitted.budget_period} (UTC) begins."
+            f"Your API key's budget of {budget} a {admitted.budget_period} does not have the tokens of model turn "
+            f"{state.attempt.call.turn}, so the response ended before it. Continue it when the next "
+            f"{admitted.budget_period} (UTC) begins."
         )

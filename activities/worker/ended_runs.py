@@ -89,4 +89,4 @@ class EndedRuns:
         outcome = await self._records.outcome(response_id)
         if isinstance(outcome, FinishedResponse):
             await self._records.settled(record)
-            await store.release(record.start, outcome.response)
+            await store.release(record.start, outcome)

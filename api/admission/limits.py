@@ -15,14 +15,16 @@ from temporalio.service import RPCError
 from api.admission.estimates import Continues, context_tokens
 from api.admission.overload import Overload
 from open_responses.config import ApiKeyConfig, Config
-from open_responses.errors import OpenResponsesError, RateLimited, TokenBudgetExceeded
+from open_responses.errors import OpenResponsesError, PermissionDenied, RateLimited, TokenBudgetExceeded
 from open_responses.io.background import in_background
 from open_responses.io.metrics import recording as metrics
+from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.rate_limits import Quotas, Standing, Used
 from open_responses.io.store.redis_store import used_by
 from open_responses.io.store.repository import Records
 from open_responses.loop.payloads import Admitted, FinishedResponse, StartResponse
+from open_responses.schema.price import NANO, CostEstimate
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +54,8 @@ def priority_of(config: Config, start: StartResponse) -> Priority:
 class Admission:
     """Counts responses against their keys' limits, and frees slots whose response ended without giving them back."""
 
-    def __init__(self, redis: Redis, records: Records) -> None:
+    def __init__(self, redis: Redis, records: Records, prices: PriceTable) -> None:
+        self._prices = prices
         self._quotas = Quotas(redis)
         self._records = records
         self._chores: set[asyncio.Task[None]] = set()
@@ -75,11 +78,14 @@ class Admission:
         slots = key.max_concurrent
         if overload is not None:
             slots = min(slots or _FEW, _FEW)
-        counts_tokens = key.tokens_per_minute is not None or key.budget_tokens is not None
+        counts_tokens = any(limit is not None for limit in (key.tokens_per_minute, key.budget_tokens, key.budget_usd))
         tokens = context_tokens(start, continues) if counts_tokens else 0
-        standing = await self._quotas.admit(
-            key, start.response_id, tokens, slots, answer_tokens=start.request.max_output_tokens or 0
-        )
+        answer = start.request.max_output_tokens or 0
+        cost = CostEstimate()
+        if key.budget_usd is not None:
+            start = await self._priced(start)
+            cost = self._prices.estimate(start.targets[0], tokens, answer, tier=start.request.service_tier)
+        standing = await self._quotas.admit(key, start.response_id, tokens, slots, answer_tokens=answer, cost=cost)
         _show(key, headers, standing)
         _record(key, standing)
         self._look_after(key, standing.doubtful)
@@ -91,10 +97,30 @@ class Admission:
             account=key.account,
             budget_period=key.budget_period,
             budget_tokens=key.budget_tokens or 0,
+            budget_usd=key.budget_usd or 0,
             tokens=tokens if standing.second else 0,
             second=standing.second,
         )
         return start.model_copy(update={"admitted": admitted, "context_tokens": tokens})
+
+    async def _priced(self, start: StartResponse) -> StartResponse:
+        """The start without fallbacks whose price is not known: a budget could not count them.
+
+        Raises PermissionDenied if the price of the model itself is not known.
+        """
+        priced = []
+        for target in start.targets:
+            await self._prices.ready(target.provider, target.price)
+            if self._prices.has_price(target):
+                priced.append(target)
+        if start.targets[0] not in priced:
+            raise PermissionDenied(
+                f"Your API key has a budget in US dollars, and the model {start.request.model!r} has no known price. "
+                "Use another model. If you operate the server, add [routes.price] to the model's route.",
+                param="model",
+            )
+        fallbacks = [target for target in start.fallbacks if target in priced]
+        return start if fallbacks == start.fallbacks else start.model_copy(update={"fallbacks": fallbacks})
 
     async def withdraw(self, start: StartResponse) -> None:
         """Give back what `admit` reserved: the response was not started."""
@@ -129,7 +155,12 @@ class Admission:
                 await self._quotas.renew(admitted, response_id)
             elif isinstance(outcome, FinishedResponse):
                 response = outcome.response
-                used = used_by(response, context_tokens=0, was_cut_off=response["status"] != "completed")
+                used = used_by(
+                    response,
+                    context_tokens=0,
+                    was_cut_off=response["status"] != "completed",
+                    usage=outcome.usage,
+                )
                 await self._quotas.settle(admitted, response_id, used)
             else:
                 # Deleted, terminated, or never started: its output is unknown, and only its input is counted.
@@ -142,6 +173,14 @@ def _refusal(key: ApiKeyConfig, headers: dict[str, str], standing: Standing, tok
     if standing.wait_seconds is None:
         # The openai SDK retries a 429 unless this header says no.
         headers["x-should-retry"] = "false"
+    if standing.refused == "cost":
+        dollars = max(0.0, (key.budget_usd or 0) - standing.spent_nano / NANO)
+        state = f"has ${dollars:.6f} left, and this request sends about {tokens} tokens" if dollars else "is spent"
+        return TokenBudgetExceeded(
+            f"Your API key's budget of ${key.budget_usd:g} a {key.budget_period} {state}. Running responses count "
+            "with the cost that they have reserved. Send the request again when the next "
+            f"{key.budget_period} (UTC) begins."
+        )
     if standing.refused == "budget":
         left = max(0, (key.budget_tokens or 0) - standing.spent)
         state = f"has {left} left, and this request sends about {tokens}" if left else "is spent"

@@ -231,6 +231,20 @@ def _service() -> JsonObject:
                 errors=(404,),
             )
         },
+        "/v1/usage": {
+            "get": _operation(
+                "getUsage",
+                "Responses, tokens and cost by tenant, model and day",
+                {200: ("", ref("UsageReport"), {})},
+                parameters=[
+                    _parameter("from", "query"),
+                    _parameter("to", "query"),
+                    _parameter("group_by", "query", {"type": "string", "default": "day"}),
+                    _parameter("tenant", "query"),
+                ],
+                errors=(400, 429),
+            )
+        },
         "/healthz": _probe("health", "Check that this process is alive", {200: ("", ref("Health"), {})}),
         "/readyz": _probe(
             "readiness",

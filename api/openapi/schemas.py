@@ -42,6 +42,7 @@ ANSWERS: tuple[Any, ...] = (
     http_bodies.Conversation,
     http_bodies.DeletedConversation,
     http_bodies.ModelList,
+    http_bodies.UsageReport,
     http_bodies.Health,
     http_bodies.Error,
     operation_bodies.ResponseSummaryPage,

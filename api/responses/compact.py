@@ -9,6 +9,7 @@ from starlette.responses import Response
 from api.body import read_object
 from api.dependencies import AuthenticatedCaller, State
 from api.responses.authorize import authorize
+from api.responses.cost import show_cost
 from api.responses.follow import follow, subscribed
 from api.responses.http_response import CLIENT_LEFT, last_event
 from api.responses.parse import ParsedRequest
@@ -54,6 +55,7 @@ async def compact(request: Request, state: State, caller: AuthenticatedCaller) -
         raise Unavailable(
             f"The compaction ended as {response['status']} before its summary was complete. Send your request again."
         )
+    await show_cost(request, prepared.start.response_id)
     return Response(orjson.dumps(compacted_resource(response, kept)), media_type="application/json")
 
 

@@ -51,4 +51,4 @@ async def _start_and_respond(request: Request, state: AppState, prepared: Prepar
         return initial_http_response(prepared.start)
     subscription = await until_answered(request, subscribed(state, prepared.start, only_end=not asked.stream))
     await start_response(state, prepared)
-    return await http_response(request, asked, follow(subscription))
+    return await http_response(request, prepared.start.response_id, asked, follow(subscription))

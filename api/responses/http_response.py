@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from api.app_state import state_of
+from api.responses.cost import show_cost
 from api.streaming.follower import response_in
 from api.streaming.sse import EventStream
 from open_responses.loop.payloads import StartResponse
@@ -19,7 +20,7 @@ CLIENT_LEFT = 499
 
 
 async def http_response(
-    request: Request, asked: CreateResponse, events: AsyncGenerator[bytes | None, None]
+    request: Request, response_id: str, asked: CreateResponse, events: AsyncGenerator[bytes | None, None]
 ) -> Response:
     """A stream of all events, where the request has `stream`; else the final response as JSON."""
     if asked.stream:
@@ -27,6 +28,7 @@ async def http_response(
     last = await last_event(request, events)
     if last is None:
         return Response(status_code=CLIENT_LEFT)
+    await show_cost(request, response_id)
     return Response(response_in(last), media_type="application/json")
 
 

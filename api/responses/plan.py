@@ -67,6 +67,7 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         results_in_order=True,
         repeats_alike=True,
         ends_alike=True,
+        keeps_usage=True,
         body_digest=key and key.body_digest,
         nonce=key and new_id("nonce_"),
         max_turns=settings.config.max_turns,

@@ -44,4 +44,5 @@ async def repeat_http_response(request: Request, state: AppState, record: Record
         await start_workflow(state, record.start)
     if is_poll:
         return await respond_as_it_stands(state, record)
-    return await http_response(request, asked, await reconnect(state, record, None, only_end=not asked.stream))
+    events = await reconnect(state, record, None, only_end=not asked.stream)
+    return await http_response(request, record.start.response_id, asked, events)

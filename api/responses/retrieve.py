@@ -16,6 +16,7 @@ from api.dependencies import AuthenticatedCaller, ReadsOf, State
 from api.lookup import owned_record
 from api.paging import is_newest_first, list_object, page_limit
 from api.responses.cancel import cancel
+from api.responses.cost import show_cost
 from api.streaming.reconnect import reconnect, starting_after
 from api.streaming.sse import EventStream
 from open_responses.errors import InvalidRequest, NotFound
@@ -54,6 +55,8 @@ async def get_response(request: Request, response_id: str, state: State, caller:
         raise InvalidRequest(
             "'starting_after' needs stream=true. Add it, or leave 'starting_after' out.", param="starting_after"
         )
+    if record.response is not None:
+        await show_cost(request, response_id)
     return _json(await _as_it_stands(state, record))
 
 

@@ -20,7 +20,7 @@ from open_responses.schema.http_bodies import ResponseStatus
 from open_responses.schema.items import INPUT_ITEM, InputItem
 from open_responses.schema.payload import Payload
 from open_responses.schema.price import ModelPrice
-from open_responses.schema.requests import CreateResponse
+from open_responses.schema.requests import COST, CreateResponse
 from open_responses.schema.response import FinalStatus, finished_response, initial_response
 from open_responses.schema.tools import McpTool
 from open_responses.tool_use.hosted_tool import HostedTool
@@ -83,12 +83,30 @@ class TurnUsage(Payload):
     def of(cls, usage: Usage) -> TurnUsage:
         return cls(**asdict(usage))
 
+    @classmethod
+    def shown(cls, usage: JsonObject) -> TurnUsage:
+        """The tokens in a response resource, whose cost is not known."""
+        return cls(
+            input_tokens=usage["input_tokens"],
+            output_tokens=usage["output_tokens"],
+            cached_tokens=usage["input_tokens_details"]["cached_tokens"],
+            cache_write_tokens=usage["input_tokens_details"].get("cache_write_tokens", 0),
+            reasoning_tokens=usage["output_tokens_details"]["reasoning_tokens"],
+            estimated=usage.get("open_responses:estimated", False),
+            unpriced=True,
+        )
+
     def plus(self, other: TurnUsage) -> TurnUsage:
         return TurnUsage.of(Usage(**self.model_dump()).plus(Usage(**other.model_dump())))
 
     @property
     def total(self) -> int:
         return self.input_tokens + self.output_tokens
+
+    @property
+    def whole_cost(self) -> float | None:
+        """The cost of all the tokens, in US dollars; None if a part of it is not known."""
+        return None if self.unpriced else self.cost_usd
 
     def at_least(self, other: TurnUsage) -> TurnUsage:
         """The later of two running totals of the same tokens."""
@@ -111,6 +129,7 @@ class Admitted(Payload):
         account: The key's account in the limits.
         budget_period: The period of the key's budget.
         budget_tokens: The key's budget; 0 for none.
+        budget_usd: The key's budget in US dollars; 0 for none.
         tokens: An estimate of the tokens that the first model turn sends.
         second: The Unix second in which they were counted; 0 if the response was admitted during an outage of Redis.
     """
@@ -118,6 +137,7 @@ class Admitted(Payload):
     account: str
     budget_period: Literal["day", "month"] = "month"
     budget_tokens: int = 0
+    budget_usd: float = 0
     tokens: int = 0
     second: int = 0
 
@@ -194,6 +214,7 @@ class StartResponse(Payload):
             False in starts of earlier versions, which replay as they ran.
         ends_alike: The run of a failed response fails in Temporal, and that of a cancelled one is cancelled. False in
             starts of earlier versions, whose runs complete.
+        keeps_usage: The run's memo has what the response used. False in starts of earlier versions.
         body_digest: With an `Idempotency-Key`: the digest of the body that it was first sent with.
         nonce: With an `Idempotency-Key`: distinguishes this start from others under the same key.
         admitted: The share of the API key's limits, which the end of the response returns.
@@ -229,6 +250,7 @@ class StartResponse(Payload):
     repeats_alike: bool = False
     has_search_attributes: bool = False
     ends_alike: bool = False
+    keeps_usage: bool = False
     body_digest: str | None = None
     nonce: str | None = None
     admitted: Admitted | None = None
@@ -516,6 +538,32 @@ class ClaimResult(Payload):
     refused: list[str] = []
 
 
+USAGE_MEMO = "open_responses_usage"
+"""The name of a `UsageRecord` in the memo of a run that has ended."""
+
+
+class UsageRecord(Payload):
+    """What a response that has ended used, for the counts of usage. `created_at` is in Unix seconds."""
+
+    response_id: str
+    tenant: str
+    model: str
+    created_at: int
+    status: str
+    usage: TurnUsage | None = None
+
+    @classmethod
+    def of(cls, start: StartResponse, status: str, usage: TurnUsage | None) -> UsageRecord:
+        return cls(
+            response_id=start.response_id,
+            tenant=start.tenant,
+            model=start.request.model,
+            created_at=start.created_at,
+            status=status,
+            usage=usage,
+        )
+
+
 class FinishInput(Payload):
     """The input of `finish`, which stores the response, then appends its terminal event.
 
@@ -558,19 +606,32 @@ class FinishResult(Payload):
         paid: The tokens of the model turn that is not complete.
         announced: Set if the response had an end already, or if the log has other events than the workflow. It is the
             response that the log's events amount to, and `trace` is that of the whole log.
+        usage: The tokens and cost of the response that was announced.
     """
 
     items: list[JsonObject] = []
     trace: list[Op] = []
     paid: TurnUsage = TurnUsage()
     announced: JsonObject | None = None
+    usage: TurnUsage | None = None
 
 
 class FinishedResponse(Payload):
-    """The result of the workflow: what `GET`, a replay of the stream and a later response read."""
+    """The result of the workflow: what `GET`, a replay of the stream and a later response read.
+
+    `usage` has the cost, which the response shows only on request; None in results of earlier versions.
+    """
 
     response: JsonObject
     trace: list[Op]
+    usage: TurnUsage | None = None
+
+    def used_by(self, start: StartResponse) -> UsageRecord:
+        """What the response used. Of a response of an earlier version, the tokens are known, and not the cost."""
+        usage = self.usage
+        if usage is None and self.response["usage"] is not None:
+            usage = TurnUsage.shown(self.response["usage"])
+        return UsageRecord.of(start, self.response["status"], usage)
 
 
 class Progress(Payload):
@@ -598,7 +659,7 @@ def final_resource(
     total = None
     if usage is not None:
         total = Usage(**usage.model_dump())
-    return finished_response(
+    response = finished_response(
         start.initial(),
         status=ending.status,
         output=output,
@@ -607,3 +668,6 @@ def final_resource(
         error=(ending.error_code, ending.error_message) if ending.status == "failed" else None,
         incomplete_reason=ending.incomplete_reason if ending.status == "incomplete" else None,
     )
+    if usage is not None and COST in (start.request.include or []):
+        response["usage"]["cost_usd"] = usage.whole_cost
+    return response

@@ -40,13 +40,17 @@ _Estimated = TypedDict("_Estimated", {"open_responses:estimated": bool}, total=F
 
 
 class Usage(_Estimated):
-    """Tokens, summed over all model turns. `open_responses:estimated`: the server counted, the provider did not."""
+    """Tokens, summed over all model turns. `open_responses:estimated`: the server counted, the provider did not.
+
+    `cost_usd` is there if `include` has `open_responses.cost`; null if a part of the cost is not known.
+    """
 
     input_tokens: Count
     input_tokens_details: InputTokensDetails
     output_tokens: Count
     output_tokens_details: OutputTokensDetails
     total_tokens: Count
+    cost_usd: NotRequired[float | None]
 
 
 class ResponseFailure(TypedDict):
@@ -223,6 +227,45 @@ class ModelList(TypedDict):
 
     object: Literal["list"]
     data: Sequence[Model]
+
+
+class UsageRow(TypedDict):
+    """What the responses of one group used. A group has the members that `group_by` names.
+
+    `cost_usd` is the sum of the known costs; null if no price is known. `unpriced_responses` counts those of which a
+    part has no known price.
+    """
+
+    day: NotRequired[str]
+    tenant: NotRequired[str]
+    model: NotRequired[str]
+    responses: Count
+    failed: Count
+    input_tokens: Count
+    cached_tokens: Count
+    output_tokens: Count
+    reasoning_tokens: Count
+    total_tokens: Count
+    cost_usd: float | None
+    unpriced_responses: Count
+
+
+# `from` is a keyword.
+_UsageFrom = TypedDict("_UsageFrom", {"from": str})
+
+
+class UsageReport(_UsageFrom):
+    """The usage of a time. `from` and `to` are UTC days, and `to` is excluded.
+
+    `is_complete` is false after a loss of Redis, until the counts are rebuilt.
+    """
+
+    object: Literal["usage"]
+    to: str
+    group_by: Sequence[str]
+    is_complete: bool
+    data: Sequence[UsageRow]
+    total: UsageRow
 
 
 class Health(TypedDict):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from open_responses.deltas import Usage
 
-_PER = 1_000_000
+PER = 1_000_000
+"""Prices are for so many tokens."""
 # A token of the cheapest model costs about 1e-9 dollars. Behind this digit, sums of floats only have noise.
 COST_DIGITS = 12
+NANO = 1_000_000_000
 _MOST = 1_000_000.0
 
 
@@ -43,7 +47,29 @@ class ModelPrice(BaseModel):
             + (usage.output_tokens - reasoning) * self.output
             + reasoning * _or(self.reasoning, self.output)
         )
-        return round(total / _PER, COST_DIGITS)
+        return round(total / PER, COST_DIGITS)
+
+
+@dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """What a model turn costs, in billionths of a US dollar.
+
+    `sent` is the cost of the earlier model turns and of what this one sends, `answer` the most that its answer costs, 0
+    if it has no limit, and `output_million` the cost of a million tokens of output.
+    """
+
+    sent: int = 0
+    answer: int = 0
+    output_million: int = 0
+
+    def behind(self, earlier_usd: float) -> CostEstimate:
+        """The estimate of a model turn that follows others, which have cost so much."""
+        return replace(self, sent=self.sent + in_nano(earlier_usd))
+
+
+def in_nano(usd: float) -> int:
+    """Billionths of a US dollar, for counts that have to be whole numbers."""
+    return round(usd * NANO)
 
 
 def _or(price: float | None, default: float) -> float:

@@ -174,7 +174,10 @@ Include: TypeAlias = Literal[
     "computer_call_output.output.image_url",
     # Items always come whole here.
     "message.input_image.image_url",
+    # Ours: `usage.cost_usd`.
+    "open_responses.cost",
 ]
+COST: Include = "open_responses.cost"
 # REQ-12.
 INCLUDES: tuple[str, ...] = get_args(Include)
 

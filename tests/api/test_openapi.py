@@ -291,6 +291,7 @@ async def test_every_answer_of_a_run_fits(
         ("GET", "/v1/models/{model=none}"),
         ("GET", "/v1/models/{model=fake}"),
         ("GET", "/v1/models"),
+        ("GET", "/v1/usage"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
     ):

@@ -60,6 +60,7 @@ ROWS = {
     ("POST", "/v1/conversations/{conversation_id}/items"): STORED,
     ("GET", "/v1/conversations/{conversation_id}/items/{item_id}"): STORED,
     ("DELETE", "/v1/conversations/{conversation_id}/items/{item_id}"): STORED,
+    ("GET", "/v1/usage"): STORED,
     ("GET", "/healthz"): NO_TENANT,
     ("HEAD", "/healthz"): NO_TENANT,
     ("GET", "/readyz"): NO_TENANT,

@@ -188,7 +188,7 @@ async def test_a_response_that_begins_after_it_was_taken_for_gone_is_counted(red
     admitted = Admitted(account=key.account, budget_tokens=1000, tokens=100, second=standing.second)
     await quotas.settle(admitted, "resp_1", Used(0, cut_off=0))
     assert await spent(redis, key.account) == 0
-    assert await quotas.charge(admitted, "resp_1", 100, 0)
+    assert await quotas.charge(admitted, "resp_1", 100, 0) is None
     await quotas.settle(admitted, "resp_1", Used(130))
     assert await spent(redis, key.account) == 130
 

@@ -96,7 +96,7 @@ def test_a_number_too_large_for_a_float_is_refused() -> None:
         ({"response_format": {"type": "json_object"}}, "Send 'text.format' instead"),
         ({"reasoning": {"efort": "low"}}, "Send 'effort' if you meant that"),
         ({"truncation": "on"}, "must be 'auto' or 'disabled', but is 'on'"),
-        ({"include": ["x"]}, "'computer_call_output.output.image_url' or 'message.input_image.image_url', but is 'x'"),
+        ({"include": ["x"]}, "'message.input_image.image_url' or 'open_responses.cost', but is 'x'"),
         ({"max_output_tokens": 1}, "must be at least 16"),
         ({"temperature": "hot"}, "must be a number, but is a string"),
         ({"max_output_tokens": 16.5}, "must be an integer, without a fraction"),

@@ -15,6 +15,7 @@ from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import nothing_to_read
 from open_responses.schema.items import Reasoning
+from open_responses.schema.requests import COST
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 # These refuse a request for encrypted reasoning, and reasoning in their input.
@@ -47,7 +48,7 @@ def request_body(call: SampleCall, provider: str, *, background: bool) -> JsonOb
 
 
 def _include(call: SampleCall, reasons: bool) -> list[str]:
-    wanted: list[str] = [ENCRYPTED_REASONING, *(call.request.include or [])]
+    wanted: list[str] = [ENCRYPTED_REASONING, *(name for name in call.request.include or [] if name != COST)]
     if call.request.top_logprobs:
         wanted.append(LOGPROBS)
     return [name for name in dict.fromkeys(wanted) if reasons or name != ENCRYPTED_REASONING]

@@ -18,8 +18,9 @@ import structlog
 from open_responses.config import ProviderConfig
 from open_responses.deltas import Usage
 from open_responses.io.background import in_background
+from open_responses.loop.payloads import Target
 from open_responses.private_addresses import is_forbidden_host
-from open_responses.schema.price import COST_DIGITS, ModelPrice
+from open_responses.schema.price import COST_DIGITS, PER, CostEstimate, ModelPrice, in_nano
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +92,22 @@ class PriceTable:
             return usage
         cost = self.cost(provider, model, usage, own=own, tier=tier)
         return replace(usage, cost_usd=cost, unpriced=cost is None)
+
+    def has_price(self, target: Target) -> bool:
+        """Whether the price of calls to a provider and model is known. `ready` has to precede this."""
+        one = Usage(input_tokens=1, output_tokens=1)
+        return self.cost(target.provider, target.upstream_model, one, own=target.price) is not None
+
+    def estimate(self, target: Target, sent: int, answer: int, *, tier: str | None = None) -> CostEstimate:
+        """What a model turn costs at most that sends and gets so many tokens; zero where the price is not known."""
+
+        def nano(usage: Usage) -> int:
+            cost = self.cost(target.provider, target.upstream_model, usage, own=target.price, tier=tier)
+            return in_nano(cost or 0)
+
+        return CostEstimate(
+            nano(Usage(input_tokens=sent)), nano(Usage(output_tokens=answer)), nano(Usage(output_tokens=PER))
+        )
 
     def _listed_cost(self, provider: str, model: str, usage: Usage, tier: str | None) -> float | None:
         if self._library is None or not self._may_be_listed(provider):

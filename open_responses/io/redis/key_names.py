@@ -41,9 +41,9 @@ def log(response_id: str) -> str:
 def state(response_id: str) -> str:
     """Hash: `fence`, `run` (the workflow's run that wrote last), `cancelled`, `origin` (`Writer.origin` of the last
     writer), `origins` (those of the writers before it too: `log/origins.py`), `anew` (`log/reader.py`, `Page`);
-    `turn:{n}` with the result of each model turn whose events are all in the log, `resume:{n}` with the token by which
-    a provider's answer can be read again; `item:{i}` with each output item that is finished, or left open for a tool
-    that runs."""
+    `cost` of a response that has ended, if it is known; `turn:{n}` with the result of each model turn whose events are
+    all in the log, `resume:{n}` with the token by which a provider's answer can be read again; `item:{i}` with each
+    output item that is finished, or left open for a tool that runs."""
     return f"or:{{{response_id}}}:state"
 
 
@@ -108,9 +108,33 @@ def limits(account: str, what: str) -> str:
     """The use of one API key's limits.
 
     `requests` and `tokens`: hash, second -> count, of the last minute. `running`: sorted set, response id -> the end of
-    its lease, in milliseconds of Redis' clock. `spent:{period}`: string, the tokens.
+    its lease, in milliseconds of Redis' clock. `spent:{period}` and `usd:{period}`: strings, the tokens and their
+    cost in billionths of a US dollar.
     """
     return f"or:{{limits:{account}}}:{what}"
+
+
+USAGE_WHOLE = "or:{usage}:whole"
+"""String: the counts of usage have all that Temporal has. Lost with them."""
+
+
+USAGE_REBUILDING = "or:{usage}:rebuilding"
+"""String, for a minute: a worker counts the usage of all responses again."""
+
+
+def usage(day: str, tenant: str) -> str:
+    """Hash: `{what}:{model}` -> what the tenant used on that UTC day (`usage_counters.py`)."""
+    return f"or:{{usage}}:{day}:{tenant}"
+
+
+def usage_tenants(day: str) -> str:
+    """Set: the tenants with usage on that day. A tenant's name may be any text, so the prefix differs."""
+    return f"or:{{usage}}tenants:{day}"
+
+
+def usage_counted(day: str) -> str:
+    """Set: a digest of the id of each response that is in the day's counts."""
+    return f"or:{{usage}}counted:{day}"
 
 
 def counter(name: str) -> str:

@@ -2,9 +2,10 @@
 -- KEYS: 1 requests and 2 tokens of the last minute (hashes: Unix second -> count), 3 running responses (sorted set: response
 -- id -> when its lease ends, in milliseconds), 4 tokens spent in this period (a string: what was used, and what running
 -- responses have reserved), 5 reservations (hash: response id -> its part of the tokens spent, `{id}:in` -> the key of the
--- period that it is in), 6 sent (hash: response id ->
--- tokens that it has used or sent to a provider, at least), 7 settled (sorted set: response id -> when, in milliseconds),
--- 8 tokens spent in the period in which the response was admitted.
+-- period that it is in; the same with `{id}:usd` for its cost), 6 sent (hash: response id -> tokens that it has used or sent to a
+-- provider, at least, `{id}:usd` -> their cost, `{id}:out` -> the cost of a million tokens of output), 7 settled (sorted set:
+-- response id -> when, in milliseconds), 8 tokens spent in the period in which the response was admitted, 9 and 10 as 4 and 8,
+-- with the cost instead of tokens. Costs are in billionths of a US dollar.
 -- ARGV: what, then what it says below. A limit of 0 is none.
 local WINDOW, DOUBT = 60, 30000
 -- A repeated settlement comes within minutes. A response may run for weeks, and a month's count is there for longer.
@@ -60,19 +61,26 @@ end
 -- Gives the slot and the reservation back, to the period that it was made in.
 local function free(id)
   redis.call('ZREM', KEYS[3], id)
-  local reserved = redis.call('HMGET', KEYS[5], id, id .. ':in')
-  if reserved[1] then spend(reserved[2] or KEYS[8], -tonumber(reserved[1])) end
-  redis.call('HDEL', KEYS[5], id, id .. ':in')
-  redis.call('HDEL', KEYS[6], id)
+  for field, period in pairs({[id] = KEYS[8], [id .. ':usd'] = KEYS[10]}) do
+    local reserved = redis.call('HMGET', KEYS[5], field, field .. ':in')
+    if reserved[1] then spend(reserved[2] or period, -tonumber(reserved[1])) end
+    redis.call('HDEL', KEYS[5], field, field .. ':in')
+  end
+  redis.call('HDEL', KEYS[6], id, id .. ':usd', id .. ':out')
 end
 
--- Sets the response's part of the tokens spent while it runs. The part stays in the period that it was first counted in.
-local function reserve(key, id, amount)
-  local reserved = redis.call('HMGET', KEYS[5], id, id .. ':in')
+-- Sets the response's part of what is spent while it runs. The part stays in the period that it was first counted in.
+local function reserve(key, field, amount)
+  local reserved = redis.call('HMGET', KEYS[5], field, field .. ':in')
   key = reserved[2] or key
   spend(key, amount - tonumber(reserved[1] or '0'))
-  redis.call('HSET', KEYS[5], id, amount, id .. ':in', key)
+  redis.call('HSET', KEYS[5], field, amount, field .. ':in', key)
   redis.call('EXPIRE', KEYS[5], RUNNING)
+end
+
+-- What is spent in a period, without the part of this response.
+local function spent_by_others(key, field)
+  return tonumber(redis.call('GET', key) or '0') - tonumber(redis.call('HGET', KEYS[5], field) or '0')
 end
 
 -- Frees the response, and corrects the estimate of its tokens.
@@ -93,11 +101,13 @@ if ARGV[1] == 'withdraw' then
 end
 
 -- ARGV: response id, tokens that are known to be used, tokens of an answer that was cut off (-1: none was), estimated tokens,
--- the second that these were counted in. Once only.
+-- the second that these were counted in, the known cost. Once only.
 if ARGV[1] == 'settle' then
-  local id, used, cut_off = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+  local id, used, cut_off, cost = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[7])
   if cut_off >= 0 then
-    used = math.max(used, tonumber(redis.call('HGET', KEYS[6], id) or '0') + cut_off)
+    local sent = redis.call('HMGET', KEYS[6], id, id .. ':usd', id .. ':out')
+    used = math.max(used, tonumber(sent[1] or '0') + cut_off)
+    cost = math.max(cost, tonumber(sent[2] or '0') + math.floor(cut_off * tonumber(sent[3] or '0') / 1000000))
   end
   redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', now - SETTLED * 1000)
   if redis.call('ZSCORE', KEYS[7], id) then
@@ -111,19 +121,23 @@ if ARGV[1] == 'settle' then
   end
   release(id, used, tonumber(ARGV[5]), ARGV[6])
   spend(KEYS[4], used)
+  spend(KEYS[9], cost)
   return 1
 end
 
 -- ARGV: response id, tokens used by earlier model turns and sent with the next one, tokens that its answer may have, the
--- budget. Before each model turn. Returns 1 if the budget does not have what is to be sent, and changes nothing then.
+-- budget of tokens; the same three as costs, with the budget first, and the cost of a million tokens of output. Before each
+-- model turn. Returns 4 or 5 (the number of what refuses it, as below) if a budget does not have what is to be sent, and
+-- changes nothing then.
 if ARGV[1] == 'charge' then
-  local id, sent = ARGV[2], tonumber(ARGV[3])
+  local id, sent, cost = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[7])
   if redis.call('ZSCORE', KEYS[7], id) then return 0 end
-  local budget = tonumber(ARGV[5])
-  local others = tonumber(redis.call('GET', KEYS[8]) or '0') - tonumber(redis.call('HGET', KEYS[5], id) or '0')
-  if budget > 0 and others + sent > budget then return 1 end
+  local budget, dollars = tonumber(ARGV[5]), tonumber(ARGV[6])
+  if budget > 0 and spent_by_others(KEYS[8], id) + sent > budget then return 4 end
+  if dollars > 0 and spent_by_others(KEYS[10], id .. ':usd') + cost > dollars then return 5 end
   if budget > 0 then reserve(KEYS[8], id, sent + tonumber(ARGV[4])) end
-  redis.call('HSET', KEYS[6], id, sent)
+  if dollars > 0 then reserve(KEYS[10], id .. ':usd', cost + tonumber(ARGV[8])) end
+  redis.call('HSET', KEYS[6], id, sent, id .. ':usd', cost, id .. ':out', ARGV[9])
   redis.call('EXPIRE', KEYS[6], RUNNING)
   return 0
 end
@@ -144,25 +158,29 @@ if ARGV[1] == 'adopt' then
 end
 
 -- "admit" or "look" (which counts nothing). ARGV: response id, estimated tokens, milliseconds of a lease, limits of requests,
--- tokens, running responses, and of the budget; tokens that the answer may have.
--- Returns: what refused (0 nothing, 1 requests, 2 tokens, 3 running, 4 budget), milliseconds to wait (-1: no wait helps),
--- requests, milliseconds until they are all forgotten, the same for tokens, tokens spent, this second, the number of running
--- responses, and ids of those whose lease has ended: the caller finds out whether they still run.
+-- tokens, running responses, and of the budget; tokens that the answer may have; the budget of costs, the estimated cost of
+-- what is sent, and that of the answer.
+-- Returns: what refused (0 nothing, 1 requests, 2 tokens, 3 running, 4 budget, 5 the budget of costs), milliseconds to wait
+-- (-1: no wait helps), requests, milliseconds until they are all forgotten, the same for tokens, tokens spent, this second, the
+-- number of running responses, the cost spent, and ids of those whose lease has ended: the caller finds out whether they still
+-- run.
 local id, estimate, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local requests, request_seconds = window(KEYS[1])
 local tokens, token_seconds = window(KEYS[2])
-local spent = tonumber(redis.call('GET', KEYS[4]) or '0')
+local spent, spent_cost = tonumber(redis.call('GET', KEYS[4]) or '0'), tonumber(redis.call('GET', KEYS[9]) or '0')
 local is_new = redis.call('ZSCORE', KEYS[3], id) == false
 local doubtful = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 20)
 for _, one in ipairs(doubtful) do redis.call('ZADD', KEYS[3], now + DOUBT, one) end
 
 local refused, waiting = 0, 0
 if ARGV[1] == 'admit' then
-  local concurrent, budget = tonumber(ARGV[7]), tonumber(ARGV[8])
+  local concurrent, budget, dollars, cost = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
   local for_requests = wait(tonumber(ARGV[5]), requests, request_seconds, 1)
   local for_tokens = wait(tonumber(ARGV[6]), tokens, token_seconds, estimate)
   if budget > 0 and (spent >= budget or spent + estimate > budget) then
     refused, waiting = 4, -1
+  elseif dollars > 0 and (spent_cost >= dollars or spent_cost + cost > dollars) then
+    refused, waiting = 5, -1
   elseif for_requests ~= 0 then
     refused, waiting = 1, for_requests
   elseif for_tokens ~= 0 then
@@ -179,12 +197,15 @@ if ARGV[1] == 'admit' then
     -- Its lease is looked after for as long as the key is used.
     redis.call('EXPIRE', KEYS[3], RUNNING)
     if budget > 0 then reserve(KEYS[4], id, estimate + tonumber(ARGV[9])) end
+    if dollars > 0 then reserve(KEYS[9], id .. ':usd', cost + tonumber(ARGV[12])) end
+    -- The caller goes on from these numbers while Redis is away.
+    spent, spent_cost = tonumber(redis.call('GET', KEYS[4]) or '0'), tonumber(redis.call('GET', KEYS[9]) or '0')
   end
 end
 
 local function reset(seconds) return #seconds == 0 and 0 or left(seconds[#seconds][1]) end
 return {
   refused, waiting, requests, reset(request_seconds), tokens, reset(token_seconds), spent, second,
-  redis.call('ZCARD', KEYS[3]),
+  redis.call('ZCARD', KEYS[3]), spent_cost,
   unpack(doubtful),
 }

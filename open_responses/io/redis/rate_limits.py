@@ -5,8 +5,8 @@ What this prevents:
 - limits without effect during an outage of Redis: each process then counts by itself, from the last state that it read;
 - slots that a crash would take for ever: each is a lease, and when it ends, Temporal is queried;
 - an ended response that is counted twice or not at all;
-- a budget that parallel requests exceed: a response reserves its tokens before it sends them to a provider, and at its
-  end the tokens that it used replace the reservation.
+- a budget that parallel requests exceed: a response reserves its tokens, and their cost, before it sends them to a
+  provider, and at its end those that it used replace the reservation.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from open_responses.config import ApiKeyConfig
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Pipeline, Redis, RedisDown, script
 from open_responses.loop.payloads import Admitted
+from open_responses.schema.price import CostEstimate, in_nano
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +36,12 @@ _LEASE_MS = 2 * 60_000
 # During an outage of Redis the end of a response cannot be counted: its slot is free again after this long.
 _BLIND_LEASE_SECONDS = 60.0
 
-Limit = Literal["requests", "tokens", "running", "budget"]
+Limit = Literal["requests", "tokens", "running", "budget", "cost"]
 _What: TypeAlias = Literal["admit", "look"]
-_LIMITS: tuple[Limit | None, ...] = (None, "requests", "tokens", "running", "budget")
+_LIMITS: tuple[Limit | None, ...] = (None, "requests", "tokens", "running", "budget", "cost")
+
+
+_NO_COST = CostEstimate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Standing:
         tokens: The tokens of the last minute.
         tokens_reset: As `requests_reset`.
         spent: The tokens of the budget's period.
+        spent_nano: The cost of the budget's period, in billionths of a US dollar.
         second: The Unix second in which the request was counted; 0 during an outage of Redis.
         running: The number of taken slots.
         doubtful: Responses whose lease has ended. The caller checks whether they still run.
@@ -66,6 +71,7 @@ class Standing:
     spent: int = 0
     second: int = 0
     running: int = 0
+    spent_nano: int = 0
     doubtful: tuple[str, ...] = ()
 
 
@@ -80,7 +86,14 @@ class Quotas:
         self._local: dict[str, _Account] = {}
 
     async def admit(
-        self, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None, *, answer_tokens: int = 0
+        self,
+        key: ApiKeyConfig,
+        response_id: str,
+        tokens: int,
+        slots: int | None,
+        *,
+        answer_tokens: int = 0,
+        cost: CostEstimate = _NO_COST,
     ) -> Standing:
         """Count a request and take a slot, or return the limit that refuses it.
 
@@ -91,29 +104,44 @@ class Quotas:
             slots: The most responses that may run at a time; None for any number.
             answer_tokens: The most tokens of its answer, reserved from the budget with `tokens`; 0 if the request sets
                 no limit.
+            cost: What the first model turn costs, for a key with a budget of costs.
         """
-        return await self._ask("admit", key, response_id, tokens, slots, answer_tokens)
+        return await self._ask("admit", key, response_id, tokens, slots, answer_tokens, cost)
 
     async def look(self, key: ApiKeyConfig) -> Standing:
         """The use of the key's limits, without a request to count."""
         return await self._ask("look", key, "", 0, None)
 
-    async def charge(self, admitted: Admitted, response_id: str, sent: int, answer_tokens: int) -> bool:
-        """Reserve the tokens of the next model turn, before it is sent. Raises RedisDown.
+    async def charge(
+        self, admitted: Admitted, response_id: str, sent: int, answer_tokens: int, cost: CostEstimate = _NO_COST
+    ) -> Limit | None:
+        """Reserve the tokens of the next model turn and their cost, before it is sent. Raises RedisDown.
 
         Args:
             admitted: The response's share of its key's limits; it names the budget.
             response_id: The running response.
             sent: Tokens that it has used in earlier model turns, and an estimate of those that this one sends.
             answer_tokens: The most tokens of this model turn's answer; 0 if there is no limit.
+            cost: What they cost.
 
         Returns:
-            False if the budget does not have them. Nothing is reserved then, and nothing may be sent.
+            The budget that does not have them. Nothing is reserved then, and nothing may be sent. None if all have.
         """
         refused = await self._redis.eval(
-            _SOURCE, len(_KEYS), *_keys(admitted), "charge", response_id, sent, answer_tokens, admitted.budget_tokens
+            _SOURCE,
+            len(_KEYS),
+            *_keys(admitted),
+            "charge",
+            response_id,
+            sent,
+            answer_tokens,
+            admitted.budget_tokens,
+            in_nano(admitted.budget_usd),
+            cost.sent,
+            cost.answer,
+            cost.output_million,
         )
-        return int(refused) == 0
+        return _LIMITS[int(refused)]
 
     async def settle(self, admitted: Admitted, response_id: str, used: Used) -> None:
         """As the function `settle`. Raises RedisDown."""
@@ -145,6 +173,7 @@ class Quotas:
         tokens: int,
         slots: int | None,
         answer_tokens: int = 0,
+        cost: CostEstimate = _NO_COST,
     ) -> Standing:
         limits = (key.requests_per_minute, key.tokens_per_minute, slots, key.budget_tokens)
         account = self._account(key.account)
@@ -162,10 +191,13 @@ class Quotas:
                 _LEASE_MS,
                 *(limit or 0 for limit in limits),
                 answer_tokens,
+                in_nano(key.budget_usd or 0),
+                cost.sent,
+                cost.answer,
             )
         except RedisDown as error:
             log.warning("limits_of_this_process_only", tenant=key.tenant, reason=str(error))
-            return account.ask(what, key, response_id, tokens, slots)
+            return account.ask(what, key, response_id, tokens, slots, cost)
         standing = _standing(reply)
         account.update(standing)
         return standing
@@ -185,14 +217,16 @@ class Used:
 
     `known` are those that its providers reported. `cut_off` is an estimate of the output of a model turn whose end no
     provider reported (it was cancelled, or broke for good); the script adds that turn's input. None if there was none.
+    `cost_usd` is the cost of the known tokens, as far as their prices are known.
     """
 
     known: int
     cut_off: int | None = None
+    cost_usd: float | None = None
 
 
 def settle(redis: Redis | Pipeline, admitted: Admitted, response_id: str, used: Used) -> Awaitable[object]:
-    """Free the slot and the reservation, and count the used tokens in the current period of the budget.
+    """Free the slot and the reservation, and count the used tokens and their cost in the budget's current period.
 
     Calls for the same response within an hour count once. With a pipeline, the command is sent with the others.
     """
@@ -206,26 +240,38 @@ def settle(redis: Redis | Pipeline, admitted: Admitted, response_id: str, used: 
         -1 if used.cut_off is None else used.cut_off,
         admitted.tokens,
         admitted.second,
+        in_nano(used.cost_usd or 0),
     )
     return settled
 
 
-_KEYS = ("requests", "tokens", "running", "spent now", "reserved", "sent", "settled", "spent then")
+_KEYS = (
+    ("requests", ""),
+    ("tokens", ""),
+    ("running", ""),
+    ("spent", "now"),
+    ("reserved", ""),
+    ("sent", ""),
+    ("settled", ""),
+    ("spent", "then"),
+    ("usd", "now"),
+    ("usd", "then"),
+)
 
 
 def _keys(admitted: Admitted) -> list[str]:
     """The script's keys, in its order."""
     then = datetime.fromtimestamp(admitted.second, UTC) if admitted.second else datetime.now(UTC)
-    spent = {"spent now": _spent(admitted, datetime.now(UTC)), "spent then": _spent(admitted, then)}
-    return [key_names.limits(admitted.account, spent.get(what, what)) for what in _KEYS]
+    periods = {"": "", "now": f":{_period(admitted, datetime.now(UTC))}", "then": f":{_period(admitted, then)}"}
+    return [key_names.limits(admitted.account, name + periods[period]) for name, period in _KEYS]
 
 
-def _spent(admitted: Admitted, at: datetime) -> str:
-    return f"spent:{at.date().isoformat()[: 10 if admitted.budget_period == 'day' else 7]}"
+def _period(admitted: Admitted, at: datetime) -> str:
+    return at.date().isoformat()[: 10 if admitted.budget_period == "day" else 7]
 
 
 def _standing(reply: Sequence[int | bytes]) -> Standing:
-    refused, waiting, requests, requests_reset, tokens, tokens_reset, spent, second, running, *doubtful = reply
+    refused, waiting, requests, requests_reset, tokens, tokens_reset, spent, second, running, cost, *doubtful = reply
     return Standing(
         refused=_LIMITS[int(refused)],
         wait_seconds=None if int(waiting) < 0 else int(waiting) / 1000,
@@ -236,6 +282,7 @@ def _standing(reply: Sequence[int | bytes]) -> Standing:
         spent=int(spent),
         second=int(second),
         running=int(running),
+        spent_nano=int(cost),
         doubtful=tuple(id.decode() for id in doubtful if isinstance(id, bytes)),
     )
 
@@ -299,15 +346,18 @@ class _Account:
     taken: int = 0
     until: float | None = None
     spent: int = 0
+    spent_nano: int = 0
 
     def update(self, standing: Standing) -> None:
         """Keep the counts of all processes from Redis. In the next outage, this process continues from them."""
-        self.spent = standing.spent
+        self.spent, self.spent_nano = standing.spent, standing.spent_nano
         self.taken, self.until = standing.running, None
         self.requests.raise_to(standing.requests)
         self.tokens.raise_to(standing.tokens)
 
-    def ask(self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None) -> Standing:
+    def ask(
+        self, what: _What, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None, cost: CostEstimate
+    ) -> Standing:
         """As the script does it."""
         now = time.monotonic()
         if self.until is None:
@@ -315,12 +365,13 @@ class _Account:
         elif self.until < now:
             self.taken = 0
         self.running = {id: until for id, until in self.running.items() if until > now}
-        refused, wait = self._refused(key, response_id, tokens, slots) if what == "admit" else (None, 0.0)
+        refused, wait = self._refused(key, response_id, tokens, slots, cost) if what == "admit" else (None, 0.0)
         if what == "admit" and refused is None:
             self.requests.add(1)
             self.tokens.add(tokens)
             self.running[response_id] = now + _BLIND_LEASE_SECONDS
             self.spent += tokens
+            self.spent_nano += cost.sent
         return Standing(
             refused=refused,
             wait_seconds=wait,
@@ -329,15 +380,19 @@ class _Account:
             tokens=self.tokens.total,
             tokens_reset=self.tokens.reset,
             spent=self.spent,
+            spent_nano=self.spent_nano,
             running=self.taken + len(self.running),
         )
 
     def _refused(
-        self, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None
+        self, key: ApiKeyConfig, response_id: str, tokens: int, slots: int | None, cost: CostEstimate
     ) -> tuple[Limit | None, float | None]:
         left = None if key.budget_tokens is None else key.budget_tokens - self.spent
         if left is not None and (left <= 0 or tokens > left):
             return "budget", None
+        dollars = None if key.budget_usd is None else in_nano(key.budget_usd) - self.spent_nano
+        if dollars is not None and (dollars <= 0 or cost.sent > dollars):
+            return "cost", None
         if (wait := self.requests.wait(key.requests_per_minute, 1)) != 0:
             return "requests", wait
         if (wait := self.tokens.wait(key.tokens_per_minute, tokens)) != 0:

@@ -154,7 +154,10 @@ class OutsideEnds:
                 metrics.response_ended(start, ended["status"], ended["error"], known.usage)
                 return finished
             if code == 1:
-                return await self._announced(start, orjson.loads(response), orjson.loads(trace))
+                stored = FinishedResponse(
+                    response=orjson.loads(response), trace=orjson.loads(trace), usage=finished.usage
+                )
+                return await self._announced(start, stored)
             if code == 2:
                 return None
         raise ConnectionError("the log changes while it is read")
@@ -211,6 +214,7 @@ class OutsideEnds:
             orjson.dumps(finished.trace),
             self._store.ttl_seconds,
             int(start.request.is_stored),
+            b"" if finished.usage is None else finished.usage.model_dump_json(exclude_defaults=True),
             *encoded,
         )
         return int(code), response, trace
@@ -222,17 +226,17 @@ class OutsideEnds:
 
     async def announce(self, start: StartResponse, stored: FinishedResponse) -> None:
         """Append the terminal event of a response whose end is stored, unless the log has one. Raises RedisDown."""
-        await self._announced(start, stored.response, stored.trace)
+        await self._announced(start, stored)
         await self._release(start, stored)
 
-    async def _announced(self, start: StartResponse, response: JsonObject, trace: list[Op]) -> FinishedResponse:
+    async def _announced(self, start: StartResponse, stored: FinishedResponse) -> FinishedResponse:
         """Append the terminal event of an end that another process stored: it may have died before it could."""
         known = await self._known(start)
+        response, trace = stored.response, stored.trace
         first = count_events(trace)
         if known is not None and known.announced is None and known.first == first:
-            stored = FinishedResponse(response=response, trace=trace)
             await self._conclude(start, stored, _Known(response["output"], trace, [], None, first))
-        return FinishedResponse(response=response, trace=trace)
+        return stored
 
     async def _release(self, start: StartResponse, finished: FinishedResponse | None) -> None:
         """Release what a running response holds: its slot of the API key, and the lock of its conversation.
@@ -241,7 +245,7 @@ class OutsideEnds:
         """
         with contextlib.suppress(*RedisDown):
             await self._store.tell_workers_to_stop(start.response_id)
-            await self._store.release(start, None if finished is None else finished.response)
+            await self._store.release(start, finished)
             await self._store.age_log(start)
         if start.request.conversation_id is not None:
             with contextlib.suppress(RPCError):
@@ -251,9 +255,9 @@ class OutsideEnds:
 
 def _finished(start: StartResponse, ending: Ending, ended_at: int, known: _Known) -> FinishedResponse:
     if known.announced is not None:
-        return FinishedResponse(response=known.announced, trace=known.trace)
+        return FinishedResponse(response=known.announced, trace=known.trace, usage=known.usage)
     response = final_resource(start, ending, known.output, known.usage, ended_at)
-    return FinishedResponse(response=response, trace=known.trace)
+    return FinishedResponse(response=response, trace=known.trace, usage=known.usage)
 
 
 def _known_from(events: Sequence[JsonObject], response_id: str, usage: TurnUsage | None) -> _Known:

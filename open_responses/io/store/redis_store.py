@@ -13,11 +13,13 @@ from functools import cached_property
 import orjson
 
 from open_responses.events.trace import Op
+from open_responses.io.log.state_fields import COST
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Pipeline, Redis, RedisDown, script
 from open_responses.io.redis.rate_limits import Used, settle
+from open_responses.io.redis.usage_counters import count
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import FinishedResponse, StartResponse
+from open_responses.loop.payloads import FinishedResponse, StartResponse, TurnUsage, UsageRecord
 from open_responses.schema.off_loop import collector_paused
 
 
@@ -103,7 +105,7 @@ def tokens_of(item: JsonObject) -> int:
     return len(orjson.dumps(item)) // 4
 
 
-def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool) -> Used:
+def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool, usage: TurnUsage | None = None) -> Used:
     """Tokens of an ended response, for limits and budgets.
 
     Args:
@@ -112,15 +114,17 @@ def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool) -> 
             reservation.
         was_cut_off: No provider reported the end of the last model turn. Its input is counted, unless the turn failed
             before its first delta.
+        usage: The tokens that were reported, with their cost.
     """
+    cost_usd = None if usage is None else usage.cost_usd
     known = response["usage"]["total_tokens"] if response["usage"] is not None else 0
     unreported = [item for item in response["output"] if not known or item.get("status") == "incomplete"]
     if not was_cut_off or (response["status"] == "failed" and not unreported):
-        return Used(known)
+        return Used(known, cost_usd=cost_usd)
     tokens = sum(map(tokens_of, unreported))
     if not known and unreported:
         known = context_tokens + tokens
-    return Used(known, cut_off=tokens)
+    return Used(known, cut_off=tokens, cost_usd=cost_usd)
 
 
 class ResponseStore:
@@ -212,8 +216,10 @@ class ResponseStore:
         found = await self._redis.eval(_MISSING, 0, ",".join(map(key_names.record, response_ids)))
         return {response_ids[number - 1] for number in found}
 
-    async def finish(self, start: StartResponse, response: bytes, trace: list[Op], used: Used) -> bool:
-        """Write the final response, or remove one with `store: false`, and count its tokens.
+    async def finish(
+        self, start: StartResponse, response: bytes, trace: list[Op], used: Used, counted: UsageRecord | None = None
+    ) -> bool:
+        """Write the final response, or remove one with `store: false`, and count its tokens and its cost.
 
         If Redis was flushed meanwhile, the record has no ancestors; a reader restores them. Returns False if the
         response was erased, which stays.
@@ -229,7 +235,11 @@ class ResponseStore:
                 "response": response,
                 "trace": orjson.dumps(trace),
             }
+            if counted is not None and counted.usage is not None:
+                fields["usage"] = counted.usage.model_dump_json(exclude_defaults=True)
             _write(pipe, response_id, self._ttl, fields)
+        if counted is not None:
+            count(pipe, counted)
         pipe.zrem(key_names.OPEN, response_id)
         if start.admitted is not None:
             settle(pipe, start.admitted, response_id, used)
@@ -238,10 +248,28 @@ class ResponseStore:
 
     async def ended(self, response_id: str) -> FinishedResponse | None:
         """The stored end; None for a response that has none, or has `store: false`."""
-        response, trace = await self._redis.hmget(key_names.record(response_id), ["response", "trace"])
+        names = ["response", "trace", "usage"]
+        response, trace, usage = await self._redis.hmget(key_names.record(response_id), names)
         if response is None:
             return None
-        return FinishedResponse(response=orjson.loads(response), trace=orjson.loads(trace or b"[]"))
+        return FinishedResponse(
+            response=orjson.loads(response),
+            trace=orjson.loads(trace or b"[]"),
+            usage=None if usage is None else TurnUsage.model_validate_json(usage),
+        )
+
+    async def cost(self, response_id: str) -> float | None:
+        """The cost of a response that has ended, in US dollars; None if a part of it is not known.
+
+        The log has it as well, for a response that is not stored.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hget(key_names.record(response_id), "usage")
+        pipe.hget(key_names.state(response_id), COST)
+        usage, cost = await pipe.execute()
+        if usage is not None:
+            return TurnUsage.model_validate_json(usage).whole_cost
+        return None if cost is None else float(cost)
 
     async def answers(self) -> bool:
         """Whether Redis is there at the moment."""
@@ -268,12 +296,21 @@ class ResponseStore:
         """Remove a response from the list of those without an end."""
         await self._redis.zrem(key_names.OPEN, response_id)
 
-    async def release(self, start: StartResponse, response: JsonObject | None) -> None:
-        """Free the slot of a response that has ended, and count its tokens. Safe to repeat."""
+    async def release(self, start: StartResponse, finished: FinishedResponse | None) -> None:
+        """Free the slot of a response that has ended, and count its tokens and its cost. Safe to repeat."""
         pipe = self._redis.pipeline(transaction=False)
+        if finished is not None:
+            count(pipe, finished.used_by(start))
         pipe.zrem(key_names.OPEN, start.response_id)
         if start.admitted is not None:
-            used = used_by(response, context_tokens=start.context_tokens, was_cut_off=True) if response else Used(0)
+            used = Used(0)
+            if finished is not None:
+                used = used_by(
+                    finished.response,
+                    context_tokens=start.context_tokens,
+                    was_cut_off=True,
+                    usage=finished.usage,
+                )
             settle(pipe, start.admitted, start.response_id, used)
         await pipe.execute()
 
@@ -295,6 +332,8 @@ class ResponseStore:
             fields["ancestors"] = ",".join(ancestors)
         if finished is not None:
             fields |= {"response": orjson.dumps(finished.response), "trace": orjson.dumps(finished.trace)}
+            if finished.usage is not None:
+                fields["usage"] = finished.usage.model_dump_json(exclude_defaults=True)
         pipe = self._redis.pipeline(transaction=False)
         _write(pipe, start.response_id, self._ttl, fields)
         (written,) = await pipe.execute()

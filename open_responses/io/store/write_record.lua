@@ -7,7 +7,7 @@ if redis.call('HEXISTS', KEYS[1], 'deleted') == 1 then return -1 end
 local kept = ARGV[2] == '1' and redis.call('HGET', KEYS[1], 'start')
 if kept and kept ~= ARGV[4] then return 0 end
 -- An end that was written in the run's stead stays: the run's worker may be a moment behind (conclude.lua).
-local stays = redis.call('HEXISTS', KEYS[1], 'outside') == 1 and {response = true, trace = true} or {}
+local stays = redis.call('HEXISTS', KEYS[1], 'outside') == 1 and {response = true, trace = true, usage = true} or {}
 for i = 3, #ARGV, 2 do
   if not stays[ARGV[i]] then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end

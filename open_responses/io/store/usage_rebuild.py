@@ -1,0 +1,126 @@
+"""Counts the usage of all ended responses that Temporal has, after a loss of Redis.
+
+Each run keeps its usage in its memo, so a page of a list has that of many responses. A run of an earlier version has no
+memo: its result is read. Temporal no longer has the responses that were deleted or not stored, nor those that ended
+longer ago than it keeps runs; they are lost from the counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import structlog
+from temporalio.client import Client, WorkflowExecution
+from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError, RPCStatusCode
+
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.usage_counters import UsageCounters, count
+from open_responses.io.temporal.ends_of_runs import end_of_run
+from open_responses.io.temporal.large_payloads import ERASED
+from open_responses.loop.payloads import USAGE_MEMO, WORKFLOW, TurnUsage, UsageRecord
+from open_responses.loop.search_attributes import MODEL, TENANT
+
+log = structlog.get_logger(__name__)
+
+_EVERY_SECONDS = 2.0
+# Temporal's list lags behind the ends of runs by about a second.
+_LAG_SECONDS = 2.0
+# The process that rebuilds may die. Then another begins anew.
+_BUSY_SECONDS = 60
+_PAGE = 200
+_ENDED = "ExecutionStatus IN ('Completed', 'Failed', 'Canceled', 'Terminated', 'TimedOut')"
+_QUERY = f"WorkflowType = '{WORKFLOW}' AND {_ENDED}"
+_TENANT, _MODEL = (SearchAttributeKey.for_keyword(name) for name in (TENANT, MODEL))
+
+
+class UsageRebuild:
+    """The rebuilding. One worker of the fleet does it at a time."""
+
+    def __init__(self, redis: Redis, temporal: Client) -> None:
+        self._redis = redis
+        self._temporal = temporal
+        self._counters = UsageCounters(redis)
+
+    async def run(self) -> None:
+        """Look until cancelled whether the counts are whole, and rebuild them if they are not."""
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            try:
+                if not await self._counters.are_whole():
+                    await asyncio.sleep(_LAG_SECONDS)
+                    await self.rebuild()
+            except (RPCError, *RedisDown) as error:
+                log.info("usage_not_rebuilt", reason=f"{type(error).__name__}: {error}")
+
+    async def rebuild(self) -> int | None:
+        """Count whatever is not counted yet, and note that the counts are whole.
+
+        Returns the number of responses that were counted; None if another process rebuilds, or Redis lost the counts
+        meanwhile. Raises RedisDown and RPCError.
+        """
+        mine = secrets.token_hex(8)
+        if not await self._redis.set(key_names.USAGE_REBUILDING, mine, nx=True, ex=_BUSY_SECONDS):
+            return None
+        counted, page = 0, list[UsageRecord]()
+        async for run in self._temporal.list_workflows(_QUERY, page_size=_PAGE):
+            page.append(await self._used_by(run))
+            if len(page) == _PAGE:
+                counted += await self._count(page)
+                page = []
+                if not await self._is_mine(mine):
+                    return None
+        counted += await self._count(page)
+        if not await self._is_mine(mine):
+            return None
+        await self._counters.set_whole()
+        log.info("usage_rebuilt", counted=counted)
+        return counted
+
+    async def _is_mine(self, mine: str) -> bool:
+        """Whether Redis still has this process's mark, which is then renewed. A flush removes it with the counts."""
+        return await self._redis.getex(key_names.USAGE_REBUILDING, ex=_BUSY_SECONDS) == mine.encode()
+
+    async def _count(self, records: Sequence[UsageRecord]) -> int:
+        pipe = self._redis.pipeline(transaction=False)
+        for record in records:
+            if record.tenant:
+                count(pipe, record)
+        return sum(await pipe.execute())
+
+    async def _used_by(self, run: WorkflowExecution) -> UsageRecord:
+        kept: UsageRecord | None = None
+        try:
+            kept = await run.memo_value(USAGE_MEMO, default=None, type_hint=UsageRecord)
+        except ERASED:
+            log.info("usage_unreadable", response_id=run.id)
+        return kept or await self._from_result(run)
+
+    async def _from_result(self, run: WorkflowExecution) -> UsageRecord:
+        """Of a run without a memo: of an earlier version, or one that an operator ended."""
+        known = run.typed_search_attributes
+        record = UsageRecord(
+            response_id=run.id,
+            tenant=known.get(_TENANT) or "",
+            model=known.get(_MODEL) or "",
+            status="failed",
+            created_at=int((run.start_time or datetime.now(UTC)).timestamp()),
+        )
+        try:
+            finished = await end_of_run(self._temporal, run)
+        except ERASED:
+            finished = None
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            finished = None
+        if finished is None:
+            return record
+        response = finished.response
+        usage = finished.usage or (TurnUsage.shown(response["usage"]) if response["usage"] is not None else None)
+        found = {"status": response["status"], "created_at": response["created_at"], "usage": usage}
+        return record.model_copy(update=found)

@@ -1,0 +1,14 @@
+"""Keeps what a response used where a list of runs has it: the counts in Redis are rebuilt from it."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.loop.payloads import USAGE_MEMO, StartResponse, TurnUsage, UsageRecord
+
+
+def remember_usage(start: StartResponse, status: str, usage: TurnUsage | None) -> None:
+    """Add the usage to the run's memo, once the response has ended."""
+    if start.keeps_usage:
+        workflow.upsert_memo({USAGE_MEMO: UsageRecord.of(start, status, usage)})
