@@ -14,9 +14,10 @@ from temporalio.client import WorkflowExecution
 from api.responses.cost import COST_HEADER, in_digits
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
-from open_responses.io.redis.usage_counters import DayOfUse, UsageCounters, count, day_of
+from open_responses.io.redis.usage_counters import DayOfUse, UsageCounters, Used, count, day_of
+from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.usage_rebuild import UsageRebuild
-from open_responses.loop.payloads import TurnUsage, UsageRecord
+from open_responses.loop.payloads import FinishedResponse, StartResponse, TurnUsage, UsageRecord
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.responses_http import is_error
@@ -287,6 +288,37 @@ async def test_a_response_counts_once_however_often_its_end_is_written(redis: Re
     assert [int(await count(redis, one)) for _ in range(3)] == [1, 0, 0]  # type: ignore[call-overload]
     (found,) = await read(redis, tenant)
     assert (found.used.responses, found.used.input_tokens, found.used.cost_usd) == (1, 3, 0.5)
+
+
+async def test_an_end_that_redis_missed_is_counted_when_it_is_found(redis: Redis) -> None:
+    """A worker finds a response whose end could not be stored, and releases what it held. That may happen twice."""
+    tenant = f"missed {secrets.token_hex(4)}"
+    start = StartResponse.model_validate(
+        {
+            "response_id": f"resp_{secrets.token_hex(8)}",
+            "tenant": tenant,
+            "created_at": int(time.time()),
+            "request": {"model": "m", "input": "Hi"},
+            "provider": "p",
+            "upstream_model": "m",
+            "retry_window": 1,
+        }
+    )
+    shown = {
+        "input_tokens": 3,
+        "input_tokens_details": {"cached_tokens": 1},
+        "output_tokens": 4,
+        "output_tokens_details": {"reasoning_tokens": 2},
+        "total_tokens": 7,
+    }
+    finished = FinishedResponse(response={"status": "failed", "output": [], "usage": shown}, trace=[])
+    store = ResponseStore(redis, ttl_seconds=60, log_ttl_seconds=60)
+    for _ in range(2):
+        await store.release(start, finished)
+    (found,) = await read(redis, tenant)
+    assert found.used == Used(
+        responses=1, failed=1, input_tokens=3, cached_tokens=1, output_tokens=4, reasoning_tokens=2, unpriced=1
+    )
 
 
 async def test_names_of_models_that_clients_make_up_are_bounded(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,7 @@ def test_histories_are_there() -> None:
         "live_claim_that_a_cancel_ends",
         "claim_at_the_start_that_a_deadline_ends",
         "repeated_claim_at_the_start",
+        "usage_in_the_memo",
     }
 
 
