@@ -17,7 +17,7 @@ from open_responses.contracts import Resume
 from open_responses.json_types import JsonObject
 from open_responses.schema.price import ModelPrice
 
-BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama")
+BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 
 
 class _Table(BaseModel):
@@ -30,7 +30,7 @@ class ProviderConfig(_Table):
     Attributes:
         name: The name by which routes refer to the provider.
         adapter: A built-in adapter, or `my_package.module:Adapter`.
-        base_url: The base URL, as in the vendor's own SDK.
+        base_url: The base URL, as in the vendor's own SDK. A scripted provider has none.
         api_key_env: The environment variable with the API key.
         timeout_seconds: The longest time without a byte from the provider. The length of an answer is not limited.
         resume: How an interrupted answer is continued; the adapter's default if None.
@@ -38,16 +38,27 @@ class ProviderConfig(_Table):
             in one event.
         price_list: The provider of `genai-prices` whose prices apply, such as `openai`, for a gateway in front of it.
             If None, the address in `base_url` decides.
+        script: The file with the answers of the adapter `scripted`.
     """
 
     name: str = Field(min_length=1)
     adapter: str
-    base_url: str = Field(pattern=r"^https?://")
+    base_url: str = Field(default="", pattern=r"^https?://")
     api_key_env: str | None = None
     timeout_seconds: float = Field(default=600, gt=0)
     resume: Resume | None = None
     max_event_bytes: int = Field(default=16 * 1024 * 1024, ge=1024 * 1024)
     price_list: str | None = Field(default=None, pattern=r"^[a-z0-9_-]{1,64}$")
+    script: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _has_what_its_adapter_needs(self) -> ProviderConfig:
+        if self.adapter == "scripted":
+            if self.script is None:
+                raise ValueError("script is missing: it names the file with the answers of the adapter 'scripted'")
+        elif not self.base_url:
+            raise ValueError("base_url is missing: set it to the address of the provider's API")
+        return self
 
     @model_validator(mode="after")
     def _adapter_is_known(self) -> ProviderConfig:

@@ -16,6 +16,7 @@ _BUILT_IN = {
     "ollama": "activities.providers.ollama:Ollama",
     "openai": "activities.providers.openai:OpenAIResponses",
     "openai-chat": "activities.providers.openai_chat:OpenAIChat",
+    "scripted": "activities.providers.scripted:Scripted",
 }
 
 
