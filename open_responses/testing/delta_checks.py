@@ -27,6 +27,7 @@ from open_responses.schema.items import INPUT_ITEM
 
 _KINDS: tuple[type, ...] = get_args(Delta)
 _REASONS = ("stop", "length", "tool_calls", "content_filter", "pause")
+_NO_COUNTS = ("estimated", "cost_usd", "unpriced")
 _WITH_TEXT = TextDelta | RefusalDelta | ReasoningDelta | ReasoningSummaryDelta
 
 
@@ -95,10 +96,12 @@ def _check_delta(delta: Delta) -> None:
 
 
 def _check_usage(usage: Usage) -> None:
-    counts = {name: getattr(usage, name) for name in Usage.__slots__ if name != "estimated"}
+    counts = {name: getattr(usage, name) for name in Usage.__slots__ if name not in _NO_COUNTS}
     for name, count in counts.items():
         if type(count) is not int or count < 0:
             fail(f"{name} is a count of tokens, and not {count!r}")
+    if usage.cost_usd is not None and not usage.cost_usd >= 0:
+        fail(f"cost_usd is an amount of US dollars, and not {usage.cost_usd!r}")
     if usage.cached_tokens + usage.cache_write_tokens > usage.input_tokens:
         fail(f"input_tokens include those read from a cache and written to one: {usage}")
     if usage.reasoning_tokens > usage.output_tokens:
