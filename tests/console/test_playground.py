@@ -242,6 +242,16 @@ async def test_events_are_drawn_by_frames_and_a_gap_or_a_repeat_is_counted(playg
     assert found["batches"] < 500
 
 
+async def test_the_server_meets_the_specification_as_the_console_tries_it(playground: Page, upstream: Upstream) -> None:
+    for prompt in ("Say hello.", "Count from one to five.", "Once more."):
+        upstream.says(prompt, Script(words=5))
+    await playground.go("conformance")
+    await playground.waits_until("document.querySelector('main form input')?.value")
+    await playground.fill("main form input", "fake")
+    await playground.click("button:text-is('Run')")
+    await playground.waits_for("text=13 of 13 clauses are met.")
+
+
 @pytest.mark.parametrize("look", ["light", "dark"])
 async def test_a_phone_shows_all_of_it_in_either_colour(
     page: Page, stack: Stack, upstream: Upstream, look: str
@@ -251,7 +261,7 @@ async def test_a_phone_shows_all_of_it_in_either_colour(
     await page.waits_until("document.querySelector('#model')?.value")
     await ask(page, "console phone")
     await ends_whole(page)
-    for view in ("play", "responses", "approvals", "usage", "keys", "health", "nowhere"):
+    for view in ("play", "responses", "approvals", "usage", "keys", "health", "conformance", "nowhere"):
         await page.go(view)
         await page.waits_for("h1")
         await page.do("waitForLoadState", "networkidle")
@@ -267,7 +277,7 @@ async def test_every_view_is_reached_by_keyboard(page: Page, stack: Stack) -> No
     assert await page.evaluates("document.activeElement.textContent") == "Skip to the content"
     await page.do("press", ".skip", "Enter")
     assert await page.evaluates("document.activeElement.id") == "main"
-    for view in ("Responses", "Approvals", "Usage", "Keys", "Health"):
+    for view in ("Responses", "Approvals", "Usage", "Keys", "Health", "Conformance"):
         await page.do("focus", f"nav a:text-is('{view}')")
         await page.do("press", f"nav a:text-is('{view}')", "Enter")
         await page.waits_for(f"h1:has-text('{view}')")

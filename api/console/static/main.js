@@ -2,6 +2,7 @@
 import { html, render, useEffect, useRef, useState } from "/console/ui.js";
 import { apiKey, json, onUnauthorized } from "/console/http.js";
 import { Approvals } from "/console/approvals.js";
+import { Conformance } from "/console/conformance.js";
 import { Health } from "/console/health.js";
 import { Keys } from "/console/keys.js";
 import { useLoaded } from "/console/parts.js";
@@ -17,6 +18,7 @@ const VIEWS = [
   ["usage", "Usage", Usage],
   ["keys", "Keys", Keys],
   ["health", "Health", Health],
+  ["conformance", "Conformance", Conformance],
 ];
 
 function currentRoute() {
