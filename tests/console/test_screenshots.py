@@ -38,8 +38,6 @@ KEY = "pictures-of-the-console"
 async def page(stack: Stack) -> AsyncIterator[Page]:
     pids = stack.data / "picture-pids"
     pids.mkdir(exist_ok=True)
-    for name in ("worker-0", "worker-1"):
-        (pids / f"{name}.pid").write_text(str(stack.processes[name].pid))
     key = key_block("acme", KEY, 'scopes = ["admin"]')
     async with (
         Browser.launched() as browser,
@@ -77,6 +75,8 @@ async def test_pictures(page: Page, stack: Stack, upstream: Upstream) -> None:
     await page.do("check", "label:has-text('get_weather') input")
     await page.click("button:text-is('Send')")
     await page.waits_for(".item-text pre.text:has-text('brook')")
+    busy = await stack.busy_worker()
+    (stack.data / "picture-pids" / "worker-0.pid").write_text(str(stack.processes[busy].pid))
     await page.click("button:text-is('Kill the worker')")
     await page.waits_for("[data-testid=kills]")
     story.released.set()

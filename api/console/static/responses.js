@@ -69,7 +69,7 @@ function parametersOf({ since, ...filters }) {
 
 function Row({ row }) {
   return html`<tr class=${row.waiting_for ? "is-waiting" : ""}>
-    <th scope="row"><a href=${`#/responses/${encodeURIComponent(row.id)}`}>${row.id}</a></th>
+    <th scope="row"><a class="short-id" title=${row.id} href=${`#/responses/${encodeURIComponent(row.id)}`}>${row.id}</a></th>
     <td><${Status} value=${row.status} />${row.error_code && html` <code>${row.error_code}</code>`}
       ${row.waiting_for && html` <span class="muted">waits for ${row.waiting_for}</span>`}</td>
     <td>${row.model}${row.tools?.length ? html` <span class="muted">${row.tools.join(", ")}</span>` : null}</td>
