@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.claims import ENDS_WITH_THE_STOP, claimed_elsewhere, stopped_before_next_task
     from workflows.hosted_call import until_stopped
     from workflows.parallel_calls import ToolCalls
+    from workflows.patches import patched
     from workflows.publication import Publication
     from workflows.state import ResponseState
 
@@ -58,12 +59,12 @@ class BeforeFirstTurn:
         Two requests with the same approval meet before the start as a rule, and the API refuses one of them.
         """
         brought = self.state.start.decisions
-        if not brought or not workflow.patched("claims-at-the-start"):
+        if not brought or not patched("claims-at-the-start"):
             return brought
         refused = await claimed_elsewhere(self.state, brought)
         if refused is None:
             return []
-        if workflow.patched(ENDS_WITH_THE_STOP) and await stopped_before_next_task(self.state):
+        if patched(ENDS_WITH_THE_STOP) and await stopped_before_next_task(self.state):
             return []
         mine = [decision for decision in brought if decision.approval_request_id not in refused]
         if not mine:

@@ -12,6 +12,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads import ClaimInput, Decision
     from workflows import calls
+    from workflows.patches import patched
     from workflows.state import ResponseState
     from workflows.tasks import current_task, next_task_in_order
 
@@ -26,7 +27,7 @@ async def claimed_elsewhere(state: ResponseState, decisions: Sequence[Decision])
     """
     start = state.start
     call = ClaimInput(response_id=start.response_id, decisions=list(decisions), nonce=start.nonce)
-    if not workflow.patched(ENDS_WITH_THE_STOP):
+    if not patched(ENDS_WITH_THE_STOP):
         return frozenset((await calls.start_claim(call)).refused)
     if state.is_stopping():
         return None

@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         usage_with,
     )
     from workflows import calls, search_attributes
+    from workflows.patches import patched
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.tasks import next_task
@@ -44,7 +45,7 @@ class Closing:
         """
         state, output_ledger = self.state, self.state.output_ledger
         was_cut_off = state.cut_off
-        if was_cut_off and state.start.repeats_alike and workflow.patched("cut-off-items-before-the-end"):
+        if was_cut_off and state.start.repeats_alike and patched("cut-off-items-before-the-end"):
             await self._close_cut_off_sample(ending)
         if not state.cut_off:
             output_ledger.close_open_items()
@@ -122,7 +123,7 @@ class Closing:
         """Send the response's items to its conversation, and release the conversation for the next response."""
         start = self.state.start
         conversation_id = start.request.conversation_id
-        if conversation_id is None or not workflow.patched("conversations"):
+        if conversation_id is None or not patched("conversations"):
             return
         conversation = workflow.get_external_workflow_handle(conversation_id)
         try:

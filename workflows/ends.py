@@ -13,13 +13,15 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.error_words import own_words
     from open_responses.loop.payloads import FinishedResponse, StartResponse
     from workflows import calls
+    from workflows.patches import patched
     from workflows.tasks import next_task
 
 
-async def be_cancelled() -> None:
+async def be_cancelled(*, is_announced: bool = False) -> None:
     """Have Temporal request the run's cancellation, unless it has: no other run can end as Canceled.
 
-    Returns in a later workflow task, in which the request has arrived.
+    Returns in a later workflow task, in which the request has arrived. `is_announced`: clients were sent the end. The
+    task then goes on behind a timer, which makes readers wait for it (`open_responses/io/temporal/task_in_doubt.py`).
     """
     if workflow.cancellation_reason() is not None:
         return
@@ -27,7 +29,12 @@ async def be_cancelled() -> None:
         await calls.request_cancellation()
     except ActivityError:
         workflow.logger.warning("the run could not be cancelled, and ends as failed")
-    await next_task()
+        return
+    if is_announced or not patched("cancelled-without-a-timer"):
+        await next_task()
+    else:
+        # The request is in history, and comes with the next task.
+        await workflow.wait_condition(lambda: workflow.cancellation_reason() is not None)
 
 
 async def keep(finished: FinishedResponse) -> None:

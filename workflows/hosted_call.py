@@ -41,6 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.tool_use.hosted_tool import HostedTool
     from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN, tool_output
     from workflows import calls
+    from workflows.patches import patched
     from workflows.tasks import came_with_the_stop
 
 # Where each attempt kills its worker, the call itself is the cause; the limit holds whatever the tool's own is.
@@ -227,6 +228,6 @@ def _with_unknown_outcome(message: str) -> str:
 
     A run that earlier versions began keeps the shorter message, so that its stream and its record agree.
     """
-    if not workflow.patched("unknown-outcomes-are-said"):
+    if not patched("unknown-outcomes-are-said"):
         return message
     return f"{message} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}"

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attributes
     from workflows.claims import claimed_elsewhere, stopped_before_next_task
     from workflows.parallel_calls import ToolCalls
+    from workflows.patches import patched
     from workflows.publication import Publication
     from workflows.state import ResponseState
 
@@ -45,7 +46,7 @@ class LiveApprovals:
         """
         approval_id = answer.approval_request_id
         self._answers[approval_id] = answer
-        if workflow.patched("live-answers-are-claimed"):
+        if patched("live-answers-are-claimed"):
             await self._claim_all()
         else:
             self._claims[approval_id] = True

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import calls, search_attributes
     from workflows.failures import failure, paid_in, provider_is_down
     from workflows.hosted_call import until_stopped
+    from workflows.patches import patched
     from workflows.state import ResponseState
 
 # A turn that broke this often will not end, even if each attempt streamed something.
@@ -110,7 +111,7 @@ class ModelTurn:
         """
         self.breaks += 1
         self.code = result.code or self.code
-        if result.broke_at is not None and workflow.patched("the-same-break-twice"):
+        if result.broke_at is not None and patched("the-same-break-twice"):
             if result.broke_at == self.broke_at:
                 if not self.state.may_fall_back:
                     return False

@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.output_ledger import Unpublished
     from open_responses.loop.payloads import Ending, PublishInput, PublishResult
     from workflows import calls
+    from workflows.patches import patched
     from workflows.state import ResponseState
 
 
@@ -49,7 +50,7 @@ class Publication:
 
     def _give_up(self) -> None:
         """End the response at once; `finish` adopts the log, since clients have been sent its events."""
-        if not workflow.patched("a-diverged-stream-ends"):
+        if not patched("a-diverged-stream-ends"):
             return
         self.state.has_diverged = True
         self.state.end_with(Ending(status="failed", error_code="stream_diverged", error_message=_DIVERGED))

@@ -38,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.live_approvals import LiveApprovals
     from workflows.model_turn import ModelTurn
     from workflows.parallel_calls import ToolCalls
+    from workflows.patches import patched
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.tasks import current_task, next_task
@@ -49,6 +50,7 @@ class ResponseWorkflow:
 
     @workflow.init
     def __init__(self, start: StartResponse) -> None:
+        self.patch_level = start.patch_level
         self._is_fresh = start.carried is None
         self._state = ResponseState.of(start)
         self._hosted = frozenset(tool.name for tool in start.hosted)
@@ -99,7 +101,7 @@ class ResponseWorkflow:
         if ends_alike:
             if finished.response["status"] == "cancelled":
                 # Clients were sent a cancellation that this run did not decide: an operator has reset it, for instance.
-                await ends.be_cancelled()
+                await ends.be_cancelled(is_announced=True)
             await ends.keep(finished)
         return finished
 
@@ -274,8 +276,8 @@ def _as_it_began(step: Step) -> Step:
 
     The first version answered none of the calls, the second one all.
     """
-    if workflow.patched("no-output-behind-what-was-cut-off"):
+    if patched("no-output-behind-what-was-cut-off"):
         return step
-    if workflow.patched("calls-of-a-broken-turn"):
+    if patched("calls-of-a-broken-turn"):
         return replace(step, calls=sorted([*step.calls, *step.unanswered], key=lambda call: call.index))
     return Step(stop=step.stop)

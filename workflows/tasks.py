@@ -14,6 +14,9 @@ from typing import TypeVar
 
 from temporalio import workflow
 
+with workflow.unsafe.imports_passed_through():
+    from workflows.patches import patched
+
 Result = TypeVar("Result")
 
 # The shortest timer there is. It fires in a later workflow task, which Temporal begins only when the first is recorded.
@@ -44,7 +47,7 @@ async def next_task_in_order() -> None:
     The SDK wakes what waits in the order of history, but an activity's waiter only some passes of the event loop later.
     """
     await next_task()
-    is_exact = workflow.patched("an-approval-in-the-order-of-history")
+    is_exact = patched("an-approval-in-the-order-of-history")
     for _ in range(_LOOP_PASSES_TO_A_RESULT if is_exact else _LOOP_PASSES_IN_EARLIER_RUNS):
         await asyncio.sleep(0)
 

@@ -15,7 +15,7 @@ from open_responses.io.sealing import Sealer
 from open_responses.io.telemetry.request_context import current_request_id
 from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Decision, Remembered, StartResponse, Target
+from open_responses.loop.payloads import PATCH_LEVEL, Decision, Remembered, StartResponse, Target
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import McpTool, Tool
 from open_responses.tool_use.hosted_tool import HostedTool
@@ -68,6 +68,7 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         repeats_alike=True,
         ends_alike=True,
         keeps_usage=True,
+        patch_level=PATCH_LEVEL,
         body_digest=key and key.body_digest,
         nonce=key and new_id("nonce_"),
         max_turns=settings.config.max_turns,

@@ -36,6 +36,8 @@ CLAIM_APPROVALS = "claim_approvals"
 KEEP_END = "keep_end"
 REQUEST_CANCELLATION = "request_cancellation"
 PROVIDER_TROUBLE = "provider_trouble"
+PATCH_LEVEL = 1
+"""The newest level of patches (`workflows/patches.py`)."""
 
 
 class Target(Payload):
@@ -215,6 +217,8 @@ class StartResponse(Payload):
         ends_alike: The run of a failed response fails in Temporal, and that of a cancelled one is cancelled. False in
             starts of earlier versions, whose runs complete.
         keeps_usage: The run's memo has what the response used. False in starts of earlier versions.
+        patch_level: The levels of patches that the run knows from its start (`workflows/patches.py`). 0 in starts of
+            earlier versions, whose histories name each patch.
         body_digest: With an `Idempotency-Key`: the digest of the body that it was first sent with.
         nonce: With an `Idempotency-Key`: distinguishes this start from others under the same key.
         admitted: The share of the API key's limits, which the end of the response returns.
@@ -251,6 +255,7 @@ class StartResponse(Payload):
     has_search_attributes: bool = False
     ends_alike: bool = False
     keeps_usage: bool = False
+    patch_level: int = 0
     body_digest: str | None = None
     nonce: str | None = None
     admitted: Admitted | None = None

@@ -56,6 +56,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import (
     CLAIM_APPROVALS,
     FINISH,
+    PATCH_LEVEL,
     PUBLISH,
     SAMPLE,
     WORKFLOW,
@@ -77,7 +78,13 @@ from workflows.response import ResponseWorkflow
 Meanwhile = Callable[[], Awaitable[None]]
 _RESULTS: dict[str, type] = {FINISH: FinishResult, PUBLISH: PublishResult, CLAIM_APPROVALS: ClaimResult}
 # As the API starts a response today.
-_AS_NOW = {"results_in_order": True, "repeats_alike": True, "ends_alike": True, "has_search_attributes": True}
+_AS_NOW = {
+    "results_in_order": True,
+    "repeats_alike": True,
+    "ends_alike": True,
+    "has_search_attributes": True,
+    "patch_level": PATCH_LEVEL,
+}
 TOOL = "get_weather"
 GUARDED = "guarded"
 """Waits for a person's approval."""

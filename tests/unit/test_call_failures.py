@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
@@ -53,7 +52,7 @@ MAY_HAVE_RUN = [
 def test_an_output_of_a_call_that_may_have_run_says_so(
     monkeypatch: pytest.MonkeyPatch, cause: BaseException | None, message: str, is_new: bool
 ) -> None:
-    monkeypatch.setattr(workflow, "patched", lambda name: is_new)
+    monkeypatch.setattr(hosted_call, "patched", lambda name: is_new)
     whole = f"{message} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}"
     assert hosted_call._message(failed(cause), CALL) == (whole if is_new else message)
 

@@ -1,0 +1,39 @@
+"""Steps that runs of earlier versions do not take (`workflow.patched`), without a marker in each new run's history.
+
+What this prevents: two events of bookkeeping for each patch that a run comes to, a marker and a search attribute. A
+start says how many of the levels below its run knows, and only a run that was started before records the others.
+"""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+LEVELS: tuple[frozenset[str], ...] = (
+    frozenset(
+        {
+            "a-claim-ends-with-the-stop",
+            "a-diverged-stream-ends",
+            "an-approval-in-the-order-of-history",
+            "calls-of-a-broken-turn",
+            "cancelled-without-a-timer",
+            "claims-at-the-start",
+            "conversations",
+            "cut-off-items-before-the-end",
+            "live-answers-are-claimed",
+            "no-output-behind-what-was-cut-off",
+            "the-same-break-twice",
+            "unknown-outcomes-are-said",
+        }
+    ),
+)
+"""The patches by the level that brought them.
+
+A level is complete once a version with it has started a response. A later patch goes into the next one, whose number is
+`PATCH_LEVEL` in `open_responses/loop/payloads.py`.
+"""
+
+
+def patched(patch: str) -> bool:
+    """Whether this run takes the step that the patch brought."""
+    level: int = getattr(workflow.instance(), "patch_level", 0)
+    return any(patch in patches for patches in LEVELS[:level]) or workflow.patched(patch)
