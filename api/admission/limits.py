@@ -225,6 +225,7 @@ def _record(key: ApiKeyConfig, standing: Standing) -> None:
         "tokens_per_minute": (standing.tokens, key.tokens_per_minute),
         "max_concurrent": (standing.running, key.max_concurrent),
         "budget_tokens": (standing.spent, key.budget_tokens),
+        "budget_usd": (standing.spent_nano / NANO, key.budget_usd),
     }
     for limit, (count, most) in used.items():
         if most is not None:
