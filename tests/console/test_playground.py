@@ -143,6 +143,8 @@ async def test_a_killed_worker_leaves_no_gap_and_its_pause_is_measured(
     await playground.click("button:text-is('Kill the worker')")
     await playground.waits_until("document.querySelector('[data-testid=kills]')?.textContent === '2'")
     upstream.says("console kills", Script(words=WORDS))
+    for name in ("worker-0", "worker-1"):
+        await asyncio.to_thread(stack.processes[name].wait, 30)
     await stack.heal()
     await ends_whole(playground)
     assert "s" in await playground.text("[data-testid=pause]")

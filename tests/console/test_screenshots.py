@@ -80,7 +80,6 @@ async def test_pictures(page: Page, stack: Stack, upstream: Upstream) -> None:
     await page.click("button:text-is('Kill the worker')")
     await page.waits_for("[data-testid=kills]")
     story.released.set()
-    await stack.heal()
     await page.waits_for(".turn[aria-busy=false] .status-completed")
     await page.click("button:text-is('Show the raw events')")
     await page.evaluates("scrollTo(0, 0)")
