@@ -22,6 +22,7 @@ NAVIGATION = {
     "Operate": (
         "operations.md",
         "operations-api.md",
+        "cli.md",
         "runtime-changes.md",
         "console.md",
         "metrics.md",

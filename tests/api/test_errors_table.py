@@ -155,7 +155,8 @@ def codes() -> set[str]:
     for node in (node for tree in trees() for node in ast.walk(tree)):
         for value in _told(node):
             text = named.get(value.id) if isinstance(value, ast.Name) else getattr(value, "value", None)
-            if isinstance(text, str):
+            # A field whose default is no code.
+            if isinstance(text, str) and text:
                 found.add(text)
     return found
 

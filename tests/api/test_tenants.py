@@ -200,6 +200,7 @@ WITHOUT_IDS_OF_RESPONSES = {
     "/v1/responses/compact",
     "/v1/responses/input_tokens",
     "/v1/approvals",
+    "/v1/usage",
     "/v1/admin/health",
     "/v1/models",
     "/v1/models/{model}",

@@ -1,0 +1,112 @@
+"""`open_responses check`: whether this machine's configuration can serve, part by part."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from open_responses.cli.tables import print_json, print_table
+from open_responses.config import BUILT_IN_ROUTES, RouteConfig
+from open_responses.io.settings import ConfigError, Settings, load_settings
+
+_PATIENCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was checked, and the problem with it; None if there is none."""
+
+    part: str
+    problem: str | None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything, also behind the first problem. Returns 1 if there is one."""
+    found = asyncio.run(_found(stay=args.stay))
+    if args.json:
+        print_json([{"part": one.part, "ok": one.problem is None, "problem": one.problem} for one in found])
+    else:
+        print_table(
+            ("part", "", "problem"),
+            [(one.part, "ok" if one.problem is None else "FAILS", one.problem or "") for one in found],
+        )
+    return int(any(one.problem is not None for one in found))
+
+
+async def _found(*, stay: bool) -> list[Found]:
+    try:
+        settings = load_settings()
+    except ConfigError as error:
+        return [Found("configuration", str(error))]
+    found = [Found("configuration", None), *_files(settings)]
+    if not stay:
+        checks: dict[str, Callable[[Settings], Awaitable[None]]] = {"Temporal": _temporal, "Redis": _redis}
+        problems = await asyncio.gather(*(_problem(check(settings)) for check in checks.values()))
+        found += [Found(part, problem) for part, problem in zip(checks, problems, strict=True)]
+    return found
+
+
+def _files(settings: Settings) -> Iterator[Found]:
+    """What a worker imports as it starts, and the keys that providers and MCP servers need."""
+    # Here, because they import the adapters and the operator's own modules.
+    import httpx
+
+    from activities.middleware_loader import load_middleware
+    from activities.providers.registry import build_providers
+    from activities.tools.registry import load_tools
+    from open_responses.io.sealing import configured_keys
+
+    config = settings.config
+    for part, load in (
+        ("encryption keys", lambda: configured_keys(settings.encryption_keys)),
+        ("tools", lambda: load_tools(config)),
+        ("middleware", lambda: load_middleware(config)),
+        ("adapters", lambda: build_providers(config, httpx.AsyncClient(), os.environ)),
+    ):
+        try:
+            load()
+        except (ValueError, ConfigError) as error:
+            yield Found(part, str(error))
+        else:
+            yield Found(part, None)
+    routed = {route.provider for route in config.routes}
+    for provider in config.providers:
+        variable = provider.api_key_env
+        own = [route for route in settings.config.routes if route.provider == provider.name]
+        if provider.name in routed and variable is not None and not os.environ.get(variable) and _is_own(own):
+            yield Found(f"key of {provider.name}", f"{variable} is not set: only requests with a key of their own work")
+
+
+def _is_own(routes: Sequence[RouteConfig]) -> bool:
+    """Whether a route of the file leads there. The built-in ones wait for a key that may never be set."""
+    return any(route not in BUILT_IN_ROUTES for route in routes)
+
+
+async def _temporal(settings: Settings) -> None:
+    from open_responses.io.temporal.client import connect
+
+    client = await connect(None)
+    await client.count_workflows("WorkflowId = 'none'")
+
+
+async def _redis(settings: Settings) -> None:
+    from open_responses.io.redis.client import connect
+
+    client = connect(settings.redis_url, patience_seconds=_PATIENCE_SECONDS)
+    try:
+        await client.ping()
+    finally:
+        await client.aclose()
+
+
+async def _problem(check: Awaitable[None]) -> str | None:
+    try:
+        await asyncio.wait_for(check, _PATIENCE_SECONDS)
+    except TimeoutError:
+        return f"no answer within {_PATIENCE_SECONDS:g} s"
+    except Exception as error:  # noqa: BLE001 - the border to the operator, who reads the message
+        return str(error) or type(error).__name__
+    return None

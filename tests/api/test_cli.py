@@ -1,0 +1,185 @@
+"""The command line for operators, against a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tomllib
+from typing import Any
+
+import httpx
+import pytest
+
+from open_responses.cli.http import CommandFailed, Server, with_query
+from open_responses.cli.tables import plain
+from tests.support.api_with_keys import api_of_the_module, bearer, key_block
+from tests.support.fake_upstream import Script, Upstream, calls
+from tests.support.operator import HOSTED, turns
+from tests.support.stack import Stack, until
+
+api = api_of_the_module(
+    key_block("cli", "cli-key"),
+    key_block("house", "cli-operator-key", 'scopes = ["admin"]'),
+)
+
+
+async def run(*arguments: str, key: str = "cli-key", url: object = "", **env: str) -> tuple[int, str, str]:
+    """The exit status, what was printed, and the complaint."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "open_responses", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "OPEN_RESPONSES_URL": str(url), "OPEN_RESPONSES_KEY": key, **env},
+    )
+    out, error = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), error.decode()
+
+
+async def told(*arguments: str, **options: Any) -> Any:
+    """What a command prints with --json."""
+    status, out, error = await run(*arguments, "--json", **options)
+    assert status == 0, error
+    return json.loads(out)
+
+
+async def made(api: httpx.AsyncClient, **body: Any) -> Any:
+    answer = await api.post(
+        "/v1/responses", json={"model": "fake", "input": "hello", **body}, headers=bearer("cli-key")
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_responses_are_listed_shown_followed_and_cancelled(api: httpx.AsyncClient, upstream: Upstream) -> None:
+    url = api.base_url
+    done = await made(api)
+    script = upstream.says("the command line follows", Script(words=5, hold_after=2))
+    running = await made(api, input="the command line follows", background=True)
+
+    async def are_listed() -> bool:
+        return {row["id"] for row in await told("responses", "list", url=url)} >= {done["id"], running["id"]}
+
+    await until(are_listed, 30)
+    assert [row["id"] for row in await told("responses", "list", "--status", "in_progress", url=url)] == [running["id"]]
+    status, table, _ = await run("responses", "list", "--limit", "5", url=url)
+    assert status == 0
+    assert done["id"] in table
+    shown = await told("responses", "show", done["id"], url=url)
+    assert (shown["response"], shown["timeline"]["entries"][0]["kind"]) == (done, "model_turn")
+    assert "model_turn" in (await run("responses", "show", done["id"], url=url))[1]
+    follows = asyncio.create_task(run("responses", "follow", running["id"], url=url))
+    await asyncio.wait_for(script.held.wait(), 30)
+    script.released.set()
+    status, said, _ = await follows
+    assert status == 0
+    assert script.text in said
+    lines = (await run("responses", "follow", done["id"], "--json", "--after", "0", url=url))[1].splitlines()
+    assert [json.loads(line)["sequence_number"] for line in lines] == list(range(1, len(lines) + 1))
+    assert (await told("responses", "cancel", running["id"], url=url))["status"] == "completed"
+
+
+async def test_a_call_that_waits_is_listed_and_denied(api: httpx.AsyncClient, upstream: Upstream) -> None:
+    turns(upstream, "the command line denies", calls(("a", "delete_all", {"what": "cli"})), Script(words=2))
+    waiting = await made(api, input="the command line denies", tools=HOSTED, background=True)
+    url = api.base_url
+
+    async def waits() -> bool:
+        return [row["response_id"] for row in await told("approvals", url=url)] == [waiting["id"]]
+
+    await until(waits, 30)
+    assert "delete_all" in (await run("approvals", url=url))[1]
+    status, out, _ = await run("responses", "approve", waiting["id"], "--deny", "--reason", "no", url=url)
+    assert (status, out.split()[1]) == (0, "denied")
+    status, _, error = await run("responses", "approve", waiting["id"], url=url)
+    assert status == 1
+    assert "waits for a person" in error or "answered" in error
+
+
+async def test_what_the_server_refuses_is_one_line_and_a_status(api: httpx.AsyncClient) -> None:
+    for arguments, options, reason in (
+        (("responses", "show", "resp_none"), {"url": api.base_url}, "(404 not_found)"),
+        (("responses", "list"), {"url": api.base_url, "key": "wrong"}, "(401 invalid_api_key)"),
+        (("responses", "list", "--tenant", "house"), {"url": api.base_url}, "(403 permission_denied)"),
+        (("responses", "list"), {"url": "http://127.0.0.1:9"}, "does not answer"),
+        (("responses", "list"), {"url": "nowhere"}, "is no address"),
+    ):
+        status, out, error = await run(*arguments, **options)  # type: ignore[arg-type]
+        assert (status, out, len(error.splitlines())) == (1, "", 1), arguments
+        assert reason in error, (arguments, error)
+
+
+async def test_usage_is_shown_by_tenant(api: httpx.AsyncClient) -> None:
+    status, out, error = await run("usage", "--by", "tenant", url=api.base_url)
+    assert status == 0, error
+    assert out.splitlines()[0].split()[:3] == ["tenant", "responses", "failed"]
+
+
+async def test_a_key_for_the_file_is_made_without_a_server() -> None:
+    made = await told("keys", "add", "acme")
+    assert tomllib.loads(made["toml"])["api_keys"][0]["tenant"] == "acme"
+    assert made["key"] not in made["toml"]
+    assert (await run("keys", "add", 'a"b'))[0] == 2
+
+
+async def test_check_names_what_is_wrong_part_by_part(stack: Stack, tmp_path: Any) -> None:
+    status, out, error = await run("check", "--json", **stack.env)
+    found = {one["part"]: one["problem"] for one in json.loads(out)}
+    assert found.keys() >= {"configuration", "tools", "middleware", "adapters", "Temporal", "Redis"}, error
+    # A route of the suite leads to a provider whose key is not set.
+    assert {part for part, problem in found.items() if problem} == {"key of keyed"}
+    assert status == 1
+    broken = tmp_path / "broken.toml"
+    broken.write_text('[[tools]]\nname = "gone"\ntarget = "no_such_module:tool"\n')
+    env = {
+        "OPEN_RESPONSES_CONFIG": str(broken),
+        "TEMPORAL_ADDRESS": "127.0.0.1:9",
+        "REDIS_URL": "redis://127.0.0.1:9/0",
+    }
+    status, out, _ = await run("check", "--json", **env)
+    assert status == 1
+    problems = {one["part"]: one["problem"] for one in json.loads(out) if not one["ok"]}
+    assert problems.keys() == {"tools", "Temporal", "Redis"}
+    assert "no_such_module" in problems["tools"]
+    broken.write_text("[[tool]]")
+    status, out, _ = await run("check", "--offline", **env)
+    assert status == 1
+    assert "tool" in out
+
+
+async def test_this_server_meets_every_clause(api: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.says("Count from one to two hundred, in words.", Script(words=16, finish="length"))
+    found = await told("conformance", str(api.base_url), "--model", "fake")
+    assert [one for one in found["clauses"] if not one["ok"]] == []
+    assert found["met"] == found["of"] >= 20
+
+
+async def test_a_server_that_meets_few_clauses_is_told_which(upstream: Upstream) -> None:
+    """A chat server is no server of this API."""
+    url = f"http://127.0.0.1:{upstream.port}"
+    status, out, _ = await run("conformance", url, "--model", "fake", "--json")
+    assert status == 1
+    assert json.loads(out)["met"] < 5
+
+
+@pytest.mark.parametrize(
+    "command", ["", "responses", "responses list", "responses approve", "usage", "keys create", "check", "conformance"]
+)
+async def test_every_command_has_help(command: str) -> None:
+    status, out, _ = await run(*command.split(), "--help")
+    assert status == 0
+    assert "usage: open_responses" in out
+
+
+def test_texts_of_clients_do_not_reach_the_terminal_as_commands() -> None:
+    assert plain("a\x1b[2Jb\nc") == "a [2Jb c"
+
+
+def test_a_query_has_only_what_was_given() -> None:
+    assert with_query("/v1/responses", {"status": None, "waiting": True, "model": "a b&c"}) == (
+        "/v1/responses?waiting=true&model=a+b%26c"
+    )
+    with pytest.raises(CommandFailed, match="is no address"):
+        Server.at("file:///etc/passwd", None)
