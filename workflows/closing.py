@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.conversations.state import RESPONSE_ENDED, end_of_response
     from open_responses.events.trace import Op
     from open_responses.json_types import JsonObject
+    from open_responses.loop.end_line import END, LOG_FIELDS, end_fields, how_far
     from open_responses.loop.payloads import (
         Ending,
         FinishedResponse,
@@ -97,8 +98,16 @@ class Closing:
             return await calls.finish(call)
         except ActivityError:
             # Redis does not answer. Readers fall back to the workflow's result.
-            workflow.logger.warning("finished without Redis")
+            self._log_end(call)
             return FinishResult(paid=call.paid)
+
+    def _log_end(self, call: FinishInput) -> None:
+        """The line that `finish` would have written."""
+        usage = usage_with(call.usage, call.paid)
+        response = final_resource(call.start, call.ending, call.output, usage, call.ended_at)
+        end = end_fields(call.start, response, usage, now=workflow.now().timestamp())
+        fields = {**end, **how_far(call), "without_redis": True}
+        workflow.logger.warning(END, extra={LOG_FIELDS: fields})
 
     def _call(self, ending: Ending, ended_at: int) -> FinishInput:
         state = self.state

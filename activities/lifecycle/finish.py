@@ -95,7 +95,6 @@ class FinishActivity:
         usage = usage_with(call.usage, result.paid)
         response = final_resource(call.start, call.ending, output, usage, call.ended_at)
         await self._keep(call, response, [*call.trace, *result.trace], usage)
-        metrics.response_ended(call.start, response["status"], response["error"], usage)
         writer.record(cost_field(usage))
         writer.write(terminal_events(response))
         # The end is stored: readers find it there, and in Temporal.
@@ -126,7 +125,6 @@ class FinishActivity:
         trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
         response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
         await self._keep(call, response, trace, usage)
-        metrics.response_ended(call.start, response["status"], response["error"], usage)
         if announced is None:
             writer.write(terminal_events(response))
             await writer.flush()
@@ -142,8 +140,10 @@ class FinishActivity:
         )
         counted = UsageRecord.of(call.start, response["status"], usage)
         stored = await self.store.finish(call.start, orjson.dumps(response), trace, used, counted)
-        response_ended(call, response, usage)
-        if not stored:
+        if stored.is_first:
+            response_ended(call, response, usage)
+            metrics.response_ended(call.start, response["status"], response["error"], usage)
+        if not stored.is_kept:
             # It was started after it was deleted, or beside it: Temporal may have it again.
             await asyncio.to_thread(self.marks.promise, call.start.response_id)
 

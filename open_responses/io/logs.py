@@ -18,6 +18,7 @@ import orjson
 import structlog
 
 from open_responses.errors import OpenResponsesError
+from open_responses.loop.end_line import LOG_FIELDS
 
 _Event: TypeAlias = MutableMapping[str, Any]
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -53,7 +54,7 @@ def configure_logs(*, messages: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[_first_line, structlog.stdlib.add_logger_name, *shared],
+            foreign_pre_chain=[_first_line, _fields, structlog.stdlib.add_logger_name, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(serializer=_line),
@@ -111,6 +112,14 @@ def _exc_info(given: Any) -> _ExcInfo | None:
         current = sys.exc_info()
         return current if current[0] is not None and current[1] is not None else None
     return None
+
+
+def _fields(logger: Any, method: str, event: _Event) -> _Event:
+    """The fields of a line that a workflow writes. The SDK adds the workflow to the message, which has it already."""
+    fields: dict[str, Any] | None = getattr(event.get("_record"), LOG_FIELDS, None)
+    if fields is not None:
+        event.update(fields, event=str(event["event"]).partition(" ")[0])
+    return event
 
 
 def _is_not_logged_yet(record: logging.LogRecord) -> bool:

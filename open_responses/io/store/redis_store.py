@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import orjson
 
@@ -127,6 +128,13 @@ def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool, usa
     return Used(known, cut_off=tokens, cost_usd=cost_usd)
 
 
+class Stored(NamedTuple):
+    """The outcome of `finish`. Not `is_kept`: the response was erased. Not `is_first`: it had its end already."""
+
+    is_kept: bool
+    is_first: bool
+
+
 class ResponseStore:
     """Reads and writes records. Raises `RedisDown` during an outage."""
 
@@ -218,11 +226,11 @@ class ResponseStore:
 
     async def finish(
         self, start: StartResponse, response: bytes, trace: list[Op], used: Used, counted: UsageRecord | None = None
-    ) -> bool:
+    ) -> Stored:
         """Write the final response, or remove one with `store: false`, and count its tokens and its cost.
 
-        If Redis was flushed meanwhile, the record has no ancestors; a reader restores them. Returns False if the
-        response was erased, which stays.
+        If Redis was flushed meanwhile, the record has no ancestors; a reader restores them. A response that was
+        erased stays so.
         """
         response_id = start.response_id
         pipe = self._redis.pipeline(transaction=False)
@@ -243,8 +251,9 @@ class ResponseStore:
         pipe.zrem(key_names.OPEN, response_id)
         if start.admitted is not None:
             settle(pipe, start.admitted, response_id, used)
-        written, *_ = await pipe.execute()
-        return bool(written != -1)
+        written, was_open, *_ = await pipe.execute()
+        # `ended` knows one that is stored; nothing is left of one with `store: false`, but its place among the open.
+        return Stored(is_kept=bool(written != -1), is_first=start.request.store is not False or bool(was_open))
 
     async def ended(self, response_id: str) -> FinishedResponse | None:
         """The stored end; None for a response that has none, or has `store: false`."""

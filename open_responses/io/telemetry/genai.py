@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from open_responses.io.telemetry.spans import AttributeValue
-from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import StartResponse, TurnUsage
 
 Attributes = dict[str, AttributeValue | None]
@@ -65,14 +64,3 @@ def usage_beside(total: TurnUsage, earlier: TurnUsage) -> TurnUsage:
         reasoning_tokens=max(0, total.reasoning_tokens - earlier.reasoning_tokens),
         cost_usd=max(0.0, (total.cost_usd or 0.0) - (earlier.cost_usd or 0.0)) if has_cost else None,
     )
-
-
-def tools_called(output: list[JsonObject]) -> list[str]:
-    """The names of the tools that the model called, each once. An MCP tool has its server's label in front."""
-    names = set()
-    for item in output:
-        if item.get("type") == "function_call":
-            names.add(str(item["name"]))
-        elif item.get("type") == "mcp_call":
-            names.add(f"{item['server_label']}.{item['name']}")
-    return sorted(names)

@@ -9,20 +9,33 @@ import time
 
 import structlog
 
-from open_responses.io.telemetry.genai import Attributes, tools_called
 from open_responses.io.telemetry.spans import Span, is_recording, record
 from open_responses.json_types import JsonObject
+from open_responses.loop.end_line import END, accepted_at, end_fields, how_far, ids_of
 from open_responses.loop.payloads import FinishInput, StartResponse, TurnUsage
 from open_responses.trace_context import TraceContext
 
 log = structlog.get_logger("response")
+
+_SHOWN = (
+    "response_id",
+    "request_id",
+    "tenant",
+    "model",
+    "status",
+    "turns",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+)
 
 
 def response_started(start: StartResponse) -> None:
     """Its workflow was started."""
     log.info(
         "response_started",
-        **_ids(start),
+        **ids_of(start),
+        trace_id=_trace_id(start),
         background=start.request.is_background,
         stream=start.request.is_streamed,
         conversation=start.request.conversation_id,
@@ -31,8 +44,7 @@ def response_started(start: StartResponse) -> None:
 
 def response_ended(call: FinishInput, response: JsonObject, usage: TurnUsage | None) -> None:
     """Its end was stored for the first time."""
-    end = {"turns": call.turn, "attempts": call.attempts, "provider": call.provider or call.start.provider}
-    _ended(call.start, response, usage, end, first_token_at=call.first_token_at)
+    _ended(call.start, response, usage, how_far(call))
 
 
 def response_ended_outside(start: StartResponse, response: JsonObject, usage: TurnUsage | None) -> None:
@@ -40,75 +52,32 @@ def response_ended_outside(start: StartResponse, response: JsonObject, usage: Tu
     _ended(start, response, usage, {"ended_from_outside": True})
 
 
-def _ended(
-    start: StartResponse,
-    response: JsonObject,
-    usage: TurnUsage | None,
-    end: JsonObject,
-    *,
-    first_token_at: float | None = None,
-) -> None:
-    status, code = response["status"], (response.get("error") or {}).get("code")
-    used = usage or TurnUsage()
-    began = start.accepted_at or float(start.created_at)
-    line = {
-        **_ids(start),
-        "status": status,
-        "code": code,
-        "incomplete_reason": (response.get("incomplete_details") or {}).get("reason"),
-        **end,
-        "tools": tools_called(response["output"]),
-        "input_tokens": used.input_tokens,
-        "output_tokens": used.output_tokens,
-        "total_tokens": used.total,
-        "cost_usd": used.cost_usd,
-        "first_token_seconds": None if first_token_at is None else round(max(0.0, first_token_at - began), 3),
-        "total_seconds": round(max(0.0, time.time() - began), 3),
-    }
-    (log.warning if status == "failed" else log.info)("response_ended", **line)
+def _ended(start: StartResponse, response: JsonObject, usage: TurnUsage | None, more: JsonObject) -> None:
+    line = {**end_fields(start, response, usage, now=time.time()), "trace_id": _trace_id(start), **more}
+    (log.warning if response["status"] == "failed" else log.info)(END, **line)
     if is_recording():
-        _record(start, response, used, began, {"open_responses.turns": end.get("turns")})
+        _record(start, line)
 
 
-def _record(start: StartResponse, response: JsonObject, usage: TurnUsage, began: float, more: Attributes) -> None:
+def _record(start: StartResponse, line: JsonObject) -> None:
     """The span of the whole response. Its id follows from the response's, so that its parts have named it already."""
-    status = response["status"]
     whole = Span(
         name=f"invoke_agent {start.request.model}",
         kind="internal",
         context=TraceContext.of_response(start.response_id, start.traceparent),
         parent=TraceContext.parse(start.traceparent),
-        started_at=int(began * 1e9),
+        started_at=int(accepted_at(start) * 1e9),
         ended_at=time.time_ns(),
     )
-    whole.set(
-        {
-            "gen_ai.operation.name": "invoke_agent",
-            "gen_ai.conversation.id": start.request.conversation_id,
-            "open_responses.model": start.request.model,
-            "open_responses.tenant": start.tenant,
-            "open_responses.response_id": start.response_id,
-            "open_responses.request_id": start.request_id,
-            "open_responses.status": status,
-            # Not under the conventions' names: who adds up tokens and cost would count each twice.
-            "open_responses.input_tokens": usage.input_tokens,
-            "open_responses.output_tokens": usage.output_tokens,
-            "open_responses.cost_usd": usage.cost_usd,
-            **more,
-        }
-    )
-    if status == "failed":
-        whole.error_type = (response.get("error") or {}).get("code") or "failed"
+    whole.set({"gen_ai.operation.name": "invoke_agent", "gen_ai.conversation.id": start.request.conversation_id})
+    # Tokens and cost are not under the conventions' names: who adds them up would count those of each call twice.
+    whole.set({f"open_responses.{name}": line.get(name) for name in _SHOWN})
+    if line["status"] == "failed":
+        whole.error_type = line["code"] or "failed"
     record(whole)
 
 
-def _ids(start: StartResponse) -> JsonObject:
-    is_traced = start.traceparent is not None or is_recording()
-    return {
-        "response_id": start.response_id,
-        "request_id": start.request_id,
-        "trace_id": TraceContext.of_response(start.response_id, start.traceparent).trace_id if is_traced else None,
-        "tenant": start.tenant,
-        "provider": start.provider,
-        "model": start.request.model,
-    }
+def _trace_id(start: StartResponse) -> str | None:
+    if start.traceparent is None and not is_recording():
+        return None
+    return TraceContext.of_response(start.response_id, start.traceparent).trace_id
