@@ -98,10 +98,11 @@ class Closing:
             return await calls.finish(call)
         except ActivityError:
             # Redis does not answer. Readers fall back to the workflow's result.
-            self._log_end(call)
+            self.log_end(call)
             return FinishResult(paid=call.paid)
 
-    def _log_end(self, call: FinishInput) -> None:
+    @staticmethod
+    def log_end(call: FinishInput) -> None:
         """The line that `finish` would have written."""
         usage = usage_with(call.usage, call.paid)
         response = final_resource(call.start, call.ending, call.output, usage, call.ended_at)

@@ -1,8 +1,7 @@
-"""The log line at the end of a response: once, also where its end is repeated, or Redis has none of it."""
+"""The log line at the end of a response: once, also where a workflow task repeats its end."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +9,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from open_responses.deltas import TextDelta
-from open_responses.loop.end_line import END, LOG_FIELDS
+from open_responses.loop.end_line import END
 from open_responses.loop.payloads import FINISH
 from tests.support.repeated_task import Bench, bench
 from tests.support.stack import Stack
@@ -39,16 +38,3 @@ async def test_an_end_that_is_repeated_is_logged_once(loop: Bench, store: bool) 
     assert loop.repetition.times == 1
     (line,) = [line for line in logged if line["event"] == END]
     assert (line["response_id"], line["turns"], line["attempts"]) == (running.id, 1, 1)
-
-
-async def test_an_end_without_redis_is_logged_by_the_workflow(loop: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """`finish` gives up after a minute."""
-    loop.turns = [[TextDelta("hello")]]
-    loop.repetition.unreachable.add(FINISH)
-    with caplog.at_level(logging.WARNING):
-        running = await loop.start({})
-        finished = await running.handle.result()
-    assert finished.response["status"] == "completed"
-    (fields,) = [getattr(record, LOG_FIELDS) for record in caplog.records if hasattr(record, LOG_FIELDS)]
-    assert (fields["response_id"], fields["status"], fields["turns"]) == (running.id, "completed", 1)
-    assert fields["without_redis"]

@@ -7,14 +7,19 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import structlog
+from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from open_responses.errors import ProviderRateLimited
 from open_responses.io.logs import configure_logs
 from open_responses.loop.end_line import END, LOG_FIELDS
+from open_responses.loop.payloads import Ending, FinishInput, StartResponse, TurnUsage
+from open_responses.schema.requests import CreateResponse
+from workflows.closing import Closing
 
 
 @pytest.fixture
@@ -60,3 +65,39 @@ def test_only_an_attempt_that_has_a_line_of_its_own_is_left_out(
             "Completing activity as failed", exc_info=True, extra={"temporal_activity": {"activity_type": activity}}
         )
     assert bool(stream.getvalue()) == is_logged
+
+
+def test_an_end_that_redis_missed_is_logged_by_the_workflow(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "now", lambda: datetime.now(UTC))
+    monkeypatch.setattr(workflow.logger, "log_during_replay", True)
+    start = StartResponse(
+        response_id="resp_1",
+        tenant="acme",
+        created_at=0,
+        accepted_at=datetime.now(UTC).timestamp() - 2,
+        request=CreateResponse.model_validate({"model": "m", "input": "a secret"}),
+        provider="p",
+        upstream_model="m",
+        retry_window=1,
+    )
+    call = FinishInput(
+        start=start,
+        epoch=1,
+        ending=Ending(status="failed", error_code="provider_timeout", error_message="a secret"),
+        output=[{"type": "function_call", "name": "get_weather"}],
+        trace=[],
+        cut_off=False,
+        usage=TurnUsage(input_tokens=2, output_tokens=3),
+        ended_at=0,
+        turn=1,
+        attempts=4,
+    )
+    Closing.log_end(call)
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["response_id"], line["tenant"]) == (END, "resp_1", "acme")
+    assert (line["status"], line["code"], line["attempts"]) == ("failed", "provider_timeout", 4)
+    assert (line["total_tokens"], line["tools"], line["without_redis"]) == (5, ["get_weather"], True)
+    assert line["total_seconds"] >= 2
+    assert "secret" not in stream.getvalue()

@@ -246,9 +246,9 @@ class ResponseStore:
             if counted is not None and counted.usage is not None:
                 fields["usage"] = counted.usage.model_dump_json(exclude_defaults=True)
             _write(pipe, response_id, self._ttl, fields)
+        pipe.zrem(key_names.OPEN, response_id)
         if counted is not None:
             count(pipe, counted)
-        pipe.zrem(key_names.OPEN, response_id)
         if start.admitted is not None:
             settle(pipe, start.admitted, response_id, used)
         written, was_open, *_ = await pipe.execute()
