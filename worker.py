@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+import httpx
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -32,6 +33,7 @@ from activities.lifecycle.run_ends import keep_end, request_cancellation
 from activities.middleware_loader import load_middleware
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
+from activities.reload import Configured, Loaded, WorkerReload
 from activities.sampling.answer_meter import AnswerBounds
 from activities.sampling.attempt_state import SampleParts
 from activities.sampling.context import Contexts
@@ -47,6 +49,7 @@ from activities.worker.model_list_refresher import ModelListRefresher
 from activities.worker.temporal_outage import TemporalWatch
 from open_responses.contracts import Middleware, Provider, Tool
 from open_responses.io.background import in_background, kept_running
+from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
 from open_responses.io.logs import configure_logs
@@ -81,6 +84,7 @@ from open_responses.io.temporal.large_payloads import response_keys, sweep_daily
 from open_responses.io.temporal.sdk_internals import evict_from
 from open_responses.io.temporal.worker_versions import become_current_if_none_is, code_build_id, deployment_config
 from open_responses.loop.payloads import TASK_QUEUE
+from workflows.api_keys import ApiKeysWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.by_hand import ArgumentCheck
 from workflows.conversation import ConversationWorkflow
@@ -90,6 +94,8 @@ log = structlog.get_logger("worker")
 
 # Twice the SDK's graceful shutdown, with what precedes and follows it.
 _LONGEST_DEPARTURE_SECONDS = 12.0
+# Sooner than the API: a request for a new provider comes to a worker that has it.
+_CONFIG_LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +116,16 @@ class Parts:
     running: RunningWork
     schema_checks: SchemaChecks
     providers: Mapping[str, Provider]
+    http: httpx.AsyncClient
+    config_watch: ConfigWatch
 
 
 async def main() -> None:
     """Run until SIGTERM or SIGINT; then hand everything over and leave."""
     settings = load_settings()
+    # Before the standby: a change of the file while this process waits for a place is put into force with its start.
+    config_watch = ConfigWatch(settings.config_path, look_seconds=_CONFIG_LOOK_SECONDS)
+    config_watch.on_hangup()
     configure_logs(messages=settings.log_messages)
     metrics.configure(settings.config, "worker")
     traces = export_spans(os.environ, service="open-responses-worker", instance=settings.worker_id)
@@ -158,6 +169,8 @@ async def main() -> None:
             running=RunningWork(),
             schema_checks=SchemaChecks(),
             providers=build_providers(settings.config, http, os.environ),
+            http=http,
+            config_watch=config_watch,
         )
         await _serve(parts, places, answered_since, deployment, stopping, ready)
     if checking is not None:
@@ -180,11 +193,12 @@ async def _serve(
     takeover = WorkerTakeover(parts.temporal, parts.redis)
     detector = DeadWorkerDetector(parts.redis, lease, takeover.take_over, takeover.find_orphans)
     watch = TemporalWatch(parts.temporal)
-    activities = _activities(parts)
+    configured = _configured(parts)
+    activities = _activities(parts, configured)
     place = key_names.places(places.version) if places.wanted is not None else None
     await lease.start(place=place, answered_since=answered_since)
     detector.look_now()
-    chores = _chores(parts, watch, detector)
+    chores = _chores(parts, configured, watch, detector)
     failing = asyncio.Event()
 
     async def fail(error: BaseException) -> None:
@@ -230,10 +244,21 @@ async def _serve(
     await asyncio.gather(*chores, *ends, version_check, return_exceptions=True)
 
 
-def _activities(parts: Parts) -> list[Callable[..., Any]]:
-    redis, records, config = parts.redis, parts.records, parts.settings.config
+def _configured(parts: Parts) -> Configured:
+    """What works by the configuration file."""
+    redis, config = parts.redis, parts.settings.config
     runner = ToolRunner(parts.lease, parts.running, parts.temporal, parts.middleware)
-    sample = SampleActivity(_sample_parts(parts), parts.lease, parts.running)
+    return Configured(
+        sample=SampleActivity(_sample_parts(parts), parts.lease, parts.running),
+        runner=runner,
+        hosted=HostedToolActivity(runner, parts.tools),
+        mcp=McpActivities(runner, parts.records, redis, parts.sealer, parts.schema_checks, config, os.environ),
+        model_lists=ModelListRefresher(ModelLists(redis), config, parts.providers, os.environ),
+    )
+
+
+def _activities(parts: Parts, configured: Configured) -> list[Callable[..., Any]]:
+    redis, records = parts.redis, parts.records
     finishing = FinishActivity(
         redis,
         parts.store,
@@ -242,18 +267,17 @@ def _activities(parts: Parts) -> list[Callable[..., Any]]:
         records.outside_ends,
         parts.settings.response_ttl_seconds,
     )
-    mcp = McpActivities(runner, records, redis, parts.sealer, parts.schema_checks, config, os.environ)
     return [
-        sample.sample,
+        configured.sample.sample,
         finishing.close_cut_off_sample,
         finishing.finish,
         keep_end,
         request_cancellation,
         PublishActivity(redis, parts.appender, records).publish,
         ClaimActivity(parts.temporal, parts.store).claim,
-        HostedToolActivity(runner, parts.tools).call_tool,
-        mcp.list_tools,
-        mcp.call_tool,
+        configured.hosted.call_tool,
+        configured.mcp.list_tools,
+        configured.mcp.call_tool,
     ]
 
 
@@ -284,11 +308,15 @@ def _sample_parts(parts: Parts) -> SampleParts:
     )
 
 
-def _chores(parts: Parts, watch: TemporalWatch, detector: DeadWorkerDetector) -> list[asyncio.Task[None]]:
+def _chores(
+    parts: Parts, configured: Configured, watch: TemporalWatch, detector: DeadWorkerDetector
+) -> list[asyncio.Task[None]]:
     """Tasks that run for as long as the process. If one ends, the process does."""
     settings, redis = parts.settings, parts.redis
     ended_runs = EndedRuns(parts.records, parts.temporal, redis)
-    model_lists = ModelListRefresher(ModelLists(redis), settings.config, parts.providers, os.environ)
+    loaded = Loaded(settings.config, parts.tools, parts.middleware, parts.providers)
+    reload = WorkerReload(settings, loaded, parts.http, os.environ, configured.put)
+    configured.sample.reload = reload.reload
     return [
         asyncio.create_task(watch.run()),
         asyncio.create_task(parts.appender.run()),
@@ -298,7 +326,8 @@ def _chores(parts: Parts, watch: TemporalWatch, detector: DeadWorkerDetector) ->
         asyncio.create_task(parts.eraser.run()),
         asyncio.create_task(kept_running("ended runs", ended_runs.run)),
         asyncio.create_task(kept_running("usage rebuild", UsageRebuild(redis, parts.temporal).run)),
-        asyncio.create_task(model_lists.run()),
+        asyncio.create_task(configured.model_lists.run()),
+        asyncio.create_task(kept_running("configuration", lambda: reload.run(parts.config_watch))),
     ]
 
 
@@ -332,7 +361,7 @@ def _worker(
     return Worker(
         parts.temporal,
         task_queue=TASK_QUEUE,
-        workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow],
+        workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow, ApiKeysWorkflow],
         activities=activities,
         interceptors=[watch, ArgumentCheck()],
         workflow_runner=runner,

@@ -1,4 +1,4 @@
-"""What the handlers work with: one of each per process."""
+"""What the handlers work with: one of each per process, and the configuration that is in force."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes
 from api.conversation_entries import KnownEntries
+from api.key_ring import KeyRing
 from api.readiness import Readiness
 from api.recent_answers import RecentAnswers
+from api.runtime_keys import RuntimeKeys
 from open_responses.io.log.reader import LogHub
 from open_responses.io.redis.client import Redis
 from open_responses.io.schema_checks.checks import SchemaChecks
@@ -26,10 +28,20 @@ from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.temporal.search_attributes import NamespaceAttributes
 
+_STATE = "open_responses.state"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationStatus:
+    """When the configuration was loaded that is in force (Unix seconds), and why the file as it is now is not."""
+
+    loaded_at: float
+    error: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """The composition of the API's process."""
+    """The composition of the API's process. `live_state.py` replaces it when the configuration or the keys change."""
 
     settings: Settings
     redis: Redis
@@ -50,8 +62,20 @@ class AppState:
     search_attributes: NamespaceAttributes
     readiness: Readiness
     recent: RecentAnswers
+    keys: KeyRing
+    runtime_keys: RuntimeKeys
+    configuration: ConfigurationStatus
 
 
 def state_of(connection: HTTPConnection) -> AppState:
+    """The state in which the request began: a change of the configuration applies to later requests."""
+    state: AppState | None = connection.scope.get(_STATE)
+    if state is None:
+        state = connection.scope[_STATE] = latest_state_of(connection)
+    return state
+
+
+def latest_state_of(connection: HTTPConnection) -> AppState:
+    """The state as it is now, for the next message of a WebSocket."""
     state: AppState = connection.app.state.open_responses
     return state

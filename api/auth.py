@@ -7,7 +7,6 @@ to try it out must not answer the network, nor a web page that is open in a brow
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
@@ -16,10 +15,10 @@ from starlette.requests import HTTPConnection
 
 from api.admission.reads import begins_response
 from api.admission.received_bytes import hold
-from api.app_state import state_of
+from api.app_state import AppState, state_of
 from api.http_headers import http_headers
 from open_responses.config import ApiKeyConfig
-from open_responses.errors import PermissionDenied, Unauthorized
+from open_responses.errors import PermissionDenied, Unauthorized, Unavailable
 from open_responses.io.settings import Settings
 
 OPEN_TENANT = "default"
@@ -50,31 +49,24 @@ class Caller:
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """The caller of a request or a WebSocket. Raises Unauthorized, RateLimited for a key that reads too often, and
-    PermissionDenied if there are no keys and the caller is not on this machine."""
-    settings = state_of(connection).settings
-    keys = settings.config.api_keys
-    if not keys:
-        _check_is_near(settings, connection)
-        hold(connection, state_of(connection).received.of(None))
+    """The caller of a request or a WebSocket. Raises Unauthorized, Unavailable while keys cannot be read, RateLimited
+    for a key that reads too often, and PermissionDenied if there are no keys and the caller is not on this machine."""
+    state = state_of(connection)
+    if not state.settings.config.api_keys:
+        _check_is_near(state.settings, connection)
+        hold(connection, state.received.of(None))
         return Caller(OPEN_TENANT)
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    digest = hashlib.sha256(token.strip().encode()).hexdigest()
-    found = None
-    for key in keys:
-        if hmac.compare_digest(key.sha256, digest):
-            found = key
-    if scheme.lower() != "bearer" or found is None:
-        raise Unauthorized("Your request has no valid API key. Send `Authorization: Bearer <key>`.")
+    found = valid_key(state, connection)
     caller = Caller(found.tenant, found, http_headers(connection))
-    reads = state_of(connection).reads
+    reads = state.reads
     if connection.scope["type"] == "http" and not begins_response(connection):
         reads.count(found)
     else:
         # `Admission` counts it if it starts a response; `count_as_read` does if it does not.
         reads.check_refused(found)
     connection.scope[_CALLER] = caller
-    hold(connection, state_of(connection).received.of(found))
+    hold(connection, state.received.of(found))
+    state.runtime_keys.note_use(found.id)
     return caller
 
 
@@ -82,6 +74,23 @@ def tenant_of(connection: HTTPConnection) -> str | None:
     """The tenant of a request whose API key was found; None for every other."""
     caller: Caller | None = connection.scope.get(_CALLER)
     return None if caller is None else caller.tenant
+
+
+def valid_key(state: AppState, connection: HTTPConnection) -> ApiKeyConfig:
+    """The key in the request's headers, as it is in `state`. Raises Unauthorized, and Unavailable for a key that may be
+    one of those that were made at run time, while these have not been read."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    found = state.keys.find(hashlib.sha256(token.strip().encode()).hexdigest())
+    if scheme.lower() != "bearer" or (found is None and (state.keys.is_complete or not token.strip())):
+        raise Unauthorized("Your request has no valid API key. Send `Authorization: Bearer <key>`.")
+    if found is None:
+        raise Unavailable(
+            "This server does not know your API key, and it cannot read all keys at this moment. Send your request "
+            "again after the time in Retry-After."
+        )
+    if found.end is not None:
+        raise Unauthorized(f"Your API key is {found.end}. Ask the operator of this server for another one.")
+    return found.config
 
 
 def count_as_read(connection: HTTPConnection) -> None:

@@ -7,6 +7,7 @@ import functools
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +19,13 @@ from starlette.types import ASGIApp
 
 import workflows
 from api import codec, errors, metrics, models, service, usage
+from api.admin import keys as admin_keys
 from api.admission.limits import Admission
 from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes, ReleasedWhenAnswered
-from api.app_state import AppState
+from api.app_state import AppState, ConfigurationStatus
 from api.codec import CodecBorder
 from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
@@ -31,6 +33,8 @@ from api.console import routes as console
 from api.conversation_entries import KnownEntries
 from api.conversations import routes as conversations
 from api.http_headers import HttpHeaders
+from api.key_ring import KeyRing
+from api.live_state import LiveState
 from api.openapi import document as openapi
 from api.operations import approvals as pending_approvals
 from api.operations import health, timeline
@@ -40,9 +44,11 @@ from api.recent_answers import RecentAnswers
 from api.request_ends import RequestEnds
 from api.request_spans import RequestSpans
 from api.responses import approvals, compact, create, input_tokens, retrieve
+from api.runtime_keys import RENEWALS_PER_TTL, RuntimeKeys
 from api.websocket import connection as websocket
 from open_responses import __version__
 from open_responses.io.background import in_background, kept_running
+from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.reader import LogHub
 from open_responses.io.log.reader_copies import ReaderCopies
@@ -78,13 +84,24 @@ def create_app(settings: Settings) -> FastAPI:
         # Not earlier: uvicorn configures its own logs first, and a program that only imports this module keeps its own.
         configure_logs(messages=settings.log_messages)
         traces = export_spans(os.environ, service="open-responses-api")
-        state = app.state.open_responses = await _connected(settings)
+        state = await _connected(settings)
+        live, watch = (
+            LiveState(state, publish=functools.partial(setattr, app.state, "open_responses")),
+            _watch(settings),
+        )
+        state.runtime_keys.pass_to(live.take_keys)
+        if live.has_keys.is_set():
+            await state.runtime_keys.read_first()
         _say_who_is_answered(settings)
         keys = configured_keys(settings.encryption_keys)
         check = functools.partial(
             check_keys, state.redis, state.temporal, keys, ttl_seconds=settings.response_ttl_seconds
         )
-        tasks: list[asyncio.Task[None]] = [in_background("event hub", kept_running("event hub", state.hub.run))]
+        tasks: list[asyncio.Task[None]] = [
+            in_background("event hub", kept_running("event hub", state.hub.run)),
+            in_background("configuration", kept_running("configuration", lambda: live.reload_on(watch))),
+            in_background("runtime keys", _follow_keys(live, state.runtime_keys)),
+        ]
         if not await check():
             tasks.append(in_background("encryption check", keep_checking(check, _leave)))
         tasks.append(in_background("server readings", kept_running("server readings", state.readings.run)))
@@ -125,6 +142,7 @@ def create_app(settings: Settings) -> FastAPI:
         timeline.router,
         pending_approvals.router,
         health.router,
+        admin_keys.router,
         console.router,
     ):
         app.include_router(router)
@@ -166,6 +184,9 @@ async def _connected(settings: Settings) -> AppState:
         search_attributes=NamespaceAttributes(temporal),
         readiness=Readiness(temporal, redis, keys),
         recent=RecentAnswers(),
+        keys=KeyRing(),
+        runtime_keys=RuntimeKeys(redis, temporal, renew_seconds=settings.blob_ttl_seconds / RENEWALS_PER_TTL),
+        configuration=ConfigurationStatus(loaded_at=time.time()),
     )
 
 
@@ -180,6 +201,17 @@ def create_asgi(settings: Settings) -> ASGIApp:
     answering = CodecBorder(app, otherwise=for_clients, settings=settings)
     in_time = SlowReaders(answering, seconds=settings.slow_client_seconds, socket_seconds=settings.socket_send_seconds)
     return HttpHeaders(RequestSpans(ShutdownAnswers(in_time)))
+
+
+def _watch(settings: Settings) -> ConfigWatch:
+    watch = ConfigWatch(settings.config_path)
+    watch.on_hangup()
+    return watch
+
+
+async def _follow_keys(live: LiveState, keys: RuntimeKeys) -> None:
+    await live.has_keys.wait()
+    await kept_running("runtime keys", keys.run)
 
 
 def _leave() -> None:

@@ -25,8 +25,9 @@ async def healthz() -> JSONResponse:
 async def readyz(state: State) -> JSONResponse:
     """503 if Temporal or Redis does not answer. Missing workers are named, and the process is ready: work waits."""
     problems = await state.readiness.problems()
-    if not problems:
-        return JSONResponse(Health(status="ready"))
-    if NEEDED.isdisjoint(problems):
-        return JSONResponse(Health(status="degraded", missing=problems))
-    return JSONResponse(Health(status="not ready", missing=problems), status_code=503)
+    health = Health(status="ready")
+    if problems:
+        health = Health(status="degraded" if NEEDED.isdisjoint(problems) else "not ready", missing=problems)
+    if state.configuration.error is not None:
+        health["configuration"] = state.configuration.error
+    return JSONResponse(health, status_code=503 if health["status"] == "not ready" else 200)

@@ -25,8 +25,9 @@ _PAUSE_SECONDS = 0.1
 
 async def send_update(
     client: Client, workflow_id: str, name: str, *args: Payload | str, patience_seconds: float = PATIENCE_SECONDS
-) -> None:
-    """Sent under one id until Temporal takes it, so that it comes into effect once.
+) -> object:
+    """Sent under one id until Temporal takes it, so that it comes into effect once. Returns the update's result, as
+    JSON.
 
     Raises WorkflowUpdateFailedError for what the workflow refuses, RPCError, and TimeoutError or
     WorkflowUpdateRPCTimeoutOrCancelledError where no worker answered in time: it may then still come into effect.
@@ -36,8 +37,8 @@ async def send_update(
     async with asyncio.timeout(patience_seconds):
         while True:
             try:
-                await handle.execute_update(name, args=list(args), id=update_id)
-                return
+                result: object = await handle.execute_update(name, args=list(args), id=update_id)
+                return result
             except RPCError as error:
                 # ABORTED: the run has ended at this moment, and another has taken over.
                 if error.status != RPCStatusCode.ABORTED and not isinstance(error, TemporalAway):

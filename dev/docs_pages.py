@@ -28,6 +28,7 @@ NAVIGATION = {
         "metrics.md",
         "tracing.md",
         "tenants.md",
+        "runtime-changes.md",
         "temporal-ui.md",
         "upgrades.md",
     ),

@@ -167,6 +167,13 @@ class MiddlewareConfig(_Table):
 KeyScope = Literal["admin"]
 """What a key may do beyond the requests of its tenant."""
 
+_KEY_ID_DIGITS = 24
+
+
+def key_id(sha256: str) -> str:
+    """Return the public id of an API key: a part of its hash, from which the key cannot be found."""
+    return f"key_{sha256[:_KEY_ID_DIGITS]}"
+
 
 class ApiKeyConfig(_Table):
     """An `[[api_keys]]` table: an API key of a tenant, with its own scope and limits.
@@ -208,6 +215,11 @@ class ApiKeyConfig(_Table):
     budget_usd: float | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
     budget_period: Literal["day", "month"] = "month"
     weight: float = Field(default=1.0, ge=0.001, le=1000)
+
+    @property
+    def id(self) -> str:
+        """The public id of the key."""
+        return key_id(self.sha256)
 
     @property
     def is_admin(self) -> bool:

@@ -22,6 +22,7 @@ from temporalio.worker import (
 )
 
 with workflow.unsafe.imports_passed_through():
+    from open_responses.api_keys.state import API_KEYS_ID, ApiKeysState
     from open_responses.conversations.state import ConversationState
     from open_responses.loop.payloads import StartResponse
 
@@ -40,13 +41,15 @@ class ArgumentCheck(Interceptor):
 class _Checked(WorkflowInboundInterceptor):
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
         """Refuse a run with the input of another response or conversation: it would write to that one's log and
-        record."""
+        record. Of the API keys there is one run."""
         own, start = workflow.info().workflow_id, input.args[0] if input.args else None
         named = own
         if isinstance(start, StartResponse):
             named = start.response_id
         elif isinstance(start, ConversationState):
             named = start.conversation_id
+        elif isinstance(start, ApiKeysState):
+            named = API_KEYS_ID
         if named != own:
             raise ApplicationError(
                 f"The input names {named}, and the workflow's id is {own}.", type=FOREIGN_INPUT, non_retryable=True

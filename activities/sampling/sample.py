@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,18 +27,24 @@ from open_responses.loop.payloads import SAMPLE, SampleInput, SampleResult
 _FLUSH_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SampleActivity:
-    """The activity, with the clients that it uses."""
+    """The activity, with the clients that it uses.
+
+    `reload` reads the configuration file again: an API process may have noticed a new provider before this worker.
+    """
 
     parts: SampleParts
     lease: Lease
     running: RunningWork
     leaving: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    reload: Callable[[], Awaitable[None]] | None = field(default=None, init=False)
 
     @activity.defn(name=SAMPLE)
     async def sample(self, call: SampleInput) -> SampleResult:
         """Run the attempt, and return how it ended. Raises ApplicationError, for Temporal to retry or not."""
+        if call.provider not in self.parts.providers and self.reload is not None:
+            await self.reload()
         number, adapter = activity.info().attempt, self.parts.adapters.get(call.provider, "")
         with (
             running_activity(self.lease, self.running, call.response_id) as stop,

@@ -56,7 +56,7 @@ _CALL_SECONDS = 60.0
 _CACHE_SECONDS = 300
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class McpActivities:
     """Both activities, with the clients that they use. Secrets are unsealed here, and sent only to their server."""
 

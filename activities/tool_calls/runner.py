@@ -53,7 +53,7 @@ _MAX_PROGRESS = 50
 _MAX_ERROR_CHARACTERS = 4000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToolRunner:
     """Runs a tool's code as an activity: listed under the lease, cancellable, wrapped in the middleware."""
 
@@ -125,7 +125,7 @@ class ToolRunner:
             progress.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HostedToolActivity:
     """The activity of every hosted tool; the activity's name is the tool's."""
 

@@ -51,12 +51,19 @@ class ModelListRefresher:
         self._again_seconds = again_seconds
         self._ask_seconds = ask_seconds
         self._failing: set[str] = set()
+        self._environ = environ
         self._asked: list[tuple[ProviderConfig, ListsModels, str | None]] = []
+        self.configure(config, adapters)
+
+    def configure(self, config: Config, adapters: Mapping[str, Provider]) -> None:
+        """Ask these providers from the next look on."""
+        asked: list[tuple[ProviderConfig, ListsModels, str | None]] = []
         for provider in reached_providers(config):
             adapter = adapters[provider.name]
-            key = environ.get(provider.api_key_env) if provider.api_key_env else None
+            key = self._environ.get(provider.api_key_env) if provider.api_key_env else None
             if isinstance(adapter, ListsModels) and (key or provider.api_key_env is None):
-                self._asked.append((provider, adapter, key))
+                asked.append((provider, adapter, key))
+        self._asked = asked
 
     async def run(self) -> None:
         """Refresh until cancelled. No failure of a provider or of Redis ends it."""

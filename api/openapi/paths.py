@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
+from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.openapi.schemas import ref
 from api.operations.filters import STATUSES
@@ -16,7 +17,7 @@ from open_responses.schema.requests import CreateResponse
 
 
 def paths() -> JsonObject:
-    return {**_responses(), **_conversations(), **_service(), **_operations()}
+    return {**_responses(), **_conversations(), **_admin(), **_service(), **_operations()}
 
 
 def _responses() -> JsonObject:
@@ -209,6 +210,63 @@ def _conversations() -> JsonObject:
                 {200: ("", ref("Conversation"), {})},
                 parameters=[conversation_id, _parameter("item_id", "path")],
                 errors=(404,),
+            ),
+        },
+    }
+
+
+def _admin() -> JsonObject:
+    """The endpoints of operators. Each needs a key with the scope `admin`."""
+    key_id = _parameter("key_id", "path")
+    page = [parameter for parameter in _page() if parameter["name"] != "order"]
+    return {
+        "/v1/admin/keys": {
+            "get": _operation(
+                "listApiKeys",
+                "List the API keys, newest first",
+                {200: ("", ref("ApiKeyPage"), {})},
+                parameters=[*page, _parameter("tenant", "query")],
+                errors=(400,),
+            ),
+            "post": _operation(
+                "createApiKey",
+                "Create an API key",
+                {201: ("The key, which no other answer has.", ref("CreatedApiKey"), {})},
+                request=CreateKeyBody,
+                errors=(409,),
+            ),
+        },
+        "/v1/admin/keys/audit": {
+            "get": _operation(
+                "listApiKeyChanges",
+                "List the changes of API keys, newest first",
+                {200: ("", ref("ApiKeyChangePage"), {})},
+                parameters=page,
+                errors=(400,),
+            )
+        },
+        "/v1/admin/keys/{key_id}": {
+            "get": _operation(
+                "getApiKey",
+                "Get an API key",
+                {200: ("", ref("ApiKey"), {})},
+                parameters=[key_id],
+                errors=(404,),
+            ),
+            "post": _operation(
+                "changeApiKey",
+                "Change an API key: what is not given stays as it is",
+                {200: ("", ref("ApiKey"), {})},
+                parameters=[key_id],
+                request=ChangeKeyBody,
+                errors=(404, 409),
+            ),
+            "delete": _operation(
+                "revokeApiKey",
+                "Revoke an API key for good",
+                {200: ("", ref("ApiKey"), {})},
+                parameters=[key_id],
+                errors=(404, 409),
             ),
         },
     }

@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
+from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.responses.approvals import ApprovalBody
 from open_responses.json_types import JsonObject
@@ -31,6 +32,8 @@ REQUESTS: tuple[type[BaseModel], ...] = (
     CreateConversation,
     UpdateConversation,
     CreateItems,
+    CreateKeyBody,
+    ChangeKeyBody,
 )
 # What these refer to (items, parts, usage) is generated with them.
 ANSWERS: tuple[Any, ...] = (
@@ -44,6 +47,10 @@ ANSWERS: tuple[Any, ...] = (
     http_bodies.ModelList,
     http_bodies.UsageReport,
     http_bodies.Health,
+    http_bodies.ApiKey,
+    http_bodies.CreatedApiKey,
+    http_bodies.ApiKeyPage,
+    http_bodies.ApiKeyChangePage,
     http_bodies.Error,
     operation_bodies.ResponseSummaryPage,
     operation_bodies.ResponseTimeline,

@@ -19,8 +19,8 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.admission.received_bytes import Received
-from api.app_state import AppState, state_of
-from api.auth import Caller, caller_of
+from api.app_state import AppState, latest_state_of, state_of
+from api.auth import Caller, caller_of, valid_key
 from api.connections.uvicorn_protocols import receive_of
 from api.connections.websocket import count_messages
 from api.errors import as_told, error_response, log_refusal
@@ -153,6 +153,7 @@ class Connection:
                 if isinstance(message, OpenResponsesError):
                     raise message
                 self._waiting_bytes -= len(message)
+                self._renew()
                 if self._caller.key is not None:
                     self._state.reads.check_refused(self._caller.key)
                 await self._run_request(await off_loop(len(message), read_request, message), len(message))
@@ -166,6 +167,14 @@ class Connection:
                 await self._send(envelope(told, self._caller.headers))
             finally:
                 received.release()
+
+    def _renew(self) -> None:
+        """Go on with the configuration as it is now, and with the key as it is now. Raises Unauthorized for a key that
+        was revoked or has expired since."""
+        self._state = latest_state_of(self._websocket)
+        if self._state.settings.config.api_keys:
+            key = valid_key(self._state, self._websocket)
+            self._caller = replace(self._caller, tenant=key.tenant, key=key)
 
     def _release(self) -> None:
         if self._received is not None:

@@ -122,7 +122,7 @@ def add_key(args: argparse.Namespace) -> int:
         print_json({"tenant": args.tenant, "key": key, "toml": block})
         return 0
     print(f"The key, shown this once. The clients of {args.tenant} send it as `Authorization: Bearer …`:\n\n{key}\n")
-    print(f"For open_responses.toml, or the file that OPEN_RESPONSES_CONFIG names. Then restart the API.\n\n{block}")
+    print(f"For open_responses.toml, or the file that OPEN_RESPONSES_CONFIG names; the API reads it again.\n\n{block}")
     return 0
 
 

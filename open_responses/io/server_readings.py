@@ -45,7 +45,8 @@ class ServerReadings:
     def __init__(self, redis: Redis, temporal: Client, providers: Iterable[str]) -> None:
         self._redis = redis
         self._temporal = temporal
-        self._providers = tuple(providers)
+        self.providers = tuple(providers)
+        """The names of the providers in the configuration, which may change."""
         self._wanted_until = float("-inf")
 
     def want(self) -> None:
@@ -67,7 +68,7 @@ class ServerReadings:
             seconds, _ = await self._redis.time()
             living = await self._redis.zcount(key_names.LEASES, (seconds - _LEASE_SECONDS) * 1000, "+inf")
             running = await self._redis.zcard(key_names.OPEN)
-            until = [await self._redis.hget(key_names.breaker(name), "until") for name in self._providers]
+            until = [await self._redis.hget(key_names.breaker(name), "until") for name in self.providers]
         except RedisDown as error:
             log.info("not_read", what="redis", reason=str(error))
             metrics.dependency_is_up("redis", False)
@@ -75,7 +76,7 @@ class ServerReadings:
         metrics.dependency_is_up("redis", True)
         metrics.workers_read(living)
         metrics.running_read(running)
-        for name, end in zip(self._providers, until, strict=True):
+        for name, end in zip(self.providers, until, strict=True):
             metrics.breaker_read(name, is_open=end is not None)
 
     async def _read_temporal(self) -> None:

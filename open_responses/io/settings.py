@@ -210,7 +210,19 @@ class Settings(BaseSettings):
 
     @cached_property
     def config(self) -> Config:
-        """The TOML file; the local model's route and the built-in ones follow its own. Raises ConfigError."""
+        """The configuration in force. Raises ConfigError."""
+        return self.read_config()
+
+    def with_config(self, config: Config) -> Settings:
+        """A copy with another configuration in force."""
+        copied = self.model_copy()
+        # Where the property keeps its value.
+        copied.__dict__["config"] = config
+        return copied
+
+    def read_config(self) -> Config:
+        """The TOML file as it is now; the local model's route and the built-in ones follow its own. Raises
+        ConfigError."""
         config = load_config(self.config_path)
         if self.local_model_url is not None and not config.providers:
             local = ProviderConfig(name=LOCAL_PROVIDER, adapter="openai-chat", base_url=self.local_model_url)

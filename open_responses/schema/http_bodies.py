@@ -269,10 +269,89 @@ class UsageReport(_UsageFrom):
 
 
 class Health(TypedDict):
-    """`missing` has a reason for each part that is not well: `temporal`, `redis`, `workers`, `encryption_keys`."""
+    """Whether the server is ready.
+
+    `missing` has a reason for each part that is not well: `temporal`, `redis`, `workers`, `encryption_keys`.
+    `configuration`: why the configuration file as it is now is not in force; the one before it is.
+    """
 
     status: str
     missing: NotRequired[Mapping[str, str]]
+    configuration: NotRequired[str]
+
+
+class ApiKeyLimits(TypedDict):
+    """The limits of an API key, those that were not set included. Null: there is no limit."""
+
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    max_concurrent: int | None
+    max_open_streams: int | None
+    max_received_bytes: int | None
+    reads_per_minute: int | None
+    budget_tokens: int | None
+    budget_usd: float | None
+    budget_period: Literal["day", "month"]
+
+
+class ApiKey(TypedDict):
+    """An API key, without the key itself. Times are Unix seconds. A key of the configuration file has source `file`."""
+
+    object: Literal["api_key"]
+    id: str
+    name: str | None
+    tenant: str
+    scopes: Sequence[str]
+    models: Sequence[str]
+    tools: Sequence[str]
+    limits: ApiKeyLimits
+    weight: float
+    created_at: int | None
+    expires_at: int | None
+    revoked_at: int | None
+    last_used_at: int | None
+    source: Literal["runtime", "file"]
+    prefix: str | None
+
+
+class CreatedApiKey(ApiKey):
+    """A new API key. No other answer has `key`."""
+
+    key: str
+
+
+class ApiKeyPage(TypedDict):
+    """A page of API keys."""
+
+    object: Literal["list"]
+    data: Sequence[ApiKey]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class ApiKeyChange(TypedDict):
+    """A change of an API key: when, what, and by which key of an operator."""
+
+    object: Literal["api_key.change"]
+    id: str
+    at: int
+    action: Literal["created", "changed", "revoked"]
+    key_id: str
+    tenant: str
+    by: str
+    fields: Sequence[str]
+    values: JsonObject
+
+
+class ApiKeyChangePage(TypedDict):
+    """A page of changes of API keys."""
+
+    object: Literal["list"]
+    data: Sequence[ApiKeyChange]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 class ErrorDetails(TypedDict):

@@ -34,12 +34,17 @@ INTERNAL = {
     "turn_is_over": "told as the response that had the turn",
     "may_try_again": "an MCP call's own retry",
     "invalid_arguments": "an update that an operator sends by hand",
+    "api_key_known": "a key that was made twice, which chance does not do",
     "foreign_input": "a run that an operator starts by hand with the input of another",
 }
 
 # code -> a test in which a client is told of it. Their names are what they are:
 # ruff: noqa: E501
 TESTS: dict[str, str] = {
+    "api_key_in_file": "api.test_admin_keys.test_a_key_of_the_file_is_listed_and_changed_there_alone",
+    "api_key_revoked": "api.test_admin_keys.test_a_revoked_key_is_refused_in_every_process_and_stays_refused",
+    "api_keys_full": "api.test_admin_keys.test_a_change_that_the_keys_refuse_is_a_409_and_one_without_an_answer_a_503",
+    "no_admin_key": "api.test_admin_keys.test_a_server_that_needs_no_key_makes_none",
     "approval_already_answered": "loop.test_approvals.test_a_live_answer_is_the_last_word_even_after_a_flush",
     "approval_not_found": "loop.test_mcp.test_an_approval_for_nothing_is_refused",
     "conflict": "api.test_errors_table.test_errors_that_a_race_alone_can_cause_have_their_body",

@@ -193,6 +193,7 @@ ENDPOINTS = [
 # Endpoints whose ids are of another kind, by the beginning of their path, and the test that tries another tenant's.
 TRIED_ELSEWHERE = {
     "/v1/conversations": "api.test_conversations.test_a_conversation_of_another_tenant_is_an_unknown_one",
+    "/v1/admin/keys": "no tenant has a part in it: api.test_admin_keys.test_only_an_operator_may",
     "/codec": "no tenant has a part in it: it decodes for the operator",
 }
 WITHOUT_IDS_OF_RESPONSES = {

@@ -10,6 +10,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from open_responses.io.temporal.codec import DATA_CONVERTER
 from tests.support.record_history import HISTORIES
+from workflows.api_keys import ApiKeysWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow
@@ -74,13 +75,14 @@ def test_histories_are_there() -> None:
         "claim_at_the_start_that_a_deadline_ends",
         "repeated_claim_at_the_start",
         "usage_in_the_memo",
+        "api_keys",
     }
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     replayer = Replayer(
-        workflows=[ResponseWorkflow, ConversationWorkflow, ApprovalWorkflow],
+        workflows=[ResponseWorkflow, ConversationWorkflow, ApprovalWorkflow, ApiKeysWorkflow],
         data_converter=DATA_CONVERTER,
         workflow_runner=UnsandboxedWorkflowRunner(),
     )

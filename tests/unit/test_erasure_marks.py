@@ -89,6 +89,8 @@ _WRITERS = {
     "open_responses/io/redis/usage_counters.lua": "counts of a tenant, by model and day, and digests of ids",
     "open_responses/io/redis/usage_counters.py": "that the counts of usage are whole",
     "open_responses/io/store/usage_rebuild.py": "that a worker counts usage again",
+    "open_responses/io/redis/api_keys.py": "API keys' hashes and last uses",
+    "open_responses/io/redis/api_keys.lua": "API keys' hashes",
     "open_responses/io/redis/counters.py": "counts of a middleware",
     "open_responses/io/redis/model_lists.py": "models of a provider",
     "activities/tool_calls/mcp.py": "tools of an MCP server, for minutes",

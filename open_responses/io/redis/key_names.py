@@ -24,6 +24,14 @@ REWRITTEN = "or:rewritten"
 ENCRYPTION = "or:encryption"
 """String: the name of the key that encrypts payloads, written by the last process with keys that started."""
 
+API_KEYS = "or:{api_keys}"
+"""Hash: a copy of the API keys that were made at run time. `revision`, `keys` (JSON), `stored`, when these were
+written, and `checked`, when they were compared with Temporal, in milliseconds of Redis' clock."""
+API_KEYS_LOOK = "or:{api_keys}:look"
+"""String, for some seconds: an API process reads the keys from Temporal."""
+API_KEYS_USED = "or:{api_keys}:used"
+"""Hash: id of an API key -> its last use, in Unix seconds."""
+
 CLOSED_FENCE = str(2**53 - 1)
 """The fence of the log of an erased response. It rejects every writer."""
 

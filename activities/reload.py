@@ -1,0 +1,135 @@
+"""Puts a changed configuration file into force while the worker runs.
+
+What this prevents: a restart of each worker for a new route, and half of a broken file in force. Everything of the file
+is loaded first; only then do the activities get it. An activity that runs goes on with what it began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import httpx
+import structlog
+
+from activities.middleware_loader import load_middleware
+from activities.providers.registry import build_providers
+from activities.sampling.sample import SampleActivity
+from activities.tool_calls.mcp import McpActivities
+from activities.tool_calls.runner import HostedToolActivity, ToolRunner
+from activities.tools.registry import definitions, load_tools
+from activities.worker.model_list_refresher import ModelListRefresher
+from open_responses.config import Config
+from open_responses.config_changes import changes_between
+from open_responses.contracts import Middleware, Provider, Tool
+from open_responses.io.config_watch import ConfigWatch
+from open_responses.io.metrics import recording as metrics
+from open_responses.io.settings import ConfigError, Settings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, and what its tables name."""
+
+    config: Config
+    tools: Mapping[str, Tool]
+    middleware: Sequence[Middleware]
+    providers: Mapping[str, Provider]
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What works by the configuration. It reads its parts where an activity begins."""
+
+    sample: SampleActivity
+    runner: ToolRunner
+    hosted: HostedToolActivity
+    mcp: McpActivities
+    model_lists: ModelListRefresher
+
+    def put(self, loaded: Loaded) -> None:
+        """Let everything that begins from now on work by this configuration."""
+        self.sample.parts = replace(
+            self.sample.parts,
+            providers=loaded.providers,
+            adapters={provider.name: provider.adapter for provider in loaded.config.providers},
+            definitions=definitions(loaded.config, loaded.tools),
+            middleware=loaded.middleware,
+        )
+        self.runner.middleware = loaded.middleware
+        self.hosted.tools = loaded.tools
+        self.mcp.config = loaded.config
+        self.model_lists.configure(loaded.config, loaded.providers)
+
+
+class WorkerReload:
+    """Reads the file again, and hands what it names to `put`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        loaded: Loaded,
+        http: httpx.AsyncClient,
+        environ: Mapping[str, str],
+        put: Callable[[Loaded], None],
+    ) -> None:
+        self._settings = settings
+        self._loaded = loaded
+        self._http = http
+        self._environ = environ
+        self._put = put
+        self._error: str | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def run(self, watch: ConfigWatch) -> None:
+        """Read the file after each of its changes, until cancelled."""
+        async for _ in watch.changes():
+            await self.reload()
+
+    async def reload(self) -> None:
+        """Put the file into force as it is now. If any of it cannot be used, all that is in force stays."""
+        async with self._one_at_a_time:
+            try:
+                loaded = await asyncio.to_thread(self._load)
+            except (ConfigError, ValueError) as error:
+                self._refuse(str(error))
+                return
+            except Exception as error:  # noqa: BLE001 - the border to tools and adapters, whose modules are imported
+                self._refuse(f"{type(error).__name__} while its modules were imported")
+                return
+            changes = changes_between(self._loaded.config, loaded.config)
+            if changes or self._error is not None:
+                log.info("configuration_reloaded", file=self._settings.config_path, changes=changes)
+            self._error, self._loaded = None, loaded
+            self._put(loaded)
+            metrics.configure(loaded.config, "worker")
+
+    def _refuse(self, reason: str) -> None:
+        self._error = reason
+        metrics.configuration_rejected()
+        log.error("configuration_refused", reason=reason, in_force="the configuration as it was")
+
+    def _load(self) -> Loaded:
+        """What has not changed stays the same object: adapters and middlewares may keep something in memory."""
+        old, config = self._loaded, self._settings.read_config()
+        tools = load_tools(config)
+        known = {tool.name: tool for tool in old.config.tools}
+        kept = {
+            tool.name: old.tools[tool.name]
+            for tool in config.tools
+            if tool.name in tools and known.get(tool.name) == tool
+        }
+        same = {provider.name for provider in config.providers if provider in old.config.providers}
+        fresh = config.model_copy(update={"providers": tuple(p for p in config.providers if p.name not in same)})
+        return Loaded(
+            config=config,
+            tools={**tools, **kept},
+            middleware=old.middleware if config.middleware == old.config.middleware else load_middleware(config),
+            providers={
+                **{name: provider for name, provider in old.providers.items() if name in same},
+                **build_providers(fresh, self._http, self._environ),
+            },
+        )

@@ -1,0 +1,1 @@
+"""The endpoints of operators, `/v1/admin`."""
