@@ -28,7 +28,6 @@ NAVIGATION = {
         "metrics.md",
         "tracing.md",
         "tenants.md",
-        "runtime-changes.md",
         "temporal-ui.md",
         "upgrades.md",
     ),
