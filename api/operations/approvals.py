@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.app_state import AppState
 from api.dependencies import AuthenticatedCaller, State
 from api.operations.filters import Page, pending_asked_for, unknown_cursor
-from api.operations.responses import run_of, runs_of
+from api.operations.responses import run_of, runs_of, shown_of
 from api.paging import list_object
 from open_responses.ids import is_id, position_of
 from open_responses.io.temporal.client import TENANT
@@ -47,10 +47,11 @@ async def _page(state: AppState, page: Page) -> JsonObject:
     if page.after is not None:
         after, index = _position(page.after)
         last = await run_of(state, page, after)
-        entries += [one for one in await _of(state, [last]) if _position(one["id"])[1] > index]
+        of_last = await _of(state, await shown_of(state, page, [last]))
+        entries += [one for one in of_last if _position(one["id"])[1] > index]
     while len(entries) <= page.limit:
         runs, has_more = await runs_of(state, page, after=after)
-        entries += await _of(state, runs)
+        entries += await _of(state, await shown_of(state, page, runs))
         if not has_more:
             break
         after = runs[-1].id

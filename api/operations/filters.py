@@ -34,12 +34,14 @@ class Page:
 
     Attributes:
         whose: Terms of Temporal's query: the responses that the caller may see. They do not change during a response.
+        tenant: The tenant whose responses these are; None for every tenant's.
         conditions: The other terms.
         limit: The most entries.
         after: The id of the last entry of the page before.
     """
 
     whose: tuple[str, ...]
+    tenant: str | None
     conditions: tuple[str, ...]
     limit: int
     after: str | None
@@ -60,14 +62,14 @@ def responses_asked_for(query: Mapping[str, str], caller: Caller) -> Page:
         conditions.append(f"StartTime >= {moment(_time(query, 'created_after'))}")
     if "created_before" in query:
         conditions.append(f"StartTime < {moment(_time(query, 'created_before'))}")
-    return Page(_whose(query, caller), tuple(conditions), page_limit(query.get("limit")), _after(query))
+    return Page(*_whose(query, caller), tuple(conditions), page_limit(query.get("limit")), _after(query))
 
 
 def pending_asked_for(query: Mapping[str, str], caller: Caller) -> Page:
     """The page of `GET /v1/approvals`: the responses of which calls wait for a person. Raises as the function above."""
     check_names(query, frozenset({"tenant", "limit", "after"}))
     waits = f"ExecutionStatus = 'Running' AND {names.STATUS} = '{names.AWAITING_APPROVAL}'"
-    return Page(_whose(query, caller), (waits,), page_limit(query.get("limit")), query.get("after"))
+    return Page(*_whose(query, caller), (waits,), page_limit(query.get("limit")), query.get("after"))
 
 
 def check_names(query: Mapping[str, str], known: frozenset[str]) -> None:
@@ -81,7 +83,8 @@ def check_names(query: Mapping[str, str], known: frozenset[str]) -> None:
             )
 
 
-def _whose(query: Mapping[str, str], caller: Caller) -> tuple[str, ...]:
+def _whose(query: Mapping[str, str], caller: Caller) -> tuple[tuple[str, ...], str | None]:
+    """The terms, and the tenant."""
     responses = f"WorkflowType = '{WORKFLOW}'"
     own = None if caller.is_admin else caller.tenant
     asked = _text(query, "tenant") if "tenant" in query else None
@@ -91,7 +94,8 @@ def _whose(query: Mapping[str, str], caller: Caller) -> tuple[str, ...]:
             param="tenant",
         )
     tenant = own or asked
-    return (responses,) if tenant is None else (responses, _equals(names.TENANT, tenant, "tenant"))
+    terms = (responses,) if tenant is None else (responses, _equals(names.TENANT, tenant, "tenant"))
+    return terms, tenant
 
 
 def _equals(attribute: str, text: str, param: str) -> str:
@@ -99,8 +103,8 @@ def _equals(attribute: str, text: str, param: str) -> str:
         return f"{attribute} = {literal(text)}"
     except ValueError:
         raise InvalidRequest(
-            f"Temporal's index cannot search for a {param} that begins or ends with a quote, or has a backslash or "
-            "a double quote.",
+            f"Temporal's index cannot search for a {param} that begins or ends with a quote, or has a backslash, a "
+            "double quote or a control character.",
             param=param,
             code="invalid_value",
         ) from None

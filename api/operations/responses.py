@@ -16,6 +16,7 @@ from api.operations.filters import Page, responses_asked_for, unknown_cursor
 from api.operations.summaries import summary_of
 from api.paging import list_object
 from open_responses.errors import Unavailable
+from open_responses.io.temporal.client import TENANT
 from open_responses.io.temporal.visibility import Cursor, literal, newest_runs
 from open_responses.json_types import JsonObject
 
@@ -29,7 +30,7 @@ async def list_responses(request: Request, state: State, caller: AuthenticatedCa
 
     async def read() -> JsonObject:
         runs, has_more = await runs_of(state, page)
-        shown = await asyncio.to_thread(_without_deleted, state, runs)
+        shown = await shown_of(state, page, runs)
         listed = list_object([summary_of(state.settings, run) for run in shown], has_more=has_more)
         return {**listed, "last_id": runs[-1].id if runs else None}
 
@@ -65,7 +66,7 @@ async def run_of(state: AppState, page: Page, response_id: str) -> WorkflowExecu
     """
     conditions = [*page.whose, f"WorkflowId = {literal(response_id)}"]
     found, _ = await newest_runs(state.temporal, conditions, limit=1, after=None)
-    if not found:
+    if not found or page.tenant not in (None, found[0].typed_search_attributes.get(TENANT)):
         raise unknown_cursor()
     return found[0]
 
@@ -75,6 +76,11 @@ async def _cursor(state: AppState, page: Page, after: str) -> Cursor:
     return Cursor(run.start_time, run.id)
 
 
-def _without_deleted(state: AppState, runs: Sequence[WorkflowExecution]) -> list[WorkflowExecution]:
-    """Temporal lists a run for some seconds after its response was deleted."""
-    return [run for run in runs if not state.eraser.marks.is_hidden(run.id)]
+async def shown_of(state: AppState, page: Page, runs: Sequence[WorkflowExecution]) -> list[WorkflowExecution]:
+    """Those runs that may be shown.
+
+    Temporal lists a run for some time after its response was deleted. And a database may take two names of tenants for
+    one, by letters of another case for instance, so owners are compared here as well.
+    """
+    own = [run for run in runs if page.tenant in (None, run.typed_search_attributes.get(TENANT))]
+    return await asyncio.to_thread(lambda: [run for run in own if not state.eraser.marks.is_hidden(run.id)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,7 +14,9 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
+from api.operations.filters import Page
 from api.operations.health import _looked_at
+from api.operations.responses import shown_of
 from api.recent_answers import RecentAnswers
 from open_responses.errors import ProviderTimeout
 from open_responses.io.redis import key_names
@@ -20,6 +24,7 @@ from open_responses.io.redis.breaker import Breaker, states_of
 from open_responses.io.redis.client import Redis
 from open_responses.io.temporal import visibility
 from open_responses.io.temporal.client import MODEL, TENANT
+from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.visibility import Cursor, literal, newest_runs
 from open_responses.json_types import JsonObject
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block
@@ -320,6 +325,33 @@ async def test_calls_that_wait_are_listed_until_they_are_answered(api: httpx.Asy
     await are("b-key")
 
 
+async def test_the_calls_of_a_deleted_response_are_not_listed(
+    api: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    response = await waiting_response(api, upstream, "a-key", "deleted")
+
+    async def is_listed() -> bool:
+        answer = await api.get("/v1/approvals", headers=bearer("a-key"))
+        return response["id"] in [one["response_id"] for one in answer.json()["data"]]
+
+    await until(is_listed, 30)
+    # As a deletion does that Temporal has not carried out yet.
+    marks = ErasureMarks(stack.data / "blobs")
+    marks.mark(response["id"], 60)
+    try:
+        await until_not(is_listed)
+    finally:
+        marks.mark(response["id"], -60)
+    await api.post(f"/v1/responses/{response['id']}/cancel", headers=bearer("a-key"))
+
+
+async def until_not(condition: Callable[[], Awaitable[bool]]) -> None:
+    async def is_not() -> bool:
+        return not await condition()
+
+    await until(is_not, 30)
+
+
 # --- health
 
 
@@ -443,6 +475,33 @@ async def test_whatever_a_value_has_it_is_compared_and_never_parsed(stack: Stack
         runs, _ = await newest_runs(temporal, terms, limit=50, after=None)
         assert [run.id for run in runs] == [workflow_id], text
     await end(temporal, list(ids.values()))
+
+
+async def test_a_value_that_would_be_compared_as_another_is_refused(stack: Stack) -> None:
+    # Temporal writes a line break as a backslash and an n, which is another tenant's name.
+    temporal, model = await console(stack), f"escaped-{uuid.uuid4()}"
+    ids = await started(temporal, model, 1, **{TENANT.name: "a\\nb"})
+    await indexed(temporal, model, 1)
+    found, _ = await newest_runs(
+        temporal, [f"{MODEL.name} = {literal(model)}", f"{TENANT.name} = 'a\nb'"], limit=5, after=None
+    )
+    assert [run.id for run in found] == ids, "Temporal compares it as it is now: the refusal can go"
+    for text in ("a\nb", "a\rb", "a\tb", "a\x00b", "a\x08b", "a\x1ab", "a\\b", 'a"b'):
+        with pytest.raises(ValueError, match="control character"):
+            literal(text)
+    await end(temporal, ids)
+
+
+async def test_an_owner_is_compared_here_as_well(stack: Stack, tmp_path: Path) -> None:
+    temporal, model = await console(stack), f"owners-{uuid.uuid4()}"
+    ids = [(await started(temporal, model, 1, **{TENANT.name: name}))[0] for name in ("Acme", "acme", "acme ")]
+    await indexed(temporal, model, 3)
+    runs, _ = await newest_runs(temporal, [f"{MODEL.name} = {literal(model)}"], limit=5, after=None)
+    state: Any = SimpleNamespace(eraser=SimpleNamespace(marks=ErasureMarks(tmp_path)))
+    for tenant, wanted in (("Acme", ids[:1]), ("acme", ids[1:2]), (None, ids[::-1])):
+        shown = await shown_of(state, Page((), tenant, (), 5, None), runs)
+        assert [run.id for run in shown] == wanted
+    await end(temporal, ids)
 
 
 # --- answers that are shared

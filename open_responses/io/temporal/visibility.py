@@ -23,6 +23,7 @@ _NARROWEST = timedelta(milliseconds=20)
 # Temporal keeps a start in nanoseconds, and `datetime` has microseconds.
 _ROUNDING = timedelta(microseconds=1)
 _CLOCKS_DIFFER = timedelta(minutes=1)
+_ESCAPED = frozenset({'"', "\\", "\x7f", *map(chr, range(32))})
 _OWN_ENDS = (
     WorkflowExecutionStatus.COMPLETED,
     WorkflowExecutionStatus.FAILED,
@@ -42,11 +43,12 @@ def literal(text: str) -> str:
     """A text as a string of a query.
 
     Raises:
-        ValueError: The text begins or ends with a quote, which Temporal takes off; or it has a backslash or a double
-            quote, which databases read differently. Another value would be compared.
+        ValueError: The text begins or ends with a quote, which Temporal takes off; or it has a backslash, a double
+            quote or a control character, which Temporal writes with a backslash and databases read differently. Another
+            value would be compared.
     """
-    if text.startswith("'") or text.endswith("'") or set(text) & set('"\\'):
-        raise ValueError("begins or ends with a quote, or has a backslash or a double quote")
+    if text.startswith("'") or text.endswith("'") or set(text) & _ESCAPED:
+        raise ValueError("begins or ends with a quote, or has a backslash, a double quote or a control character")
     return "'" + text.replace("'", "''") + "'"
 
 
