@@ -86,7 +86,10 @@ def _groups(text: str | None) -> list[str]:
 def _time(start: str | None, to: str | None) -> tuple[date, date]:
     """The first day, and the day after the last."""
     end = datetime.now(UTC).date() + timedelta(days=1) if to is None else _day("to", to, whole=True)
-    first = end - timedelta(days=_DEFAULT_DAYS) if start is None else _day("from", start)
+    # The calendar begins with the year 1.
+    earliest = date.min.toordinal()
+    default = date.fromordinal(max(earliest, end.toordinal() - _DEFAULT_DAYS))
+    first = default if start is None else _day("from", start)
     if first >= end:
         raise InvalidRequest("'from' must be before 'to'.", param="from", code="invalid_value")
     if (end - first).days > DAYS_KEPT:

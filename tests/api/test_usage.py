@@ -349,3 +349,20 @@ async def test_tokens_of_an_earlier_version_have_no_price(redis: Redis) -> None:
     await count(redis, record(tenant, usage=TurnUsage(input_tokens=3)))
     (found,) = await read(redis, tenant)
     assert (found.used.cost_usd, found.used.unpriced) == (None, 1)
+
+
+async def test_a_time_at_the_begin_of_the_calendar_has_no_usage(api: httpx.AsyncClient) -> None:
+    answer = await api.get("/v1/usage", params={"to": "0001-01-02"}, headers=A)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["from"], answer.json()["data"]) == ("0001-01-01", [])
+    is_error(await api.get("/v1/usage", params={"to": "0001-01-01"}, headers=A), 400, "invalid_value", "from")
+
+
+async def test_the_usage_of_one_tenant_is_read_without_the_names_of_the_others(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(UsageCounters, "_tenants")
+    tenant = f"alone {secrets.token_hex(4)}"
+    await count(redis, record(tenant))
+    (found,) = await read(redis, tenant)
+    assert (found.tenant, found.used.responses) == (tenant, 1)

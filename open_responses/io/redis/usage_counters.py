@@ -132,10 +132,10 @@ class UsageCounters:
         """
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         for some in _chunks(days):
-            wanted = [
-                (day, one) for day, tenants in zip(some, await self._tenants(some), strict=True) for one in tenants
-            ]
-            for part in _chunks([pair for pair in wanted if tenant is None or pair[1] == tenant]):
+            # The names of all tenants are read only for a caller who may see all of them.
+            tenants = [[tenant]] * len(some) if tenant is not None else await self._tenants(some)
+            wanted = [(day, one) for day, names in zip(some, tenants, strict=True) for one in names]
+            for part in _chunks(wanted):
                 pipe = self._redis.pipeline(transaction=False)
                 for day, one in part:
                     pipe.hgetall(key_names.usage(day.isoformat(), one))
