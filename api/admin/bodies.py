@@ -13,7 +13,7 @@ from open_responses.schema.validation import RequestObject, fault
 
 # What the counters in Redis hold exactly, with room to add.
 _LARGEST = 10**15
-_LARGEST_USD = 1e9
+_LARGEST_USD = 1_000_000
 # The end of the year 9999.
 _LATEST = 253_402_300_799
 _MAX_PATTERNS = 100

@@ -22,6 +22,7 @@ from api.dependencies import AdminCaller, State
 from api.key_ring import RingKey
 from api.paging import list_object, page_limit
 from open_responses.api_keys.state import (
+    INVALID_VALUE,
     KEY_NOT_FOUND,
     KEY_REVOKED,
     KEYS_FULL,
@@ -207,6 +208,8 @@ def _refusal(error: WorkflowUpdateFailedError) -> OpenResponsesError:
             return Conflict(cause.message, code=KEYS_FULL)
         if cause.type == KEY_REVOKED:
             return Conflict(cause.message, code=KEY_REVOKED)
+        if cause.type == INVALID_VALUE:
+            return InvalidRequest(cause.message, code=INVALID_VALUE)
     return Unavailable("The key could not be changed. Send your request again.", retry_after=_AGAIN_SECONDS)
 
 

@@ -26,6 +26,7 @@ KEYS_FULL = "api_keys_full"
 KEY_NOT_FOUND = "not_found"
 KEY_REVOKED = "api_key_revoked"
 KEY_KNOWN = "api_key_known"
+INVALID_VALUE = "invalid_value"
 
 MAX_KEYS = 1000
 """The most keys that are not revoked."""
@@ -354,7 +355,7 @@ def _check_config(key: StoredKey) -> None:
     try:
         key.config()
     except ValueError:
-        raise Refused("invalid_value", "A key of the configuration file could not have these values.") from None
+        raise Refused(INVALID_VALUE, "A key of the configuration file could not have these values.") from None
 
 
 def _flat(values: dict[str, JsonValue]) -> dict[str, JsonValue]:

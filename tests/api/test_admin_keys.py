@@ -13,8 +13,8 @@ from temporalio.exceptions import ApplicationError
 from websockets.asyncio.client import connect
 
 from api.admin.keys import _changed
-from open_responses.api_keys.state import API_KEYS_ID, KEYS_FULL, ApiKeysState, StoredKey
-from open_responses.errors import Conflict, Unavailable
+from open_responses.api_keys.state import API_KEYS_ID, INVALID_VALUE, KEYS_FULL, ApiKeysState, StoredKey
+from open_responses.errors import Conflict, InvalidRequest, Unavailable
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block, keyed_api
@@ -281,6 +281,7 @@ async def test_an_unknown_key_is_not_found(api: httpx.AsyncClient, method: str) 
         ({"limits": {"tokens_per_minute": 10**16}}, "invalid_value", "limits.tokens_per_minute"),
         ({"limits": {"max_concurrent": 1.5}}, "invalid_type", "limits.max_concurrent"),
         ({"limits": {"max_received_bytes": True}}, "invalid_type", "limits.max_received_bytes"),
+        ({"limits": {"budget_usd": 1_000_001}}, "invalid_value", "limits.budget_usd"),
         ({"limits": {"budget_period": "week"}}, "invalid_value", "limits.budget_period"),
         ({"limits": {"budget_token": 1}}, "unknown_parameter", "limits.budget_token"),
         ({"weight": 0}, "invalid_value", "weight"),
@@ -322,5 +323,8 @@ async def test_a_change_that_the_keys_refuse_is_a_409_and_one_without_an_answer_
     with pytest.raises(Conflict, match="1000") as refused:
         await _changed(change(full))
     assert refused.value.error_code == "api_keys_full"
+    odd = WorkflowUpdateFailedError(ApplicationError("No table could have it.", type=INVALID_VALUE))
+    with pytest.raises(InvalidRequest, match="No table"):
+        await _changed(change(odd))
     with pytest.raises(Unavailable, match="not known"):
         await _changed(change(TimeoutError()))
