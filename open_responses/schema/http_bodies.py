@@ -272,7 +272,7 @@ class Health(TypedDict):
     """Whether the server is ready.
 
     `missing` has a reason for each part that is not well: `temporal`, `redis`, `workers`, `encryption_keys`.
-    `configuration`: why the configuration file as it is now is not in force; the one before it is.
+    `configuration`: there if the configuration file as it is now is not in force; the one before it is.
     """
 
     status: str

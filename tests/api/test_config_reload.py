@@ -65,7 +65,8 @@ async def test_a_broken_file_changes_nothing_and_one_line_says_what_is_wrong(rel
     whole = reloading.file.read_text()
 
     async def error() -> Any:
-        return (await reloading.api.get("/readyz")).json().get("configuration")
+        health = await reloading.api.get("/v1/admin/health", headers=bearer("reload-first"))
+        return health.json()["configuration"]["error"]
 
     async def is_reported() -> bool:
         return await error() is not None
@@ -77,7 +78,10 @@ async def test_a_broken_file_changes_nothing_and_one_line_says_what_is_wrong(rel
     reloading.file.write_text(broken)
     await until(is_reported)
     assert "nobody" in await error()
-    assert (await reloading.api.get("/readyz")).json()["status"] == "ready", "the old configuration serves"
+    ready = (await reloading.api.get("/readyz")).json()
+    assert ready["status"] == "ready", "the old configuration serves"
+    assert "refused" in ready["configuration"]
+    assert "nobody" not in ready["configuration"], "anybody may ask, and the reason may name a tenant"
     assert [await reloading.status(key) for key in ("reload-first", "reload-second")] == [200, 401]
     scraped = (await reloading.api.get("/metrics", headers=bearer("reload-first"))).text
     assert "open_responses_configuration_in_force 0" in scraped
