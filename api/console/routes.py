@@ -117,7 +117,7 @@ async def offers(state: State, caller: AuthenticatedCaller) -> JSONResponse:
 
 
 @router.post("/console/kill-workers")
-async def kill_workers(request: Request, state: State, _: AdminCaller) -> JSONResponse:
+async def kill_workers(request: Request, state: State, caller: AdminCaller) -> JSONResponse:
     """Kill every worker of `make dev` with SIGKILL, to show that a stream survives it. Its supervisor restarts them.
 
     Only where `make dev` says where its workers' process ids are, and only for an operator on this machine.
@@ -127,6 +127,9 @@ async def kill_workers(request: Request, state: State, _: AdminCaller) -> JSONRe
         raise NotFound("Only a server that `make dev` started can kill its workers.")
     if request.client is None or not is_loopback(request.client.host):
         raise PermissionDenied("Only a request from the server's own machine can kill its workers.")
+    if caller.key is None:
+        # Also where OPEN_RESPONSES_ALLOW_OPEN is set: a page could reach this machine by a name that was rebound.
+        check_is_near(state.settings, request)
     killed = [pid for file in sorted(folder.glob("worker-*.pid")) if (pid := _kill(file)) is not None]
     return JSONResponse({"killed": killed}, headers={"Cache-Control": "no-store"})
 

@@ -38,7 +38,12 @@ ABSENT = [
 
 @asynccontextmanager
 async def console(
-    config_path: Path, config: str = "", peer: str = "127.0.0.1", host: str = "127.0.0.1:8080", pids: Path | None = None
+    config_path: Path,
+    config: str = "",
+    peer: str = "127.0.0.1",
+    host: str = "127.0.0.1:8080",
+    pids: Path | None = None,
+    allow_open: bool = False,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client at `peer` of an API whose Redis and Temporal are away: nothing here asks for them."""
     config_path.write_text(config)
@@ -47,6 +52,7 @@ async def console(
         REDIS_URL="redis://127.0.0.1:9/0",
         data_dir=str(config_path.parent),
         dev_pid_dir=pids,
+        allow_open=allow_open,
     )
     app = create_app(settings)
     transport = httpx.ASGITransport(app, client=(peer, 40000))
@@ -224,6 +230,16 @@ async def test_nobody_else_kills_a_worker(
 ) -> None:
     async with console(config, keys, peer=peer, pids=config.parent / "pids") as client:
         refused = await client.post("/console/kill-workers", headers=headers)
+        assert refused.status_code == 403, refused.text
+        assert sleeper.poll() is None
+
+
+async def test_a_page_kills_no_worker_by_a_name_that_it_pointed_to_this_machine(
+    config: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    rebound = "rebound.example:8080"
+    async with console(config, host=rebound, pids=config.parent / "pids", allow_open=True) as client:
+        refused = await client.post("/console/kill-workers", headers={"Origin": f"http://{rebound}"})
         assert refused.status_code == 403, refused.text
         assert sleeper.poll() is None
 

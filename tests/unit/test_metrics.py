@@ -285,3 +285,30 @@ def ours() -> list[str]:
         if family.name.startswith(("open_responses_", "gen_ai_")):
             named.append(f"{family.name}_total" if family.type == "counter" else family.name)
     return named
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9464", 200),
+        ("[::1]:9464", 200),
+        ("localhost", 200),
+        ("prometheus.internal:9464", 200),
+        ("worker", 200),
+        ("rebound.example:9464", 403),
+        ("127.0.0.1.rebound.example", 403),
+        ("[rebound.example", 403),
+    ],
+)
+def test_a_page_reads_no_metrics_by_a_name_that_it_pointed_to_this_machine(host: str, status: int) -> None:
+    port = services.free_port()
+    server = serve_metrics("127.0.0.1", [port])
+    assert server is not None
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/metrics", headers={"Host": host})
+        assert connection.getresponse().status == status
+    finally:
+        connection.close()
+        server.shutdown()
+        server.server_close()

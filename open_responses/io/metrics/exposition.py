@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import structlog
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from open_responses.io.metrics.definitions import REGISTRY
 from open_responses.io.metrics.text_format import text_of
+from open_responses.private_addresses import is_forbidden_host
 
 __all__ = ["CONTENT_TYPE_PLAIN_0_0_4", "SdkMetrics", "exposed", "serve_metrics"]
 
@@ -35,7 +37,7 @@ def serve_metrics(
     """Serve the metrics in threads of their own, which end with the process: a busy event loop answers as well.
 
     Args:
-        host: The address.
+        host: The address. On a loopback address, a request that names a public host is refused.
         ports: The first of these that no other process has.
         before: Called before each answer.
         more: Further metrics, which follow ours. It may raise OSError: then they are left out.
@@ -44,12 +46,18 @@ def serve_metrics(
         The server; None where no port can be used, which is logged and stops nothing.
     """
 
+    is_here_only = host in ("localhost", "::1") or host.startswith("127.")
+
     class Handler(BaseHTTPRequestHandler):
         timeout = _PATIENCE_SECONDS
         server_version = "open_responses"
         sys_version = ""
 
         def do_GET(self) -> None:
+            if is_here_only and not _is_near(self.headers.get("Host")):
+                # DNS rebinding: a web page's owner pointed a name of theirs to this machine.
+                self.send_error(403)
+                return
             if self.path.partition("?")[0] != _PATH:
                 self.send_error(404)
                 return
@@ -79,6 +87,17 @@ def serve_metrics(
             return server
     log.error("metrics_not_served", host=host, ports=[*ports], reason=reason)
     return None
+
+
+def _is_near(host: str | None) -> bool:
+    """Whether a `Host` header has a name or an address of this machine or its network. A browser always sends one."""
+    if host is None:
+        return True
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return "." not in name or is_forbidden_host(name)
 
 
 class SdkMetrics:
