@@ -21,8 +21,6 @@ class RecentAnswers:
     """Makes an answer once for all who ask within a second; those who ask meanwhile wait for the same."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.since = time.time()
-        """When this process began to answer, in Unix seconds."""
         self._clock = clock
         self._made: dict[Hashable, tuple[float, JsonObject]] = {}
         self._making: dict[Hashable, asyncio.Task[JsonObject | Exception]] = {}

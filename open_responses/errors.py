@@ -159,7 +159,7 @@ class Conflict(OpenResponsesError):
 
 
 class TokenBudgetExceeded(OpenResponsesError):
-    """The response's, key's or tenant's budget of tokens is used up."""
+    """The response's, key's or tenant's budget of tokens or of US dollars is used up."""
 
     code, status, type = "token_budget_exceeded", 429, "too_many_requests"
 

@@ -46,6 +46,11 @@ _LONGEST_FINISH = timedelta(seconds=60)
 # `finish` does the same again after a longer outage of Redis.
 _LONGEST_CLOSING = timedelta(seconds=20)
 _LONGEST_PUBLISH = timedelta(seconds=10)
+# About as many tries as fit into these times. The SDK does not count the pauses between the tries of a local activity
+# towards `schedule_to_close_timeout` (1.35): without a number of tries, one that always fails is tried for ever.
+_FINISH_ATTEMPTS = 32
+_CLOSING_ATTEMPTS = 12
+_CANCELLATION_ATTEMPTS = 7
 # An MCP call's own limits are shorter and give a better message; these are the backstop.
 _LONGEST_MCP_LIST = timedelta(seconds=45)
 _LONGEST_MCP_CALL = timedelta(minutes=11)
@@ -77,7 +82,7 @@ async def finish(call: FinishInput) -> FinishResult:
         result_type=FinishResult,
         schedule_to_close_timeout=_LONGEST_FINISH,
         start_to_close_timeout=timedelta(seconds=15),
-        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
+        retry_policy=_local_retries(_FINISH_ATTEMPTS),
     )
     return result
 
@@ -93,7 +98,7 @@ async def close_cut_off_sample(call: FinishInput) -> FinishResult | None:
         result_type=FinishResult,
         schedule_to_close_timeout=_LONGEST_CLOSING,
         start_to_close_timeout=timedelta(seconds=15),
-        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
+        retry_policy=_local_retries(_CLOSING_ATTEMPTS),
     )
     return result
 
@@ -135,7 +140,13 @@ async def request_cancellation() -> None:
         REQUEST_CANCELLATION,
         schedule_to_close_timeout=_LONGEST_PUBLISH,
         start_to_close_timeout=timedelta(seconds=5),
-        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)),
+        retry_policy=_local_retries(_CANCELLATION_ATTEMPTS),
+    )
+
+
+def _local_retries(attempts: int) -> RetryPolicy:
+    return RetryPolicy(
+        initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2), maximum_attempts=attempts
     )
 
 

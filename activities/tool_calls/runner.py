@@ -1,7 +1,7 @@
 """Runs tool calls as activities: hosted functions under their own names, and the tools of MCP servers.
 
-What this prevents: a finished call that runs a second time because its worker died just after, a hung tool that hangs a
-response, and a response that fails because a tool did. Every call ends with an output that the model can read.
+What this prevents: a hung tool that hangs a response, and a response that fails because a tool did. Every call ends
+with an output that the model can read. Whether a call is made again is decided in `workflows/hosted_call.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The limits of an API key: requests and tokens a minute, responses at a time, a budget of tokens.
+"""The limits of an API key: requests and tokens a minute, responses at a time, budgets of tokens and of US dollars.
 
-They are checked before a response starts. A response that was admitted is not refused later.
+Rates and slots are checked before a response starts, and not again. Budgets are checked again before each model turn
+(`activities/sampling/budget.py`), which may end the response.
 """
 
 from __future__ import annotations

@@ -155,8 +155,4 @@ def _provider(provider: ProviderConfig, breaker: BreakerState | None) -> Provide
 
 
 def _configuration(state: AppState) -> LoadedConfiguration:
-    status = getattr(state, "configuration", None)
-    return {
-        "loaded_at": getattr(status, "loaded_at", state.recent.since),
-        "error": getattr(status, "error", None),
-    }
+    return {"loaded_at": state.configuration.loaded_at, "error": state.configuration.error}

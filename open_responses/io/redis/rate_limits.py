@@ -78,7 +78,8 @@ class Standing:
 class Quotas:
     """The limits of all API keys.
 
-    `admit` is called before a response begins, then `settle` at its end, or `withdraw` if it does not begin.
+    `admit` is called before a response begins, `charge` before each model turn, then `settle` at its end, or `withdraw`
+    if it does not begin.
     """
 
     def __init__(self, redis: Redis) -> None:
