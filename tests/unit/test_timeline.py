@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowHistory
 
 from open_responses.io.temporal.codec import DATA_CONVERTER
-from open_responses.io.temporal.timeline import Entry, Timeline, reader
+from open_responses.io.temporal.timeline import Entry, Timeline, read_all, reader
 from tests.support.record_history import HISTORIES
 
 
@@ -109,3 +113,25 @@ async def test_an_approval_that_the_response_left_open_is_for_the_next_one() -> 
     assert (asked.status, asked.ended_at) == ("running", None)
     timeline.finish(asked.started_at + 1, "completed", "")
     assert (asked.status, asked.detail) == ("completed", "the decision is left to the next response")
+
+
+async def test_other_requests_go_on_while_a_long_history_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("open_responses.io.temporal.timeline._LONGEST_TURN_SECONDS", 0)
+    events = WorkflowHistory.from_json("x", (HISTORIES / "hosted_tools.json").read_text()).events
+    turns = 0
+
+    async def page() -> AsyncIterator[HistoryEvent]:
+        # A page is in memory: nothing is waited for between its events.
+        for event in events:
+            yield event
+
+    async def another_request() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(another_request())
+    await read_all(reader(DATA_CONVERTER), page())
+    other.cancel()
+    assert turns >= len(events) - 1

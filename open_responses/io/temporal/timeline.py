@@ -6,6 +6,8 @@ description of the run.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -28,6 +30,7 @@ Kind = Literal["model_turn", "tool", "mcp", "approval", "finish"]
 Status = Literal["completed", "failed", "running", "retrying", "cancelled"]
 
 _LONGEST_DETAIL = 300
+_LONGEST_TURN_SECONDS = 0.005
 _STOPPED = ("cancelled",)
 _SCHEDULED = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
 _CLOSE = WorkflowHistoryEventFilterType.CLOSE_EVENT
@@ -259,8 +262,13 @@ def reader(converter: DataConverter) -> Timeline:
 
 
 async def read_all(timeline: Timeline, events: AsyncIterable[HistoryEvent]) -> None:
+    """Read events. Between two of them other requests go on, also where a page of them has megabytes of results."""
+    since = time.monotonic()
     async for event in events:
         await timeline.read(event)
+        if time.monotonic() - since >= _LONGEST_TURN_SECONDS:
+            await asyncio.sleep(0)
+            since = time.monotonic()
 
 
 async def _runs(temporal: Client, described: WorkflowExecutionDescription) -> list[str]:
