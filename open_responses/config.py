@@ -319,7 +319,8 @@ class Config(_Table):
 
     def _check_keys(self) -> None:
         """Reject a scope that names an unknown tool, so that a typo stops the start and not the tenant's requests."""
-        _refuse_doubles("API keys have the hash", [key.sha256 for key in self.api_keys])
+        # By their ids: the message goes into logs.
+        _refuse_doubles("API keys have the hash of", [key.id for key in self.api_keys])
         known = {tool.name for tool in self.tools} | {server.label for server in self.mcp_servers}
         for key in self.api_keys:
             for name in key.tools:
