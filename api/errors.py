@@ -45,9 +45,9 @@ def install(app: FastAPI) -> None:
 
 
 def log_refusal(error: OpenResponsesError, path: str, tenant: str | None) -> None:
-    """The one log line of a refused request. Its message is left out: it may quote the request."""
+    """The one log line of a refused request. Its message and `param` are left out: they may quote the request."""
     write = log.warning if error.status >= 500 else log.info
-    write("refused", code=error.error_code, status=error.status, param=error.param, path=path, tenant=tenant)
+    write("refused", code=error.error_code, status=error.status, path=path, tenant=tenant)
 
 
 def as_told(error: Exception, path: str) -> OpenResponsesError:

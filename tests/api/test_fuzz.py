@@ -55,6 +55,8 @@ class Known:
     conversation_id: str
     item_id: str
     model: str = "fake"
+    key_id: str = "key_0123456789abcdef"
+    """Of no key: the suite's server has none."""
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -261,6 +261,11 @@ async def test_every_answer_of_a_run_fits(
         await told("GET", "/v1/responses", params=query)
     await told("GET", "/v1/approvals", params={"limit": "0"})
     await told("GET", "/v1/admin/health")
+    for path in ("/v1/admin/keys", "/v1/admin/keys/audit", "/v1/admin/keys/{key_id=key_x}"):
+        await told("GET", path)
+    await told("POST", "/v1/admin/keys", json={"tenant": "acme"})
+    await told("POST", "/v1/admin/keys/{key_id=key_x}", json={"name": "mine"})
+    await told("DELETE", "/v1/admin/keys/{key_id=key_x}")
     await told("POST", f"{by_id}/approvals", json={"approval_request_id": request, "approve": False})
     await told("POST", f"{by_id}/approvals", json={"approval_request_id": request, "approve": True})
     await told("POST", f"{by_id}/approvals", json={"approval_request_id": "mcpr_x", "approve": True})
