@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from open_responses.json_types import JsonObject
 from open_responses.loop.markdown import plain
@@ -56,6 +57,11 @@ _LONGEST_MCP_LIST = timedelta(seconds=45)
 _LONGEST_MCP_CALL = timedelta(minutes=11)
 _MCP_LIST_ATTEMPTS = 2
 _SUMMARY_CHARACTERS = 120
+
+
+LOCAL_FAILED = (ActivityError, ApplicationError)
+"""What a local activity raises whose last try failed: the SDK passes that failure on as it is (1.35), and an
+ActivityError where the activity was cancelled or has timed out."""
 
 
 def start_sample(call: SampleInput) -> workflow.ActivityHandle[SampleResult]:

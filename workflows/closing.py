@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.conversations.state import RESPONSE_ENDED, end_of_response
@@ -83,7 +83,7 @@ class Closing:
         state = self.state
         try:
             left = await calls.close_cut_off_sample(self._call(ending, int(workflow.now().timestamp())))
-        except ActivityError:
+        except calls.LOCAL_FAILED:
             workflow.logger.warning("a sample was cut off, and Redis is away")
             return
         if left is None:
@@ -96,7 +96,7 @@ class Closing:
         call = self._call(ending, ended_at).model_copy(update={"was_cut_off": was_cut_off})
         try:
             return await calls.finish(call)
-        except ActivityError:
+        except calls.LOCAL_FAILED:
             # Redis does not answer. Readers fall back to the workflow's result.
             self.log_end(call)
             return FinishResult(paid=call.paid)

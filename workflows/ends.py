@@ -7,7 +7,7 @@ Temporal keeps no result of such a run. The result is therefore the last local a
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.error_words import own_words
@@ -27,7 +27,7 @@ async def be_cancelled(*, is_announced: bool = False) -> None:
         return
     try:
         await calls.request_cancellation()
-    except ActivityError:
+    except calls.LOCAL_FAILED:
         workflow.logger.warning("the run could not be cancelled, and ends as failed")
         return
     if is_announced or not patched("cancelled-without-a-timer"):

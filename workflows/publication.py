@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass, field
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.output_ledger import Unpublished
@@ -74,6 +73,6 @@ class Publication:
             if result.outcome == "ended":
                 state.end_with(Ending(status="cancelled"))
             return result
-        except ActivityError:
+        except calls.LOCAL_FAILED:
             workflow.logger.warning("published without Redis")
             return None
