@@ -65,4 +65,6 @@ def break_at(fault: str, trigger: Path) -> None:
 
 if __name__ == "__main__":
     break_at(sys.argv[1], Path(sys.argv[2]))
+    # The worker reads its own.
+    del sys.argv[1:]
     worker.run()
