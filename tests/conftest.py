@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,6 +22,10 @@ from tests.support.fake_vendors import Vendors, configuration
 from tests.support.lasting_keys import check_lasting_keys
 from tests.support.mcp_token import TOKEN
 from tests.support.stack import Stack, http_client
+
+# The processes of pytest-xdist (`gw0`, `gw1`, …) choose ports from ranges of their own; what they start inherits that.
+_first_port = 20_000 + 3_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
+os.environ["FREE_PORTS"] = f"{_first_port}-{_first_port + 3_000}"
 
 _STACK = pytest.StashKey[Stack]()
 _VENDORS = pytest.StashKey[Vendors]()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 
 
 def free_port() -> int:
-    """A port that nobody has, below those that the system hands out: Temporal and clients take of these at any time."""
+    """A port that nobody has, below those that the system hands out: Temporal and clients take of these at any time.
+
+    A server binds its port some seconds later. Processes that run side by side, as those of the test suite, therefore
+    have ranges of their own in `FREE_PORTS`.
+    """
+    first, end = map(int, os.environ.get("FREE_PORTS", "20000-32000").split("-"))
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(first, end)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
