@@ -158,7 +158,9 @@ async def owned_conversation(
     if not is_id("conv_", conversation_id) or state.eraser.marks.is_hidden(conversation_id):
         raise _unknown(conversation_id, param)
     found = await state.records.owners.owned(conversation_id, tenant)
-    if found is None or found.status != WorkflowExecutionStatus.RUNNING:
+    # Temporal may still describe the run that hands over to the next at this moment.
+    there = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+    if found is None or found.status not in there:
         raise _unknown(conversation_id, param)
     return OwnedConversation(state.temporal, conversation_id, param, state.known_entries)
 
