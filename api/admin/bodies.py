@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
-from open_responses.api_keys.state import KNOWN_LIMITS, LIMITS
+from open_responses.api_keys.state import LIMITS
 from open_responses.config import Config, KeyScope
 from open_responses.errors import InvalidRequest
 from open_responses.schema.validation import RequestObject, fault
@@ -37,14 +37,8 @@ class KeyLimits(RequestObject):
     budget_period: Literal["day", "month"] | None = None
 
     def given(self) -> dict[str, int | float | str | None]:
-        """Name -> value of those that the request has, null included. Raises InvalidRequest."""
-        given = {name: getattr(self, name) for name in LIMITS if name in self.model_fields_set}
-        for name, value in given.items():
-            if value is not None and name not in KNOWN_LIMITS:
-                raise InvalidRequest(
-                    f"'limits.{name}' is not supported here.", param=f"limits.{name}", code="unsupported_parameter"
-                )
-        return {name: value for name, value in given.items() if name in KNOWN_LIMITS}
+        """Name -> value of those that the request has, null included."""
+        return {name: getattr(self, name) for name in LIMITS if name in self.model_fields_set}
 
 
 class ChangeKeyBody(RequestObject):
@@ -88,7 +82,7 @@ class ChangeKeyBody(RequestObject):
         if self.limits is not None:
             values["limits"] = dict(self.limits.given())
         elif "limits" in self.model_fields_set:
-            values["limits"] = dict.fromkeys(KNOWN_LIMITS)
+            values["limits"] = dict.fromkeys(LIMITS)
         return values
 
 

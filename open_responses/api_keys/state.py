@@ -50,7 +50,6 @@ LIMITS = (
     "budget_period",
 )
 """The limits of a key, by their names in `[[api_keys]]`."""
-KNOWN_LIMITS = tuple(name for name in LIMITS if name in ApiKeyConfig.model_fields)
 
 
 class Refused(Exception):
@@ -101,7 +100,7 @@ class StoredKey(Payload):
                 "models": self.models,
                 "tools": self.tools,
                 "weight": self.weight,
-                **{name: value for name, value in self.limits.items() if name in KNOWN_LIMITS},
+                **{name: value for name, value in self.limits.items() if name in LIMITS},
             }
         )
 
