@@ -12,22 +12,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from open_responses.io.background import in_background
-from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.leases import count_living_workers
 from open_responses.io.temporal.encryption_check import lacks_marked_key
-from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.io.temporal.task_queues import ACTIVITY_TASKS, WORKFLOW_TASKS, describe_queue
 
 # Load balancers commonly wait for one second.
 _PATIENCE_SECONDS = 0.7
 _LONGEST_CALL = timedelta(seconds=5)
-_LEASE_PATIENCE_SECONDS = 5
 _SILENT = f"does not answer within {_PATIENCE_SECONDS} s"
 
 NEEDED = frozenset({"temporal", "redis", "encryption_keys"})
@@ -58,23 +54,18 @@ class Readiness:
         return {**temporal, **redis}
 
     async def _ask_temporal(self) -> Problems:
-        for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
-            query = DescribeTaskQueueRequest(
-                namespace=self._temporal.namespace, task_queue=TaskQueue(name=TASK_QUEUE), task_queue_type=kind
-            )
+        for kind in (WORKFLOW_TASKS, ACTIVITY_TASKS):
             try:
-                describe = self._temporal.workflow_service.describe_task_queue
-                answer = await describe(query, retry=False, timeout=_LONGEST_CALL)
+                queue = await describe_queue(self._temporal, kind, within=_LONGEST_CALL, with_tasks=False)
             except RPCError as error:
                 return {"temporal": f"does not answer: {error}"}
-            if not answer.pollers:
+            if not queue.pollers:
                 return {"workers": "no worker polls Temporal"}
         return {}
 
     async def _ask_redis(self) -> Problems:
         try:
-            seconds, _ = await self._redis.time()
-            living = await self._redis.zcount(key_names.LEASES, (seconds - _LEASE_PATIENCE_SECONDS) * 1000, "+inf")
+            living = await count_living_workers(self._redis)
             lacks_key = await lacks_marked_key(self._redis, self._keys)
         except RedisDown as error:
             return {"redis": f"does not answer: {error}"}

@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from open_responses.errors import Unavailable
 from open_responses.io.background import in_background
-from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.io.temporal.task_queues import ACTIVITY_TASKS, WORKFLOW_TASKS, describe_queue
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +30,6 @@ _LONGEST_READING = timedelta(seconds=3)
 _RETRY_AFTER_SECONDS = 5.0
 # After a crash, Temporal counts tasks that were already taken for about ten seconds.
 _LEFT_OVER_SECONDS = 15.0
-_KINDS = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,30 +88,21 @@ class Backlog:
 
     async def _read(self) -> None:
         try:
-            readings = await asyncio.gather(*(self._read_kind(kind) for kind in _KINDS))
+            queues = await asyncio.gather(
+                *(
+                    describe_queue(self._temporal, kind, within=_LONGEST_READING)
+                    for kind in (WORKFLOW_TASKS, ACTIVITY_TASKS)
+                )
+            )
         except RPCError as error:
             # If Temporal is away, the start of the workflow fails with its own error.
             log.info("backlog_unknown", reason=str(error))
             self._last = Reading()
         else:
-            self._last = max(readings, key=lambda reading: (reading.age, reading.tasks))
+            longest = max(queues, key=lambda queue: (queue.oldest_seconds, queue.tasks))
+            self._last = Reading(longest.tasks, longest.oldest_seconds, moves=longest.taken_per_second > 0)
         self._read_at = time.monotonic()
         if self._last.age <= self._max.age:
             self._old_since = None
         elif self._old_since is None:
             self._old_since = self._read_at
-
-    async def _read_kind(self, kind: TaskQueueType.ValueType) -> Reading:
-        query = DescribeTaskQueueRequest(
-            namespace=self._temporal.namespace,
-            task_queue=TaskQueue(name=TASK_QUEUE),
-            task_queue_type=kind,
-            report_stats=True,
-        )
-        describe = self._temporal.workflow_service.describe_task_queue
-        stats = (await describe(query, retry=False, timeout=_LONGEST_READING)).stats
-        return Reading(
-            tasks=stats.approximate_backlog_count,
-            age=stats.approximate_backlog_age.ToTimedelta().total_seconds(),
-            moves=stats.tasks_dispatch_rate > 0,
-        )

@@ -11,9 +11,7 @@ from typing import TypeVar, cast
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -23,8 +21,8 @@ from open_responses.config import ProviderConfig
 from open_responses.io.redis.breaker import BreakerState, states_of
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.leases import living_workers
+from open_responses.io.temporal.task_queues import ACTIVITY_TASKS, WORKFLOW_TASKS, describe_queue
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import TASK_QUEUE
 from open_responses.schema.operation_bodies import LoadedConfiguration, ProviderHealth, ServerHealth, ServerPart
 
 router = APIRouter(prefix="/v1/admin")
@@ -108,26 +106,14 @@ def _part(problem: str | None, began: float) -> ServerPart:
 
 
 async def _queues(temporal: Client) -> _Queues:
-    kinds = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
-    requests = (
-        DescribeTaskQueueRequest(
-            namespace=temporal.namespace,
-            task_queue=TaskQueue(name=TASK_QUEUE),
-            task_queue_type=kind,
-            report_stats=True,
-        )
-        for kind in kinds
-    )
-    describe = temporal.workflow_service.describe_task_queue
     patience = timedelta(seconds=_PATIENCE_SECONDS)
     workflows, activities = await asyncio.gather(
-        *(describe(request, retry=False, timeout=patience) for request in requests)
+        *(describe_queue(temporal, kind, within=patience) for kind in (WORKFLOW_TASKS, ACTIVITY_TASKS))
     )
-    ages = [one.stats.approximate_backlog_age.ToTimedelta().total_seconds() for one in (workflows, activities)]
     return _Queues(
-        workflow_tasks=workflows.stats.approximate_backlog_count,
-        activity_tasks=activities.stats.approximate_backlog_count,
-        oldest_seconds=max(ages),
+        workflow_tasks=workflows.tasks,
+        activity_tasks=activities.tasks,
+        oldest_seconds=max(workflows.oldest_seconds, activities.oldest_seconds),
         versions=_versions([*workflows.pollers, *activities.pollers]),
     )
 

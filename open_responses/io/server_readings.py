@@ -12,16 +12,14 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import structlog
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
-from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.io.redis.leases import count_living_workers
+from open_responses.io.temporal.task_queues import ACTIVITY_TASKS, WORKFLOW_TASKS, describe_queue
 from open_responses.loop.search_attributes import AWAITING_APPROVAL, RETRYING, STATUS
 
 log = structlog.get_logger(__name__)
@@ -31,11 +29,7 @@ _LOOK_SECONDS = 0.5
 # Longer than a Prometheus leaves between two scrapes.
 _WANTED_SECONDS = 150.0
 _LONGEST_READING = timedelta(seconds=3)
-_LEASE_SECONDS = 5
-_KINDS = {
-    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-}
+_KINDS = {"workflow": WORKFLOW_TASKS, "activity": ACTIVITY_TASKS}
 _WAITING = {"approval": AWAITING_APPROVAL, "retry": RETRYING}
 
 
@@ -65,8 +59,7 @@ class ServerReadings:
 
     async def _read_redis(self) -> None:
         try:
-            seconds, _ = await self._redis.time()
-            living = await self._redis.zcount(key_names.LEASES, (seconds - _LEASE_SECONDS) * 1000, "+inf")
+            living = await count_living_workers(self._redis)
             running = await self._redis.zcard(key_names.OPEN)
             until = [await self._redis.hget(key_names.breaker(name), "until") for name in self.providers]
         except RedisDown as error:
@@ -82,16 +75,8 @@ class ServerReadings:
     async def _read_temporal(self) -> None:
         try:
             for name, kind in _KINDS.items():
-                query = DescribeTaskQueueRequest(
-                    namespace=self._temporal.namespace,
-                    task_queue=TaskQueue(name=TASK_QUEUE),
-                    task_queue_type=kind,
-                    report_stats=True,
-                )
-                describe = self._temporal.workflow_service.describe_task_queue
-                stats = (await describe(query, retry=False, timeout=_LONGEST_READING)).stats
-                age = stats.approximate_backlog_age.ToTimedelta().total_seconds()
-                metrics.backlog_read(name, stats.approximate_backlog_count, age)
+                queue = await describe_queue(self._temporal, kind, within=_LONGEST_READING)
+                metrics.backlog_read(name, queue.tasks, queue.oldest_seconds)
             for reason, status in _WAITING.items():
                 which = f"{STATUS} = '{status}' AND ExecutionStatus = 'Running'"
                 found = await self._temporal.count_workflows(which, rpc_timeout=_LONGEST_READING)

@@ -30,6 +30,7 @@ _TTL_SECONDS = 24 * 3600
 """The time to live of the leases and of the lists of activities, from the last renewal of any worker."""
 # After this, a worker that cannot reach Redis polls without a lease: other workers cannot read leases then, either.
 _LONGEST_FIRST_RENEWAL_SECONDS = 5.0
+_LIVING_SECONDS = 5
 _RENEW = """
 local now = redis.call('TIME')
 local added = redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
@@ -230,6 +231,13 @@ async def announce_death(redis_url: str, name: str) -> list[str]:
     finally:
         await client.aclose()
     return [worker_id.decode() for worker_id in announced]
+
+
+async def count_living_workers(redis: Redis) -> int:
+    """The workers that have renewed their lease within the last five seconds. Raises RedisDown."""
+    seconds, _ = await redis.time()
+    living: int = await redis.zcount(key_names.LEASES, (seconds - _LIVING_SECONDS) * 1000, "+inf")
+    return living
 
 
 async def living_workers(redis: Redis) -> dict[str, tuple[float, int]]:
