@@ -109,21 +109,26 @@ class OwnedConversation:
 
     async def _ask(self, name: str, result: type[T], *args: Payload | str) -> T:
         handle = self.client.get_workflow_handle(self.id)
-        try:
-            answer: T = await handle.query(
-                name,
-                args=list(args),
-                result_type=result,
-                reject_condition=QueryRejectCondition.NOT_OPEN,
-                rpc_timeout=QUERY_TIMEOUT,
-            )
-        except WorkflowQueryRejectedError:
-            raise _unknown(self.id, self.param) from None
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+        for _ in range(_ROUNDS):
+            try:
+                answer: T = await handle.query(
+                    name,
+                    args=list(args),
+                    result_type=result,
+                    reject_condition=QueryRejectCondition.NOT_OPEN,
+                    rpc_timeout=QUERY_TIMEOUT,
+                )
+            except WorkflowQueryRejectedError as rejected:
+                # The run that was asked has handed over to the next.
+                if rejected.status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
+                    continue
                 raise _unknown(self.id, self.param) from None
-            raise
-        return answer
+            except RPCError as error:
+                if error.status == RPCStatusCode.NOT_FOUND:
+                    raise _unknown(self.id, self.param) from None
+                raise
+            return answer
+        raise Busy("Other requests change the conversation at this moment. Send yours again.")
 
     def _refusal(self, error: WorkflowUpdateFailedError) -> Exception:
         cause = error.cause
@@ -158,9 +163,7 @@ async def owned_conversation(
     if not is_id("conv_", conversation_id) or state.eraser.marks.is_hidden(conversation_id):
         raise _unknown(conversation_id, param)
     found = await state.records.owners.owned(conversation_id, tenant)
-    # Temporal may still describe the run that hands over to the next at this moment.
-    there = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
-    if found is None or found.status not in there:
+    if found is None or found.status != WorkflowExecutionStatus.RUNNING:
         raise _unknown(conversation_id, param)
     return OwnedConversation(state.temporal, conversation_id, param, state.known_entries)
 
