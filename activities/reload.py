@@ -21,8 +21,8 @@ from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
 from activities.worker.model_list_refresher import ModelListRefresher
 from open_responses.config import Config
-from open_responses.config_changes import changes_between
 from open_responses.contracts import Middleware, Provider, Tool
+from open_responses.io.config_changes import changes_between
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.settings import ConfigError, Settings

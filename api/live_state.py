@@ -17,7 +17,7 @@ import structlog
 from api.app_state import AppState, ConfigurationStatus
 from api.key_ring import ring_of
 from open_responses.api_keys.state import StoredKey
-from open_responses.config_changes import changes_between
+from open_responses.io.config_changes import changes_between
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.settings import ConfigError

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from open_responses.io.telemetry.request_context import current_request_id, in_log_lines
 from open_responses.io.telemetry.spans import Span, inside, is_recording, span
-from open_responses.trace_context import TraceContext
+from open_responses.io.telemetry.trace_context import TraceContext
 
 _PREFIX = "/v1/"
 

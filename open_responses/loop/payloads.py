@@ -233,7 +233,7 @@ class StartResponse(Payload):
         earlier_bytes: The length, as JSON, of the stored context that this response continues; None in starts of
             earlier versions.
         request_id: The `X-Request-Id` of the request, for log lines and traces.
-        traceparent: The trace of the request (`open_responses/trace_context.py`); None if it is in none.
+        traceparent: The trace of the request (`open_responses/io/telemetry/trace_context.py`); None if it is in none.
         accepted_at: The time at which the request was accepted, in Unix seconds; None in starts of earlier versions.
         carried: The state of the run before this one.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from open_responses.config import Config
-from open_responses.config_changes import changes_between
+from open_responses.io.config_changes import changes_between
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.settings import Settings
 

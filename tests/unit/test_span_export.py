@@ -14,7 +14,7 @@ import pytest_asyncio
 from open_responses.errors import ProviderRateLimited
 from open_responses.io.telemetry.export import SpanExport, export_spans, is_wanted
 from open_responses.io.telemetry.spans import current_traceparent, inside, is_recording, record_to, span
-from open_responses.trace_context import TraceContext
+from open_responses.io.telemetry.trace_context import TraceContext
 from tests.support.otlp_receiver import OtlpReceiver
 from tests.support.stack import until
 

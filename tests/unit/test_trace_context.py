@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from open_responses.trace_context import TraceContext
+from open_responses.io.telemetry.trace_context import TraceContext
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADER = f"00-{TRACE}-{SPAN}-01"

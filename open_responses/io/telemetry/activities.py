@@ -9,10 +9,10 @@ from open_responses.io.telemetry.contents import as_messages, as_text, is_captur
 from open_responses.io.telemetry.genai import provider_name, request_attributes, usage_attributes, usage_beside
 from open_responses.io.telemetry.request_context import in_log_lines
 from open_responses.io.telemetry.spans import Span, current_traceparent, inside, is_recording, span
+from open_responses.io.telemetry.trace_context import TraceContext
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import SampleInput, SampleResult, StartResponse
 from open_responses.loop.tool_payloads import ToolContextPayload, ToolResult
-from open_responses.trace_context import TraceContext
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import structlog
 
 from open_responses import __version__
 from open_responses.io.telemetry.spans import Sink, Span, record_to
-from open_responses.trace_context import TraceContext
+from open_responses.io.telemetry.trace_context import TraceContext
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

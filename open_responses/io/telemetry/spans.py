@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from open_responses.errors import OpenResponsesError
-from open_responses.trace_context import TraceContext
+from open_responses.io.telemetry.trace_context import TraceContext
 
 SpanKind: TypeAlias = Literal["internal", "server", "client"]
 AttributeValue: TypeAlias = str | bool | int | float | list[str]
