@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
-from open_responses.api_keys.state import LIMITS
+from open_responses.api_keys.limits import LIMITS
 from open_responses.config import Config, KeyScope
 from open_responses.errors import InvalidRequest
 from open_responses.schema.validation import RequestObject, fault

@@ -21,12 +21,12 @@ from api.body import read_object
 from api.dependencies import AdminCaller, State
 from api.key_ring import RingKey
 from api.paging import list_object, page_limit
+from open_responses.api_keys.limits import LIMITS
 from open_responses.api_keys.state import (
     INVALID_VALUE,
     KEY_NOT_FOUND,
     KEY_REVOKED,
     KEYS_FULL,
-    LIMITS,
     ChangeKey,
     ChangesQuery,
     CreateKey,

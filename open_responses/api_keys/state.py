@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from open_responses.api_keys.limits import LIMITS
 from open_responses.config import ApiKeyConfig
 from open_responses.schema.payload import Payload
 
@@ -37,19 +38,6 @@ _MOST_CHANGES = 500
 # Less than the 128 KiB above which the result of a query goes to a file (io/temporal/large_payloads.py).
 _PAGE_CHARACTERS = 64 * 1024
 _PREFIX_CHARACTERS = 8
-
-LIMITS = (
-    "requests_per_minute",
-    "tokens_per_minute",
-    "max_concurrent",
-    "max_open_streams",
-    "max_received_bytes",
-    "reads_per_minute",
-    "budget_tokens",
-    "budget_usd",
-    "budget_period",
-)
-"""The limits of a key, by their names in `[[api_keys]]`."""
 
 
 class Refused(Exception):

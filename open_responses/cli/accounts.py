@@ -7,21 +7,11 @@ import hashlib
 import secrets
 from typing import Any
 
+from open_responses.api_keys.limits import LIMITS
 from open_responses.cli.http import CommandFailed, Server
 from open_responses.cli.tables import count, moment, money, print_json, print_table, text
 
 _GROUPS = ("tenant", "model", "day")
-_LIMITS = (
-    "requests_per_minute",
-    "tokens_per_minute",
-    "max_concurrent",
-    "max_open_streams",
-    "max_received_bytes",
-    "reads_per_minute",
-    "budget_tokens",
-    "budget_usd",
-    "budget_period",
-)
 
 
 def usage(server: Server, args: argparse.Namespace) -> int:
@@ -149,8 +139,8 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 def limit(given: str) -> tuple[str, int | float | str | None]:
     """`name=value` of `--limit`; without a value, the limit is taken away."""
     name, _, value = given.partition("=")
-    if name not in _LIMITS:
-        raise argparse.ArgumentTypeError(f"{name!r} is no limit: use one of {', '.join(_LIMITS)}")
+    if name not in LIMITS:
+        raise argparse.ArgumentTypeError(f"{name!r} is no limit: use one of {', '.join(LIMITS)}")
     if not value:
         return name, None
     if name == "budget_period":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from temporalio.exceptions import (
-    ActivityError,
     ApplicationError,
     CancelledError,
     TerminatedError,
@@ -15,23 +14,10 @@ from temporalio.exceptions import (
 from open_responses.loop.next_step import call_of
 from open_responses.loop.tool_payloads import MAY_TRY_AGAIN
 from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN
+from tests.support.activity_errors import failed
 from workflows import hosted_call
 
 CALL = call_of("hosted", 1, "pay", "{}", "call_1")
-
-
-def failed(cause: BaseException | None) -> ActivityError:
-    error = ActivityError(
-        "activity error",
-        scheduled_event_id=1,
-        started_event_id=2,
-        identity="worker",
-        activity_type="pay",
-        activity_id="1",
-        retry_state=None,
-    )
-    error.__cause__ = cause
-    return error
 
 
 def timeout(kind: TimeoutType) -> TimeoutError:

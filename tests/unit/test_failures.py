@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
+from temporalio.exceptions import ApplicationError, CancelledError, TimeoutError, TimeoutType
 
 from open_responses.loop.error_advice import with_advice
 from open_responses.loop.payloads import Ending, TurnUsage
+from tests.support.activity_errors import failed
 from workflows.failures import failure, paid_in, provider_is_down
-
-
-def failed(cause: BaseException | None) -> ActivityError:
-    error = ActivityError(
-        "activity error",
-        scheduled_event_id=1,
-        started_event_id=2,
-        identity="worker",
-        activity_type="sample",
-        activity_id="1",
-        retry_state=None,
-    )
-    error.__cause__ = cause
-    return error
 
 
 def timeout(kind: TimeoutType, last: BaseException | None = None) -> TimeoutError:
