@@ -67,7 +67,7 @@ from open_responses.schema.items import (
     UserMessage,
 )
 from open_responses.schema.requests import JsonObjectFormat, JsonSchemaFormat
-from open_responses.schema.tools import AllowedTools, FunctionChoice
+from open_responses.schema.tool_choice import AllowedTools, FunctionChoice
 
 _FINISH: Mapping[str, FinishReason] = {
     "done": "stop",

@@ -11,7 +11,8 @@ from open_responses.errors import OpenResponsesError
 from open_responses.json_types import JsonObject
 from open_responses.schema.items import InputItem
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.tools import FunctionTool, ToolChoice
+from open_responses.schema.tool_choice import ToolChoice
+from open_responses.schema.tools import FunctionTool
 
 
 def _not_counted(_: Usage) -> None:

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
         McpListInput,
         McpListResult,
     )
-    from open_responses.schema.tools import McpTool
+    from open_responses.schema.mcp_tool import McpTool
     from open_responses.tool_use.tool_items import mcp_list_tools
     from workflows import calls
     from workflows.claims import ENDS_WITH_THE_STOP, claimed_elsewhere, stopped_before_next_task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import PermissionDenied
+from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.tools import McpTool
 from open_responses.tool_use.tool_table import hosted_names
 
 

@@ -19,8 +19,8 @@ from open_responses.schema.items import (
     McpCall,
     McpTools,
 )
+from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.tools import McpTool
 from open_responses.tool_use.tool_items import response_of_approval
 
 

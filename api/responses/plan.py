@@ -16,8 +16,9 @@ from open_responses.io.telemetry.request_context import current_request_id
 from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import PATCH_LEVEL, Decision, Remembered, StartResponse, Target
+from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.tools import McpTool, Tool
+from open_responses.schema.tools import Tool
 from open_responses.tool_use.hosted_tool import HostedTool
 
 

@@ -24,8 +24,10 @@ from open_responses.errors import ContextTooLarge, InvalidRequest, SchemaTooComp
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.private_addresses import is_forbidden_host
 from open_responses.schema.items import InputItem
+from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse, schemas_of
-from open_responses.schema.tools import FunctionTool, HostedTools, McpTool, named_choices
+from open_responses.schema.tool_choice import named_choices
+from open_responses.schema.tools import FunctionTool, HostedTools
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.tool_table import hosted_names, is_bare
 

@@ -18,11 +18,11 @@ from open_responses.events.trace import Op
 from open_responses.json_types import JsonObject
 from open_responses.schema.http_bodies import ResponseStatus
 from open_responses.schema.items import INPUT_ITEM, InputItem
+from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.payload import Payload
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.requests import COST, CreateResponse
 from open_responses.schema.response import FinalStatus, finished_response, initial_response
-from open_responses.schema.tools import McpTool
 from open_responses.tool_use.hosted_tool import HostedTool
 
 TASK_QUEUE = "open-responses"

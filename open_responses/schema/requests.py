@@ -14,7 +14,8 @@ from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
 from open_responses.schema.items import MAX_ITEMS, InputItem, Text, UserMessage
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
-from open_responses.schema.tools import FunctionTool, ToolChoice, Tools, check_choice_fits, check_names_are_unique
+from open_responses.schema.tool_choice import ToolChoice, check_choice_fits
+from open_responses.schema.tools import FunctionTool, Tools, check_names_are_unique
 from open_responses.schema.validation import (
     CHECK_NAMES,
     RequestObject,

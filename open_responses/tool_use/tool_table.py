@@ -16,18 +16,10 @@ from typing import Literal, TypeAlias
 from pydantic_core import PydanticCustomError
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.mcp_tool import HOSTED_LABEL, McpTool
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.tools import (
-    HOSTED_LABEL,
-    AllowedTools,
-    FunctionChoice,
-    FunctionTool,
-    HostedTools,
-    McpChoice,
-    McpTool,
-    ToolChoice,
-    looks_like_a_schema,
-)
+from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, McpChoice, ToolChoice
+from open_responses.schema.tools import FunctionTool, HostedTools, looks_like_a_schema
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.strict_schema import made_strict
 

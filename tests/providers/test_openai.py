@@ -45,7 +45,7 @@ from open_responses.errors import (
 )
 from open_responses.models import sealed_reasoning
 from open_responses.schema.items import INPUT_ITEMS
-from open_responses.schema.tools import AllowedTools
+from open_responses.schema.tool_choice import AllowedTools
 from tests.support.provider_wire import Answer, Wire, call, refusal, sampled, sse, text_of
 
 USAGE = {

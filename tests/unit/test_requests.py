@@ -19,7 +19,8 @@ from open_responses.schema.requests import (
     CreateResponse,
     JsonSchemaFormat,
 )
-from open_responses.schema.tools import UNSUPPORTED_TOOL_TYPES, AllowedTools, FunctionChoice
+from open_responses.schema.tool_choice import AllowedTools, FunctionChoice
+from open_responses.schema.tools import UNSUPPORTED_TOOL_TYPES
 from tests.support.bad_bodies import ALLOW_WEATHER, BAD_BODIES, WEATHER, body, part, schema_format
 from tests.support.full_request import FULL
 from tests.support.request_bodies import parse_create_response

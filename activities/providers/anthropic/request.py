@@ -17,7 +17,7 @@ from open_responses.contracts import SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
 from open_responses.schema.requests import JsonSchemaFormat
-from open_responses.schema.tools import FunctionChoice
+from open_responses.schema.tool_choice import FunctionChoice
 
 _BINDING_BETA = "thinking-binding-controls-2026-08-01"
 _INTERLEAVED_BETA = "interleaved-thinking-2025-05-14"

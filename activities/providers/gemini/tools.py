@@ -9,7 +9,8 @@ from activities.providers.gemini.models import is_gemini_3
 from activities.providers.gemini.schema import gemini_schema
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
-from open_responses.schema.tools import AllowedTools, FunctionChoice, FunctionTool
+from open_responses.schema.tool_choice import AllowedTools, FunctionChoice
+from open_responses.schema.tools import FunctionTool
 
 
 def tool_settings(call: SampleCall) -> JsonObject:

@@ -14,7 +14,7 @@ from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import nothing_to_read
 from open_responses.schema.items import InputImage
-from open_responses.schema.tools import FunctionChoice
+from open_responses.schema.tool_choice import FunctionChoice
 
 
 def chat_messages(call: SampleCall, provider: str, *, offers_tools: bool) -> list[JsonObject]:

@@ -11,7 +11,8 @@ from typing import Any
 from activities.providers.shared.json_objects import as_object
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
-from open_responses.schema.tools import AllowedTools, FunctionChoice, FunctionTool, McpChoice
+from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, McpChoice
+from open_responses.schema.tools import FunctionTool
 
 _UNIONS = ("allOf", "anyOf", "oneOf")
 _NOT_AT_THE_TOP = frozenset({*_UNIONS, "enum", "not"})

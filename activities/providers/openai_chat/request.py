@@ -15,7 +15,8 @@ from open_responses.contracts import Resume, SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
 from open_responses.schema.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
-from open_responses.schema.tools import FunctionChoice, FunctionTool
+from open_responses.schema.tool_choice import FunctionChoice
+from open_responses.schema.tools import FunctionTool
 
 
 def request_body(call: SampleCall, provider: str, dialect: Dialect, resume: Resume) -> JsonObject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from open_responses.contracts import SampleCall
-from open_responses.schema.tools import AllowedTools, FunctionChoice, McpChoice
+from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, McpChoice
 
 Choice: TypeAlias = Literal["none", "auto", "required"] | FunctionChoice | None
 
