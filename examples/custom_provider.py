@@ -51,18 +51,15 @@ from open_responses.errors import (
     ProviderUnavailable,
 )
 from open_responses.json_types import JsonObject
+from open_responses.schema.content import InputImage, InputText, OutputText, Refusal
 from open_responses.schema.items import (
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
     FunctionCallOutput,
-    InputImage,
     InputItem,
-    InputText,
     OpaqueItem,
-    OutputText,
     Reasoning,
-    Refusal,
     SystemMessage,
     UserMessage,
 )

@@ -10,15 +10,8 @@ from open_responses.context.transcript import approval_of
 from open_responses.errors import NotFound
 from open_responses.io.store.redis_store import Record
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import (
-    AssistantMessage,
-    FunctionCall,
-    InputItem,
-    McpApprovalRequest,
-    McpApprovalResponse,
-    McpCall,
-    McpTools,
-)
+from open_responses.schema.items import AssistantMessage, FunctionCall, InputItem
+from open_responses.schema.mcp_items import McpApprovalRequest, McpApprovalResponse, McpCall, McpTools
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
 from open_responses.tool_use.tool_items import response_of_approval

@@ -40,7 +40,7 @@ from open_responses.io.log.reader import peek
 from open_responses.io.settings import Settings
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads import Ending, StartResponse, TurnUsage, final_resource
-from open_responses.schema.items import McpApprovalResponse
+from open_responses.schema.mcp_items import McpApprovalResponse
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.requests import CreateResponse, validate_create_response
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from open_responses.context.texts import map_texts
 from open_responses.context.tokens import part_data, part_tokens
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import INPUT_ITEM, MAX_IMAGE_URL, FunctionCallOutput, InputItem, UserMessage
+from open_responses.schema.content import MAX_IMAGE_URL
+from open_responses.schema.items import INPUT_ITEM, FunctionCallOutput, InputItem, UserMessage
 
 MAX_RESULT_CHARACTERS = 400_000
 """About 100,000 tokens: half of the 200,000 that many large models take."""

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import INPUT_ITEM, MESSAGES, InputItem, Refusal
+from open_responses.schema.content import Refusal
+from open_responses.schema.items import INPUT_ITEM, MESSAGES, InputItem
 
 _PLAIN = ("content", "output", "reason")
 _LISTS = ("content", "output", "summary")

@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from open_responses.context.texts import texts_of
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import MESSAGES, InputItem, InputText, OutputText, Refusal
+from open_responses.schema.content import InputText, OutputText, Refusal
+from open_responses.schema.items import MESSAGES, InputItem
 from open_responses.schema.validation import member
 
 _TEXTS = (InputText, OutputText, Refusal)

@@ -15,13 +15,10 @@ from open_responses.schema.items import (
     FunctionCall,
     FunctionCallOutput,
     InputItem,
-    McpApprovalRequest,
-    McpApprovalResponse,
-    McpCall,
-    McpTools,
     Reasoning,
     RefusedCall,
 )
+from open_responses.schema.mcp_items import McpApprovalRequest, McpApprovalResponse, McpCall, McpTools
 
 NameOf = Callable[[str, str], str]
 """(server label, tool) -> the function name that the model calls."""

@@ -13,21 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from open_responses.errors import InvalidRequest
+from open_responses.schema.content import InputAudio, InputFile, InputImage, InputVideo
 from open_responses.schema.items import (
     SLUG,
     AssistantMessage,
     FunctionCallOutput,
-    InputAudio,
-    InputFile,
-    InputImage,
     InputItem,
-    InputVideo,
-    McpApprovalResponse,
-    McpTools,
     OpaqueItem,
     Reasoning,
     UserMessage,
 )
+from open_responses.schema.mcp_items import McpApprovalResponse, McpTools
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
 

@@ -1,4 +1,4 @@
-"""The items of a conversation and their content parts: messages, calls, reasoning (ITEM-1, ITEM-7 to ITEM-10).
+"""The items of a conversation: messages, calls, reasoning (ITEM-1, ITEM-7 to ITEM-10).
 
 These models read the input. They are lenient where the specification's schema is silent: members that we do not know
 are kept, since clients send back whole outputs, ours and those of other servers. What was read is written again without
@@ -11,29 +11,28 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
     TypeAdapter,
-    model_validator,
 )
 
-from open_responses.json_types import JsonObject
-from open_responses.schema.validation import Hint, by_type, either, fault, member
+from open_responses.schema.content import (
+    MAX_PARTS,
+    AssistantContent,
+    InstructionContent,
+    LenientObject,
+    ReasoningText,
+    SummaryText,
+    Text,
+    ToolOutput,
+    UserContent,
+)
+from open_responses.schema.mcp_items import McpApprovalRequest, McpApprovalResponse, McpCall, McpTools
+from open_responses.schema.validation import Hint, member
 
-# The specification's own bounds, in characters; an image's and a file's are of base64.
-MAX_TEXT = 10_485_760
-MAX_IMAGE_URL = 20_971_520
-MAX_FILE_DATA = 33_554_432
 # Ours: far above any real conversation, and low enough that one request cannot keep a worker busy for seconds.
 MAX_ITEMS = 10_000
-MAX_PARTS = 10_000
-# With `fail_fast` on each list: only the first error is reported, and a million others are not collected.
-
-_PARTS = Field(max_length=MAX_PARTS, fail_fast=True)
 
 SLUG = "open_responses:"
 REFUSED_CALL = f"{SLUG}refused_call"
@@ -82,182 +81,10 @@ PROVIDER_ITEM_TYPES: Mapping[str, frozenset[str]] = {
 }
 _ALL_PROVIDER_ITEMS = frozenset(kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds)
 
-Text: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT)]
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 
-class _Kept(BaseModel):
-    """Base of items and parts: checks the known members strictly, and keeps unknown ones."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-
-# --- content parts
-
-
-class InputText(_Kept):
-    """A text part of a message or of a tool result."""
-
-    type: Literal["input_text"]
-    text: Text
-
-
-class InputImage(_Kept):
-    """`image_url` is an address or a `data:` URL. `file_id` (OpenAI's) is kept for providers that know it."""
-
-    type: Literal["input_image"]
-    image_url: Annotated[str, Field(max_length=MAX_IMAGE_URL)] | None = None
-    file_id: str | None = None
-    detail: Literal["low", "high", "auto", "original"] | None = None
-
-    @model_validator(mode="after")
-    def _has_a_source(self) -> InputImage:
-        if self.image_url is None and self.file_id is None:
-            raise fault(
-                "missing_required_parameter", "is missing. Send the image's address or data URL", field="image_url"
-            )
-        return self
-
-
-class InputFile(_Kept):
-    """`file_data` is base64, or a `data:` URL."""
-
-    type: Literal["input_file"]
-    filename: str | None = None
-    file_data: Annotated[str, Field(max_length=MAX_FILE_DATA)] | None = None
-    file_url: str | None = None
-    file_id: str | None = None
-
-    @model_validator(mode="after")
-    def _has_a_source(self) -> InputFile:
-        if self.file_data is None and self.file_url is None and self.file_id is None:
-            raise fault("missing_required_parameter", "is missing. Send 'file_data' or 'file_url'", field="file_data")
-        return self
-
-
-class AudioData(_Kept):
-    """`data` is base64."""
-
-    data: Annotated[str, Field(min_length=1, max_length=MAX_FILE_DATA)]
-    format: Literal["wav", "mp3", "flac", "ogg", "aac", "aiff"]
-
-
-class InputAudio(_Kept):
-    """An audio part, as in OpenAI's API. The specification has none."""
-
-    type: Literal["input_audio"]
-    input_audio: AudioData
-
-
-class InputVideo(_Kept):
-    """A video part."""
-
-    type: Literal["input_video"]
-    video_url: Annotated[str, Field(max_length=MAX_FILE_DATA)]
-
-
-class UrlCitation(_Kept):
-    """A citation of a web page."""
-
-    type: Literal["url_citation"]
-    url: str
-    title: str
-    start_index: Annotated[int, Field(ge=0)]
-    end_index: Annotated[int, Field(ge=0)]
-
-
-class OtherAnnotation(_Kept):
-    """A citation of a type that the specification does not have (`file_citation` …)."""
-
-    type: str
-
-
-class OutputText(_Kept):
-    """A text part of an answer."""
-
-    type: Literal["output_text"]
-    text: Text
-    annotations: Annotated[list[Annotation], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
-    logprobs: Annotated[list[JsonObject], Field(fail_fast=True)] | None = None
-
-
-class Refusal(_Kept):
-    """A part with the model's refusal."""
-
-    type: Literal["refusal"]
-    refusal: Text
-
-
-class ReasoningText(_Kept):
-    """A part with raw reasoning text."""
-
-    type: Literal["reasoning_text"]
-    text: Text
-
-
-class SummaryText(_Kept):
-    """A part of the summary of reasoning."""
-
-    type: Literal["summary_text"]
-    text: Text
-
-
-def _annotation_tag(value: Any) -> str | None:
-    kind = member(value, "type")
-    if not isinstance(kind, str):
-        return None
-    return "<url_citation>" if kind == "url_citation" else "<other>"
-
-
-Annotation: TypeAlias = Annotated[
-    Annotated[UrlCitation, Tag("<url_citation>")] | Annotated[OtherAnnotation, Tag("<other>")],
-    Discriminator(
-        _annotation_tag, "no_variant", "{what}", Hint(what="an object with an annotation", allowed=("url_citation",))
-    ),
-]
-UserPart: TypeAlias = Annotated[
-    Annotated[InputText, Tag("<input_text>")]
-    | Annotated[InputImage, Tag("<input_image>")]
-    | Annotated[InputFile, Tag("<input_file>")]
-    | Annotated[InputAudio, Tag("<input_audio>")],
-    by_type("an object with a content part", "input_text", "input_image", "input_file", "input_audio"),
-]
-ToolOutputPart: TypeAlias = Annotated[
-    Annotated[InputText, Tag("<input_text>")]
-    | Annotated[InputImage, Tag("<input_image>")]
-    | Annotated[InputFile, Tag("<input_file>")]
-    | Annotated[InputAudio, Tag("<input_audio>")]
-    | Annotated[InputVideo, Tag("<input_video>")],
-    by_type("an object with a content part", "input_text", "input_image", "input_file", "input_audio", "input_video"),
-]
-AssistantPart: TypeAlias = Annotated[
-    Annotated[OutputText, Tag("<output_text>")] | Annotated[Refusal, Tag("<refusal>")],
-    by_type("an object with a content part", "output_text", "refusal"),
-]
-
-_text_or_parts = either("a string or an array of content parts", text=str, parts=list)
-UserContent: TypeAlias = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[UserPart], _PARTS, Tag("<parts>")],
-    _text_or_parts,
-]
-InstructionContent: TypeAlias = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[InputText], _PARTS, Tag("<parts>")],
-    _text_or_parts,
-]
-AssistantContent: TypeAlias = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[AssistantPart], _PARTS, Tag("<parts>")],
-    _text_or_parts,
-]
-ToolOutput: TypeAlias = Annotated[
-    Annotated[Text, Tag("<text>")] | Annotated[list[ToolOutputPart], _PARTS, Tag("<parts>")],
-    _text_or_parts,
-]
-
-
-# --- items
-
-
-class _Message(_Kept):
+class _Message(LenientObject):
     """`type` may be left out, as OpenAI's "easy input message" does: `{"role": "user", "content": "hi"}`."""
 
     type: Literal["message"] = "message"
@@ -300,7 +127,7 @@ CallId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
 FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
-class FunctionCall(_Kept):
+class FunctionCall(LenientObject):
     """A function call. The model sets `call_id`, the server sets `id` (ITEM-7). `arguments` may be invalid JSON."""
 
     type: Literal["function_call"]
@@ -311,7 +138,7 @@ class FunctionCall(_Kept):
     status: ItemStatus | None = None
 
 
-class FunctionCallOutput(_Kept):
+class FunctionCallOutput(LenientObject):
     """The result of a function call, from the client or from a hosted tool."""
 
     type: Literal["function_call_output"]
@@ -321,7 +148,7 @@ class FunctionCallOutput(_Kept):
     status: ItemStatus | None = None
 
 
-class Reasoning(_Kept):
+class Reasoning(LenientObject):
     """Reasoning, which can be sent back with content, summary and encrypted content (ITEM-8)."""
 
     type: Literal["reasoning"]
@@ -331,69 +158,7 @@ class Reasoning(_Kept):
     encrypted_content: str | None = None
 
 
-class ListedTool(_Kept):
-    """One tool in an `mcp_list_tools`. Its schema is not checked, because the MCP server wrote it."""
-
-    name: Annotated[str, Field(min_length=1)]
-    description: str | None = None
-    input_schema: JsonObject | None = None
-    annotations: JsonObject | None = None
-
-
-_LISTED_TOOLS = TypeAdapter(list[ListedTool])
-
-
-def _are_listed_tools(tools: list[JsonObject]) -> list[JsonObject]:
-    """Check each tool, and return the list unchanged."""
-    _LISTED_TOOLS.validate_python(tools)
-    return tools
-
-
-class McpTools(_Kept):
-    """An `mcp_list_tools`: the tools of an MCP server. It stays in the context, so that a chain lists them once."""
-
-    type: Literal["mcp_list_tools"]
-    id: str | None = None
-    server_label: Annotated[str, Field(min_length=1)]
-    tools: Annotated[list[JsonObject], Field(max_length=MAX_PARTS, fail_fast=True), AfterValidator(_are_listed_tools)]
-    error: str | JsonObject | None = None
-
-
-class McpCall(_Kept):
-    """A call of an MCP tool that the server ran, with its result."""
-
-    type: Literal["mcp_call"]
-    id: Annotated[str, Field(min_length=1)]
-    server_label: Annotated[str, Field(min_length=1)]
-    name: Annotated[str, Field(min_length=1)]
-    arguments: str
-    output: str | None = None
-    error: str | JsonObject | None = None
-    approval_request_id: str | None = None
-    status: str | None = None
-
-
-class McpApprovalRequest(_Kept):
-    """A call that needs approval. The server runs the call that it stored, not the copy that a client sends back."""
-
-    type: Literal["mcp_approval_request"]
-    id: Annotated[str, Field(min_length=1)]
-    server_label: Annotated[str, Field(min_length=1)]
-    name: Annotated[str, Field(min_length=1)]
-    arguments: str
-
-
-class McpApprovalResponse(_Kept):
-    """The decision on an approval request."""
-
-    type: Literal["mcp_approval_response"]
-    id: str | None = None
-    approval_request_id: Annotated[str, Field(min_length=1)]
-    approve: bool
-    reason: Annotated[str, Field(max_length=4096)] | None = None
-
-
-class RefusedCall(_Kept):
+class RefusedCall(LenientObject):
     """A call that the server did not run, with the reason: the tool is not allowed or unknown (REQ-2). An extension.
 
     It is no `function_call`, so that no client mistakes it for one to execute; the model gets to read the reason.
@@ -407,7 +172,7 @@ class RefusedCall(_Kept):
     reason: str
 
 
-class Compaction(_Kept):
+class Compaction(LenientObject):
     """A compacted conversation (REQ-16)."""
 
     type: Literal["compaction"]
@@ -415,14 +180,14 @@ class Compaction(_Kept):
     encrypted_content: Text
 
 
-class ItemReference(_Kept):
+class ItemReference(LenientObject):
     """A reference to a stored item (ITEM-10). `{"id": "msg_…"}` alone is a reference as well."""
 
     type: Literal["item_reference"] | None = None
     id: Annotated[str, Field(min_length=1)]
 
 
-class OpaqueItem(_Kept):
+class OpaqueItem(LenientObject):
     """An item that is passed on without being parsed: one of `OPAQUE_TYPES`, or an extension (EXT-2)."""
 
     type: str

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationErro
 
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import MAX_ITEMS, InputItem, Text, UserMessage
+from open_responses.schema.content import Text
+from open_responses.schema.items import MAX_ITEMS, InputItem, UserMessage
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
 from open_responses.schema.tool_choice import ToolChoice, check_choice_fits
 from open_responses.schema.tools import FunctionTool, Tools, check_names_are_unique

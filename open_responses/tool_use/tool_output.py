@@ -11,15 +11,8 @@ from pydantic_core import PydanticSerializationError, to_json
 from open_responses.contracts import ToolError, ToolOutput
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import able_of, kind_of
-from open_responses.schema.items import (
-    MAX_PARTS,
-    FunctionCallOutput,
-    InputFile,
-    InputImage,
-    InputItem,
-    InputText,
-    ToolOutputPart,
-)
+from open_responses.schema.content import MAX_PARTS, InputFile, InputImage, InputText, ToolOutputPart
+from open_responses.schema.items import FunctionCallOutput, InputItem
 from open_responses.schema.validation import by_type, complaint_of, shorten
 from open_responses.tool_use.json_safety import whole_characters, writing_problem
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from open_responses.ids import is_id, new_id
+from open_responses.schema.content import InputFile, InputImage, InputText, InputVideo, OutputText, Refusal, UrlCitation
 from open_responses.schema.items import (
     INPUT_ITEM,
     INPUT_ITEMS,
@@ -19,17 +20,10 @@ from open_responses.schema.items import (
     DeveloperMessage,
     FunctionCall,
     FunctionCallOutput,
-    InputFile,
-    InputImage,
-    InputText,
-    InputVideo,
     ItemReference,
     OpaqueItem,
-    OutputText,
     Reasoning,
-    Refusal,
     SystemMessage,
-    UrlCitation,
     UserMessage,
 )
 from tests.support.full_items import OUR_OUTPUT

@@ -13,7 +13,7 @@ from activities.providers.shared.content_parts import Part, text_of, unsupported
 from activities.providers.shared.data_urls import read_data_url
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import InputFile, InputImage
+from open_responses.schema.content import InputFile, InputImage
 
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _PDF, _PDF_IN_BASE64 = "application/pdf", "JVBERi"

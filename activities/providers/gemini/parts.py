@@ -15,7 +15,7 @@ from activities.providers.shared.content_parts import Part, text_of, unsupported
 from activities.providers.shared.data_urls import read_data_url
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import InputAudio, InputFile, InputImage, InputVideo
+from open_responses.schema.content import InputAudio, InputFile, InputImage, InputVideo
 
 _MIME_BY_SUFFIX = {
     "aac": "audio/aac",

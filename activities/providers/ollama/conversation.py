@@ -13,7 +13,7 @@ from activities.providers.shared.tool_choices import is_forced, plain_choice
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import nothing_to_read
-from open_responses.schema.items import InputImage
+from open_responses.schema.content import InputImage
 from open_responses.schema.tool_choice import FunctionChoice
 
 

@@ -19,19 +19,15 @@ from activities.providers.shared.content_parts import Part, unsupported_content
 from activities.providers.shared.data_urls import as_data_url, read_data_url, suffix_of
 from activities.providers.shared.foreign_items import leave_out
 from open_responses.json_types import JsonObject
+from open_responses.schema.content import InputFile, InputImage, InputText, OutputText, Refusal
 from open_responses.schema.items import (
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
     FunctionCallOutput,
-    InputFile,
-    InputImage,
     InputItem,
-    InputText,
     OpaqueItem,
-    OutputText,
     Reasoning,
-    Refusal,
     SystemMessage,
     UserMessage,
 )

@@ -27,7 +27,7 @@ from activities.providers.shared.data_urls import as_data_url
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import nothing_to_read
-from open_responses.schema.items import InputAudio, InputFile, InputImage
+from open_responses.schema.content import InputAudio, InputFile, InputImage
 
 
 def chat_messages(call: SampleCall, provider: str, dialect: Dialect, words: Sequence[str]) -> list[JsonObject]:

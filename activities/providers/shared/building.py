@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from open_responses.contracts import SampleCall
-from open_responses.schema.items import InputItem, OutputText
+from open_responses.schema.content import OutputText
+from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import LARGE_BYTES, off_loop
 
 # Items and parts. So many are translated in two milliseconds.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from open_responses.errors import InvalidRequest
-from open_responses.schema.items import InputAudio, InputFile, InputImage, InputText, InputVideo, OutputText, Refusal
+from open_responses.schema.content import InputAudio, InputFile, InputImage, InputText, InputVideo, OutputText, Refusal
 
 Part: TypeAlias = InputText | InputImage | InputFile | InputAudio | InputVideo | OutputText | Refusal
 
