@@ -83,7 +83,7 @@ from open_responses.io.temporal.encryption_check import check_keys, keep_checkin
 from open_responses.io.temporal.large_payloads import response_keys, sweep_daily
 from open_responses.io.temporal.sdk_internals import evict_from
 from open_responses.io.temporal.worker_versions import become_current_if_none_is, code_build_id, deployment_config
-from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.loop.payloads.names import TASK_QUEUE
 from workflows.api_keys import ApiKeysWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.by_hand import ArgumentCheck

@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio.exceptions import ApplicationError
 
 from open_responses.errors import OpenResponsesError, ProviderAnswerRefused
-from open_responses.loop.payloads import TurnUsage
+from open_responses.loop.payloads.usage import TurnUsage
 
 
 def backoff_seconds(attempt: int) -> float:

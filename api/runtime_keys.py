@@ -39,7 +39,7 @@ from open_responses.io.redis.api_keys import ApiKeyCopy
 from open_responses.io.redis.client import Redis, RedisError
 from open_responses.io.temporal.client import WORKFLOW_TASK_TIMEOUT, WorkflowAlreadyStartedError
 from open_responses.io.temporal.describe import describe
-from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.loop.payloads.names import TASK_QUEUE
 from open_responses.schema.payload import Payload
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import APPROVAL_WORKFLOW, ApprovalClaim
+    from open_responses.loop.payloads.approvals import ApprovalClaim
+    from open_responses.loop.payloads.names import APPROVAL_WORKFLOW
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)

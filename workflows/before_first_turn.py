@@ -9,14 +9,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import (
-        Decision,
-        Ending,
-    )
-    from open_responses.loop.tool_payloads import (
-        McpListInput,
-        McpListResult,
-    )
+    from open_responses.loop.payloads.approvals import Decision
+    from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.tool_calls import McpListInput, McpListResult
     from open_responses.schema.mcp_tool import McpTool
     from open_responses.tool_use.tool_items import mcp_list_tools
     from workflows import calls

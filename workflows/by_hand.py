@@ -24,7 +24,7 @@ from temporalio.worker import (
 with workflow.unsafe.imports_passed_through():
     from open_responses.api_keys.state import API_KEYS_ID, ApiKeysState
     from open_responses.conversations.state import ConversationState
-    from open_responses.loop.payloads import StartResponse
+    from open_responses.loop.payloads.start import StartResponse
 
 FOREIGN_INPUT = "foreign_input"
 """The type of the failure of a run that was started by hand, with the input of another."""

@@ -11,33 +11,22 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from open_responses.json_types import JsonObject
 from open_responses.loop.markdown import plain
-from open_responses.loop.payloads import (
+from open_responses.loop.payloads.approvals import ClaimInput, ClaimResult
+from open_responses.loop.payloads.finish import FinishedResponse, FinishInput, FinishResult
+from open_responses.loop.payloads.names import (
+    CALL_MCP_TOOL,
     CLAIM_APPROVALS,
     CLOSE_CUT_OFF_SAMPLE,
     FINISH,
     KEEP_END,
+    LIST_MCP_TOOLS,
     PUBLISH,
     REQUEST_CANCELLATION,
     SAMPLE,
-    ClaimInput,
-    ClaimResult,
-    FinishedResponse,
-    FinishInput,
-    FinishResult,
-    PublishInput,
-    PublishResult,
-    SampleInput,
-    SampleResult,
 )
-from open_responses.loop.tool_payloads import (
-    CALL_MCP_TOOL,
-    LIST_MCP_TOOLS,
-    McpCallInput,
-    McpListInput,
-    McpListResult,
-    ToolCall,
-    ToolResult,
-)
+from open_responses.loop.payloads.publish import PublishInput, PublishResult
+from open_responses.loop.payloads.sample import SampleInput, SampleResult
+from open_responses.loop.payloads.tool_calls import McpCallInput, McpListInput, McpListResult, ToolCall, ToolResult
 from open_responses.tool_use.hosted_tool import HostedTool
 
 # The slow backstop behind the leases, for a worker that died during an outage of Redis.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import ClaimInput, Decision
+    from open_responses.loop.payloads.approvals import ClaimInput, Decision
     from workflows import calls
     from workflows.patches import patched
     from workflows.state import ResponseState

@@ -15,15 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.events.trace import Op
     from open_responses.json_types import JsonObject
     from open_responses.loop.end_line import END, LOG_FIELDS, end_fields, how_far
-    from open_responses.loop.payloads import (
-        Ending,
-        FinishedResponse,
-        FinishInput,
-        FinishResult,
-        TurnUsage,
-        final_resource,
-        usage_with,
-    )
+    from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.finish import FinishedResponse, FinishInput, FinishResult, final_resource
+    from open_responses.loop.payloads.usage import TurnUsage, usage_with
     from workflows import calls, search_attributes
     from workflows.patches import patched
     from workflows.publication import Publication

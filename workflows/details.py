@@ -11,7 +11,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from open_responses.json_types import JsonObject
     from open_responses.loop.markdown import plain
-    from open_responses.loop.payloads import ProviderTrouble, TurnUsage, usage_with
+    from open_responses.loop.payloads.sample import ProviderTrouble
+    from open_responses.loop.payloads.usage import TurnUsage, usage_with
 
 if TYPE_CHECKING:
     from workflows.state import ResponseState

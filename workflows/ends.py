@@ -11,7 +11,8 @@ from temporalio.exceptions import ApplicationError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.error_words import own_words
-    from open_responses.loop.payloads import FinishedResponse, StartResponse
+    from open_responses.loop.payloads.finish import FinishedResponse
+    from open_responses.loop.payloads.start import StartResponse
     from workflows import calls
     from workflows.patches import patched
     from workflows.tasks import next_task

@@ -7,7 +7,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError,
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.error_advice import with_advice
-    from open_responses.loop.payloads import Ending, TurnUsage
+    from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.usage import TurnUsage
 
 
 def failure(error: ActivityError) -> Ending:

@@ -25,11 +25,9 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from open_responses.contracts import ToolError, ToolOutput
     from open_responses.loop.next_step import Call
-    from open_responses.loop.payloads import (
-        Ending,
-        StartResponse,
-    )
-    from open_responses.loop.tool_payloads import (
+    from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.start import StartResponse
+    from open_responses.loop.payloads.tool_calls import (
         FLEET_PREFIX,
         MAX_FLEET_PAYLOAD,
         MAY_TRY_AGAIN,

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import ApprovalAnswer, Decision
+    from open_responses.loop.payloads.approvals import ApprovalAnswer, Decision
     from open_responses.loop.search_attributes import AWAITING_APPROVAL
     from workflows import search_attributes
     from workflows.claims import claimed_elsewhere, stopped_before_next_task

@@ -15,7 +15,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import ProviderTrouble, SampleInput, SampleResult, TurnUsage
+    from open_responses.loop.payloads.sample import ProviderTrouble, SampleInput, SampleResult
+    from open_responses.loop.payloads.usage import TurnUsage
     from workflows import calls, search_attributes
     from workflows.failures import failure, paid_in, provider_is_down
     from workflows.hosted_call import until_stopped

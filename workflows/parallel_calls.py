@@ -14,7 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.ids import member_id
     from open_responses.json_types import JsonObject
     from open_responses.loop.next_step import Call, call_of
-    from open_responses.loop.payloads import Decision, Ending
+    from open_responses.loop.payloads.approvals import Decision
+    from open_responses.loop.payloads.ending import Ending
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from open_responses.tool_use.tool_table import HOSTED_LABEL
     from workflows.hosted_call import Outcome, ToolRun

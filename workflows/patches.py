@@ -29,7 +29,7 @@ LEVELS: tuple[frozenset[str], ...] = (
 """The patches by the level that brought them.
 
 A level is complete once a version with it has started a response. A later patch goes into the next one, whose number is
-`PATCH_LEVEL` in `open_responses/loop/payloads.py`.
+`PATCH_LEVEL` in `open_responses/loop/payloads/start.py`.
 """
 
 

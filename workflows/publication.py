@@ -9,7 +9,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.output_ledger import Unpublished
-    from open_responses.loop.payloads import Ending, PublishInput, PublishResult
+    from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.publish import PublishInput, PublishResult
     from workflows import calls
     from workflows.patches import patched
     from workflows.state import ResponseState

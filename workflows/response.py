@@ -19,18 +19,14 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.error_advice import with_advice
     from open_responses.loop.next_step import BROKE_OFF, Step, next_step
     from open_responses.loop.output_ledger import PROGRESS
-    from open_responses.loop.payloads import (
-        WORKFLOW,
-        ApprovalAnswer,
-        Ending,
-        FinishedResponse,
-        Progress,
-        ProviderTrouble,
-        SampleResult,
-        StartResponse,
-        usage_with,
-    )
-    from open_responses.loop.tool_payloads import ToolProgress
+    from open_responses.loop.payloads.approvals import ApprovalAnswer
+    from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.finish import FinishedResponse, Progress
+    from open_responses.loop.payloads.names import WORKFLOW
+    from open_responses.loop.payloads.sample import ProviderTrouble, SampleResult
+    from open_responses.loop.payloads.start import StartResponse
+    from open_responses.loop.payloads.tool_calls import ToolProgress
+    from open_responses.loop.payloads.usage import usage_with
     from workflows import ends
     from workflows.before_first_turn import BeforeFirstTurn
     from workflows.closing import Closing

@@ -13,7 +13,8 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 with workflow.unsafe.imports_passed_through():
     from open_responses.json_types import JsonObject
     from open_responses.loop import search_attributes as names
-    from open_responses.loop.payloads import StartResponse, TurnUsage
+    from open_responses.loop.payloads.start import StartResponse
+    from open_responses.loop.payloads.usage import TurnUsage
 
 STATUS = SearchAttributeKey.for_keyword(names.STATUS)
 PROVIDER = SearchAttributeKey.for_keyword(names.PROVIDER)

@@ -9,15 +9,10 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from open_responses.json_types import JsonObject
     from open_responses.loop.output_ledger import OutputLedger
-    from open_responses.loop.payloads import (
-        Carried,
-        Ending,
-        ProviderTrouble,
-        SampleResult,
-        StartResponse,
-        Target,
-        TurnUsage,
-    )
+    from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.sample import ProviderTrouble, SampleResult
+    from open_responses.loop.payloads.start import Carried, StartResponse, Target
+    from open_responses.loop.payloads.usage import TurnUsage
     from open_responses.loop.search_attributes import RETRYING
     from workflows import search_attributes
     from workflows.details import details

@@ -5,7 +5,9 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.loop.payloads import USAGE_MEMO, StartResponse, TurnUsage, UsageRecord
+    from open_responses.loop.payloads.finish import USAGE_MEMO, UsageRecord
+    from open_responses.loop.payloads.start import StartResponse
+    from open_responses.loop.payloads.usage import TurnUsage
 
 
 def remember_usage(start: StartResponse, status: str, usage: TurnUsage | None) -> None:

@@ -22,15 +22,8 @@ from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.approvals import is_used_otherwise
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.client import WorkflowAlreadyStartedError
-from open_responses.loop.payloads import (
-    APPROVAL_WORKFLOW,
-    CLAIM_APPROVALS,
-    TASK_QUEUE,
-    ApprovalClaim,
-    ClaimInput,
-    ClaimResult,
-    Decision,
-)
+from open_responses.loop.payloads.approvals import ApprovalClaim, ClaimInput, ClaimResult, Decision
+from open_responses.loop.payloads.names import APPROVAL_WORKFLOW, CLAIM_APPROVALS, TASK_QUEUE
 from open_responses.tool_use.tool_items import approval_workflow_id
 
 log = structlog.get_logger(__name__)

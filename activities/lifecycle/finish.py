@@ -27,16 +27,9 @@ from open_responses.io.store.redis_store import ResponseStore, used_by
 from open_responses.io.telemetry.responses import response_ended
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import (
-    CLOSE_CUT_OFF_SAMPLE,
-    FINISH,
-    FinishInput,
-    FinishResult,
-    TurnUsage,
-    UsageRecord,
-    final_resource,
-    usage_with,
-)
+from open_responses.loop.payloads.finish import FinishInput, FinishResult, UsageRecord, final_resource
+from open_responses.loop.payloads.names import CLOSE_CUT_OFF_SAMPLE, FINISH
+from open_responses.loop.payloads.usage import TurnUsage, usage_with
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.store.outside_ends import OVERTAKEN
 from open_responses.io.store.repository import Records
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import PUBLISH, PublishInput, PublishResult
+from open_responses.loop.payloads.names import PUBLISH
+from open_responses.loop.payloads.publish import PublishInput, PublishResult
 
 _PATIENCE_SECONDS = 2.0
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from temporalio import activity
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.loop.payloads import KEEP_END, REQUEST_CANCELLATION, FinishedResponse
+from open_responses.loop.payloads.finish import FinishedResponse
+from open_responses.loop.payloads.names import KEEP_END, REQUEST_CANCELLATION
 
 
 @activity.defn(name=KEEP_END)

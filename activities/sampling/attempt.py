@@ -43,7 +43,8 @@ from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.outside_ends import OVERTAKEN
 from open_responses.io.telemetry.activities import describe_request
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import SampleResult, TurnUsage
+from open_responses.loop.payloads.sample import SampleResult
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.tool_use.tool_table import build_tool_table
 
 log = structlog.get_logger(__name__)

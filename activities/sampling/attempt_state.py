@@ -27,7 +27,8 @@ from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import Sealer
 from open_responses.io.telemetry.spans import Span
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import SampleInput, Target
+from open_responses.loop.payloads.sample import SampleInput
+from open_responses.loop.payloads.start import Target
 from open_responses.schema.price import CostEstimate
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.tool_output import without_parts

@@ -18,7 +18,8 @@ from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.store.chains import Chains, remembered_items
 from open_responses.io.store.repository import Records
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Progress, StartResponse
+from open_responses.loop.payloads.finish import Progress
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.items import INPUT_ITEMS, InputItem
 from open_responses.schema.mcp_items import McpTools
 from open_responses.schema.off_loop import off_loop

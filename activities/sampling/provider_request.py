@@ -9,7 +9,8 @@ from open_responses.contracts import SampleCall
 from open_responses.errors import ServerError
 from open_responses.events.fold import Fold
 from open_responses.io.sealing import SealBroken, Sealer
-from open_responses.loop.payloads import SampleInput, StartResponse
+from open_responses.loop.payloads.sample import SampleInput
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.tools import ProviderTool
 from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
 

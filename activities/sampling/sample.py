@@ -22,7 +22,8 @@ from open_responses.io.log.writer import Diverged, Fenced, LogLost
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.leases import Lease
 from open_responses.io.telemetry.activities import describe_answer, model_call
-from open_responses.loop.payloads import SAMPLE, SampleInput, SampleResult
+from open_responses.loop.payloads.names import SAMPLE
+from open_responses.loop.payloads.sample import SampleInput, SampleResult
 
 _FLUSH_SECONDS = 1.0
 

@@ -16,7 +16,8 @@ from temporalio.service import RPCError
 
 from activities.errors import backoff_seconds
 from open_responses.io.background import in_background
-from open_responses.loop.payloads import PROVIDER_TROUBLE, ProviderTrouble, SampleInput
+from open_responses.loop.payloads.names import PROVIDER_TROUBLE
+from open_responses.loop.payloads.sample import ProviderTrouble, SampleInput
 
 # The report holds up the retry, which waits for longer, and nothing else.
 _PATIENCE_SECONDS = 2.0

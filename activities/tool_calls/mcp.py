@@ -30,19 +30,9 @@ from open_responses.io.store.redis_store import Record
 from open_responses.io.store.repository import Records
 from open_responses.io.telemetry.activities import for_response, mcp_request, trace_headers
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import (
-    Remembered,
-    StartResponse,
-)
-from open_responses.loop.tool_payloads import (
-    CALL_MCP_TOOL,
-    LIST_MCP_TOOLS,
-    MAY_TRY_AGAIN,
-    McpCallInput,
-    McpListInput,
-    McpListResult,
-    ToolResult,
-)
+from open_responses.loop.payloads.names import CALL_MCP_TOOL, LIST_MCP_TOOLS
+from open_responses.loop.payloads.start import Remembered, StartResponse
+from open_responses.loop.payloads.tool_calls import MAY_TRY_AGAIN, McpCallInput, McpListInput, McpListResult, ToolResult
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.tools import looks_like_a_schema

@@ -33,12 +33,7 @@ from open_responses.io.telemetry.activities import describe_result, tool_call
 from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.io.temporal.client import unstick
 from open_responses.json_types import JsonObject
-from open_responses.loop.tool_payloads import (
-    ToolCall,
-    ToolContextPayload,
-    ToolProgress,
-    ToolResult,
-)
+from open_responses.loop.payloads.tool_calls import ToolCall, ToolContextPayload, ToolProgress, ToolResult
 from open_responses.middleware.compose import compose_tool
 from open_responses.tool_use.json_safety import whole_characters
 from open_responses.tool_use.tool_output import tool_output

@@ -21,17 +21,9 @@ from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.leases import Running
 from open_responses.io.temporal.client import TemporalAway, unstick
 from open_responses.io.temporal.large_payloads import ERASED
-from open_responses.loop.payloads import (
-    SAMPLE,
-    WORKFLOW,
-    SampleResult,
-)
-from open_responses.loop.tool_payloads import (
-    FLEET_PREFIX,
-    LIST_MCP_TOOLS,
-    McpListResult,
-    ToolResult,
-)
+from open_responses.loop.payloads.names import LIST_MCP_TOOLS, SAMPLE, WORKFLOW
+from open_responses.loop.payloads.sample import SampleResult
+from open_responses.loop.payloads.tool_calls import FLEET_PREFIX, McpListResult, ToolResult
 from open_responses.schema.payload import Payload
 
 log = structlog.get_logger(__name__)

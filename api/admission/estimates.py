@@ -14,7 +14,7 @@ import orjson
 from open_responses.context.tokens import about_input
 from open_responses.io.store.redis_store import Record, tokens_of
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 
 # OpenAI's own rule of thumb.
 _CHARACTERS_PER_TOKEN = 4

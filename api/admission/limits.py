@@ -24,7 +24,8 @@ from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.rate_limits import Quotas, Standing, Used
 from open_responses.io.store.redis_store import used_by
 from open_responses.io.store.repository import Records
-from open_responses.loop.payloads import Admitted, FinishedResponse, StartResponse
+from open_responses.loop.payloads.finish import FinishedResponse
+from open_responses.loop.payloads.start import Admitted, StartResponse
 from open_responses.schema.price import NANO, CostEstimate
 
 log = structlog.get_logger(__name__)

@@ -36,7 +36,7 @@ from open_responses.io.temporal.describe import describe
 from open_responses.io.temporal.large_payloads import ClaimBroken
 from open_responses.io.temporal.payload_keys import PayloadUnreadable
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Remembered
+from open_responses.loop.payloads.start import Remembered
 from open_responses.schema.requests import CreateResponse
 
 log = structlog.get_logger(__name__)

@@ -37,7 +37,7 @@ from open_responses.io.temporal import client
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import prefix_of
 from open_responses.loop.markdown import plain
-from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.loop.payloads.names import TASK_QUEUE
 from open_responses.schema.http_bodies import DeletedConversation
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop

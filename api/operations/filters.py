@@ -12,7 +12,7 @@ from open_responses.errors import InvalidRequest, NotFound, PermissionDenied
 from open_responses.ids import is_id
 from open_responses.io.temporal.visibility import literal, moment
 from open_responses.loop import search_attributes as names
-from open_responses.loop.payloads import WORKFLOW
+from open_responses.loop.payloads.names import WORKFLOW
 
 _FINAL = ("completed", "incomplete", "failed", "cancelled")
 _WAITING = (names.AWAITING_APPROVAL, names.RETRYING)

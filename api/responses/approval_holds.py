@@ -14,7 +14,7 @@ from api.responses.decisions import already_answered
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.approvals import is_used_otherwise
 from open_responses.io.temporal.client import TemporalDown
-from open_responses.loop.payloads import ApprovalClaim, Decision
+from open_responses.loop.payloads.approvals import ApprovalClaim, Decision
 
 # Longer than a start may take; after that, what nobody let go of is free again.
 _HOLD_SECONDS = 60

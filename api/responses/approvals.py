@@ -23,7 +23,7 @@ from api.updates import send_update
 from open_responses.errors import Conflict, NotFound, Unavailable
 from open_responses.io.store.redis_store import Record
 from open_responses.io.temporal.client import TemporalDown
-from open_responses.loop.payloads import ApprovalAnswer
+from open_responses.loop.payloads.approvals import ApprovalAnswer
 from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of
 from open_responses.tool_use.tool_items import response_of_approval
 

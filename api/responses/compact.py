@@ -22,7 +22,7 @@ from open_responses.errors import Unavailable, error_of
 from open_responses.io.store.redis_store import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import listed_input
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.compact import compacted_resource, parse_compact_request
 from open_responses.schema.off_loop import off_loop
 

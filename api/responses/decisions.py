@@ -13,7 +13,7 @@ from open_responses.config import Config
 from open_responses.errors import Conflict, InvalidRequest
 from open_responses.io.store.redis_store import Record
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Decision
+from open_responses.loop.payloads.approvals import Decision
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
 from open_responses.tool_use.tool_table import HOSTED_LABEL, choice_allows, hosted_names, is_read_only

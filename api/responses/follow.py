@@ -16,7 +16,7 @@ from api.responses.cancel import cancel
 from api.streaming.follower import Follower
 from open_responses.io.log.reader import Messages
 from open_responses.io.temporal.client import TemporalDown
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 
 log = structlog.get_logger(__name__)
 

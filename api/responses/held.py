@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Remembered, RememberedExchange, StartResponse
+from open_responses.loop.payloads.start import Remembered, RememberedExchange, StartResponse
 from open_responses.schema.requests import CreateResponse
 
 

@@ -13,7 +13,7 @@ from api.app_state import state_of
 from api.responses.cost import show_cost
 from api.streaming.follower import response_in
 from api.streaming.sse import EventStream
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 
 CLIENT_LEFT = 499

@@ -15,7 +15,8 @@ from open_responses.io.sealing import Sealer
 from open_responses.io.telemetry.request_context import current_request_id
 from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import PATCH_LEVEL, Decision, Remembered, StartResponse, Target
+from open_responses.loop.payloads.approvals import Decision
+from open_responses.loop.payloads.start import PATCH_LEVEL, Remembered, StartResponse, Target
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import Tool

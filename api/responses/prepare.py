@@ -17,7 +17,7 @@ from api.responses.authorize import AuthorizedRequest
 from api.responses.plan import start_of
 from api.responses.resolve import ResolvedRequest, resolve
 from api.responses.validate import validate
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.off_loop import off_loop
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from open_responses.config import Config, ProviderConfig, RouteConfig
 from open_responses.errors import InvalidRequest, ModelNotFound, ProviderKeyMissing
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Target
+from open_responses.loop.payloads.start import Target
 from open_responses.models.capabilities import check_takes
 from open_responses.schema.requests import CreateResponse
 

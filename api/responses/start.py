@@ -29,7 +29,8 @@ from open_responses.io.telemetry.responses import response_started
 from open_responses.io.temporal import client
 from open_responses.io.temporal.client import TemporalAway, TemporalDown
 from open_responses.loop.markdown import plain
-from open_responses.loop.payloads import TASK_QUEUE, StartResponse
+from open_responses.loop.payloads.names import TASK_QUEUE
+from open_responses.loop.payloads.start import StartResponse
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger(__name__)

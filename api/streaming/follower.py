@@ -23,7 +23,9 @@ from open_responses.io.log.reader import PAGE, Messages, Page, begun_anew_at, is
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Ending, StartResponse, final_resource
+from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.finish import final_resource
+from open_responses.loop.payloads.start import StartResponse
 
 log = structlog.get_logger(__name__)
 

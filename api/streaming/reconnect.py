@@ -20,7 +20,7 @@ from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.redis_store import Record
 from open_responses.io.store.repository import EndUnknown
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import FinishedResponse
+from open_responses.loop.payloads.finish import FinishedResponse
 
 
 def starting_after(request: Request) -> int | None:

@@ -39,7 +39,10 @@ from open_responses.io.log.encoding import encode
 from open_responses.io.log.reader import peek
 from open_responses.io.settings import Settings
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Ending, StartResponse, TurnUsage, final_resource
+from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.finish import final_resource
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.mcp_items import McpApprovalResponse
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.requests import CreateResponse, validate_create_response

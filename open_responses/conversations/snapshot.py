@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from open_responses.context.call_pairing import orphaned_outputs
 from open_responses.conversations.state import ConversationState, Entry
-from open_responses.loop.payloads import Remembered, RememberedExchange
+from open_responses.loop.payloads.start import Remembered, RememberedExchange
 
 
 def remembered(state: ConversationState) -> Remembered | None:

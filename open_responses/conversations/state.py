@@ -18,7 +18,7 @@ from open_responses.errors import InvalidRequest
 from open_responses.ids import FIRST_INPUT_INDEX, member_id
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import as_listed, listed_input, prefix_of
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema import http_bodies
 from open_responses.schema.items import MAX_ITEMS
 from open_responses.schema.payload import Payload

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import FinishInput, StartResponse, TurnUsage
+from open_responses.loop.payloads.finish import FinishInput
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 
 END = "response_ended"
 LOG_FIELDS = "open_responses_fields"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from open_responses.ids import FIRST_INPUT_INDEX, member_id
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 
 _WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})
 _PREFIXES = {

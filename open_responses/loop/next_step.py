@@ -9,7 +9,7 @@ from typing import Literal
 
 from open_responses.context.transcript import NOT_RUN
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import SampleResult
+from open_responses.loop.payloads.sample import SampleResult
 from open_responses.schema.items import REFUSED_CALL
 from open_responses.tool_use.json_safety import writing_problem
 

@@ -23,7 +23,7 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.temporal.codec import DATA_CONVERTER
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import create

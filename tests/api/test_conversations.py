@@ -36,7 +36,9 @@ from open_responses.ids import is_id, new_id
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.client import TENANT
 from open_responses.io.temporal.codec import DATA_CONVERTER
-from open_responses.loop.payloads import TASK_QUEUE, Progress, StartResponse
+from open_responses.loop.payloads.finish import Progress
+from open_responses.loop.payloads.names import TASK_QUEUE
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Fault, Script, Upstream, calls

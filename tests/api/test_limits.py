@@ -23,7 +23,7 @@ from open_responses.config import ApiKeyConfig
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas, Used, settle
-from open_responses.loop.payloads import Admitted
+from open_responses.loop.payloads.start import Admitted
 from tests.support.api_with_keys import (
     api_of_the_module,
     bearer,

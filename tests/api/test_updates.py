@@ -26,7 +26,7 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.temporal.client import connect
-from open_responses.loop.payloads import ApprovalAnswer
+from open_responses.loop.payloads.approvals import ApprovalAnswer
 from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[2]

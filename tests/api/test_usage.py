@@ -17,7 +17,9 @@ from open_responses.io.redis.client import Redis
 from open_responses.io.redis.usage_counters import DayOfUse, UsageCounters, Used, count, day_of
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.usage_rebuild import UsageRebuild
-from open_responses.loop.payloads import FinishedResponse, StartResponse, TurnUsage, UsageRecord
+from open_responses.loop.payloads.finish import FinishedResponse, UsageRecord
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.responses_http import is_error

@@ -38,7 +38,7 @@ from open_responses.io.store.redis_store import Record
 from open_responses.io.store.repository import EndUnknown
 from open_responses.io.temporal.task_in_doubt import has_task_in_doubt
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import FINISH, WORKFLOW
+from open_responses.loop.payloads.names import FINISH, WORKFLOW
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.repeated_task import Bench, Running, bench
 from tests.support.stack import Event, Stack, events_of, until

@@ -17,11 +17,8 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.leases import Lease, Running, announce_death
 from open_responses.io.temporal.client import TemporalAway
-from open_responses.loop.payloads import SampleResult
-from open_responses.loop.tool_payloads import (
-    McpListResult,
-    ToolResult,
-)
+from open_responses.loop.payloads.sample import SampleResult
+from open_responses.loop.payloads.tool_calls import McpListResult, ToolResult
 from open_responses.schema.payload import Payload
 from tests.support.own_valkey import own_valkey
 

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from activities.lifecycle.finish import FinishActivity
 from open_responses.deltas import TextDelta
 from open_responses.loop.end_line import END
-from open_responses.loop.payloads import FINISH, FinishInput, FinishResult
+from open_responses.loop.payloads.finish import FinishInput, FinishResult
+from open_responses.loop.payloads.names import FINISH
 from tests.support.repeated_task import Bench, bench
 from tests.support.stack import Stack
 from workflows import calls

@@ -17,7 +17,8 @@ from open_responses.io.redis.client import Redis
 from open_responses.io.temporal.codec import DATA_CONVERTER, converter_with
 from open_responses.io.temporal.payload_keys import PayloadKeys
 from open_responses.loop.error_words import own_words
-from open_responses.loop.payloads import FinishedResponse, TurnUsage
+from open_responses.loop.payloads.finish import FinishedResponse
+from open_responses.loop.payloads.usage import TurnUsage
 from tests.support.fake_upstream import Fault, Script, Upstream
 from tests.support.operator import a_start, closed, console
 from tests.support.stack import Event, Stack, events_of

@@ -38,7 +38,10 @@ from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import response_keys
 from open_responses.io.temporal.search_attributes import NamespaceAttributes
-from open_responses.loop.payloads import Decision, Ending, FinishedResponse, FinishInput, StartResponse
+from open_responses.loop.payloads.approvals import Decision
+from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.finish import FinishedResponse, FinishInput
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support import temporal_client
 from tests.support.fake_upstream import Script, Upstream

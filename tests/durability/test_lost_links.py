@@ -30,7 +30,7 @@ from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.redis_store import Record, ResponseStore
 from open_responses.io.store.repository import NotInTemporal, Records
 from open_responses.io.temporal import client
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support import temporal_client
 from tests.support.fake_upstream import Script, Upstream

@@ -32,7 +32,7 @@ from open_responses.io.log.writer import Earlier, Writer
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, connect
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support.stack import Stack, until
 

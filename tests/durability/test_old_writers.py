@@ -30,7 +30,7 @@ from open_responses.io.log.writer import AppendRefused, Diverged, Earlier, Fence
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import SampleInput
+from open_responses.loop.payloads.sample import SampleInput
 from tests.support.own_valkey import own_valkey
 from tests.support.stack import Stack
 

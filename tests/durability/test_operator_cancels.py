@@ -14,15 +14,9 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from open_responses.context.compaction import ORDER
 from open_responses.deltas import Finish, TextDelta
 from open_responses.events.event_types import TERMINAL_EVENTS
-from open_responses.loop.payloads import (
-    FINISH,
-    WORKFLOW,
-    FinishedResponse,
-    FinishInput,
-    FinishResult,
-    SampleInput,
-    SampleResult,
-)
+from open_responses.loop.payloads.finish import FinishedResponse, FinishInput, FinishResult
+from open_responses.loop.payloads.names import FINISH, WORKFLOW
+from open_responses.loop.payloads.sample import SampleInput, SampleResult
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, a_start, console, turns, watched
 from tests.support.repeated_task import bench

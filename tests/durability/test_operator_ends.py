@@ -16,7 +16,8 @@ from open_responses.ids import new_id
 from open_responses.io.log.fences import END_FENCE
 from open_responses.io.redis import key_names
 from open_responses.io.store.outside_ends import DELETED, OVERTAKEN, ending_of
-from open_responses.loop.payloads import WORKFLOW, StartResponse
+from open_responses.loop.payloads.names import WORKFLOW
+from open_responses.loop.payloads.start import StartResponse
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, Watched, begun_by_hand, console, delete, turns, watched

@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.exceptions import ApplicationError
 
 from open_responses.io.temporal.earlier_runs import earlier_runs
-from open_responses.loop.payloads import TASK_QUEUE, WORKFLOW
+from open_responses.loop.payloads.names import TASK_QUEUE, WORKFLOW
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.operator import closed, console, reset
 from tests.support.stack import Stack, collect, events_of, until

@@ -21,7 +21,9 @@ from open_responses.events.lifecycle import whole_stream
 from open_responses.ids import new_id
 from open_responses.io.redis import key_names
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import CLAIM_APPROVALS, FINISH, PUBLISH, Decision, FinishedResponse, Progress
+from open_responses.loop.payloads.approvals import Decision
+from open_responses.loop.payloads.finish import FinishedResponse, Progress
+from open_responses.loop.payloads.names import CLAIM_APPROVALS, FINISH, PUBLISH
 from open_responses.tool_use.tool_table import HOSTED_LABEL
 from tests.support.repeated_task import GUARDED, TOOL, Bench, Running, bench
 from tests.support.stack import Stack, until

@@ -27,7 +27,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from open_responses.conversations.state import AddItems, ConversationState, ResponseEnd
 from open_responses.ids import new_id
-from open_responses.loop.payloads import FinishedResponse, FinishInput, FinishResult, SampleInput, SampleResult
+from open_responses.loop.payloads.finish import FinishedResponse, FinishInput, FinishResult
+from open_responses.loop.payloads.sample import SampleInput, SampleResult
 from tests.support.operator import a_start, console
 from tests.support.stack import Stack
 from workflows.by_hand import FOREIGN_INPUT, ArgumentCheck

@@ -28,7 +28,9 @@ from open_responses.io.redis.client import Redis, connect
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import data_converter
-from open_responses.loop.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, ClaimInput, Decision, Progress
+from open_responses.loop.payloads.approvals import ApprovalClaim, ClaimInput, Decision
+from open_responses.loop.payloads.finish import Progress
+from open_responses.loop.payloads.names import APPROVAL_WORKFLOW, TASK_QUEUE
 from open_responses.tool_use.tool_items import approval_workflow_id
 from tests.support import temporal_client
 from tests.support.fake_upstream import Script, Upstream, calls

@@ -15,7 +15,9 @@ from open_responses.context.transcript import NOT_RUN
 from open_responses.ids import new_id
 from open_responses.io.temporal.codec import DATA_CONVERTER
 from open_responses.loop.next_step import Step
-from open_responses.loop.payloads import FinishInput, FinishResult, SampleInput, SampleResult, StartResponse
+from open_responses.loop.payloads.finish import FinishInput, FinishResult
+from open_responses.loop.payloads.sample import SampleInput, SampleResult
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.scripts import HOSTED, outputs, run, script, types

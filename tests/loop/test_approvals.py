@@ -12,7 +12,8 @@ import redis.asyncio as aioredis
 
 from open_responses.context.transcript import USED_ALREADY
 from open_responses.ids import new_id
-from open_responses.loop.payloads import APPROVAL_WORKFLOW, TASK_QUEUE, ApprovalClaim, Decision
+from open_responses.loop.payloads.approvals import ApprovalClaim, Decision
+from open_responses.loop.payloads.names import APPROVAL_WORKFLOW, TASK_QUEUE
 from open_responses.tool_use.tool_items import approval_workflow_id
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.mcp_requests import GUARDED, ask

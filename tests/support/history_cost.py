@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from open_responses.loop.payloads import SAMPLE
+from open_responses.loop.payloads.names import SAMPLE
 
 
 async def runs_of(temporal: Client, response_id: str) -> list[list[HistoryEvent]]:

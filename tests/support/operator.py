@@ -19,7 +19,8 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from open_responses.ids import new_id
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.codec import DATA_CONVERTER
-from open_responses.loop.payloads import TASK_QUEUE, StartResponse
+from open_responses.loop.payloads.names import TASK_QUEUE
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.stack import Event, Stack, events_of, until

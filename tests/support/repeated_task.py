@@ -53,23 +53,13 @@ from open_responses.io.temporal.codec import DATA_CONVERTER
 from open_responses.io.temporal.ends_of_runs import end_of_run
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import (
-    CLAIM_APPROVALS,
-    FINISH,
-    PATCH_LEVEL,
-    PUBLISH,
-    SAMPLE,
-    WORKFLOW,
-    ClaimResult,
-    FinishedResponse,
-    FinishInput,
-    FinishResult,
-    PublishResult,
-    SampleInput,
-    SampleResult,
-    StartResponse,
-    TurnUsage,
-)
+from open_responses.loop.payloads.approvals import ClaimResult
+from open_responses.loop.payloads.finish import FinishedResponse, FinishInput, FinishResult
+from open_responses.loop.payloads.names import CLAIM_APPROVALS, FINISH, PUBLISH, SAMPLE, WORKFLOW
+from open_responses.loop.payloads.publish import PublishResult
+from open_responses.loop.payloads.sample import SampleInput, SampleResult
+from open_responses.loop.payloads.start import PATCH_LEVEL, StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.requests import CreateResponse
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.tool_table import Route, ToolTable

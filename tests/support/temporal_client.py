@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio.client import Client
 
 from open_responses.io.temporal.large_payloads import data_converter
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 from tests.support.stack import Stack
 
 

@@ -19,7 +19,7 @@ from open_responses.contracts import Resume, SampleCall
 from open_responses.deltas import Delta, Finish, ResumeToken, TextDelta, Usage
 from open_responses.errors import ProviderUnavailable
 from open_responses.io.log.fences import fence, is_of_attempt
-from open_responses.loop.payloads import SampleResult
+from open_responses.loop.payloads.sample import SampleResult
 from open_responses.testing.sample_calls import call_of
 
 

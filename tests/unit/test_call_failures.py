@@ -12,7 +12,7 @@ from temporalio.exceptions import (
 )
 
 from open_responses.loop.next_step import call_of
-from open_responses.loop.tool_payloads import MAY_TRY_AGAIN
+from open_responses.loop.payloads.tool_calls import MAY_TRY_AGAIN
 from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN
 from tests.support.activity_errors import failed
 from workflows import hosted_call

@@ -14,7 +14,7 @@ from open_responses.errors import PreviousResponseNotFound
 from open_responses.ids import new_id
 from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.temporal.large_payloads import ClaimBroken, forget_payloads
-from open_responses.loop.payloads import Remembered, RememberedExchange
+from open_responses.loop.payloads.start import Remembered, RememberedExchange
 
 CONVERSATION = new_id("conv_")
 KEY = b"k" * 32

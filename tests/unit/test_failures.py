@@ -6,7 +6,8 @@ import pytest
 from temporalio.exceptions import ApplicationError, CancelledError, TimeoutError, TimeoutType
 
 from open_responses.loop.error_advice import with_advice
-from open_responses.loop.payloads import Ending, TurnUsage
+from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.usage import TurnUsage
 from tests.support.activity_errors import failed
 from workflows.failures import failure, paid_in, provider_is_down
 

@@ -44,7 +44,8 @@ from open_responses.io.log.fenced_log import FencedLog
 from open_responses.json_types import JsonObject
 from open_responses.loop.next_step import Call, Step, Stop, call_of, next_step
 from open_responses.loop.output_ledger import OutputLedger
-from open_responses.loop.payloads import SampleResult, TurnUsage
+from open_responses.loop.payloads.sample import SampleResult
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.items import INPUT_ITEMS
 from open_responses.schema.requests import validate_create_response
 from open_responses.schema.response import finished_response, initial_response, started_response

@@ -17,7 +17,8 @@ from open_responses.context.tokens import at_most
 from open_responses.contracts import SampleCall
 from open_responses.io.temporal.codec import DATA_CONVERTER
 from open_responses.loop.input_items import listed_input
-from open_responses.loop.payloads import FinishInput, StartResponse
+from open_responses.loop.payloads.finish import FinishInput
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.off_loop import LARGE_BYTES, collector_paused, off_loop
 from open_responses.schema.requests import CreateResponse
 

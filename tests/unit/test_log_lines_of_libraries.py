@@ -17,7 +17,10 @@ from temporalio.exceptions import ApplicationError
 from open_responses.errors import ProviderRateLimited
 from open_responses.io.logs import configure_logs
 from open_responses.loop.end_line import END, LOG_FIELDS
-from open_responses.loop.payloads import Ending, FinishInput, StartResponse, TurnUsage
+from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.finish import FinishInput
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.requests import CreateResponse
 from workflows.closing import Closing
 

@@ -19,7 +19,8 @@ from open_responses.io.metrics import definitions, families, recording
 from open_responses.io.metrics.exposition import SdkMetrics, exposed, serve_metrics
 from open_responses.io.metrics.label_values import LabelValues
 from open_responses.io.metrics.text_format import text_of
-from open_responses.loop.payloads import StartResponse, TurnUsage
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.requests import CreateResponse
 
 CONFIG = Config(

@@ -11,7 +11,7 @@ from open_responses.context.transcript import NOT_RUN
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
 from open_responses.loop.next_step import Stop, next_step
-from open_responses.loop.payloads import SampleResult
+from open_responses.loop.payloads.sample import SampleResult
 from open_responses.schema.items import INPUT_ITEMS
 
 HOSTED = frozenset({"search"})

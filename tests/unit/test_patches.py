@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from open_responses.loop.payloads import PATCH_LEVEL
+from open_responses.loop.payloads.start import PATCH_LEVEL
 from tests.support.operator import a_start
 from tests.support.sources import nodes_of
 from workflows.patches import LEVELS

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from open_responses.config import ProviderConfig
 from open_responses.deltas import Usage
 from open_responses.io.prices.price_table import PriceTable
-from open_responses.loop.payloads import SampleResult, StartResponse, Target, TurnUsage
+from open_responses.loop.payloads.sample import SampleResult
+from open_responses.loop.payloads.start import StartResponse, Target
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.price import ModelPrice
 
 MILLION = 1_000_000

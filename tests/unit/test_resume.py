@@ -18,7 +18,7 @@ from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.io.log.fenced_log import FencedLog
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import TurnUsage
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.requests import validate_create_response
 from open_responses.tool_use.tool_table import ToolTable
 

@@ -14,7 +14,9 @@ from open_responses.events.lifecycle import whole_stream
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.redis_store import Record
 from open_responses.io.store.repository import EndUnknown
-from open_responses.loop.payloads import Ending, FinishedResponse, StartResponse, final_resource
+from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.finish import FinishedResponse, final_resource
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import validate_create_response
 
 START = StartResponse(

@@ -14,7 +14,8 @@ from open_responses.io.log.writer import Fenced
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown, script
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import SampleInput, TurnUsage
+from open_responses.loop.payloads.sample import SampleInput
+from open_responses.loop.payloads.usage import TurnUsage
 
 _SOURCE = script("log/fence_and_read.lua")
 _TOUCH_STATE = script("log/touch_state.lua")

@@ -8,7 +8,7 @@ from open_responses.io.log.encoding import item_field
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import TurnUsage
+from open_responses.loop.payloads.usage import TurnUsage
 
 COST = "cost"
 

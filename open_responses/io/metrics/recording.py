@@ -15,7 +15,8 @@ from open_responses.io.metrics import definitions as d
 from open_responses.io.metrics.families import OTHER
 from open_responses.io.metrics.label_values import LabelValues
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import StartResponse, TurnUsage
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 
 CHAT = "chat"
 EXECUTE_TOOL = "execute_tool"

@@ -18,7 +18,7 @@ import structlog
 from open_responses.config import ProviderConfig
 from open_responses.deltas import Usage
 from open_responses.io.background import in_background
-from open_responses.loop.payloads import Target
+from open_responses.loop.payloads.start import Target
 from open_responses.private_addresses import is_forbidden_host
 from open_responses.schema.price import COST_DIGITS, PER, CostEstimate, ModelPrice, in_nano
 

@@ -23,7 +23,7 @@ import structlog
 from open_responses.config import ApiKeyConfig
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Pipeline, Redis, RedisDown, script
-from open_responses.loop.payloads import Admitted
+from open_responses.loop.payloads.start import Admitted
 from open_responses.schema.price import CostEstimate, in_nano
 
 log = structlog.get_logger(__name__)

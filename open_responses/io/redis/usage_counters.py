@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Pipeline, Redis, script
-from open_responses.loop.payloads import UsageRecord
+from open_responses.loop.payloads.finish import UsageRecord
 from open_responses.schema.price import NANO, in_nano
 
 _SOURCE = script("redis/usage_counters.lua")

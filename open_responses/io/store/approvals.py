@@ -6,7 +6,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.temporal.large_payloads import ERASED
-from open_responses.loop.payloads import ApprovalClaim
+from open_responses.loop.payloads.approvals import ApprovalClaim
 from open_responses.tool_use.tool_items import approval_workflow_id
 
 

@@ -19,7 +19,7 @@ from open_responses.errors import PreviousResponseNotFound
 from open_responses.io.store.redis_store import Record
 from open_responses.io.store.repository import Records
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Remembered, RememberedExchange
+from open_responses.loop.payloads.start import Remembered, RememberedExchange
 from open_responses.schema.items import INPUT_ITEM, InputItem
 from open_responses.schema.off_loop import LARGE_BYTES, off_loop
 

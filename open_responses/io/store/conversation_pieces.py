@@ -29,7 +29,7 @@ from open_responses.ids import is_id
 from open_responses.io.private_files import sync
 from open_responses.io.temporal.large_payloads import ClaimBroken, touch_file, write_file
 from open_responses.io.temporal.payload_keys import PayloadKeys
-from open_responses.loop.payloads import Remembered, RememberedExchange
+from open_responses.loop.payloads.start import Remembered, RememberedExchange
 
 T = TypeVar("T")
 

@@ -37,7 +37,7 @@ from open_responses.io.temporal.earlier_runs import earlier_runs
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import ERASED, forget_payloads
 from open_responses.io.temporal.payload_keys import ResponseKeys
-from open_responses.loop.payloads import StartResponse
+from open_responses.loop.payloads.start import StartResponse
 
 log = structlog.get_logger(__name__)
 

@@ -36,7 +36,10 @@ from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.telemetry.responses import response_ended_outside
 from open_responses.io.temporal.run_progress import progress_of
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import Ending, FinishedResponse, Progress, StartResponse, TurnUsage, final_resource
+from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.finish import FinishedResponse, Progress, final_resource
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,9 @@ from open_responses.io.redis.client import Pipeline, Redis, RedisDown, script
 from open_responses.io.redis.rate_limits import Used, settle
 from open_responses.io.redis.usage_counters import count
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import FinishedResponse, StartResponse, TurnUsage, UsageRecord
+from open_responses.loop.payloads.finish import FinishedResponse, UsageRecord
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.off_loop import collector_paused
 
 

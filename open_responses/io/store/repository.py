@@ -25,7 +25,10 @@ from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.io.temporal.owners import Owners
 from open_responses.io.temporal.run_progress import progress_of
 from open_responses.io.temporal.task_in_doubt import has_task_in_doubt
-from open_responses.loop.payloads import WORKFLOW, Ending, FinishedResponse, Progress, StartResponse
+from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.finish import FinishedResponse, Progress
+from open_responses.loop.payloads.names import WORKFLOW
+from open_responses.loop.payloads.start import StartResponse
 
 log = structlog.get_logger(__name__)
 

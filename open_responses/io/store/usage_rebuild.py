@@ -22,7 +22,9 @@ from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.usage_counters import UsageCounters, count
 from open_responses.io.temporal.ends_of_runs import end_of_run
 from open_responses.io.temporal.large_payloads import ERASED
-from open_responses.loop.payloads import USAGE_MEMO, WORKFLOW, TurnUsage, UsageRecord
+from open_responses.loop.payloads.finish import USAGE_MEMO, UsageRecord
+from open_responses.loop.payloads.names import WORKFLOW
+from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.loop.search_attributes import MODEL, TENANT
 
 log = structlog.get_logger(__name__)

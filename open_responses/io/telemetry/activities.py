@@ -11,8 +11,9 @@ from open_responses.io.telemetry.request_context import in_log_lines
 from open_responses.io.telemetry.spans import Span, current_traceparent, inside, is_recording, span
 from open_responses.io.telemetry.trace_context import TraceContext
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import SampleInput, SampleResult, StartResponse
-from open_responses.loop.tool_payloads import ToolContextPayload, ToolResult
+from open_responses.loop.payloads.sample import SampleInput, SampleResult
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.tool_calls import ToolContextPayload, ToolResult
 
 
 @contextlib.contextmanager

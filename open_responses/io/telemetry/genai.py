@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from open_responses.io.telemetry.spans import AttributeValue
-from open_responses.loop.payloads import StartResponse, TurnUsage
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 
 Attributes = dict[str, AttributeValue | None]
 

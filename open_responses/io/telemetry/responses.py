@@ -13,7 +13,9 @@ from open_responses.io.telemetry.spans import Span, is_recording, record
 from open_responses.io.telemetry.trace_context import TraceContext
 from open_responses.json_types import JsonObject
 from open_responses.loop.end_line import END, accepted_at, end_fields, how_far, ids_of
-from open_responses.loop.payloads import FinishInput, StartResponse, TurnUsage
+from open_responses.loop.payloads.finish import FinishInput
+from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.usage import TurnUsage
 
 log = structlog.get_logger("response")
 

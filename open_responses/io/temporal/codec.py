@@ -22,7 +22,7 @@ from temporalio.converter import (
 
 from open_responses.io.temporal.failures import ReadableFailures, SealedFailures
 from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadable
-from open_responses.loop.payloads import TASK_QUEUE
+from open_responses.loop.payloads.names import TASK_QUEUE
 from open_responses.schema.off_loop import collector_paused
 
 _COMPRESSED = b"binary/zstd"

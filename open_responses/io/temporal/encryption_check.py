@@ -25,7 +25,7 @@ from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.sealing import key_id
 from open_responses.io.settings import ConfigError
 from open_responses.io.temporal.codec import encryption_key
-from open_responses.loop.payloads import WORKFLOW
+from open_responses.loop.payloads.names import WORKFLOW
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
-from open_responses.loop.payloads import KEEP_END, FinishedResponse
+from open_responses.loop.payloads.finish import FinishedResponse
+from open_responses.loop.payloads.names import KEEP_END
 
 # The run's end, the search attributes and the details come behind it.
 _NEWEST_EVENTS = 10

@@ -16,7 +16,9 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverse
 from temporalio.client import Client
 
 from open_responses.io.temporal.large_payloads import ERASED
-from open_responses.loop.payloads import SAMPLE, ApprovalAnswer, SampleResult
+from open_responses.loop.payloads.approvals import ApprovalAnswer
+from open_responses.loop.payloads.names import SAMPLE
+from open_responses.loop.payloads.sample import SampleResult
 
 _PAGE = 50
 

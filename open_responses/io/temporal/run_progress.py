@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.temporal.large_payloads import ERASED
-from open_responses.loop.payloads import Progress
+from open_responses.loop.payloads.finish import Progress
 
 # The events before the first task is complete: the start, the task's scheduling, and its beginning. An end adds one.
 _EVENTS_BEFORE_FIRST_TASK = 3

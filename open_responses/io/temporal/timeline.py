@@ -23,8 +23,7 @@ from temporalio.converter import DataConverter
 
 from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads import SAMPLE
-from open_responses.loop.tool_payloads import CALL_MCP_TOOL, LIST_MCP_TOOLS
+from open_responses.loop.payloads.names import CALL_MCP_TOOL, LIST_MCP_TOOLS, SAMPLE
 
 Kind = Literal["model_turn", "tool", "mcp", "approval", "finish"]
 Status = Literal["completed", "failed", "running", "retrying", "cancelled"]

@@ -25,7 +25,7 @@ from temporalio.worker import (
 )
 
 from open_responses.conversations.state import CONVERSATION_WORKFLOW
-from open_responses.loop.payloads import APPROVAL_WORKFLOW
+from open_responses.loop.payloads.names import APPROVAL_WORKFLOW
 
 log = structlog.get_logger(__name__)
 

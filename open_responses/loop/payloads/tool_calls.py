@@ -1,7 +1,4 @@
-"""The payloads of tool calls that the workflow and the activities exchange through Temporal.
-
-All other payloads, and the rules for their fields, are in `open_responses/loop/payloads.py`.
-"""
+"""The payloads of tool calls, and of the activity that lists an MCP server's tools."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ from typing import Literal
 from open_responses.json_types import JsonObject
 from open_responses.schema.payload import Payload
 
-LIST_MCP_TOOLS = "list_mcp_tools"
-CALL_MCP_TOOL = "call_mcp_tool"
 MAY_TRY_AGAIN = "may_try_again"
 """The type of an MCP call's failure after which the call can be repeated without harm."""
 FLEET_PREFIX = "fleet-"
