@@ -25,6 +25,7 @@ from activities.providers.anthropic.stream import StreamReader, events
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
+from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
 from activities.providers.shared.tool_choices import is_forced
@@ -32,6 +33,7 @@ from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
+from open_responses.models.vendor_limits import LIMITS
 
 API_VERSION = "2023-06-01"
 
@@ -59,7 +61,8 @@ class Anthropic:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         prefill = self.resume_of(call) == "prefill"
-        body, betas = await built(call, lambda: request_body(call, self._config.name, prefill=prefill))
+        fitting = Fitting(call, LIMITS["anthropic"])
+        body, betas = await built(call, lambda: request_body(fitting.call(), self._config.name, prefill=prefill))
         beta = {"anthropic-beta": ",".join(betas)} if betas else {}
         reader = StreamReader(call, failures)
         async with open_stream(
@@ -73,9 +76,9 @@ class Anthropic:
             async for event in events(response):
                 deltas = reader.read(event)
                 content_read(response, deltas)
-                for delta in deltas:
+                for delta in fitting.restored(deltas):
                     yield delta
-            for delta in reader.finish():
+            for delta in fitting.restored(reader.finish()):
                 yield delta
 
     async def list_models(self) -> list[ListedModel]:

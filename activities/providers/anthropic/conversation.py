@@ -8,8 +8,6 @@ Sources: platform.claude.com/docs (Messages, mid-conversation system messages).
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -39,7 +37,6 @@ BLOCK_ID = "block_id"
 _OPENING = "(The conversation so far.)"
 _GO_ON = "Continue."
 _THOUGHTS = ("thinking", "redacted_thinking")
-_BARE_ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 
 @dataclass(slots=True)
@@ -150,17 +147,9 @@ def _provider_block(item: OpaqueItem) -> JsonObject:
 
 
 def _tool_use(item: FunctionCall) -> JsonObject:
-    return {"type": "tool_use", "id": _bare(item.call_id), "name": item.name, "input": arguments_object(item.arguments)}
-
-
-def _bare(call_id: str) -> str:
-    """An id of another provider's may have characters that are refused here; two ids never become one."""
-    if _BARE_ID.fullmatch(call_id):
-        return call_id
-    digest = hashlib.sha256(call_id.encode(errors="replace")).hexdigest()[:12]
-    return f"{re.sub('[^a-zA-Z0-9_-]', '_', call_id)}_{digest}"
+    return {"type": "tool_use", "id": item.call_id, "name": item.name, "input": arguments_object(item.arguments)}
 
 
 def _tool_result(item: FunctionCallOutput, index: int) -> JsonObject:
     content = blocks_of(item.output, f"input[{index}].output")
-    return {"type": "tool_result", "tool_use_id": _bare(item.call_id)} | ({"content": content} if content else {})
+    return {"type": "tool_result", "tool_use_id": item.call_id} | ({"content": content} if content else {})

@@ -22,12 +22,14 @@ from activities.providers.gemini.stream import ChunkReader, chunks
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
+from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
+from open_responses.models.vendor_limits import LIMITS
 
 
 class Gemini:
@@ -47,20 +49,21 @@ class Gemini:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         reader = ChunkReader(call, failures)
+        fitting = Fitting(call, LIMITS["gemini"])
         async with open_stream(
             self._http,
             self._config,
             _path(call.model),
-            body=await built(call, lambda: request_body(call, self._config.name)),
+            body=await built(call, lambda: request_body(fitting.call(), self._config.name)),
             headers=key.as_header("x-goog-api-key"),
             read_error=failures.read_by(error_of),
         ) as response:
             async for chunk in chunks(response):
                 deltas = reader.read(chunk)
                 content_read(response, deltas)
-                for delta in deltas:
+                for delta in fitting.restored(deltas):
                     yield delta
-            for delta in reader.finish():
+            for delta in fitting.restored(reader.finish()):
                 yield delta
 
     async def list_models(self) -> list[ListedModel]:

@@ -17,6 +17,7 @@ from activities.providers.ollama.stream import LineReader
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
+from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
 from activities.providers.shared.prefill import takes_prefill
@@ -24,6 +25,7 @@ from activities.providers.shared.upstream import ndjson_objects, open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
+from open_responses.models.vendor_limits import LIMITS
 
 
 class Ollama:
@@ -44,21 +46,22 @@ class Ollama:
         failures = Failures(self._config, key)
         error_of = partial(error_for, call.model)
         reader = LineReader(call, failures)
+        fitting = Fitting(call, LIMITS["ollama"])
         with hint_to_start(self._config):
             async with open_stream(
                 self._http,
                 self._config,
                 "/api/chat",
-                body=await built(call, lambda: request_body(call, self._config.name)),
+                body=await built(call, lambda: request_body(fitting.call(), self._config.name)),
                 headers=key.as_bearer(),
                 read_error=failures.read_by(error_of),
             ) as response:
                 async for line in ndjson_objects(response):
                     deltas = reader.read(line)
                     content_read(response, deltas)
-                    for delta in deltas:
+                    for delta in fitting.restored(deltas):
                         yield delta
-                for delta in reader.finish():
+                for delta in fitting.restored(reader.finish()):
                     yield delta
 
     async def list_models(self) -> list[ListedModel]:

@@ -19,12 +19,14 @@ from activities.providers.openai.stream import EventReader, drain, events
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
+from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta, Finish, Usage
+from open_responses.models.vendor_limits import LIMITS
 
 # OpenAI refuses a smaller max_output_tokens.
 _LEAST_OUTPUT = 16
@@ -53,17 +55,22 @@ class OpenAIResponses:
             return
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
+        fitting = Fitting(call, LIMITS["openai"])
         reader = EventReader(call, failures, resumes=self.resume_of(call) == "background")
-        async with await self._opened(call, key, failures) as response, contextlib.aclosing(events(response)) as answer:
+        async with (
+            await self._opened(call, fitting, key, failures) as response,
+            contextlib.aclosing(events(response)) as answer,
+        ):
             async for kind, event in answer:
                 deltas = reader.read(kind, event)
                 content_read(response, deltas)
-                for delta in deltas:
+                for delta in fitting.restored(deltas):
                     yield delta
                 if reader.has_ended:
                     break
             await drain(answer)
-            yield reader.finish()
+            for delta in fitting.restored([reader.finish()]):
+                yield delta
 
     async def list_models(self) -> list[ListedModel]:
         """Raises the ProviderError family."""
@@ -85,7 +92,7 @@ class OpenAIResponses:
             await response.aread()
 
     async def _opened(
-        self, call: SampleCall, key: Key, failures: Failures
+        self, call: SampleCall, fitting: Fitting, key: Key, failures: Failures
     ) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
         if call.resume_token:
             return open_stream(
@@ -101,7 +108,7 @@ class OpenAIResponses:
             self._http,
             self._config,
             "/responses",
-            body=await built(call, lambda: request_body(call, self._config.name, background=background)),
+            body=await built(call, lambda: request_body(fitting.call(), self._config.name, background=background)),
             headers=key.as_bearer(),
             read_error=failures.read_by(error_of),
         )

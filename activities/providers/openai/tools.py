@@ -6,16 +6,12 @@ Source: OpenAI's API reference, `POST /responses`, by the types of its Python SD
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from activities.providers.shared.json_objects import as_object
+from activities.providers.shared.root_schema import plain_root
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, McpChoice
 from open_responses.schema.tools import FunctionTool
-
-_UNIONS = ("allOf", "anyOf", "oneOf")
-_NOT_AT_THE_TOP = frozenset({*_UNIONS, "enum", "not"})
 
 
 def tools_of(call: SampleCall) -> JsonObject:
@@ -35,28 +31,11 @@ def _function(tool: FunctionTool) -> JsonObject:
 
 
 def _schema(tool: FunctionTool) -> JsonObject:
-    """OpenAI wants an object with properties, and no union at its top: there, the branches' properties are joined."""
+    """OpenAI wants an object with properties."""
     given = tool.parameters or {}
     if tool.strict:
         return given or {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-    properties: JsonObject = {}
-    required = _list_in(given, "required")
-    for union in _UNIONS:
-        for branch in _list_in(given, union):
-            properties |= _object_in(branch, "properties")
-            required = required + (_list_in(branch, "required") if union == "allOf" else [])
-    schema = {key: value for key, value in given.items() if key not in _NOT_AT_THE_TOP}
-    schema = {"type": "object", **schema, "properties": properties | _object_in(given, "properties")}
-    return schema | ({"required": list(dict.fromkeys(required))} if required else {})
-
-
-def _object_in(value: Any, name: str) -> JsonObject:
-    return as_object(as_object(value).get(name))
-
-
-def _list_in(value: Any, name: str) -> list[Any]:
-    inner = as_object(value).get(name)
-    return inner if isinstance(inner, list) else []
+    return plain_root(given)[0]
 
 
 def tool_choice_of(call: SampleCall) -> JsonObject:

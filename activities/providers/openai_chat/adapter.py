@@ -18,6 +18,7 @@ from activities.providers.openai_chat.stream import ChunkReader, chunks
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
+from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
 from activities.providers.shared.prefill import takes_prefill
@@ -25,6 +26,7 @@ from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
+from open_responses.models.vendor_limits import LIMITS, MISTRAL
 
 
 class OpenAIChat:
@@ -36,6 +38,7 @@ class OpenAIChat:
         self._api_key = api_key
         self._dialect = dialect_of(config.base_url)
         self._resume = config.resume or self._dialect.resume
+        self._limits = LIMITS[MISTRAL if self._dialect.mistral else "openai-chat"]
 
     def resume_of(self, call: SampleCall) -> Resume:
         return self._resume if takes_prefill(call) else "none"
@@ -45,20 +48,23 @@ class OpenAIChat:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         reader = ChunkReader(call, failures)
+        fitting = Fitting(call, self._limits)
         async with open_stream(
             self._http,
             self._config,
             "/chat/completions",
-            body=await built(call, lambda: request_body(call, self._config.name, self._dialect, self._resume)),
+            body=await built(
+                call, lambda: request_body(fitting.call(), self._config.name, self._dialect, self._resume)
+            ),
             headers=key.as_bearer(),
             read_error=failures.read_by(error_of),
         ) as response:
             async for event, chunk in chunks(response):
                 deltas = reader.read(chunk, event)
                 content_read(response, deltas)
-                for delta in deltas:
+                for delta in fitting.restored(deltas):
                     yield delta
-            for delta in reader.finish():
+            for delta in fitting.restored(reader.finish()):
                 yield delta
 
     async def list_models(self) -> list[ListedModel]:

@@ -16,8 +16,6 @@ mistralai's SDK (`ThinkChunk`).
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 
 from activities.providers.openai_chat.dialects import Dialect
@@ -77,7 +75,7 @@ class _MessageWriter:
             message["tool_calls"] = [self._call(call) for call in turn.calls]
         self.messages.append(message | self._reasoning(turn.thoughts, text))
         for output in turn.outputs:
-            call_id = self._call_id(output.call)
+            call_id = output.call.call_id
             self.messages.append({"role": "tool", "tool_call_id": call_id, "content": output.told})
             if output.attached:
                 parts = [_part(piece, self._dialect) for piece in output.attached]
@@ -97,13 +95,7 @@ class _MessageWriter:
 
     def _call(self, call: Call) -> JsonObject:
         function = {"name": call.name, "arguments": call.as_text}
-        return {"id": self._call_id(call), "type": "function", "function": function}
-
-    def _call_id(self, call: Call) -> str:
-        """Mistral takes nine letters and digits only."""
-        if not self._dialect.mistral or re.fullmatch(r"[a-zA-Z0-9]{9}", call.call_id):
-            return call.call_id
-        return hashlib.sha256(call.call_id.encode()).hexdigest()[:9]
+        return {"id": call.call_id, "type": "function", "function": function}
 
     def _reasoning(self, thoughts: list[Thought], text: str) -> JsonObject:
         if self._dialect.reasoning is None:
