@@ -36,7 +36,7 @@ from open_responses.events.surrogates import Joiner, whole
 from open_responses.middleware.redact_pii import RedactPII
 from open_responses.schema.items import AssistantMessage, UserMessage
 from open_responses.schema.json_schema_cost import SchemaTooCostly, schema_cost
-from open_responses.schema.tools import _is_header_value
+from open_responses.schema.mcp_tool import _is_header_value
 from open_responses.schema.validation import read_json_object
 from open_responses.testing.sample_calls import call_of
 from open_responses.tool_use.json_safety import whole_characters, writing_problem
