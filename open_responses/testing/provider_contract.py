@@ -21,15 +21,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 from unittest import SkipTest
 
-from open_responses.config import ProviderConfig
-from open_responses.contracts import ListedModel, ListsModels, Provider, Resume, SampleCall
+from open_responses.contracts import ListedModel, ListsModels, Provider, Resume
 from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, ReasoningSummaryDelta, ResumeToken
 from open_responses.errors import (
     InvalidRequest,
@@ -40,86 +38,21 @@ from open_responses.errors import (
 )
 from open_responses.models import sealed_reasoning
 from open_responses.models.catalog import is_usable, usable
+from open_responses.testing.contract_bench import KEY, ContractBench, Finding, error_of, given, sampled
 from open_responses.testing.delta_checks import check_stream, fail, items_of, text_of
-from open_responses.testing.loopback import Asked, Canned, Loopback
+from open_responses.testing.loopback import Canned, Loopback
 from open_responses.testing.prefixes import difference, without
 from open_responses.testing.sample_calls import PARTS, WEATHER, call_of, user, with_tools
 
 __all__ = ["Canned", "Finding", "ProviderContract", "call_of"]
 
-_KEY = "key-of-the-configuration"
 _OWN_KEY = "key-of-the-request"
 _CUTS = 24
 _STATUSES = (400, 401, 403, 404, 429, 500, 503)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A failed check.
-
-    Attributes:
-        check: The name of the test method.
-        problem: The explanation.
-    """
-
-    check: str
-    problem: str
-
-
-class ProviderContract:
-    """The tests of an adapter. Subclass it with `adapter` and the answers of your upstream.
-
-    Attributes:
-        text: A plain answer, whole, with its text in two pieces or more.
-        tool_calls: A call of `get_weather`, of `get_time`, or of both, with arguments.
-        reasoning: Reasoning, followed by text.
-        error_in_stream: An error within an answer, in the upstream's format.
-        models: The upstream's list of two or more models, if your adapter has `list_models`.
-        model: The model of each call.
-        path: The path of `base_url`.
-        settings: Further keys of the provider's configuration (`resume`, `timeout_seconds` …).
-        moving: Members of a request that mark a position and move from turn to turn (Anthropic's cache breakpoints).
-        patience_seconds: Seconds after which the kit considers the adapter stuck.
-    """
-
-    text: ClassVar[Canned]
-    tool_calls: ClassVar[Canned | None] = None
-    reasoning: ClassVar[Canned | None] = None
-    error_in_stream: ClassVar[Canned | None] = None
-    models: ClassVar[Canned | None] = None
-
-    model: ClassVar[str] = "model-1"
-    path: ClassVar[str] = ""
-    settings: ClassVar[dict[str, Any]] = {}
-    moving: ClassVar[frozenset[str]] = frozenset()
-    patience_seconds: ClassVar[float] = 5.0
-
-    def adapter(self, config: ProviderConfig, api_key: str | None) -> AbstractAsyncContextManager[Provider]:
-        """Return a context manager that opens the adapter, and closes its HTTP client.
-
-        Args:
-            config: The provider's configuration; `base_url` is the kit's server.
-            api_key: The configured API key.
-        """
-        raise NotImplementedError
-
-    def refusal(self, status: int, message: str) -> Canned:
-        """Return the answer with which your upstream rejects a request."""
-        body = {"error": {"message": message}}
-        return Canned(json.dumps(body).encode(), status=status, headers={"Retry-After": "7"})
-
-    async def run(self) -> list[Finding]:
-        """Runs every check; none of them stops the others."""
-        findings = []
-        for name in (name for name in dir(self) if name.startswith("test_")):
-            try:
-                await getattr(self, name)()
-            except SkipTest:
-                continue
-            except Exception as error:  # noqa: BLE001 - the kit's border
-                problem = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-                findings.append(Finding(name.removeprefix("test_"), problem))
-        return findings
+class ProviderContract(ContractBench):
+    """The tests of an adapter. Subclass it with `adapter` and the answers of your upstream (`ContractBench`)."""
 
     # --- the answer
 
@@ -132,7 +65,7 @@ class ProviderContract:
             fail("text is passed on as it comes; this came in one piece (does `text` have two?)")
 
     async def test_calls_have_names_ids_and_arguments(self) -> None:
-        deltas = await self._answered(_given(self.tool_calls, "tool_calls"), with_tools(self.model))
+        deltas = await self._answered(given(self.tool_calls, "tool_calls"), with_tools(self.model))
         finish = check_stream(deltas)
         called = [item for item in items_of(deltas) if item["type"] == "function_call"]
         if not called or finish.reason != "tool_calls":
@@ -142,7 +75,7 @@ class ProviderContract:
                 fail(f"the arguments of a call are a JSON object: {item['arguments']!r}")
 
     async def test_reasoning_is_an_item_that_only_its_maker_reads_again(self) -> None:
-        deltas = await self._answered(_given(self.reasoning, "reasoning"))
+        deltas = await self._answered(given(self.reasoning, "reasoning"))
         check_stream(deltas)
         if not any(isinstance(delta, ReasoningDelta | ReasoningSummaryDelta | ReasoningSeal) for delta in deltas):
             fail("the answer to `reasoning` has no reasoning in it")
@@ -166,13 +99,13 @@ class ProviderContract:
             for end in ends:
                 deltas: list[Delta] = []
                 with contextlib.suppress(ProviderError):
-                    deltas = await _sampled(provider, call_of(model=self.model))
+                    deltas = await sampled(provider, call_of(model=self.model))
                 if deltas and (check_stream(deltas), text_of(deltas))[1] != whole:
                     fail(f"an answer that ended after {end} of {len(body)} bytes was taken for a whole one")
 
     async def test_two_answers_at_once_are_not_mixed_up(self) -> None:
         async with self._serving(replace(self.text, cut=1)) as (provider, _):
-            both = await asyncio.gather(*(_sampled(provider, call_of(model=self.model)) for _ in range(2)))
+            both = await asyncio.gather(*(sampled(provider, call_of(model=self.model)) for _ in range(2)))
         if _bare(both[0]) != _bare(both[1]):
             fail("two samples at once give two answers: one adapter serves all responses of a worker")
 
@@ -215,7 +148,7 @@ class ProviderContract:
             given = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "this"}, part]}]
             async with self._serving(self.text) as (provider, upstream):
                 try:
-                    await _sampled(provider, call_of(given, model=self.model))
+                    await sampled(provider, call_of(given, model=self.model))
                 except InvalidRequest as error:
                     if upstream.asked or error.param != "input[0].content[1]":
                         fail(f"a part is refused before the call, by its place; this is {error.param!r}: {error}")
@@ -248,9 +181,9 @@ class ProviderContract:
     async def test_the_requests_own_key_goes_first_and_no_other_with_it(self) -> None:
         asked = await self._asked(call_of(model=self.model))
         own = await self._asked(call_of(model=self.model, api_key=_OWN_KEY))
-        if _OWN_KEY not in own.head + own.text or _KEY in own.head + own.text:
+        if _OWN_KEY not in own.head + own.text or KEY in own.head + own.text:
             fail("a call's `api_key` takes the place of the configured one")
-        if _KEY not in asked.head + asked.text:
+        if KEY not in asked.head + asked.text:
             fail("the configured key is sent where the call has none")
 
     async def test_half_an_answer_goes_on_as_promised(self) -> None:
@@ -259,8 +192,8 @@ class ProviderContract:
             resume: Any = provider.resume_of(asked)
             if resume not in get_args(Resume):
                 fail(f"resume_of answers one of {', '.join(get_args(Resume))}, and not {resume!r}")
-            await _sampled(provider, call_of(model=self.model, prefix="half-an-answer"))
-            begun = await _sampled(provider, asked)
+            await sampled(provider, call_of(model=self.model, prefix="half-an-answer"))
+            begun = await sampled(provider, asked)
             if resume in ("prefill", "continue_final_message") and "half-an-answer" not in upstream.asked[0].text:
                 fail(f"resume_of answers {resume!r}, but `prefix` is not in the request")
             if resume == "background" and not isinstance(begun[0], ResumeToken):
@@ -278,9 +211,9 @@ class ProviderContract:
     async def test_a_key_that_the_upstream_repeats_is_in_no_error(self) -> None:
         for status in _STATUSES:
             for key in (None, _OWN_KEY):
-                error, _ = await self._failed(self.refusal(status, f"refused: Bearer {key or _KEY}"), api_key=key)
+                error, _ = await self._failed(self.refusal(status, f"refused: Bearer {key or KEY}"), api_key=key)
                 told = (str(error), repr(error), error.message, str(error.__cause__), repr(error.__cause__))
-                if (key or _KEY) in " ".join(told):
+                if (key or KEY) in " ".join(told):
                     fail(f"the key is in the error that a {status} becomes: {error}")
 
     async def test_a_rate_limit_says_how_long_to_wait(self) -> None:
@@ -298,7 +231,7 @@ class ProviderContract:
                 )
 
     async def test_an_error_in_the_stream_is_an_error(self) -> None:
-        error, _ = await self._failed(_given(self.error_in_stream, "error_in_stream"))
+        error, _ = await self._failed(given(self.error_in_stream, "error_in_stream"))
         if not isinstance(error, ProviderError):
             fail(f"an error in the stream is a ProviderError, and not {error!r}")
 
@@ -312,15 +245,15 @@ class ProviderContract:
     async def test_a_server_that_is_not_there_can_be_tried_again(self) -> None:
         async with Loopback() as gone:
             pass
-        async with self.adapter(self._config(gone.port), _KEY) as provider:
-            error = await _error_of(provider, call_of(model=self.model))
+        async with self.adapter(self._config(gone.port), KEY) as provider:
+            error = await error_of(provider, call_of(model=self.model))
         if not isinstance(error, ProviderError) or not error.retryable:
             fail(f"a refused connection is a ProviderUnavailable, and not {error!r}")
 
     # --- the list of models
 
     async def test_models_are_listed_by_the_names_that_a_request_has(self) -> None:
-        async with self._serving(_given(self.models, "models")) as (provider, upstream):
+        async with self._serving(given(self.models, "models")) as (provider, upstream):
             listed = await _lister(provider).list_models()
         problems = [f"{model!r} is no ListedModel" for model in listed if not isinstance(model, ListedModel)]
         problems += [f"{model.id!r} is no name that a client could send" for model in listed if not is_usable(model)]
@@ -328,11 +261,11 @@ class ProviderContract:
             fail(problems[0] if problems else f"`models` has two or more; these were listed: {listed}")
         if [model for model in listed if model not in usable(listed)]:
             fail("`created` is in Unix seconds, `owned_by` a short text, each None where the upstream does not say")
-        if _KEY not in upstream.asked[0].head:
+        if KEY not in upstream.asked[0].head:
             fail("the list is asked for with the configured key")
 
     async def test_half_a_list_is_no_list(self) -> None:
-        whole = _given(self.models, "models")
+        whole = given(self.models, "models")
         broken = (replace(whole, body=whole.body[:-2]), replace(whole, breaks=True), Canned(b"<html>", "text/html"))
         for answer in (*broken, *(Canned(text.encode()) for text in ("null", "7", "{}", '{"data": 7, "models": 7}'))):
             async with self._serving(answer) as (provider, _):
@@ -342,68 +275,13 @@ class ProviderContract:
 
     async def test_a_refused_list_is_an_error_of_the_tree(self) -> None:
         for status in _STATUSES:
-            async with self._serving(self.refusal(status, f"refused: Bearer {_KEY}")) as (provider, upstream):
+            async with self._serving(self.refusal(status, f"refused: Bearer {KEY}")) as (provider, upstream):
                 error = await _error_of_list(provider)
             _check_refusal(status, error)
             if len(upstream.asked) != 1:
                 fail(f"an adapter does not try again: a {status} was followed by {len(upstream.asked) - 1} requests")
-            if _KEY in f"{error} {error!r} {error.__cause__!r}":
+            if KEY in f"{error} {error!r} {error.__cause__!r}":
                 fail(f"the key is in the error that a {status} becomes: {error}")
-
-    # --- how it is done
-
-    def _config(self, port: int, **more: Any) -> ProviderConfig:
-        settings = {"timeout_seconds": self.patience_seconds, **self.settings, **more}
-        url = f"http://127.0.0.1:{port}{self.path}"
-        return ProviderConfig(name="contract", adapter="contract:Adapter", base_url=url, **settings)
-
-    @asynccontextmanager
-    async def _serving(self, *answers: Canned, **more: Any) -> AsyncIterator[tuple[Provider, Loopback]]:
-        async with (
-            Loopback(*answers) as upstream,
-            self.adapter(self._config(upstream.port, **more), _KEY) as provider,
-        ):
-            yield provider, upstream
-
-    def _answers(self) -> list[Canned]:
-        return [answer for answer in (self.text, self.tool_calls, self.reasoning) if answer is not None]
-
-    async def _answered(self, answer: Canned, asked: SampleCall | None = None) -> list[Delta]:
-        async with self._serving(answer) as (provider, _):
-            return await _sampled(provider, asked or call_of(model=self.model))
-
-    async def _asked(self, asked: SampleCall) -> Asked:
-        """The request that a call becomes."""
-        async with self._serving(self.text) as (provider, upstream):
-            await _sampled(provider, asked)
-            return upstream.asked[0]
-
-    async def _failed(self, answer: Canned | None, api_key: str | None = None) -> tuple[OpenResponsesError, int]:
-        """(the error, how often the upstream was asked)."""
-        silent = {} if answer is not None else {"timeout_seconds": 0.2}
-        async with self._serving(*[answer] if answer is not None else [], **silent) as (provider, upstream):
-            error = await _error_of(provider, call_of(model=self.model, api_key=api_key))
-            return error, len(upstream.asked)
-
-
-def _given(answer: Canned | None, name: str) -> Canned:
-    if answer is None:
-        raise SkipTest(f"no {name!r} is given")
-    return answer
-
-
-async def _sampled(provider: Provider, asked: SampleCall) -> list[Delta]:
-    return [delta async for delta in provider.sample(asked)]
-
-
-async def _error_of(provider: Provider, asked: SampleCall) -> OpenResponsesError:
-    try:
-        deltas = await _sampled(provider, asked)
-    except (ProviderError, InvalidRequest) as error:
-        return error
-    except Exception as error:
-        raise AssertionError(f"what fails is a ProviderError or an InvalidRequest, and not {error!r}") from error
-    raise AssertionError(f"this is no answer, and was taken for one: {deltas}")
 
 
 def _lister(provider: Provider) -> ListsModels:
