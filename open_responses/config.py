@@ -6,16 +6,15 @@ file.
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatchcase
-from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from open_responses.contracts import Resume
 from open_responses.json_types import JsonObject
 from open_responses.schema.price import ModelPrice
+from open_responses.schema.url_parts import is_below
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 
@@ -377,39 +376,7 @@ class Config(_Table):
         """
         if self.allow_private_addresses:
             return True
-        address = _address(url)
-        return address is not None and any(_is_below(_address(server.url), address) for server in self.mcp_servers)
-
-
-_PORTS = {"http": 80, "https": 443}
-
-
-class _Address(NamedTuple):
-    scheme: str
-    host: str
-    port: int | None
-    path: tuple[str, ...]
-
-
-def _address(url: str) -> _Address | None:
-    """Return the parts of a URL, or None if servers could read the URL in more than one way.
-
-    Such a URL has a user, a backslash, an empty segment, a dot segment, or an escaped slash or dot.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    segments = parts.path.strip("/").split("/") if parts.path.strip("/") else []
-    is_odd = any(part in ("", ".", "..") or re.search(r"%(2[ef]|5c|25)", part, re.IGNORECASE) for part in segments)
-    if host is None or "@" in parts.netloc or "\\" in url or "//" in parts.path or is_odd:
-        return None
-    return _Address(parts.scheme, host, port or _PORTS.get(parts.scheme), tuple(segments))
-
-
-def _is_below(server: _Address | None, address: _Address) -> bool:
-    return server is not None and address[:3] == server[:3] and address.path[: len(server.path)] == server.path
+        return any(is_below(server.url, url) for server in self.mcp_servers)
 
 
 def _refuse_doubles(what: str, names: list[str]) -> None:

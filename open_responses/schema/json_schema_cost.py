@@ -7,19 +7,17 @@ each subschema is visited once, so the time is linear in the schema's text howev
 A reference that goes back to an enclosing definition (a tree, a linked list) counts as one step, because how often it
 is followed depends on the answer. The deadline of the process that validates (`open_responses.io.schema_checks`)
 bounds that part.
-
-Keywords: JSON Schema 2020-12, core and validation, and those of draft 4 to 2019-09 that validators still apply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
-from urllib.parse import unquote
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.json_schema_graph import REFERENCES, Node, SchemaGraph, objects
 
 MAX_COST = 200_000
 """For all schemas of one request, or of one MCP server's list, together: 512 tools of some 400 steps each."""
@@ -27,77 +25,7 @@ _MAX_DEPTH = 100
 """Levels of subschemas after expansion: validators and translations recurse, and OpenAI takes ten."""
 _MAX_NESTING = 64
 """Levels of objects and arrays, as of what an MCP server sends."""
-_PATTERN_COST = 50
-"""A pattern compiles in 70 microseconds, some 50 times a keyword."""
-_FOREIGN_COST = 1000
-"""A reference to another document: nothing is fetched, but validators have the meta-schemas built in."""
-_CHARACTERS_PER_STEP = 64
-
-_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
-# Each keyword that holds subschemas. "same": they are applied to the value that the schema is applied to; "inner": to
-# the values inside it. Definitions are applied where they are referred to.
-_SAME = frozenset(
-    {"not", "if", "then", "else", "allOf", "anyOf", "oneOf", "dependentSchemas", "dependencies", "extends", "disallow"}
-)
-_INNER = frozenset(
-    {
-        "additionalItems",
-        "additionalProperties",
-        "contains",
-        "contentSchema",
-        "items",
-        "patternProperties",
-        "prefixItems",
-        "properties",
-        "propertyNames",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-    }
-)
-_MAPS = frozenset({"dependentSchemas", "dependencies", "properties", "patternProperties"})
-_COMPARED = ("enum", "const", "required", "dependentRequired")
 _META_SCHEMAS = ("http://json-schema.org/", "https://json-schema.org/")
-_ANCHORS = ("$anchor", "$dynamicAnchor")
-
-_PLAIN = frozenset(
-    {
-        "$comment",
-        "$defs",
-        "$ref",
-        "$schema",
-        "additionalProperties",
-        "allOf",
-        "anyOf",
-        "const",
-        "default",
-        "definitions",
-        "deprecated",
-        "description",
-        "enum",
-        "examples",
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "items",
-        "maxItems",
-        "maxLength",
-        "maxProperties",
-        "maximum",
-        "minItems",
-        "minLength",
-        "minProperties",
-        "minimum",
-        "multipleOf",
-        "not",
-        "oneOf",
-        "prefixItems",
-        "properties",
-        "readOnly",
-        "required",
-        "title",
-        "type",
-        "writeOnly",
-    }
-)
 
 
 class SchemaTooCostly(ValueError):
@@ -141,7 +69,7 @@ def schema_cost(schema: JsonObject, limit: int = MAX_COST) -> SchemaCost:
     """
     _refuse_addresses(schema)
     _refuse_nesting(schema)
-    graph = _Graph(schema)
+    graph = SchemaGraph(schema)
     steps, is_recursive = _expanded(graph, limit)
     if steps > limit:
         raise SchemaTooCostly(
@@ -149,97 +77,6 @@ def schema_cost(schema: JsonObject, limit: int = MAX_COST) -> SchemaCost:
             f"{MAX_COST} steps together. Define each part once, and combine fewer alternatives"
         )
     return SchemaCost(steps, is_plain=graph.is_plain and not is_recursive)
-
-
-@dataclass(slots=True)
-class _Node:
-    """One subschema: what it costs by itself, and the numbers of those that it applies."""
-
-    own: int = 1
-    factor: int = 1
-    same: list[int] = field(default_factory=list)
-    inner: list[int] = field(default_factory=list)
-
-
-class _Graph:
-    """The subschemas that are reachable from the root, each once."""
-
-    def __init__(self, root: JsonObject) -> None:
-        self._root = root
-        self._numbers: dict[int, int] = {id(root): 0}
-        self._schemas: list[JsonObject] = [root]
-        self._anchors: dict[str, list[JsonObject]] | None = None
-        self.nodes: list[_Node] = []
-        self.is_plain = True
-        while len(self.nodes) < len(self._schemas):
-            self.nodes.append(self._read(self._schemas[len(self.nodes)]))
-
-    def _read(self, schema: JsonObject) -> _Node:
-        node = _Node()
-        for key, value in schema.items():
-            if key not in _PLAIN:
-                self.is_plain = False
-            if key in _REFERENCES and isinstance(value, str):
-                for target in self._targets(value):
-                    node.same.append(self._number(target))
-                node.own += 1 if value.startswith("#") else _FOREIGN_COST
-            elif key in _SAME or key in _INNER:
-                applied = node.same if key in _SAME else node.inner
-                for one in _subschemas(key, value):
-                    if isinstance(one, dict):
-                        applied.append(self._number(one))
-                    else:
-                        node.own += 1
-            elif key in _COMPARED:
-                node.own += _size(value)
-            if key == "pattern":
-                node.own += _pattern_cost(value)
-            elif key == "patternProperties" and isinstance(value, dict):
-                node.own += sum(map(_pattern_cost, value))
-            elif key in ("unevaluatedItems", "unevaluatedProperties"):
-                # What stands beside it is applied once more, to learn what it has evaluated.
-                node.factor = 2
-        return node
-
-    def _number(self, schema: JsonObject) -> int:
-        number = self._numbers.setdefault(id(schema), len(self._schemas))
-        if number == len(self._schemas):
-            self._schemas.append(schema)
-        return number
-
-    # --- references
-
-    def _targets(self, reference: str) -> list[JsonObject]:
-        """Every subschema that a reference can mean: more than one where names repeat. Empty for another document."""
-        if reference in ("#", ""):
-            return [self._root]
-        if reference.startswith("#/"):
-            found = self._at(reference)
-            return [found] if found is not None else []
-        return self._anchored().get(unquote(reference[1:]), []) if reference.startswith("#") else []
-
-    def _at(self, pointer: str) -> JsonObject | None:
-        node: Any = self._root
-        for step in pointer.split("/")[1:]:
-            name = (unquote(step) if "%" in step else step).replace("~1", "/").replace("~0", "~")
-            if isinstance(node, dict) and name in node:
-                node = node[name]
-            elif isinstance(node, list) and name.isdigit() and len(name) < 8 and int(name) < len(node):
-                node = node[int(name)]
-            else:
-                return None
-        return node if isinstance(node, dict) else None
-
-    def _anchored(self) -> dict[str, list[JsonObject]]:
-        """Anchors by name, wherever they stand."""
-        if self._anchors is None:
-            self._anchors = {}
-            for schema in _objects(self._root):
-                for key in _ANCHORS:
-                    name = schema.get(key)
-                    if isinstance(name, str):
-                        self._anchors.setdefault(name, []).append(schema)
-        return self._anchors
 
 
 def _refuse_addresses(root: JsonObject) -> None:
@@ -251,9 +88,9 @@ def _refuse_addresses(root: JsonObject) -> None:
     address = "id" if "draft-04" in str(root.get("$schema")) else "$id"
     is_meta = _META_SCHEMAS[0] in f"{root.get(address)}/" or _META_SCHEMAS[1] in f"{root.get(address)}/"
     has_address = has_reference = False
-    for schema in _objects(root):
+    for schema in objects(root):
         has_address = has_address or (schema is not root and isinstance(schema.get(address), str))
-        for key in _REFERENCES:
+        for key in REFERENCES:
             reference = schema.get(key)
             if isinstance(reference, str):
                 has_reference = True
@@ -279,48 +116,7 @@ def _refuse_nesting(root: JsonObject) -> None:
     raise SchemaTooCostly(f"is nested more than {_MAX_NESTING} levels deep")
 
 
-def _subschemas(key: str, value: Any) -> Iterable[Any]:
-    """The subschemas that a keyword holds: a map's values, a list's entries, or the value itself."""
-    if isinstance(value, dict):
-        return value.values() if key in _MAPS else (value,)
-    return value if isinstance(value, list) else (value,)
-
-
-def _objects(root: JsonObject) -> Iterator[JsonObject]:
-    """Every object in a schema, whether it is a subschema or not."""
-    waiting: list[Any] = [root]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-
-
-def _size(value: Any) -> int:
-    """Values, and what comparing long texts costs."""
-    size, waiting = 0, [value]
-    while waiting:
-        one = waiting.pop()
-        size += 1
-        if isinstance(one, dict):
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-        elif isinstance(one, str):
-            size += len(one) // _CHARACTERS_PER_STEP
-    return size
-
-
-def _pattern_cost(pattern: Any) -> int:
-    return _PATTERN_COST + (len(pattern) if isinstance(pattern, str) else 0)
-
-
-# --- the expansion
-
-
-def _expanded(graph: _Graph, limit: int) -> tuple[int, bool]:
+def _expanded(graph: SchemaGraph, limit: int) -> tuple[int, bool]:
     """(steps of the root, at most `limit + 1`; whether anything is recursive)."""
     nodes = graph.nodes
     group_of, groups = _groups(nodes)
@@ -359,7 +155,7 @@ def _endless() -> SchemaTooCostly:
     return SchemaTooCostly("has a '$ref' that leads back to itself without going into a property or an item")
 
 
-def _innermost_first(nodes: list[_Node], group: list[int], group_of: list[int]) -> list[int]:
+def _innermost_first(nodes: list[Node], group: list[int], group_of: list[int]) -> list[int]:
     """Return the members of a cycle, each after those that it applies to the same value.
 
     Raises:
@@ -383,7 +179,7 @@ def _innermost_first(nodes: list[_Node], group: list[int], group_of: list[int]) 
     return ready
 
 
-def _groups(nodes: list[_Node]) -> tuple[list[int], list[list[int]]]:
+def _groups(nodes: list[Node]) -> tuple[list[int], list[list[int]]]:
     """Return the strongly connected components, by Tarjan's algorithm without recursion.
 
     Returns:
