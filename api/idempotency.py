@@ -15,7 +15,7 @@ import orjson
 from api.app_state import AppState
 from open_responses.errors import Conflict, InvalidRequest
 from open_responses.ids import RANDOM_BYTES
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.store.repository import NotInTemporal
 from open_responses.json_types import JsonObject
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from api.app_state import AppState
 from open_responses.errors import ContextTooLarge, NotFound
 from open_responses.ids import is_id
-from open_responses.io.store.redis_store import Record, TooLong
+from open_responses.io.store.records import Record, TooLong
 
 # Records of a chain that are read together: so many are in memory before the first is searched.
 _READ_AT_ONCE = 16

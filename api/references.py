@@ -9,7 +9,7 @@ import orjson
 from api.lookup import OwnedRecords
 from open_responses.errors import InvalidRequest, NotFound, RequestTooLarge
 from open_responses.ids import FIRST_INPUT_INDEX, position_of
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import listed_input
 from open_responses.schema.items import INPUT_ITEM, InputItem, ItemReference

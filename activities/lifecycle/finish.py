@@ -23,7 +23,8 @@ from open_responses.io.log.writer import AppendRefused, Diverged, Fenced, Writer
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.store.outside_ends import OutsideEnds
-from open_responses.io.store.redis_store import ResponseStore, used_by
+from open_responses.io.store.redis_store import ResponseStore
+from open_responses.io.store.used_tokens import used_by
 from open_responses.io.telemetry.responses import response_ended
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.json_types import JsonObject

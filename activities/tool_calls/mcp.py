@@ -26,7 +26,7 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import SealBroken, Sealer
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.store.repository import Records
 from open_responses.io.telemetry.activities import for_response, mcp_request, trace_headers
 from open_responses.json_types import JsonObject

@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.store.repository import Records
 from open_responses.loop.payloads.finish import FinishedResponse
 from open_responses.loop.payloads.names import WORKFLOW

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import orjson
 
 from open_responses.context.tokens import about_input
-from open_responses.io.store.redis_store import Record, tokens_of
+from open_responses.io.store.records import Record
+from open_responses.io.store.used_tokens import tokens_of
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.start import StartResponse
 

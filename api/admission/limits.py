@@ -22,8 +22,8 @@ from open_responses.io.metrics import recording as metrics
 from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.rate_limits import Quotas, Standing, Used
-from open_responses.io.store.redis_store import used_by
 from open_responses.io.store.repository import Records
+from open_responses.io.store.used_tokens import used_by
 from open_responses.loop.payloads.finish import FinishedResponse
 from open_responses.loop.payloads.start import Admitted, StartResponse
 from open_responses.schema.price import NANO, CostEstimate

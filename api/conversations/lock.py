@@ -31,7 +31,7 @@ from open_responses.conversations.state import (
     end_of_response,
 )
 from open_responses.errors import OpenResponsesError
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.temporal.describe import describe
 from open_responses.io.temporal.large_payloads import ClaimBroken
 from open_responses.io.temporal.payload_keys import PayloadUnreadable

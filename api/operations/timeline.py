@@ -14,7 +14,7 @@ from api.dependencies import ReadsOf, State
 from api.lookup import owned_record
 from api.operations.temporal_ui import run_url
 from open_responses.errors import NotFound
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.temporal.describe import describe
 from open_responses.io.temporal.timeline import Entry, timeline_of
 from open_responses.json_types import JsonObject

@@ -21,7 +21,7 @@ from api.lookup import owned_record
 from api.responses.retrieve import respond_as_it_stands
 from api.updates import send_update
 from open_responses.errors import Conflict, NotFound, Unavailable
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.temporal.client import TemporalDown
 from open_responses.loop.payloads.approvals import ApprovalAnswer
 from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of

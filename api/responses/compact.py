@@ -19,7 +19,7 @@ from api.responses.routing import take_provider_key
 from api.responses.start import start_response
 from api.streaming.follower import response_in
 from open_responses.errors import Unavailable, error_of
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import listed_input
 from open_responses.loop.payloads.start import StartResponse

@@ -9,7 +9,7 @@ from api.conversations.lock import ReadConversation
 from api.lookup import OwnedRecords
 from api.responses.held import HeldResponse
 from open_responses.errors import InvalidRequest, NotFound, PreviousResponseNotFound
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.loop.payloads.start import Remembered
 from open_responses.schema.requests import CreateResponse
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from api.responses.named_approvals import NamedApproval, StoredCall, mcp_server_of
 from open_responses.config import Config
 from open_responses.errors import Conflict, InvalidRequest
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.schema.mcp_tool import McpTool

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from api.lookup import OwnedRecords
 from open_responses.context.transcript import approval_of
 from open_responses.errors import NotFound
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
 from open_responses.schema.items import AssistantMessage, FunctionCall, InputItem
 from open_responses.schema.mcp_items import McpApprovalRequest, McpApprovalResponse, McpCall, McpTools

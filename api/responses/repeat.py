@@ -13,7 +13,7 @@ from api.responses.http_response import http_response
 from api.responses.retrieve import respond_as_it_stands
 from api.responses.start import start_workflow
 from api.streaming.reconnect import reconnect
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.schema.requests import CreateResponse
 
 

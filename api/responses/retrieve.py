@@ -24,7 +24,7 @@ from open_responses.events.fold import Fold
 from open_responses.io.log.reader import read_log
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import listed_input
 from open_responses.schema.response import started_response

@@ -24,7 +24,7 @@ from api.responses.prepare import Prepared
 from open_responses.errors import Unavailable
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.telemetry.responses import response_started
 from open_responses.io.temporal import client
 from open_responses.io.temporal.client import TemporalAway, TemporalDown

@@ -17,7 +17,7 @@ from api.streaming.follower import Follower
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.events.trace import Op, count_events
 from open_responses.io.redis.client import RedisDown
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.store.repository import EndUnknown
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.finish import FinishedResponse

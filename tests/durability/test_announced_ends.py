@@ -34,7 +34,7 @@ from open_responses.ids import new_id
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.store import repository
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.store.repository import EndUnknown
 from open_responses.io.temporal.task_in_doubt import has_task_in_doubt
 from open_responses.json_types import JsonObject

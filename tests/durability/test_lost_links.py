@@ -27,7 +27,8 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, connect
 from open_responses.io.store.chains import Chains
 from open_responses.io.store.conversation_pieces import ConversationPieces
-from open_responses.io.store.redis_store import Record, ResponseStore
+from open_responses.io.store.records import Record
+from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import NotInTemporal, Records
 from open_responses.io.temporal import client
 from open_responses.loop.payloads.start import StartResponse

@@ -46,7 +46,8 @@ from open_responses.io.log.reader import read_log
 from open_responses.io.log.writer import Writer
 from open_responses.io.redis.client import Redis, connect
 from open_responses.io.store.conversation_pieces import ConversationPieces
-from open_responses.io.store.redis_store import Record, ResponseStore
+from open_responses.io.store.records import Record
+from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.temporal.client import TENANT
 from open_responses.io.temporal.codec import DATA_CONVERTER

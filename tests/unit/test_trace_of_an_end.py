@@ -12,7 +12,7 @@ from api.streaming.reconnect import reconnect
 from open_responses.errors import NotFound
 from open_responses.events.lifecycle import whole_stream
 from open_responses.io.redis.client import RedisDown
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.store.repository import EndUnknown
 from open_responses.loop.payloads.ending import Ending
 from open_responses.loop.payloads.finish import FinishedResponse, final_resource

@@ -16,7 +16,7 @@ import orjson
 from open_responses.context.abandoned_items import without_partials
 from open_responses.context.excerpt import readable
 from open_responses.errors import PreviousResponseNotFound
-from open_responses.io.store.redis_store import Record
+from open_responses.io.store.records import Record
 from open_responses.io.store.repository import Records
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.start import Remembered, RememberedExchange

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import orjson
@@ -19,67 +17,11 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Pipeline, Redis, RedisDown, script
 from open_responses.io.redis.rate_limits import Used, settle
 from open_responses.io.redis.usage_counters import count
-from open_responses.json_types import JsonObject
+from open_responses.io.store.records import Deleted, Foreign, Record, TooLong, decoded, encoded_start
+from open_responses.io.store.used_tokens import used_by
 from open_responses.loop.payloads.finish import FinishedResponse, UsageRecord
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
-from open_responses.schema.off_loop import collector_paused
-
-
-@dataclass(frozen=True)
-class Record:
-    """One response.
-
-    Attributes:
-        written: The start as JSON. It is parsed at the first use of `start`: a chain loads 500 records without a use.
-        ancestors: The chain before it, oldest first. Empty if they are not known.
-        response: The final resource as JSON; None while the response runs.
-        knows_ancestors: False if the record was loaded without ancestors, or Redis has lost them.
-    """
-
-    written: bytes
-    ancestors: tuple[str, ...]
-    response: bytes | None
-    knows_ancestors: bool = True
-
-    @classmethod
-    def of(cls, start: StartResponse, ancestors: tuple[str, ...], response: bytes | None) -> Record:
-        return cls(_encode(start), ancestors, response)
-
-    @property
-    def size(self) -> int:
-        """The length in bytes of JSON."""
-        return len(self.written) + len(self.response or b"")
-
-    @cached_property
-    def start(self) -> StartResponse:
-        with collector_paused():
-            return StartResponse.model_validate_json(self.written)
-
-    @cached_property
-    def output(self) -> list[JsonObject]:
-        if self.response is None:
-            return []
-        output: list[JsonObject] = orjson.loads(self.response)["output"]
-        return output
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """A tombstone. The response is deleted, also if Temporal still has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """A record of another tenant, or a tombstone, whose owner is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class TooLong:
-    """A record that is longer than the caller's bound. It was not read."""
-
-    size: int
-
 
 TOMBSTONE_SECONDS = 24 * 3600
 """Longer than any activity may run, so that a worker that was stalled cannot write to a deleted response."""
@@ -101,33 +43,6 @@ return added
 """
 _NAME_OWNER = "if redis.call('HEXISTS', KEYS[1], 'start') == 1 then redis.call('HSET', KEYS[1], 'tenant', ARGV[1]) end"
 _DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
-
-
-def tokens_of(item: JsonObject) -> int:
-    """An estimate of the tokens of a stored item: four characters a token."""
-    return len(orjson.dumps(item)) // 4
-
-
-def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool, usage: TurnUsage | None = None) -> Used:
-    """Tokens of an ended response, for limits and budgets.
-
-    Args:
-        response: The final resource.
-        context_tokens: An estimate of the tokens that the first model turn sent, used if Redis has lost the
-            reservation.
-        was_cut_off: No provider reported the end of the last model turn. Its input is counted, unless the turn failed
-            before its first delta.
-        usage: The tokens that were reported, with their cost.
-    """
-    cost_usd = None if usage is None else usage.cost_usd
-    known = response["usage"]["total_tokens"] if response["usage"] is not None else 0
-    unreported = [item for item in response["output"] if not known or item.get("status") == "incomplete"]
-    if not was_cut_off or (response["status"] == "failed" and not unreported):
-        return Used(known, cost_usd=cost_usd)
-    tokens = sum(map(tokens_of, unreported))
-    if not known and unreported:
-        known = context_tokens + tokens
-    return Used(known, cut_off=tokens, cost_usd=cost_usd)
 
 
 class Stored(NamedTuple):
@@ -152,7 +67,7 @@ class ResponseStore:
         """
         pipe = self._redis.pipeline(transaction=False)
         fields: dict[str, bytes | str] = {
-            "start": _encode(start),
+            "start": encoded_start(start),
             "tenant": start.tenant,
             "ancestors": ",".join(ancestors),
         }
@@ -181,7 +96,7 @@ class ResponseStore:
         fields = ["deleted", "start", "response", *(["ancestors"] if with_ancestors else [])]
         for response_id in response_ids:
             pipe.hmget(key_names.record(response_id), fields)
-        return [_decode(*reply) for reply in await pipe.execute()]
+        return [decoded(*reply) for reply in await pipe.execute()]
 
     async def owned(
         self, response_id: str, tenant: str, *, most_bytes: int | None = None
@@ -202,7 +117,7 @@ class ResponseStore:
         size, *fields = found
         if what == b"large":
             return TooLong(size)
-        record = _decode(None, *fields)
+        record = decoded(None, *fields)
         if what == b"found":
             assert isinstance(record, Record)
             return record
@@ -240,7 +155,7 @@ class ResponseStore:
             pipe.eval(_DROP_RECORD, 1, key_names.record(response_id), "")
         else:
             fields: dict[str, bytes | str] = {
-                "start": _encode(start),
+                "start": encoded_start(start),
                 "tenant": start.tenant,
                 "response": response,
                 "trace": orjson.dumps(trace),
@@ -338,7 +253,7 @@ class ResponseStore:
 
         Returns False if the response was erased, which stays.
         """
-        fields: dict[str, bytes | str] = {"start": _encode(start), "tenant": start.tenant}
+        fields: dict[str, bytes | str] = {"start": encoded_start(start), "tenant": start.tenant}
         if ancestors is not None:
             fields["ancestors"] = ",".join(ancestors)
         if finished is not None:
@@ -436,19 +351,3 @@ def _close_log(pipe: Pipeline, response_id: str, seconds: int) -> None:
     pipe.hset(key_names.state(response_id), "fence", key_names.CLOSED_FENCE)
     pipe.expire(key_names.state(response_id), seconds)
     pipe.zrem(key_names.OPEN, response_id)
-
-
-def _encode(start: StartResponse) -> bytes:
-    return start.model_dump_json(exclude_unset=True, exclude={"carried"}).encode()
-
-
-def _decode(
-    deleted: bytes | None, start: bytes | None, response: bytes | None, ancestors: bytes | None = None
-) -> Record | Deleted | None:
-    if deleted is not None:
-        return Deleted()
-    if start is None:
-        return None
-    chain = tuple(ancestors.decode().split(",")) if ancestors else ()
-    # A response without ancestors has an empty field; without the field, they are not known.
-    return Record(start, chain, response, knows_ancestors=ancestors is not None)

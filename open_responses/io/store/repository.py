@@ -17,7 +17,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.outside_ends import DELETED, OutsideEnds, ending_of
-from open_responses.io.store.redis_store import Deleted, Foreign, Record, ResponseStore, TooLong
+from open_responses.io.store.records import Deleted, Foreign, Record, TooLong
+from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.temporal.earlier_runs import earlier_runs
 from open_responses.io.temporal.ends_of_runs import end_of_run
 from open_responses.io.temporal.erasure_marks import ErasureMarks
