@@ -18,15 +18,10 @@ from open_responses.contracts import SampleCall
 from open_responses.deltas import Delta, Finish, ToolCallDelta
 from open_responses.json_types import JsonObject
 from open_responses.models.vendor_limits import NameRule, VendorLimits
-from open_responses.schema.items import (
-    FunctionCall,
-    FunctionCallOutput,
-    InputFile,
-    InputImage,
-    InputItem,
-    UserMessage,
-)
-from open_responses.schema.tools import AllowedTools, FunctionChoice, FunctionTool, ToolChoice
+from open_responses.schema.content import InputFile, InputImage
+from open_responses.schema.items import FunctionCall, FunctionCallOutput, InputItem, UserMessage
+from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, ToolChoice
+from open_responses.schema.tools import FunctionTool
 
 # Under these keys stand schemas by name, whose names are no keywords.
 _SCHEMAS_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
