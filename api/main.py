@@ -35,6 +35,7 @@ from api.conversations import routes as conversations
 from api.http_headers import HttpHeaders
 from api.key_ring import KeyRing
 from api.live_state import LiveState
+from api.openai_forms import OpenAIPrefix
 from api.openapi import document as openapi
 from api.operations import approvals as pending_approvals
 from api.operations import health, timeline
@@ -200,7 +201,7 @@ def create_asgi(settings: Settings) -> ASGIApp:
         )
     answering = CodecBorder(app, otherwise=for_clients, settings=settings)
     in_time = SlowReaders(answering, seconds=settings.slow_client_seconds, socket_seconds=settings.socket_send_seconds)
-    return HttpHeaders(RequestSpans(ShutdownAnswers(in_time)))
+    return OpenAIPrefix(HttpHeaders(RequestSpans(ShutdownAnswers(in_time))))
 
 
 def _watch(settings: Settings) -> ConfigWatch:

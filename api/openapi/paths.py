@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
+from api.openai_forms import PREFIX
 from api.openapi.operation import newest_first, operation, page, parameter, probe
 from api.openapi.schemas import ref
 from api.operations.filters import STATUSES
@@ -14,7 +15,21 @@ from open_responses.schema.requests import CreateResponse
 
 
 def paths() -> JsonObject:
-    return {**_responses(), **_conversations(), **_admin(), **_service(), **_operations()}
+    found = {**_responses(), **_conversations(), **_admin(), **_service(), **_operations()}
+    for path, operations in found.items():
+        if path.startswith("/v1/"):
+            operations["servers"] = _SERVERS
+    return found
+
+
+_SERVERS = [
+    {"url": "/", "description": "The specification's forms"},
+    {
+        "url": PREFIX,
+        "description": "OpenAI's forms: a stream has the events of OpenAIStreamEvent in place of the specification's, "
+        "and no `[DONE]` (docs/clients.md)",
+    },
+]
 
 
 def _responses() -> JsonObject:
@@ -59,6 +74,7 @@ def _responses() -> JsonObject:
                 },
                 "serverMessage": ref("StreamEvent"),
             },
+            "x-open-responses-openai-events": ref("OpenAIStreamEvent"),
         },
         "/v1/responses/{response_id}": {
             "get": operation(

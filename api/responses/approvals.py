@@ -61,7 +61,7 @@ async def answer_approval(request: Request, response_id: str, state: State, call
     answer = ApprovalAnswer(approval_request_id=given.approval_request_id, approve=given.approve, reason=given.reason)
     await _update(state, response_id, answer)
     record = await owned_record(state, caller.reads_of, response_id, decided=True)
-    return await respond_as_it_stands(state, record)
+    return await respond_as_it_stands(request, state, record)
 
 
 async def _update(state: AppState, response_id: str, answer: ApprovalAnswer) -> None:

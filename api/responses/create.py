@@ -48,7 +48,7 @@ async def _start_and_respond(request: Request, state: AppState, prepared: Prepar
     asked = prepared.start.request
     if asked.is_background and not asked.stream:
         await start_response(state, prepared)
-        return initial_http_response(prepared.start)
+        return initial_http_response(request, prepared.start)
     subscription = await until_answered(request, subscribed(state, prepared.start, only_end=not asked.stream))
     await start_response(state, prepared)
     return await http_response(request, prepared.start.response_id, asked, follow(subscription))

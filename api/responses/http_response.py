@@ -10,9 +10,11 @@ from fastapi import Request
 from starlette.responses import Response
 
 from api.app_state import state_of
+from api.openai_forms import forms_for
 from api.responses.cost import show_cost
 from api.streaming.follower import response_in
 from api.streaming.sse import EventStream
+from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.requests import CreateResponse
 
@@ -29,12 +31,19 @@ async def http_response(
     if last is None:
         return Response(status_code=CLIENT_LEFT)
     await show_cost(request, response_id)
-    return Response(response_in(last), media_type="application/json")
+    return response_json(request, asked, response_in(last))
 
 
-def initial_http_response(start: StartResponse) -> Response:
+def initial_http_response(request: Request, start: StartResponse) -> Response:
     """The response as it begins, for a client that does not wait for it (`background`, REQ-10)."""
-    return Response(orjson.dumps(start.initial()), media_type="application/json")
+    return response_json(request, start.request, start.initial())
+
+
+def response_json(request: Request, asked: CreateResponse, response: bytes | JsonObject) -> Response:
+    """A response as a JSON document, in the forms of the client's API."""
+    forms = forms_for(request, asked)
+    body = response if forms is None else forms.response(response)
+    return Response(body if isinstance(body, bytes) else orjson.dumps(body), media_type="application/json")
 
 
 async def last_event(request: Request, events: AsyncGenerator[bytes | None, None]) -> bytes | None:
@@ -56,4 +65,5 @@ def _event_stream(request: Request, asked: CreateResponse, events: AsyncGenerato
         events,
         keepalive_seconds=state_of(request).settings.keepalive_seconds,
         obfuscate=options is None or options.include_obfuscation is not False,
+        forms=forms_for(request, asked),
     )

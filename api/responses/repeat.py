@@ -43,6 +43,6 @@ async def repeat_http_response(request: Request, state: AppState, record: Record
             raise spent()
         await start_workflow(state, record.start)
     if is_poll:
-        return await respond_as_it_stands(state, record)
+        return await respond_as_it_stands(request, state, record)
     events = await reconnect(state, record, None, only_end=not asked.stream)
     return await http_response(request, record.start.response_id, asked, events)

@@ -14,9 +14,11 @@ from temporalio.service import RPCError
 from api.app_state import AppState
 from api.dependencies import AuthenticatedCaller, ReadsOf, State
 from api.lookup import owned_record
+from api.openai_forms import forms_for
 from api.paging import is_newest_first, list_object, page_limit
 from api.responses.cancel import cancel
 from api.responses.cost import show_cost
+from api.responses.http_response import response_json
 from api.streaming.reconnect import reconnect, starting_after
 from api.streaming.sse import EventStream
 from open_responses.errors import InvalidRequest, NotFound
@@ -50,6 +52,7 @@ async def get_response(request: Request, response_id: str, state: State, caller:
             await reconnect(state, record, after),
             keepalive_seconds=state.settings.keepalive_seconds,
             obfuscate=_flag(request, "include_obfuscation", "true"),
+            forms=forms_for(request, record.start.request),
         )
     if after is not None:
         raise InvalidRequest(
@@ -57,11 +60,11 @@ async def get_response(request: Request, response_id: str, state: State, caller:
         )
     if record.response is not None:
         await show_cost(request, response_id)
-    return _json(await _as_it_stands(state, record))
+    return await respond_as_it_stands(request, state, record)
 
 
 @router.post("/cancel")
-async def cancel_response(response_id: str, state: State, tenant: ReadsOf) -> Response:
+async def cancel_response(request: Request, response_id: str, state: State, tenant: ReadsOf) -> Response:
     """Stop a response and return it. One that has ended already is returned unchanged."""
     record = await owned_record(state, tenant, response_id)
     if record.response is None:
@@ -74,7 +77,7 @@ async def cancel_response(response_id: str, state: State, tenant: ReadsOf) -> Re
         if record.response is None:
             # Not stopped in time: the end may be announced all the same.
             record = await owned_record(state, tenant, response_id, decided=True)
-    return _json(await _as_it_stands(state, record))
+    return await respond_as_it_stands(request, state, record)
 
 
 @router.delete("")
@@ -102,9 +105,9 @@ async def list_input_items(request: Request, response_id: str, state: State, ten
     return _json(list_object(items[:limit], has_more=len(items) > limit))
 
 
-async def respond_as_it_stands(state: AppState, record: Record) -> Response:
+async def respond_as_it_stands(request: Request, state: AppState, record: Record) -> Response:
     """The response now, as JSON."""
-    return _json(await _as_it_stands(state, record))
+    return response_json(request, record.start.request, await _as_it_stands(state, record))
 
 
 async def _as_it_stands(state: AppState, record: Record) -> bytes | JsonObject:
@@ -160,5 +163,5 @@ def _flag(request: Request, name: str, default: str = "false") -> bool:
     return text in ("true", "1")
 
 
-def _json(body: bytes | JsonObject) -> Response:
-    return Response(body if isinstance(body, bytes) else orjson.dumps(body), media_type="application/json")
+def _json(body: JsonObject) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api.openai_forms import OpenAIForms
 from api.streaming.follower import LostAt
 from api.streaming.obfuscation import obfuscated
 
@@ -31,11 +32,13 @@ class EventStream(Response):
         *,
         keepalive_seconds: float,
         obfuscate: bool = True,
+        forms: OpenAIForms | None = None,
     ) -> None:
         super().__init__()
         self._events = events
         self._keepalive = keepalive_seconds
         self._obfuscate = obfuscate
+        self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
@@ -52,12 +55,12 @@ class EventStream(Response):
 
     async def _send_all(self, send: Send) -> None:
         last = time.monotonic()
-        end = b"data: [DONE]\n\n"
+        end = b"data: [DONE]\n\n" if self._forms is None else b""
         try:
             async with contextlib.aclosing(self._events) as events:
                 async for event in events:
                     if event is not None:
-                        body = frame(obfuscated(event) if self._obfuscate else event)
+                        body = self._frame(obfuscated(event) if self._obfuscate else event)
                     elif time.monotonic() - last >= self._keepalive:
                         body = b": keep-alive\n\n"
                     else:
@@ -65,8 +68,11 @@ class EventStream(Response):
                     last = time.monotonic()
                     await _write(send, body, more=True)
         except LostAt as lost:
-            end = frame(lost.event()) + end
+            end = self._frame(lost.event()) + end
         await _write(send, end, more=False)
+
+    def _frame(self, event: bytes) -> bytes:
+        return frame(event if self._forms is None else self._forms.event(event))
 
 
 def frame(event: bytes) -> bytes:

@@ -24,6 +24,7 @@ from api.auth import Caller, caller_of, valid_key
 from api.connections.uvicorn_protocols import receive_of
 from api.connections.websocket import count_messages
 from api.errors import as_told, error_response, log_refusal
+from api.openai_forms import forms_for, speaks_openai
 from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
 from api.responses.held import HeldResponse, held_after
@@ -32,7 +33,7 @@ from api.responses.prepare import Prepared, prepare
 from api.responses.routing import take_provider_key
 from api.responses.start import start_response
 from api.streaming.obfuscation import obfuscated
-from api.websocket.messages import envelope, read_message, read_request, speaks_openais, take_generate
+from api.websocket.messages import envelope, names_openais_protocol, read_message, read_request, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
 from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.io.log.encoding import encode
@@ -101,6 +102,7 @@ class Connection:
         self._last_event = b""
         self._has_begun = False
         self._received: Received | None = None
+        self._is_openais = speaks_openai(websocket) or names_openais_protocol(websocket.headers)
 
     async def serve(self) -> None:
         """Until the client leaves, or its time is up (WS-8), or the server shuts down."""
@@ -201,7 +203,7 @@ class Connection:
 
     async def _answer(self, body: JsonObject, size: int) -> bool:
         """Whether the response failed. Raises the error that refuses the request."""
-        generates = take_generate(body, is_openais=speaks_openais(self._websocket.headers))
+        generates = take_generate(body, is_openais=self._is_openais)
         provider_key = self._provider_key(body)
         held = self._held if self._holds(body.get("previous_response_id")) else None
         if held is not None:
@@ -229,6 +231,7 @@ class Connection:
     async def _stream(self, prepared: Prepared) -> tuple[bytes, bool]:
         """The response's events, as over SSE. Returns the terminal one, and whether it tells of a failure."""
         self._in_flight, self._last_event = prepared.start, b""
+        forms = forms_for(self._websocket, prepared.start.request)
         try:
             async with subscribed(self._state, prepared.start) as subscription:
                 await start_response(self._state, prepared)
@@ -237,7 +240,8 @@ class Connection:
                 async with contextlib.aclosing(follow(subscription)) as events:
                     async for event in events:
                         if event is not None:
-                            await self._send(obfuscated(event))
+                            padded = obfuscated(event)
+                            await self._send(padded if forms is None else forms.event(padded))
                             self._last_event = event
         finally:
             self._in_flight = None
@@ -250,10 +254,10 @@ class Connection:
         start = prepared.start.model_copy(update={"request": request})
         await self._state.admission.withdraw(prepared.start)
         response = final_resource(start, Ending(status="completed"), [], TurnUsage(), int(time.time()))
-        last = b""
+        last, forms = b"", forms_for(self._websocket, request)
         for sequence, event in enumerate([*opening_events(start.initial()), *terminal_events(response)]):
             last = encode(event, sequence)
-            await self._send(last)
+            await self._send(last if forms is None else forms.event(last))
         return last, False
 
     # --- the memory

@@ -49,7 +49,7 @@ def read_request(raw: bytes) -> JsonObject:
     return body
 
 
-def speaks_openais(headers: Mapping[str, str]) -> bool:
+def names_openais_protocol(headers: Mapping[str, str]) -> bool:
     """Whether the handshake names OpenAI's own socket protocol, whose clients (Codex, openai-agents) say `stream: true`
     in each request."""
     return _OPENAIS_PROTOCOL in headers.get("openai-beta", "")

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from websockets.asyncio.client import connect
 
 from api.main import create_app
+from api.openai_forms import PREFIX
 from open_responses.io.settings import Settings
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block
 from tests.support.fake_upstream import Script, Upstream, calls
@@ -126,7 +127,13 @@ def test_every_route_has_a_row() -> None:
     ],
 )
 @pytest.mark.parametrize(
-    "row", [row for row, check in ROWS.items() if check in (MODEL_AND_TOOLS, TOOLS_AND_MODEL_IF_GIVEN)]
+    "row",
+    [
+        (method, prefix + path)
+        for (method, path), check in ROWS.items()
+        for prefix in ("", PREFIX)
+        if check in (MODEL_AND_TOOLS, TOOLS_AND_MODEL_IF_GIVEN)
+    ],
 )
 async def test_what_a_key_may_not_ask_for_is_refused(
     api: httpx.AsyncClient, row: tuple[str, str], asked: dict[str, Any], param: str

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from api.auth import Caller, _check_is_near
 from api.dependencies import require_admin
+from api.openai_forms import PREFIX
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import PermissionDenied
 from open_responses.ids import new_id
@@ -32,6 +33,8 @@ from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, another_api, until
 
+# Both names of each endpoint.
+PREFIXES = ("", PREFIX)
 HOSTED = [{"type": "open_responses:hosted_tools"}]
 CALC = {"type": "mcp", "server_label": "calc", "require_approval": "never"}
 
@@ -64,9 +67,10 @@ async def ask(api: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:
     ],
 )
 async def test_without_a_known_key_there_is_nothing_but_a_401(api: httpx.AsyncClient, headers: Any) -> None:
-    for method, path in ENDPOINTS:
-        answer = await api.request(method, path.format(id=new_id("resp_")), headers=headers, json={})
-        is_error(answer, 401, "invalid_api_key")
+    for prefix in PREFIXES:
+        for method, path in ENDPOINTS:
+            answer = await api.request(method, prefix + path.format(id=new_id("resp_")), headers=headers, json={})
+            is_error(answer, 401, "invalid_api_key")
 
 
 async def test_the_openai_sdk_raises_what_it_has_for_it(api: httpx.AsyncClient) -> None:
@@ -280,11 +284,12 @@ async def test_an_id_of_another_tenant_is_an_unknown_id(
     body = {"approval_request_id": owned.approval_id, "approve": True}
     foreign, unknown = getattr(owned, which)["id"], new_id("resp_")
     seen = []
-    for id in (foreign, unknown):
-        answer = await api.request(method, path.format(id=id), headers=bearer("stranger-key"), json=body)
-        assert answer.status_code == 404
-        seen.append(strange(answer, id))
-    assert seen[0] == seen[1]
+    for prefix in PREFIXES:
+        for id in (foreign, unknown):
+            answer = await api.request(method, prefix + path.format(id=id), headers=bearer("stranger-key"), json=body)
+            assert answer.status_code == 404
+            seen.append(strange(answer, id))
+    assert seen[:1] * 4 == seen
     still = await api.get(f"/v1/responses/{foreign}", headers=bearer("owner-key"))
     assert still.json()["status"] == ("completed" if which == "done" else "in_progress")
 

@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 import pytest
 
+from api import openai_forms
 from api.streaming.obfuscation import obfuscated
 from open_responses.deltas import (
     ReasoningDelta,
@@ -30,7 +31,7 @@ from open_responses.events.event_types import (
 )
 from open_responses.io.log.encoding import encode
 from open_responses.json_types import JsonObject
-from open_responses.schema import stream_events
+from open_responses.schema import openai_events, stream_events
 from tests.support import spec
 from tests.support.event_models import event_models
 from tests.support.offered_tools import CALC, MINE, tool_table
@@ -47,7 +48,8 @@ EVENT_NAME = re.compile(
 
 def names_in_the_code() -> set[str]:
     """Every event type that the server's code spells out, outside the table, the models and the adapters."""
-    tables = {Path(event_types.__file__), Path(stream_events.__file__)}
+    modules = (event_types, stream_events, openai_events, openai_forms)
+    tables = {Path(module.__file__) for module in modules if module.__file__}
     names = set[str]()
     for package in ("open_responses", "workflows", "activities", "api"):
         for path in (ROOT / package).rglob("*.py"):

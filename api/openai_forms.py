@@ -1,0 +1,105 @@
+"""`/openai/v1`: the endpoints of `/v1`, for clients that were written for OpenAI's API.
+
+The specification and OpenAI's API differ in a few names and members. A client that waits for
+`response.reasoning_text.delta`, OpenAI's name, shows nothing of a `response.reasoning.delta`. The log, and all other
+code, have the specification's forms alone. This module writes OpenAI's where the bytes leave the server:
+
+- `response.reasoning.delta` and `.done` are `response.reasoning_text.delta` and `.done`.
+- An `error` event has `message`, `code` and `param` as members of its own, beside `error`.
+- A response echoes the schema of `text.format`, and each `reasoning.effort` that OpenAI has. Its usage has
+  `cache_write_tokens` in each case.
+- A stream ends behind its last event, without `[DONE]`.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import orjson
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from open_responses.events.event_types import EVENT_TYPES, TERMINAL_EVENTS
+from open_responses.io.log.encoding import encode
+from open_responses.json_types import JsonObject
+from open_responses.schema.requests import CreateResponse, JsonSchemaFormat
+
+PREFIX = "/openai"
+_ENDPOINTS = f"{PREFIX}/v1/"
+_SPOKEN = "open_responses.speaks_openai"
+
+RENAMED_EVENTS = {
+    "response.reasoning.delta": "response.reasoning_text.delta",
+    "response.reasoning.done": "response.reasoning_text.done",
+}
+_RENAMED = {theirs.encode(): openais.encode() for theirs, openais in RENAMED_EVENTS.items()}
+_ENDS = frozenset(name.encode() for name in TERMINAL_EVENTS)
+_WITH_RESPONSE = frozenset(name.encode() for name, row in EVENT_TYPES.items() if "response" in row.members)
+# Each encoded event begins with it.
+_BEGIN = b'{"type":"'
+
+
+class OpenAIPrefix:
+    """The ASGI layer that takes the prefix from the path. All layers and routes behind it see the path of `/v1`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and scope["path"].startswith(_ENDPOINTS):
+            raw: bytes | None = scope.get("raw_path")
+            without = {"path": scope["path"].removeprefix(PREFIX), _SPOKEN: True}
+            if raw is not None:
+                without["raw_path"] = raw.removeprefix(PREFIX.encode())
+            scope = {**scope, **without}
+        await self._app(scope, receive, send)
+
+
+def speaks_openai(connection: HTTPConnection) -> bool:
+    """Whether the client came to `/openai/v1`."""
+    return _SPOKEN in connection.scope
+
+
+def forms_for(connection: HTTPConnection, asked: CreateResponse) -> OpenAIForms | None:
+    """How to write the response to this request; None for a client of `/v1`, which gets the events as they are."""
+    return OpenAIForms(asked) if speaks_openai(connection) else None
+
+
+class OpenAIForms:
+    """Writes the events of one response, and the response itself, in OpenAI's forms."""
+
+    def __init__(self, asked: CreateResponse) -> None:
+        text_format = asked.text.format if asked.text is not None else None
+        self._schema = text_format.schema_ if isinstance(text_format, JsonSchemaFormat) else None
+        self._effort = asked.reasoning.effort if asked.reasoning is not None else None
+        self._changes_echo = self._schema is not None or self._effort is not None
+
+    def event(self, event: bytes) -> bytes:
+        """An encoded event of the log, padded or not."""
+        kind = event[len(_BEGIN) : event.index(b'"', len(_BEGIN))]
+        if (renamed := _RENAMED.get(kind)) is not None:
+            return _BEGIN + renamed + event[len(_BEGIN) + len(kind) :]
+        if kind == b"error":
+            read = orjson.loads(event)
+            return encode(
+                {**read, **{name: read["error"].get(name) for name in ("code", "message", "param")}},
+                read["sequence_number"],
+            )
+        if kind in _ENDS or (self._changes_echo and kind in _WITH_RESPONSE):
+            read = orjson.loads(event)
+            return encode({**read, "response": self._of(read["response"])}, read["sequence_number"])
+        return event
+
+    def response(self, response: bytes | JsonObject) -> JsonObject:
+        """A response, encoded or not."""
+        return self._of(orjson.loads(response) if isinstance(response, bytes) else response)
+
+    def _of(self, response: JsonObject) -> JsonObject:
+        text, reasoning, usage = response["text"], response["reasoning"], response["usage"]
+        if usage is not None:
+            usage = {**usage, "input_tokens_details": {"cache_write_tokens": 0, **usage["input_tokens_details"]}}
+        if self._schema is not None:
+            text = {**text, "format": {**text["format"], "schema": self._schema}}
+        if self._effort is not None and reasoning is not None:
+            reasoning = {**reasoning, "effort": self._effort}
+        return cast(JsonObject, {**response, "text": text, "reasoning": reasoning, "usage": usage})
