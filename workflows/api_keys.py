@@ -1,7 +1,7 @@
 """The workflow of the API keys that operators make at run time. There is one, with the id `api-keys`.
 
-The state machine is `open_responses/api_keys/state.py`; here it gets its updates and queries. The workflow does not end
-by itself: it has the only durable copy of the keys.
+The state machine is `open_responses/api_keys/state.py`; this workflow passes updates and queries to it. The workflow
+does not end by itself, because it has the only durable copy of the keys.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class ApiKeysWorkflow:
 
     @workflow.run
     async def run(self, state: ApiKeysState) -> None:
-        """Run for ever, as one run after another. A cancellation is ignored: it would take the keys from everybody."""
+        """Run without end, as one run after another. A cancellation is ignored, because it would make all keys
+        invalid."""
         resting = asyncio.create_task(self._rest(state.renew_seconds))
         while not resting.done():
             try:
@@ -96,7 +97,7 @@ class ApiKeysWorkflow:
 
     @workflow.query
     def state(self) -> ApiKeysState:
-        """All of it: the input of the run that follows one which an operator ended."""
+        """The whole state. It is the input of a new run after an operator has ended this one."""
         return self._keys.state
 
     def _is_due(self) -> bool:

@@ -19,5 +19,5 @@ class ApprovalWorkflow:
 
     @workflow.run
     async def run(self, claim: ApprovalClaim) -> ApprovalClaim:
-        # A claim of an earlier version has all of the call.
+        # A claim that an earlier version wrote contains the whole call.
         return ApprovalClaim.of(claim.response_id, claim.decision, claim.nonce)

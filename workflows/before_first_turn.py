@@ -22,13 +22,14 @@ with workflow.unsafe.imports_passed_through():
     from workflows.publication import Publication
     from workflows.state import ResponseState
 
-# After this many lost workers, the server's list is given up.
+# After this many lost workers, the list counts as failed, and the response goes on without it.
 _MAX_LISTINGS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class BeforeFirstTurn:
-    """The steps before the first model turn; they open the stream. Only the first run of a workflow has them."""
+    """The steps before the first model turn. Their events are the first of the stream. Only the first run of a workflow
+    takes them."""
 
     state: ResponseState
     publication: Publication
@@ -51,7 +52,8 @@ class BeforeFirstTurn:
     async def _claimed(self) -> list[Decision]:
         """The request's approvals that no other response has acted on. If none is left, the response ends.
 
-        Two requests with the same approval meet before the start as a rule, and the API refuses one of them.
+        The API normally detects a second request with the same approval before it starts a response, and refuses that
+        request.
         """
         brought = self.state.start.decisions
         if not brought or not patched("claims-at-the-start"):
@@ -83,7 +85,8 @@ class BeforeFirstTurn:
         await self.publication.publish()
 
     async def _listed(self, label: str) -> McpListResult | None:
-        """The server's tools; asked for again if the worker was lost. Returns None if the response was stopped."""
+        """List the server's tools, and list them again if the worker was lost. Returns None if the response was
+        stopped."""
         start = self.state.start
         call = McpListInput(
             response_id=start.response_id,

@@ -40,8 +40,8 @@ class ArgumentCheck(Interceptor):
 
 class _Checked(WorkflowInboundInterceptor):
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
-        """Refuse a run with the input of another response or conversation: it would write to that one's log and
-        record. Of the API keys there is one run."""
+        """Refuse a run with the input of another response or conversation, because the run would write to the other's
+        log and record. The API keys have exactly one workflow."""
         own, start = workflow.info().workflow_id, input.args[0] if input.args else None
         named = own
         if isinstance(start, StartResponse):

@@ -29,19 +29,20 @@ from open_responses.loop.payloads.sample import SampleInput, SampleResult
 from open_responses.loop.payloads.tool_calls import McpCallInput, McpListInput, McpListResult, ToolCall, ToolResult
 from open_responses.tool_use.hosted_tool import HostedTool
 
-# The slow backstop behind the leases, for a worker that died during an outage of Redis.
+# A slow fallback for the leases: it ends the activity of a worker that died during an outage of Redis.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 _LONGEST_SAMPLE = timedelta(hours=6)
 _LONGEST_FINISH = timedelta(seconds=60)
 # `finish` does the same again after a longer outage of Redis.
 _LONGEST_CLOSING = timedelta(seconds=20)
 _LONGEST_PUBLISH = timedelta(seconds=10)
-# About as many tries as fit into these times. The SDK does not count the pauses between the tries of a local activity
-# towards `schedule_to_close_timeout` (1.35): without a number of tries, one that always fails is tried for ever.
+# About as many attempts as fit into these times. The SDK does not count the pauses between the attempts of a local
+# activity towards `schedule_to_close_timeout` (1.35): without a number of attempts, an activity that always fails is
+# repeated without end.
 _FINISH_ATTEMPTS = 32
 _CLOSING_ATTEMPTS = 12
 _CANCELLATION_ATTEMPTS = 7
-# An MCP call's own limits are shorter and give a better message; these are the backstop.
+# The limits in the activity of an MCP call are shorter, and their errors say more. These apply if the activity hangs.
 _LONGEST_MCP_LIST = timedelta(seconds=45)
 _LONGEST_MCP_CALL = timedelta(minutes=11)
 _MCP_LIST_ATTEMPTS = 2
@@ -49,8 +50,8 @@ _SUMMARY_CHARACTERS = 120
 
 
 LOCAL_FAILED = (ActivityError, ApplicationError)
-"""What a local activity raises whose last try failed: the SDK passes that failure on as it is (1.35), and an
-ActivityError where the activity was cancelled or has timed out."""
+"""The errors of a local activity whose last attempt failed. The SDK raises that attempt's failure unchanged (1.35), and
+an ActivityError if the activity was cancelled or has timed out."""
 
 
 def start_sample(call: SampleInput) -> workflow.ActivityHandle[SampleResult]:
@@ -83,9 +84,10 @@ async def finish(call: FinishInput) -> FinishResult:
 
 
 async def close_cut_off_sample(call: FinishInput) -> FinishResult | None:
-    """Close what a sample that was stopped in its middle left in the log. The result brings that into history.
+    """Close the items that a sample left open in the log when it was stopped. The result brings these items into
+    history.
 
-    Returns None if the response has an end already, or another writer.
+    Returns None if the response has ended already, or if the log has another writer.
     """
     result: FinishResult | None = await workflow.execute_local_activity(
         CLOSE_CUT_OFF_SAMPLE,
@@ -130,7 +132,8 @@ async def keep_end(finished: FinishedResponse) -> None:
 
 
 async def request_cancellation() -> None:
-    """Have Temporal cancel this run. Local. If Temporal does not answer, neither does it take this workflow task."""
+    """Have Temporal cancel this run. Local. If Temporal does not answer, it does not accept this workflow task
+    either."""
     await workflow.execute_local_activity(
         REQUEST_CANCELLATION,
         schedule_to_close_timeout=_LONGEST_PUBLISH,
@@ -184,7 +187,7 @@ def start_mcp_call(call: McpCallInput) -> workflow.ActivityHandle[ToolResult]:
         summary=f"{plain(call.server_label)}.{plain(call.tool)}{_summary(call.arguments)}",
         start_to_close_timeout=_LONGEST_MCP_CALL,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
-        # The workflow knows which call may be made a second time.
+        # The workflow decides which call may be made a second time.
         retry_policy=RetryPolicy(maximum_attempts=1),
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
     )

@@ -1,6 +1,7 @@
 """Claims approvals for this response, for as long as the response is not stopped.
 
-A claim that cannot get through is retried without limit. The response must still end at `cancel` and at its deadline.
+A claim is retried without limit while Temporal does not answer. The response must still end at `cancel` and at
+its deadline.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ ENDS_WITH_THE_STOP = "a-claim-ends-with-the-stop"
 async def claimed_elsewhere(state: ResponseState, decisions: Sequence[Decision]) -> frozenset[str] | None:
     """Claim the approvals in one activity. Returns the ids of those that another response has.
 
-    Returns None if the response was stopped first. No call may be run then, although the claim may have got through.
+    Returns None if the response was stopped first. The workflow must not run a call then, although the claim may have
+    been stored.
     """
     start = state.start
     call = ClaimInput(response_id=start.response_id, decisions=list(decisions), nonce=start.nonce)
@@ -42,9 +44,9 @@ async def claimed_elsewhere(state: ResponseState, decisions: Sequence[Decision])
 async def stopped_before_next_task(state: ResponseState) -> bool:
     """Wait until the claims are in history. Returns whether the response was stopped in the meantime.
 
-    A repeated task claims again, and its claim may take longer than the stop that arrived behind it. So nothing that
-    follows from a claim is published in the same task. A stop in the task that this returns in counts as behind it: the
-    first run of the task may have begun the calls.
+    A repeated task claims again, and a stop that arrived after the first claim may be handled before the second claim
+    returns. Therefore the workflow publishes no consequence of a claim in the same task. A stop in the task in which
+    this function returns counts as later, because the first run of that task may have begun the calls.
     """
     await next_task_in_order()
     return state.is_stopping() and state.stopped_in != current_task()

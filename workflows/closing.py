@@ -45,7 +45,7 @@ class Closing:
         if not state.cut_off:
             output_ledger.close_open_items()
             await self.publication.publish()
-        # Items of a sample that was cut off are only known when the log has been read.
+        # The items of a sample that was cut off are known only after the log was read.
         is_known = not state.cut_off or ending.status != "incomplete"
         if is_known:
             await self._release_conversation(ending)
@@ -53,7 +53,7 @@ class Closing:
             ended_at = int(workflow.now().timestamp())
         result = await self._finish(ending, ended_at, was_cut_off)
         if result.announced is not None:
-            # What clients were sent differs from what this task came to.
+            # Clients were sent another end than the one that this task decided.
             return self._shown(result.announced, result.trace, result.usage or usage_with(state.usage, result.paid))
         output_ledger.absorb(result.items, result.trace)
         if not is_known:
@@ -63,7 +63,8 @@ class Closing:
         return self._shown(response, output_ledger.trace, usage)
 
     def _shown(self, response: JsonObject, trace: list[Op], usage: TurnUsage | None) -> FinishedResponse:
-        """The workflow's result, with the end in the search attributes and in the details."""
+        """Show the end in the search attributes, the details and the memo of the run, and return the workflow's
+        result."""
         search_attributes.show_end(self.state.start, response, usage)
         self.state.show(response["status"])
         remember_usage(self.state.start, response["status"], usage)
@@ -91,13 +92,13 @@ class Closing:
         try:
             return await calls.finish(call)
         except calls.LOCAL_FAILED:
-            # Redis does not answer. Readers fall back to the workflow's result.
+            # Redis does not answer. Readers use the workflow's result instead.
             self.log_end(call)
             return FinishResult(paid=call.paid)
 
     @staticmethod
     def log_end(call: FinishInput) -> None:
-        """The line that `finish` would have written."""
+        """Write the log line that `finish` would have written."""
         usage = usage_with(call.usage, call.paid)
         response = final_resource(call.start, call.ending, call.output, usage, call.ended_at)
         end = end_fields(call.start, response, usage, now=workflow.now().timestamp())

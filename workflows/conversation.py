@@ -1,6 +1,6 @@
 """The workflow of one conversation, until it is deleted. The workflow's id is the conversation's id.
 
-The state machine is `open_responses/conversations/state.py`; here it gets its updates, signals and queries.
+The state machine is `open_responses/conversations/state.py`; this workflow passes updates, signals and queries to it.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class ConversationWorkflow:
     async def run(self, opened: ConversationState) -> None:
         """Run until `delete`.
 
-        Temporal's cancellation ("Request Cancellation" in the UI) reaches this task alone. A conversation does nothing
-        that could be cancelled; if its workflow ended, none of its items could be read.
+        Temporal's cancellation ("Request Cancellation" in the UI) is raised in this task alone, and ignored. A
+        conversation has no work to cancel, and if its workflow ended, its items could not be read.
         """
         resting = asyncio.create_task(self._rest(opened.renew_seconds))
         while not resting.done():
@@ -104,7 +104,7 @@ class ConversationWorkflow:
 
     @workflow.update
     def settle_turn(self, call: ResponseEnd) -> None:
-        """As `end_turn`, sent by the API for a response that ended without sending the signal."""
+        """Do the same as `end_turn`. The API sends this for a response that ended without sending its signal."""
         self._change(lambda: self._conversation.end_response(call))
 
     @workflow.update
@@ -117,7 +117,7 @@ class ConversationWorkflow:
 
     @workflow.signal(name=RESPONSE_ENDED)
     def end_turn(self, call: ResponseEnd) -> None:
-        """Add the items of a response that has ended; the response sends this itself."""
+        """Add the items of a response that has ended. The response's workflow sends this."""
         if not self._is_deleted:
             self._change(lambda: self._conversation.end_response(call))
 

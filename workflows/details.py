@@ -1,5 +1,5 @@
-"""The details of a run that Temporal's UI shows to an operator, in Markdown: what the response does, and what it waits
-for."""
+"""The details of a run that Temporal's UI shows to an operator, in Markdown: the present step, and the reason for a
+wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
 if TYPE_CHECKING:
     from workflows.state import ResponseState
 
-# A page of details is for reading; the history has all of it.
+# The page is a summary; the history has the whole of each text.
 _LONGEST_TEXT = 300
 _MOST_APPROVALS = 20
 

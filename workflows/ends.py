@@ -1,7 +1,7 @@
 """Ends the run as its response ended: a failed response's run is Failed in Temporal, a cancelled one's is Canceled.
 
-Temporal keeps no result of such a run. The result is therefore the last local activity's as well, where readers find it
-(`open_responses/io/temporal/ends_of_runs.py`).
+Temporal keeps no result of such a run. The result is therefore stored as the result of the last local activity, where
+readers find it (`open_responses/io/temporal/ends_of_runs.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ with workflow.unsafe.imports_passed_through():
 
 
 async def be_cancelled(*, is_announced: bool = False) -> None:
-    """Have Temporal request the run's cancellation, unless it has: no other run can end as Canceled.
+    """Have Temporal request the run's cancellation, unless it already has: only a run with such a request can end as
+    Canceled.
 
     Returns in a later workflow task, in which the request has arrived. `is_announced`: clients were sent the end. The
     task then goes on behind a timer, which makes readers wait for it (`open_responses/io/temporal/task_in_doubt.py`).
@@ -34,7 +35,7 @@ async def be_cancelled(*, is_announced: bool = False) -> None:
     if is_announced or not patched("cancelled-without-a-timer"):
         await next_task()
     else:
-        # The request is in history, and comes with the next task.
+        # The request is in history, and arrives with the next task.
         await workflow.wait_condition(lambda: workflow.cancellation_reason() is not None)
 
 
@@ -52,7 +53,7 @@ def end_alike(start: StartResponse, finished: FinishedResponse) -> FinishedRespo
     if status == "failed":
         error = finished.response["error"]
         code = error["code"]
-        # Of a response that is not stored nothing may stay readable, and its history is deleted only later.
+        # A response with `store: false` must leave nothing readable, and its history is deleted only later.
         reason = f"{code}: {error['message']}" if start.request.is_stored else own_words(code)
         raise ApplicationError(reason, type=code, non_retryable=True)
     return finished

@@ -1,6 +1,6 @@
 """Runs one call of a hosted tool or an MCP server's tool, until there is an output that the model can read.
 
-What this prevents: a response that fails because a tool, its worker or its server did. Every call ends in an item.
+What this prevents: a response that fails because a tool, its worker or its server failed. Every call ends in an item.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.patches import patched
     from workflows.tasks import came_with_the_stop
 
-# Where each attempt kills its worker, the call itself is the cause; the limit holds whatever the tool's own is.
+# If each attempt kills its worker, the call itself is the cause. This limit applies in addition to the tool's own.
 _MAX_LOSSES = 10
 _MCP_ATTEMPTS = 2
 _MCP_PAUSE = timedelta(seconds=1)
@@ -61,7 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ToolRun:
-    """Runs calls of one response. `is_stopping` ends the wait for them."""
+    """Runs calls of one response. The wait for a call ends as soon as `is_stopping` returns True."""
 
     start: StartResponse
     is_stopping: Callable[[], bool]
@@ -103,7 +103,7 @@ class ToolRun:
     async def _mcp(self, call: Call, output_index: int) -> Outcome | None:
         """Call an MCP tool; once more, after a pause, if its server was not reached.
 
-        A call whose worker was lost may have run: the activity asks the server whether its tool may run twice.
+        A call whose worker was lost may have run. The activity then asks the server whether the tool may run twice.
         """
         failures, may_have_run = 0, False
         for attempt in range(1, _MAX_LOSSES + 1):
@@ -178,9 +178,9 @@ async def until_stopped(
 
     The activity's cancellation is requested and not awaited: its worker may be dead.
 
-    `in_order`: of several waiting calls, the one whose result came first wakes first. With a condition each, they would
-    wake in the order in which they began to wait; a task that Temporal repeats, and that finds two results instead of
-    one, would then publish them the other way round, against the order in the log.
+    `in_order`: of several waiting calls, the one whose result came first continues first. With a condition for each,
+    the calls would continue in the order in which they began to wait. A task that Temporal repeats, and that finds
+    two results instead of one, would then publish the results in another order than the log has.
 
     `repeats_alike`: a result counts if it came in the same workflow task as the stop, and does not if it came later.
     """

@@ -24,12 +24,12 @@ with workflow.unsafe.imports_passed_through():
 class LiveApprovals:
     """Waits for answers without using a worker, and runs each call as soon as it is approved.
 
-    An answer claims its approval in Temporal before anything of it is published or run. The call in the output is not
-    enough: a run that is terminated while Redis is away leaves an output without it, and the approval could be answered
-    again in a later response (docs/decisions/0029).
+    An answer claims its approval in Temporal before the workflow publishes or runs the call. The call in the output
+    does not suffice as a record: a run that is terminated during an outage of Redis leaves an output without the call,
+    and a later response could use the approval again (docs/decisions/0029).
 
-    `_answers` are those that were taken. `_claims` has for each of them, once that is known, whether this response has
-    the approval; False means that another response used it.
+    `_answers` are the accepted answers. `_claims` records for each of them, once the claim has returned, whether this
+    response has the approval; False means that another response used it.
     """
 
     state: ResponseState
@@ -40,9 +40,10 @@ class LiveApprovals:
     _one_claim_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def answer(self, answer: ApprovalAnswer) -> None:
-        """Claim the approval, and let its call go on.
+        """Claim the approval, and run its call.
 
-        Raises ApplicationError if another response has used it, and if this one is stopped before the claim is through.
+        Raises ApplicationError if another response has used the approval, or if this response is stopped before the
+        claim is stored.
         """
         approval_id = answer.approval_request_id
         self._answers[approval_id] = answer
@@ -60,11 +61,11 @@ class LiveApprovals:
         if self._is_answered(answer.approval_request_id):
             raise _answered_already()
         if answer.approval_request_id not in self.state.awaited or self.state.is_stopping():
-            # The answer would use the approval up, and nothing would run.
+            # The answer would use the approval up, and no call would run.
             raise _no_call_waits()
 
     async def run(self, approvals: Sequence[int]) -> None:
-        """Wait for all answers, and run what is approved. `approvals` are the output indexes of the requests."""
+        """Wait for all answers, and run the approved calls. `approvals` are the output indexes of the requests."""
         for index in approvals:
             request = self.state.output_ledger.output[index]
             self.state.awaited[request["id"]] = request
@@ -84,7 +85,7 @@ class LiveApprovals:
         It runs in the workflow task that brings the answer. The call begins in a later one, so a repeated task claims
         again before clients have been sent anything.
         """
-        # The other answers of this task are taken meanwhile.
+        # Meanwhile the workflow accepts the other answers of this task.
         await asyncio.sleep(0)
         async with self._one_claim_at_a_time:
             unclaimed = [answer for answer in self._answers.values() if answer.approval_request_id not in self._claims]

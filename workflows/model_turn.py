@@ -1,7 +1,7 @@
 """One model turn: attempts, pauses and fallbacks until there is a complete answer.
 
-What this prevents: a stream that breaks again and again and is sampled for ever, and a response that waits for a
-provider that is down while another one could answer.
+What this prevents: a stream that always breaks and is sampled without end, and a response that waits for a provider
+that is down while another provider could answer.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.patches import patched
     from workflows.state import ResponseState
 
-# A turn that broke this often will not end, even if each attempt streamed something.
+# After this many broken streams, the turn fails, even if each attempt streamed some text.
 _MAX_ATTEMPTS_PER_TURN = 100
-# A stream that breaks in its middle goes on at once; where another provider waits, not for ever.
+# A broken stream is continued at once: this often before the next provider gets the turn, if the route has one, and
+# this often before a pause.
 _BREAKS_BEFORE_FALLBACK = 3
 _BREAKS_AT_ONCE = 5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -48,12 +49,12 @@ class ModelTurn:
     fell_back: bool = False
 
     async def sample(self) -> SampleResult | None:
-        """Sample until an answer stands. Returns None if the response was stopped.
+        """Sample until an answer is complete. Returns None if the response was stopped.
 
-        An attempt that ended early is followed by another at once, under the next epoch: Temporal's own retry would
-        wait a second, and is for providers that ask for a pause.
+        An attempt that ended early is followed by another at once, under the next epoch. Temporal's own retry would
+        wait for a second; it serves providers that ask for a pause.
 
-        Raises ActivityError if no provider brings the turn to its end.
+        Raises ActivityError if no provider completes the turn.
         """
         for tries in range(1, _MAX_ATTEMPTS_PER_TURN + 1):
             try:
@@ -70,7 +71,7 @@ class ModelTurn:
                 self.state.paid = self.state.paid.at_least(result.usage)
             if result is None or result.outcome == "cancelled":
                 return None
-            # After an operator's reset, the log belongs to an earlier run, whose epochs went further.
+            # After an operator's reset, the log has the epochs of an earlier run, which are higher.
             self.state.epoch = max(self.state.epoch, result.epoch_seen)
             self.lost = result.reason or result.outcome
             self.fell_back = False

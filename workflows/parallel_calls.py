@@ -1,4 +1,5 @@
-"""Runs the calls of a model turn side by side: announces them in the model's order, and settles each as it ends."""
+"""Runs the calls of a model turn side by side. Adds their items in the model's order, and ends each item as its call
+ends."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ class ToolCalls:
         self._settle_unrun(call, denial(reason), "approval_denied")
 
     def settle_used_already(self, call: Call) -> None:
-        """Settle a call whose approval another response has used, or this one with another answer before a reset."""
+        """End a call whose approval another response has used, or this response with another answer before a reset."""
         self._settle_unrun(call, USED_ALREADY, "approval_already_answered")
 
     def _settle_unrun(self, call: Call, message: str, error_type: str) -> None:
@@ -78,7 +79,8 @@ class ToolCalls:
         return call_of("hosted", index, item["name"], item["arguments"], item["call_id"])
 
     def _announce(self, call: Call) -> int:
-        """Begin the item that will hold the result, and return its index; for an `mcp_call`, the call's own."""
+        """Begin the item that will have the result, and return its index. The result of an `mcp_call` goes into the
+        call's own item."""
         if call.kind == "mcp":
             return call.index
         output_ledger = self.state.output_ledger

@@ -1,7 +1,7 @@
 """Steps that runs of earlier versions do not take (`workflow.patched`), without a marker in each new run's history.
 
-What this prevents: two events of bookkeeping for each patch that a run comes to, a marker and a search attribute. A
-start says how many of the levels below its run knows, and only a run that was started before records the others.
+What this prevents: two events in history for each patch that a run reaches, a marker and a search attribute. A start
+has the number of the levels below that its run knows, and only a run that was started before records the others.
 """
 
 from __future__ import annotations
@@ -34,6 +34,6 @@ A level is complete once a version with it has started a response. A later patch
 
 
 def patched(patch: str) -> bool:
-    """Whether this run takes the step that the patch brought."""
+    """Whether this run takes the step that the patch introduced."""
     level: int = getattr(workflow.instance(), "patch_level", 0)
     return any(patch in patches for patches in LEVELS[:level]) or workflow.patched(patch)

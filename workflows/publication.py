@@ -26,8 +26,8 @@ _DIVERGED = (
 class Publication:
     """Appends the output ledger's unpublished events to the log.
 
-    It publishes nothing more once the log holds other events than the ledger: the sequence numbers of new events would
-    repeat some to clients, or leave some out.
+    It publishes nothing more once the log holds other events than the ledger: with the sequence numbers of new events,
+    clients would receive some events twice or miss some.
     """
 
     state: ResponseState
@@ -49,7 +49,7 @@ class Publication:
                     return
 
     def _give_up(self) -> None:
-        """End the response at once; `finish` adopts the log, since clients have been sent its events."""
+        """End the response at once. `finish` uses the events of the log, since clients have been sent those."""
         if not patched("a-diverged-stream-ends"):
             return
         self.state.has_diverged = True

@@ -2,8 +2,8 @@
 
 The workflow decides; activities do the I/O.
 
-A change here, or in what this is made of, must replay the histories under `tests/durability/histories`, or running
-responses break at the next deploy.
+A change here, or in a module that this one uses, must replay the histories under `tests/durability/histories`, or
+running responses break at the next deploy.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class ResponseWorkflow:
 
     @workflow.run
     async def run(self, start: StartResponse) -> FinishedResponse:
-        """Runs to the response's own end, also when Temporal cancels the workflow ("Request Cancellation" in the UI).
+        """Run the response to its end, also when Temporal cancels the workflow ("Request Cancellation" in the UI).
 
-        Temporal's cancellation reaches this task alone. The response runs in a task of its own, so that it is stopped
-        by `end_with`, as by the `cancel` signal, and its closing is never cut off.
+        Temporal's cancellation is raised in this task alone. The response runs in a task of its own, so that `end_with`
+        stops it, as for the `cancel` signal, and its closing is never cut off.
         """
         responding = asyncio.create_task(self._respond())
         while not responding.done():
@@ -96,7 +96,8 @@ class ResponseWorkflow:
         finished = await Closing(self._state, self._publication).run(ending, ended_at)
         if ends_alike:
             if finished.response["status"] == "cancelled":
-                # Clients were sent a cancellation that this run did not decide: an operator has reset it, for instance.
+                # Clients were sent a cancellation that this run did not decide, for instance because an operator has
+                # reset the run.
                 await ends.be_cancelled(is_announced=True)
             await ends.keep(finished)
         return finished
@@ -105,7 +106,7 @@ class ResponseWorkflow:
 
     @workflow.signal
     def cancel(self) -> None:
-        """Stop as soon as possible and end in `cancelled`. Does nothing once the answer stands."""
+        """Stop as soon as possible and end in `cancelled`. Does nothing once the answer is complete."""
         self._state.end_with(Ending(status="cancelled"))
 
     @workflow.signal
@@ -129,7 +130,7 @@ class ResponseWorkflow:
 
     @workflow.update
     async def answer_approval(self, answer: ApprovalAnswer) -> None:
-        """Take a person's decision about a call that waits for approval."""
+        """Accept a person's decision about a call that waits for approval."""
         await self._approvals.answer(answer)
 
     @answer_approval.validator
@@ -154,8 +155,8 @@ class ResponseWorkflow:
     async def _looped(self) -> Ending | None:
         """Run the loop, and turn every error into an ending.
 
-        Temporal would repeat a task that raises for ever, and the client would wait as long. NondeterminismError is
-        passed on: the deploy that causes it has to be rolled back.
+        Temporal would repeat a task that raises without end, and the client would wait as long. NondeterminismError is
+        raised again, because the deploy that causes it has to be rolled back.
         """
         try:
             return await self._loop()
@@ -169,12 +170,13 @@ class ResponseWorkflow:
                 status="failed",
                 error_message=with_advice("server_error", f"The response failed unexpectedly: {type(error).__name__}."),
             )
-        # Tool calls that still run beside the loop stop.
+        # This stops the tool calls that still run beside the loop.
         self._state.stop = ending
         return ending
 
     async def _loop(self) -> Ending | None:
-        """Alternate model turns and tool calls until an ending. Returns None if a new run has to go on from here."""
+        """Alternate model turns and tool calls until the response ends. Returns None if a new run has to continue
+        it."""
         if self._is_fresh:
             await BeforeFirstTurn(self._state, self._publication, self._calls).run()
         while True:
@@ -203,7 +205,8 @@ class ResponseWorkflow:
         return result.ended_at is not None
 
     async def _decided(self, ending: Ending) -> int:
-        """Wait until a repeated task must come to the same ending. Returns when the response ended, in Unix seconds."""
+        """Wait until a repeated task must decide the same ending. Returns the time at which the response ended, in Unix
+        seconds."""
         state = self._state
         if state.answered_at is not None:
             return int(state.answered_at)
@@ -215,7 +218,7 @@ class ResponseWorkflow:
         return int(ended_at)
 
     def _limit(self) -> Ending | None:
-        """The ending that is due between two model turns, if any."""
+        """Return the ending that a limit causes between two model turns, or None."""
         state = self._state
         if state.stop is not None:
             return state.stop
@@ -235,7 +238,7 @@ class ResponseWorkflow:
         return step
 
     async def _act(self, step: Step) -> None:
-        """Run the model turn's calls side by side, and those that a person approves meanwhile."""
+        """Run the model turn's calls side by side, together with the calls that a person approves meanwhile."""
         if step.calls:
             self._state.choice_spent = True
         if step.approvals:
@@ -268,7 +271,7 @@ class ResponseWorkflow:
 
 
 def _as_it_began(step: Step) -> Step:
-    """The step after a model turn that broke off at calls, for runs that earlier versions began.
+    """Return the step after a model turn that was cut off after calls, for runs that earlier versions began.
 
     The first version answered none of the calls, the second one all.
     """

@@ -24,12 +24,12 @@ class ResponseState:
     """The state of a run. `start` is the workflow's input without `carried`.
 
     `epoch` fences the log: each attempt and each publication has its own. `fallback` is the index of the target in use.
-    `attempts` counts the attempts at all model turns, and `first_token_at` is when one of them first brought content.
-    `usage` counts the model turns that stand, `paid` the attempts so far at the turn under way. `stop` is the ending
-    that was requested, `stopped_in` the workflow task that received the request (0 in an earlier run), and `stopped_at`
-    its time. `cut_off`: a sample was stopped in its middle, so that only the log has the end of the stream.
-    `has_diverged`: the log holds other events than the output ledger, and clients were sent those. `answered_at` is the
-    time at which a model's answer ended the response, as its sample recorded it.
+    `attempts` counts the attempts at all model turns, and `first_token_at` is the time of the first content. `usage`
+    sums the complete model turns, `paid` the attempts so far at the present turn. `stop` is the ending that was
+    requested, `stopped_in` the workflow task that received the request (0 in an earlier run), and `stopped_at` its
+    time. `cut_off`: a sample was stopped in its middle, so that only the log has the end of the stream. `has_diverged`:
+    the log holds other events than the output ledger, and clients were sent those. `answered_at` is the time at which a
+    model's answer ended the response, as its sample recorded it.
 
     For an operator: `sampled_epoch` is that of the sample that runs, `trouble` the last failure of a provider, and
     `awaited` has the requests for approval that wait, by id.
@@ -61,7 +61,7 @@ class ResponseState:
 
     @classmethod
     def of(cls, start: StartResponse) -> ResponseState:
-        """The state at the start of a run: fresh, or where the run before it left off."""
+        """Return the state at the start of a run: a new one, or the state that the run before handed over."""
         carried = start.carried
         if carried is None:
             return cls(start, workflow.now().timestamp())
@@ -82,7 +82,7 @@ class ResponseState:
         )
 
     def handed_over(self) -> StartResponse:
-        """The input of the run that goes on from here."""
+        """Return the input of the run that continues the response."""
         carried = Carried(
             epoch=self.epoch,
             turn=self.turn,
@@ -105,7 +105,7 @@ class ResponseState:
         return self.epoch
 
     def take(self, result: SampleResult) -> None:
-        """Add a model turn that stands."""
+        """Add a complete model turn."""
         self.output_ledger.absorb(result.items, result.trace)
         self.usage = result.usage if self.usage is None else self.usage.plus(result.usage)
         self.paid = TurnUsage()
@@ -135,12 +135,12 @@ class ResponseState:
         return max(0, limit - (self.usage.output_tokens if self.usage else 0))
 
     def show(self, doing: str | None = None) -> None:
-        """Set the details that the Temporal UI shows to an operator. None: the response still does the same."""
+        """Set the details that the Temporal UI shows to an operator. With None, the present step stays as it is."""
         self.doing = self.doing if doing is None else doing
         workflow.set_current_details(details(self))
 
     def note_trouble(self, trouble: ProviderTrouble) -> None:
-        """Show that a provider failed and is asked again later, or that it answers again."""
+        """Show that a provider failed and gets another attempt later, or that it answers again."""
         if trouble.next_at is None:
             self._no_attempt_is_due()
         else:
@@ -149,7 +149,7 @@ class ResponseState:
         self.show()
 
     def sample_ended(self) -> None:
-        """Show that no attempt is due any more, and drop reports about the sample that arrive late."""
+        """Show that no further attempt is scheduled, and ignore reports about the sample that arrive late."""
         self.sampled_epoch = None
         self._no_attempt_is_due()
 

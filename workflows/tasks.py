@@ -19,13 +19,14 @@ with workflow.unsafe.imports_passed_through():
 
 Result = TypeVar("Result")
 
-# The shortest timer there is. It fires in a later workflow task, which Temporal begins only when the first is recorded.
+# The shortest timer that Temporal has. It fires in a later workflow task, which Temporal begins only after it has
+# recorded the first.
 _SHORTEST = timedelta(milliseconds=1)
 
-# Passes of the event loop by which an activity's waiter wakes later than a timer's (`until_stopped`, in order). With
-# one less, the timer overtakes results before it in history; with one more, results behind it overtake the timer. SDKs
-# cannot change the number without a flag in history: the order of commands, which replay compares, depends on it.
-# tests/unit/test_order_in_a_task.py measures it.
+# The passes of the event loop by which code that waits for an activity continues later than code that waits for a timer
+# (`until_stopped`, in order). With one pass less, the timer overtakes results that precede it in history; with one
+# more, results that follow it overtake the timer. An SDK cannot change the number without a flag in history, because
+# the order of commands, which replay compares, depends on it. tests/unit/test_order_in_a_task.py measures it.
 _LOOP_PASSES_TO_A_RESULT = 2
 _LOOP_PASSES_IN_EARLIER_RUNS = 4
 
@@ -41,10 +42,11 @@ async def next_task() -> None:
 
 
 async def next_task_in_order() -> None:
-    """As `next_task`, and in the order of history among the results that woke the same task: the results before the
-    timer's end have been acted on, and those behind it have not.
+    """Do the same as `next_task`, in the order of history: when this returns, the workflow has handled the results of
+    the same task that precede the timer in history, and none of those that follow it.
 
-    The SDK wakes what waits in the order of history, but an activity's waiter only some passes of the event loop later.
+    The SDK resumes waiting code in the order of history, but code that waits for an activity only some passes of the
+    event loop later.
     """
     await next_task()
     is_exact = patched("an-approval-in-the-order-of-history")

@@ -1,4 +1,5 @@
-"""Keeps what a response used where a list of runs has it: the counts in Redis are rebuilt from it."""
+"""Writes a response's usage into the memo of its run. A list of runs has the memos, and the counts in Redis are rebuilt
+from them."""
 
 from __future__ import annotations
 

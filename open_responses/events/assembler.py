@@ -41,8 +41,8 @@ _CALLS = ("function_call", "mcp_call")
 class _Call:
     """One of the turn's calls.
 
-    `index` is None while the stream has no event of the call: its name is not known yet, it waits for the end of the
-    turn (approvals, refusals), or it is `dropped`.
+    `index` is None while the stream has no event of the call: the provider has not sent its name yet, the call is
+    emitted at the end of the turn (approvals, refusals), or it is `dropped`.
     """
 
     call_id: str | None
@@ -56,12 +56,13 @@ class _Call:
 class Assembler:
     """Turns one turn's deltas into events, on top of the output that `fold` already holds.
 
-    `tool_table` says what a call to a name becomes: the client's or a hosted function call, streamed; an `mcp_call`,
-    streamed and left open for the one who runs it; a request for approval or a refusal, shown whole at the end.
+    `tool_table` maps the name of a call to its item: a function call of the client or of a hosted tool, which is
+    streamed; an `mcp_call`, which is streamed and stays open until the workflow has run it; a request for approval or a
+    refusal, which is emitted whole at the end of the turn.
 
-    A sample that continues a lost one passes the fold of the log: `unfinished_text` is what it may continue, and
-    `abandon` closes what it cannot. Ids follow from the response's and the output index, so that the same deltas give
-    the same events each time.
+    A sample that continues a lost one passes the fold of the log: `unfinished_text` returns the text that it may
+    continue, and `abandon` closes the items that it cannot continue. An id is computed from the response's id and the
+    output index, so that the same deltas give the same events each time.
     """
 
     def __init__(self, fold: Fold | None = None, tool_table: ToolTable | None = None, response_id: str = "") -> None:
@@ -289,8 +290,8 @@ class Assembler:
     def _unique(self, call_id: str | None) -> str:
         """Return the model's id (ITEM-7), or a new one if it is too long to be sent back, or already in use.
 
-        Some models count their calls from 1 on each turn, and the id is also the key by which a tool recognises a
-        repeated call.
+        Some models number their calls from 1 in each turn. A tool uses the id as the key that identifies a repeated
+        call.
         """
         if not call_id or len(call_id) > _MAX_CALL_ID:
             return self._id("call_")

@@ -1,7 +1,7 @@
 """Every type of event that a stream may have, one row each.
 
-The assembler, the fold, the trace, the writer and the padding all read this table. With a table
-in each of them, a new event type could be traced but not folded, or documented as padded and sent without padding.
+The assembler, the fold, the trace, the writer and the padding all read this table. With one table in each of these
+modules, a new event type could be traced but not folded, or documented as padded but sent without padding.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from open_responses.schema.output_items import ContentPart, LogProb, SummaryText
 
 @dataclass(slots=True)
 class OpenPart:
-    """A part without its end. Its pieces are joined once: appending to a string takes quadratic time."""
+    """A content part that is still streamed. Its pieces are joined once, because appending to a string takes quadratic
+    time."""
 
     kind: str
     index: int

@@ -32,7 +32,7 @@ def terminal_events(response: JsonObject) -> list[JsonObject]:
 
 
 def whole_stream(initial: JsonObject, response: JsonObject, trace: list[Op]) -> Iterator[JsonObject]:
-    """Yield every event of a finished response, exactly as its log had them."""
+    """Yield every event of a finished response, byte for byte as its log had them."""
     yield from replay_trace(trace, response["output"], initial)
     first = count_events(trace)
     for offset, event in enumerate(terminal_events(response)):
