@@ -26,9 +26,9 @@ def to_application_error(
 ) -> ApplicationError:
     """The error for Temporal; its `type` is our error code.
 
-    It is retryable while the window lasts; with a `Retry-After` beyond the window it is final at once. `longest_pause`
-    bounds Temporal's own back-off. `final`: no other provider is to be asked either. `paid`: the usage of the failed
-    sample's model turn.
+    It is retryable while the window lasts. With a `Retry-After` beyond the window it is final at once. `longest_pause`
+    bounds Temporal's own back-off. `final`: the workflow must not try another provider either. `paid`: the usage of the
+    failed sample's model turn.
     """
     delay = error.retry_after
     retryable = error.retryable and seconds_left > (delay or 0)
@@ -36,7 +36,7 @@ def to_application_error(
         delay = longest_pause
     return ApplicationError(
         error.message,
-        # Whether another provider may succeed: the workflow asks once this one has given up.
+        # Whether another provider may succeed. The workflow reads this after the last attempt at this provider.
         {
             "provider_is_down": (error.retryable or isinstance(error, ProviderAnswerRefused)) and not final,
             "usage": None if paid is None else paid.model_dump(),

@@ -1,4 +1,4 @@
-"""From the configuration's `[[middleware]]` to middlewares, in its order: the first is outermost."""
+"""Loads the middlewares of the configuration's `[[middleware]]` tables, in their order: the first is the outermost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from open_responses.contracts import Middleware
 
 
 def load_middleware(config: Config) -> list[Middleware]:
-    """Raises ValueError, naming the target, for one that cannot be imported or does not take its options."""
+    """Load them. Raises ValueError, with the name of the target, if one cannot be imported or does not accept its
+    options."""
     return [_load(entry) for entry in config.middleware]
 
 

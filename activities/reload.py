@@ -1,7 +1,8 @@
 """Puts a changed configuration file into force while the worker runs.
 
-What this prevents: a restart of each worker for a new route, and half of a broken file in force. Everything of the file
-is loaded first; only then do the activities get it. An activity that runs goes on with what it began with.
+What this prevents: a restart of each worker for a new route, and a broken file of which one half is in force. The
+worker loads everything that the file names before its activities use any of it. A running activity keeps the
+configuration with which it began.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration, and what its tables name."""
+    """A configuration, with the providers, tools and middlewares that it names."""
 
     config: Config
     tools: Mapping[str, Tool]
@@ -42,7 +43,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """What works by the configuration. It reads its parts where an activity begins."""
+    """A user of the configuration. It reads the parts of the configuration when an activity begins."""
 
     sample: SampleActivity
     runner: ToolRunner
@@ -51,7 +52,7 @@ class Configured:
     model_lists: ModelListRefresher
 
     def put(self, loaded: Loaded) -> None:
-        """Let everything that begins from now on work by this configuration."""
+        """Use this configuration for every activity that begins from now on."""
         self.sample.parts = replace(
             self.sample.parts,
             providers=loaded.providers,
@@ -66,7 +67,7 @@ class Configured:
 
 
 class WorkerReload:
-    """Reads the file again, and hands what it names to `put`."""
+    """Reads the file again, and passes the loaded parts to `put`."""
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class WorkerReload:
             await self.reload()
 
     async def reload(self) -> None:
-        """Put the file into force as it is now. If any of it cannot be used, all that is in force stays."""
+        """Put the present file into force. If a part of it cannot be used, the configuration in force stays."""
         async with self._one_at_a_time:
             try:
                 loaded = await asyncio.to_thread(self._load)
@@ -113,7 +114,8 @@ class WorkerReload:
         log.error("configuration_refused", reason=reason, in_force="the configuration as it was")
 
     def _load(self) -> Loaded:
-        """What has not changed stays the same object: adapters and middlewares may keep something in memory."""
+        """Load the parts. A part that has not changed stays the same object, because adapters and middlewares may keep
+        state in memory."""
         old, config = self._loaded, self._settings.read_config()
         tools = load_tools(config)
         known = {tool.name: tool for tool in old.config.tools}

@@ -1,11 +1,11 @@
 """Claims approvals for the response that acts on them: at its start, or at a live answer. The first claim is final.
 
-This happens here and not in the API, so that a response that was never started has taken nothing.
+The worker claims, and not the API, so that a response that was never started has claimed nothing.
 
-An approval whose record is lost earlier than the response that asks for it could be used a second time. Redis may lose
-its mark, or not get it. Temporal deletes a workflow when its retention has passed since its close, which may be within
-a day. So the record is a workflow that stays open until the approval can no longer be found: Temporal starts it with a
-delay (docs/decisions/0029).
+If the record of a used approval were deleted before the response with the approval request, the approval could be used
+a second time. Redis may lose the record, or never receive it. Temporal deletes a workflow as soon as its retention has
+passed since its end, which may be within a day. The record is therefore a workflow that stays open until the approval
+can no longer be found: Temporal starts it with a delay (docs/decisions/0029).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from open_responses.tool_use.tool_items import approval_workflow_id
 
 log = structlog.get_logger(__name__)
 
-# The asking response may be stored, and its history be deleted, somewhat later than the approval is used: Temporal
-# spreads deletions over half an hour, and a workflow whose workers were away closes after its end was announced.
+# Temporal may delete the history of the response with the approval request somewhat later than its retention says: it
+# spreads deletions over half an hour, and a workflow whose workers were down closes after its end was announced.
 _LONGER_THAN_THE_RESPONSE = timedelta(days=1)
 
 

@@ -51,7 +51,8 @@ class FinishActivity:
         Raises RedisDown's family during an outage; the workflow retries then.
         """
         if (earlier := await self.store.ended(call.start.response_id)) is not None:
-            # Written by this activity's attempt before, or before an operator reset the run, or in the run's stead.
+            # An earlier attempt of this activity wrote this end, or an earlier run before an operator's reset, or a
+            # process that ended the response after the run was terminated.
             await self.outside_ends.announce(call.start, earlier)
             return FinishResult(announced=earlier.response, trace=earlier.trace, usage=earlier.usage)
         if call.has_diverged:
@@ -72,8 +73,9 @@ class FinishActivity:
     async def close_cut_off_sample(self, call: FinishInput) -> FinishResult | None:
         """Close the items that a stopped sample left open in the log, and return what it left.
 
-        It precedes `finish`, so that history has these items before their end is announced: Redis may be emptied behind
-        the end, while Temporal repeats the task of `finish`. None: `finish` meets an end, or another writer.
+        It precedes `finish`, so that history has these items before their end is announced. Otherwise Redis could be
+        emptied after the end, while Temporal repeats the task of `finish`. Returns None if `finish` will find an end or
+        another writer.
         """
         if await self.store.has_ended(call.start.response_id):
             return None
@@ -91,14 +93,14 @@ class FinishActivity:
         await self._keep(call, response, [*call.trace, *result.trace], usage)
         writer.record(cost_field(usage))
         writer.write(terminal_events(response))
-        # The end is stored: readers find it there, and in Temporal.
+        # The end is stored: readers find it in the store and in Temporal.
         with contextlib.suppress(AppendRefused):
             await writer.flush()
-        # The end is announced: a Redis that goes away now must not keep Temporal from recording it.
+        # The end is announced. An outage of Redis that begins now must not keep Temporal from recording it.
         with contextlib.suppress(*RedisDown):
             await self.store.age_log(call.start)
             if call.ending.status != "completed":
-                # A tool call that is no longer needed is cancelled by Temporal at its next heartbeat; this is faster.
+                # Temporal cancels a tool call that is no longer needed at its next heartbeat; this message is faster.
                 await self.store.tell_workers_to_stop(call.start.response_id)
         return result
 
@@ -138,7 +140,7 @@ class FinishActivity:
             response_ended(call, response, usage)
             metrics.response_ended(call.start, response["status"], response["error"], usage)
         if not stored.is_kept:
-            # It was started after it was deleted, or beside it: Temporal may have it again.
+            # The workflow was started after or during the deletion, so Temporal may have the response again.
             await asyncio.to_thread(self.marks.promise, call.start.response_id)
 
     async def _open(self, call: FinishInput) -> tuple[Writer, FinishResult]:

@@ -62,7 +62,7 @@ class PublishActivity:
         return PublishResult(outcome="published")
 
     def _authority(self, call: PublishInput) -> Authority | None:
-        """None for the stream's first events, which each run writes alike."""
+        """None for the first events of the stream, which are the same in each run."""
         run_id = activity.info().workflow_run_id or ""
 
         async def is_current() -> bool:

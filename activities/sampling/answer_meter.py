@@ -29,14 +29,14 @@ from open_responses.errors import ProviderAnswerRefused
 Excess: TypeAlias = Literal["max_output_bytes", "max_output_deltas", "max_output_calls"]
 """Why an answer is cut off: the reason of the incomplete response."""
 
-# About what the events of an item or a call hold beside its content.
+# About the size of an item's events without its content.
 _ITEM_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerBounds:
-    """The settings `OPEN_RESPONSES_MAX_…`. Bytes are those of text, reasoning, arguments and log probabilities in
-    UTF-8; each item and call counts 256 more."""
+    """The settings `OPEN_RESPONSES_MAX_…`. The bytes of text, reasoning, arguments and log probabilities in UTF-8 are
+    counted, and 256 more for each item and call."""
 
     turn_bytes: int = 8 * 1024 * 1024
     response_bytes: int = 64 * 1024 * 1024
@@ -47,8 +47,8 @@ class AnswerBounds:
 
 @dataclass(slots=True)
 class AnswerMeter:
-    """Counts one turn. `before` are the bytes of the response's earlier turns, `size` those of this one so far, with
-    what earlier attempts at it left in the log."""
+    """Counts one turn. `before` are the bytes of the response's earlier turns, `size` those of this turn so far,
+    including the events of its earlier attempts in the log."""
 
     bounds: AnswerBounds
     before: int = 0
@@ -63,8 +63,8 @@ class AnswerMeter:
         return min(self.bounds.turn_bytes - self.size, self.bounds.response_bytes - self.before - self.size)
 
     def count(self, delta: Delta) -> Excess | None:
-        """Count a delta, or say what it would exceed; then it does not count. Raises ProviderAnswerRefused for too many
-        in a row that say nothing."""
+        """Count a delta, or return the bound that it would exceed; such a delta is not counted. Raises
+        ProviderAnswerRefused for too many deltas in a row without content."""
         if isinstance(delta, Finish | ResumeToken):
             return None
         size = size_of(delta)
@@ -88,12 +88,12 @@ class AnswerMeter:
         return None
 
     def forget_calls(self) -> None:
-        """Another answer begins, in the same turn: its calls are others."""
+        """Reset the number of calls, because another answer begins in the same turn."""
         self._calls.clear()
 
 
 def size_of(delta: Delta) -> int:
-    """Bytes of a delta's content; 0 for one that says nothing."""
+    """The bytes of a delta's content; 0 for a delta without content."""
     match delta:
         case TextDelta():
             return _bytes(delta.text) + (len(orjson.dumps(delta.logprobs)) if delta.logprobs else 0)
@@ -111,7 +111,7 @@ def size_of(delta: Delta) -> int:
 
 
 def beginning(text: str, size: int) -> str:
-    """As much of a text as is no longer than this in UTF-8."""
+    """The longest beginning of a text that has at most this many bytes in UTF-8."""
     return text.encode(errors="surrogatepass")[: max(0, size)].decode(errors="ignore")
 
 

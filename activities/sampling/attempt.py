@@ -1,7 +1,7 @@
 """Runs one attempt at one model turn: context, middleware, provider, assembler, log.
 
-What this prevents: a sample that dies or runs twice and leaves a gap or a repetition in the stream. Every attempt first
-takes the log over, so that no other can write what it reads there, and goes on from exactly that point.
+What this prevents: a gap or a repetition in the stream after a sample that died or ran twice. Every attempt first takes
+the log over, so that no other attempt can write any more, and continues from exactly the last event.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 _OUTAGE_RETRY_SECONDS = 1.0
 # How long a provider that is down is retried where the route has another one.
 _PATIENCE_WITH_FALLBACK_SECONDS = 10.0
-# Redis may be away. The result is safe in Temporal, and `finish` writes the log again.
+# Redis may not answer. The result is safe in Temporal, and `finish` writes the log again.
 _FLUSH_SECONDS = 30.0
 _ENDED = "the response has ended"
 
@@ -136,7 +136,7 @@ class AttemptRun:
         try:
             await reserve(self._parts.quotas, state, sampled)
         except TokenBudgetExceeded as error:
-            # The provider is not at fault, and no other provider may be asked either.
+            # The provider is not at fault, so another provider would fail in the same way.
             self._progress.halted_by = error
             raise
 
@@ -149,7 +149,7 @@ class AttemptRun:
     async def _as_recorded(self, state: AttemptState, ended: JsonObject) -> SampleResult:
         """The result of a turn that has ended: it was lost with its worker, or an operator has reset the run to it.
 
-        Events that clients have read stay. If the stream has gone on behind this turn, the response can only end.
+        Events that clients have read stay. If the stream has events after this turn, the response can only end.
         """
         if state.writer.next_sequence > ended.get("next_sequence", state.writer.next_sequence):
             await self._parts.contexts.records.outside_ends.write(state.context.start, OVERTAKEN, int(time.time()))
@@ -158,7 +158,7 @@ class AttemptRun:
 
     @property
     def paid(self) -> TurnUsage:
-        """The provider's usage for the turn, of all its attempts so far."""
+        """The usage of the turn that the provider has reported, of all attempts so far."""
         if self._state is None:
             return self._call.paid
         return TurnUsage.of(self._progress.beside).at_least(self._call.paid)
@@ -241,7 +241,8 @@ class AttemptRun:
         )
 
     async def _failed(self, error: OpenResponsesError, *, unexpected: Exception | None = None) -> SampleResult:
-        """What a failed attempt leads to: another at once, Temporal's back-off, or the response's failure."""
+        """Decide what follows a failed attempt: another attempt at once, Temporal's back-off, or the response's
+        failure."""
         progress, call = self._progress, self._call
         log.log(
             logging.WARNING if unexpected is None else logging.ERROR,
@@ -282,7 +283,8 @@ class AttemptRun:
         failure = to_application_error(
             error,
             seconds_left=seconds_left,
-            # With a fallback, the next provider is asked at the window's end, and not a back-off later.
+            # With a fallback, the turn passes to the next provider at the end of the window, and not one back-off
+            # later.
             longest_pause=seconds_left if self._call.has_fallback else None,
             attempt=self._attempt.number,
             final=is_halted,
@@ -292,7 +294,7 @@ class AttemptRun:
         raise failure from error
 
     def _seconds_left(self, error: OpenResponsesError) -> float:
-        """How long attempts at this provider may still go on."""
+        """The seconds for which further attempts at this provider are allowed."""
         window = self._call.retry_window
         if self._call.has_fallback:
             window = 0 if isinstance(error, ProviderCircuitOpen) else min(window, _PATIENCE_WITH_FALLBACK_SECONDS)

@@ -1,4 +1,4 @@
-"""Whether this attempt is still the one that Temporal waits for."""
+"""Checks whether Temporal still waits for this attempt."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ANSWER_WITHIN = timedelta(seconds=5)
 def authority_of_this_attempt() -> Authority:
     """Call it inside of the activity.
 
-    A heartbeat names the attempt by its task token. Temporal refuses it when the attempt was completed on its behalf,
-    has timed out, or is of a run that has ended. An attempt that is to be cancelled has no authority either: the
-    workflow does not wait for it.
+    A heartbeat names the attempt by its task token. Temporal rejects the heartbeat if another worker completed the
+    attempt, or if the attempt has timed out, or if its run has ended. An attempt that is to be cancelled has no
+    authority either, because the workflow does not wait for it.
     """
     info = activity.info()
     handle = activity.client().get_async_activity_handle(task_token=info.task_token)

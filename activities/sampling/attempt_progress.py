@@ -30,10 +30,10 @@ from open_responses.errors import (
 class AttemptProgress:
     """What changes while an attempt runs.
 
-    `deltas` counts the provider's. `is_read_again`: they belong to an answer that a lost attempt began, and
-    `has_new_events` is set once one of them caused an event that the log did not have. `has_token`: the provider keeps
-    the answer, to be read again. `halted_by`: the error with which a middleware, or a spent budget, ended the response.
-    `excess`: the bound at which the answer was cut off.
+    `deltas` counts the provider's deltas. `is_read_again`: they belong to an answer that a lost attempt began, and
+    `has_new_events` is set once one of them caused an event that the log did not have. `has_token`: the provider stores
+    the answer, so that it can be read again. `halted_by`: the error with which a middleware, or a spent budget, ended
+    the response. `excess`: the bound at which the answer was cut off.
 
     `spent` are the tokens of a partial answer that a lost attempt has paid for, by an estimate; `beside` those sampled
     beside the answer: a summary, an answer that did not fit, one that broke off. `reported` is the provider's usage of
@@ -59,7 +59,7 @@ class AttemptProgress:
 
     @property
     def output_tokens(self) -> int:
-        """The tokens of the turn's output budget that are used already."""
+        """The tokens of the turn's output budget that earlier attempts have used."""
         return self.spent + self.beside.output_tokens
 
     def read(self, delta: Delta) -> None:
@@ -87,11 +87,11 @@ class AttemptProgress:
         self._content.update(text.encode(errors="surrogatepass"))
 
     def broke_at(self, error: OpenResponsesError, prefix: str | None) -> str | None:
-        """A digest of where the answer stood, what this attempt added, and how it broke.
+        """A digest of the answer before this attempt, of the text that this attempt added, and of the error.
 
-        Two attempts in a row with the same digest have met the same break. None where a repetition proves nothing: the
-        provider was not reached, limits our rate, or has not begun the answer; and for an answer that is read again,
-        which costs nothing.
+        Two attempts in a row with the same digest broke at the same point. The digest is None where a repetition proves
+        nothing: the provider was not reached, limits our rate, or has not begun the answer. It is None as well for an
+        answer that is read again, which costs nothing.
         """
         if self.is_read_again or not error.retryable or isinstance(error, ProviderRateLimited | ProviderHungUp):
             return None
@@ -102,7 +102,8 @@ class AttemptProgress:
         return at_error.hexdigest()
 
     def has_lost_answer(self, error: OpenResponsesError) -> bool:
-        """Whether reading the answer again is useless: the provider ended it with an error, or no longer has it.
+        """Whether reading the answer again would fail: the provider ended the answer with an error, or no longer has
+        it.
 
         A connection that breaks or falls silent does not prove that, unless a whole reading brought no new event.
         """

@@ -109,7 +109,7 @@ class AttemptState:
 
     @property
     def max_output_tokens(self) -> int | None:
-        """What is left of the turn's output budget."""
+        """The tokens that are left of the turn's output budget."""
         budget = self.attempt.call.max_output_tokens
         return None if budget is None else budget - self.progress.output_tokens
 
@@ -119,7 +119,8 @@ class AttemptState:
         return left is not None and left <= 0
 
     def sample_call(self, *, goes_on: bool = False) -> SampleCall:
-        """The provider's call, behind the output as the log has it. Raises ServerError for what cannot be unsealed."""
+        """Return the call to the provider, after the output in the log. Raises ServerError for a secret that this
+        worker cannot unseal."""
         parts, call = self.attempt.parts, self.attempt.call
         sampled = build_call(
             call,
@@ -156,7 +157,7 @@ class AttemptState:
         return self.attempt.parts.prices.priced(call.provider, call.upstream_model, usage, own=own, tier=tier)
 
     def estimate(self, sent: int, answer: int) -> CostEstimate:
-        """What a call costs at most that sends and gets so many tokens. `prices_ready` has to precede this."""
+        """Return the highest cost of a call that sends and receives this many tokens. Call `prices_ready` first."""
         tier = self.context.start.request.service_tier
         return self.attempt.parts.prices.estimate(self.target, sent, answer, tier=tier)
 
@@ -165,7 +166,8 @@ class AttemptState:
         await self.attempt.parts.prices.ready(self.attempt.call.provider, self.target.price)
 
     def pay(self, usage: Usage) -> None:
-        """Count what was sampled beside the answer, in the log as well: the next attempt reads it there."""
+        """Count the usage of a call beside the answer. It goes into the log as well, where the next attempt reads
+        it."""
         self.progress.beside = self.progress.beside.plus(self.priced(usage))
         self.progress.reported = None
         self._keep(self.progress.beside)
@@ -173,8 +175,8 @@ class AttemptState:
     def report(self, usage: Usage, *, is_read_again: bool) -> None:
         """Take the provider's usage of the call so far.
 
-        It is kept in the log from time to time, for a response whose sample is cancelled or lost; but not where the
-        next attempt reads the same answer again, and counts it then.
+        The usage is written into the log from time to time, for a response whose sample is cancelled or lost. It is not
+        written if the next attempt would read the same answer again, and so count it again.
         """
         progress, now = self.progress, time.monotonic()
         progress.reported = usage
@@ -183,7 +185,7 @@ class AttemptState:
             self._keep(progress.beside.plus(self.priced(usage)))
 
     def pay_reported(self) -> None:
-        """Count a call that will not come to its end."""
+        """Count the usage of a call that ends early."""
         if self.progress.reported is not None:
             self.pay(self.progress.reported)
 
@@ -191,7 +193,7 @@ class AttemptState:
         self.writer.record({f"spent:{self.attempt.call.turn}": orjson.dumps(asdict(paid))})
 
     def write_attempt_event(self, action: str, *, reason: str | None = None) -> None:
-        """Write an `open_responses:attempt` event: what this attempt does with the partial answer of the one before."""
+        """Write an `open_responses:attempt` event, with the decision about the partial answer of the attempt before."""
         call = self.attempt.call
         event: JsonObject = {
             "type": ATTEMPT,

@@ -1,8 +1,8 @@
 """Cancels an answer that a provider generates in the background, once no attempt will read it any more.
 
-What this prevents: paying for the rest of a cancelled response's answer, which closing the connection does not end. An
-attempt that ends for another one to go on (a worker that leaves, a log with a newer writer) must not do this: the next
-attempt reads the same answer again.
+What this prevents: paying for the rest of a cancelled response's answer, which the provider goes on generating after
+the connection is closed. An attempt that hands over to another one (because its worker shuts down, or the log has a
+newer writer) must not cancel the answer: the next attempt reads the same answer again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _CANCEL_SECONDS = 5.0
 
 
 class BackgroundAnswer:
-    """The answer, or the summary before it, that one attempt has running at its provider; often none."""
+    """The answer, or the summary before it, that the provider generates in the background for one attempt. Most
+    attempts have none."""
 
     def __init__(self, response_id: str) -> None:
         self._response_id = response_id
@@ -33,7 +34,7 @@ class BackgroundAnswer:
         return self._running is not None
 
     def watched(self, provider: Provider) -> Callable[[SampleCall], AsyncIterator[Delta]]:
-        """The provider's `sample`, which records here what runs."""
+        """Return the provider's `sample`, wrapped so that it notes the answer that runs in the background."""
         if not isinstance(provider, CancelsAnswers):
             return provider.sample
         cancels = provider
@@ -62,7 +63,8 @@ class BackgroundAnswer:
                 await close()
 
     async def cancel(self) -> None:
-        """Cancel what runs, if anything does. Takes some seconds at most, and never raises: it only saves cost."""
+        """Cancel the answer that runs, if there is one. Takes some seconds at most, and never raises, because it only
+        saves cost."""
         running, self._running = self._running, None
         if running is None:
             return

@@ -1,7 +1,7 @@
 """Reserves what a model turn sends from the budget of its API key, before it is sent.
 
-What this prevents: an agent that goes on for hours beyond its key's budget, since the budget was only looked at when it
-began; requests side by side that each find the budget unspent; and input that nothing counts because the client cancels
+What this prevents: an agent that runs for hours beyond its key's budget, because the budget was checked only at its
+start; parallel requests that each find the budget unspent; and input that is not counted because the client cancels
 before the provider has reported its usage.
 """
 
@@ -21,9 +21,11 @@ log = structlog.get_logger(__name__)
 
 
 async def reserve(quotas: Quotas, state: AttemptState, sampled: SampleCall) -> None:
-    """Raises TokenBudgetExceeded for a model turn that the budget does not have; then nothing may be sent.
+    """Reserve it. Raises TokenBudgetExceeded for a model turn that is larger than the rest of the budget; the turn must
+    not be sent then.
 
-    Without Redis the turn goes on: the response was admitted, and an outage ends no response.
+    While Redis does not answer, the turn goes on without a reservation: the response was admitted, and an outage ends
+    no response.
     """
     start = state.context.start
     if start.admitted is None or not start.context_tokens:

@@ -27,7 +27,7 @@ class CallTimes:
         self.output_tokens = 0
 
     def came(self, delta: Delta) -> None:
-        """Called for each delta: it only reads the clock."""
+        """Note the time of a delta. Each delta calls this, so it only reads the clock."""
         if isinstance(delta, Finish):
             self.output_tokens, self.ended = delta.usage.output_tokens, self.so_far
         elif not isinstance(delta, ResumeToken):
@@ -42,7 +42,7 @@ class CallTimes:
 
 @contextmanager
 def timed_call(state: AttemptState) -> Iterator[CallTimes]:
-    """Around one call of the model. Records its times, and the code of the error that ended it."""
+    """Record the times of one call of the model, and the code of the error that ended it."""
     times, error = CallTimes(), None
     try:
         yield times

@@ -34,7 +34,8 @@ class Context:
     output: list[JsonObject]
 
     def conversation(self, output: Sequence[JsonObject], *, goes_on: bool = False) -> list[InputItem]:
-        """All that the model may read, with the output as it stands. `goes_on`: its open item is to be continued."""
+        """The conversation that the model may read, with the output so far. `goes_on`: the model continues the open
+        item of the output."""
         return self.items + INPUT_ITEMS.validate_python(
             [readable(item) for item in without_partials(output, goes_on=goes_on)]
         )

@@ -1,7 +1,8 @@
 """Checks the model's answer against `text.format`, and samples once more where it does not fit (REQ-11).
 
 Without the check, a client that asked for JSON of a schema would receive text that it cannot parse, as a response that
-is `completed`. `open_responses/io/schema_checks/checks.py` validates the text; here is when, and with which outcome.
+is `completed`. `open_responses/io/schema_checks/checks.py` validates the text; this module decides when, and what
+follows.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class FormatCheck:
         return await self.state.attempt.parts.schema_checks.format_problem(start.request, text, start.tenant)
 
     def _checked_text(self, finish: Finish, held: Sequence[TextDelta]) -> str | None:
-        """The text that has to fit `text.format`; None for an answer that is cut off, refused, or calls tools first."""
+        """The text that has to fit `text.format`; None for an answer that was cut off, is a refusal, or calls tools
+        first."""
         if finish.reason != "stop" or self.assembler.has_calls:
             return None
         if held:

@@ -48,7 +48,7 @@ class ModelAnswer:
             finish = await self._asked(sampled)
         except Halt as halt:
             finish = self._halted(halt)
-        # A middleware may end an answer that its provider goes on generating.
+        # A middleware may end an answer while the provider is still generating it.
         await self.state.attempt.background.cancel()
         if self.state.progress.halted_by is not None:
             raise self.state.progress.halted_by
@@ -135,13 +135,14 @@ class ModelAnswer:
         raise ProviderStreamBroken("the provider's stream ended without saying why")
 
     def _cut_off(self, excess: Excess, usage: Usage) -> Finish:
-        """End an answer at a bound: the beginning stays, the rest is not read."""
+        """End an answer at a bound: its beginning stays in the output, and the rest is not read."""
         self.state.progress.excess = excess
         log.warning("answer_cut_off", response_id=self.state.attempt.call.response_id, reason=excess)
         return Finish("length", usage)
 
     def _usage_so_far(self, sampled: SampleCall) -> Usage:
-        """Usage of a call that is cut off: as reported, or an estimate where the report is less than what came."""
+        """The usage of a call that is cut off: as the provider reported it, or an estimate if the report is lower than
+        the received text."""
         estimate, counted = estimated_usage(sampled, self.state.meter.characters), self.state.progress.reported
         if counted is None or counted.output_tokens >= estimate.output_tokens:
             return counted or estimate
@@ -178,7 +179,7 @@ class ModelAnswer:
     # --- a summary
 
     async def _compacted(self, sampled: SampleCall, sample: Sample) -> SampleCall:
-        """Put a summary into the output where the context has grown beyond the request's threshold."""
+        """Put a summary into the output if the context has more tokens than the request's threshold."""
         state = self.state
         threshold = state.context.start.request.compact_threshold
         if threshold is None:

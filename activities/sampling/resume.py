@@ -1,7 +1,7 @@
 """Decides where a sampling attempt begins: with its model turn, or behind a lost attempt's partial answer.
 
-What this prevents: repeated text, and a bill for it, where the provider could go on (design: a retry after half an
-answer was streamed).
+What this prevents: repeated text, and its cost, where the provider could continue the answer (design: a retry after
+half an answer was streamed).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
     """Behind a partial answer: `resumed` reads it again, `kept` ends the model turn with the function calls that the
     answer has, `continued` extends its text, `restarted` gives it up.
 
-    A model that is asked again behind its own calls makes them once more, and the tools would run twice.
+    A model that gets a new request after its own calls makes the calls once more, and the tools would run twice.
     """
     sampled, fold = state.sample_call(goes_on=True), state.writer.fold
     reading = _read_again(state, found, sampled)
@@ -70,9 +70,9 @@ def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
     if prefix is None or (prefix and cannot):
         state.write_attempt_event("restarted")
         _give_up(state, assembler)
-        # Another conversation: the thoughts that led to what is given up are not sent again.
+        # The call changes: the reasoning of the abandoned answer is not sent again.
         return Beginning(state.sample_call(), assembler)
-    # One delta is about one token: what is left of the budget can only be estimated after a crash.
+    # One delta is about one token. After a crash, the rest of the budget can only be estimated.
     state.progress.spent = sum(1 for event in found.events if event["type"] == "response.output_text.delta")
     state.write_attempt_event("continued")
     return Beginning(replace(sampled, prefix=prefix or None, max_output_tokens=state.max_output_tokens), assembler)
@@ -91,9 +91,9 @@ def _give_up(state: AttemptState, assembler: Assembler) -> None:
 
 
 def _read_again(state: AttemptState, found: FencedLog, sampled: SampleCall) -> Beginning | None:
-    """Read the answer that the provider is generating already from its beginning; None where there is none.
+    """Read from its beginning the answer that the provider is already generating; None if there is none.
 
-    Also before its first text: the provider may have been reasoning for minutes.
+    This applies before the first text as well, because the provider may have been reasoning for minutes.
     """
     attempt = state.attempt
     if found.resume is None or attempt.provider.resume_of(sampled) != "background":

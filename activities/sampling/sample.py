@@ -99,7 +99,7 @@ class SampleActivity:
     async def _end_answer(
         self, attempt: SampleAttempt, run: asyncio.Task[SampleResult], stop: asyncio.Future[Stop]
     ) -> None:
-        """Cancel what the provider still generates, if no other attempt will read it again."""
+        """Cancel the answer that the provider still generates, if no other attempt will read it."""
         response_id = attempt.call.response_id
         if is_given_up(run, stop) or (not stop.done() and await has_ended(self.parts.redis, response_id)):
             await attempt.background.cancel()

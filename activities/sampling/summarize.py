@@ -1,7 +1,7 @@
 """Samples the summary that replaces a long conversation.
 
-What this prevents: a conversation that is lost to a summary of nothing, and a summary that spends what was meant for
-the answer. Where no usable summary can be had, the conversation stays, and is cut as `truncation: auto` would.
+What this prevents: a conversation that an empty summary replaces, and a summary that uses the tokens of the answer. If
+the model writes no usable summary, the conversation stays, and is cut as with `truncation: auto`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Compacted:
 async def compact(sample: Sample, context: SampleContext, threshold: int, window: int | None) -> Compacted:
     """Notes on the conversation of `context.call`, if it has more tokens than the threshold.
 
-    They get at most half of `context.call.max_output_tokens`; what they used is to be taken off the answer's. Raises
-    what the sample raises.
+    They get at most half of `context.call.max_output_tokens`, and the answer gets the rest. Raises the errors of the
+    sample.
     """
     call = context.call
     if at_most(call.items) <= threshold or not await counted(is_due, call.items, threshold, item_tokens):
@@ -50,14 +50,14 @@ async def compact(sample: Sample, context: SampleContext, threshold: int, window
         try:
             return await _written(sample, replace(context, call=asking), limit)
         except ContextLengthExceeded:
-            # Its window is smaller than we know, if we know it: once more with less.
+            # The window is smaller than configured, or is not configured: the next attempt sends less.
             continue
     return Compacted()
 
 
 async def compact_now(sample: Sample, context: SampleContext, window: int | None) -> Compacted:
-    """Notes on the whole conversation, however short it is: it was asked for. Raises ContextLengthExceeded where no
-    window takes even an excerpt of it."""
+    """Notes on the whole conversation, however short it is, because the client requested them. Raises
+    ContextLengthExceeded if even an excerpt exceeds the window."""
     limit = notes_limit(window or _ANY_WINDOW, window, None) or MIN_NOTES
     attempts = await counted(_attempts, context.call, limit, window or _ANY_WINDOW, window)
     attempts = attempts or [summary_call(context.call, limit)]

@@ -19,7 +19,7 @@ from open_responses.io.background import in_background
 from open_responses.loop.payloads.names import PROVIDER_TROUBLE
 from open_responses.loop.payloads.sample import ProviderTrouble, SampleInput
 
-# The report holds up the retry, which waits for longer, and nothing else.
+# The report delays only the retry, whose pause is longer.
 _PATIENCE_SECONDS = 2.0
 _LONGEST_MESSAGE = 500
 # Each report adds four events to a history. An outage of a day would fill it: attempts are then 30 seconds apart.

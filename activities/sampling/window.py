@@ -11,10 +11,11 @@ from open_responses.contracts import SampleCall
 
 
 async def fitted(call: SampleCall, window: int | None) -> SampleCall:
-    """Oldest turns dropped under `truncation: auto`; else all of it, or ContextLengthExceeded.
+    """Return the call without its oldest turns under `truncation: auto`. Otherwise return it unchanged, or raise
+    ContextLengthExceeded.
 
-    A client that asked for compaction has let go of older turns as well: where there could be no summary, they go.
-    Without a configured window, all of it: the provider rejects what is too long.
+    A client that requests compaction accepts that older turns are replaced. If no summary could be written, they are
+    dropped as well. Without a configured window, the call stays whole, and the provider rejects one that is too long.
     """
     if window is None:
         return call
@@ -35,7 +36,7 @@ def _counted(call: SampleCall, window: int, room: int) -> SampleCall:
 
 
 def _around_at_most(call: SampleCall) -> int:
-    """An upper bound of what is beside the items, that costs no counting, nor the vocabulary's memory."""
+    """An upper bound of the tokens beside the items. It needs neither a tokenizer nor the memory of its vocabulary."""
     words = len(call.request.instructions or "") + len(call.prefix or "")
     tools = sum(len(tool.model_dump_json(exclude_unset=True)) for tool in call.tools)
     return 4 * (words + tools)

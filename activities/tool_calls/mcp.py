@@ -172,7 +172,7 @@ class McpActivities:
         return configured.timeout_seconds if configured is not None else _CALL_SECONDS
 
     async def _is_known(self, record: Record, label: str) -> bool:
-        """Whether the context shows the server's tools already, as this server listed them, at the same address."""
+        """Whether the context already has the server's tools, as this server listed them at the same address."""
         remembered = await self.records.pieces.expanded(record.start.remembered)
         shown = _newest_list(_items_in_start(record.start, remembered), label)
         if shown is not None:
@@ -185,7 +185,8 @@ class McpActivities:
     async def _was_listed_for(self, start: StartResponse, shown: JsonObject) -> bool:
         """Whether a list in a response's start was listed by this server, for this tenant, at the same address.
 
-        It may be a client's own: the response that its id names is the proof. If that is not stored, the answer is no.
+        A client may have written the list. The stored response that the list's id names proves its origin; without that
+        response, this returns False.
         """
         position, label = position_of(shown.get("id") or ""), shown["server_label"]
         listing = None if position is None else await self.records.load(position[0])
@@ -214,7 +215,7 @@ class McpActivities:
 
 @contextmanager
 def _counted(label: str, operation: str) -> Iterator[None]:
-    """Around one request to an MCP server, for the metrics."""
+    """Record one request to an MCP server in the metrics."""
     outcome = "cancelled"
     try:
         yield
@@ -229,8 +230,8 @@ def _counted(label: str, operation: str) -> Iterator[None]:
 async def shown_tools(tools: Sequence[McpToolDefinition], schema_checks: SchemaChecks, tenant: str) -> list[JsonObject]:
     """The tools in OpenAI's shape, as in `mcp_list_tools`.
 
-    A schema that no provider would take, or that costs too much, is replaced, and the tool's description says so. The
-    schemas of a server share one budget.
+    A schema that every provider would reject, or that costs too much, is replaced, and the tool's description says so.
+    The schemas of a server share one budget.
     """
     budget = SchemaBudget()
     problems = [_shape_problem(tool.input_schema, budget) for tool in tools]
@@ -269,12 +270,12 @@ def _shape_problem(schema: JsonObject, budget: SchemaBudget) -> str | None:
 
 
 def _in_trace(server: McpServer) -> McpServer:
-    """The server with the trace's header. Not part of its identity in the cache."""
+    """The server with the header of the trace, which is not part of the cache's key."""
     return replace(server, headers={**trace_headers(), **server.headers})
 
 
 def _items_in_start(start: StartResponse, remembered: Remembered | None) -> list[JsonObject]:
-    """What the model reads that is in no other response's record, oldest first."""
+    """The items of the context that are in no other response's record, oldest first."""
     turns = remembered.turns if remembered is not None else []
     items = [item for turn in turns for item in (*turn.input, *turn.output)]
     given = start.given_input()
@@ -282,7 +283,7 @@ def _items_in_start(start: StartResponse, remembered: Remembered | None) -> list
 
 
 def _newest_list(items: Sequence[JsonObject], label: str) -> JsonObject | None:
-    """The newest `mcp_list_tools` of this server that is no failure."""
+    """The newest successful `mcp_list_tools` of this server."""
     for item in reversed(items):
         if item.get("type") == "mcp_list_tools" and item["server_label"] == label and item.get("error") is None:
             return item
@@ -295,7 +296,8 @@ def _url_of(start: StartResponse, label: str) -> str | None:
 
 
 def _bearer(token: str) -> str:
-    """A bare token, as OpenAI's API takes it; one that names its scheme already is left alone."""
+    """The value of the `Authorization` header. OpenAI's API accepts a bare token; a value that begins with its scheme
+    stays unchanged."""
     return token if token.lower().startswith(("bearer ", "basic ")) else f"Bearer {token}"
 
 

@@ -1,7 +1,7 @@
 """Runs tool calls as activities: hosted functions under their own names, and the tools of MCP servers.
 
-What this prevents: a hung tool that hangs a response, and a response that fails because a tool did. Every call ends
-with an output that the model can read. Whether a call is made again is decided in `workflows/hosted_call.py`.
+What this prevents: a response that never ends because its tool hangs, and a response that fails because a tool failed.
+Every call ends with an output that the model can read. `workflows/hosted_call.py` decides whether a call is made again.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ from open_responses.tool_use.tool_output import tool_output
 
 log = structlog.get_logger(__name__)
 
-# A worker that shuts down lets a short call finish: running it again elsewhere costs more.
+# A worker that shuts down waits for a short call to finish, since another worker would have to run it again.
 _GRACE_SECONDS = 3.0
-# Progress that a client sees costs history, so it is bounded; the operator sees all of it in the heartbeats.
+# Each progress message to the client is a signal in history, so their number is bounded. The heartbeats show all of
+# them to the operator.
 _PROGRESS_SECONDS = 1.0
 _MAX_PROGRESS = 50
 _MAX_ERROR_CHARACTERS = 4000
@@ -138,9 +139,9 @@ class HostedToolActivity:
 
 
 async def _contained(call: ToolNext, context: ToolContext) -> ToolOutput:
-    """Call the tool, and confine what it raises to its call.
+    """Call the tool, and turn every exception into the failure of this call.
 
-    SystemExit in a task would end the event loop, and a CancelledError of the tool's own would look like our
+    A SystemExit in a task would end the event loop, and a CancelledError that the tool raises would look like our
     cancellation.
     """
     try:
@@ -157,7 +158,7 @@ async def _contained(call: ToolNext, context: ToolContext) -> ToolOutput:
 
 
 async def _until_stopped(call: Awaitable[ToolOutput], stop: asyncio.Future[Stop]) -> ToolResult:
-    """Run the call until it ends or `stop` is set. At a shutdown it gets a moment to end first."""
+    """Run the call until it ends or `stop` is set. At a shutdown, wait for a moment for the call to end first."""
     task = asyncio.ensure_future(call)
     waiting: list[asyncio.Future[Any]] = [task, stop]
     try:
@@ -171,12 +172,13 @@ async def _until_stopped(call: Awaitable[ToolOutput], stop: asyncio.Future[Stop]
     finally:
         if not task.done():
             task.cancel()
-            # A tool that ignores its cancellation is left running; its result is dropped.
+            # A tool that ignores its cancellation goes on running, and its result is dropped.
             await asyncio.wait([task], timeout=_GRACE_SECONDS)
 
 
 class _Progress:
-    """Progress of a tool, from any thread: each message goes to the operator, at most one a second to the client."""
+    """Receives the progress of a tool from any thread. Each message goes to the operator, and at most one a second to
+    the client."""
 
     def __init__(self, temporal: Client, context: ToolContextPayload) -> None:
         self._loop = asyncio.get_running_loop()
@@ -202,7 +204,7 @@ class _Progress:
             self._loop.call_soon_threadsafe(act, context=contextvars.copy_context())
 
     def _beat(self, *details: object) -> None:
-        # A thread may outlive its call.
+        # The thread may go on after its call was given up.
         if not self._is_over:
             activity.heartbeat(*details)
 

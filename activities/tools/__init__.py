@@ -1,5 +1,5 @@
 """The tools themselves: the operator's functions as hosted tools, and the client of MCP servers.
 
-Nothing here is an activity, and nothing here imports Redis or Temporal: a third party's tool has to do with the same.
-`activities/tool_calls` runs them.
+This package has no activities, and imports neither Redis nor Temporal, just as a third party's tool.
+`activities/tool_calls` runs the tools.
 """

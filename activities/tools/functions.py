@@ -25,7 +25,7 @@ _MAX_COMPLAINTS = 8
 
 
 class HostedFunction:
-    """Implements `Tool`. Raises ValueError for a signature that no JSON object can fill."""
+    """A function as a `Tool`. Raises ValueError if no JSON object can fill the function's signature."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class HostedFunction:
         )
 
     async def call(self, context: ToolContext) -> ToolOutput:
-        """Raises ToolError for arguments that do not fit, with what is wrong with each."""
+        """Call the function. Raises ToolError for arguments that do not fit, with one complaint for each."""
         try:
             arguments = self._model.model_validate(_without_nulls(context.arguments, self._model))
         except ValidationError as error:
@@ -81,7 +81,8 @@ def _arguments_model(name: str, function: Callable[..., Any]) -> tuple[str | Non
             continue
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ValueError(f"tool {name!r}: parameter {parameter.name!r} cannot be given by name")
-        # Under names of our own: `schema`, `_x` and the like would collide with the model's.
+        # The fields have names of our own, because `schema`, `_x` and the like would collide with members of the
+        # pydantic model.
         fields[f"field_{position}"] = (annotation, _field(parameter, described.get(parameter.name)))
     return context_parameter, create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
 
@@ -95,7 +96,8 @@ def _field(parameter: inspect.Parameter, description: str | None) -> FieldInfo:
 
 
 class _Plain(GenerateJsonSchema):
-    """Without the titles that pydantic makes up from names: they cost tokens and say nothing."""
+    """Generates schemas without the titles that pydantic derives from names: they cost tokens without adding
+    information."""
 
     def get_title_from_name(self, name: str) -> str:
         return ""
@@ -126,7 +128,8 @@ def _without_titles(node: Any) -> Any:
 
 
 def _without_nulls(arguments: JsonObject, model: type[BaseModel]) -> JsonObject:
-    """A null for what has a default stands for the default: models write it so, in strict mode and out of it."""
+    """Drop each null whose parameter has a default. Models send null in place of a default, in strict mode and without
+    it."""
     optional = {
         info.alias for info in model.model_fields.values() if not info.is_required() and info.default is not None
     }

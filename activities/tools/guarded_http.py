@@ -1,7 +1,8 @@
-"""HTTP to untrusted servers: addresses checked as they are connected to, answers counted as they come.
+"""HTTP to untrusted servers. The client checks each address at the moment of connecting, and counts each answer while
+it arrives.
 
-What this prevents: a request that makes us speak to the cloud's metadata service or to a neighbour, by a name that
-resolves to one address when it is checked and to another when it is used; and a server that fills our memory.
+What this prevents: a request to the cloud's metadata service or to a neighbour, by a name that resolves to one address
+for the check and to another for the connection; and a server whose answer fills our memory.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ class ForbiddenAddress(Exception):
 
 
 class TooLarge(Exception):
-    """The server sent more than is taken."""
+    """The server sent more bytes than the limit."""
 
 
 class Encoded(Exception):
-    """The server compressed what was asked for as it is: a few bytes may become any number."""
+    """The server compressed its answer although the request did not allow it. A few compressed bytes may become any
+    number."""
 
 
 class GuardedTransport(httpx2.AsyncHTTPTransport):
     """One connection pool. `on_answer` is called with the head of each answer, `on_fault` with a guard's finding.
 
-    The callers above may swallow exceptions and retry, so faults are reported apart from the raising.
+    The SDK above may swallow exceptions and retry, so a fault is reported to `on_fault` in addition to the exception.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
 
 
 class _Counted(httpx2.AsyncByteStream):
-    """A body, up to a limit. It is not compressed: what is counted is what is read."""
+    """A body, up to a limit. It is not compressed, so the counted bytes are the bytes that are read."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, limit: int, on_fault: Callable[[Exception], None]) -> None:
         self._stream = stream
@@ -87,7 +89,7 @@ class _Counted(httpx2.AsyncByteStream):
 
 
 class _PublicNetwork(httpcore2.AnyIOBackend):
-    """Resolves a name once, refuses what is not public, and connects to the very address that was looked at."""
+    """Resolves a name once, rejects addresses that are not public, and connects to the address that was checked."""
 
     def __init__(self, on_fault: Callable[[Exception], None]) -> None:
         self._on_fault = on_fault

@@ -1,6 +1,6 @@
 """The connection pool inside an httpx2 transport: the only module that replaces it.
 
-httpx2 takes no network backend of the caller's, and httpcore2, which it stands on, does.
+httpx2 has no parameter for a network backend. httpcore2, on which httpx2 is built, has one.
 `tests/unit/test_half_public_parts.py` checks that the pool is where it was; `pyproject.toml` bounds the version.
 """
 
@@ -15,7 +15,8 @@ import httpx2
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
-    """One for all connections of the process: to load the root certificates takes 40 ms, in which no event is read."""
+    """The one context for all connections of the process. Loading the root certificates takes 40 ms, in which the event
+    loop stands still."""
     return httpx2.create_ssl_context(trust_env=False)
 
 

@@ -1,7 +1,7 @@
 """Requests to MCP servers. The SDK is imported for the first of them.
 
-The import takes as long as a third of a worker's start. Without this, a worker that is started again after a kill
-would serve that much later, also where no request names an MCP server.
+The import takes as long as a third of a worker's start. Without this module, a worker that is started again after a
+kill would begin to work that much later, also if no request names an MCP server.
 """
 
 from __future__ import annotations

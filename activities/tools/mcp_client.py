@@ -1,10 +1,10 @@
-"""MCP servers, by the official SDK: list the tools, call one. A session a call.
+"""Lists the tools of MCP servers and calls them, with the official SDK. Each request has a session of its own.
 
 `activities/tools/mcp.py` imports this module, and the SDK with it, for the first call.
 
-What this prevents: a server that is down, slow, endless, enormous or confused, and takes a response down with it.
-Whatever it does ends within the time limit, in a result or in one `McpError`.
-Protocol: modelcontextprotocol.io, streamable HTTP, and HTTP with SSE for servers from before 2025.
+What this prevents: a response that fails or hangs because a server is down, is slow, sends an endless or enormous
+answer, or violates the protocol. Every request ends within the time limit, in a result or in one `McpError`. Protocol:
+modelcontextprotocol.io, streamable HTTP, and HTTP with SSE for servers from before 2025.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 MAX_BYTES = 8 * 1024 * 1024
 _MAX_TOOLS, _MAX_PAGES = 1000, 20
 _MAX_NAME, _MAX_MESSAGE = 128, 2000
-# What servers of the old transport answer to a POST on their SSE address.
+# The statuses with which servers of the old transport answer a POST on their SSE address.
 _MEANS_OLD_TRANSPORT = frozenset({400, 404, 405, 406, 415, 501})
 _IDEMPOTENCY_KEY = "open_responses/idempotency_key"
 # The protocol passes a trace in `_meta` as well, since not each of its transports has headers.
@@ -42,10 +42,10 @@ _TRACEPARENT = "traceparent"
 # JSON-RPC. A server that sends one itself cannot be distinguished, so that the outcome of its call counts as unknown.
 _MADE_BY_THE_SDK = frozenset({mcp_types.CONNECTION_CLOSED, mcp_types.REQUEST_TIMEOUT, mcp_types.PARSE_ERROR})
 _MCP_CONTENT_TYPES = ("application/json", "text/event-stream")
-# A proxy answers these also where the server has the call already.
+# A proxy may send these although the server has received the call.
 _REFUSALS_THAT_SAY_NOTHING = frozenset({408, 429})
 
-# They write addresses, and so perhaps keys, at INFO.
+# These loggers write addresses, which may contain keys, at level INFO.
 for _name in ("mcp", "httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
@@ -94,7 +94,7 @@ async def call_tool(
 
 
 class _Watch:
-    """What the transport saw, which the SDK above it may have swallowed."""
+    """The observations of the transport, which the SDK above it may have swallowed."""
 
     def __init__(self) -> None:
         self.fault: Exception | None = None
@@ -119,8 +119,8 @@ class _Watch:
             self.tripped.set()
 
     def is_answer_to_the_call(self, leaf: BaseException | None) -> bool:
-        """Whether the server itself said that the call failed. Not so by a status or an error that came for another
-        request of the session, such as the list by which the SDK checks the result of a call that has run."""
+        """Whether the server itself ended the call with a failure. A status or an error for another request of the
+        session does not count, such as the list by which the SDK checks the result of a call that has run."""
         if self._called is None or self._listed_after_the_call:
             return False
         status = self._called.status_code
@@ -129,7 +129,7 @@ class _Watch:
         if status not in (200, 202) or self.fault is not None or not isinstance(leaf, MCPError):
             return False
         if leaf.code == mcp_types.INVALID_REQUEST:
-            # Also the SDK's code for an answer of a strange type, and for one that it does not wait for.
+            # The SDK also uses this code for an answer of an unknown type, and for an answer to no request of its own.
             content_type = self._called.headers.get("content-type", "").lower()
             return status == 200 and content_type.startswith(_MCP_CONTENT_TYPES)
         return leaf.code not in _MADE_BY_THE_SDK
@@ -145,7 +145,8 @@ _Work: TypeAlias = Callable[[Client], Awaitable[Result]]
 async def _in_session(
     server: McpServer, timeout_seconds: float, work: _Work[Result], *, may_start_over: Callable[[], bool]
 ) -> Result:
-    """Newer transport first; the old one where the server answers as its kind does, unless the work was begun."""
+    """Use the newer transport first. Use the old one if the server's answer shows that it has only that, unless the
+    work has begun."""
     began = asyncio.get_running_loop().time()
     watch = _Watch()
     try:
@@ -169,7 +170,8 @@ async def _bounded(
     work: _Work[Result],
     connect: Callable[[McpServer, _Watch, float], AbstractAsyncContextManager[Client]],
 ) -> Result:
-    """In a task of its own, which ends when it is done, when a guard trips, or when the time is up."""
+    """Run the work in a task of its own. The task ends with the work, with the first finding of a guard, or at the time
+    limit."""
 
     async def converse() -> Result:
         async with connect(server, watch, timeout_seconds) as client:
@@ -197,7 +199,7 @@ async def _bounded(
 async def _streamable(server: McpServer, watch: _Watch, timeout_seconds: float) -> AsyncIterator[Client]:
     async with (
         _http(server, watch, timeout_seconds)(headers=dict(server.headers)) as http,
-        # Ending the session by a DELETE would be polite, and a round trip on each call.
+        # No DELETE ends the session, because it would cost a round trip for each call.
         Client(
             streamable_http_client(
                 server.url, http_client=http, terminate_on_close=False, max_sse_event_size=MAX_BYTES
@@ -221,7 +223,7 @@ async def _old_transport(server: McpServer, watch: _Watch, timeout_seconds: floa
 
 
 def _http(server: McpServer, watch: _Watch, timeout_seconds: float) -> Callable[..., httpx2.AsyncClient]:
-    """A factory in the shape that the SDK wants."""
+    """Return a factory of HTTP clients with the signature that the SDK expects."""
 
     def make(
         headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = None, auth: httpx2.Auth | None = None
@@ -238,7 +240,7 @@ def _http(server: McpServer, watch: _Watch, timeout_seconds: float) -> Callable[
 
 
 def _mapped(server: McpServer, watch: _Watch, failure: BaseException | None, timeout_seconds: float) -> McpError:
-    """One error for whatever happened; the transport's own findings first."""
+    """Map every failure to one error. The findings of the transport take precedence."""
     where = f"MCP server {server.label!r}"
     leaf = _leaf(failure)
     if isinstance(leaf, McpError):
@@ -280,7 +282,7 @@ def _leaf(failure: BaseException | None) -> BaseException | None:
 
 
 def _line(text: str) -> str:
-    """One line, short, and without the query of any address in it."""
+    """Return a text as one short line, in which no address has its query."""
     parts = [_without_query(part) for part in str(text).split()]
     return " ".join(parts)[:_MAX_MESSAGE]
 
@@ -311,7 +313,7 @@ async def _list_all(client: Client) -> list[McpToolDefinition]:
 
 
 def _definition(tool: mcp_types.Tool) -> McpToolDefinition | None:
-    """None for a tool that no model could call."""
+    """Return the definition; None for a tool that no model could call."""
     if not tool.name or len(tool.name) > _MAX_NAME or not tool.name.isprintable():
         return None
     notes = tool.annotations.model_dump(mode="json", by_alias=True, exclude_none=True) if tool.annotations else None

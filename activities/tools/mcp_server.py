@@ -15,7 +15,8 @@ ErrorCode: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class McpServer:
-    """How to reach a server. Headers hold its credentials, and so may the URL: neither is ever shown."""
+    """The address of a server and the headers of its requests. The headers contain credentials, and the URL may. No log
+    and no answer shows either."""
 
     label: str
     url: str = field(repr=False)
@@ -34,7 +35,7 @@ class McpToolDefinition:
 
 
 class McpError(Exception):
-    """What went wrong, in a line that a client and a model may read.
+    """The failure of a request to an MCP server, in one line that a client and a model may read.
 
     `retryable`: a retry can help. `may_have_run`: the call was sent, and its outcome is not known. `is_answer`: the
     server itself ended the call, by a refusal or an error of its own, or the tool did.

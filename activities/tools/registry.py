@@ -1,4 +1,4 @@
-"""From the configuration's `[[tools]]` to tools, by name."""
+"""Loads the tools of the configuration's `[[tools]]` tables, by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from open_responses.schema.tools import FunctionTool
 
 
 def load_tools(config: Config) -> dict[str, Tool]:
-    """The tools that this worker runs itself. Raises ValueError, naming the tool, for one that cannot be had."""
+    """The tools that this worker runs itself. Raises ValueError, with the name of the tool, if one cannot be loaded."""
     return {tool.name: _load(tool) for tool in config.tools if tool.task_queue is None}
 
 
@@ -39,7 +39,8 @@ def _load(tool: ToolConfig) -> Tool:
 
 
 def _fleet_definition(tool: ToolConfig) -> FunctionTool:
-    """Another fleet's tool: by its function, if that can be imported here, else by what the configuration says."""
+    """The definition of another fleet's tool: from its function, if that can be imported here, otherwise from the
+    configuration."""
     if tool.target is not None and tool.parameters is None:
         with contextlib.suppress(ValueError):
             return _load(tool).definition

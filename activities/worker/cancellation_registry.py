@@ -43,11 +43,11 @@ class RunningWork:
             self._stops.pop(response_id, None)
 
     def cancel(self, response_id: str) -> None:
-        """Stop one response's work at once, even if its provider or tool is silent."""
+        """Stop one response's work at once, even if its provider or tool sends nothing."""
         self._stop(self._stops.get(response_id, set()), "cancelled")
 
     def hand_over(self) -> None:
-        """Stop all work, since this process ends: other workers go on with it."""
+        """Stop all work because this process ends. Other workers continue the work."""
         for stops in list(self._stops.values()):
             self._stop(stops, "handed_over")
 

@@ -1,10 +1,10 @@
 """Finds workers whose lease has expired, and activities of workers that have no lease at all.
 
-What this prevents: two workers that take over at once, a dead worker whose list is lost together with the worker that
-took it over, and a living one whose tools run twice because another worker read the leases a moment too early.
+What this prevents: two workers that take over at once; a dead worker whose list is lost because the worker that took it
+over died too; and a living worker whose tools run twice because another worker read the leases a moment too early.
 
-Each step leaves the next one possible for another worker: check and claim in one script, take over, and only then
-remove lease and list. A claim is void as soon as the claimer's own lease is.
+Another worker can continue after each step: check and claim in one script, take over, and only then remove lease and
+list. A claim is void as soon as the lease of the claiming worker expires.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ TakeOver: TypeAlias = Callable[[str, list[Running]], Awaitable[None]]
 IsOrphaned: TypeAlias = Callable[[str], Awaitable[bool]]
 FindOrphans: TypeAlias = Callable[[IsOrphaned], Awaitable[None]]
 
-# Temporal's list of what runs lags behind, on a busy server by seconds: one look soon after a flush may miss an orphan.
+# Temporal's list of running workflows is late, by seconds on a busy server: one look soon after a flush may miss an
+# orphan.
 _SEARCH_AGAIN_SECONDS = (5.0, 12.0, 30.0)
-# An outage may keep every worker from renewing for this long; an announced death (score 0) is believed at once.
+# An outage may keep every worker from renewing its lease for this long. A death that was announced (score 0) is acted
+# on at once.
 _PATIENT_SECONDS = 3600
 _CLAIMS_TTL_SECONDS = 24 * 3600
 _EXPIRED = """
@@ -71,10 +73,10 @@ return 1
 
 
 class DeadWorkerDetector:
-    """Looks at the leases again and again; hands what it finds to `take_over` and `find_orphans`.
+    """Checks the leases periodically, and calls `take_over` and `find_orphans` for its findings.
 
-    A wrong guess costs a repetition and no correctness: the log fences the late writer, and Temporal refuses its
-    completion.
+    A takeover of a living worker costs a repetition and no correctness: the log fences the late writer, and Temporal
+    rejects its completion.
     """
 
     def __init__(self, redis: Redis, lease: Lease, take_over: TakeOver, find_orphans: FindOrphans) -> None:
@@ -94,7 +96,7 @@ class DeadWorkerDetector:
         self._announced.set()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check the leases until cancelled."""
         interval = self._lease.seconds / RENEWALS_PER_LEASE
         while True:
             with contextlib.suppress(TimeoutError):
@@ -107,7 +109,7 @@ class DeadWorkerDetector:
                 continue
 
     async def look(self) -> None:
-        """One round: claim what has expired, take it over, remove it. Raises RedisDown."""
+        """One round: claim the workers whose leases have expired, take them over, and remove them. Raises RedisDown."""
         is_patient = self._lease.trusted_for < 2 * self._lease.seconds
         silence_ms = int((_PATIENT_SECONDS if is_patient else self._lease.seconds) * 1000)
         for worker in await self._expired(keys=[key_names.LEASES], args=[silence_ms]):
@@ -121,7 +123,7 @@ class DeadWorkerDetector:
             try:
                 await self._take_over(worker_id, running)
             except TemporalDown as error:
-                # The claim stays ours, and the lease is still there: the next round takes over.
+                # The claim and the lease stay, so the next round takes over.
                 log.warning("takeover_postponed", worker=worker_id, reason=str(error))
                 continue
             metrics.worker_taken_over(len(running), await self._silence_of(worker_id))

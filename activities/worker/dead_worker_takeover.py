@@ -57,7 +57,7 @@ class WorkerTakeover:
     async def take_over(self, worker_id: str, running: list[Running]) -> None:
         """Complete the worker's listed activities as lost, and find those that it had no time to list.
 
-        Raises TemporalAway when this has to be done again; doing it twice is harmless.
+        Raises TemporalAway if the caller has to repeat this. A repetition is harmless.
         """
         ended = await asyncio.gather(*(self._report_lost(activity) for activity in running), return_exceptions=True)
         for failure in ended:
@@ -70,7 +70,8 @@ class WorkerTakeover:
         await asyncio.gather(*(unstick(self._temporal, workflow_id) for workflow_id in workflow_ids))
 
     async def find_orphans(self, is_orphaned: IsOrphaned) -> None:
-        """Report lost what Temporal has dispatched to workers that hold no lease, each asked for in that moment."""
+        """Report as lost the activities that Temporal has dispatched to workers without a lease. The lease of each
+        worker is checked at that moment."""
         try:
             async for execution in self._temporal.list_workflows(_RUNNING):
                 for activity, worker_id in await self._started_activities(execution.id):
@@ -81,7 +82,8 @@ class WorkerTakeover:
             log.warning("search_failed", reason=str(error))
 
     async def _take_over_unlisted(self, worker_id: str, done: set[str]) -> None:
-        """Report lost what the worker had not listed yet: it may die between Temporal's dispatch and its own entry."""
+        """Report as lost the activities that the worker had not listed yet: it may die between Temporal's dispatch and
+        its own entry."""
         try:
             members: list[tuple[bytes, float]] = await self._redis.zrange(key_names.OPEN, 0, -1, withscores=True)  # type: ignore[assignment]
         except RedisDown:
@@ -143,7 +145,7 @@ class WorkerTakeover:
             # The key of the response's payloads is gone: Temporal's heartbeat ends the activity.
             log.warning("cannot_be_reported_lost", response_id=activity.workflow_id, reason=type(error).__name__)
         except RPCError as error:
-            # It ended before its worker did, another attempt has begun, or another worker was faster.
+            # The activity ended before its worker died, another attempt has begun, or another worker was faster.
             log.info("nothing_to_take_over", response_id=activity.workflow_id, reason=str(error))
 
     def _handle(self, activity: Running) -> AsyncActivityHandle:
@@ -156,7 +158,7 @@ class WorkerTakeover:
 
 
 async def listen(redis: Redis, running: RunningWork, detector: DeadWorkerDetector) -> None:
-    """Receive the messages to all workers: `cancel`, `expired`. A lost message costs time, never correctness."""
+    """Receive the messages to all workers: `cancel`, `expired`. The loss of a message costs time and no correctness."""
     while True:
         try:
             async with redis.pubsub(ignore_subscribe_messages=True) as subscription:

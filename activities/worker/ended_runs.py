@@ -24,10 +24,10 @@ log = structlog.get_logger(__name__)
 
 # One query by one worker of the fleet, whatever the number of responses.
 _RECENT_EVERY_SECONDS = 2.0
-# Temporal's list lags behind; the first look goes back further, for what ended while no worker was there.
+# Temporal's list is late. The first look goes back further, for runs that ended while no worker ran.
 _RECENT = timedelta(minutes=2)
 _RECENT_AT_THE_START = timedelta(minutes=15)
-# The backstop for runs that are in no list, since they were deleted: so many of the open responses each time, in turn.
+# Runs that were deleted are in no list. For these, each look checks this many of the open responses, in turn.
 _OPEN_EVERY_SECONDS = 30.0
 _OPEN_AT_ONCE = 50
 _OPEN_FOR_SECONDS = 60.0
@@ -35,7 +35,7 @@ _ENDED = "ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed', 'Canceled')"
 
 
 class EndedRuns:
-    """The search, which one worker of the fleet does in each interval."""
+    """The search. One worker of the fleet performs it in each interval."""
 
     def __init__(self, records: Records, temporal: Client, redis: Redis) -> None:
         self._records = records
@@ -81,7 +81,8 @@ class EndedRuns:
             await self._end(response_id)
 
     async def _end(self, response_id: str) -> None:
-        """End one response. Does nothing if Redis lacks it: a client that asks for it gets its end all the same."""
+        """End one response. Does nothing if Redis has no record of it: the first reader of the response stores its end
+        then."""
         store = self._records.store
         (record,) = await store.load([response_id])
         if not isinstance(record, Record) or record.response is not None:

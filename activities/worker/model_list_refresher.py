@@ -1,7 +1,7 @@
 """Refreshes the providers' lists of models. A background task of the worker, since the API never calls providers.
 
-All workers check often, and one of them asks. The refresh lock is in Redis: a flush is noticed within seconds, and the
-lock of a worker that dies while it asks expires soon.
+All workers check often, and one of them calls the providers. The refresh lock is in Redis, so the workers notice a
+flush within seconds, and the lock of a worker that dies during its calls expires soon.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 5.0
 _REFRESH_SECONDS = 300.0
-# After a failure; a provider that is down must not be missing for long once it is up.
+# The pause after a failure. The models of a provider that was down must appear soon after it is up.
 _AGAIN_SECONDS = 60.0
 _ASK_SECONDS = 20.0
-# A worker that holds the lock for so much longer than an answer may take is dead.
+# A worker that has the lock for this much longer than an answer may take is dead.
 _GRACE_SECONDS = 10.0
 
 
@@ -56,7 +56,7 @@ class ModelListRefresher:
         self.configure(config, adapters)
 
     def configure(self, config: Config, adapters: Mapping[str, Provider]) -> None:
-        """Ask these providers from the next look on."""
+        """Use these providers from the next refresh on."""
         asked: list[tuple[ProviderConfig, ListsModels, str | None]] = []
         for provider in reached_providers(config):
             adapter = adapters[provider.name]
@@ -82,7 +82,7 @@ class ModelListRefresher:
                 provider, self._again_seconds if models is None else self._refresh_seconds
             )
         except (RedisError, OSError):
-            # The next look is soon.
+            # The next refresh is soon.
             return
 
     async def _ask(self, provider: ProviderConfig, adapter: ListsModels, key: str | None) -> list[ListedModel] | None:

@@ -1,6 +1,7 @@
 """An activity of ours while it runs: listed in the worker's lease, stoppable, and heartbeating.
 
-What this prevents: an activity that a dead worker leaves unlisted, or one that Temporal takes for lost while it runs.
+What this prevents: an activity of a dead worker that no list names, and a running activity that Temporal treats as
+lost.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _HEARTBEAT_SECONDS = 15.0
 
 @contextlib.contextmanager
 def running_activity(lease: Lease, running: RunningWork, response_id: str) -> Iterator[asyncio.Future[Stop]]:
-    """Around an activity's work; yields what is resolved when the work is to stop. To be entered in the activity."""
+    """List, heartbeat and register an activity during its work. Yields the future that is resolved when the work has to
+    stop. Enter this inside the activity."""
     named = current_activity()
     lease.began(named)
     stop = running.enter(response_id)

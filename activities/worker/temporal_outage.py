@@ -1,7 +1,7 @@
 """Holds the results of activities during an outage of Temporal.
 
-What this prevents: the SDK repeats a completion for ten seconds and then drops it, whatever the client's own
-`retry_config` says. The result would be lost, and the workflow would wait until a heartbeat is missed.
+What this prevents: the SDK repeats a completion for ten seconds and then drops it, independently of the client's
+`retry_config`. The result would be lost, and the workflow would wait for the heartbeat timeout.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TemporalWatch(Interceptor):
         self._is_up.set()
 
     async def run(self) -> None:
-        """Look again and again; ends by being cancelled."""
+        """Check Temporal until cancelled."""
         while True:
             is_up = await self._answers()
             metrics.dependency_is_up("temporal", is_up)
