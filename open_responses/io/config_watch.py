@@ -8,8 +8,8 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-# The file is looked at, and not subscribed to: Kubernetes replaces a link above it, editors replace the file, and a
-# network file system reports neither.
+# The file is polled and not subscribed to: Kubernetes replaces a link above the file, editors replace the file itself,
+# and a network file system reports neither.
 _LOOK_SECONDS = 1.0
 
 
@@ -44,7 +44,7 @@ class ConfigWatch:
                 self._seen, unsettled = found, None
                 yield
             else:
-                # Somebody may be writing it.
+                # Another process may still be writing the file.
                 unsettled = found
 
     def _look(self) -> tuple[int, int, int] | str:

@@ -1,8 +1,9 @@
 """Logs: one JSON object a line, on stderr, without contents of conversations.
 
-What this prevents: contents of conversations in logs, which more people can read. Exceptions have contents: a
-validation error quotes the input, a tool's error its argument, and a traceback with local variables the whole request.
-An exception is therefore logged as its types, files and lines; `OPEN_RESPONSES_LOG_MESSAGES=1` adds the messages.
+What this prevents: contents of conversations in logs, which more people can read than the conversations. Exceptions
+quote contents: a validation error the input, a tool's error its argument, and a traceback with local variables the
+whole request. An exception is therefore logged as its types, files and lines; `OPEN_RESPONSES_LOG_MESSAGES=1` adds the
+messages.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import socket
 
 
 def free_port() -> int:
-    """A port that nobody has, below those that the system hands out: Temporal and clients take of these at any time.
+    """A free port below those that the system hands out, which Temporal and clients may take at any time.
 
     A server binds its port some seconds later. Processes that run side by side, as those of the test suite, therefore
     have ranges of their own in `FREE_PORTS`.

@@ -1,7 +1,8 @@
-"""Numbers of the whole server, for the metrics: read from Temporal and Redis while a Prometheus asks for them.
+"""Numbers of the whole server, for the metrics. They are read from Temporal and Redis while a Prometheus scrapes this
+process.
 
-Each scraped API process reads the same, so dashboards take the maximum. Nothing waits for a reading: a scrape gets the
-last one.
+Each scraped API process reads the same numbers, so dashboards take the maximum. A scrape does not wait for a reading,
+but gets the last one.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class ServerReadings:
         self._wanted_until = float("-inf")
 
     def want(self) -> None:
-        """A scrape has come. May be called in any thread."""
+        """Note a scrape. Any thread may call this."""
         self._wanted_until = time.monotonic() + _WANTED_SECONDS
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
 """`append.lua` as a command in a pipeline, and which of its errors concern one stream only.
 
-Each process has a script of its own, by a comment. A Redis that does not know it has been restarted, or is a replica
-that was promoted: neither keeps scripts. It may have lost the newest fences of its logs, although it has their lives.
+A comment makes the script of each process different. A Redis without this script was restarted, or is a promoted
+replica: neither keeps scripts. It may have lost the newest fences of its logs, although it has their lives.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class AppendScript:
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
         self.servers = 0
-        """How many servers this process has met: a number that rises when Redis may have lost something."""
+        """Counts the Redis servers that this process has written to. The number rises when Redis may have lost data."""
 
     async def load(self, redis: Redis) -> None:
         """Give the script to a Redis that does not know it. Raises RedisDown.
 
-        By a call that is refused by its fence, and not by SCRIPT LOAD: Redis forgets the scripts of processes that have
-        ended only if they came by EVAL (beyond 500 of them, from Valkey 8 and Redis 7.4 on).
+        It sends a call that the fence rejects, instead of SCRIPT LOAD: Redis evicts the scripts of processes that have
+        ended only if EVAL loaded them (beyond 500 scripts, from Valkey 8 and Redis 7.4 on).
         """
         await redis.eval(self._source, 2, key_names.log(""), key_names.state(""), -2)
         self.servers += 1

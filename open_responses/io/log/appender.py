@@ -1,4 +1,4 @@
-"""The process-wide appender: sends what all streams of this process hold to Redis, in one pipeline.
+"""The appender of a process: sends the pending events of all its streams to Redis, in one pipeline.
 
 What this prevents: a round trip to Redis per delta (5,000 a second at most), and one stream that holds up the others.
 """
@@ -22,13 +22,13 @@ log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 0.1
 _PIPELINE_BYTES = 16 << 20
-# A pipeline that fails so often, while Redis answers a PING, is sent stream by stream, and one that then fails as often
-# by itself is given up.
+# After this many failures of a pipeline, while Redis answers a PING, the appender sends each stream apart. It gives up
+# a stream that then fails as often by itself.
 _FAILURES_ALONE = 3
 
 
 class Appender:
-    """Collects what all streams of this process have, and sends it in one pipeline: at once when idle."""
+    """Collects the events of all streams of this process, and sends them in one pipeline: at once when idle."""
 
     def __init__(self, redis: Redis, *, ttl_seconds: int) -> None:
         self._redis = redis
@@ -40,7 +40,8 @@ class Appender:
 
     @property
     def server(self) -> int:
-        """Differs from what it was if Redis may have lost something since: it was restarted, or has failed over."""
+        """The number of the present Redis server. It changes when Redis may have lost data by a restart or a
+        failover."""
         return self._script.servers
 
     def wake(self, writer: Writer) -> None:
@@ -171,7 +172,7 @@ class Appender:
 
 
 def _taken(writer: Writer) -> Batch | None:
-    """The writer's next batch; None if it cannot be encoded, which fails this writer and no other."""
+    """The writer's next batch; None if a batch cannot be encoded. That ends this writer and no other."""
     try:
         return writer.take()
     except EventTooLarge as error:

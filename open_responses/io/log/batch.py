@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-_BATCH = 200  # events in one script call; bounds how long a restored log blocks Redis
-_BATCH_BYTES = 1 << 20  # the same, for large events; and what one pipeline holds of a stream
+# Events in one script call. This bounds the time for which a restored log blocks Redis.
+_BATCH = 200
+# The same bound in bytes, for large events. One pipeline has at most this much of a stream.
+_BATCH_BYTES = 1 << 20
 # Redis closes the connection, with all that is in the pipeline, for one beyond its `proto-max-bulk-len` (512 MB).
 _LARGEST_EVENT_BYTES = 64 << 20
 

@@ -1,4 +1,5 @@
-"""One event as bytes, and the names of the state's fields: the format in which the log and its clients have them."""
+"""The bytes of an event, as the log stores them and clients receive them, and the names of fields of the log's
+state."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ _LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
 
 
 def encode(event: JsonObject, sequence: int) -> bytes:
-    """One event as the log and the client have it. `type` and `sequence_number` come first: readers rely on it.
+    """Encode one event. `type` and `sequence_number` come first, because readers rely on that.
 
-    What Unicode calls the end of a line is escaped: many readers of SSE split there (Python's `splitlines`, httpx's
-    `iter_lines`), though the standard has it otherwise.
+    Unicode's line separators are escaped: many SSE parsers split a line there (Python's `splitlines`, httpx's
+    `iter_lines`), although the standard does not.
     """
     encoded = orjson.dumps({"type": event["type"], "sequence_number": sequence, **event})
     return encoded if encoded.isascii() else _LINE_ENDS.sub(_escaped, encoded)

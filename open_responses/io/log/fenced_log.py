@@ -47,7 +47,7 @@ async def fence_for_attempt(
     """Fence off older attempts and read the model turn's events.
 
     The first attempt of all can find events as well, after an operator has reset the activity or the workflow. During
-    an outage of Redis it goes on without a fence: its first append sets it.
+    an outage of Redis the first attempt goes on without a fence, and its first append sets the fence.
 
     Raises Fenced, with the owner's fence, if a newer attempt owns the log, or one of an earlier run of the workflow
     under the same number, or if Redis has lost the log and Temporal has given the turn to another attempt.
@@ -88,8 +88,8 @@ async def fence_and_read(
 
     `is_begun`: some of these events may have been sent to readers. Where Redis has lost them, they come from the copies
     that readers' processes keep.
-    `authority`: its run owns the log from here on, and begins a life of a log that has none. It is asked where this is
-    not the life that the first attempt of all begins.
+    `authority`: its run owns the log from here on, and begins a life of a log that has none. It is queried unless this
+    is the first attempt of all, which begins the log's first life.
     """
     pipe = redis.pipeline(transaction=False)
     names, first = (key_names.log(response_id), key_names.state(response_id)), f"{first_sequence + 1}-0"
@@ -114,8 +114,8 @@ async def fence_and_read(
 async def _restored(redis: Redis, response_id: str, fence: int, first: int, ttl: int) -> list[JsonObject]:
     """Events that the log has lost, from readers' copies.
 
-    Without a copy the answer begins anew from here, and the log's field `anew` records it: a client that reconnects may
-    have been sent other events.
+    Without a copy the answer begins again from here. The log's field `anew` records that, because a client that
+    reconnects may have received other events.
     """
     copies = await ask_readers(redis, response_id, fence, first)
     if not copies:
@@ -136,7 +136,8 @@ def paid_before(known: TurnUsage, found: FencedLog) -> Usage:
 
 
 async def has_ended(redis: Redis, response_id: str) -> bool:
-    """Whether the response's end owns the log, and not another attempt; False during an outage of Redis."""
+    """Whether the fence of the response's end is on the log, and not that of another attempt; False during an outage of
+    Redis."""
     try:
         owner: bytes | None = await redis.hget(key_names.state(response_id), "fence")  # type: ignore[assignment]
     except RedisDown:

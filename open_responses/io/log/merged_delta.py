@@ -1,4 +1,4 @@
-"""The delta at the end of what a writer has not sent, while Redis is slow or away: deltas that follow join it.
+"""The last unsent delta of a writer, into which further deltas are merged while Redis is slow or does not answer.
 
 Each join of two strings copies both, so a delta that grew by one character at a time would be copied as often as it has
 characters. The pieces are kept apart, and joined once, when the event is sent.
@@ -10,7 +10,7 @@ from open_responses.events.event_types import MERGEABLE_EVENTS
 from open_responses.json_types import JsonObject
 
 LONGEST_MERGED = 1 << 16
-"""Characters at which a delta takes in no more."""
+"""The characters from which on no further delta is merged into one."""
 
 
 class MergedDelta:
@@ -35,7 +35,7 @@ class MergedDelta:
         return True
 
     def close(self) -> None:
-        """The event gets its whole delta, and takes in no more."""
+        """Put the merged pieces into the event, which is complete from then on."""
         if self._event is not None:
             self._event["delta"] = "".join(self._pieces)
         self._event, self._pieces = None, []

@@ -1,8 +1,8 @@
-"""Which writers have written a log, and from which event on each.
+"""The writers of a log, and the first event of each.
 
-What this prevents: a reader that takes one writer's event for the continuation of another's. A log is lost and begun
-anew, and further writers follow before the reader looks again: the last one begins ahead of the reader's position, and
-nothing of it shows that an earlier one began behind it.
+What this prevents: a reader that takes one writer's event for the continuation of another's. After a loss, a log begins
+again, and several writers may follow before the reader reads it again. The last writer begins after the reader's
+position, and its events do not show that an earlier writer began before that position.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The reading side of the event log: one pub/sub connection a process, however many clients listen.
+"""Reads event logs for the clients of a process, with one pub/sub connection for all of them.
 
 What this prevents: a blocking connection per client, and a gap when a message is lost. Publishing is a fast hint; a
 reader that finds a gap, or receives nothing for a while, reads the log itself.
@@ -19,12 +19,13 @@ from open_responses.io.redis.client import AbstractConnection, PubSub, Redis, Re
 
 PAGE = 500
 """Events that `read_log` returns at most."""
-# What a reader that does not keep up may have waiting. What is dropped here, it finds missing, and reads from the log.
+# The most messages that wait for a slow reader. The reader notices that messages were dropped, and reads them from the
+# log.
 _MAX_WAITING = 500
 _LISTEN_SECONDS = 1.0
 _AGAIN_SECONDS = 0.1
 _SUBSCRIBED_WITHIN_SECONDS = 2.0
-# What a call on the subscription may end with, when it was cut or closed in its middle.
+# The errors of a call on a subscription that was cut or closed meanwhile.
 _BROKEN = (*RedisDown, RuntimeError, AttributeError)
 _TERMINAL = {name.encode() for name in TERMINAL_EVENTS}
 
@@ -34,7 +35,7 @@ Published: TypeAlias = tuple[bytes, bytes]
 
 
 class Messages(asyncio.Queue[Published]):
-    """What one reader has not taken yet of its response's messages."""
+    """The messages of a response that one of its readers has not taken yet."""
 
     has_gap = True
     """Whether messages may be missing since the reader looked at the log: the subscription was made, or made again, or
@@ -42,7 +43,7 @@ class Messages(asyncio.Queue[Published]):
 
 
 def peek(event: bytes) -> tuple[bytes, int]:
-    """Type and sequence number of an encoded event, without parsing it: both come first, the writer sees to that."""
+    """Return type and sequence number of an encoded event without parsing it: the writer puts both first."""
     end = event.index(b'"', 9)
     start = end + 20
     return event[9:end], int(event[start : event.index(b",", start)])
@@ -55,8 +56,9 @@ def is_terminal(event: bytes) -> bool:
 class LogHub:
     """Fans events out to this process's readers.
 
-    One connection, and `run` alone touches it: redis-py mends a broken one in whichever call notices, and forgets what
-    another one has just subscribed to. Here a connection that breaks is thrown away, and all is subscribed to again.
+    Only `run` uses the one connection. redis-py repairs a broken connection in the call that notices it, and loses the
+    subscription that another call has just made. This hub closes a broken connection, and makes all subscriptions again
+    on a new one.
     """
 
     def __init__(self, redis: Redis, copies: ReaderCopies) -> None:
@@ -85,12 +87,12 @@ class LogHub:
             for task in tasks:
                 if not task.cancelled() and not isinstance(task.exception(), _BROKEN):
                     task.result()
-            # The log has what they miss.
+            # The readers find the missing messages in the log.
             self._let_go()
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _subscribe(self, pubsub: PubSub, connected: asyncio.Event) -> None:
-        """Keep the subscriptions to what somebody listens to."""
+        """Keep the subscriptions equal to the channels that have readers."""
         subscribed: set[bytes] = set()
         while True:
             self._changed.clear()
@@ -116,7 +118,7 @@ class LogHub:
             if message is None:
                 continue
             if message["type"] != "message":
-                # Redis confirms a subscription: it has sent nothing of this channel before.
+                # Redis confirms a subscription before it sends any message of the channel.
                 for queue in self._queues.get(message["channel"], ()):
                     queue.has_gap = True
                 continue
@@ -143,7 +145,7 @@ class LogHub:
 
     @contextlib.asynccontextmanager
     async def listen(self, response_id: str) -> AsyncIterator[Messages]:
-        """A queue of this response's events from now on."""
+        """Yield a queue that receives this response's events from now on."""
         channel = key_names.channel(response_id).encode()
         queue = Messages(_MAX_WAITING)
         first = channel not in self._queues
@@ -161,7 +163,7 @@ class LogHub:
                 self._changed.set()
 
     async def _subscribed(self) -> None:
-        """Returns once the subscription is made, or cannot be: then the log is looked at, each second."""
+        """Wait until the subscription is made, or has failed. After a failure, readers read the log every second."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         self._changed.set()
@@ -169,7 +171,7 @@ class LogHub:
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancelled until they end: a call that sends something may finish, and take no notice of it."""
+    """Cancel the tasks until they have ended: a task that is sending may finish its call and miss one cancellation."""
     while not all(task.done() for task in tasks):
         for task in tasks:
             task.cancel()
@@ -177,7 +179,7 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 
 
 class _OneConnection(PubSub):
-    """A subscription that ends with its connection, and is not mended behind our back."""
+    """A subscription that ends with its connection. redis-py would otherwise reconnect by itself."""
 
     async def on_connect(self, connection: AbstractConnection) -> None:
         raise ConnectionError("the connection was cut")
@@ -203,7 +205,7 @@ class Page(NamedTuple):
 
 
 async def read_page(redis: Redis, response_id: str, next_sequence: int) -> Page:
-    """As `read_log`, with what is known of the log. Raises RedisDown."""
+    """Do the same as `read_log`, and return the state of the log as well. Raises RedisDown."""
     pipe = redis.pipeline(transaction=True)
     pipe.execute_command("XRANGE", key_names.log(response_id), f"{next_sequence + 1}-0", "+", "COUNT", PAGE)
     pipe.hmget(key_names.state(response_id), ["origin", "origins", "anew"])

@@ -2,10 +2,11 @@
 
 What this prevents: a stream that ends with `stream_lost` although the API has all of its events. Each API process keeps
 the events that it sent to readers of running responses, within a bound on memory. A worker that fences a log which
-Redis has lost asks these processes for their copies, and goes on behind the longest one.
+Redis has lost requests the copies of these processes, and continues after the longest one.
 
-The question goes over the channel that carries the log's events, so it reaches exactly the processes with readers. Each
-answers in a hash in Redis, also when it has nothing, so that the worker waits for no more answers than there are.
+The worker publishes its question on the channel of the log's events, so exactly the processes with readers receive it.
+Each process writes its answer into a hash in Redis, even if the answer is empty, so that the worker knows for how many
+answers it has to wait.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from open_responses.io.redis.key_names import CLOSED_FENCE
 log = structlog.get_logger(__name__)
 
 QUESTION = b"?"
-"""Stands where the channel's other messages have their writer's origin."""
+"""The first word of such a message, where the channel's other messages have their writer's origin."""
 
 # A larger copy is not worth its memory: its stream ends with `stream_lost`, as it would without copies.
 _LARGEST_COPY_BYTES = 8 * 2**20
 _OBJECT_BYTES = 40
 _ANSWERS_SECONDS = 60
-# An API process that is there answers within milliseconds; one that has just lost its connection subscribes again
-# within this time.
+# A running API process answers within milliseconds; one that has just lost its connection subscribes again within this
+# time.
 _PATIENCE_SECONDS = 1.0
 _SUBSCRIBED_AGAIN_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 0.02
-# Nothing of a response that was erased since the question.
+# A response that was erased after the question must leave nothing.
 _ANSWER = """
 if redis.call('HGET', KEYS[1], 'fence') == ARGV[1] then return 0 end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
@@ -90,7 +91,7 @@ class ReaderCopies:
         self._size -= copy.size if copy is not None else 0
 
     def forget(self, response_id: str) -> None:
-        """The last reader has left."""
+        """Drop the copy, because the stream has no reader any more."""
         copy = self._copies.pop(response_id, None)
         self._size -= copy.size if copy is not None else 0
 
@@ -112,7 +113,8 @@ class ReaderCopies:
 async def ask_readers(redis: Redis, response_id: str, fence: int, first: int) -> list[bytes]:
     """The events from sequence number `first` on that readers were sent, encoded. Raises RedisDown.
 
-    The longest copy, if all others are its beginning. Copies of different answers cannot be ranked: then none.
+    This is the longest copy, if all other copies are its beginning. If the copies differ, none can be preferred, and
+    the result is empty.
     """
     asked = await _ask(redis, response_id, fence, first)
     answers = await _answers(redis, key_names.reader_copies(response_id, fence), asked) if asked else []
@@ -133,7 +135,8 @@ async def _answers(redis: Redis, key: str, asked: int) -> list[bytes]:
 
 
 async def _ask(redis: Redis, response_id: str, fence: int, first: int) -> int:
-    """How many processes were asked. After a restart of Redis they have to subscribe again first."""
+    """Publish the question, and return the number of processes that received it. After a restart of Redis, the
+    processes have to subscribe again first."""
     deadline = time.monotonic() + _SUBSCRIBED_AGAIN_SECONDS
     while True:
         asked = await redis.publish(key_names.channel(response_id), b"%s %d %d" % (QUESTION, fence, first))

@@ -45,7 +45,8 @@ class LogRestorer:
         self._apart(writer, batch, fetch_and_rewrite)
 
     def enter_apart(self, writer: Writer, batch: Batch) -> None:
-        """Find out whether this writer may write in the life that the log has now, in a task: Temporal is asked."""
+        """Check whether this writer may write in the log's present life. This runs in a task, because it queries
+        Temporal."""
         authority = writer.authority
         batch = replace(batch, fields={**batch.fields, **_run_of(writer)})
 
@@ -92,7 +93,7 @@ class LogRestorer:
                     writer.fail(f"Redis does not take it: {error}")
                     break
                 if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
-                    # The response was deleted meanwhile: its earlier events are gone, and its log takes no more.
+                    # The response was deleted meanwhile: its earlier events are gone, and its log rejects every writer.
                     writer.lose()
                     break
                 if isinstance(error, NoScriptError):
@@ -113,8 +114,8 @@ class LogRestorer:
     async def _rewrite(self, writer: Writer, length: int, earlier: Earlier) -> None:
         """Append what the log has lost, from sequence number `length` on.
 
-        The events before that are sent as well, and compared: an older writer may have left others there. Where the log
-        is lost once more meanwhile, the writer's next append finds that out.
+        The events before that are sent and compared as well, because an older writer may have written other events
+        there. If Redis loses the log once more meanwhile, the writer's next append detects it.
         """
         first = 0 if earlier.events else writer.base
         fields = {**earlier.fields, **_run_of(writer)}

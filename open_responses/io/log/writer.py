@@ -32,7 +32,7 @@ class Fenced(Exception):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the response has an end already, which this attempt comes too late for."""
+        """Whether the response has already ended, so that this attempt is too late."""
         return bool(self.args) and self.args[0] >= END_FENCE
 
     @property
@@ -49,7 +49,7 @@ class LogLost(Exception):
 
 
 class AppendRefused(LogLost):
-    """Redis refuses the events of this stream alone; the writer can write nothing more. The message says why."""
+    """Redis rejects the events of this one stream, so the writer cannot write any more. The message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class WakesForWriters(Protocol):
 
 
 class Writer:
-    """One stream's way into the log. `write` never waits; `flush` does.
+    """Writes one stream into the log. `write` never waits; `flush` does.
 
-    The fold and the trace follow what was written, so that a log which Redis lost can be written again.
+    The fold and the trace record the written events, so that a log which Redis lost can be written again.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Writer:
         self.pending.clear()
 
     def write(self, events: list[JsonObject]) -> None:
-        """Hand events over, without sequence numbers.
+        """Queue events, which have no sequence numbers yet.
 
         While an append is under way, a delta is merged into its unsent neighbour: a slow Redis makes fewer, larger
         events.
@@ -187,7 +187,7 @@ class Writer:
     async def flush(self) -> None:
         """Wait until Redis has all events, also those that it has lost meanwhile. Raises as `write` does."""
         if self._idle.is_set() and not self.is_over:
-            # Nothing waits: an empty batch finds a log that is shorter than it should be.
+            # No event is pending. An empty batch detects a log that is shorter than it should be.
             self._idle.clear()
             self._appender.wake(self)
         await self._idle.wait()
@@ -246,9 +246,9 @@ class Writer:
 
     @property
     def has_more(self) -> bool:
-        """Whether something waits to be sent.
+        """Whether events are waiting to be sent.
 
-        Not what a fenced or lost writer still holds: the appender would retry it in a busy loop.
+        The pending events of a fenced or lost writer do not count: the appender would retry them in a busy loop.
         """
         return not self.is_over and bool(self.pending or self.pending_fields or self.unsent)
 
@@ -263,7 +263,7 @@ class Writer:
         self.lose()
 
     def fail(self, reason: str) -> None:
-        """End this writer alone: Redis takes nothing of its stream."""
+        """End this writer and no other: Redis rejects its stream."""
         log.error("append_refused", response_id=self.response_id, reason=reason)
         self.refusal = reason
         self.lose()

@@ -1,5 +1,5 @@
 """Metrics of this process, in Prometheus' format.
 
-`definitions.py` has each metric, `recording.py` the functions that the code calls. Nothing here waits, and nothing
-holds what users said. The number of time series is bounded (`families.py`, `label_values.py`).
+`definitions.py` has each metric, `recording.py` the functions that the code calls. No function here waits, and no
+metric has content of users. The number of time series is bounded (`families.py`, `label_values.py`).
 """

@@ -21,7 +21,7 @@ __all__ = ["CONTENT_TYPE_PLAIN_0_0_4", "SdkMetrics", "exposed", "serve_metrics"]
 log = structlog.get_logger(__name__)
 
 _PATH = "/metrics"
-# A client that connects and sends nothing holds a thread for so long.
+# The time for which a client that connects and sends nothing occupies a thread.
 _PATIENCE_SECONDS = 5.0
 _SDK_SECONDS = 1.0
 
@@ -55,7 +55,7 @@ def serve_metrics(
 
         def do_GET(self) -> None:
             if is_here_only and not _is_near(self.headers.get("Host")):
-                # DNS rebinding: a web page's owner pointed a name of theirs to this machine.
+                # DNS rebinding: the owner of a web page may point a domain name at this machine.
                 self.send_error(403)
                 return
             if self.path.partition("?")[0] != _PATH:
@@ -73,7 +73,7 @@ def serve_metrics(
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing: a scrape every few seconds is not worth a line."""
+            """Log nothing, because there is a scrape every few seconds."""
 
     reason = ""
     for port in ports:
@@ -101,13 +101,13 @@ def _is_near(host: str | None) -> bool:
 
 
 class SdkMetrics:
-    """Temporal's SDK serves its metrics itself, at a port of the loopback address: they are fetched from there."""
+    """Fetches the metrics of Temporal's SDK, which serves them at a port of the loopback address."""
 
     def __init__(self) -> None:
         self.port = 0
 
     def fetch(self) -> bytes:
-        """Raises OSError if they cannot be had."""
+        """Fetch them. Raises OSError if the SDK does not answer."""
         if not self.port:
             return b""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=_SDK_SECONDS)

@@ -6,7 +6,7 @@ from open_responses.config import Config
 from open_responses.io.metrics.families import OTHER
 from open_responses.models.catalog import is_pattern
 
-# Of models that only a pattern matches, and of tenants that only a key made at run time names: the first so many.
+# The most values for models that only a pattern matches, and for tenants that only keys made at run time have.
 _MOST_MODELS = 100
 _MOST_TENANTS = 50
 # docs/errors.md has about as many. Adapters and middlewares of an operator may have codes of their own.

@@ -1,6 +1,6 @@
-"""What the code records: one function for each event. None waits, and none raises for a value that it does not know.
+"""Records metrics, with one function for each event. No function waits, and none raises for an unknown value.
 
-A label's value that is not in the configuration is bounded here (`label_values.py`), so callers pass what they have.
+Label values that are not in the configuration are bounded here (`label_values.py`), so callers can pass any value.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def activity_ended() -> None:
 # --- responses
 
 
-# An attempt at the end that is repeated by the same process counts once.
+# `finish` may be repeated by the same process, and then counts once.
 _MOST_ENDED = 10_000
 _ended: OrderedDict[str, None] = OrderedDict()
 

@@ -1,7 +1,7 @@
 """The prices of model calls: those of the configuration, then those of the table that `genai-prices` carries.
 
-The table is only read for a provider whose address it knows: a model that another server offers under the name of a
-vendor's has not the vendor's price. A call without a known price has the cost None, and never zero.
+The table is read only for a provider whose address it has: a model that another server offers under a vendor's name
+does not have the vendor's price. A call without a known price has the cost None, and never zero.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _Calculate: TypeAlias = Callable[..., Any]
 class PriceTable:
     """The prices of all models of this process's providers.
 
-    `genai-prices` takes up to a second to import. It is imported in a thread, and only for a provider that it may know.
+    `genai-prices` takes up to a second to import. It is imported in a thread, and only for a provider that may be in
+    it.
     """
 
     def __init__(self, providers: Sequence[ProviderConfig]) -> None:
@@ -47,7 +48,7 @@ class PriceTable:
         self._named: set[tuple[str, str]] = set()
 
     def start_loading(self, provider: str, own: ModelPrice | None) -> None:
-        """Load what the price of a call to this provider needs, beside the call."""
+        """Begin to load the table, if the price of a call to this provider needs it. The call does not wait for it."""
         if own is None and self._loading is None and self._may_be_listed(provider):
             self._loading = in_background("load prices", asyncio.to_thread(self._load))
 
@@ -99,7 +100,7 @@ class PriceTable:
         return self.cost(target.provider, target.upstream_model, one, own=target.price) is not None
 
     def estimate(self, target: Target, sent: int, answer: int, *, tier: str | None = None) -> CostEstimate:
-        """What a model turn costs at most that sends and gets so many tokens; zero where the price is not known."""
+        """The highest cost of a model turn that sends and receives this many tokens; zero if the price is not known."""
 
         def nano(usage: Usage) -> int:
             cost = self.cost(target.provider, target.upstream_model, usage, own=target.price, tier=tier)
@@ -130,7 +131,7 @@ class PriceTable:
         except LookupError:
             return None
         except (ValueError, TypeError, ArithmeticError) as error:
-            # A response never fails for its price.
+            # A response must not fail because of its price.
             log.warning("price_not_computed", provider=provider, reason=f"{type(error).__name__}: {error}")
             return None
         total: Decimal = listed.total_price

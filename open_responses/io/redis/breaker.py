@@ -70,7 +70,7 @@ class BreakerState:
 
 
 async def states_of(redis: Redis, providers: Sequence[str]) -> dict[str, BreakerState]:
-    """The breakers of these providers, without those that have counted nothing. Raises RedisDown."""
+    """The breakers of these providers that have counted a failure. Raises RedisDown."""
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     for provider in providers:

@@ -1,8 +1,8 @@
-"""What each tenant used of each model on each day: responses, tokens and cost.
+"""The usage of each tenant, model and day: responses, tokens and cost.
 
-What this prevents: a response that counts twice, since its end is written again after an outage or by another process;
-and counts that a flush of Redis loses. Each response leaves a mark when it is counted, and Temporal has the usage of
-each, so whatever is not marked can be counted again (`io/store/usage_rebuild.py`).
+What this prevents: a response that counts twice because its end is written again after an outage or by another process;
+and counts that a flush of Redis loses. Counting a response sets a mark, and Temporal has the usage of each response, so
+the responses without a mark can be counted again (`io/store/usage_rebuild.py`).
 
 A response belongs to the UTC day on which it was created.
 """
@@ -24,7 +24,7 @@ _SOURCE = script("redis/usage_counters.lua")
 DAYS_KEPT = 400
 # Longer than a response is stored by default: until then its end may be written again, or restored from Temporal.
 _MARKS_KEPT_DAYS = 40
-# A route's pattern accepts any name that a client makes up.
+# A client can invent any name that the pattern of a route accepts.
 _MOST_MODELS = 200
 _LONGEST_MODEL = 200
 OTHER_MODELS = "other"
@@ -36,7 +36,7 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Responses that have ended, and what they used.
+    """The number of ended responses, and their usage.
 
     `cost_nano` is the known cost in billionths of a US dollar, and `unpriced` the number of responses of which a part
     has no known price.
@@ -54,7 +54,7 @@ class Used:
 
     @classmethod
     def of(cls, record: UsageRecord) -> Used:
-        """One response."""
+        """The usage of one response."""
         usage = record.usage
         if usage is None or not usage.total:
             return cls(responses=1, failed=int(record.status == "failed"))
@@ -154,7 +154,8 @@ class UsageCounters:
         return bool(await self._redis.exists(key_names.USAGE_WHOLE))
 
     async def set_whole(self) -> None:
-        """Note that nothing is missing, and that nobody rebuilds. The note is lost with the counts."""
+        """Record that the counts are complete, and that no process rebuilds them. Redis loses this record together with
+        the counts."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.delete(key_names.USAGE_REBUILDING)
         pipe.set(key_names.USAGE_WHOLE, "1", ex=DAYS_KEPT * _DAY_SECONDS)

@@ -169,7 +169,8 @@ class ResponseStore:
         if start.admitted is not None:
             settle(pipe, start.admitted, response_id, used)
         written, was_open, *_ = await pipe.execute()
-        # `ended` knows one that is stored; nothing is left of one with `store: false`, but its place among the open.
+        # A stored response is found by `ended`. Of one with `store: false`, only the entry in the list of open
+        # responses shows whether it had ended.
         return Stored(is_kept=bool(written != -1), is_first=start.request.store is not False or bool(was_open))
 
     async def ended(self, response_id: str) -> FinishedResponse | None:
@@ -198,7 +199,7 @@ class ResponseStore:
         return None if cost is None else float(cost)
 
     async def answers(self) -> bool:
-        """Whether Redis is there at the moment."""
+        """Whether Redis answers at the moment."""
         try:
             return bool(await self._redis.ping())
         except RedisDown:

@@ -35,9 +35,10 @@ log = structlog.get_logger(__name__)
 
 # The next task of a workflow waits for some seconds for a worker that died.
 _QUERY_TIMEOUT = timedelta(seconds=15)
-# A dead worker's workflow task is repeated by another after three seconds (`WORKFLOW_TASK_TIMEOUT`).
+# Another worker repeats a dead worker's workflow task after three seconds (`WORKFLOW_TASK_TIMEOUT`).
 _DECIDED_WITHIN_SECONDS = 15.0
-# While Redis is away, a closing task waits for it. Reads are then answered with what Temporal has, as all others are.
+# During an outage of Redis, the task that ends a response waits. Reads then return the state in Temporal, as all others
+# do.
 _WITHOUT_REDIS_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.32
 # Far longer than a start may take (`start_patience_seconds`).
@@ -188,7 +189,7 @@ class Records:
         return "running" if isinstance(found, WorkflowExecutionDescription) else found
 
     async def decided_outcome(self, response_id: str) -> FinishedResponse | Literal["running", "gone"]:
-        """As `outcome`; but where a workflow task is under way, wait for what it decides.
+        """Do the same as `outcome`, but wait for the decision of a workflow task that is under way.
 
         The task may have announced the response's end already: `finish` runs within it. Redis, where it has stored the
         end, may have lost it since. Raises RPCError, and EndUnknown where no worker completes the task.
@@ -209,7 +210,7 @@ class Records:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _outcome(self, response_id: str) -> FinishedResponse | WorkflowExecutionDescription | Literal["gone"]:
-        """As `outcome`, with the description of a run that is open."""
+        """Do the same as `outcome`, and return the description of an open run as well."""
         try:
             description = await self._temporal.get_workflow_handle(response_id).describe()
             for run in [*await earlier_runs(self._temporal, description, only_ended=True), description]:

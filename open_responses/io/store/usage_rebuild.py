@@ -41,7 +41,7 @@ _TENANT, _MODEL = (SearchAttributeKey.for_keyword(name) for name in (TENANT, MOD
 
 
 class UsageRebuild:
-    """The rebuilding. One worker of the fleet does it at a time."""
+    """Rebuilds the counts. One worker of the fleet does so at a time."""
 
     def __init__(self, redis: Redis, temporal: Client) -> None:
         self._redis = redis
@@ -49,7 +49,7 @@ class UsageRebuild:
         self._counters = UsageCounters(redis)
 
     async def run(self) -> None:
-        """Look until cancelled whether the counts are whole, and rebuild them if they are not."""
+        """Check until cancelled whether the counts are complete, and rebuild them if they are not."""
         while True:
             await asyncio.sleep(_EVERY_SECONDS)
             try:
@@ -103,7 +103,8 @@ class UsageRebuild:
         return kept or await self._from_result(run)
 
     async def _from_result(self, run: WorkflowExecution) -> UsageRecord:
-        """Of a run without a memo: of an earlier version, or one that an operator ended."""
+        """Read the usage from the result of a run without a memo: a run of an earlier version, or one that an operator
+        ended."""
         known = run.typed_search_attributes
         record = UsageRecord(
             response_id=run.id,

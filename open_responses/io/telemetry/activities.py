@@ -18,9 +18,9 @@ from open_responses.loop.payloads.tool_calls import ToolContextPayload, ToolResu
 
 @contextlib.contextmanager
 def for_response(response_id: str, request_id: str | None, traceparent: str | None) -> Iterator[None]:
-    """Work in the response's trace: its spans are children of the response's own.
+    """Open the response's trace: the spans inside are children of the response's own span.
 
-    Where nothing is recorded, the response has no span, and the trace of its request is passed on.
+    Without an exporter, the response has no span, and the trace of its request is passed on.
     """
     own = TraceContext.of_response(response_id, traceparent) if is_recording() else TraceContext.parse(traceparent)
     with inside(own), in_log_lines(request_id=request_id, trace_id=None if own is None else own.trace_id):
@@ -49,7 +49,7 @@ def model_call(call: SampleInput, *, adapter: str, attempt: int) -> Iterator[Spa
 
 
 def describe_request(made: Span, start: StartResponse, items: Iterator[JsonObject]) -> None:
-    """The settings of a model call; with contents, what the model reads."""
+    """Set the attributes of a model call's request; with contents enabled, also the model's input."""
     if not is_recording():
         return
     made.set(request_attributes(start))
@@ -60,7 +60,7 @@ def describe_request(made: Span, start: StartResponse, items: Iterator[JsonObjec
 
 
 def describe_answer(made: Span, call: SampleInput, result: SampleResult) -> None:
-    """How a model call ended, and its tokens; with contents, what the model wrote."""
+    """Set the attributes of a model call's end and its tokens; with contents enabled, also the model's output."""
     if not is_recording():
         return
     made.set({"open_responses.outcome": result.outcome, **usage_attributes(usage_beside(result.usage, call.paid))})
@@ -98,7 +98,7 @@ def tool_call(given: ToolContextPayload, tool: str, arguments: JsonObject, *, at
 
 
 def describe_result(made: Span, result: ToolResult) -> None:
-    """How a tool call ended; with contents, what the model reads."""
+    """Set the attributes of a tool call's end; with contents enabled, also the tool's output."""
     if not is_recording():
         return
     made.set({"open_responses.outcome": result.outcome})
@@ -112,13 +112,13 @@ def describe_result(made: Span, result: ToolResult) -> None:
 
 @contextlib.contextmanager
 def mcp_request(method: str, label: str, tool: str | None = None) -> Iterator[Span]:
-    """One request to an MCP server. Its address is left out: it may hold a key."""
+    """One request to an MCP server. The span has no address, because the address may contain a key."""
     attributes = {"mcp.method.name": method, "gen_ai.tool.name": tool, "open_responses.mcp.server_label": label}
     with span(method if tool is None else f"{method} {tool}", kind="client", attributes=attributes) as made:
         yield made
 
 
 def trace_headers() -> dict[str, str]:
-    """The headers by which a server that this task calls continues the trace."""
+    """The headers with which a server that this task calls can continue the trace."""
     traceparent = current_traceparent()
     return {} if traceparent is None else {"traceparent": traceparent}

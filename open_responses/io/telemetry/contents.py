@@ -1,6 +1,7 @@
-"""What models and tools read and write, as attributes of spans. Only if the operator asks for it by name.
+"""The input and output of models and tools as attributes of spans. They are recorded only if the operator enables them
+by a variable.
 
-The variable is that of OpenTelemetry's own instrumentations. Without it, a span has nothing of a conversation.
+The variable is that of OpenTelemetry's own instrumentations. Without it, a span has no content of a conversation.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import orjson
 from open_responses.json_types import JsonObject
 
 _SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-# Collectors refuse batches of some megabytes; the newest messages say most.
+# Collectors reject batches of some megabytes. The newest messages are the most useful ones.
 _MAX_CHARACTERS = 60_000
 
 
@@ -56,7 +57,7 @@ def _message(item: JsonObject) -> JsonObject:
 
 
 def _part(part: JsonObject) -> JsonObject:
-    """Text as the conventions have it. Of an image or a file, only its kind."""
+    """A part in the form of the conventions: a text, or only the kind of an image or a file."""
     text = part.get("text") or part.get("refusal")
     if text is not None:
         return {"type": "text", "content": text}

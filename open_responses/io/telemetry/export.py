@@ -1,8 +1,7 @@
 """Sends spans to an OpenTelemetry collector, by OTLP over HTTP. Off unless `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
-What this prevents: a request that waits for a collector. OpenTelemetry's SDK is imported in a thread, which takes as
-long as a tenth of a worker's start, and its batches are sent by another. Its queue is bounded: what does not fit is
-dropped.
+What this prevents: a request that waits for a collector. One thread imports OpenTelemetry's SDK, which takes as long as
+a tenth of a worker's start, and another sends its batches. The queue is bounded, and spans that do not fit are dropped.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def export_spans(environ: Mapping[str, str], *, service: str, instance: str | No
 
 
 class SpanExport(Sink):
-    """Takes the spans of this process, and sends them in batches. Nothing here waits for the network."""
+    """Receives the spans of this process, and sends them in batches. No method waits for the network."""
 
     def __init__(self, resource: Mapping[str, str]) -> None:
         self._resource = resource
@@ -73,7 +72,8 @@ class SpanExport(Sink):
             self._sdk.add(span)
 
     def close(self) -> None:
-        """Send what is left, for a moment at most: a collector that is away must not keep a process from leaving."""
+        """Send the remaining spans, for a moment at most: a collector that does not answer must not delay the end of
+        the process."""
         record_to(None)
         closing = threading.Thread(target=self._flush, name="opentelemetry-flush", daemon=True)
         closing.start()
@@ -90,7 +90,7 @@ class SpanExport(Sink):
             log.error("traces_not_exported", exc_info=error)
             record_to(None)
             return
-        # Under the lock, so that no span is added to what was sent already.
+        # Under the lock, so that no span is added after the last batch was sent.
         with self._lock:
             pending, self._pending, self._sdk = self._pending or (), None, sdk
         for span in pending:

@@ -40,7 +40,7 @@ def request_attributes(start: StartResponse) -> Attributes:
 
 
 def usage_attributes(usage: TurnUsage) -> Attributes:
-    """Tokens and cost. Nothing where no provider has counted any."""
+    """Tokens and cost. Empty if no provider has reported any."""
     if not usage.total:
         return {}
     return {

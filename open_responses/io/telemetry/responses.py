@@ -33,7 +33,7 @@ _SHOWN = (
 
 
 def response_started(start: StartResponse) -> None:
-    """Its workflow was started."""
+    """Log that the response's workflow was started."""
     log.info(
         "response_started",
         **ids_of(start),
@@ -45,12 +45,13 @@ def response_started(start: StartResponse) -> None:
 
 
 def response_ended(call: FinishInput, response: JsonObject, usage: TurnUsage | None) -> None:
-    """Its end was stored for the first time."""
+    """Log the response's end, and record its span, when the end is stored for the first time."""
     _ended(call.start, response, usage, how_far(call))
 
 
 def response_ended_outside(start: StartResponse, response: JsonObject, usage: TurnUsage | None) -> None:
-    """As `response_ended`, where an operator ended the run. How far it came is not known."""
+    """Do the same as `response_ended` for a run that an operator ended. The number of its turns and attempts is not
+    known."""
     _ended(start, response, usage, {"ended_from_outside": True})
 
 
@@ -62,7 +63,8 @@ def _ended(start: StartResponse, response: JsonObject, usage: TurnUsage | None, 
 
 
 def _record(start: StartResponse, line: JsonObject) -> None:
-    """The span of the whole response. Its id follows from the response's, so that its parts have named it already."""
+    """Record the span of the whole response. Its id follows from the response's id, so the spans of its parts already
+    name it as their parent."""
     whole = Span(
         name=f"invoke_agent {start.request.model}",
         kind="internal",
@@ -72,7 +74,8 @@ def _record(start: StartResponse, line: JsonObject) -> None:
         ended_at=time.time_ns(),
     )
     whole.set({"gen_ai.operation.name": "invoke_agent", "gen_ai.conversation.id": start.request.conversation_id})
-    # Tokens and cost are not under the conventions' names: who adds them up would count those of each call twice.
+    # Tokens and cost do not have the conventions' names here: a sum over all spans would count those of each call
+    # twice.
     whole.set({f"open_responses.{name}": line.get(name) for name in _SHOWN})
     if line["status"] == "failed":
         whole.error_type = line["code"] or "failed"

@@ -1,7 +1,8 @@
 """Spans of this process, and the trace context that follows from them.
 
-Without an exporter nothing is recorded: the trace context of a request is passed on unchanged, so that what calls this
-server and what it calls stay in one trace. A span ends in memory; a thread of the exporter's sends it.
+Without an exporter no span is recorded, and the trace context of a request is passed on unchanged, so that the callers
+of this server and the servers that it calls stay in one trace. A span that ends is kept in memory, and a thread of the
+exporter sends it.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ def span(
     kind: SpanKind = "internal",
     attributes: Mapping[str, AttributeValue | None] | None = None,
 ) -> Iterator[Span]:
-    """Record what happens inside as a child of the current span. An exception makes it a failed one."""
+    """Record the work inside as a child of the current span. An exception marks the span as failed."""
     parent, sink = _current.get(), _sink
     if sink is None:
-        # Not recorded, and no parent of anything.
+        # The span is not recorded, and is no parent of other spans.
         yield Span(name, kind, parent or _NOWHERE, parent, 0)
         return
     made = Span(name, kind, _child(parent, sink), parent, time.time_ns())
@@ -102,7 +103,7 @@ def span(
         made.error_type = made.error_type or error_type_of(error)
         raise
     finally:
-        # A generator that is closed from another task's context has nothing to restore there.
+        # A generator that another task closes runs in that task's context, where there is nothing to restore.
         with contextlib.suppress(ValueError):
             _current.reset(token)
         made.ended_at = time.time_ns()
@@ -110,7 +111,7 @@ def span(
 
 
 def record(ended: Span) -> None:
-    """Hand over a span that has ended."""
+    """Pass a span that has ended to the exporter."""
     if _sink is not None and ended.context.is_sampled:
         _sink.add(ended)
 

@@ -1,7 +1,7 @@
 """The approvals that a running response waits for, from the end of its history.
 
-The calls of a model turn wait within that turn, so the newest model turn that is complete has requested them. No worker
-is asked: a response may wait for days, and a query would have it replayed.
+The calls of a model turn wait within that turn, so the newest complete model turn has requested them. This reads
+history without a worker: a response may wait for days, and a query would make a worker replay it.
 """
 
 from __future__ import annotations

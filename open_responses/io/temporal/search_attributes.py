@@ -42,7 +42,7 @@ class NamespaceAttributes:
         self._one_at_a_time = asyncio.Lock()
 
     async def are_known(self) -> bool:
-        """Whether a response may set them. Asks Temporal until it is so, at most every ten seconds."""
+        """Whether a response may set them. Queries Temporal, at most every ten seconds, until it may."""
         if self._are_known:
             return True
         async with self._one_at_a_time:
@@ -63,7 +63,7 @@ class NamespaceAttributes:
         return False
 
     async def _can_query(self) -> bool:
-        """Whether Temporal accepts a query with all attributes; any caller may ask that, also in Temporal Cloud."""
+        """Whether Temporal accepts a query with all attributes. Any caller may send one, also to Temporal Cloud."""
         terms = (f"{name} > 0" if kind in _NUMBERS else f"{name} = 'none'" for name, kind in SEARCH_ATTRIBUTES.items())
         query = f"WorkflowId = 'none' AND ({' OR '.join(terms)})"
         try:
@@ -75,7 +75,7 @@ class NamespaceAttributes:
         return True
 
     async def _add(self) -> None:
-        """Add the attributes one by one: Temporal rejects those that are there already."""
+        """Add the attributes one by one, because Temporal rejects those that it already has."""
         for name, kind in SEARCH_ATTRIBUTES.items():
             request = AddSearchAttributesRequest(
                 namespace=self._temporal.namespace, search_attributes={name: _TYPES[kind]}

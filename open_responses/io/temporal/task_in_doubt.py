@@ -1,5 +1,5 @@
-"""Whether a run may have done something that its history does not show yet: a workflow task that was begun, and that
-Temporal has not recorded.
+"""Detects a workflow task that a worker has begun and Temporal has not recorded. The run may have had effects that its
+history does not show.
 
 A response's end is announced within such a task, by a local activity. Until the task is recorded, Temporal describes
 the run as one that goes on. If Redis loses the stored end in the meantime, nothing else shows that there is one.
@@ -28,9 +28,9 @@ _STEP = timedelta(milliseconds=1)
 async def has_task_in_doubt(temporal: Client, described: WorkflowExecutionDescription) -> bool:
     """Whether a worker has begun a workflow task of this open run that is not recorded. Raises RPCError.
 
-    The description shows it, at no further cost, while an activity runs or a worker carries out a task. Where neither
-    is so, the newest events of the history are read: a task that waits for a worker may be the repetition of one that
-    was begun; and such a repetition may have come to its next step alone, behind a timer (`workflows/tasks.py`).
+    While an activity runs or a worker carries out a task, the description shows it without a further call. Otherwise
+    the newest events of the history are read: a task that waits for a worker may be the repetition of one that was
+    begun, and such a repetition may have reached only its next step, after a timer (`workflows/tasks.py`).
     """
     raw = described.raw_description
     # The first task cannot announce an end: an end follows a sample's result, or is decided in a task before.
@@ -72,7 +72,7 @@ def is_in_doubt(newest_first: Iterable[HistoryEvent]) -> bool | None:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
             return True
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
-            # The task of a worker that is gone was never begun: it goes to another one.
+            # The task was assigned to a worker that is gone and never began it. Another worker gets it.
             timeout = event.workflow_task_timed_out_event_attributes.timeout_type
             if timeout != TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START:
                 return True

@@ -1,7 +1,7 @@
 """The timeline of a response, from the history of its workflow: model turns, tools, approvals and the end.
 
-History has an activity's start only once the activity has ended; what runs or waits for its next attempt is in the
-description of the run.
+History has the start of an activity only after the activity has ended. The description of the run has the activities
+that run or wait for their next attempt.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Timeline:
-    """Reads events into entries, in order. `decode` returns the JSON of payloads, and nothing for erased ones."""
+    """Makes entries of events, in order. `decode` returns the JSON of payloads, without those that were erased."""
 
     decode: Callable[[Iterable[Payload]], Awaitable[Sequence[object]]]
     fail: Callable[[Failure], Awaitable[str]]
@@ -79,7 +79,7 @@ class Timeline:
     _counted: tuple[int, float | None] = (0, None)
 
     async def read(self, event: HistoryEvent) -> None:
-        """Add what this event shows."""
+        """Add the step that this event begins, or end one."""
         kind, at = event.event_type, _seconds(event.event_time)
         if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             await self._scheduled(event, at)
@@ -103,7 +103,7 @@ class Timeline:
                 await self._answered(request.input.args.payloads, at)
 
     def go_on(self, pending: Iterable[PendingActivityInfo]) -> None:
-        """Add what the description of an open run shows of its activities."""
+        """Add the activities that the description of an open run has."""
         for activity in pending:
             entry = self._by_activity.get(activity.activity_id)
             if entry is None or entry.ended_at is not None:
@@ -184,7 +184,7 @@ class Timeline:
             entry.ended_at, entry.status, entry.detail = at, status, _joined(entry.detail, detail)
 
     def _count(self, entry: Entry, usage: object) -> None:
-        """A sample reports the tokens of all attempts at its turn so far."""
+        """Add the tokens that a sample reports, which are those of all attempts at its turn so far."""
         if not isinstance(usage, dict):
             return
         tokens = _whole(usage.get("input_tokens"), 0) + _whole(usage.get("output_tokens"), 0)
@@ -240,13 +240,13 @@ async def timeline_of(temporal: Client, described: WorkflowExecutionDescription,
 
 
 def reader(converter: DataConverter) -> Timeline:
-    """A timeline whose payloads this converter decodes."""
+    """Return a timeline that decodes payloads with this converter."""
 
     async def decode(payloads: Iterable[Payload]) -> Sequence[object]:
         try:
             return await converter.decode(list(payloads))
         except (*ERASED, ValueError, TypeError, RuntimeError):
-            # Erased meanwhile, or sent by hand: the step is there all the same.
+            # The payload was erased meanwhile, or an operator sent it by hand. The step is shown without it.
             return []
 
     async def fail(failure: Failure) -> str:
@@ -261,7 +261,7 @@ def reader(converter: DataConverter) -> Timeline:
 
 
 async def read_all(timeline: Timeline, events: AsyncIterable[HistoryEvent]) -> None:
-    """Read events. Between two of them other requests go on, also where a page of them has megabytes of results."""
+    """Read events. Other requests go on between two events, also if a page of them has megabytes of results."""
     since = time.monotonic()
     async for event in events:
         await timeline.read(event)
@@ -277,7 +277,7 @@ async def _runs(temporal: Client, described: WorkflowExecutionDescription) -> li
     while run_id is not None and run_id not in runs:
         runs.append(run_id)
         run_id = None if run_id == described.run_id else await _successor(temporal, described.id, run_id)
-    # An operator's reset begins a run that copies the history before it, and nothing leads to it.
+    # An operator's reset begins a run that copies the earlier history, and no event refers to it.
     return runs if described.run_id in runs else [described.run_id]
 
 

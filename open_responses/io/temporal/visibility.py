@@ -81,7 +81,7 @@ async def newest_runs(
         runs = _sorted(await windows.read(length), after)
         if len(runs) > limit or length is None:
             return runs[:limit], len(runs) > limit
-        # Further runs of the same workflows, or the last run of the page before, took the room.
+        # Further runs of the same workflows, or the last run of the page before, filled this page.
         wanted *= 2
 
 
