@@ -1045,7 +1045,7 @@ HALF = sse(*created(), at("output_text.delta", 0, content_index=0, delta="Half")
         (Answer(stalls=True, content_type="text/event-stream"), ProviderTimeout),
         (replace(HALF, body=HALF.body + b"data: {broken\n\n"), ProviderStreamBroken),
         (replace(HALF, body=HALF.body + b"data: [1]\n\n"), ProviderStreamBroken),
-        (replace(HALF, body=HALF.body + b"data: [DONE]\n\n"), ProviderStreamBroken),
+        (sse(*created(), done=True), ProviderStreamBroken),
         (Answer(b"<html>"), ProviderStreamBroken),
         (Answer(json.dumps(response("in_progress")).encode()), ProviderStreamBroken),
         (Answer(json.dumps(error("no", "server_error")).encode()), ProviderUnavailable),

@@ -492,7 +492,7 @@ async def test_every_servers_pieces_become_the_calls_that_were_meant(
         ),
         (
             {"prompt_tokens": 50, "completion_tokens": None, "prompt_tokens_details": None},
-            Usage(50, 0),
+            Usage(50, 1, estimated=True),
         ),
     ],
     ids=["openai", "deepseek", "moonshot", "sglang", "xai", "nulls"],
@@ -1104,8 +1104,8 @@ async def test_an_error_event_is_an_error(http: httpx.AsyncClient) -> None:
     ("answer", "kind"),
     [
         (sse(text("half")), ProviderStreamBroken),
-        (sse(text("half"), done=True), ProviderStreamBroken),
         (sse(), ProviderStreamBroken),
+        (sse(done=True), ProviderStreamBroken),
         (Answer(sse(text("half")).body, content_type="text/event-stream", breaks=True), ProviderStreamBroken),
         (Answer(sse(text("half")).body, content_type="text/event-stream", stalls=True), ProviderTimeout),
         (Answer(b"data: {not json\n\n", content_type="text/event-stream"), ProviderStreamBroken),

@@ -13,6 +13,7 @@ Source: platform.claude.com/docs, Messages.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 
 import httpx
@@ -22,12 +23,12 @@ from activities.providers.anthropic.model_list import MODELS_PATH, models_on
 from activities.providers.anthropic.models import Model
 from activities.providers.anthropic.request import native_format, request_body
 from activities.providers.anthropic.stream import StreamReader, events
-from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
+from activities.providers.shared.reading import deltas_of
 from activities.providers.shared.tool_choices import is_forced
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
@@ -65,20 +66,18 @@ class Anthropic:
         body, betas = await built(call, lambda: request_body(fitting.call(), self._config.name, prefill=prefill))
         beta = {"anthropic-beta": ",".join(betas)} if betas else {}
         reader = StreamReader(call, failures)
-        async with open_stream(
-            self._http,
-            self._config,
-            "/v1/messages",
-            body=body,
-            headers={"anthropic-version": API_VERSION, **key.as_header("x-api-key"), **beta},
-            read_error=failures.read_by(error_of),
-        ) as response:
-            async for event in events(response):
-                deltas = reader.read(event)
-                content_read(response, deltas)
-                for delta in fitting.restored(deltas):
-                    yield delta
-            for delta in fitting.restored(reader.finish()):
+        async with (
+            open_stream(
+                self._http,
+                self._config,
+                "/v1/messages",
+                body=body,
+                headers={"anthropic-version": API_VERSION, **key.as_header("x-api-key"), **beta},
+                read_error=failures.read_by(error_of),
+            ) as response,
+            contextlib.aclosing(deltas_of(response, events(response), reader, fitting)) as answer,
+        ):
+            async for delta in answer:
                 yield delta
 
     async def list_models(self) -> list[ListedModel]:

@@ -17,9 +17,10 @@ from activities.providers.anthropic.conversation import BLOCK_ID
 from activities.providers.anthropic.error_parsing import error_in_stream
 from activities.providers.anthropic.models import Model
 from activities.providers.shared.error_mapping import Failures, details_in
-from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.finish_reasons import meaning_of
 from activities.providers.shared.json_objects import as_object
-from activities.providers.shared.upstream import is_event_stream, sse_objects
+from activities.providers.shared.token_counts import TokenCounts, count_in
+from activities.providers.shared.upstream import DONE, is_event_stream, sse_objects
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -39,22 +40,21 @@ from open_responses.json_types import JsonObject
 from open_responses.models import sealed_reasoning
 from open_responses.schema.items import PROVIDER_ITEM_TYPES
 
-_FINISH: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-    "pause_turn": "pause",
+# The kind of block that a delta belongs to, for one whose block was not announced.
+_KINDS = {
+    "text_delta": "text",
+    "citations_delta": "text",
+    "thinking_delta": "thinking",
+    "signature_delta": "thinking",
 }
 
 
 async def events(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
     """The stream's events; a server that does not stream sends its whole message, which is read as one."""
     if is_event_stream(response):
-        async for _, event in sse_objects(response):
-            yield event
+        async for name, event in sse_objects(response):
+            # Gateways end each stream as OpenAI's end.
+            yield {"type": "message_stop"} if name == DONE else event
         return
     for event in _events_of(json.loads(await response.aread())):
         yield event
@@ -74,15 +74,19 @@ def _events_of(message: Any) -> Iterator[JsonObject]:
 
 @dataclass(slots=True)
 class _Block:
-    """A content block that is still open. `pieces` are of its thinking or its input's JSON."""
+    """A content block that is still open. `pieces` are of its thinking or its input's JSON.
 
-    index: int
+    `index` is the vendor's; None where it sends none. `call` is the number of the call that the block is.
+    """
+
+    index: int | None
     kind: str
     start: JsonObject
     pieces: list[str] = field(default_factory=list)
     signature: list[str] = field(default_factory=list)
     citations: list[JsonObject] = field(default_factory=list)
     begins_at: int = 0
+    call: int = 0
 
 
 class StreamReader:
@@ -92,13 +96,15 @@ class StreamReader:
         self._call = call
         self._failures = failures
         self._summarizes = Model.named(call.model).summarizes
-        self._blocks: dict[int, _Block] = {}
-        self._usage: JsonObject = {}
+        self._blocks: list[_Block] = []
+        self._calls = 0
+        self._usage: dict[str, int] = {}
         self._reason: FinishReason | None = None
         self._is_over = False
         self._refusal = ""
         self._model: str | None = None
-        self._received = 0
+        self._counts = TokenCounts(call)
+        self._has_content = False
         # Of the message that is open: where citations point to.
         prefix = call.prefix or ""
         self._length = len(prefix)
@@ -113,12 +119,11 @@ class StreamReader:
                 self._model = message.get("model") or self._model
                 self._count(message)
             case "content_block_start":
-                return self._start(event.get("index", 0), as_object(event.get("content_block")))
+                return self._start(_index(event), as_object(event.get("content_block")))
             case "content_block_delta":
-                block = self._blocks.get(event.get("index", 0))
-                return self._more(block, as_object(event.get("delta"))) if block is not None else []
+                return self._delta(_index(event), as_object(event.get("delta")))
             case "content_block_stop":
-                block = self._blocks.pop(event.get("index", 0), None)
+                block = self._block(_index(event))
                 return self._stop(block) if block is not None else []
             case "message_delta":
                 self._count(event)
@@ -129,21 +134,60 @@ class StreamReader:
                 raise error_in_stream(self._failures, event.get("error"))
         return []
 
+    @property
+    def knows_end(self) -> bool:
+        return self._is_over or self._reason is not None
+
     def finish(self) -> list[Delta]:
-        """The last deltas. Raises ProviderStreamBroken for a stream that ended without saying so, and why."""
-        if not self._is_over or self._reason is None:
+        """The last deltas. Raises ProviderStreamBroken for a stream that did not say that, or why, the answer ended."""
+        last = self._stop_all()
+        reason = self._reason
+        if reason is None and self._is_over and self._has_content:
+            reason = "tool_calls" if self._calls else "stop"
+        if reason is None:
             raise self._failures.broken_off()
-        refusal: list[Delta] = [RefusalDelta(self._refusal)] if self._refusal else []
-        return [*refusal, Finish(self._reason, self._total(), self._model)]
+        if self._refusal:
+            last.append(RefusalDelta(self._refusal))
+        return [*last, Finish(reason, self._total(), self._model)]
 
     def _end_of(self, delta: JsonObject) -> None:
-        if delta.get("stop_reason"):
-            self._reason = _FINISH.get(delta["stop_reason"], "stop")
+        word = delta.get("stop_reason")
+        if word:
+            self._reason = "pause" if word == "pause_turn" else meaning_of(word) or "stop"
         if self._reason == "content_filter":
             self._refusal = as_object(delta.get("stop_details")).get("explanation") or ""
 
-    def _start(self, index: int, start: JsonObject) -> list[Delta]:
-        block = self._blocks[index] = _Block(index, start.get("type", ""), start, begins_at=self._length)
+    def _block(self, index: int | None) -> _Block | None:
+        """The open block with this index; without an index, the one that was opened last."""
+        found = [block for block in self._blocks if index is None or block.index == index]
+        return found[-1] if found else None
+
+    def _delta(self, index: int | None, delta: JsonObject) -> list[Delta]:
+        """More of a block; the beginning of another one where its start was not sent."""
+        block = self._block(index)
+        kind = _KINDS.get(str(delta.get("type")))
+        if kind is None or (block is not None and block.kind == kind):
+            return self._more(block, delta) if block is not None else []
+        started = self._start(index, {"type": kind})
+        return [*started, *self._more(self._blocks[-1], delta)]
+
+    def _stop_all(self) -> list[Delta]:
+        return [delta for block in list(self._blocks) for delta in self._stop(block)]
+
+    def _start(self, index: int | None, start: JsonObject) -> list[Delta]:
+        """Begin a block. It ends those whose end was not sent: texts, thoughts, and one of its index."""
+        ended = [
+            delta
+            for block in list(self._blocks)
+            if block.kind in ("text", "thinking") or index is None or block.index == index
+            for delta in self._stop(block)
+        ]
+        kind = str(start.get("type") or "")
+        block = _Block(index, kind, start, begins_at=self._length, call=self._calls)
+        self._blocks.append(block)
+        return [*ended, *self._begin(block, start)]
+
+    def _begin(self, block: _Block, start: JsonObject) -> list[Delta]:
         match block.kind:
             case "text":
                 block.citations += start.get("citations") or []
@@ -153,7 +197,9 @@ class StreamReader:
                 return self._thought(block, start.get("thinking") or "")
             case "tool_use":
                 self._length = 0
-                return [ToolCallDelta(index, call_id=start.get("id"), name=start.get("name"))]
+                self._calls += 1
+                self._has_content = True
+                return [ToolCallDelta(block.call, call_id=start.get("id"), name=start.get("name"))]
         return []
 
     def _more(self, block: _Block, delta: JsonObject) -> list[Delta]:
@@ -179,7 +225,7 @@ class StreamReader:
             text = text[same:]
         if not text:
             return []
-        self._received += len(text)
+        self._receive(text)
         self._length += len(text)
         return [TextDelta(text)]
 
@@ -187,7 +233,7 @@ class StreamReader:
         if not text:
             return []
         block.pieces.append(text)
-        self._received += len(text)
+        self._receive(text)
         self._length = 0
         return [ReasoningSummaryDelta(text) if self._summarizes else ReasoningDelta(text)]
 
@@ -195,10 +241,15 @@ class StreamReader:
         if not piece:
             return []
         block.pieces.append(piece)
-        self._received += len(piece)
-        return [ToolCallDelta(block.index, arguments=piece)] if block.kind == "tool_use" else []
+        self._receive(piece)
+        return [ToolCallDelta(block.call, arguments=piece)] if block.kind == "tool_use" else []
+
+    def _receive(self, text: str) -> None:
+        self._has_content = True
+        self._counts.received += len(text)
 
     def _stop(self, block: _Block) -> list[Delta]:
+        self._blocks.remove(block)
         match block.kind:
             case "text":
                 return [
@@ -206,7 +257,7 @@ class StreamReader:
                 ]
             case "tool_use" if not block.pieces:
                 whole = json.dumps(block.start.get("input") or {}, ensure_ascii=False)
-                return [ToolCallDelta(block.index, arguments=whole)]
+                return [ToolCallDelta(block.call, arguments=whole)]
             case "thinking":
                 thinking, signature = "".join(block.pieces), "".join(block.signature)
                 return self._seal({"type": "thinking", "thinking": thinking, "signature": signature})
@@ -214,6 +265,7 @@ class StreamReader:
                 return self._seal({"type": "redacted_thinking", "data": block.start.get("data") or ""})
             case kind if kind in PROVIDER_ITEM_TYPES["anthropic"]:
                 self._length = 0
+                self._has_content = True
                 return [ProviderItem(_provider_item(block))]
         return []
 
@@ -239,27 +291,28 @@ class StreamReader:
         """Counts are cumulative, and some servers tell the input at the start, others at the end: the highest holds."""
         given = as_object(event.get("usage"))
         for name, value in {**given, **as_object(given.get("output_tokens_details"))}.items():
-            if isinstance(value, int):
-                self._usage[name] = max(value, self._usage.get(name, 0))
-        if given and self._is_counted:
+            count = count_in(value)
+            if count is not None:
+                self._usage[name] = max(count, self._usage.get(name, 0))
+        if given and any(self._usage.values()):
             self._call.on_usage(self._total())
-
-    @property
-    def _is_counted(self) -> bool:
-        return bool(self._usage.get("output_tokens") or self._usage.get("input_tokens"))
 
     def _total(self) -> Usage:
         counted = self._usage
-        if not self._is_counted:
-            return estimated_usage(self._call, self._received)
         cached, written = counted.get("cache_read_input_tokens", 0), counted.get("cache_creation_input_tokens", 0)
-        return Usage(
-            input_tokens=counted.get("input_tokens", 0) + cached + written,
-            output_tokens=counted.get("output_tokens", 0),
-            cached_tokens=cached,
-            cache_write_tokens=written,
-            reasoning_tokens=counted.get("thinking_tokens", 0),
+        fresh = counted.get("input_tokens")
+        return self._counts.usage(
+            None if fresh is None else fresh + cached + written,
+            counted.get("output_tokens"),
+            cached=cached,
+            cache_written=written,
+            reasoning=counted.get("thinking_tokens", 0),
         )
+
+
+def _index(event: JsonObject) -> int | None:
+    index = event.get("index")
+    return index if isinstance(index, int) else None
 
 
 def _provider_item(block: _Block) -> JsonObject:

@@ -10,6 +10,7 @@ turn of their own).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from urllib.parse import quote
 
@@ -19,17 +20,20 @@ from activities.providers.gemini.error_parsing import error_of
 from activities.providers.gemini.model_list import MODELS_PATH, models_on
 from activities.providers.gemini.request import request_body
 from activities.providers.gemini.stream import ChunkReader, chunks
-from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
+from activities.providers.shared.reading import deltas_of
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
 from open_responses.models.vendor_limits import LIMITS
+
+# A finish reason may come before the result of a code execution, which takes up to 30 seconds.
+_SECONDS_AFTER_END = 60.0
 
 
 class Gemini:
@@ -58,13 +62,10 @@ class Gemini:
             headers=key.as_header("x-goog-api-key"),
             read_error=failures.read_by(error_of),
         ) as response:
-            async for chunk in chunks(response):
-                deltas = reader.read(chunk)
-                content_read(response, deltas)
-                for delta in fitting.restored(deltas):
+            told = deltas_of(response, chunks(response), reader, fitting, patience=_SECONDS_AFTER_END)
+            async with contextlib.aclosing(told) as answer:
+                async for delta in answer:
                     yield delta
-            for delta in fitting.restored(reader.finish()):
-                yield delta
 
     async def list_models(self) -> list[ListedModel]:
         """Raises the ProviderError family."""

@@ -12,7 +12,7 @@ Sources: ai.google.dev/api/generate-content, /gemini-api/docs/thought-signatures
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import httpx
@@ -22,10 +22,11 @@ from activities.providers.gemini.conversation import GENERATED_IMAGE
 from activities.providers.gemini.error_parsing import error_in_stream
 from activities.providers.shared.answer_guard import event_read
 from activities.providers.shared.error_mapping import Failures
-from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.finish_reasons import meaning_of
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import plain_logprob
-from activities.providers.shared.upstream import chunk_object, is_event_stream, lines
+from activities.providers.shared.token_counts import TokenCounts, count_in, first_count
+from activities.providers.shared.upstream import DONE, chunk_object, is_event_stream, lines, texts_of
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -42,19 +43,6 @@ from open_responses.errors import ProviderRejected, ProviderStreamBroken
 from open_responses.json_types import JsonObject
 from open_responses.models.sealed_reasoning import mark
 
-_FINISH: Mapping[str, FinishReason] = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "LANGUAGE": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-}
 # The request itself is at fault, and would be again.
 _FINAL = frozenset({"MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS"})
 _UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED")
@@ -64,6 +52,9 @@ async def chunks(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
     """The stream's objects. Without `alt=sse`, as some proxies have it, they come as one array."""
     if is_event_stream(response):
         async for text in _texts(response):
+            if text.strip() == DONE:
+                # Gateways end each stream as OpenAI's end.
+                return
             yield chunk_object(json.loads(text))
         return
     read = json.loads(await response.aread())
@@ -82,7 +73,8 @@ async def _texts(response: httpx.Response) -> AsyncGenerator[str, None]:
             bare.append(line)
         elif not line and data:
             event_read(response)
-            yield "\n".join(data)
+            for text in texts_of("\n".join(data)):
+                yield text
             data.clear()
     if bare:
         yield "\n".join(bare)
@@ -100,7 +92,7 @@ class ChunkReader:
         self._usage: JsonObject = {}
         self._model: str | None = None
         self._calls = 0
-        self._received = 0
+        self._counts = TokenCounts(call)
         self._text_signature: str | None = None
         self._cited = CitedText()
 
@@ -115,6 +107,10 @@ class ChunkReader:
         candidates = chunk.get("candidates") or []
         return self._candidate(as_object(candidates[0])) if candidates else []
 
+    @property
+    def knows_end(self) -> bool:
+        return self._is_blocked or self._finish is not None
+
     def finish(self) -> list[Delta]:
         """What was held back, and the end. Raises ProviderStreamBroken for a stream that ended without saying why."""
         reason: FinishReason = "content_filter"
@@ -126,21 +122,37 @@ class ChunkReader:
     def _reason(self) -> FinishReason:
         if self._finish is None:
             raise self._failures.broken_off()
-        if self._finish not in _FINISH:
+        reason = meaning_of(self._finish)
+        if reason is None:
             kind = ProviderRejected if self._finish in _FINAL else ProviderStreamBroken
             why = self._failures.key.hidden_in(self._finish_message)[:500]
             said = f": {why}" if why else ""
             raise kind(f"{self._failures.config.name} broke the answer off: {self._finish}{said}")
-        reason = _FINISH[self._finish]
         return "tool_calls" if reason == "stop" and self._calls else reason
 
     def _count(self, given: JsonObject) -> None:
         if given:
-            self._usage |= given
-            self._call.on_usage(_usage(self._usage))
+            self._usage |= {name: value for name, value in given.items() if count_in(value) is not None}
+            self._call.on_usage(self._counted())
 
     def _counted(self) -> Usage:
-        return _usage(self._usage) if self._usage else estimated_usage(self._call, self._received)
+        """`promptTokenCount` holds the cached ones; what built-in tools read comes on top, and thoughts beside the
+        answer. Some models leave `candidatesTokenCount` out: it is what the total leaves.
+        """
+        given = self._usage
+        prompt, answer = count_in(given.get("promptTokenCount")), count_in(given.get("candidatesTokenCount"))
+        total, thoughts = count_in(given.get("totalTokenCount")), first_count(given.get("thoughtsTokenCount"))
+        by_tools = first_count(given.get("toolUsePromptTokenCount"))
+        if answer is None and total is not None and prompt is not None:
+            answer = max(0, total - prompt - by_tools - thoughts)
+        elif prompt is None and total is not None and answer is not None:
+            prompt = max(0, total - answer - by_tools - thoughts)
+        return self._counts.usage(
+            None if prompt is None else prompt + by_tools,
+            None if answer is None else answer + thoughts,
+            cached=first_count(given.get("cachedContentTokenCount")),
+            reasoning=thoughts,
+        )
 
     def _candidate(self, candidate: JsonObject) -> list[Delta]:
         if candidate.get("finishReason") not in (None, *_UNSPECIFIED):
@@ -171,7 +183,7 @@ class ChunkReader:
         """A signature waits for the text's end: an item of its own in the middle would cut the message in two."""
         text = part.get("text") or ""
         self._cited.add(text)
-        self._received += len(text)
+        self._counts.received += len(text)
         if part.get("thoughtSignature") and self._cited.has_text:
             self._text_signature = part["thoughtSignature"]
         return [TextDelta(text)] if text else []
@@ -181,7 +193,7 @@ class ChunkReader:
         signature = part.get("thoughtSignature")
         if not text and not signature:
             return []
-        self._received += len(text)
+        self._counts.received += len(text)
         deltas: list[Delta] = [*self._end_text()]
         if text:
             deltas.append(ReasoningSummaryDelta(text))
@@ -192,7 +204,7 @@ class ChunkReader:
     def _function_call(self, part: JsonObject) -> list[Delta]:
         call = as_object(part["functionCall"])
         arguments = json.dumps(call.get("args") or {}, ensure_ascii=False)
-        self._received += len(arguments)
+        self._counts.received += len(arguments)
         piece = ToolCallDelta(self._calls, arguments, call.get("id") or None, call.get("name") or None)
         self._calls += 1
         if part.get("thoughtSignature"):
@@ -238,20 +250,3 @@ def _logprobs(given: JsonObject) -> list[JsonObject] | None:
 
 def _plain(given: JsonObject) -> JsonObject:
     return plain_logprob(given.get("token"), given.get("logProbability"))
-
-
-def _usage(given: JsonObject) -> Usage:
-    """`promptTokenCount` holds the cached ones; what built-in tools read comes on top, and thoughts beside the answer.
-    Some models leave `candidatesTokenCount` out: it is what the total leaves.
-    """
-    read = (given.get("promptTokenCount") or 0) + (given.get("toolUsePromptTokenCount") or 0)
-    thoughts = given.get("thoughtsTokenCount") or 0
-    answer = given.get("candidatesTokenCount")
-    if answer is None:
-        answer = max(0, (given.get("totalTokenCount") or 0) - read - thoughts)
-    return Usage(
-        input_tokens=read,
-        output_tokens=answer + thoughts,
-        cached_tokens=given.get("cachedContentTokenCount") or 0,
-        reasoning_tokens=thoughts,
-    )

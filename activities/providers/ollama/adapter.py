@@ -5,6 +5,7 @@ Sources: docs.ollama.com (openapi.yaml), `api/types.go` and `server/routes.go` o
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from functools import partial
 
@@ -14,13 +15,13 @@ from activities.providers.ollama.error_parsing import error_for, error_of_list, 
 from activities.providers.ollama.model_list import MODELS_PATH, models_on
 from activities.providers.ollama.request import request_body
 from activities.providers.ollama.stream import LineReader
-from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
 from activities.providers.shared.prefill import takes_prefill
+from activities.providers.shared.reading import deltas_of
 from activities.providers.shared.upstream import ndjson_objects, open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
@@ -48,20 +49,18 @@ class Ollama:
         reader = LineReader(call, failures)
         fitting = Fitting(call, LIMITS["ollama"])
         with hint_to_start(self._config):
-            async with open_stream(
-                self._http,
-                self._config,
-                "/api/chat",
-                body=await built(call, lambda: request_body(fitting.call(), self._config.name)),
-                headers=key.as_bearer(),
-                read_error=failures.read_by(error_of),
-            ) as response:
-                async for line in ndjson_objects(response):
-                    deltas = reader.read(line)
-                    content_read(response, deltas)
-                    for delta in fitting.restored(deltas):
-                        yield delta
-                for delta in fitting.restored(reader.finish()):
+            async with (
+                open_stream(
+                    self._http,
+                    self._config,
+                    "/api/chat",
+                    body=await built(call, lambda: request_body(fitting.call(), self._config.name)),
+                    headers=key.as_bearer(),
+                    read_error=failures.read_by(error_of),
+                ) as response,
+                contextlib.aclosing(deltas_of(response, ndjson_objects(response), reader, fitting)) as answer,
+            ):
+                async for delta in answer:
                     yield delta
 
     async def list_models(self) -> list[ListedModel]:

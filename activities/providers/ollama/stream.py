@@ -6,19 +6,18 @@ Sources: docs.ollama.com (openapi.yaml), `api/types.go` of Ollama 0.33.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from activities.providers.ollama.error_parsing import error_in_stream
 from activities.providers.shared.error_mapping import Failures
-from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.finish_reasons import meaning_of
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import logprobs_of
+from activities.providers.shared.token_counts import TokenCounts, count_in, first_count
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
     Finish,
-    FinishReason,
     ReasoningDelta,
     ReasoningSeal,
     TextDelta,
@@ -27,8 +26,6 @@ from open_responses.deltas import (
 )
 from open_responses.json_types import JsonObject
 from open_responses.models import sealed_reasoning
-
-_FINISH: Mapping[str, FinishReason] = {"length": "length"}
 
 
 class LineReader:
@@ -40,7 +37,7 @@ class LineReader:
         self._last: JsonObject | None = None
         self._thought = False
         self._calls = 0
-        self._received = 0
+        self._counts = TokenCounts(call)
 
     def read(self, line: JsonObject) -> list[Delta]:
         """The deltas of one line. Raises what an error in the middle of the stream stands for."""
@@ -51,23 +48,29 @@ class LineReader:
         if message.get("thinking"):
             self._thought = True
             deltas.append(ReasoningDelta(message["thinking"]))
-            self._received += len(message["thinking"])
+            self._counts.received += len(message["thinking"])
         if message.get("content"):
             deltas += self._seal()
             deltas.append(TextDelta(message["content"], logprobs_of(line.get("logprobs"))))
-            self._received += len(message["content"])
+            self._counts.received += len(message["content"])
         for call in message.get("tool_calls") or []:
             deltas += [*self._seal(), self._call(as_object(call))]
-        if line.get("done"):
+        if line.get("done") or line.get("done_reason"):
             self._last = line
             self._asked.on_usage(self._usage(line))
         return deltas
+
+    @property
+    def knows_end(self) -> bool:
+        return self._last is not None
 
     def finish(self) -> list[Delta]:
         """The last deltas. Raises ProviderStreamBroken for a stream that ended without its last line."""
         if self._last is None:
             raise self._failures.broken_off()
-        reason = _FINISH.get(self._last.get("done_reason") or "", "tool_calls" if self._calls else "stop")
+        reason = meaning_of(self._last.get("done_reason")) or "stop"
+        if reason == "stop" and self._calls:
+            reason = "tool_calls"
         return [*self._seal(), Finish(reason, self._usage(self._last), self._last.get("model"))]
 
     def _seal(self) -> list[Delta]:
@@ -82,13 +85,12 @@ class LineReader:
         function = as_object(call.get("function"))
         arguments: Any = function.get("arguments")
         text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
-        self._received += len(text)
+        self._counts.received += len(text)
         self._calls += 1
         return ToolCallDelta(self._calls - 1, text, call.get("id") or None, function.get("name") or None)
 
     def _usage(self, last: JsonObject) -> Usage:
         """`prompt_eval_count` includes what came from the cache. Reasoning is not counted apart."""
-        if "eval_count" not in last and "prompt_eval_count" not in last:
-            return estimated_usage(self._asked, self._received)
-        cached = last.get("prompt_eval_cached_count") or 0
-        return Usage(last.get("prompt_eval_count") or cached, last.get("eval_count") or 0, cached)
+        cached = count_in(last.get("prompt_eval_cached_count")) or 0
+        read = first_count(last.get("prompt_eval_count"), cached)
+        return self._counts.usage(read, count_in(last.get("eval_count")), cached=cached)

@@ -15,13 +15,13 @@ import httpx
 
 from activities.providers.openai.error_parsing import error_of, error_of_resumed
 from activities.providers.openai.request import request_body
-from activities.providers.openai.stream import EventReader, drain, events
-from activities.providers.shared.answer_guard import content_read
+from activities.providers.openai.stream import EventReader, events
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
+from activities.providers.shared.reading import deltas_of
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
@@ -30,6 +30,8 @@ from open_responses.models.vendor_limits import LIMITS
 
 # OpenAI refuses a smaller max_output_tokens.
 _LEAST_OUTPUT = 16
+# A connection is used again only after the whole answer was read; its end comes right behind the last event.
+_DRAIN_SECONDS = 1.0
 
 
 class OpenAIResponses:
@@ -57,20 +59,11 @@ class OpenAIResponses:
         failures = Failures(self._config, key)
         fitting = Fitting(call, LIMITS["openai"])
         reader = EventReader(call, failures, resumes=self.resume_of(call) == "background")
-        async with (
-            await self._opened(call, fitting, key, failures) as response,
-            contextlib.aclosing(events(response)) as answer,
-        ):
-            async for kind, event in answer:
-                deltas = reader.read(kind, event)
-                content_read(response, deltas)
-                for delta in fitting.restored(deltas):
+        async with await self._opened(call, fitting, key, failures) as response:
+            told = deltas_of(response, events(response), reader, fitting, patience=_DRAIN_SECONDS)
+            async with contextlib.aclosing(told) as answer:
+                async for delta in answer:
                     yield delta
-                if reader.has_ended:
-                    break
-            await drain(answer)
-            for delta in fitting.restored([reader.finish()]):
-                yield delta
 
     async def list_models(self) -> list[ListedModel]:
         """Raises the ProviderError family."""

@@ -8,8 +8,6 @@ by `output_index`: their ids may change from event to event (`github-copilot-id-
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from collections.abc import AsyncGenerator
 from typing import Any, TypeAlias
@@ -19,10 +17,11 @@ import httpx
 from activities.providers.openai.error_parsing import error_in_stream
 from activities.providers.openai.reasoning import seal_of
 from activities.providers.shared.error_mapping import Failures
-from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.finish_reasons import meaning_of
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import logprobs_of
-from activities.providers.shared.upstream import is_event_stream, sse_objects
+from activities.providers.shared.token_counts import TokenCounts, count_in, first_count
+from activities.providers.shared.upstream import DONE, is_event_stream, sse_objects
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
@@ -46,30 +45,19 @@ from open_responses.json_types import JsonObject
 from open_responses.models import sealed_reasoning
 from open_responses.schema.items import PROVIDER_ITEM_TYPES
 
-# A connection is used again only after the whole answer was read; its end comes right behind the last event.
-_DRAIN_SECONDS = 1.0
-
 
 async def events(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
     """(type, event); a server that does not stream sends its whole response at once."""
     if is_event_stream(response):
         async for name, event in sse_objects(response):
-            yield event.get("type") or ("error" if event.get("error") else name), event
+            yield name if name == DONE else event.get("type") or ("error" if event.get("error") else name), event
         return
     whole = as_object(json.loads(await response.aread()))
-    if "status" not in whole:
+    if "status" not in whole and "output" not in whole:
         yield "error", whole
         return
     yield "response.created", {"response": whole}
-    yield f"response.{whole['status']}", {"response": whole}
-
-
-async def drain(answer: AsyncGenerator[tuple[str, JsonObject], None]) -> None:
-    """Reads on to the stream's end, for a moment."""
-    with contextlib.suppress(TimeoutError, httpx.TransportError, ValueError, ProviderStreamBroken):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            async for _ in answer:
-                pass
+    yield "response.done", {"response": whole}
 
 
 class EventReader:
@@ -86,23 +74,31 @@ class EventReader:
         self._sent: dict[_Position, int] = {}
         self._phases: dict[int, Phase] = {}
         self._calls: set[int] = set()
+        self._nameless: dict[int, list[str]] = {}
+        self._call_ids: dict[int, str] = {}
+        self._whole_items: set[int] = set()
+        self._is_done = False
         self._indexes: dict[str, int] = {}
         self._text_at: tuple[int, int] | None = None
         self._reason: FinishReason | None = None
-        self._usage: Usage | None = None
+        self._counts = TokenCounts(call)
+        self._usage: JsonObject = {}
         self._model: str | None = None
 
     @property
-    def has_ended(self) -> bool:
-        return self._reason is not None
+    def knows_end(self) -> bool:
+        return self._is_done or self._reason is not None
 
-    def read(self, kind: str, event: JsonObject) -> list[Delta]:
+    def read(self, named: tuple[str, JsonObject]) -> list[Delta]:
         """The deltas of one event. Raises what an `error` or a failure in the stream stands for."""
+        kind, event = named
+        if self._reason is not None:
+            return []
         event = self._with_index(event)
         if kind in _PIECES:
             return self._more(_position(event, _PIECES[kind]), event)
         if kind in _WHOLE:
-            return self._part(_position(event, _WHOLE[kind]), event)
+            return self._whole(_position(event, _WHOLE[kind]), event)
         return self._other(kind, event)
 
     def _with_index(self, event: JsonObject) -> JsonObject:
@@ -127,6 +123,10 @@ class EventReader:
                 return self._annotation(_position(event, "annotations"), event.get("annotation"))
             case "response.completed" | "response.incomplete":
                 return self._ended(kind, as_object(event.get("response")))
+            case "response.done":
+                return self._done(as_object(event.get("response")))
+            case _ if kind == DONE:
+                self._is_done = True
             case "response.failed":
                 response = as_object(event.get("response"))
                 self._count(response)
@@ -137,12 +137,15 @@ class EventReader:
                 raise error_in_stream(self._failures, event)
         return []
 
-    def finish(self) -> Finish:
-        """Raises ProviderStreamBroken for a stream that ended without saying so."""
-        if self._reason is None:
+    def finish(self) -> list[Delta]:
+        """The last deltas. Raises ProviderStreamBroken for a stream that ended without saying so."""
+        reason = self._reason
+        if reason is None and self._is_done and self._sent:
+            reason = "tool_calls" if self._calls or self._nameless else "stop"
+        if reason is None:
             raise self._failures.broken_off()
-        received = sum(sent for (_, kind, _), sent in self._sent.items() if kind in _COUNTED)
-        return Finish(self._reason, self._usage or estimated_usage(self._asked, received), self._model)
+        nameless = [ToolCallDelta(index, "".join(pieces)) for index, pieces in self._nameless.items()]
+        return [*nameless, Finish(reason, self._counted(), self._model)]
 
     # --- the response
 
@@ -152,25 +155,72 @@ class EventReader:
         self._wants_token = False
         return [ResumeToken(str(response["id"]))]
 
+    def _done(self, response: JsonObject) -> list[Delta]:
+        """One event for all ends, as some servers have it; its response says which one it is."""
+        status = response.get("status") or "completed"
+        is_end = status in ("completed", "incomplete", "failed", "cancelled")
+        return self._other(f"response.{status}", {"response": response}) if is_end else []
+
     def _ended(self, kind: str, response: JsonObject) -> list[Delta]:
         self._model = response.get("model")
         self._count(response)
-        deltas = [] if self._sent or self._calls else self._unstreamed(response.get("output"))
+        deltas = self._unstreamed(response.get("output"))
         if kind == "response.completed":
-            self._reason = "tool_calls" if self._calls else "stop"
+            self._reason = "tool_calls" if self._calls or self._nameless else "stop"
         else:
-            why = as_object(response.get("incomplete_details")).get("reason")
+            why = meaning_of(as_object(response.get("incomplete_details")).get("reason"))
             self._reason = "content_filter" if why == "content_filter" else "length"
         return deltas
 
     def _count(self, response: JsonObject) -> None:
-        if response.get("usage"):
-            self._usage = _usage(as_object(response["usage"]))
-            self._asked.on_usage(self._usage)
+        self._usage = as_object(response.get("usage")) or self._usage
+        if self._usage:
+            self._asked.on_usage(self._counted())
+
+    def _counted(self) -> Usage:
+        """OpenAI counts the cached and the written among the input, and reasoning among the output."""
+        given = self._usage
+        read, written = as_object(given.get("input_tokens_details")), as_object(given.get("output_tokens_details"))
+        self._counts.received = sum(sent for (_, kind, _), sent in self._sent.items() if kind in _COUNTED)
+        return self._counts.usage(
+            count_in(given.get("input_tokens")),
+            count_in(given.get("output_tokens")),
+            cached=first_count(read.get("cached_tokens")),
+            cache_written=first_count(read.get("cache_write_tokens")),
+            reasoning=first_count(written.get("reasoning_tokens")),
+        )
 
     def _unstreamed(self, output: Any) -> list[Delta]:
-        items = enumerate(output if isinstance(output, list) else [])
-        return [delta for index, item in items for delta in self._item(index, as_object(item))]
+        """What of the response's items was not passed on. Nearly always nothing: servers that send the events of an
+        item have sent all of it."""
+        items = [as_object(item) for item in (output if isinstance(output, list) else [])]
+        if not self._sent and not self._calls:
+            return [delta for index, item in enumerate(items) for delta in self._item(index, item)]
+        return [delta for index, item in enumerate(items) for delta in self._late(index, item)]
+
+    def _late(self, index: int, item: JsonObject) -> list[Delta]:
+        """The rest of an item whose end had no event; all of one that had none at all.
+
+        Reasoning is left out, since it stands before what was passed on; so is a message beside one that was passed on
+        under another index.
+        """
+        kind = item.get("type")
+        if index in self._whole_items or kind == "reasoning":
+            return []
+        if kind == "function_call":
+            if index not in self._calls and index not in self._nameless:
+                index = self._index_of(item)
+            return self._call(index, item)
+        if kind == "message" and self._text_at is not None and (index, "output_text", 0) not in self._sent:
+            return []
+        return self._item(index, item)
+
+    def _index_of(self, call: JsonObject) -> int:
+        """The index under which a call was passed on, or that of the one without a name that has its arguments; a new
+        one for a call that is new."""
+        known = [index for index, call_id in self._call_ids.items() if call_id and call_id == call.get("call_id")]
+        same = [index for index, pieces in self._nameless.items() if "".join(pieces) == call.get("arguments")]
+        return next(iter([*known, *same]), max([*self._call_ids, *self._nameless, -1]) + 1)
 
     # --- items
 
@@ -181,6 +231,7 @@ class EventReader:
 
     def _item(self, index: int, item: JsonObject) -> list[Delta]:
         """What was not passed on of an item that is whole now, and its end."""
+        self._whole_items.add(index)
         kind = item.get("type")
         if kind == "message":
             return self._message(index, item)
@@ -212,17 +263,31 @@ class EventReader:
         rest = self._rest((index, "arguments", 0), item.get("arguments"))
         if index in self._calls:
             return [ToolCallDelta(index, rest)] if rest else []
+        if not item.get("name"):
+            self._nameless.setdefault(index, []).append(rest)
+            return []
+        held = "".join(self._nameless.pop(index, ()))
         self._calls.add(index)
-        return [ToolCallDelta(index, rest, item.get("call_id") or None, item.get("name") or None)]
+        self._call_ids[index] = str(item.get("call_id") or "")
+        return [ToolCallDelta(index, held + rest, item.get("call_id") or None, item["name"])]
 
     # --- parts
 
     def _more(self, position: _Position, event: JsonObject) -> list[Delta]:
-        text = event.get("delta") or ""
+        text = event.get("delta")
+        if not isinstance(text, str):
+            return []
         self._sent[position] = self._sent.get(position, 0) + len(text)
         if position[1] == "output_text":
             return self._text(position, text, logprobs_of(event.get("logprobs")))
         return self._piece(position, text) if text else []
+
+    def _whole(self, position: _Position, event: JsonObject) -> list[Delta]:
+        """The event that ends a part. That of a call's arguments may be the first with the call's name."""
+        index, kind, _ = position
+        if kind == "arguments" and index not in self._calls:
+            return self._call(index, event)
+        return self._part(position, event)
 
     def _parts(self, index: int, parts: Any) -> list[Delta]:
         deltas: list[Delta] = []
@@ -251,8 +316,10 @@ class EventReader:
         match kind:
             case "output_text":
                 return self._text(position, text)
-            case "arguments":
+            case "arguments" if index in self._calls:
                 return [ToolCallDelta(index, text)]
+            case "arguments":
+                self._nameless.setdefault(index, []).append(text)
             case "refusal":
                 return [RefusalDelta(text)]
             case "reasoning_text":
@@ -307,15 +374,3 @@ def _index(event: JsonObject) -> int:
 def _end(item: JsonObject) -> list[Delta]:
     """The end of an item, unless it broke off: what is open at the end of an incomplete answer is incomplete."""
     return [] if item.get("status") == "incomplete" else [ItemEnd()]
-
-
-def _usage(given: JsonObject) -> Usage:
-    """OpenAI counts the cached and the written among the input, and reasoning among the output."""
-    read, written = as_object(given.get("input_tokens_details")), as_object(given.get("output_tokens_details"))
-    return Usage(
-        input_tokens=given.get("input_tokens") or 0,
-        output_tokens=given.get("output_tokens") or 0,
-        cached_tokens=read.get("cached_tokens") or 0,
-        cache_write_tokens=read.get("cache_write_tokens") or 0,
-        reasoning_tokens=written.get("reasoning_tokens") or 0,
-    )

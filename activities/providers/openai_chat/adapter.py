@@ -7,6 +7,7 @@ is about answers.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 
 import httpx
@@ -15,13 +16,13 @@ from activities.providers.openai_chat.dialects import dialect_of
 from activities.providers.openai_chat.error_parsing import error_of
 from activities.providers.openai_chat.request import request_body
 from activities.providers.openai_chat.stream import ChunkReader, chunks
-from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.building import built
 from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
 from activities.providers.shared.prefill import takes_prefill
+from activities.providers.shared.reading import deltas_of
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
@@ -47,24 +48,22 @@ class OpenAIChat:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
-        reader = ChunkReader(call, failures)
         fitting = Fitting(call, self._limits)
-        async with open_stream(
-            self._http,
-            self._config,
-            "/chat/completions",
-            body=await built(
-                call, lambda: request_body(fitting.call(), self._config.name, self._dialect, self._resume)
-            ),
-            headers=key.as_bearer(),
-            read_error=failures.read_by(error_of),
-        ) as response:
-            async for event, chunk in chunks(response):
-                deltas = reader.read(chunk, event)
-                content_read(response, deltas)
-                for delta in fitting.restored(deltas):
-                    yield delta
-            for delta in fitting.restored(reader.finish()):
+        reader = ChunkReader(call, failures, fitting.names)
+        async with (
+            open_stream(
+                self._http,
+                self._config,
+                "/chat/completions",
+                body=await built(
+                    call, lambda: request_body(fitting.call(), self._config.name, self._dialect, self._resume)
+                ),
+                headers=key.as_bearer(),
+                read_error=failures.read_by(error_of),
+            ) as response,
+            contextlib.aclosing(deltas_of(response, chunks(response), reader, fitting)) as answer,
+        ):
+            async for delta in answer:
                 yield delta
 
     async def list_models(self) -> list[ListedModel]:

@@ -7,7 +7,7 @@ mistralai's SDK 3.7 (content chunks), openrouter.ai/docs (errors in the stream).
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import httpx
@@ -15,16 +15,17 @@ import httpx
 from activities.providers.openai_chat.call_fragments import ToolCalls
 from activities.providers.openai_chat.error_parsing import GAVE_UP, error_in, error_of_chunk
 from activities.providers.openai_chat.thoughts import Thoughts
+from activities.providers.openai_chat.whole_messages import WholeMessages
 from activities.providers.shared.error_mapping import Failures
-from activities.providers.shared.estimates import estimated_usage
+from activities.providers.shared.finish_reasons import meaning_of
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.logprobs import logprobs_of
-from activities.providers.shared.upstream import is_event_stream, sse_objects
+from activities.providers.shared.token_counts import TokenCounts, count_in, first_count
+from activities.providers.shared.upstream import DONE, is_event_stream, sse_objects
 from open_responses.contracts import SampleCall
 from open_responses.deltas import (
     Delta,
     Finish,
-    FinishReason,
     ReasoningDelta,
     ReasoningSummaryDelta,
     RefusalDelta,
@@ -36,17 +37,6 @@ from open_responses.deltas import (
 from open_responses.errors import ProviderStreamBroken
 from open_responses.json_types import JsonObject
 
-_FINISH: Mapping[str, FinishReason] = {
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "sensitive": "content_filter",
-}
-
 
 async def chunks(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
     """The stream's events; a server that does not stream sends its whole answer as one."""
@@ -57,53 +47,64 @@ async def chunks(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObje
     body = json.loads(await response.aread())
     if not isinstance(body, dict):
         raise ProviderStreamBroken("the provider sent an answer that is not an object")
-    for choice in body.get("choices") or []:
-        choice["delta"] = choice.pop("message", None) or {}
     yield "message", body
+    yield DONE, {}
 
 
 class ChunkReader:
     """Turns chunks into deltas, and remembers how the stream ended."""
 
-    def __init__(self, call: SampleCall, failures: Failures) -> None:
+    def __init__(self, call: SampleCall, failures: Failures, names: Sequence[str] = ()) -> None:
         self._asked = call
         self._failures = failures
         self._thoughts = Thoughts(failures.config.name)
-        self._calls = ToolCalls()
+        self._calls = ToolCalls(names)
+        self._messages = WholeMessages()
+        self._is_done = False
+        self._has_content = False
         self._reason: str | None = None
-        self._usage: Usage | None = None
+        self._usage: JsonObject | None = None
         self._model: str | None = None
-        self._received = 0
+        self._counts = TokenCounts(call)
 
-    def read(self, chunk: JsonObject, event: str = "message") -> list[Delta]:
+    @property
+    def knows_end(self) -> bool:
+        return self._is_done or self._reason is not None
+
+    def read(self, event: tuple[str, JsonObject]) -> list[Delta]:
         """The deltas of one chunk. Raises what an error in the middle of the stream stands for."""
-        error = error_in(chunk, event)
+        name, chunk = event
+        if name == DONE:
+            self._is_done = True
+            return []
+        error = error_in(chunk, name)
         if error is not None:
             raise error_of_chunk(self._failures, error)
         self._model = chunk.get("model") or self._model
-        choices: list[JsonObject] = chunk.get("choices") or []
+        choices = [as_object(choice) for choice in chunk.get("choices") or []]
         choice: JsonObject = next((choice for choice in choices if not choice.get("index")), {})
         usage = chunk.get("usage") or as_object(chunk.get("x_groq")).get("usage") or choice.get("usage")
-        if usage:
-            self._usage = _usage(usage)
-            self._asked.on_usage(self._usage)
+        if isinstance(usage, dict) and usage:
+            self._usage = usage
+            self._asked.on_usage(self._counted())
         return self._choice(choice) if choice else []
 
     def finish(self) -> list[Delta]:
-        """The last deltas. Raises ProviderStreamBroken for a stream that ended without saying why."""
+        """The last deltas. Raises ProviderStreamBroken for a stream that did not say that, or why, the answer ended."""
         reason = self._reason
-        if reason is None:
+        if reason is None and not (self._is_done and self._has_content):
             raise self._failures.broken_off()
-        if reason in GAVE_UP:
+        if reason is not None and reason.lower() in GAVE_UP:
             raise self._failures.of(503, f"the model's server gave up ({reason})")
-        finish = _FINISH.get(reason, "tool_calls" if self._calls.any else "stop")
-        usage = self._usage or estimated_usage(self._asked, self._received)
-        return [*self._thoughts.at_end(), Finish(finish, usage, self._model)]
+        finish = meaning_of(reason) or "stop"
+        if finish == "stop" and self._calls.any:
+            finish = "tool_calls"
+        return [*self._calls.rest(), *self._thoughts.at_end(), Finish(finish, self._counted(), self._model)]
 
     def _choice(self, choice: JsonObject) -> list[Delta]:
         if choice.get("error"):
             raise error_of_chunk(self._failures, choice["error"])
-        delta = as_object(choice.get("delta"))
+        delta = self._delta_of(choice)
         deltas: list[Delta] = self._thoughts.read(delta)
         shown: list[Delta] = []
         content = delta.get("content")
@@ -115,9 +116,42 @@ class ChunkReader:
         if shown:
             deltas += self._thoughts.before_output()
         deltas += shown
-        self._reason = choice.get("finish_reason") or self._reason
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            self._reason = reason
         self._count(deltas)
         return deltas
+
+    def _delta_of(self, choice: JsonObject) -> JsonObject:
+        delta, message = as_object(choice.get("delta")), as_object(choice.get("message"))
+        if delta or not message:
+            self._messages.passed_on(delta)
+            return delta
+        return self._messages.rest_of(message, is_last=bool(choice.get("finish_reason")))
+
+    def _counted(self) -> Usage:
+        """DeepSeek counts what it read from its cache as `prompt_cache_hit_tokens`, Moonshot as `cached_tokens`; xAI's
+        completion is without the reasoning, which shows in the total alone."""
+        given = self._usage or {}
+        prompt, completion = count_in(given.get("prompt_tokens")), count_in(given.get("completion_tokens"))
+        total = count_in(given.get("total_tokens"))
+        read = as_object(given.get("prompt_tokens_details"))
+        written = as_object(given.get("completion_tokens_details"))
+        reasoning = first_count(written.get("reasoning_tokens"), given.get("reasoning_tokens"))
+        if prompt is not None and completion is not None:
+            completion += reasoning if total == prompt + completion + reasoning else 0
+        elif total and prompt is not None:
+            completion = max(0, total - prompt)
+        elif total and completion is not None:
+            prompt = max(0, total - completion)
+        cached = (read.get("cached_tokens"), given.get("prompt_cache_hit_tokens"), given.get("cached_tokens"))
+        return self._counts.usage(
+            prompt,
+            completion,
+            cached=first_count(*cached),
+            cache_written=first_count(read.get("cache_write_tokens")),
+            reasoning=reasoning,
+        )
 
     def _rest(self, delta: JsonObject) -> list[Delta]:
         rest: list[Delta] = [TextAnnotation(citation) for citation in _citations(delta.get("annotations"))]
@@ -138,11 +172,12 @@ class ChunkReader:
                 shown.append(TextDelta(part["text"]))
 
     def _count(self, deltas: list[Delta]) -> None:
+        self._has_content = self._has_content or bool(deltas)
         for delta in deltas:
             if isinstance(delta, TextDelta | ReasoningDelta | ReasoningSummaryDelta | RefusalDelta):
-                self._received += len(delta.text)
+                self._counts.received += len(delta.text)
             elif isinstance(delta, ToolCallDelta):
-                self._received += len(delta.arguments)
+                self._counts.received += len(delta.arguments)
 
 
 def _citations(given: Any) -> list[JsonObject]:
@@ -159,15 +194,3 @@ def _citation(given: JsonObject) -> JsonObject:
         "start_index": given.get("start_index") or 0,
         "end_index": given.get("end_index") or 0,
     }
-
-
-def _usage(given: JsonObject) -> Usage:
-    """DeepSeek counts what it read from its cache as `prompt_cache_hit_tokens`, Moonshot as `cached_tokens`; xAI's
-    completion is without the reasoning, which shows in the total alone."""
-    prompt, completion = given.get("prompt_tokens") or 0, given.get("completion_tokens") or 0
-    read, written = as_object(given.get("prompt_tokens_details")), as_object(given.get("completion_tokens_details"))
-    reasoning = written.get("reasoning_tokens") or given.get("reasoning_tokens") or 0
-    if reasoning and given.get("total_tokens") == prompt + completion + reasoning:
-        completion += reasoning
-    cached = read.get("cached_tokens") or given.get("prompt_cache_hit_tokens") or given.get("cached_tokens") or 0
-    return Usage(prompt, completion, cached, read.get("cache_write_tokens") or 0, reasoning)

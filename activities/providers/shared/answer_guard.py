@@ -6,6 +6,7 @@ would all be gathered in memory before anything could be said of them.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import AsyncIterator, Sequence
 
 import httpx
@@ -28,7 +29,7 @@ class GuardedBody(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         limit = self._config.max_event_bytes
-        async for chunk in self._stream:
+        async for chunk in _framed(self._stream):
             self.since_event += len(chunk)
             self.since_content += len(chunk)
             if self.since_event > limit:
@@ -41,6 +42,20 @@ class GuardedBody(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+async def _framed(stream: httpx.AsyncByteStream) -> AsyncIterator[bytes]:
+    """Without a byte order mark, which would be read as a part of the first event's first line; with an empty line at
+    the end, without which the last event would not be read where a server leaves it out."""
+    mark, beginning = codecs.BOM_UTF8, b""
+    async for chunk in stream:
+        if mark:
+            beginning += chunk
+            if len(beginning) < len(mark) and mark.startswith(beginning):
+                continue
+            chunk, mark = beginning.removeprefix(mark), b""
+        yield chunk
+    yield (beginning if mark else b"") + b"\n\n"
 
 
 def guard(response: httpx.Response, config: ProviderConfig) -> None:

@@ -63,6 +63,11 @@ class Fitting:
                     yield from opened.rest(index)
             yield delta
 
+    @property
+    def names(self) -> list[str]:
+        """The functions' names as the vendor has them."""
+        return [self._name(tool.name) for tool in self._given.tools]
+
     def original_name(self, name: str) -> str:
         return self._names.get(name, name)
 

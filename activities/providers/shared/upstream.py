@@ -19,6 +19,8 @@ from open_responses.errors import ProviderHungUp, ProviderStreamBroken
 from open_responses.json_types import JsonObject
 
 CONNECT_SECONDS = 10.0
+DONE = "[DONE]"
+"""The data of the last event of OpenAI's streams, and the name of the event that `sse_objects` yields for it."""
 _LARGEST_ERROR = 64 * 1024
 
 
@@ -91,13 +93,26 @@ def is_event_stream(response: httpx.Response) -> bool:
 
 
 async def sse_objects(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
-    """(event name, object) of each event with data, up to `[DONE]` or the stream's end."""
+    """(event name, object) of each event with data, up to the stream's end; (DONE, {}) where the server sends that."""
     async for event in httpx_sse.EventSource(response).aiter_sse():
         event_read(response)
-        if event.data == "[DONE]":
-            return
-        if event.data:
-            yield event.event, chunk_object(_read(event.data))
+        for text in texts_of(event.data):
+            if text.strip() == DONE:
+                yield DONE, {}
+                return
+            if text:
+                yield event.event, chunk_object(_read(text))
+
+
+def texts_of(data: str) -> list[str]:
+    """The texts of an event's data: one, or one for each line where a server leaves out the lines between events."""
+    if "\n" not in data:
+        return [data]
+    try:
+        _read(data)
+    except json.JSONDecodeError:
+        return data.split("\n")
+    return [data]
 
 
 async def ndjson_objects(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:

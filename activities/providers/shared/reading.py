@@ -1,0 +1,74 @@
+"""Reads one answer to its end: the loop that all adapters share.
+
+What this prevents: an answer that is sampled again although all of it was read. Some servers send why an answer ends,
+and then close without their last event, break the connection, or leave it open. Once the end is known, none of these is
+a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Protocol, TypeVar
+
+import httpx
+
+from activities.providers.shared.answer_guard import content_read
+from activities.providers.shared.fitting import Fitting
+from open_responses.deltas import Delta
+from open_responses.errors import ProviderAnswerRefused, ProviderStreamBroken
+
+# How long to wait for what may follow the end: the usage, mostly.
+_SECONDS_AFTER_END = 10.0
+
+EventT = TypeVar("EventT", contravariant=True)
+
+
+class Reader(Protocol[EventT]):
+    """Turns a vendor's events into deltas. `knows_end` is True once an event has said that, or why, the answer ends."""
+
+    @property
+    def knows_end(self) -> bool: ...
+
+    def read(self, event: EventT) -> list[Delta]: ...
+
+    def finish(self) -> list[Delta]: ...
+
+
+async def deltas_of(
+    response: httpx.Response,
+    events: AsyncGenerator[EventT, None],
+    reader: Reader[EventT],
+    fitting: Fitting,
+    *,
+    patience: float | None = None,
+) -> AsyncGenerator[Delta, None]:
+    """The deltas of an answer, with the names restored that `fitting` changed.
+
+    `patience` are the seconds that the answer's end may precede that of its stream: 10 unless the vendor needs another
+    number. Raises what the events stand for, and what `open_stream` maps of the connection.
+    """
+    until: float | None = None
+    async with contextlib.aclosing(events):
+        while (event := await _next(events, until)) is not None:
+            deltas = reader.read(event)
+            content_read(response, deltas)
+            for delta in fitting.restored(deltas):
+                yield delta
+            if reader.knows_end and (until is None or deltas):
+                until = asyncio.get_running_loop().time() + (_SECONDS_AFTER_END if patience is None else patience)
+    for delta in fitting.restored(reader.finish()):
+        yield delta
+
+
+async def _next(events: AsyncGenerator[EventT, None], until: float | None) -> EventT | None:
+    """The next event; None behind the last one, and for all that goes wrong behind the end of the answer."""
+    if until is None:
+        return await anext(events, None)
+    # ValueError and RecursionError: what follows is not JSON.
+    unread = (TimeoutError, httpx.TransportError, ValueError, RecursionError, ProviderStreamBroken)
+    with contextlib.suppress(*unread, ProviderAnswerRefused):
+        async with asyncio.timeout_at(until):
+            return await anext(events, None)
+    return None
