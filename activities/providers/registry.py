@@ -1,4 +1,4 @@
-"""From the configuration's `[[providers]]` to adapters, by name."""
+"""Makes the adapters of the configuration's `[[providers]]` tables, by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _BUILT_IN = {
 
 
 def build_providers(config: Config, http: httpx.AsyncClient, environ: Mapping[str, str]) -> dict[str, Provider]:
-    """Raises ValueError, naming the provider, for an adapter that cannot be imported or made."""
+    """Make the adapters. Raises ValueError, with the name of the provider, for an adapter that cannot be imported or
+    created."""
     return {provider.name: _build(provider, http, environ) for provider in config.providers}
 
 

@@ -1,11 +1,12 @@
 """Anthropic's Messages API, and the servers that speak it too (z.ai, llama.cpp, MiniMax …), by `base_url`.
 
-Choices, where ours and Anthropic's settings do not meet:
-- A forced tool call goes before thinking, which is left off for that turn; where the model can do neither, 400.
-- `temperature`, `top_p` and `top_k` are 400 where the model takes none, or thinks; their neutral values are left out.
+Decisions where a setting of this API has no exact counterpart in Anthropic's:
+- A forced tool call takes precedence over thinking, which is off for that turn. A model that can do neither gets a 400.
+- `temperature`, `top_p` and `top_k` cause a 400 if the model accepts none of them, or thinks; neutral values are left
+  out.
 - `reasoning.effort` "none" is 400 on a model that always thinks.
-- A model that binds its thoughts to the conversation before them drops those that no longer fit, instead of refusing
-  the request: instructions and tools may change between two responses of a chain, and compaction cuts the context.
+- A model whose thoughts are bound to the preceding conversation drops those that no longer fit, and does not reject the
+  request: instructions and tools may change between two responses of a chain, and compaction shortens the context.
 - API version 2023-06-01 and not 2026-10-21, which has no sampling settings at all.
 
 Source: platform.claude.com/docs, Messages.
@@ -48,7 +49,7 @@ class Anthropic:
         self._api_key = api_key
 
     def resume_of(self, call: SampleCall) -> Resume:
-        """A prefill, where nothing stands against one: the model, thinking, a forced tool, a native format."""
+        """A prefill, unless the model, thinking, a forced tool or a native format excludes one."""
         if self._config.resume is not None:
             return self._config.resume
         model = Model.named(call.model)

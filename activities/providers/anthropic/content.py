@@ -24,7 +24,7 @@ def text_block(text: str) -> JsonObject:
 
 
 def blocks_of(content: str | Sequence[Part], path: str) -> list[JsonObject]:
-    """Without blank text, which the API refuses."""
+    """Return the blocks without blank texts, which the API rejects."""
     if isinstance(content, str):
         return [text_block(content)] if content.strip() else []
     blocks = [_block(part, f"{path}[{index}]") for index, part in enumerate(content)]

@@ -1,7 +1,7 @@
 """Items to Anthropic's system blocks and messages.
 
-What this prevents: a conversation that the API refuses for its form (results apart from their calls, blank text, an id
-with a dot, an answer of the assistant at the end).
+What this prevents: a conversation whose form the API rejects (results apart from their calls, blank text, an id with a
+dot, an answer of the assistant at the end).
 
 Sources: platform.claude.com/docs (Messages, mid-conversation system messages).
 """
@@ -31,9 +31,9 @@ from open_responses.schema.items import (
 )
 
 BLOCK_ID = "block_id"
-"""Where a provider item keeps the vendor's `id` of its block: `id` is ours."""
+"""The member of a provider item with the vendor's `id` of the block. The item's own `id` is this server's."""
 
-# The API takes no conversation that begins or ends with the assistant.
+# The API rejects a conversation that begins or ends with the assistant.
 _OPENING = "(The conversation so far.)"
 _GO_ON = "Continue."
 _THOUGHTS = ("thinking", "redacted_thinking")
@@ -41,7 +41,8 @@ _THOUGHTS = ("thinking", "redacted_thinking")
 
 @dataclass(slots=True)
 class _Turn:
-    """What one side says before the other does. Results come first; `orders` are the system's words in the middle."""
+    """The consecutive content of one role. Results come first; `orders` are system messages in the middle of the
+    conversation."""
 
     role: str
     results: list[JsonObject] = field(default_factory=list)
@@ -49,7 +50,7 @@ class _Turn:
     orders: list[str] = field(default_factory=list)
 
     def messages(self, *, has_system_role: bool) -> list[JsonObject]:
-        """A system message has to stand between a user's and an assistant's: it follows what the user said."""
+        """Return the turn as messages. A system message has to follow a user's message and precede an assistant's."""
         content = [*self.results, *self.blocks]
         if self.orders and not (has_system_role and content):
             content += [text_block(f"<system-reminder>\n{order}\n</system-reminder>") for order in self.orders]
@@ -69,9 +70,9 @@ def system_and_messages(
 ) -> tuple[list[JsonObject], list[JsonObject]]:
     """(system, messages). `words` are orders that the API has no parameter for.
 
-    System and developer messages at the beginning go to `system`; those in the middle stay where they are: as the
-    system's own messages where the model takes them, else in a `<system-reminder>` of the user's turn, as Anthropic
-    advises. Raises InvalidRequest for what has no place, and where there is nothing to say.
+    System and developer messages at the beginning go to `system`. Those in the middle keep their position: as system
+    messages if the model accepts them, otherwise in a `<system-reminder>` of the user's turn, as Anthropic advises.
+    Raises InvalidRequest for an item without a form in this API, and for an empty conversation.
     """
     leading = leading_instructions(items)
     orders = [instructions, *map(_order, leading), *words]
@@ -121,7 +122,8 @@ def _turn(turns: list[_Turn], role: str) -> _Turn:
 
 
 def _is_paused(turn: _Turn) -> bool:
-    """Whether the turn ends in the provider's own tools: it is handed back as it stands, and the model goes on."""
+    """Whether the turn ends in a call of the provider's own tools. It is sent back unchanged, and the model continues
+    it."""
     last = turn.blocks[-1]["type"] if turn.blocks else ""
     return last == "server_tool_use" or (last != "tool_result" and last.endswith("_tool_result"))
 
@@ -132,7 +134,7 @@ def _order(item: SystemMessage | DeveloperMessage) -> str:
 
 
 def _thought(item: Reasoning, provider: str) -> JsonObject | None:
-    """The very block that came with the signature: one that is changed is refused."""
+    """Return the block exactly as it came with its signature, because the API rejects a changed one."""
     block = object_in(sealed_reasoning.content_for(provider, item.encrypted_content))
     return block if block is not None and block.get("type") in _THOUGHTS else None
 

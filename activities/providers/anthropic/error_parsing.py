@@ -29,5 +29,5 @@ def error_of(failures: Failures, status: int, details: Any, retry_after: float |
 
 
 def error_in_stream(failures: Failures, details: Any) -> OpenResponsesError:
-    """There, the type of the error stands for the status."""
+    """Map an error in a stream. The type of the error replaces the HTTP status."""
     return error_of(failures, _STATUS.get(code_of(details), 500), details, None)

@@ -1,6 +1,6 @@
 """`GET /v1/models`: `data` of `{"type": "model", "id", "display_name", "created_at"}`, with `has_more` and `last_id`.
 
-Aliases (`claude-sonnet-4-5`) are not in it, though the API takes them.
+The list has no aliases (`claude-sonnet-4-5`), although the API accepts them.
 
 Source: platform.claude.com/docs, Models.
 """
@@ -17,7 +17,8 @@ MODELS_PATH = f"/v1/models?limit={PAGE_SIZE}"
 
 
 def models_on(body: JsonObject) -> Page:
-    """Servers that speak OpenAI's API as well (llama.cpp) answer in its words: `created`, `owned_by`."""
+    """Read a page. Servers that implement OpenAI's API as well (llama.cpp) answer with its members `created` and
+    `owned_by`."""
     models = [
         ListedModel(entry["id"], seconds_of(entry.get("created_at", entry.get("created"))), entry.get("owned_by"))
         for entry in entries(body["data"], "id")

@@ -1,7 +1,7 @@
 """The features of each Anthropic model, by its name.
 
-A name that is not Claude's is taken for a compatible server's: it gets the oldest common form (thinking by budget, no
-prefill, no structured outputs), and its thinking is raw, where Claude's, from 4 on, is a summary.
+A name that is not Claude's is treated as the model of a compatible server. It gets the oldest common form of a request
+(thinking by budget, no prefill, no structured outputs), and its thinking is raw. That of Claude from 4 on is a summary.
 
 Sources: platform.claude.com/docs (thinking, effort, structured outputs, what's new in 4.6 to 5.5), anthropics/skills
 (claude-api).
@@ -21,7 +21,7 @@ _OTHERS_MAX_TOKENS = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a model takes. `family` is None for one that is not Claude; `version` is (4, 6) for 4.6."""
+    """The features of a model. `family` is None for a model that is not Claude; `version` is (4, 6) for 4.6."""
 
     family: str | None
     version: tuple[int, int] = (0, 0)
@@ -40,7 +40,8 @@ class Model:
 
     @property
     def max_tokens(self) -> int:
-        """The model's own limit on output, which the API demands to be told; a guess for others'."""
+        """The model's limit on output, which the API requires in each request. For other vendors' models it is a
+        guess."""
         if not self.is_claude:
             return _OTHERS_MAX_TOKENS
         if self.version >= (4, 6):
@@ -51,7 +52,7 @@ class Model:
 
     @property
     def is_adaptive(self) -> bool:
-        """Thinks as much as it sees fit, by `effort`; models before think by a budget of tokens."""
+        """Whether the model decides how long it thinks, by `effort`. Earlier models have a budget of tokens."""
         return self.version >= (4, 6)
 
     @property
@@ -68,7 +69,8 @@ class Model:
 
     @property
     def can_be_forced(self) -> bool:
-        """`tool_choice` any and tool: refused by Fable and Mythos from 5.1, Opus and Sonnet from 5.5."""
+        """Whether the model accepts `tool_choice` any and tool. Fable and Mythos from 5.1, Opus and Sonnet from 5.5
+        reject them."""
         return self.version < (5, 1) or self.family == "haiku"
 
     @property
@@ -101,16 +103,16 @@ class Model:
 
     @property
     def summarizes(self) -> bool:
-        """Whether what it shows of its thinking is a summary, and not the thinking itself."""
+        """Whether the answer has a summary of the thinking, and not the thinking itself."""
         return self.version >= (4, 0)
 
     def effort(self, asked: str) -> str:
-        """The nearest level that is not above: `xhigh` came with 4.7."""
+        """Return the highest level of this model that is not above the given one. `xhigh` exists from 4.7 on."""
         if asked == "minimal":
             return "low"
         return "high" if asked == "xhigh" and self.version < (4, 7) else asked
 
 
 def refused(message: str, param: str) -> InvalidRequest:
-    """What this model cannot do, and what to do instead."""
+    """Return the error for a setting that this model rejects, with an alternative."""
     return InvalidRequest(message, param=param, code="unsupported_parameter")

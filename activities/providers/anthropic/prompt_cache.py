@@ -1,6 +1,6 @@
 """Sets the breakpoints of Anthropic's prompt cache.
 
-What this prevents: a prefix that was sent before and is paid for anew. Source: platform.claude.com/docs, prompt
+What this prevents: paying the full price for a prefix that was sent before. Source: platform.claude.com/docs, prompt
 caching.
 """
 
@@ -14,9 +14,9 @@ _BREAKPOINT = {"type": "ephemeral"}
 def with_breakpoints(
     tools: list[JsonObject], system: list[JsonObject], messages: list[JsonObject]
 ) -> tuple[list[JsonObject], list[JsonObject], list[JsonObject]]:
-    """Marks the ends of the tools, of the system's words, and of the user's last two turns: at most four, the API's
-    limit. The newest turn is written to the cache; the one before it is where the last request's cache is found again,
-    however many blocks lie between (the API looks back over 20).
+    """Mark the ends of the tools, of the system blocks, and of the user's last two turns: at most four, the API's
+    limit. The API writes the cache up to the newest turn. At the turn before it, the API finds the cache of the last
+    request, however many blocks lie between (without a mark it looks back over 20).
     """
     said = [index for index, message in enumerate(messages) if message["role"] == "user"][-2:]
     marked = [

@@ -21,7 +21,7 @@ from open_responses.schema.tool_choice import FunctionChoice
 
 _BINDING_BETA = "thinking-binding-controls-2026-08-01"
 _INTERLEAVED_BETA = "interleaved-thinking-2025-05-14"
-# The later tools need no header any more.
+# Later versions of these tools need no header.
 _TOOL_BETAS = {"code_execution_20250522": "code-execution-2025-05-22"}
 
 
@@ -68,7 +68,7 @@ def _betas(call: SampleCall, model: Model, thinking: JsonObject) -> list[str]:
     if "block_binding" in thinking:
         betas.append(_BINDING_BETA)
     if thinking.get("type") == "enabled" and model.version >= (4, 0) and call.tools:
-        # Else it would think before the first call alone, and not about what the tools gave.
+        # Without this, the model would think only before its first call, and not about the results of tools.
         betas.append(_INTERLEAVED_BETA)
     return betas
 
@@ -80,7 +80,7 @@ def _about(call: SampleCall) -> JsonObject:
         about["stop_sequences"] = asked.stop
     if asked.safety_identifier:
         about["metadata"] = {"user_id": asked.safety_identifier}
-    # `flex` is OpenAI's own: cheaper and slower, and a matter of cost alone.
+    # `flex` exists at OpenAI alone. It is cheaper and slower, and does not change the answer.
     tier = {"auto": "auto", "priority": "auto", "default": "standard_only"}.get(asked.service_tier or "")
     return about | ({"service_tier": tier} if tier else {})
 
@@ -124,7 +124,8 @@ def _tool_choice(call: SampleCall, model: Model, *, has_tools: bool) -> JsonObje
 
 
 def native_format(call: SampleCall, model: Model) -> JsonObject | None:
-    """`output_config.format`, where the model has it and the schema can be told so; else it is said in words."""
+    """Return `output_config.format`, if the model has it and can express the schema. Otherwise the instructions
+    describe the format."""
     wanted = json_format(call.request)
     if not isinstance(wanted, JsonSchemaFormat) or not model.has_structured_outputs:
         return None

@@ -32,9 +32,11 @@ class _Inexpressible(Exception):
 
 
 def native_schema(schema: JsonObject) -> JsonObject | None:
-    """The schema in the dialect of structured outputs, or None where it cannot be told (free-form objects, recursion).
+    """Return the schema in the dialect of structured outputs, or None if the dialect cannot express it (free-form
+    objects, recursion).
 
-    Objects are closed; bounds on numbers, texts and arrays become words in the description: they are checked by us.
+    Objects are closed. Bounds on numbers, texts and arrays become words in the description, and this server checks
+    them.
     """
     try:
         _refuse_recursion(schema, schema, (), set())
@@ -88,7 +90,7 @@ def _members(node: JsonObject) -> JsonObject:
 
 
 def _said(node: JsonObject, members: Mapping[str, object]) -> JsonObject:
-    """What the dialect lacks, as part of the description."""
+    """Return the keywords that the dialect lacks as a text for the description."""
     known = (*_PASSED, *_STRUCTURE, *members, "$schema", "$id")
     rest = {key: value for key, value in node.items() if key not in known}
     if not rest:
@@ -98,7 +100,8 @@ def _said(node: JsonObject, members: Mapping[str, object]) -> JsonObject:
 
 
 def _refuse_recursion(node: Any, root: JsonObject, active: tuple[str, ...], done: set[str]) -> None:
-    """Also refuses references to what is not there. `done` are those followed already: each is followed once."""
+    """Reject recursion, and references without a target. `done` are the references that were followed; each is followed
+    once."""
     if isinstance(node, list):
         for inner in node:
             _refuse_recursion(inner, root, active, done)

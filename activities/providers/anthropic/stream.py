@@ -50,7 +50,7 @@ _KINDS = {
 
 
 async def events(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
-    """The stream's events; a server that does not stream sends its whole message, which is read as one."""
+    """Yield the stream's events. A server that does not stream sends its whole message, which is read as one event."""
     if is_event_stream(response):
         async for name, event in sse_objects(response):
             # Gateways end each stream as OpenAI's end.
@@ -105,14 +105,14 @@ class StreamReader:
         self._model: str | None = None
         self._counts = TokenCounts(call)
         self._has_content = False
-        # Of the message that is open: where citations point to.
+        # The length of the open message, to which positions of citations refer.
         prefix = call.prefix or ""
         self._length = len(prefix)
         self._repeated = prefix[len(prefix.rstrip()) :]
         self._repeated_at = 0
 
     def read(self, event: JsonObject) -> list[Delta]:
-        """The deltas of one event. Raises what an `error` in the middle of the stream stands for."""
+        """Return the deltas of one event. Raises the error that an `error` event describes."""
         match event.get("type"):
             case "message_start":
                 message = as_object(event.get("message"))
@@ -217,7 +217,8 @@ class StreamReader:
         return []
 
     def _text(self, text: str) -> list[Delta]:
-        """Without the blanks that the prefix ended in, which the API does not take and the model says again."""
+        """Return the text without the blanks at the end of the prefix: the API rejects them there, and the model
+        repeats them."""
         if text and self._repeated_at < len(self._repeated):
             expected = self._repeated[self._repeated_at : self._repeated_at + len(text)]
             same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, expected, strict=False)))
@@ -275,7 +276,7 @@ class StreamReader:
         return [ReasoningSeal(sealed_reasoning.mark(self._failures.config.name, content))]
 
     def _cited(self, block: _Block, citation: JsonObject) -> JsonObject | None:
-        """A citation of a page of the web; those of documents have no address."""
+        """Return the citation of a web page. Citations of documents have no address."""
         url = citation.get("url") or citation.get("source") or ""
         if not url.startswith(("http://", "https://")):
             return None
@@ -288,7 +289,8 @@ class StreamReader:
         }
 
     def _count(self, event: JsonObject) -> None:
-        """Counts are cumulative, and some servers tell the input at the start, others at the end: the highest holds."""
+        """Keep the highest counts: they are cumulative, and some servers report the input at the start, others at the
+        end."""
         given = as_object(event.get("usage"))
         for name, value in {**given, **as_object(given.get("output_tokens_details"))}.items():
             count = count_in(value)

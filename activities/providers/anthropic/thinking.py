@@ -17,7 +17,7 @@ _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh
 def thinking_of(
     call: SampleCall, model: Model, max_tokens: int, messages: list[JsonObject]
 ) -> tuple[JsonObject, str | None]:
-    """(`thinking`, `output_config.effort`); empty and None where the model's own default is meant."""
+    """Return (`thinking`, `output_config.effort`); empty and None for the model's own default."""
     asked = call.request.reasoning
     effort = asked.effort if asked is not None else None
     if model.is_adaptive:
@@ -37,7 +37,7 @@ def _adaptive(call: SampleCall, model: Model, effort: str | None, *, shows: bool
     if effort == "none" and model.always_thinks:
         raise refused(f"{call.model} always reasons. Send an effort of 'low' or more.", "reasoning.effort")
     if effort == "none" or (is_forced(call) and not model.always_thinks):
-        # What does not think has no effort above `high`.
+        # Without thinking, there is no effort above `high`.
         level = "high" if level in ("xhigh", "max") else level
         return ({"type": model.off_switch} if model.thinks_unasked else {}), level
     if level is None and not (model.thinks_unasked and (shows or model.binds_thoughts)):
@@ -51,10 +51,10 @@ def _adaptive(call: SampleCall, model: Model, effort: str | None, *, shows: bool
 
 
 def _lacks_thought(messages: list[JsonObject]) -> bool:
-    """Whether a loop of tools is under way that began without a thought of this provider's.
+    """Whether the conversation is in a loop of tool calls that began without thinking of this provider.
 
-    With a budget, the API wants the turn of a call to begin with one: a loop that another provider began goes on
-    without thinking.
+    With a budget, the API requires that a turn with a call begins with thinking. A loop that another provider began
+    therefore continues without thinking.
     """
     asked = [index for index, message in enumerate(messages) if _is_asking(message)]
     turn = [message for message in messages[asked[-1] + 1 if asked else 0 :] if message["role"] == "assistant"]

@@ -18,7 +18,8 @@ _MAX_STRICT_TOOLS = 20
 def tools_of(
     tools: Sequence[FunctionTool], provider_tools: Sequence[JsonObject], *, takes_strict: bool
 ) -> list[JsonObject]:
-    """Functions, then the provider's own. `strict` goes along where the model has it and the schema can be told so."""
+    """Return the functions, then the provider's own tools. `strict` is sent if the model has it and can express the
+    schema."""
     is_strict = takes_strict and sum(tool.strict is True for tool in tools) <= _MAX_STRICT_TOOLS
     functions = [_function(tool, is_strict=is_strict and tool.strict is True) for tool in tools]
     return functions + [{"name": re.sub(r"_\d{8}$", "", tool["type"]), **tool} for tool in provider_tools]

@@ -1,8 +1,8 @@
 """Google's Gemini API: `POST /v1beta/models/{model}:streamGenerateContent?alt=sse`.
 
-What the protocol has no place for: several summaries of thoughts, `phase`, `parallel_tool_calls` (the server enforces
-it), names of files, an image's `detail`. Interim images of thoughts are left out, as are thoughts without a signature
-on their way back, which Google does not want.
+The protocol cannot express several summaries of thoughts, `phase`, `parallel_tool_calls` (the server enforces it),
+names of files, and an image's `detail`. Interim images of thoughts are left out of the answer. Thoughts without a
+signature are not sent back, because Google does not want them.
 
 Sources: ai.google.dev/api/generate-content; LibreChat-AI/agents pull request 323 (which models refuse to go on with a
 turn of their own).
@@ -45,7 +45,8 @@ class Gemini:
         self._api_key = api_key
 
     def resume_of(self, call: SampleCall) -> Resume:
-        """`prefill` only where the configuration says so: the models from 3.6 on refuse it, the older ones go on."""
+        """`prefill` only if the configuration has it: the models from 3.6 on reject it, and older ones continue the
+        text."""
         return self._config.resume or "none"
 
     async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:

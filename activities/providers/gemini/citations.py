@@ -14,7 +14,8 @@ from open_responses.json_types import JsonObject
 
 
 class CitedText:
-    """The answer's text, to turn Google's places in it (bytes, of all text) into ours (characters, of one message)."""
+    """The answer's text. It converts Google's positions (bytes in the whole text) into ours (characters in one
+    message)."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -61,7 +62,7 @@ class CitedText:
         return found
 
     def _span(self, segment: JsonObject, message: str) -> tuple[int, int] | None:
-        """By its bytes where they hold the quoted text, else by the text."""
+        """Return the position: by the bytes if they contain the quoted text, otherwise by a search for the text."""
         quoted, encoded = segment.get("text") or "", message.encode()
         for base in (self._before, 0):
             start, end = (segment.get("startIndex") or 0) - base, (segment.get("endIndex") or 0) - base

@@ -1,8 +1,8 @@
 """Items to Gemini's `systemInstruction` and `contents`.
 
-What this prevents: a request that Gemini refuses because of its own rules of order. Roles alternate; the answers to one
-turn's calls stand together right behind them, as many as there were calls; Gemini 3 wants the signature of its thoughts
-back on the very part that carried it, and one on the first call of each step.
+What this prevents: a request that violates Gemini's rules of order. Roles alternate. The answers to one turn's calls
+follow the calls directly, together and in the same number. Gemini 3 requires the signature of its thoughts on the part
+that carried it, and one on the first call of each step.
 
 Sources: ai.google.dev/api/caching (Content, Part, FunctionResponse), /gemini-api/docs/thought-signatures,
 /function-calling (media in answers); recorded requests of pydantic-ai (`tests/models/cassettes/test_google`: ids of our
@@ -40,18 +40,19 @@ from open_responses.schema.items import (
 # Google's documented stand-in for a call without a signature, made by another model or in an older one's history.
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 GENERATED_IMAGE = "image_generation_call"
-# What Gemini 3 takes inside a function's answer; the rest goes behind it.
+# The media that Gemini 3 accepts inside a function's answer. Others follow the answer.
 _ANSWER_TYPES = frozenset({"application/pdf", "image/jpeg", "image/png", "image/webp", "text/plain"})
 
 
 def system_and_contents(
     items: Sequence[InputItem], instructions: str | None, *, provider: str, model: str
 ) -> tuple[list[JsonObject], list[JsonObject]]:
-    """(parts of the system instruction, contents). Raises InvalidRequest for what Gemini cannot take, and where there
-    is nothing to say.
+    """Return (parts of the system instruction, contents). Raises InvalidRequest for an item that Gemini does not
+    accept, and for an empty conversation.
 
-    System and developer messages at the beginning are part of the system instruction. Later ones stay where they are,
-    as a marked text of the user's: moved to the front, they would change what came before them, and the cached prefix.
+    System and developer messages at the beginning are part of the system instruction. Later ones keep their position,
+    as a marked text of the user. At the front, they would change the meaning of earlier messages, and the cached
+    prefix.
     """
     leading = leading_instructions(items)
     system = [{"text": instructions}] if instructions else []
@@ -161,8 +162,9 @@ class _Conversation:
         self._waiting.append((index, call))
 
     def _join(self, step: _Step, index: int, call: FunctionCall, part: JsonObject) -> None:
-        """A call without a signature, right behind the answers to one that has one: it was made beside it. A step of
-        its own would have brought its own signature, and Gemini 3 refuses one without.
+        """Join a call without a signature to the step before it, if it directly follows the answers of a step with a
+        signature: it was made in parallel. A call in a step of its own would have its own signature, and Gemini 3
+        rejects a step without one.
         """
         step.model["parts"].append(part)
         answer, behind = self._take_output(index, call)
@@ -182,7 +184,7 @@ class _Conversation:
             )
 
     def _answer(self) -> None:
-        """Puts the outputs of all waiting calls behind them, in the calls' order, media last."""
+        """Put the outputs of all waiting calls after the calls, in the calls' order, with media last."""
         if not self._waiting:
             return
         answers: list[JsonObject] = []
@@ -213,7 +215,7 @@ class _Conversation:
         return _function_response(call, parts_of(output.output, f"input[{at}].output"), self._is_third)
 
     def _reasoning(self, item: Reasoning) -> None:
-        """Puts back what `stream.py` sealed: `ChunkReader._seal` tells its shape."""
+        """Put the sealed parts back. `ChunkReader._seal` in `stream.py` documents their shape."""
         sealed = object_in(content_for(self._provider, item.encrypted_content)) or {}
         signature = sealed.get("signature")
         match sealed.get("on"):
@@ -243,7 +245,7 @@ class _Conversation:
 
 
 def _is_our_image(item: OpaqueItem) -> bool:
-    """One that Gemini made: OpenAI's items of this type tell no type of the image."""
+    """Whether Gemini made the image. OpenAI's items of this type have no media type."""
     return item.type == GENERATED_IMAGE and isinstance((item.model_extra or {}).get("mime_type"), str)
 
 

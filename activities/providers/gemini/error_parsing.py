@@ -17,7 +17,7 @@ _CANCELLED = 499
 
 
 def error_of(failures: Failures, status: int, details: Any, retry_after: float | None) -> OpenResponsesError:
-    """Of a google.rpc.Status: a wrong key is a 400 there, and the time to wait is among its `details`."""
+    """Map a google.rpc.Status. A wrong key has the status 400, and `details` has the time to wait."""
     told = as_object(details)
     message = message_of(details)
     code = str(told.get("status") or "")
@@ -28,7 +28,7 @@ def error_of(failures: Failures, status: int, details: Any, retry_after: float |
         if isinstance(detail.get("retryDelay"), str):
             retry_after = seconds_of(detail["retryDelay"])
     if status == _CANCELLED:
-        # Google's own word for a request that its side gave up.
+        # Google's status for a request that its side cancelled.
         status = 503
     if status == 429 and "credits are depleted" in message:
         code = "insufficient_quota"
@@ -36,6 +36,6 @@ def error_of(failures: Failures, status: int, details: Any, retry_after: float |
 
 
 def error_in_stream(failures: Failures, details: Any) -> OpenResponsesError:
-    """Its code is the status that an answer would have had."""
+    """Map an error in a stream. Its code is the status of the same error as a response."""
     code = as_object(details).get("code")
     return error_of(failures, code if isinstance(code, int) else 500, details, None)

@@ -17,7 +17,7 @@ MODELS_PATH = f"/v1beta/models?pageSize={PAGE_SIZE}"
 
 
 def models_on(body: JsonObject) -> Page:
-    """Those that generate content: the others embed, predict or count."""
+    """Return the models that generate content. The others embed, predict or count."""
     models = [
         ListedModel(entry["name"].removeprefix("models/"))
         for entry in entries(body["models"], "name")

@@ -38,7 +38,7 @@ _MIME_BY_SUFFIX = {
     "webm": "video/webm",
     "webp": "image/webp",
 }
-# Sent as plain text: of these, Gemini knows some by name, and all by content.
+# Types that are sent as plain text: Gemini accepts only some of them by name, but can read all.
 _TEXT_SUFFIXES = frozenset(
     {"c", "cpp", "css", "csv", "go", "h", "htm", "html", "java", "js", "json", "md", "py", "rs", "sh", "sql", "toml"}
     | {"ts", "txt", "xml", "yaml", "yml"}
@@ -73,7 +73,7 @@ def _part(part: Part, path: str) -> JsonObject:
 
 
 def _media(url: str, path: str) -> JsonObject:
-    """A data URL's bytes, or an address that Google fetches itself, with the type that its suffix tells."""
+    """Return a data URL's bytes, or an address that Google fetches itself, with the media type of its suffix."""
     if url.startswith("data:"):
         kind, data = _data_url(url, path)
         return _inline(kind, data)

@@ -63,7 +63,8 @@ def _generation_config(call: SampleCall) -> JsonObject:
 
 
 def _has_native_format(call: SampleCall) -> bool:
-    """Before Gemini 3 there is no JSON format beside tools; after it, none beside a forced call, which has no text."""
+    """Before Gemini 3, a request with tools cannot have a JSON format. From Gemini 3 on, this holds only for a forced
+    call, which has no text."""
     return is_gemini_3(call.model) or not (call.tools or call.provider_tools)
 
 

@@ -1,7 +1,7 @@
 """JSON Schema in Gemini's dialect: `parametersJsonSchema`, `responseJsonSchema`.
 
-What this prevents: a 400 for a keyword that Gemini does not know. What it knows stays as it is; constraints that it
-does not know are told to the model in the description; recursion stays a `$ref`, which Gemini unrolls itself.
+What this prevents: a 400 for a keyword that Gemini does not know. Known keywords stay unchanged. Constraints that
+Gemini does not know become a part of the description. Recursion stays a `$ref`, which Gemini unrolls itself.
 
 Sources: ai.google.dev/api/generate-content (the keywords listed at `responseJsonSchema`; "if $ref is set no other
 properties may be set"; `const` is not among them); for what is refused in practice pydantic-ai's `profiles/google.py`
@@ -48,14 +48,14 @@ _TOLD = (
     "default",
 )
 _FORMATS = frozenset({"date-time", "date", "time"})
-# A reference to somewhere else than `$defs` is put in node of itself this deep, and is anything below.
+# A reference to a place outside of `$defs` is replaced by its target to this depth, and by any value below.
 _MAX_INLINED = 4
-# And so many subschemas in all: four levels of a hundred references each would be a hundred million.
+# The most subschemas in all: four levels of a hundred references each would be a hundred million.
 _MAX_INLINED_SCHEMAS = 5_000
 
 
 def gemini_schema(schema: JsonObject) -> JsonObject:
-    """The same schema in Gemini's dialect; any object for one that is nested too deeply to be read. The given one is
+    """Return the schema in Gemini's dialect, or any object for a schema that is nested too deeply. The given schema is
     not changed."""
     try:
         return _Dialect(schema).translated()
@@ -108,7 +108,7 @@ class _Dialect:
             kept |= {"required": names} if names else {}
 
     def _reference(self, schema: JsonObject) -> JsonObject:
-        """A `$ref` stands alone; what stood beside it is said around it."""
+        """Return a `$ref` without siblings, because Gemini accepts none. The siblings go into a schema around it."""
         target = _definition_name(schema["$ref"])
         beside = {key: value for key, value in schema.items() if key in ("description", "default")}
         if target is None:
@@ -133,7 +133,7 @@ class _Dialect:
             self._inlined -= 1
 
     def _at(self, pointer: str) -> JsonObject | None:
-        """What a JSON pointer into this document points at; None for another document's."""
+        """Return the target of a JSON pointer into this document; None for another document."""
         if not pointer.startswith("#"):
             return None
         node: Any = self._root
@@ -148,7 +148,7 @@ class _Dialect:
         return node if isinstance(node, dict) else None
 
     def _one_of_all(self, schema: JsonObject) -> JsonObject:
-        """`allOf` as one schema: what each of them asks for, together."""
+        """Return `allOf` as one schema, with the constraints of all branches."""
         parts = schema.get("allOf")
         if not isinstance(parts, list):
             return schema
@@ -170,7 +170,8 @@ def _as_any_of(schema: JsonObject) -> JsonObject:
 
 
 def _joined(schemas: Sequence[JsonObject]) -> JsonObject:
-    """What all of them ask for; of two that say the same differently, the first. Their own `allOf` is left out."""
+    """Return the constraints of all schemas. If two schemas have the same keyword, the first counts. Their own `allOf`
+    is left out."""
     joined: JsonObject = {}
     properties: JsonObject = {}
     required: dict[Any, None] = {}
@@ -229,7 +230,7 @@ def _allow_null(kept: JsonObject) -> None:
 
 
 def _tell(kept: JsonObject, schema: Mapping[str, Any]) -> None:
-    """Says what has no keyword in the description."""
+    """Add constraints without a keyword to the description."""
     notes = [f"{name}: {json.dumps(schema[name], ensure_ascii=False)}" for name in _TOLD if name in schema]
     if "format" in kept and kept["format"] not in _FORMATS:
         notes.append(f"format: {kept.pop('format')}")

@@ -43,13 +43,13 @@ from open_responses.errors import ProviderRejected, ProviderStreamBroken
 from open_responses.json_types import JsonObject
 from open_responses.models.sealed_reasoning import mark
 
-# The request itself is at fault, and would be again.
+# The request itself is the cause, so a retry would fail again.
 _FINAL = frozenset({"MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS"})
 _UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED")
 
 
 async def chunks(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
-    """The stream's objects. Without `alt=sse`, as some proxies have it, they come as one array."""
+    """Yield the stream's objects. Some proxies drop `alt=sse`, and the objects then come as one array."""
     if is_event_stream(response):
         async for text in _texts(response):
             if text.strip() == DONE:
@@ -63,7 +63,8 @@ async def chunks(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
 
 
 async def _texts(response: httpx.Response) -> AsyncGenerator[str, None]:
-    """The data of each event, and at the end what stands between the events: an error, without any field's name."""
+    """Yield the data of each event, and at the end the text between the events, which is an error without a field
+    name."""
     data: list[str] = []
     bare: list[str] = []
     async for line in lines(response):
@@ -97,7 +98,7 @@ class ChunkReader:
         self._cited = CitedText()
 
     def read(self, chunk: JsonObject) -> list[Delta]:
-        """The deltas of one chunk. Raises what an `error` in the middle of the stream stands for."""
+        """Return the deltas of one chunk. Raises the error that an `error` in the stream describes."""
         if chunk.get("error"):
             raise error_in_stream(self._failures, chunk["error"])
         self._model = chunk.get("modelVersion") or self._model
@@ -112,7 +113,8 @@ class ChunkReader:
         return self._is_blocked or self._finish is not None
 
     def finish(self) -> list[Delta]:
-        """What was held back, and the end. Raises ProviderStreamBroken for a stream that ended without saying why."""
+        """Return the deltas that were held back, and the end. Raises ProviderStreamBroken for a stream without a finish
+        reason."""
         reason: FinishReason = "content_filter"
         if not self._is_blocked:
             reason = self._reason()
@@ -136,8 +138,8 @@ class ChunkReader:
             self._call.on_usage(self._counted())
 
     def _counted(self) -> Usage:
-        """`promptTokenCount` holds the cached ones; what built-in tools read comes on top, and thoughts beside the
-        answer. Some models leave `candidatesTokenCount` out: it is what the total leaves.
+        """`promptTokenCount` includes the cached tokens. The input of built-in tools is counted in addition, and
+        thoughts apart from the answer. Some models omit `candidatesTokenCount`, which is then the rest of the total.
         """
         given = self._usage
         prompt, answer = count_in(given.get("promptTokenCount")), count_in(given.get("candidatesTokenCount"))
@@ -180,7 +182,8 @@ class ChunkReader:
         return self._thought(part) if part.get("thought") else self._text(part)
 
     def _text(self, part: JsonObject) -> list[Delta]:
-        """A signature waits for the text's end: an item of its own in the middle would cut the message in two."""
+        """Return the deltas of a text. A signature is held back until the text ends, because an item for it would split
+        the message."""
         text = part.get("text") or ""
         self._cited.add(text)
         self._counts.received += len(text)
@@ -212,7 +215,7 @@ class ChunkReader:
         return [piece]
 
     def _image(self, part: JsonObject) -> list[Delta]:
-        """An image as OpenAI's clients know it, with what Gemini wants back beside it."""
+        """Return an image as an item of OpenAI's form, with the members that Gemini needs back."""
         data = as_object(part["inlineData"])
         kind = str(data.get("mimeType") or "")
         if part.get("thought") or not kind.startswith("image/"):
@@ -233,14 +236,14 @@ class ChunkReader:
         return [self._seal({"on": "text", "signature": signature})] if signature else []
 
     def _seal(self, content: JsonObject) -> ReasoningSeal:
-        """`on` says where it goes back: to the next `call`, the `text` before, the `thought` with this item's summary,
-        or as a `part` of its own.
+        """`on` is the place to which the signature goes back: the next `call`, the `text` before, the `thought` with
+        this item's summary, or a `part` of its own.
         """
         return ReasoningSeal(mark(self._failures.config.name, json.dumps(content, ensure_ascii=False)))
 
 
 def _logprobs(given: JsonObject) -> list[JsonObject] | None:
-    """The specification's `LogProb` shape of a `logprobsResult`, which tells no bytes."""
+    """Return a `logprobsResult` in the specification's `LogProb` shape. Gemini sends no bytes."""
     tops = [as_object(step).get("candidates") or [] for step in given.get("topCandidates") or []]
     return [
         {**_plain(chosen), "top_logprobs": [*map(_plain, tops[i] if i < len(tops) else [])]}

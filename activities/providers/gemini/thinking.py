@@ -11,14 +11,15 @@ from activities.providers.gemini.models import is_gemini_3
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 
-# Google's own table for OpenAI's `reasoning_effort`; the two highest are the models' limits.
+# Google's own table for OpenAI's `reasoning_effort`. The two highest values are the limits of the models.
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 _PRO_LEAST, _PRO_MOST = 128, 32_768
 _LEVELS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
 
 def thinking_config(call: SampleCall) -> JsonObject:
-    """An effort is a level from Gemini 3 on, and a budget before. Thoughts are shown where a summary is asked for."""
+    """Return the setting: a level from Gemini 3 on, and a budget before. Thoughts are included if the request wants a
+    summary."""
     asked = call.request.reasoning
     if asked is None:
         return {}
@@ -31,7 +32,7 @@ def thinking_config(call: SampleCall) -> JsonObject:
 
 
 def _level(model: str, effort: str) -> JsonObject:
-    """Thinking cannot be turned off: `none` is the least that the model has."""
+    """Return the level. Thinking cannot be turned off, so `none` is the lowest level of the model."""
     name = model.rsplit("/", 1)[-1]
     if effort in ("none", "minimal"):
         return {"thinkingLevel": _least_level(name)}
@@ -41,7 +42,7 @@ def _level(model: str, effort: str) -> JsonObject:
 
 
 def _least_level(name: str) -> str:
-    """`minimal` is refused by the Pro models, and by Flash from 3.7 on."""
+    """Return the lowest level. The Pro models, and Flash from 3.7 on, reject `minimal`."""
     if "pro" in name.split("-") or name == "gemini-flash-latest":
         return "low"
     flash = re.match(r"gemini-(\d+)\.(\d+)-flash(?!-lite)", name)
@@ -49,7 +50,7 @@ def _least_level(name: str) -> str:
 
 
 def _budget(model: str, effort: str) -> JsonObject:
-    """Gemini 2.5 Pro cannot be kept from thinking."""
+    """Return the budget of tokens. Thinking cannot be turned off in Gemini 2.5 Pro."""
     is_pro = "pro" in model.split("-")
     if effort == "none":
         return {"thinkingBudget": _PRO_LEAST if is_pro else 0}

@@ -14,7 +14,7 @@ from open_responses.schema.tools import FunctionTool
 
 
 def tool_settings(call: SampleCall) -> JsonObject:
-    """`tools` and `toolConfig`. Which tools go together depends on the model, and Google says so."""
+    """Return `tools` and `toolConfig`. Google rejects combinations of tools that the model does not support."""
     built_in = [_built_in(tool) for tool in call.provider_tools]
     declared = [{"functionDeclarations": [_declaration(tool) for tool in call.tools]}] if call.tools else []
     settings: JsonObject = {"tools": built_in + declared} if built_in or declared else {}
@@ -22,7 +22,8 @@ def tool_settings(call: SampleCall) -> JsonObject:
     if call.tools and (calling := _calling_config(call, has_built_in=bool(built_in))):
         config["functionCallingConfig"] = calling
     if call.tools and built_in and is_gemini_3(call.model):
-        # Without it, Gemini 3 refuses the two together; with it, it shows the built-in calls as parts of their own.
+        # Without this, Gemini 3 rejects functions together with built-in tools. With it, the answer has the built-in
+        # calls as parts.
         config["includeServerSideToolInvocations"] = True
     return settings | ({"toolConfig": config} if config else {})
 
@@ -41,7 +42,8 @@ def _declaration(tool: FunctionTool) -> JsonObject:
 
 
 def _calling_config(call: SampleCall, *, has_built_in: bool) -> JsonObject:
-    """VALIDATED is AUTO with the schema enforced: for strict functions, and where AUTO cannot be."""
+    """Return the mode. VALIDATED is AUTO with an enforced schema: for strict functions, and where AUTO is not
+    allowed."""
     choice = call.tool_choice
     checked = any(tool.strict for tool in call.tools) or (has_built_in and is_gemini_3(call.model))
     if isinstance(choice, FunctionChoice):
@@ -56,8 +58,8 @@ def _calling_config(call: SampleCall, *, has_built_in: bool) -> JsonObject:
 
 
 def _allowed_config(choice: AllowedTools, *, checked: bool) -> JsonObject:
-    """Names are for ANY and VALIDATED alone. A server's name in the set stands for functions that are not known here:
-    then the set is enforced by our server alone.
+    """Only ANY and VALIDATED accept names. If the set names an MCP server, whose functions are not known here, only
+    this server enforces the set.
     """
     names = [named.name for named in choice.tools if isinstance(named, FunctionChoice)]
     limit: JsonObject = {"allowedFunctionNames": names} if len(names) == len(choice.tools) else {}

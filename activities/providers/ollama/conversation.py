@@ -18,7 +18,8 @@ from open_responses.schema.tool_choice import FunctionChoice
 
 
 def chat_messages(call: SampleCall, provider: str, *, offers_tools: bool) -> list[JsonObject]:
-    """Instructions first. Raises InvalidRequest for what Ollama has no place for, and where there is nothing to say."""
+    """Return the messages, instructions first. Raises InvalidRequest for an item without a form in Ollama's API, and
+    for an empty conversation."""
     talk = read_conversation(call, provider)
     asked = call.request
     said = [format_in_words(asked)] if offers_tools else []
@@ -36,7 +37,8 @@ def chat_messages(call: SampleCall, provider: str, *, offers_tools: bool) -> lis
 
 
 def _choice_in_words(call: SampleCall) -> str | None:
-    """The last message, and not the first: it holds for one turn, and the prefix before it stays the same."""
+    """Return the tool choice as the last message. It applies to one turn, so that the prefix before it stays the
+    same."""
     if not (call.tools and is_forced(call)):
         return None
     choice = plain_choice(call)
@@ -75,7 +77,7 @@ def _tool_message(output: Output) -> JsonObject:
 
 
 def _add_user(messages: list[JsonObject], text: str, images: list[str]) -> None:
-    """Joins the user's message before it."""
+    """Append to the user's message before it."""
     if messages and messages[-1]["role"] == "user":
         last = messages[-1]
         last["content"] = f"{last['content']}\n\n{text}"
@@ -91,7 +93,7 @@ def _images(pieces: list[Piece]) -> list[str]:
 
 
 def _image(piece: Piece) -> str:
-    """Base64 alone, of a data URL."""
+    """Return the base64 of a data URL."""
     part = piece.part
     read = read_data_url(part.image_url or "") if isinstance(part, InputImage) else None
     if read is None or not (read.kind.startswith("image/") and read.is_base64 and read.data):

@@ -28,7 +28,7 @@ _NO_MEMORY = re.compile(r"requires more system memory|model is too large", re.IG
 def error_for(
     model: str, failures: Failures, status: int, details: Any, retry_after: float | None
 ) -> OpenResponsesError:
-    """`model` is the one that was asked for."""
+    """Map an error. `model` is the requested model."""
     message = message_of(details)
     error = failures.of(status, message, retry_after=retry_after)
     if status == 404 and "not found" in message:
@@ -41,12 +41,12 @@ def error_for(
 
 
 def error_of_list(failures: Failures, status: int, details: Any, retry_after: float | None) -> OpenResponsesError:
-    """Of a request that names no model."""
+    """Map an error of a request that names no model."""
     return failures.of(status, message_of(details), retry_after=retry_after)
 
 
 def error_in_stream(model: str, failures: Failures, line: JsonObject) -> OpenResponsesError:
-    """The status stands beside the message, in those lines that have one."""
+    """Map an error in a stream. Some lines have a status beside the message."""
     given = line.get("status_code") or line.get("status")
     status = given if isinstance(given, int) and given >= 400 else 500
     return error_for(model, failures, status, line["error"], None)

@@ -1,6 +1,6 @@
 """`GET /api/tags`: `models` of `{"name": "llama3.2:latest", "modified_at"}`: those that were pulled, on one page.
 
-Source: docs.ollama.com/api/tags. That `modified_at` is when it was created is what Ollama's own `/v1/models` says.
+Source: docs.ollama.com/api/tags. Ollama's own `/v1/models` returns `modified_at` as the time of creation.
 """
 
 from __future__ import annotations

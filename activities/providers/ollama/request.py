@@ -23,7 +23,7 @@ from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.schema.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
 
-# A model that knows only on and off takes any level for on.
+# A model with only on and off treats any level as on.
 _THINK: Mapping[str, bool | str] = {
     "none": False,
     "minimal": "low",
@@ -36,7 +36,8 @@ _THINK: Mapping[str, bool | str] = {
 
 
 def request_body(call: SampleCall, provider: str) -> JsonObject:
-    """The upstream request. What the client did not set is not sent, but for what keeps the conversation whole."""
+    """Return the upstream request. It has only the settings of the client, and those that keep Ollama from cutting the
+    conversation."""
     asked = call.request
     offered = _offered(call)
     messages = chat_messages(call, provider, offers_tools=bool(offered))
@@ -72,7 +73,7 @@ def _options(call: SampleCall) -> JsonObject:
 
 
 def _offered(call: SampleCall) -> list[JsonObject]:
-    """The tools; none where none may be called, since the API has no word for it."""
+    """Return the tools. The API has no tool choice, so for `none` no tool is sent."""
     if plain_choice(call) == "none":
         return []
     return [
@@ -89,7 +90,8 @@ def _offered(call: SampleCall) -> list[JsonObject]:
 
 
 def _format(asked: CreateResponse, *, with_tools: bool) -> JsonObject:
-    """Not beside tools: the grammar would hold for the whole answer, and no call be possible."""
+    """Return the format, unless there are tools: the grammar would apply to the whole answer, and no call would be
+    possible."""
     wanted = json_format(asked)
     if with_tools:
         return {}

@@ -40,7 +40,7 @@ class LineReader:
         self._counts = TokenCounts(call)
 
     def read(self, line: JsonObject) -> list[Delta]:
-        """The deltas of one line. Raises what an error in the middle of the stream stands for."""
+        """Return the deltas of one line. Raises the error that a line describes."""
         if "error" in line:
             raise error_in_stream(self._asked.model, self._failures, line)
         message = as_object(line.get("message"))
@@ -65,7 +65,7 @@ class LineReader:
         return self._last is not None
 
     def finish(self) -> list[Delta]:
-        """The last deltas. Raises ProviderStreamBroken for a stream that ended without its last line."""
+        """Return the last deltas. Raises ProviderStreamBroken for a stream that ended without its last line."""
         if self._last is None:
             raise self._failures.broken_off()
         reason = meaning_of(self._last.get("done_reason")) or "stop"
@@ -74,14 +74,15 @@ class LineReader:
         return [*self._seal(), Finish(reason, self._usage(self._last), self._last.get("model"))]
 
     def _seal(self) -> list[Delta]:
-        """Nothing is kept but whose the reasoning is, so that no other provider gets it."""
+        """Return a seal that records only the provider of the reasoning, so that no other provider gets it."""
         if not self._thought:
             return []
         self._thought = False
         return [ReasoningSeal(sealed_reasoning.mark(self._failures.config.name, json.dumps({"field": "thinking"})))]
 
     def _call(self, call: JsonObject) -> ToolCallDelta:
-        """A call comes whole. The index is ours: the server's is not in all versions."""
+        """Return the deltas of a call, which is never split. Not every version of the server sends an index, so this
+        server sets it."""
         function = as_object(call.get("function"))
         arguments: Any = function.get("arguments")
         text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
@@ -90,7 +91,8 @@ class LineReader:
         return ToolCallDelta(self._calls - 1, text, call.get("id") or None, function.get("name") or None)
 
     def _usage(self, last: JsonObject) -> Usage:
-        """`prompt_eval_count` includes what came from the cache. Reasoning is not counted apart."""
+        """Return the usage. `prompt_eval_count` includes the tokens from the cache, and reasoning is not counted
+        apart."""
         cached = count_in(last.get("prompt_eval_cached_count")) or 0
         read = first_count(last.get("prompt_eval_count"), cached)
         return self._counts.usage(read, count_in(last.get("eval_count")), cached=cached)

@@ -1,5 +1,5 @@
-"""OpenAI's Responses API, and other servers of it: `POST /responses` with `stream: true`; for an answer in the
-background that broke off, `GET /responses/{id}?stream=true`, and for one that nobody wants, `POST
+"""OpenAI's Responses API, and other servers of it: `POST /responses` with `stream: true`. A background answer whose
+stream broke is read again by `GET /responses/{id}?stream=true`, and one that is no longer needed is cancelled by `POST
 /responses/{id}/cancel`.
 
 Source: OpenAI's API reference, Responses.
@@ -43,14 +43,14 @@ class OpenAIResponses:
         self._api_key = api_key
 
     def resume_of(self, call: SampleCall) -> Resume:
-        """A background response is stored at OpenAI: not one that is to be stored nowhere."""
+        """`background` only if the response may be stored, because OpenAI stores background responses."""
         is_background = self._config.resume == "background" and call.request.is_stored
         return "background" if is_background else "none"
 
     async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest.
 
-        With less left of the budget than OpenAI lets one ask for, the answer is over before it began.
+        If the rest of the budget is below OpenAI's minimum, the answer ends before the request.
         """
         if call.max_output_tokens is not None and call.max_output_tokens < _LEAST_OUTPUT and not call.resume_token:
             yield Finish("length", Usage())

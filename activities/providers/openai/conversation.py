@@ -38,13 +38,13 @@ _ID_PREFIXES = {
     "image_generation_call": "ig_",
     "web_search_call": "ws_",
 }
-# What OpenAI reads back of a text's annotations; other providers have kinds of their own.
+# The types of annotations that OpenAI accepts in the input. Other providers have types of their own.
 _ANNOTATIONS = frozenset({"container_file_citation", "file_citation", "file_path", "url_citation"})
 _PDF = "application/pdf"
 
 
 def input_items(items: Sequence[InputItem], provider: str, *, stored: bool = False) -> list[JsonObject]:
-    """The conversation, item by item. `stored`: OpenAI keeps the items of this conversation by their ids."""
+    """Return the conversation as items. `stored`: OpenAI stores the items of this conversation under their ids."""
     written: list[JsonObject] = []
     for index, item in enumerate(items):
         if isinstance(item, Reasoning):
@@ -57,7 +57,7 @@ def input_items(items: Sequence[InputItem], provider: str, *, stored: bool = Fal
 
 
 def _item(item: InputItem, index: int) -> JsonObject | None:
-    """None for one that OpenAI has no form for."""
+    """Return the item; None if OpenAI has no form for it."""
     match item:
         case UserMessage() | SystemMessage() | DeveloperMessage():
             content = _content(item.content, f"input[{index}].content", {"detail": "auto"})
@@ -77,7 +77,7 @@ def _item(item: InputItem, index: int) -> JsonObject | None:
 
 
 def _answer(content: Any) -> str | list[JsonObject]:
-    """A string where plain text is all there is: the form that OpenAI and the servers that follow it all take."""
+    """Return a content of plain text as a string: OpenAI and all compatible servers accept this form."""
     if isinstance(content, str):
         return content
     parts = [_answer_part(part) for part in content]
@@ -101,7 +101,7 @@ def _content(content: str | Sequence[Part], path: str, image: JsonObject) -> str
 
 
 def _part(part: Part, path: str, image: JsonObject) -> JsonObject:
-    """`image` are an image's defaults: the API's reference has `detail` as required in a message."""
+    """Return the part. `image` are the defaults of an image: the API's reference requires `detail` in a message."""
     match part:
         case InputText():
             written: JsonObject = {"type": "input_text", "text": part.text}
@@ -122,7 +122,8 @@ def _image(part: InputImage) -> JsonObject:
 
 
 def _file(part: InputFile) -> JsonObject:
-    """One source, as OpenAI demands it; data as a data URL, with a name that tells its kind."""
+    """Return the file with one source, as OpenAI requires. Data becomes a data URL with a name whose suffix is the
+    file's type."""
     detail = (part.model_extra or {}).get("detail")
     shown = {} if detail is None else {"detail": detail}
     if part.file_data is None:
@@ -134,7 +135,8 @@ def _file(part: InputFile) -> JsonObject:
 
 
 def _is_followed(items: Sequence[InputItem], index: int) -> bool:
-    """Whether what it led to stands behind it: OpenAI refuses reasoning "without its required following item"."""
+    """Whether the item that the reasoning led to follows it. OpenAI rejects reasoning "without its required following
+    item"."""
     for item in items[index + 1 :]:
         if not isinstance(item, Reasoning):
             return isinstance(item, AssistantMessage | FunctionCall) or (
@@ -144,6 +146,6 @@ def _is_followed(items: Sequence[InputItem], index: int) -> bool:
 
 
 def _id_of(item: OpaqueItem) -> str:
-    """These items need an id, of which OpenAI checks the prefix alone when nothing is stored."""
+    """Return an id for an item that needs one. If nothing is stored, OpenAI checks only its prefix."""
     prefix, given = _ID_PREFIXES[item.type], item.id or "0"
     return given if given.startswith(prefix) else prefix + given.rpartition("_")[2]

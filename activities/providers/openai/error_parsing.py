@@ -15,7 +15,7 @@ from activities.providers.shared.retry_after import seconds_of
 from open_responses.errors import OpenResponsesError, ProviderStreamBroken
 from open_responses.json_types import JsonObject
 
-# The statuses that codes of a stream's errors stand for: those of the same errors as a body.
+# The status of each error code in a stream: the status of the same error as a response.
 _STATUS = {
     "context_length_exceeded": 400,
     "data_residency_mismatch": 400,
@@ -30,7 +30,7 @@ _STATUS = {
 }
 _REFUSED = re.compile(r"^(invalid|image|unsupported)_|_policy(_violation)?$")
 _TRY_AGAIN_IN = re.compile(r"try again in ([\d.]+ ?[hms]*[\dhms.]*)", re.IGNORECASE)
-# A request that is larger than the organization's tokens a minute: it would never pass.
+# The request is larger than the organization's tokens per minute, so no retry would succeed.
 _NEVER_FITS = "Request too large"
 
 
@@ -45,14 +45,15 @@ def error_of(failures: Failures, status: int, details: Any, retry_after: float |
 
 
 def error_of_resumed(failures: Failures, status: int, details: Any, retry_after: float | None) -> OpenResponsesError:
-    """What is refused when an answer is read again is the answer, and no fault of the request's."""
+    """Map an error of reading an answer again. The request itself was valid, so a 4xx concerns the stored answer."""
     if 400 <= status < 500 and status not in (401, 403, 429):
         return ProviderStreamBroken(f"{failures.config.name} no longer has the answer that broke off")
     return error_of(failures, status, details, retry_after)
 
 
 def error_in_stream(failures: Failures, said: JsonObject) -> OpenResponsesError:
-    """Of `{"error": {"code", "message", "type"}}`, or of the event that is one itself, as it is documented."""
+    """Map `{"error": {"code", "message", "type"}}`, or an event that has these members itself, as in the
+    documentation."""
     error = said.get("error")
     details = {"message": error} if isinstance(error, str) else as_object(error)
     if not details:
@@ -70,7 +71,7 @@ def _wait_in(message: str) -> float | None:
 
 
 def _status_of(details: JsonObject) -> int:
-    """What nobody knows may pass, so that another try is worth it."""
+    """Return the status of an error code. An unknown code counts as temporary, so that the request is retried."""
     code = str(details.get("code") or "")
     if code in _STATUS:
         return _STATUS[code]

@@ -15,9 +15,9 @@ from open_responses.schema.items import Reasoning
 
 
 def seal_of(item: JsonObject) -> str | None:
-    """What a reasoning item of the answer is sent back as, as JSON; None for one that cannot be.
+    """Return the form in which a reasoning item goes back, as JSON; None for an item that cannot be sent back.
 
-    OpenAI's reasoning is encrypted; open models behind the same API give its text instead, and want that.
+    OpenAI's reasoning is encrypted. Open models behind the same API send its text, and expect the text back.
     """
     kept = {"id": item.get("id"), "summary": item.get("summary") or []}
     for name in ("encrypted_content", "content"):
@@ -27,9 +27,10 @@ def seal_of(item: JsonObject) -> str | None:
 
 
 def reasoning_items(item: Reasoning, provider: str, stored: bool) -> list[JsonObject]:
-    """Ours by its seal, a client's own from OpenAI by what it encrypts; another provider's, or bare text, is left out.
+    """Return a reasoning item for the request. Items of this server have a seal, and items that a client got from
+    OpenAI have encrypted content. Reasoning of another provider, or only text, is left out.
 
-    Of an id that OpenAI has stored it wants the item behind by its id as well, which is not sent (vercel/ai#7099).
+    The id is left out: for a stored id, OpenAI would require the id of the following item as well (vercel/ai#7099).
     """
     encrypted = item.encrypted_content
     if encrypted and not sealed_reasoning.is_marked(encrypted):

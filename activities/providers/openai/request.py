@@ -18,16 +18,16 @@ from open_responses.schema.items import Reasoning
 from open_responses.schema.requests import COST
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
-# These refuse a request for encrypted reasoning, and reasoning in their input.
+# These models reject a request for encrypted reasoning, and reasoning in their input.
 _WITHOUT_REASONING = re.compile(r"(?:^|[/:])(?:gpt-3\.5|gpt-4|chatgpt|gpt-5-chat)")
 
 
 def request_body(call: SampleCall, provider: str, *, background: bool) -> JsonObject:
     """The upstream request. What the client did not set is not sent.
 
-    What grows or changes from turn to turn stands at the end, so that the bytes before it stay the same. `provider` is
-    the name that reasoning was sealed with. Raises InvalidRequest for what OpenAI cannot take at all, and where
-    there is nothing to say.
+    Members that grow or change from turn to turn are last, so that the bytes before them stay the same. `provider` is
+    the name with which reasoning was sealed. Raises InvalidRequest for an item that OpenAI does not accept, and for an
+    empty conversation.
     """
     reasons = _WITHOUT_REASONING.search(call.model) is None
     body: JsonObject = {"model": call.model, "stream": True, "store": background}

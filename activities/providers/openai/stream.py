@@ -47,7 +47,7 @@ from open_responses.schema.items import PROVIDER_ITEM_TYPES
 
 
 async def events(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
-    """(type, event); a server that does not stream sends its whole response at once."""
+    """Yield (type, event). A server that does not stream sends its whole response at once."""
     if is_event_stream(response):
         async for name, event in sse_objects(response):
             yield name if name == DONE else event.get("type") or ("error" if event.get("error") else name), event
@@ -63,8 +63,8 @@ async def events(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObje
 class EventReader:
     """Turns events into deltas, and remembers how the stream ended.
 
-    Texts and arguments come in pieces, again in the event that ends a part, and once more in the item and the response:
-    `_sent` counts what was passed on of each, so that nothing is lost where pieces are missing, and nothing doubled.
+    Texts and arguments come in pieces, again in the event that ends a part, and once more in the item and the response.
+    `_sent` counts the characters of each that were passed on, so that missing pieces are added, and none is doubled.
     """
 
     def __init__(self, call: SampleCall, failures: Failures, *, resumes: bool) -> None:
@@ -90,7 +90,7 @@ class EventReader:
         return self._is_done or self._reason is not None
 
     def read(self, named: tuple[str, JsonObject]) -> list[Delta]:
-        """The deltas of one event. Raises what an `error` or a failure in the stream stands for."""
+        """Return the deltas of one event. Raises the error that an `error` event or a failed response describes."""
         kind, event = named
         if self._reason is not None:
             return []
@@ -138,7 +138,8 @@ class EventReader:
         return []
 
     def finish(self) -> list[Delta]:
-        """The last deltas. Raises ProviderStreamBroken for a stream that ended without saying so."""
+        """The last deltas. Return the last deltas. Raises ProviderStreamBroken for a stream without a terminal
+        event."""
         reason = self._reason
         if reason is None and self._is_done and self._sent:
             reason = "tool_calls" if self._calls or self._nameless else "stop"
@@ -178,7 +179,7 @@ class EventReader:
             self._asked.on_usage(self._counted())
 
     def _counted(self) -> Usage:
-        """OpenAI counts the cached and the written among the input, and reasoning among the output."""
+        """Return the usage. OpenAI includes cached and written tokens in the input, and reasoning in the output."""
         given = self._usage
         read, written = as_object(given.get("input_tokens_details")), as_object(given.get("output_tokens_details"))
         self._counts.received = sum(sent for (_, kind, _), sent in self._sent.items() if kind in _COUNTED)
@@ -230,7 +231,7 @@ class EventReader:
         return self._call(index, item) if item.get("type") == "function_call" else []
 
     def _item(self, index: int, item: JsonObject) -> list[Delta]:
-        """What was not passed on of an item that is whole now, and its end."""
+        """Return the missing deltas of a complete item, and its end."""
         self._whole_items.add(index)
         kind = item.get("type")
         if kind == "message":
@@ -259,7 +260,7 @@ class EventReader:
         return [*deltas, ReasoningSeal(sealed_reasoning.mark(self._failures.config.name, seal))]
 
     def _call(self, index: int, item: JsonObject) -> list[Delta]:
-        """A call at its start or its end; the first time with its name."""
+        """Return the deltas of a call at its start or its end, the first time with its name."""
         rest = self._rest((index, "arguments", 0), item.get("arguments"))
         if index in self._calls:
             return [ToolCallDelta(index, rest)] if rest else []
@@ -297,7 +298,7 @@ class EventReader:
         return deltas
 
     def _part(self, position: _Position, part: JsonObject) -> list[Delta]:
-        """What was not passed on of a part that is whole now."""
+        """Return the missing deltas of a complete part."""
         rest = self._rest(position, part.get(_MEMBER.get(position[1], "text")))
         deltas = self._piece(position, rest) if rest else []
         given = part.get("annotations")
@@ -329,7 +330,8 @@ class EventReader:
         return []
 
     def _text(self, position: _Position, text: str, logprobs: list[JsonObject] | None = None) -> list[Delta]:
-        """Two texts in one message become two messages: annotations count from the start of their own."""
+        """Return the deltas of a text. A second text in one message becomes a second message, because positions of
+        annotations count from the start of their text."""
         index, _, number = position
         delta = TextDelta(text, logprobs, self._phases.get(index))
         before, self._text_at = self._text_at, (index, number)
@@ -338,7 +340,7 @@ class EventReader:
         return [delta]
 
     def _rest(self, position: _Position, whole: Any) -> str:
-        """What of a text that is whole now was not passed on yet."""
+        """Return the part of a complete text that was not passed on yet."""
         text = whole if isinstance(whole, str) else ""
         before = self._sent.get(position, 0)
         self._sent[position] = max(before, len(text))
@@ -358,7 +360,7 @@ _PIECES = {
     "response.refusal.delta": "refusal",
 }
 _WHOLE = {kind.replace(".delta", ".done"): part for kind, part in _PIECES.items()}
-# What the answer holds, each by its characters.
+# The lengths of the answer's texts and arguments, in characters.
 _COUNTED = frozenset(_PIECES.values())
 _MEMBER = {"arguments": "arguments", "refusal": "refusal"}
 
@@ -372,5 +374,6 @@ def _index(event: JsonObject) -> int:
 
 
 def _end(item: JsonObject) -> list[Delta]:
-    """The end of an item, unless it broke off: what is open at the end of an incomplete answer is incomplete."""
+    """Return the end of an item, unless the item was cut off: an open item at the end of an incomplete answer is
+    incomplete."""
     return [] if item.get("status") == "incomplete" else [ItemEnd()]

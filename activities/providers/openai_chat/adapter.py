@@ -1,8 +1,7 @@
 """Any server of OpenAI's Chat Completions API: vLLM, SGLang, llama.cpp, Groq, Together, DeepSeek, Mistral, LM Studio,
 OpenRouter, xAI, z.ai, and OpenAI itself: `POST /chat/completions` with `stream: true`.
 
-What the others have otherwise than OpenAI is in `dialects.py`, where it is about requests, and in `stream.py`, where it
-is about answers.
+`dialects.py` has the differences of other servers in requests, and `stream.py` those in answers.
 """
 
 from __future__ import annotations

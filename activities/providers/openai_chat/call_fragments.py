@@ -1,4 +1,4 @@
-"""The function calls in a chat completion's chunks: which piece belongs to which call."""
+"""Assigns the pieces of function calls in a chat completion's chunks to their calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Call:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the pieces are one JSON object, so that whatever follows begins another one."""
+        """Whether the pieces are one complete JSON object, so that the next piece begins another one."""
         while self._unread < len(self.pieces):
             self._read(self.pieces[self._unread])
             self._unread += 1
@@ -64,13 +64,13 @@ class _Call:
             elif mark in "}]":
                 self._depth -= 1
         if self._depth <= 0 and not self._in_text and piece.strip():
-            # Closed, or none of an object: read once, and then known.
+            # The object is closed, or the text is no object. The result is stored after one reading.
             self._closed = object_in("".join(self.pieces)) is not None
 
 
 class ToolCalls:
-    """Which call a piece belongs to. Servers leave out the index or the id, repeat the name in each piece, or change
-    the id on the way; several whole calls may have one index.
+    """Finds the call of each piece. Servers omit the index or the id, repeat the name in each piece, or change the id
+    in the middle, and several complete calls may have one index.
 
     A name may come behind the arguments, or in fragments: a call is passed on once its name is whole, by the `names` of
     the functions that are offered.
@@ -168,7 +168,7 @@ def _is_another(call: _Call, given: _Call) -> bool:
 
 
 def _adds(call: _Call, given: _Call) -> bool:
-    """Arguments after those that are whole."""
+    """Whether a piece has arguments although those of the call are complete."""
     return bool(given.pieces) and call.is_whole
 
 

@@ -1,4 +1,4 @@
-"""The turns of a conversation as chat messages, as each server wants to read them.
+"""The turns of a conversation as chat messages, in the form that each server accepts.
 
 - A system message in the middle is told as the user's, in its place, where a server is not known to take it (Mistral's
   API wants a user or a tool last).
@@ -29,8 +29,8 @@ from open_responses.schema.content import InputAudio, InputFile, InputImage
 
 
 def chat_messages(call: SampleCall, provider: str, dialect: Dialect, words: Sequence[str]) -> list[JsonObject]:
-    """The conversation, instructions first, then `words`. Raises InvalidRequest for what the API has no place for, and
-    where there is nothing to say."""
+    """Return the conversation, instructions first, then `words`. Raises InvalidRequest for an item without a form in
+    this API, and for an empty conversation."""
     talk = read_conversation(call, provider)
     system = [text for text in (call.request.instructions, *talk.system, *words) if text]
     writer = _MessageWriter(dialect)
@@ -112,7 +112,7 @@ class _MessageWriter:
 
 
 def _with_thinking(thoughts: list[Thought], text: str) -> list[JsonObject]:
-    """Mistral's content: chunks of thinking, each with its signature where it has one, then the text."""
+    """Return Mistral's content: chunks of thinking, with their signatures, then the text."""
     chunks: list[JsonObject] = [
         {"type": "thinking", "thinking": [_text(thought.text)]}
         | ({"signature": thought.seal["signature"]} if thought.seal.get("signature") else {})
@@ -127,7 +127,7 @@ def _text(text: str) -> JsonObject:
 
 
 def _joined(contents: list[str | list[JsonObject]]) -> str | list[JsonObject]:
-    """A string where text is all there is: some servers know no parts."""
+    """Return a content of text alone as a string, because some servers accept no parts."""
     texts = [text for content in contents if (text := _text_alone(content)) is not None]
     if len(texts) == len(contents):
         return "\n\n".join(texts)
@@ -158,7 +158,7 @@ def _part(piece: Piece, dialect: Dialect) -> JsonObject:
 
 
 def _detail(part: InputImage) -> JsonObject:
-    """`original` is the Responses API's alone."""
+    """Return the detail. Only the Responses API has `original`."""
     return {"detail": "high" if part.detail == "original" else part.detail} if part.detail else {}
 
 

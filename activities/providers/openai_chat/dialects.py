@@ -41,7 +41,7 @@ def _openrouter_effort(effort: str) -> JsonObject:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What one server has otherwise than the rest.
+    """The differences of one server from the others.
 
     `limit`, `seed` and `required` are its words for these; `extras` those of OpenAI's own settings that it knows.
     `reasoning` is the field for reasoning whose origin is not known (None: it takes none back), `always_reasons` that
@@ -115,6 +115,6 @@ _ANY = Dialect()
 
 
 def dialect_of(base_url: str) -> Dialect:
-    """The server's dialect, by its host; that of a plain server for all that are not known."""
+    """Return the server's dialect by its host. An unknown host gets the dialect of a plain server."""
     host = urlsplit(base_url).hostname or ""
     return next((d for name, d in _BY_HOST.items() if host == name or host.endswith(f".{name}")), _ANY)

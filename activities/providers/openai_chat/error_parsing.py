@@ -14,9 +14,9 @@ from activities.providers.shared.json_objects import as_object
 from open_responses.errors import OpenResponsesError
 from open_responses.json_types import JsonObject
 
-# The server gave up: of DeepSeek, of OpenRouter and Mistral, of z.ai, of SGLang.
+# Finish reasons for an answer that the server cancelled: of DeepSeek, of OpenRouter and Mistral, of z.ai, of SGLang.
 GAVE_UP = ("insufficient_system_resource", "error", "network_error", "abort")
-# Codes and types of errors that a stream sends without a status, by the first that is in them.
+# Statuses for the codes and types of errors in a stream, which have none. The first text that a code contains decides.
 _STATUS = (
     ("rate_limit", 429),
     ("quota", 429),
@@ -39,13 +39,13 @@ def error_of(failures: Failures, status: int, details: Any, retry_after: float |
     if status == 400 and _WRONG_KEY.search(message):
         status = 401
     if status == 403 and "reasons" in metadata:
-        # OpenRouter's moderation: not the key.
+        # OpenRouter's moderation sends this status, which does not concern the key.
         status = 400
     return failures.of(status, message, code=code_of(details), retry_after=retry_after)
 
 
 def error_of_chunk(failures: Failures, details: Any) -> OpenResponsesError:
-    """A chunk has no status: its code may be one, or tell."""
+    """Map an error chunk. It has no status; its code may be one, or identify one."""
     code = code_of(details)
     kinds = f"{code} {as_object(details).get('type') or ''}".lower().replace("_error", "")
     named = (status for word, status in _STATUS if word in kinds)
@@ -54,7 +54,7 @@ def error_of_chunk(failures: Failures, details: Any) -> OpenResponsesError:
 
 
 def error_in(chunk: JsonObject, event: str) -> Any:
-    """What went wrong, in each server's form; None in an ordinary chunk."""
+    """Return the error in a chunk, in the form of each server; None for an ordinary chunk."""
     if chunk.get("error"):
         return chunk["error"]
     if event == "error" or chunk.get("object") == "error":

@@ -63,7 +63,7 @@ def _sampling(call: SampleCall, dialect: Dialect) -> JsonObject:
 
 
 def _extras(asked: CreateResponse, dialect: Dialect) -> JsonObject:
-    """Settings of OpenAI's own, which others may refuse: they are about cost and abuse, not about the answer."""
+    """Return settings that only OpenAI has, and others may reject. They concern cost and abuse, and not the answer."""
     settings = {
         "verbosity": asked.text.verbosity if asked.text is not None else None,
         "prompt_cache_key": asked.prompt_cache_key,
@@ -85,7 +85,7 @@ def _tool_settings(call: SampleCall, dialect: Dialect) -> JsonObject:
     settings: JsonObject = {"tools": [{"type": "function", "function": _function(tool)} for tool in call.tools]}
     if call.request.parallel_tool_calls is not None:
         settings["parallel_tool_calls"] = call.request.parallel_tool_calls
-    # Chat's own `allowed_tools` is OpenAI's alone.
+    # Only OpenAI has the chat API's own `allowed_tools`.
     choice = plain_choice(call)
     if isinstance(choice, FunctionChoice):
         settings["tool_choice"] = {"type": "function", "function": {"name": choice.name}}

@@ -39,7 +39,7 @@ from open_responses.json_types import JsonObject
 
 
 async def chunks(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
-    """The stream's events; a server that does not stream sends its whole answer as one."""
+    """Yield the stream's events. A server that does not stream sends its whole answer as one event."""
     if is_event_stream(response):
         async for event in sse_objects(response):
             yield event
@@ -72,7 +72,7 @@ class ChunkReader:
         return self._is_done or self._reason is not None
 
     def read(self, event: tuple[str, JsonObject]) -> list[Delta]:
-        """The deltas of one chunk. Raises what an error in the middle of the stream stands for."""
+        """Return the deltas of one chunk. Raises the error that a chunk describes."""
         name, chunk = event
         if name == DONE:
             self._is_done = True
@@ -164,7 +164,7 @@ class ChunkReader:
         return rest
 
     def _read_parts(self, parts: list[Any], deltas: list[Delta], shown: list[Delta]) -> None:
-        """Mistral's chunks: thinking comes before what is said."""
+        """Return the deltas of Mistral's chunks, in which thinking precedes the text."""
         for part in map(as_object, parts):
             if part.get("type") == "thinking":
                 deltas += self._thoughts.read_chunk(part)
@@ -181,7 +181,8 @@ class ChunkReader:
 
 
 def _citations(given: Any) -> list[JsonObject]:
-    """The specification's `url_citation`: OpenAI's and OpenRouter's have its members one level down."""
+    """Return citations as the specification's `url_citation`. Those of OpenAI and OpenRouter have its members one level
+    deeper."""
     found = [as_object(annotation) for annotation in given or ()]
     return [_citation(as_object(one.get("url_citation"))) for one in found if one.get("type") == "url_citation"]
 

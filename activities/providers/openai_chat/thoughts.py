@@ -16,11 +16,11 @@ from open_responses.models import sealed_reasoning
 
 
 class Thoughts:
-    """The reasoning of an answer, and what goes back with it: the name of its field, OpenRouter's details, Mistral's
-    signature.
+    """The reasoning of an answer, and the data that goes back with it: the name of its field, OpenRouter's details,
+    Mistral's signature.
 
-    It is sealed before what is said next. Details that come with the answer itself (Gemini's signatures of calls) wait
-    for its end, so that they do not break its message in two.
+    The reasoning is sealed before the next text. Details that come with the answer itself (Gemini's signatures of
+    calls) are held back until its end, so that they do not split its message.
     """
 
     def __init__(self, provider: str) -> None:

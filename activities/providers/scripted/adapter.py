@@ -23,7 +23,7 @@ from open_responses.errors import ProviderRejected
 from open_responses.schema.items import FunctionCall, InputItem, UserMessage
 
 _WORDS = re.compile(r"\s*\S+\s*")
-# Conversations of which a process remembers how often they have failed.
+# The most conversations for which a process stores the number of failures.
 _MOST_COUNTED = 10_000
 
 
@@ -83,7 +83,7 @@ class Scripted:
 
 
 async def _words(turn: Turn, user: str, prefix: str) -> AsyncIterator[str]:
-    """The words of the turn behind what was said before."""
+    """Yield the words of the turn after those that an earlier attempt has sent."""
     text = turn.said_to(user)
     for index, word in enumerate(_WORDS.findall(text.removeprefix(prefix))):
         if turn.word_seconds and index:
@@ -92,7 +92,7 @@ async def _words(turn: Turn, user: str, prefix: str) -> AsyncIterator[str]:
 
 
 def _position(items: Sequence[InputItem]) -> tuple[str, int]:
-    """The user's last message, and how many turns with calls came since."""
+    """Return the user's last message, and the number of turns with calls after it."""
     user, turns, is_calling = "", 0, False
     for item in items:
         if isinstance(item, UserMessage):

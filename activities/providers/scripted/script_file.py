@@ -14,7 +14,7 @@ from open_responses import errors
 from open_responses.errors import ProviderError
 from open_responses.json_types import JsonObject
 
-# A demonstration of a slow model; more would only be mistaken for a server that hangs.
+# The longest pause. It demonstrates a slow model; a longer one would look like a server that hangs.
 _LONGEST_PAUSE_SECONDS = 600.0
 _MOST_REPEATS = 1_000_000
 

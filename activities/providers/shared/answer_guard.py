@@ -1,7 +1,7 @@
 """The bytes of one answer, counted as they come.
 
-What this prevents: a line without an end, keep-alives or events without content for ever, and one enormous event, which
-would all be gathered in memory before anything could be said of them.
+What this prevents: a line without an end, an unlimited number of keep-alives or events without content, and one
+enormous event. Each would fill the memory before the adapter could reject it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import httpx
 from open_responses.config import ProviderConfig
 from open_responses.errors import ProviderAnswerRefused
 
-# Several large events may come before anything of them is published: the previews of an image, the echo of a request.
+# Several large events may arrive before the adapter publishes any delta: the previews of an image, the echo of a
+# request.
 _EVENTS_WITHOUT_CONTENT = 4
 
 
 class GuardedBody(httpx.AsyncByteStream):
-    """A body that ends with ProviderAnswerRefused where too many bytes come without an event, or without content."""
+    """A body that raises ProviderAnswerRefused after too many bytes without an event, or without content."""
 
     def __init__(self, stream: httpx.AsyncByteStream, config: ProviderConfig) -> None:
         self._stream = stream
@@ -64,12 +65,12 @@ def guard(response: httpx.Response, config: ProviderConfig) -> None:
 
 
 def event_read(response: httpx.Response) -> None:
-    """An event came to its end."""
+    """Note the end of an event."""
     if isinstance(response.stream, GuardedBody):
         response.stream.since_event = 0
 
 
 def content_read(response: httpx.Response, deltas: Sequence[object]) -> None:
-    """What the last event amounted to: nothing, where it has no content."""
+    """Note whether the last event had content."""
     if deltas and isinstance(response.stream, GuardedBody):
         response.stream.since_content = 0

@@ -1,7 +1,6 @@
 """A turn's request body, built off the event loop where the context is long.
 
-What this prevents: streams of the same worker that stand still for half a second, while one context of 160,000 parts is
-translated.
+What this prevents: all streams of the worker pause for half a second while one context of 160,000 parts is translated.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from open_responses.schema.content import OutputText
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import LARGE_BYTES, off_loop
 
-# Items and parts. So many are translated in two milliseconds.
+# Items and parts. Translating this many takes two milliseconds.
 _MANY = 500
 Built = TypeVar("Built")
 
 
 async def built(call: SampleCall, work: Callable[[], Built]) -> Built:
-    """`work()`. Raises what it raises."""
+    """Return `work()`, computed in a thread if the context is long. Raises the errors of `work`."""
     return await off_loop(LARGE_BYTES + 1 if _is_long(call) else 0, work)
 
 
@@ -34,7 +33,7 @@ def _is_long(call: SampleCall) -> bool:
 
 
 def _entries(item: InputItem) -> int:
-    """Parts, and what is in them: each citation of an answer is an entry of its own."""
+    """Count parts and their citations: each citation of an answer is an entry of its own."""
     lists = [found for name in ("content", "output", "summary") if isinstance(found := getattr(item, name, None), list)]
     return sum(
         1 + len((part.annotations or ()) if isinstance(part, OutputText) else ()) for parts in lists for part in parts

@@ -1,7 +1,7 @@
-"""Items to the turns of a chat: what the chat adapters (`openai_chat`, `ollama`) write messages from.
+"""Converts items to the turns of a chat, from which the chat adapters (`openai_chat`, `ollama`) write messages.
 
-What this prevents: a request that one server takes and the next refuses. Chat templates and APIs differ most in what
-may follow what, so the turns have the one form that all take:
+What this prevents: a request that one server accepts and another rejects. Chat templates and APIs differ most in the
+order of messages that they accept, so the turns have the one form that all of them accept:
 
 - leading system and developer messages are one system text; one in the middle is a turn in its place;
 - consecutive messages of one role are one turn, since templates demand that user and assistant alternate;
@@ -37,19 +37,19 @@ from open_responses.schema.items import (
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One part of a content, and where it stands, for errors."""
+    """One part of a content, and its path in the request, for errors."""
 
     part: Part
     path: str
 
 
 Content: TypeAlias = str | list[Piece]
-"""A text alone is a string: nearly all of a long conversation is, and a request waits for it to be read."""
+"""A single text is a string. Nearly all contents of a long conversation are, and a request waits until all are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """Reasoning that goes back. `seal` is what its adapter kept with it; empty where nothing was."""
+    """Reasoning that goes back to its provider. `seal` is the data that the adapter stored with it, or empty."""
 
     text: str
     seal: JsonObject
@@ -69,14 +69,14 @@ class Call:
 
     @property
     def as_text(self) -> str:
-        """As written where that is a JSON object; servers parse it."""
+        """Return the arguments as written, if they are a JSON object, because servers parse them."""
         whole = object_in(self.written)
         return self.written if whole is not None else json.dumps(self.as_object, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`text` of it, and what else there is."""
+    """The output of a call: its text, and its other parts."""
 
     call: Call
     text: str
@@ -84,7 +84,7 @@ class Output:
 
     @property
     def told(self) -> str:
-        """What the tool's own message says."""
+        """Return the text of the tool's own message."""
         return self.text if self.text or not self.attached else "The output is in the next user message."
 
 
@@ -105,7 +105,7 @@ class Turn:
 
     @property
     def pieces(self) -> list[Piece]:
-        """All that does not stand as a text alone."""
+        """Return all contents that are not a single text."""
         return [piece for content in self.contents if not isinstance(content, str) for piece in content]
 
 
@@ -118,7 +118,8 @@ class Conversation:
 
 
 def read_conversation(call: SampleCall, provider: str) -> Conversation:
-    """The turns, the unfinished answer (`prefix`) last. Raises InvalidRequest for an item that no chat has.
+    """Return the turns, with the unfinished answer (`prefix`) last. Raises InvalidRequest for an item without a form in
+    a chat.
 
     `provider` is the name in the configuration: only reasoning that it made, or that nobody sealed, is kept.
     """
@@ -174,7 +175,8 @@ class _TurnReader:
         return turn
 
     def _settle(self) -> None:
-        """Reasoning behind the last word of a turn belongs to it; without any turn it is of an answer that is lost."""
+        """Add reasoning after the last text of a turn to that turn. Without a turn, it is of an answer that was lost,
+        and is dropped."""
         if self._turns and self._turns[-1].role == "assistant" and not self._turns[-1].outputs:
             self._turns[-1].thoughts += self._pending
         self._pending.clear()
@@ -224,5 +226,5 @@ def _text_in(content: Content) -> str:
 
 
 def origin_of(output: Output, call_id: str) -> str:
-    """The line before what could not stand in the output itself."""
+    """Return the line that precedes the parts which the tool's own message cannot contain."""
     return f"From the output of {output.call.name} (call {call_id}):"

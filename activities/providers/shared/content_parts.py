@@ -1,4 +1,4 @@
-"""The parts of an item's content, and the refusal of those that a vendor has no place for."""
+"""The parts of an item's content, and the error for a part that a vendor does not support."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Part: TypeAlias = InputText | InputImage | InputFile | InputAudio | InputVideo |
 
 
 def text_of(part: Part) -> str | None:
-    """A part's text; None for what is not text."""
+    """Return a part's text; None for a part of another type."""
     match part:
         case OutputText() | InputText():
             return part.text

@@ -9,7 +9,7 @@ _PDF = "application/pdf"
 
 
 class DataUrl(NamedTuple):
-    """`kind` is the media type in small letters, empty where none is told; `data` is as it stands in the URL."""
+    """`kind` is the media type in lower case, or empty if the URL has none; `data` is unchanged from the URL."""
 
     kind: str
     data: str
@@ -17,7 +17,7 @@ class DataUrl(NamedTuple):
 
 
 def read_data_url(url: str) -> DataUrl | None:
-    """None for what is no data URL."""
+    """Return the parts; None if the text is no data URL."""
     head, comma, data = url.partition(",")
     if not (comma and head.startswith("data:")):
         return None
@@ -26,17 +26,17 @@ def read_data_url(url: str) -> DataUrl | None:
 
 
 def as_data_url(data: str, filename: str | None) -> str:
-    """`file_data` as a data URL, whose type the name tells; PDF where it does not."""
+    """Return `file_data` as a data URL, with the media type of the name's suffix, or PDF for an unknown suffix."""
     if data.startswith("data:"):
         return data
     return f"data:{_types().guess_type(filename or '')[0] or _PDF};base64,{data}"
 
 
 def suffix_of(kind: str) -> str:
-    """`.pdf` of `application/pdf`; empty for a type that is not known."""
+    """Return `.pdf` for `application/pdf`; empty for an unknown type."""
     return _types().guess_extension(kind) or ""
 
 
 def _types() -> MimeTypes:
-    # A fresh one knows Python's own table alone: the same on every machine.
+    # A new instance has only Python's own table, which is the same on every machine.
     return MimeTypes()

@@ -1,4 +1,5 @@
-"""A provider's failures, mapped once to our error tree: whether another try can help, and what the client is told."""
+"""Maps a provider's failures to our error tree, which decides whether a retry can help, and what message the client
+gets."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from open_responses.errors import (
 )
 
 _MESSAGE_LIMIT = 500
-# How the vendors say that a context is too long, beside OpenAI's code for it.
+# Phrases in vendors' messages about a context that is too long. OpenAI has a code for it as well.
 _TOO_LONG = re.compile(
     r"context (length|size|window)|(prompt|input) is too long|input token count.*exceeds|too many (input )?tokens"
     r"|exceeds? the (available|maximum) (context|number of tokens)|exceed context limit",
@@ -44,13 +45,13 @@ ReadError: TypeAlias = Callable[[int, bytes, Mapping[str, str]], OpenResponsesEr
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The failures of one call. Their messages are the vendor's own words, without the key."""
+    """The failures of one call. Their messages are the vendor's, without the key."""
 
     config: ProviderConfig
     key: Key
 
     def of(self, status: int, message: str, *, code: str = "", retry_after: float | None = None) -> OpenResponsesError:
-        """The error that a status stands for, with the vendor's message and code.
+        """Return the error for a status, with the vendor's message and code.
 
         Statuses in the middle of a stream are those that the vendor would have answered with.
         """
@@ -74,11 +75,12 @@ class Failures:
         return ProviderRejected(said)
 
     def broken_off(self) -> ProviderStreamBroken:
-        """A stream that ended without the vendor's last word."""
+        """Return the error for a stream that ended without the vendor's terminal event."""
         return ProviderStreamBroken(f"{self.config.name}'s stream ended in the middle of the answer")
 
     def read_by(self, error_of: ErrorOf) -> ReadError:
-        """For `open_stream`: an answer's status, body and headers, as the vendor's `error_of` reads them."""
+        """Return a function for `open_stream` that reads an answer's status, body and headers with the vendor's
+        `error_of`."""
 
         def read(status: int, body: bytes, headers: Mapping[str, str]) -> OpenResponsesError:
             return error_of(self, status, details_in(decoded(body)), wait_of(headers))
@@ -92,7 +94,7 @@ ErrorOf: TypeAlias = Callable[[Failures, int, Any, float | None], OpenResponsesE
 
 @contextmanager
 def transport_errors(config: ProviderConfig) -> Iterator[None]:
-    """Maps httpx's exceptions, and what is not JSON."""
+    """Map the exceptions of httpx, and answers that are not JSON."""
     try:
         yield
     except httpx.ConnectTimeout as error:
@@ -128,7 +130,7 @@ def _key_hint(config: ProviderConfig, own_key: bool) -> str:
 
 
 def message_of(details: Any) -> str:
-    """The text of an `error` member: an object with a message, a string, or whatever it is."""
+    """Return the text of an `error` member: an object with a message, a string, or any other value."""
     if isinstance(details, dict):
         inner = details.get("message") or details.get("error") or details.get("detail") or details
         return inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
@@ -143,7 +145,7 @@ def code_of(details: Any) -> str:
 
 
 def details_in(body: Any) -> Any:
-    """The `error` member of a body, where there is one."""
+    """Return the `error` member of a body, if there is one."""
     if isinstance(body, list) and body:
         body = body[0]
     return body.get("error", body) if isinstance(body, dict) else body

@@ -1,4 +1,4 @@
-"""Items that an adapter has no form for: which may be left out, and which the request cannot do without."""
+"""Decides about items that an adapter cannot express: whether they are left out, or make the request invalid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from open_responses.schema.items import SLUG, InputItem, OpaqueItem
 
 
 def leave_out(item: InputItem, index: int, provider: str) -> None:
-    """Lets pass the records of other providers' tools, whose answer stands beside them, and our own extensions.
+    """Accept the omission of our own extensions, and of the records of other providers' tools, whose answer is in the
+    context too.
 
     Raises InvalidRequest for every other item; `index` is its place in the input.
     """

@@ -20,7 +20,7 @@ _STALE_CONNECTIONS = 3
 
 
 class EncodedAnswer(httpx.RemoteProtocolError):
-    """The server compressed what was asked for as it is."""
+    """The server compressed its answer although the request did not allow it."""
 
 
 def open_http_client(headers_of_task: Callable[[], Mapping[str, str]] = dict) -> httpx.AsyncClient:
@@ -48,7 +48,8 @@ def open_http_client(headers_of_task: Callable[[], Mapping[str, str]] = dict) ->
 
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
-    """One for all clients of the process: to load the root certificates takes 40 ms of the processor's time."""
+    """Return the one context for all clients of the process, because loading the root certificates takes 40 ms of CPU
+    time."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -58,7 +59,7 @@ async def _refuse_encoded(response: httpx.Response) -> None:
         return
     if response.status_code == 200:
         raise EncodedAnswer(f"the answer has the content encoding {encoding[:20]!r}", request=response.request)
-    # Its status says enough.
+    # The status is sufficient for the error.
     await response.stream.aclose()  # type: ignore[union-attr]
     response.stream = httpx.ByteStream(b"")
     for header in ("content-encoding", "content-length"):
@@ -66,7 +67,8 @@ async def _refuse_encoded(response: httpx.Response) -> None:
 
 
 async def send_stream(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    """The answer's head. A kept connection that the server closed meanwhile is no outage: another one is taken."""
+    """Return the answer's head. If the server has closed a kept connection meanwhile, the request is sent over another
+    one."""
     for _ in range(_STALE_CONNECTIONS):
         try:
             return await http.send(request, stream=True)

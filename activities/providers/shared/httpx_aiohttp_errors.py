@@ -1,4 +1,4 @@
-"""Which of httpx's exceptions httpx-aiohttp raises for one of aiohttp's: the only module that changes its table.
+"""Corrects the table by which httpx-aiohttp maps aiohttp's exceptions to httpx's. No other module changes that table.
 
 `tests/unit/test_half_public_parts.py` checks that the table is where it was; `pyproject.toml` bounds the version.
 """
@@ -11,6 +11,7 @@ from httpx_aiohttp.transport import AIOHTTP_EXC_MAP
 
 
 def tell_connection_errors_apart() -> None:
-    """As shipped, every broken connection is a ConnectTimeout, a refused one and a reset in mid-stream included."""
+    """Correct the table. As shipped, it maps every broken connection to ConnectTimeout, including a refused one and a
+    reset in the middle of a stream."""
     AIOHTTP_EXC_MAP[aiohttp.ClientConnectionError] = httpx.NetworkError
     AIOHTTP_EXC_MAP[aiohttp.ConnectionTimeoutError] = httpx.ConnectTimeout

@@ -1,4 +1,4 @@
-"""JSON from the outside as objects: a server's, a client's, a model's."""
+"""Reads JSON objects that a server, a client or a model wrote, and that may be broken."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from open_responses.json_types import JsonObject
 
 
 def as_object(value: Any) -> JsonObject:
-    """An object, or an empty one for null and what a broken server sends in its place."""
+    """Return the object, or an empty one for null and for any other value that a broken server sends."""
     return value if isinstance(value, dict) else {}
 
 
 def object_in(text: str | None) -> JsonObject | None:
-    """The object that a text holds; None for what is none. `encrypted_content` passes through the client's hands."""
+    """Return the object in a text; None if the text is no object. A client may have changed `encrypted_content`."""
     try:
         read = json.loads(text or "")
     except (ValueError, RecursionError):
@@ -23,7 +23,8 @@ def object_in(text: str | None) -> JsonObject | None:
 
 
 def arguments_object(written: str) -> JsonObject:
-    """A call's arguments for APIs that want an object: what is none is shown to the model as it wrote it."""
+    """Return a call's arguments for APIs that require an object. Arguments that are no object are wrapped as the model
+    wrote them."""
     read = object_in(written)
     if read is not None:
         return read

@@ -26,5 +26,5 @@ class Key:
         return {"Authorization": f"Bearer {self.value}"} if self.value else {}
 
     def hidden_in(self, text: str) -> str:
-        """Some servers repeat the key that they refuse."""
+        """Return a text without the key, because some servers repeat a key that they reject."""
         return text.replace(self.value, "…") if self.value else text

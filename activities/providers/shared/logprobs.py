@@ -17,7 +17,7 @@ def wants_logprobs(request: CreateResponse) -> bool:
 
 
 def logprobs_of(tokens: Any) -> list[JsonObject] | None:
-    """Of a list in OpenAI's form, which chat servers and Ollama share; None where there are none."""
+    """Convert a list in OpenAI's form, which chat servers and Ollama use as well; None for an empty list."""
     if not isinstance(tokens, list) or not tokens:
         return None
     return [
@@ -27,7 +27,7 @@ def logprobs_of(tokens: Any) -> list[JsonObject] | None:
 
 
 def plain_logprob(token: Any, logprob: Any, raw: Any = None) -> JsonObject:
-    """One token without its alternatives; `raw` are its bytes, where the server tells them."""
+    """One token without its alternatives; `raw` are its bytes, if the server sends them."""
     text = str(token or "")
     known = list(text.encode(errors="replace")) if raw is None else raw
     return {"token": text, "logprob": logprob or 0.0, "bytes": known}

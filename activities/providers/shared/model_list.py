@@ -1,4 +1,4 @@
-"""A vendor's list of models, read page by page: bounded, and never half of it for the whole."""
+"""Reads a vendor's list of models page by page. The list is bounded, and an incomplete list is an error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ async def read_models(
     read_error: ReadError,
     read_page: ReadPage,
 ) -> list[ListedModel]:
-    """The models on all pages, as many as are kept. Raises the ProviderError family; so does a list without an end."""
+    """Return the models on all pages, up to the limit. Raises the ProviderError family, also for a list without an
+    end."""
     found: list[ListedModel] = []
     for _ in range(_MOST_PAGES):
         body = await _body(http, config, path, headers, read_error)
@@ -63,7 +64,7 @@ def entries(listed: Any, name: str) -> list[JsonObject]:
 
 
 def seconds_of(moment: Any) -> int | None:
-    """Unix seconds of a number of them, or of a moment in RFC 3339; None for what is neither."""
+    """Return Unix seconds, from a number or from a time in RFC 3339; None for any other value."""
     try:
         return int(datetime.fromisoformat(moment).timestamp() if isinstance(moment, str) else moment)
     except (TypeError, ValueError, OverflowError):

@@ -1,7 +1,7 @@
 """`GET /models` of OpenAI and of the servers that have its API in either form.
 
-Others say more, which is read too: Together's `organization`, OpenRouter's pages (`links.next`). What a model is for
-is not told: speech, images and embeddings are in the same list.
+Further members are read too: Together's `organization`, OpenRouter's pages (`links.next`). The list does not have the
+purpose of a model: models for speech, images and embeddings are in it as well.
 
 Sources: OpenAI's API reference, Models; docs.together.ai/reference/models; openrouter.ai/docs, models (links).
 """
@@ -44,5 +44,5 @@ def _page(body: JsonObject) -> Page:
         for entry in entries(body["data"], "id")
     ]
     following = as_object(body.get("links")).get("next")
-    # Its query alone: the key goes to the configured address, whatever the link says.
+    # Only the link's query is used, so that the key goes to no other address than the configured one.
     return models, f"{_PATH}?{urlsplit(following).query}" if isinstance(following, str) and following else None

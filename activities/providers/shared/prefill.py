@@ -8,8 +8,9 @@ from open_responses.schema.items import Reasoning, UserMessage
 
 
 def takes_prefill(call: SampleCall) -> bool:
-    """Not where a grammar holds, which would begin anew, nor where the model has thought since the last question: it
-    would think first again (llama.cpp: "Assistant response prefill is incompatible with enable_thinking").
+    """Whether a prefill is possible. It is not with a grammar, which would begin again, nor if the model has thought
+    since the last question, because it would begin with thinking again (llama.cpp: "Assistant response prefill is
+    incompatible with enable_thinking").
     """
     return json_format(call.request) is None and not _has_thought(call)
 

@@ -25,7 +25,8 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
 
 
 def _reset(headers: Mapping[str, str]) -> float | None:
-    """The reset of those limits that have nothing left: OpenAI's `x-ratelimit-reset-tokens: 6m0s` and its like."""
+    """Return the time until the exhausted limits are reset: OpenAI's `x-ratelimit-reset-tokens: 6m0s` and similar
+    headers."""
     waits = []
     for kind in ("requests", "tokens", "input-tokens", "output-tokens"):
         for remaining, reset in (

@@ -1,4 +1,4 @@
-"""`text.format` and `text.verbosity`, and how they are said in words to a model whose API has no parameter for them.
+"""`text.format` and `text.verbosity`, and their descriptions in words for a model whose API has no parameter for them.
 
 The words are the same on each turn, since prompt caches go by prefix.
 """
@@ -13,13 +13,13 @@ _VERBOSITY = {"low": "Keep your answer short.", "high": "Answer at length and in
 
 
 def json_format(request: CreateResponse) -> JsonObjectFormat | JsonSchemaFormat | None:
-    """The form of JSON that the answer has to have; None for plain text."""
+    """Return the required format of a JSON answer; None for plain text."""
     wanted = request.text.format if request.text is not None else None
     return wanted if isinstance(wanted, JsonObjectFormat | JsonSchemaFormat) else None
 
 
 def format_in_words(request: CreateResponse) -> str | None:
-    """The order to answer in `text.format`; None for plain text."""
+    """Return the instruction to answer in `text.format`; None for plain text."""
     wanted = json_format(request)
     if wanted is None:
         return None
@@ -33,5 +33,5 @@ def format_in_words(request: CreateResponse) -> str | None:
 
 
 def verbosity_in_words(request: CreateResponse) -> str | None:
-    """`text.verbosity`; None for what needs no word."""
+    """Return the instruction for `text.verbosity`; None for the default."""
     return _VERBOSITY.get(request.text.verbosity or "") if request.text is not None else None

@@ -1,4 +1,4 @@
-"""The tool choice, without what the server enforces by itself."""
+"""The tool choice, without the parts that this server enforces itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ Choice: TypeAlias = Literal["none", "auto", "required"] | FunctionChoice | None
 
 
 def plain_choice(call: SampleCall) -> Choice:
-    """Of `allowed_tools` the mode alone: the server enforces the set. None where the client chose nothing.
+    """Return the choice. Of `allowed_tools`, only the mode remains, because this server enforces the set. None if the
+    request has no choice.
 
     The tool table names the functions of an MCP server by themselves; `required` is left of the server's choice.
     """

@@ -1,4 +1,4 @@
-"""One HTTP call to a provider, and the frames of its answer: what the adapters share, and no vendor's format."""
+"""One HTTP call to a provider, and the frames of its answer, independent of a vendor's format."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _nothing_answered(config: ProviderConfig) -> Iterator[None]:
 
 
 async def _beginning(response: httpx.Response) -> bytes:
-    """As much of an error's body as can be of use."""
+    """Read the beginning of an error's body, which suffices for its message."""
     read = bytearray()
     async for chunk in response.aiter_bytes():
         read += chunk
@@ -79,8 +79,8 @@ async def _beginning(response: httpx.Response) -> bytes:
 
 
 def _written(body: JsonObject) -> bytes:
-    """As httpx writes it, in a fiftieth of its time; what orjson refuses, an integer of more than 64 bits say, the
-    other may write."""
+    """Write JSON as httpx does, in a fiftieth of the time. Values that orjson rejects, such as an integer of more than
+    64 bits, are written by the standard library."""
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
@@ -124,7 +124,8 @@ async def ndjson_objects(response: httpx.Response) -> AsyncGenerator[JsonObject,
 
 
 async def lines(response: httpx.Response) -> AsyncIterator[str]:
-    """Lines by LF and CRLF alone: JSON may hold the other characters that httpx takes for a line's end, U+2028 say."""
+    """Yield lines that end by LF or CRLF. httpx also splits at other characters, such as U+2028, which JSON may
+    contain."""
     pieces: list[str] = []
     async for text in response.aiter_text():
         *ended, rest = text.split("\n")
@@ -137,7 +138,8 @@ async def lines(response: httpx.Response) -> AsyncIterator[str]:
 
 
 def _read(text: str) -> Any:
-    """As `json.loads`, in a third of its time; what orjson refuses, half a surrogate pair say, the other may read."""
+    """Read JSON as `json.loads` does, in a third of the time. Texts that orjson rejects, such as half a surrogate pair,
+    are read by the standard library."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
