@@ -5,6 +5,7 @@ Source: platform.claude.com/docs, errors (the types and their statuses).
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from activities.providers.shared.error_mapping import Failures, code_of, message_of
@@ -29,5 +30,7 @@ def error_of(failures: Failures, status: int, details: Any, retry_after: float |
 
 
 def error_in_stream(failures: Failures, details: Any) -> OpenResponsesError:
-    """Map an error in a stream. The type of the error replaces the HTTP status."""
-    return error_of(failures, _STATUS.get(code_of(details), 500), details, None)
+    """Map an error in a stream. Its type replaces the HTTP status; a gateway may send the status itself."""
+    code = code_of(details)
+    status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else _STATUS.get(code, 500)
+    return error_of(failures, status, details, None)

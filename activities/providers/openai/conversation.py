@@ -18,6 +18,7 @@ from activities.providers.openai.reasoning import reasoning_items
 from activities.providers.shared.content_parts import Part, unsupported_content
 from activities.providers.shared.data_urls import as_data_url, read_data_url, suffix_of
 from activities.providers.shared.foreign_items import leave_out
+from activities.providers.shared.json_objects import whole_arguments
 from open_responses.json_types import JsonObject
 from open_responses.schema.content import InputFile, InputImage, InputText, OutputText, Refusal
 from open_responses.schema.items import (
@@ -67,7 +68,7 @@ def _item(item: InputItem, index: int) -> JsonObject | None:
             return {"type": "message", "role": "assistant", "content": _answer(item.content), **phase}
         case FunctionCall():
             call = {"type": "function_call", "call_id": item.call_id, "name": item.name}
-            return {**call, "arguments": item.arguments or "{}"}
+            return {**call, "arguments": whole_arguments(item.arguments) or "{}"}
         case FunctionCallOutput():
             output = _content(item.output, f"input[{index}].output", {})
             return {"type": "function_call_output", "call_id": item.call_id, "output": output}

@@ -75,5 +75,8 @@ def _status_of(details: JsonObject) -> int:
     code = str(details.get("code") or "")
     if code in _STATUS:
         return _STATUS[code]
+    if re.fullmatch("[45][0-9][0-9]", code):
+        # Gateways send the status in place of a code.
+        return int(code)
     refused = _REFUSED.search(code) or details.get("type") == "invalid_request_error"
     return 400 if refused else 500

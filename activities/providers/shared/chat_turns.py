@@ -12,14 +12,13 @@ order of messages that they accept, so the turns have the one form that all of t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from activities.providers.shared.content_parts import Part, text_of
 from activities.providers.shared.foreign_items import leave_out
-from activities.providers.shared.json_objects import arguments_object, object_in
+from activities.providers.shared.json_objects import arguments_object, arguments_text, object_in
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.models import sealed_reasoning
@@ -70,8 +69,7 @@ class Call:
     @property
     def as_text(self) -> str:
         """Return the arguments as written, if they are a JSON object, because servers parse them."""
-        whole = object_in(self.written)
-        return self.written if whole is not None else json.dumps(self.as_object, ensure_ascii=False)
+        return arguments_text(self.written)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,13 @@ _TOO_LONG = re.compile(
 )
 # llama.cpp says this with a 500.
 _CANNOT = re.compile(r"(image|audio|video|file) input is not supported", re.IGNORECASE)
-_SPENT = ("insufficient_quota", "billing_error", "credit balance is too low")
+# How the vendors say that an account has no credit, where the status is another than 402 (Moonshot, z.ai) or there is
+# none, as in the middle of a stream (DeepSeek's code is `invalid_request_error` there).
+_SPENT = re.compile(
+    r"insufficient[_ ](quota|balance|credits?|funds)|billing_error|payment[_ ]required|exceeded_current_quota"
+    r"|credit balance is too low",
+    re.IGNORECASE,
+)
 
 ReadError: TypeAlias = Callable[[int, bytes, Mapping[str, str]], OpenResponsesError]
 """(status, body, headers in small letters) -> the error."""
@@ -57,7 +63,7 @@ class Failures:
         """
         text = self.key.hidden_in(" ".join(message.split()))[:_MESSAGE_LIMIT]
         said = f"{self.config.name} answered {status}: {text}"
-        if any(word == code or word in text for word in _SPENT):
+        if status == 402 or _SPENT.search(code) or _SPENT.search(text):
             return ProviderRejected(said, code="insufficient_quota")
         if status in (401, 403):
             hint = _key_hint(self.config, self.key.is_own)

@@ -17,6 +17,7 @@ from activities.providers.shared.http import EncodedAnswer, send_stream
 from open_responses.config import ProviderConfig
 from open_responses.errors import ProviderHungUp, ProviderStreamBroken
 from open_responses.json_types import JsonObject
+from open_responses.tool_use.json_safety import whole_characters
 
 CONNECT_SECONDS = 10.0
 DONE = "[DONE]"
@@ -80,11 +81,12 @@ async def _beginning(response: httpx.Response) -> bytes:
 
 def _written(body: JsonObject) -> bytes:
     """Write JSON as httpx does, in a fiftieth of the time. Values that orjson rejects, such as an integer of more than
-    64 bits, are written by the standard library."""
+    64 bits, are written by the standard library. Half of a surrogate pair, which UTF-8 cannot encode, becomes U+FFFD."""
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return whole_characters(text).encode()
 
 
 def is_event_stream(response: httpx.Response) -> bool:
