@@ -85,14 +85,47 @@ class ItemEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderItemStart:
+    """The start of a call of one of the provider's built-in tools, for providers that report its progress.
+
+    `ProviderItem` with the same key ends the call. Other items may start before it does.
+
+    Attributes:
+        key: The number of the call within this answer.
+        item: The item as far as it is known, with the provider's `type`. The server replaces `id` and `status`.
+    """
+
+    key: int
+    item: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderItemProgress:
+    """The progress of a call that `ProviderItemStart` has started. Without that start it is dropped.
+
+    Attributes:
+        key: The number of the call within this answer.
+        event: The type of the event that the client receives, such as `response.web_search_call.searching`. It is one
+            of the types in `open_responses/events/event_types.py`.
+        members: The members that the event has beside those that name the item, such as `partial_image_b64`.
+    """
+
+    key: int
+    event: str
+    members: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderItem:
     """A call of one of the provider's built-in tools (`web_search_call` …), as one whole item.
 
     Attributes:
         item: The item with the provider's `type`. A missing `status` becomes `completed`. The server replaces `id`.
+        key: The number of the call that `ProviderItemStart` has started; None for a call that arrives only now.
     """
 
     item: JsonObject
+    key: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +231,8 @@ Delta: TypeAlias = (
     | ReasoningSummaryDelta
     | ReasoningSeal
     | ItemEnd
+    | ProviderItemStart
+    | ProviderItemProgress
     | ProviderItem
     | ResumeToken
     | ToolCallDelta

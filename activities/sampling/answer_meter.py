@@ -15,6 +15,8 @@ from open_responses.deltas import (
     Finish,
     ItemEnd,
     ProviderItem,
+    ProviderItemProgress,
+    ProviderItemStart,
     ReasoningDelta,
     ReasoningSeal,
     ReasoningSummaryDelta,
@@ -79,7 +81,7 @@ class AnswerMeter:
                 return "max_output_calls"
             self._calls.add(delta.index)
             size += _ITEM_BYTES
-        elif isinstance(delta, ItemEnd | ReasoningSeal | ProviderItem):
+        elif isinstance(delta, ItemEnd | ReasoningSeal | ProviderItem | ProviderItemProgress | ProviderItemStart):
             size += _ITEM_BYTES
         if size > self.left:
             return "max_output_bytes"
@@ -103,8 +105,10 @@ def size_of(delta: Delta) -> int:
             return _bytes(delta.arguments) + len(delta.name or "")
         case ReasoningSeal():
             return len(delta.data)
-        case ProviderItem():
+        case ProviderItem() | ProviderItemStart():
             return len(orjson.dumps(delta.item))
+        case ProviderItemProgress():
+            return len(delta.event) + len(orjson.dumps(delta.members))
         case TextAnnotation():
             return len(orjson.dumps(delta.annotation))
     return 0

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from open_responses.deltas import (
     Delta,
     ProviderItem,
+    ProviderItemProgress,
     ReasoningDelta,
     ReasoningSummaryDelta,
     RefusalDelta,
@@ -74,6 +75,8 @@ class AttemptProgress:
                 self._add(f"call {delta.index}", (delta.name or "") + delta.arguments)
             case ProviderItem():
                 self._add(str(delta.item.get("type")), " ")
+            case ProviderItemProgress():
+                self._add(f"{delta.event} {delta.key}", str(delta.members.get("delta") or " "))
 
     def _add(self, kind: str, text: str) -> None:
         if not text:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.items import PROVIDER_ITEM_TYPES
 
 # Types of items that a sample can leave unfinished. The next attempt samples them again, behind these.
 _SAMPLED = ("message", "reasoning", "function_call", "mcp_call")
+# Calls of built-in tools that a provider streams, as it runs them. It rejects one that did not end.
+_BUILT_IN = frozenset(kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds)
 
 
 def without_partials(
@@ -25,8 +28,9 @@ def without_partials(
     kept: list[JsonObject] = []
     for index, item in enumerate(output):
         status = item.get("status")
-        if status == "in_progress" or (status == "incomplete" and not (keep_last and index == len(output) - 1)):
-            if item["type"] in _SAMPLED:
+        is_end = keep_last and index == len(output) - 1 and item["type"] not in _BUILT_IN
+        if status == "in_progress" or (status == "incomplete" and not is_end):
+            if item["type"] in _SAMPLED or item["type"] in _BUILT_IN:
                 while not (goes_on and index == len(output) - 1) and kept and kept[-1]["type"] == "reasoning":
                     kept.pop()
                 continue

@@ -15,6 +15,8 @@ from open_responses.deltas import (
     ItemEnd,
     Phase,
     ProviderItem,
+    ProviderItemProgress,
+    ProviderItemStart,
     ReasoningDelta,
     ReasoningSeal,
     ReasoningSummaryDelta,
@@ -24,7 +26,7 @@ from open_responses.deltas import (
     TextDelta,
     ToolCallDelta,
 )
-from open_responses.events.event_types import DELTA_EVENTS
+from open_responses.events.event_types import CALL_TEXTS, DELTA_EVENTS, EVENT_TYPES
 from open_responses.events.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
 from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
@@ -71,6 +73,8 @@ class Assembler:
         self._tool_table = tool_table or ToolTable()
         self._response_id = response_id
         self._calls: dict[int, _Call] = {}
+        # The output index of each open call of a built-in tool, by the provider's number of the call.
+        self._provider_items: dict[int, int] = {}
         self._events: list[JsonObject] = []
 
     def feed(self, delta: Delta) -> list[JsonObject]:
@@ -93,9 +97,14 @@ class Assembler:
                 self._close_all_but_calls()
             case TextAnnotation():
                 self._annotate(delta.annotation)
-            case ProviderItem():
+            case ProviderItemStart():
                 self._close_all_but_calls()
-                self._whole({"status": "completed", **delta.item, "id": self._id("item_")})
+                item = {**delta.item, "id": self._id("item_"), "status": "in_progress"}
+                self._provider_items[delta.key] = self._add_item({**skeleton(item), **item}).index
+            case ProviderItemProgress():
+                self._provider_progress(delta)
+            case ProviderItem():
+                self._provider_item(delta)
             case Finish():
                 self.finish = delta
             case ResumeToken():
@@ -142,6 +151,7 @@ class Assembler:
     def abandon(self) -> list[JsonObject]:
         """Close the open items as incomplete. A later sample starts new items."""
         self._calls.clear()
+        self._provider_items.clear()
         for index in sorted(self.fold.open):
             self._close_item(self.fold.open[index], "incomplete")
         return self._take()
@@ -168,6 +178,36 @@ class Assembler:
     def _whole(self, item: JsonObject) -> None:
         opened = self._add_item(skeleton(item))
         self._emit({"type": "response.output_item.done", "output_index": opened.index, "item": item})
+
+    def _provider_progress(self, delta: ProviderItemProgress) -> None:
+        index = self._provider_items.get(delta.key)
+        if index is None:
+            return
+        opened, mark = self.fold.open[index], EVENT_TYPES[delta.event].trace
+        if not delta.event.startswith(f"response.{opened.item['type']}"):
+            return
+        if mark == "D":
+            # The whole text is known here, so that it agrees with the deltas (ITEM-5).
+            self._close_part(opened)
+        elif mark != "d" or (opened.part is not None and delta.members["delta"]):
+            at = {"item_id": opened.item["id"], "output_index": index}
+            self._emit({"type": delta.event, **at, **delta.members})
+
+    def _provider_item(self, delta: ProviderItem) -> None:
+        index = None if delta.key is None else self._provider_items.pop(delta.key, None)
+        if index is None or self.fold.open[index].item["type"] != delta.item["type"]:
+            self._close_all_but_calls()
+            item = {**delta.item, "id": self._id("item_")}
+            self._whole({**skeleton(item), "status": "completed", **item})
+            return
+        opened = self.fold.open[index]
+        item = {**opened.item, "status": "completed", **delta.item, "id": opened.item["id"]}
+        if opened.part is not None and opened.part.text:
+            self._close_part(opened)
+        member = CALL_TEXTS.get(item["type"])
+        if member is not None and opened.part is None:
+            item[member] = opened.item[member]
+        self._emit({"type": "response.output_item.done", "output_index": index, "item": item})
 
     def _seal(self, data: str) -> None:
         """End a reasoning item with its encrypted content."""
@@ -345,9 +385,12 @@ class Assembler:
         return opened.part
 
     def _close_all_but_calls(self) -> None:
-        # Calls stay open to the end of the turn, since providers interleave the arguments of parallel ones.
+        # Calls stay open to the end of the turn, since providers interleave the arguments of parallel ones. A call of a
+        # built-in tool ends when the provider has run it.
+        running = set(self._provider_items.values())
         for index in [i for i, opened in self.fold.open.items() if opened.item["type"] not in _CALLS]:
-            self._close_item(self.fold.open[index], "completed")
+            if index not in running:
+                self._close_item(self.fold.open[index], "completed")
 
     def _end_item(self, opened: OpenItem, status: ItemStatus) -> None:
         if opened.item["type"] == "mcp_call" and status == "completed":

@@ -18,7 +18,7 @@ FoldStep: TypeAlias = Literal[
     "summary_added",
     "summary_done",
     "delta",
-    "arguments_done",
+    "call_text_done",
     "annotation_added",
 ]
 """The step of `Fold` that applies an event."""
@@ -65,6 +65,9 @@ _ITEM = ("output_index", "item")
 _IN_ITEM = ("item_id", "output_index")
 _PART = (*_IN_ITEM, "content_index")
 _SUMMARY = (*_IN_ITEM, "summary_index")
+
+CALL_TEXTS = {"function_call": "arguments", "mcp_call": "arguments", "code_interpreter_call": "code"}
+"""The types of items whose own text is streamed in deltas, each with the member that has the text."""
 
 # `padded` is set where the specification's schema of the event has an `obfuscation` member: `response.refusal.delta`
 # has none. The specification has no MCP events. OpenAI's API pads the arguments of an MCP call as it pads a function's.
@@ -118,17 +121,51 @@ _ROWS = (
         "response.function_call_arguments.done",
         (*_IN_ITEM, "arguments"),
         "D",
-        "arguments_done",
+        "call_text_done",
         text_of="function_call",
     ),
     EventType("response.mcp_call_arguments.delta", (*_IN_ITEM, "delta"), "d", "delta", "mcp_call", padded=True),
-    EventType("response.mcp_call_arguments.done", (*_IN_ITEM, "arguments"), "D", "arguments_done", text_of="mcp_call"),
+    EventType("response.mcp_call_arguments.done", (*_IN_ITEM, "arguments"), "D", "call_text_done", text_of="mcp_call"),
     EventType("response.mcp_call.in_progress", _IN_ITEM),
     EventType("response.mcp_call.completed", _IN_ITEM),
     EventType("response.mcp_call.failed", _IN_ITEM),
     EventType("response.mcp_list_tools.in_progress", _IN_ITEM),
     EventType("response.mcp_list_tools.completed", _IN_ITEM),
     EventType("response.mcp_list_tools.failed", _IN_ITEM),
+    # Progress of the tools that OpenAI runs itself. A partial image is the one large event that the trace stores whole:
+    # nothing else has its bytes, and a call has at most three.
+    EventType("response.web_search_call.in_progress", _IN_ITEM),
+    EventType("response.web_search_call.searching", _IN_ITEM),
+    EventType("response.web_search_call.completed", _IN_ITEM),
+    EventType("response.file_search_call.in_progress", _IN_ITEM),
+    EventType("response.file_search_call.searching", _IN_ITEM),
+    EventType("response.file_search_call.completed", _IN_ITEM),
+    EventType("response.code_interpreter_call.in_progress", _IN_ITEM),
+    EventType("response.code_interpreter_call.interpreting", _IN_ITEM),
+    EventType("response.code_interpreter_call.completed", _IN_ITEM),
+    EventType("response.image_generation_call.in_progress", _IN_ITEM),
+    EventType("response.image_generation_call.generating", _IN_ITEM),
+    EventType("response.image_generation_call.completed", _IN_ITEM),
+    EventType(
+        "response.image_generation_call.partial_image",
+        (*_IN_ITEM, "partial_image_index", "partial_image_b64", "background", "output_format", "quality", "size"),
+    ),
+    EventType(
+        "response.code_interpreter_call_code.delta",
+        (*_IN_ITEM, "delta"),
+        "d",
+        "delta",
+        "code_interpreter_call",
+        mergeable=True,
+        padded=True,
+    ),
+    EventType(
+        "response.code_interpreter_call_code.done",
+        (*_IN_ITEM, "code"),
+        "D",
+        "call_text_done",
+        text_of="code_interpreter_call",
+    ),
     EventType("open_responses:attempt", ("turn", "attempt", "provider", "reason", "action")),
     EventType("open_responses:tool_progress", (*_IN_ITEM, "message")),
 )

@@ -10,9 +10,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from open_responses.events.event_types import EVENT_TYPES, TERMINAL_EVENTS, TEXT_DONE_EVENTS, FoldStep
+from open_responses.events.event_types import CALL_TEXTS, EVENT_TYPES, TERMINAL_EVENTS, TEXT_DONE_EVENTS, FoldStep
 from open_responses.json_types import JsonObject
 from open_responses.schema.output_items import ContentPart, LogProb, SummaryTextPart
+
+CALL_TEXT = "arguments"
+"""The kind of the open part that is an item's own text (`CALL_TEXTS`), and no content part."""
+
+# What OpenAI's built-in calls have at their start beside type, id and status, by recorded streams of OpenAI.
+_BUILT_IN_STARTS: dict[str, JsonObject] = {
+    "code_interpreter_call": {"code": "", "outputs": []},
+    "file_search_call": {"queries": [], "results": None},
+    "image_generation_call": {},
+    "web_search_call": {},
+}
 
 
 @dataclass(slots=True)
@@ -69,8 +80,8 @@ class Fold:
         if opened is None or opened.part is None:
             return item
         part = opened.part
-        if part.kind == "arguments":
-            return {**item, "arguments": part.text}
+        if part.kind == CALL_TEXT:
+            return {**item, CALL_TEXTS[item["type"]]: part.text}
         if part.kind == "summary_text":
             return {**item, "summary": [*item["summary"][: part.index], finished_part(part)]}
         return {**item, "content": [*item["content"][: part.index], finished_part(part)]}
@@ -87,7 +98,7 @@ class Fold:
             if key in item:
                 item[key] = list(item[key])
         self.output.append(item)
-        part = OpenPart("arguments", 0) if item["type"] in ("function_call", "mcp_call") else None
+        part = OpenPart(CALL_TEXT, 0) if item["type"] in CALL_TEXTS else None
         self.open[index] = OpenItem(index, item, part)
 
     def _item_done(self, event: JsonObject) -> None:
@@ -127,9 +138,10 @@ class Fold:
         opened.item["summary"].append(event["part"])
         opened.part = None
 
-    def _arguments_done(self, event: JsonObject) -> None:
+    def _call_text_done(self, event: JsonObject) -> None:
         opened = self.open[event["output_index"]]
-        opened.item["arguments"] = event["arguments"]
+        member = CALL_TEXTS[opened.item["type"]]
+        opened.item[member] = event[member]
         opened.part = None
 
     _STEPS: ClassVar[dict[FoldStep, Callable[[Fold, JsonObject], None]]] = {
@@ -141,7 +153,7 @@ class Fold:
         "summary_added": _summary_added,
         "summary_done": _summary_done,
         "delta": _delta,
-        "arguments_done": _arguments_done,
+        "call_text_done": _call_text_done,
         "annotation_added": _annotation_added,
     }
 
@@ -176,8 +188,9 @@ def finished_part(part: OpenPart) -> ContentPart | SummaryTextPart:
 def part_closing_events(opened: OpenItem, part: OpenPart) -> list[JsonObject]:
     """Return the `done` event of the text and, for content and summary parts, that of the part."""
     at: JsonObject = {"item_id": opened.item["id"], "output_index": opened.index}
-    if part.kind == "arguments":
-        return [{"type": TEXT_DONE_EVENTS[opened.item["type"]], **at, "arguments": part.text}]
+    if part.kind == CALL_TEXT:
+        kind = opened.item["type"]
+        return [{"type": TEXT_DONE_EVENTS[kind], **at, CALL_TEXTS[kind]: part.text}]
     whole = finished_part(part)
     kind = TEXT_DONE_EVENTS[part.kind]
     if part.kind == "summary_text":
@@ -216,6 +229,9 @@ def skeleton(item: JsonObject) -> JsonObject:
         return {**item, "tools": [], "error": None, "status": "in_progress"}
     if kind == "reasoning":
         return {"type": kind, "id": item["id"], "status": "in_progress", "summary": [], "content": []}
+    if kind in _BUILT_IN_STARTS:
+        container = {"container_id": item["container_id"]} if "container_id" in item else {}
+        return {"type": kind, "id": item["id"], "status": "in_progress", **_BUILT_IN_STARTS[kind], **container}
     if kind == "compaction":
         return dict(item)
     return {**item, "status": "in_progress"}

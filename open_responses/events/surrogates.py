@@ -11,6 +11,8 @@ from dataclasses import replace
 from open_responses.deltas import (
     Delta,
     ProviderItem,
+    ProviderItemProgress,
+    ProviderItemStart,
     ReasoningDelta,
     ReasoningSummaryDelta,
     RefusalDelta,
@@ -42,8 +44,12 @@ class Joiner:
                 return replace(delta, arguments=arguments, name=name, call_id=call_id)
             case TextAnnotation():
                 return TextAnnotation(whole_json(delta.annotation))
-            case ProviderItem():
-                return ProviderItem(whole_json(delta.item))
+            case ProviderItem() | ProviderItemStart():
+                return replace(delta, item=whole_json(delta.item))
+            case ProviderItemProgress(members={"delta": str(text)}):
+                return replace(delta, members={"delta": self._joined((ProviderItemProgress, delta.key), text)})
+            case ProviderItemProgress():
+                return replace(delta, members=whole_json(delta.members))
             case _:
                 return delta
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
-from open_responses.events.event_types import DELTA_EVENTS, EVENT_TYPES, EventType
-from open_responses.events.fold import OpenItem, OpenPart, empty_part, part_closing_events, skeleton
+from open_responses.events.event_types import CALL_TEXTS, DELTA_EVENTS, EVENT_TYPES, EventType
+from open_responses.events.fold import CALL_TEXT, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
 from open_responses.json_types import JsonObject
 
 Op: TypeAlias = list[Any]
@@ -126,8 +126,8 @@ def _advance(event: JsonObject, positions: dict[tuple[int, int], int]) -> None:
 
 def _part_at(item: JsonObject, number: int) -> OpenPart:
     """Return the part of an operation, with its whole text."""
-    if item["type"] in ("function_call", "mcp_call"):
-        return OpenPart("arguments", 0, [item["arguments"]])
+    if item["type"] in CALL_TEXTS:
+        return OpenPart(CALL_TEXT, 0, [item[CALL_TEXTS[item["type"]]]])
     index = -1 - number if number < 0 else number
     part = item["summary" if number < 0 else "content"][index]
     text = part["refusal"] if part["type"] == "refusal" else part["text"]
@@ -150,7 +150,7 @@ def _deltas(op: Op, item: JsonObject, positions: dict[tuple[int, int], int]) -> 
     _, output_index, number, lengths = op
     part = _part_at(item, number)
     at: JsonObject = {"item_id": item["id"], "output_index": output_index}
-    kind = DELTA_EVENTS[item["type"] if part.kind == "arguments" else part.kind]
+    kind = DELTA_EVENTS[item["type"] if part.kind == CALL_TEXT else part.kind]
     part_index = EVENT_TYPES[kind].part_index
     if part_index is not None:
         at[part_index] = part.index

@@ -12,6 +12,8 @@ from open_responses.contracts import Halt, Middleware, SampleContext, SampleNext
 from open_responses.deltas import (
     Delta,
     ProviderItem,
+    ProviderItemProgress,
+    ProviderItemStart,
     ReasoningDelta,
     ReasoningSummaryDelta,
     RefusalDelta,
@@ -72,7 +74,7 @@ def _new(items: Sequence[InputItem]) -> Iterator[InputItem]:
 def _channel(delta: Delta) -> tuple[str, int]:
     """Return the stream that a delta continues: parallel calls interleave, and reasoning may interrupt a text."""
     match delta:
-        case ToolCallDelta(index=index) | ReasoningSummaryDelta(summary_index=index):
+        case ToolCallDelta(index=index) | ReasoningSummaryDelta(summary_index=index) | ProviderItemProgress(key=index):
             return type(delta).__name__, index
         case _:
             return type(delta).__name__, 0
@@ -86,7 +88,10 @@ def _words(delta: Delta) -> str:
             return delta.arguments
         case TextAnnotation():
             return "\n".join(["", *_strings(delta.annotation)])
-        case ProviderItem():
+        case ProviderItemProgress():
+            # A delta continues the text before it. Any other progress is no text of the model.
+            return str(delta.members.get("delta") or "")
+        case ProviderItem() | ProviderItemStart():
             return "\n".join(["", *_strings(delta.item)])
         case _:
             return ""

@@ -296,6 +296,107 @@ class ResponseMcpListToolsFailedEvent(_OfItem):
     type: Literal["response.mcp_list_tools.failed"]
 
 
+# --- tools that OpenAI runs
+
+
+class ResponseWebSearchCallInProgressEvent(_OfItem):
+    """A web search begins."""
+
+    type: Literal["response.web_search_call.in_progress"]
+
+
+class ResponseWebSearchCallSearchingEvent(_OfItem):
+    """The provider searches the web."""
+
+    type: Literal["response.web_search_call.searching"]
+
+
+class ResponseWebSearchCallCompletedEvent(_OfItem):
+    """The web search has ended."""
+
+    type: Literal["response.web_search_call.completed"]
+
+
+class ResponseFileSearchCallInProgressEvent(_OfItem):
+    """A file search begins."""
+
+    type: Literal["response.file_search_call.in_progress"]
+
+
+class ResponseFileSearchCallSearchingEvent(_OfItem):
+    """The provider searches the files."""
+
+    type: Literal["response.file_search_call.searching"]
+
+
+class ResponseFileSearchCallCompletedEvent(_OfItem):
+    """The file search has ended."""
+
+    type: Literal["response.file_search_call.completed"]
+
+
+class ResponseCodeInterpreterCallInProgressEvent(_OfItem):
+    """A call of the code interpreter begins."""
+
+    type: Literal["response.code_interpreter_call.in_progress"]
+
+
+class ResponseCodeInterpreterCallInterpretingEvent(_OfItem):
+    """The provider runs the code."""
+
+    type: Literal["response.code_interpreter_call.interpreting"]
+
+
+class ResponseCodeInterpreterCallCompletedEvent(_OfItem):
+    """The code has run."""
+
+    type: Literal["response.code_interpreter_call.completed"]
+
+
+class ResponseImageGenerationCallInProgressEvent(_OfItem):
+    """A call of the image generation begins."""
+
+    type: Literal["response.image_generation_call.in_progress"]
+
+
+class ResponseImageGenerationCallGeneratingEvent(_OfItem):
+    """The provider generates the image."""
+
+    type: Literal["response.image_generation_call.generating"]
+
+
+class ResponseImageGenerationCallCompletedEvent(_OfItem):
+    """The image is generated."""
+
+    type: Literal["response.image_generation_call.completed"]
+
+
+class ResponseImageGenerationCallPartialImageEvent(_OfItem):
+    """A preview of the image. `partial_image_index` counts from 0."""
+
+    type: Literal["response.image_generation_call.partial_image"]
+    partial_image_index: Count
+    partial_image_b64: str
+    background: str | None
+    output_format: str | None
+    quality: str | None
+    size: str | None
+
+
+class ResponseCodeInterpreterCallCodeDeltaEvent(_OfItem, _Padded):
+    """The next piece of the code that will run."""
+
+    type: Literal["response.code_interpreter_call_code.delta"]
+    delta: str
+
+
+class ResponseCodeInterpreterCallCodeDoneEvent(_OfItem):
+    """The whole code."""
+
+    type: Literal["response.code_interpreter_call_code.done"]
+    code: str
+
+
 # --- extensions
 
 
@@ -352,6 +453,21 @@ StreamEvent = TypeAliasType(
         | ResponseMcpListToolsInProgressEvent
         | ResponseMcpListToolsCompletedEvent
         | ResponseMcpListToolsFailedEvent
+        | ResponseWebSearchCallInProgressEvent
+        | ResponseWebSearchCallSearchingEvent
+        | ResponseWebSearchCallCompletedEvent
+        | ResponseFileSearchCallInProgressEvent
+        | ResponseFileSearchCallSearchingEvent
+        | ResponseFileSearchCallCompletedEvent
+        | ResponseCodeInterpreterCallInProgressEvent
+        | ResponseCodeInterpreterCallInterpretingEvent
+        | ResponseCodeInterpreterCallCompletedEvent
+        | ResponseImageGenerationCallInProgressEvent
+        | ResponseImageGenerationCallGeneratingEvent
+        | ResponseImageGenerationCallCompletedEvent
+        | ResponseImageGenerationCallPartialImageEvent
+        | ResponseCodeInterpreterCallCodeDeltaEvent
+        | ResponseCodeInterpreterCallCodeDoneEvent
         | OpenResponsesAttemptEvent
         | OpenResponsesToolProgressEvent,
         Field(discriminator="type"),

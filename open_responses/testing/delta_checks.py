@@ -11,6 +11,8 @@ from open_responses.deltas import (
     Delta,
     Finish,
     ProviderItem,
+    ProviderItemProgress,
+    ProviderItemStart,
     ReasoningDelta,
     ReasoningSeal,
     ReasoningSummaryDelta,
@@ -22,6 +24,7 @@ from open_responses.deltas import (
     Usage,
 )
 from open_responses.events.assembler import Assembler
+from open_responses.events.event_types import EVENT_TYPES
 from open_responses.json_types import JsonObject
 from open_responses.schema.items import INPUT_ITEM
 
@@ -87,8 +90,10 @@ def _check_delta(delta: Delta) -> None:
         fail(f"a seal's data is a str (`sealed_reasoning.mark`): {delta!r}")
     if isinstance(delta, ResumeToken) and not (isinstance(delta.token, str) and delta.token):
         fail(f"a resume token is a str that is not empty: {delta!r}")
-    if isinstance(delta, ProviderItem) and not isinstance(delta.item.get("type"), str):
+    if isinstance(delta, ProviderItem | ProviderItemStart) and not isinstance(delta.item.get("type"), str):
         fail(f"a provider's item has a type: {delta!r}")
+    if isinstance(delta, ProviderItemProgress) and delta.event not in EVENT_TYPES:
+        fail(f"the progress of a built-in tool is an event of open_responses/events/event_types.py: {delta!r}")
     if isinstance(delta, TextAnnotation) and not isinstance(delta.annotation.get("type"), str):
         fail(f"an annotation has a type: {delta!r}")
     if isinstance(delta, Finish) and delta.reason not in _REASONS:

@@ -22,6 +22,8 @@ from open_responses.deltas import (
     Finish,
     ItemEnd,
     ProviderItem,
+    ProviderItemProgress,
+    ProviderItemStart,
     ReasoningDelta,
     ReasoningSeal,
     ReasoningSummaryDelta,
@@ -824,7 +826,7 @@ async def test_raw_reasoning_is_heard_under_both_of_its_names(http: httpx.AsyncC
     assert (await heard(http, stream(*events)))[:2] == [ReasoningDelta("Hm"), ReasoningDelta("m.")]
 
 
-async def test_what_a_built_in_tool_did_is_one_item(http: httpx.AsyncClient) -> None:
+async def test_the_progress_of_a_built_in_tool_precedes_its_whole_item(http: httpx.AsyncClient) -> None:
     search = {
         "type": "web_search_call",
         "id": "ws_up",
@@ -838,7 +840,62 @@ async def test_what_a_built_in_tool_did_is_one_item(http: httpx.AsyncClient) -> 
         at("web_search_call.completed", 0),
         done(0, search),
     ]
-    assert (await heard(http, stream(*events)))[:-1] == [ProviderItem(search)]
+    assert (await heard(http, stream(*events)))[:-1] == [
+        ProviderItemStart(0, {"type": "web_search_call", "id": "ws_up", "status": "in_progress"}),
+        ProviderItemProgress(0, "response.web_search_call.in_progress"),
+        ProviderItemProgress(0, "response.web_search_call.searching"),
+        ProviderItemProgress(0, "response.web_search_call.completed"),
+        ProviderItem(search, 0),
+    ]
+
+
+async def test_a_built_in_tool_without_progress_is_one_item(http: httpx.AsyncClient) -> None:
+    search = {"type": "web_search_call", "id": "ws_up", "status": "completed"}
+    assert (await heard(http, stream(done(0, search))))[:-1] == [ProviderItem(search)]
+
+
+async def test_the_code_of_the_code_interpreter_arrives_in_pieces_and_whole_where_none_were_sent(
+    http: httpx.AsyncClient,
+) -> None:
+    ran = {"type": "code_interpreter_call", "id": "ci_up", "status": "completed", "code": "x = 1", "container_id": "c"}
+    begun = {**ran, "status": "in_progress", "code": "", "outputs": []}
+    events = [
+        added(0, begun),
+        at("code_interpreter_call.in_progress", 0),
+        at("code_interpreter_call_code.delta", 0, delta="x ", obfuscation="abc"),
+        at("code_interpreter_call_code.done", 0, code="x = 1"),
+        at("code_interpreter_call.interpreting", 0),
+        at("code_interpreter_call.completed", 0),
+        done(0, ran),
+    ]
+    code = "response.code_interpreter_call_code"
+    assert (await heard(http, stream(*events)))[:-1] == [
+        ProviderItemStart(0, begun),
+        ProviderItemProgress(0, "response.code_interpreter_call.in_progress"),
+        ProviderItemProgress(0, f"{code}.delta", {"delta": "x "}),
+        ProviderItemProgress(0, f"{code}.delta", {"delta": "= 1"}),
+        ProviderItemProgress(0, f"{code}.done"),
+        ProviderItemProgress(0, "response.code_interpreter_call.interpreting"),
+        ProviderItemProgress(0, "response.code_interpreter_call.completed"),
+        ProviderItem(ran, 0),
+    ]
+
+
+async def test_partial_images_keep_what_describes_them(http: httpx.AsyncClient) -> None:
+    image = {"type": "image_generation_call", "id": "ig_up", "status": "completed", "result": "AAAA"}
+    part = {"partial_image_index": 0, "partial_image_b64": "AA==", "size": "1024x1024", "output_format": "png"}
+    part |= {"quality": "low", "background": "opaque"}
+    events = [
+        at("image_generation_call.generating", 0),
+        at("image_generation_call.partial_image", 0, **part),
+        done(0, image),
+    ]
+    assert (await heard(http, stream(*events)))[:-1] == [
+        ProviderItemStart(0, {"type": "image_generation_call"}),
+        ProviderItemProgress(0, "response.image_generation_call.generating"),
+        ProviderItemProgress(0, "response.image_generation_call.partial_image", part),
+        ProviderItem(image, 0),
+    ]
 
 
 async def test_events_and_items_that_nobody_knows_are_passed_over(http: httpx.AsyncClient) -> None:

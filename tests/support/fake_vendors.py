@@ -67,6 +67,8 @@ class Spoken(Script):
     cancellations: int = 0
     cancel_status: int = 200
     reread_faults: list[Fault | None] = field(default_factory=list)
+    built_in: list[Json] = field(default_factory=list)
+    """OpenAI's events of the tools that it runs before it answers, without the numbers that the stream gives them."""
 
     @property
     def thought(self) -> str:
@@ -82,7 +84,7 @@ def call(name: str = "get_weather", **arguments: Any) -> Json:
 class Piece(NamedTuple):
     """`call` is the index of the call whose arguments it is of."""
 
-    kind: Literal["thought", "text", "call"]
+    kind: Literal["thought", "text", "call", "built_in"]
     text: str
     call: int = 0
 
@@ -155,7 +157,7 @@ class Generation:
                 await self.grown.wait_for(partial(self._has_more, at))
             for piece in self.pieces[at:]:
                 at += 1
-                step = _RECUT if recut else len(piece.text)
+                step = _RECUT if recut and piece.kind != "built_in" else len(piece.text)
                 for start in range(0, len(piece.text), step):
                     yield piece._replace(text=piece.text[start : start + step])
             if self.is_over and at == len(self.pieces):
@@ -319,7 +321,8 @@ class Vendors:
 
 def _live(script: Spoken, asked: Asked) -> AsyncGenerator[Piece, None]:
     thoughts = [Piece("thought", word) for word in _words(script.thought)] if asked.thinks else []
-    whole = [*thoughts, *(Piece("text", word) for word in _words(script.text))]
+    ran = [Piece("built_in", json.dumps(event)) for event in script.built_in]
+    whole = [*thoughts, *ran, *(Piece("text", word) for word in _words(script.text))]
     rest = [Piece("text", word) for word in _words(script.text[len(asked.prefix) :])]
     calls = [
         Piece("call", piece, index)
@@ -830,6 +833,8 @@ class _OpenAIEvents:
         return told + self._told("response.in_progress", response=self._response("in_progress"))
 
     def piece(self, piece: Piece) -> bytes:
+        if piece.kind == "built_in":
+            return self._close() + self._built_in(json.loads(piece.text))
         self._count += 1
         opening = b"" if self._open == (piece.kind, piece.call) else self._close() + self._begin(piece)
         self._text += piece.text
@@ -842,6 +847,13 @@ class _OpenAIEvents:
         return opening + self._told(
             f"response.{kinds[piece.kind]}.delta", **self._at(piece.kind), delta=piece.text, **more
         )
+
+    def _built_in(self, event: Json) -> bytes:
+        members = {name: value for name, value in event.items() if name != "type"}
+        told = self._told(event["type"], output_index=len(self._output), **members)
+        if event["type"] == "response.output_item.done":
+            self._output.append(event["item"])
+        return told
 
     def _at(self, kind: str) -> Json:
         index = len(self._output)

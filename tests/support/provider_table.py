@@ -203,7 +203,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         )
     ),
     "the provider's built-in tools": (
-        f"{_BUILT_IN} test_built_in_tools_are_handed_on_as_they_are test_what_a_built_in_tool_did_is_one_item",
+        f"{_BUILT_IN} test_built_in_tools_are_handed_on_as_they_are "
+        "test_the_progress_of_a_built_in_tool_precedes_its_whole_item",
         _BUILT_IN,
         f"{_BUILT_IN} test_built_in_tools_are_handed_on test_what_a_built_in_tool_did_is_sent_back_in_its_place",
         f"{_BUILT_IN} test_built_in_tools_have_googles_names_and_keep_their_settings",

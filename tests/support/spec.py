@@ -97,6 +97,21 @@ FOREIGN_EVENTS = {
         "mcp_call.failed",
         "mcp_call_arguments.delta",
         "mcp_call_arguments.done",
+        "web_search_call.in_progress",
+        "web_search_call.searching",
+        "web_search_call.completed",
+        "file_search_call.in_progress",
+        "file_search_call.searching",
+        "file_search_call.completed",
+        "code_interpreter_call.in_progress",
+        "code_interpreter_call.interpreting",
+        "code_interpreter_call.completed",
+        "code_interpreter_call_code.delta",
+        "code_interpreter_call_code.done",
+        "image_generation_call.in_progress",
+        "image_generation_call.generating",
+        "image_generation_call.completed",
+        "image_generation_call.partial_image",
     )
 }
 _STAND_IN = {"type": "function_call", "id": "x", "call_id": "x", "name": "x", "arguments": "", "status": "completed"}

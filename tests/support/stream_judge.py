@@ -21,6 +21,10 @@ _PARTS = {
     "response.refusal": ("refusal", "refusal"),
     "response.reasoning": ("text", "reasoning_text"),
 }
+_BUILT_IN = {
+    f"response.{name}"
+    for name in ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
+}
 _ZERO = {"text": "", "refusal": "", "arguments": "", "output": "", "content": [], "summary": []}
 
 
@@ -146,10 +150,14 @@ def _item_event(kind: str, event: Json, items: list[Item]) -> None:
         _text(item.now("summary", event["summary_index"]), "text", verb, event)
     elif base in ("response.function_call_arguments", "response.mcp_call_arguments"):
         _text(item.built, "arguments", verb, event)
+    elif base == "response.code_interpreter_call_code":
+        _text(item.built, "code", verb, event)
     elif kind == "response.output_text.annotation.added":
         part = item.now("content", event["content_index"])
         assert event["annotation_index"] == len(part["annotations"])
         part["annotations"] = [*part["annotations"], event["annotation"]]
+    elif base in _BUILT_IN:
+        assert item.built["type"] == base.removeprefix("response."), f"{kind} of an item of type {item.built['type']}"
     else:
         assert base in ("response.mcp_call", "response.mcp_list_tools"), f"an event that nobody knows: {kind}"
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import ast
 import json
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 
+from activities.providers.openai.built_in_calls import BUILT_IN_PROGRESS
 from api import openai_forms
 from api.streaming.obfuscation import obfuscated
 from open_responses.deltas import (
+    Delta,
+    ProviderItem,
+    ProviderItemProgress,
+    ProviderItemStart,
     ReasoningDelta,
     ReasoningSummaryDelta,
     RefusalDelta,
@@ -60,6 +66,18 @@ def names_in_the_code() -> set[str]:
     return names
 
 
+def built_in_calls() -> list[Delta]:
+    """A call of each tool that OpenAI runs, with each kind of progress."""
+    deltas: list[Delta] = []
+    for key, (kind, items) in enumerate(groupby(BUILT_IN_PROGRESS.items(), lambda entry: entry[1][0])):
+        deltas.append(ProviderItemStart(key, {"type": kind}))
+        for event, (_, members) in items:
+            given = {"delta": "x"} if event.endswith("delta") else {}
+            deltas.append(ProviderItemProgress(key, event, {**dict.fromkeys(members, None), **given}))
+        deltas.append(ProviderItem({"type": kind}, key))
+    return deltas
+
+
 def assembled() -> list[JsonObject]:
     """The events of one model turn with a delta of each kind."""
     assembler = Assembler(None, tool_table([MINE, CALC]))
@@ -71,6 +89,7 @@ def assembled() -> list[JsonObject]:
         ReasoningSummaryDelta("d"),
         ToolCallDelta(0, call_id="call_1", name="mine", arguments="{}"),
         ToolCallDelta(1, call_id="call_2", name="add", arguments="{}"),
+        *built_in_calls(),
     )
     return [*(event for delta in deltas for event in assembler.feed(delta)), *assembler.close("completed")]
 

@@ -51,7 +51,7 @@ from open_responses.schema.requests import validate_create_response
 from open_responses.schema.response import finished_response, initial_response, started_response
 from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
 from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
-from tests.support.delta_strategies import _CITATION, _TEXT, DELTAS
+from tests.support.delta_strategies import _CITATION, _TEXT, BUILT_IN, DELTAS
 from tests.support.offered_tools import CALC, MINE, OF_CALC, tool_table
 from tests.support.spec import validate_event, validate_response
 from tests.support.stream_judge import judge
@@ -167,6 +167,7 @@ RUN_DELTAS: st.SearchStrategy[list[Delta]] = st.lists(
         st.builds(TextAnnotation, st.just(_CITATION)),
         st.builds(ItemEnd),
         st.builds(ProviderItem, st.just({"type": "web_search_call", "action": {"query": "x"}})),
+        BUILT_IN,
     ),
     max_size=14,
 )

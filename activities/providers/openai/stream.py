@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import httpx
 
+from activities.providers.openai.built_in_calls import BUILT_IN_CALLS, BUILT_IN_PROGRESS, BuiltInCalls
 from activities.providers.openai.error_parsing import error_in_stream
 from activities.providers.openai.reasoning import seal_of
 from activities.providers.shared.error_mapping import Failures
@@ -78,6 +79,7 @@ class EventReader:
         self._call_ids: dict[int, str] = {}
         self._whole_items: set[int] = set()
         self._is_done = False
+        self._built_in = BuiltInCalls()
         self._indexes: dict[str, int] = {}
         self._text_at: tuple[int, int] | None = None
         self._reason: FinishReason | None = None
@@ -95,6 +97,8 @@ class EventReader:
         if self._reason is not None:
             return []
         event = self._with_index(event)
+        if kind in BUILT_IN_PROGRESS:
+            return self._built_in.progress(_index(event), kind, event)
         if kind in _PIECES:
             return self._more(_position(event, _PIECES[kind]), event)
         if kind in _WHOLE:
@@ -228,6 +232,8 @@ class EventReader:
     def _added(self, index: int, item: JsonObject) -> list[Delta]:
         if item.get("phase") in ("commentary", "final_answer"):
             self._phases[index] = item["phase"]
+        if item.get("type") in BUILT_IN_CALLS:
+            return self._built_in.start(index, item)
         return self._call(index, item) if item.get("type") == "function_call" else []
 
     def _item(self, index: int, item: JsonObject) -> list[Delta]:
@@ -243,7 +249,7 @@ class EventReader:
         if kind not in PROVIDER_ITEM_TYPES["openai"]:
             return []
         self._sent[index, "item", 0] = 1
-        return [ProviderItem(item)]
+        return [ProviderItem(item, self._built_in.key_of(index))]
 
     def _message(self, index: int, item: JsonObject) -> list[Delta]:
         deltas = self._added(index, item) + self._parts(index, item.get("content"))
