@@ -1,1 +1,1 @@
-"""What a client sends and receives, and how much of it is accepted."""
+"""The objects that a client sends and receives, and the bounds on their size."""

@@ -1,7 +1,6 @@
 """The content parts of items: text, images, files, audio and video of the input, and text and refusals of an answer.
 
-These models read the input. They are lenient where the specification's schema is silent: `LenientObject` keeps members
-that we do not know.
+These models read the input. `LenientObject` keeps members that the specification does not have.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from open_responses.json_types import JsonObject
 from open_responses.schema.validation import Hint, by_type, either, fault, member
 
-# The specification's own bounds, in characters; an image's and a file's are of base64.
+# The specification's bounds, in characters. Those of an image and of a file count base64.
 MAX_TEXT = 10_485_760
 MAX_IMAGE_URL = 20_971_520
 MAX_FILE_DATA = 33_554_432

@@ -1,8 +1,8 @@
 """The items of a conversation: messages, calls, reasoning (ITEM-1, ITEM-7 to ITEM-10).
 
-These models read the input. They are lenient where the specification's schema is silent: members that we do not know
-are kept, since clients send back whole outputs, ours and those of other servers. What was read is written again without
-loss by `model_dump(mode="json", exclude_unset=True)`. Output items are plain JSON objects, made by the assembler.
+These models read the input. They keep members that the specification does not have, because clients send back whole
+outputs, also those of other servers. `model_dump(mode="json", exclude_unset=True)` writes an item again without loss.
+Output items are plain JSON objects, made by the assembler.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ SLUG = "open_responses:"
 REFUSED_CALL = f"{SLUG}refused_call"
 ROLES = ("user", "assistant", "system", "developer")
 
-# Items of OpenAI's API that we neither make nor read, but that a conversation may hold: they are kept and handed on.
-# Left out on purpose: `compaction_trigger` and `additional_tools`, which are orders to the server, not a record.
+# Items of OpenAI's API that this server neither makes nor reads, but that a conversation may contain. They are stored
+# and passed on. Left out on purpose: `compaction_trigger` and `additional_tools`, which are orders to the server, not a
+# record.
 OPAQUE_TYPES = frozenset(
     {
         "apply_patch_call",
@@ -63,8 +64,8 @@ OPAQUE_TYPES = frozenset(
     }
 )
 
-# What a provider's built-in tools leave, by adapter: sent back to a provider of that kind, left out for the others,
-# since the answer that came of them stands beside it.
+# The records of providers' built-in tools, by adapter. They are sent back to a provider of that kind, and left out for
+# all others, because the context has the answer that came from them as well.
 PROVIDER_ITEM_TYPES: Mapping[str, frozenset[str]] = {
     "openai": frozenset({"code_interpreter_call", "file_search_call", "image_generation_call", "web_search_call"}),
     "anthropic": frozenset(

@@ -1,8 +1,9 @@
 """Upper bound of the work that one JSON Schema causes, computed before anything is compiled or validated.
 
-Without it, 41 definitions of 60 bytes, each an `allOf` of twice the next, keep a validator busy for 2^40 steps. The
-cost of a schema is its size after every `$ref` was replaced by its target. It is computed on the graph of subschemas:
-each subschema is visited once, so the time is linear in the schema's text however large the expansion is.
+Without this bound, 41 definitions of 60 bytes, each an `allOf` with two references to the next, keep a validator busy
+for 2^40 steps. The cost of a schema is its size after every `$ref` was replaced by its target. It is computed on the
+graph of subschemas: each subschema is visited once, so the time is linear in the schema's text however large the
+expansion is.
 
 A reference that goes back to an enclosing definition (a tree, a linked list) counts as one step, because how often it
 is followed depends on the answer. The deadline of the process that validates (`open_responses.io.schema_checks`)
@@ -36,8 +37,8 @@ class SchemaTooCostly(ValueError):
 class SchemaCost:
     """`steps` bounds the subschemas that are applied to one value and the values in it, level by level.
 
-    `is_plain`: `steps` times the length of a text bounds the work of validating that text. Not so with patterns, with
-    recursion, and with keywords that compare or re-evaluate (`uniqueItems`, `unevaluatedProperties`).
+    `is_plain`: `steps` times the length of a text bounds the work of validating that text. It is False with patterns,
+    with recursion, and with keywords that compare or re-evaluate (`uniqueItems`, `unevaluatedProperties`).
     """
 
     steps: int
@@ -46,7 +47,7 @@ class SchemaCost:
 
 @dataclass(slots=True)
 class SchemaBudget:
-    """What the schemas of one request, or of one MCP server, may cost together."""
+    """The cost that the schemas of one request, or of one MCP server, may have together."""
 
     left: int = MAX_COST
 
@@ -117,7 +118,7 @@ def _refuse_nesting(root: JsonObject) -> None:
 
 
 def _expanded(graph: SchemaGraph, limit: int) -> tuple[int, bool]:
-    """(steps of the root, at most `limit + 1`; whether anything is recursive)."""
+    """Return (the steps of the root, at most `limit + 1`; whether a part of the schema is recursive)."""
     nodes = graph.nodes
     group_of, groups = _groups(nodes)
     steps, depth = [0] * len(nodes), [0] * len(nodes)
@@ -146,7 +147,7 @@ def _expanded(graph: SchemaGraph, limit: int) -> tuple[int, bool]:
             if depth[member] > _MAX_DEPTH:
                 raise SchemaTooCostly(f"is nested more than {_MAX_DEPTH} levels deep once every '$ref' is replaced")
         for member in group:
-            # A cycle costs as much as all that is on it, wherever it is entered.
+            # A cycle costs as much as all of its members, at whichever member it is entered.
             steps[member] = max(steps[member], once)
     return steps[0], is_recursive
 

@@ -15,7 +15,7 @@ from open_responses.json_types import JsonObject
 _PATTERN_COST = 50
 """A pattern compiles in 70 microseconds, some 50 times a keyword."""
 _FOREIGN_COST = 1000
-"""A reference to another document: nothing is fetched, but validators have the meta-schemas built in."""
+"""A reference to another document. No document is fetched, but validators have the meta-schemas built in."""
 _CHARACTERS_PER_STEP = 64
 
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -86,7 +86,7 @@ _PLAIN = frozenset(
 
 @dataclass(slots=True)
 class Node:
-    """One subschema: what it costs by itself, and the numbers of those that it applies."""
+    """One subschema: its own cost, and the numbers of the subschemas that it applies."""
 
     own: int = 1
     factor: int = 1
@@ -130,7 +130,7 @@ class SchemaGraph:
             elif key == "patternProperties" and isinstance(value, dict):
                 node.own += sum(map(_pattern_cost, value))
             elif key in ("unevaluatedItems", "unevaluatedProperties"):
-                # What stands beside it is applied once more, to learn what it has evaluated.
+                # The keywords beside it are applied once more, to find the values that they have evaluated.
                 node.factor = 2
         return node
 
@@ -143,7 +143,10 @@ class SchemaGraph:
     # --- references
 
     def _targets(self, reference: str) -> list[JsonObject]:
-        """Every subschema that a reference can mean: more than one where names repeat. Empty for another document."""
+        """Every subschema that a reference can name; empty for another document.
+
+        These are several if an anchor is defined more than once.
+        """
         if reference in ("#", ""):
             return [self._root]
         if reference.startswith("#/"):
@@ -164,7 +167,7 @@ class SchemaGraph:
         return node if isinstance(node, dict) else None
 
     def _anchored(self) -> dict[str, list[JsonObject]]:
-        """Anchors by name, wherever they stand."""
+        """The anchors of the whole document, by name."""
         if self._anchors is None:
             self._anchors = {}
             for schema in objects(self._root):
@@ -195,7 +198,7 @@ def objects(root: JsonObject) -> Iterator[JsonObject]:
 
 
 def _size(value: Any) -> int:
-    """Values, and what comparing long texts costs."""
+    """The number of values, and the cost of comparing long texts."""
     size, waiting = 0, [value]
     while waiting:
         one = waiting.pop()

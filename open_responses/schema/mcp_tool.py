@@ -22,7 +22,7 @@ HOSTED_LABEL = "open_responses"
 _HOST = re.compile(r"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._~-]+)?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HEADER_VALUE = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
-# A request may not set the headers that frame a message or name its destination.
+# A request must not set the headers that delimit a message or name its destination.
 _HEADERS_OF_HTTP = frozenset(
     {
         "accept-encoding",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-# JSON of this size is parsed and validated in a millisecond or two, which a switch of threads does not improve.
+# Parsing and validating JSON of this size takes one or two milliseconds. For less, a switch of threads has no benefit.
 LARGE_BYTES = 32 * 1024
 Result = TypeVar("Result")
 
@@ -29,7 +29,7 @@ async def off_loop(size: int, work: Callable[..., Result], *arguments: Any) -> R
     C, such as a parser's, holds the interpreter in any thread.
 
     Args:
-        size: The bytes of JSON that the work is on. Above `LARGE_BYTES` it runs in a thread.
+        size: The length of the JSON in bytes. Above `LARGE_BYTES`, the work runs in a thread.
         work: The function.
         *arguments: Its arguments.
     """

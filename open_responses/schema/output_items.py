@@ -1,8 +1,8 @@
 """The items of a response's output and their content parts, as types of the JSON objects that a client receives.
 
-The assembler and the tool activities make plain dicts, and nothing is validated when the server answers. These types
-are what mypy checks such dicts against, and the source of the served OpenAPI document. Objects are open: a newer
-version may add members. The items that a client sends are pydantic models, in `items.py`.
+The assembler and the tool activities make plain dicts, which are not validated when the server answers. mypy checks
+such dicts against these types, and the OpenAPI document is generated from them. Objects are open: a newer version may
+add members. The items that a client sends are pydantic models, in `items.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prices of models in US dollars, and what tokens cost at them."""
+"""Prices of models in US dollars, and the cost of tokens at these prices."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from open_responses.deltas import Usage
 
 PER = 1_000_000
-"""Prices are for so many tokens."""
-# A token of the cheapest model costs about 1e-9 dollars. Behind this digit, sums of floats only have noise.
+"""The number of tokens to which a price refers."""
+# A token of the cheapest model costs about 1e-9 dollars. After this digit, sums of floats have only rounding errors.
 COST_DIGITS = 12
 NANO = 1_000_000_000
 _MOST = 1_000_000.0
@@ -36,7 +36,7 @@ class ModelPrice(BaseModel):
     reasoning: float | None = Field(default=None, ge=0, le=_MOST)
 
     def cost_of(self, usage: Usage) -> float:
-        """What the tokens cost, in US dollars."""
+        """Return the cost of the tokens, in US dollars."""
         cached = min(usage.cached_tokens, usage.input_tokens)
         written = min(usage.cache_write_tokens, usage.input_tokens - cached)
         reasoning = min(usage.reasoning_tokens, usage.output_tokens)
@@ -52,10 +52,10 @@ class ModelPrice(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """What a model turn costs, in billionths of a US dollar.
+    """The estimated cost of a model turn, in billionths of a US dollar.
 
-    `sent` is the cost of the earlier model turns and of what this one sends, `answer` the most that its answer costs, 0
-    if it has no limit, and `output_million` the cost of a million tokens of output.
+    `sent` is the cost of the earlier model turns and of the input of this one. `answer` is the highest cost of its
+    answer, or 0 without a limit. `output_million` is the cost of a million tokens of output.
     """
 
     sent: int = 0
@@ -63,12 +63,12 @@ class CostEstimate:
     output_million: int = 0
 
     def behind(self, earlier_usd: float) -> CostEstimate:
-        """The estimate of a model turn that follows others, which have cost so much."""
+        """Return the estimate for a model turn that follows others with this cost."""
         return replace(self, sent=self.sent + in_nano(earlier_usd))
 
 
 def in_nano(usd: float) -> int:
-    """Billionths of a US dollar, for counts that have to be whole numbers."""
+    """Return billionths of a US dollar, for counts that have to be whole numbers."""
     return round(usd * NANO)
 
 

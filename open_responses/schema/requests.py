@@ -168,13 +168,13 @@ class StreamOptions(RequestObject):
 Include: TypeAlias = Literal[
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
-    # OpenAI's, about its own built-in tools.
+    # Values of OpenAI's for its own built-in tools.
     "web_search_call.action.sources",
     "file_search_call.results",
     "code_interpreter_call.outputs",
     "web_search_call.results",
     "computer_call_output.output.image_url",
-    # Items always come whole here.
+    # This server always returns whole items.
     "message.input_image.image_url",
     # Ours: `usage.cost_usd`.
     "open_responses.cost",

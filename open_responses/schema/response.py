@@ -29,8 +29,8 @@ STATUS_TRANSITIONS: Mapping[str, frozenset[str]] = {
     "cancelled": frozenset(),
 }
 
-# The efforts that the specification's `Reasoning` can name. `minimal` and `max` are taken and handed on to the
-# provider, but no schema-valid echo exists for them: null says nothing, another level would say something untrue.
+# The efforts in the specification's `Reasoning`. `minimal` and `max` are accepted and passed on to the provider, but
+# the schema does not allow them in the response. The echo is then null, because any other level would be wrong.
 _EFFORTS_IN_THE_SCHEMA = frozenset({"none", "low", "medium", "high", "xhigh"})
 
 
@@ -61,7 +61,15 @@ def initial_response(
     status: Literal["queued", "in_progress"],
     hosted: Sequence[str] = (),
 ) -> JsonObject:
-    """The response before anything came. `created_at` is in Unix seconds; `hosted` are the hosted tools' names."""
+    """Return the response before its first item.
+
+    Args:
+        request: The request, whose settings are echoed.
+        response_id: The id.
+        created_at: Unix seconds.
+        status: `queued` for a background response.
+        hosted: The names of the hosted tools.
+    """
     response: http_bodies.Response = {
         "id": response_id,
         "object": "response",
@@ -118,10 +126,19 @@ def finished_response(
     error: tuple[str, str] | None = None,
     incomplete_reason: str | None = None,
 ) -> JsonObject:
-    """The response at its end. `error` is (code, message) and belongs to `failed`, `incomplete_reason` to `incomplete`.
+    """Return the response at its end.
 
-    `initial` may be the snapshot from the queue: it stands for the settings. `completed_at` is kept for `completed`
-    alone, as OpenAI's API has it. Raises `ValueError` for an end that contradicts itself.
+    Args:
+        initial: The response at its start. It may be the snapshot from the queue, of which only the settings are used.
+        status: The final status.
+        output: The output items.
+        completed_at: Unix seconds. Only a `completed` response has it, as in OpenAI's API.
+        usage: The tokens of all model turns; None if no provider has reported any.
+        error: (code, message) of a `failed` response.
+        incomplete_reason: The reason of an `incomplete` response.
+
+    Raises:
+        ValueError: The arguments contradict each other.
     """
     if is_final(initial["status"]):
         check_transition(initial["status"], status)

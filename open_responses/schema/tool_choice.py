@@ -99,7 +99,8 @@ ToolChoice: TypeAlias = Annotated[
 def check_choice_fits(choice: ToolChoice | None, tools: list[Tool]) -> None:
     """Check that `tool_choice` names tools of the request (REQ-2).
 
-    Names are not checked here where all hosted tools are offered: the configuration knows them, `check_hosted_choice`.
+    With all hosted tools in the request, the names are not checked here, because only the configuration has them
+    (`check_hosted_choice`).
     """
     if choice == "required" and not tools:
         raise fault(

@@ -1,7 +1,7 @@
 """The request's `tools` (REQ-2). `tool_choice` is in `tool_choice.py`.
 
-Functions of the client, hosted tools by name or all at once, MCP servers, and a provider's built-in tools. Each other
-kind is refused by its name.
+Functions of the client, hosted tools by name or all at once, MCP servers, and a provider's built-in tools. A tool of
+any other type is rejected with its type in the error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from open_responses.schema.items import SLUG, FunctionName
 from open_responses.schema.mcp_tool import MAX_TOOLS, McpTool
 from open_responses.schema.validation import Hint, RequestObject, fault, kind_of, member, shorten, small_schema
 
-# Ours: each is asked for its tools, all of them at once, before the first turn.
+# Ours: before the first turn, the server requests the tools of all of them at once.
 MAX_MCP_SERVERS = 32
 
 HOSTED_TOOLS = f"{SLUG}hosted_tools"
@@ -35,8 +35,8 @@ UNSUPPORTED_TOOL_TYPES = frozenset(
         "tool_search",
     }
 )
-# Tools that a provider runs itself, by adapter: handed on as they are, and refused where the route's provider has none.
-# The names and their settings are each vendor's own.
+# Tools that a provider runs itself, by adapter. They are passed on unchanged, and rejected if the route's provider does
+# not have them. The names and their settings are each vendor's own.
 PROVIDER_TOOL_TYPES: Mapping[str, frozenset[str]] = {
     "openai": frozenset(
         {

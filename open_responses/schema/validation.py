@@ -1,8 +1,8 @@
 """Parses a JSON body, and turns pydantic's first error into an `InvalidRequest`.
 
-Pydantic speaks to programmers: an error in a union lists every branch, and its paths carry names of our classes. Here
-the first error alone is reported (ERR-1), with a path that the client knows (`input[0].content[1].text`) and a
-sentence that says what is allowed.
+Pydantic's errors are for programmers: an error in a union lists every branch, and its paths contain names of our
+classes. This module reports only the first error (ERR-1), with a path in the client's body (`input[0].content[1].text`)
+and a sentence that names the allowed values.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from open_responses.json_types import JsonObject
 
 Path: TypeAlias = tuple[int | str, ...]
 
-# What every JSON library that the body passes through can carry: orjson stops at 64 bits.
+# The numbers that every JSON library on the way of the body can write: orjson stops at 64 bits.
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
 SHOWN_CHARACTERS = 60
 MAX_SCHEMA_VALUES = 50_000
 """Ours: ten for each of the 5,000 properties that OpenAI allows."""
 MAX_VALUES = 500_000
-"""Of one body. The parser holds the interpreter: so many objects take it a sixth of a second."""
+"""The most values of one body. The parser holds the interpreter, and takes a sixth of a second for this many
+objects."""
 _UNCOUNTED_BYTES = 100_000
 _COUNTED_AT_ONCE = 256 * 1024
-# A member of an object has a text for its name, and perhaps one for its value.
+# A member of an object has a text as its name, and may have another as its value.
 _QUOTES_PER_VALUE = 4
 
 
@@ -48,7 +49,8 @@ class RequestObject(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, serialize_by_alias=True)
 
-    # name -> why. What OpenAI's API has and we do not: harmless to ignore, or not; and what other APIs call it.
+    # name -> reason. Fields of OpenAI's API that this server does not have: harmless to ignore, or an error; and names
+    # of the same field in other APIs.
     IGNORED: ClassVar[Mapping[str, str]] = {}
     UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
     CALLED_HERE: ClassVar[Mapping[str, str]] = {}
@@ -87,7 +89,10 @@ class Hint(dict[str, Any]):
 
 
 def either(expected: str, **tags: type | UnionType) -> Discriminator:
-    """A union by JSON type, as in `either("a string or an array", text=str, parts=list)`; each tag is `<name>`."""
+    """Return the discriminator of a union by JSON type; each tag is `<name>`.
+
+    An example: `either("a string or an array", text=str, parts=list)`.
+    """
 
     def tag(value: Any) -> str | None:
         return next((f"<{name}>" for name, kind in tags.items() if isinstance(value, kind)), None)
@@ -96,7 +101,7 @@ def either(expected: str, **tags: type | UnionType) -> Discriminator:
 
 
 def by_type(what: str, *allowed: str) -> Discriminator:
-    """A union by the member `type`; the tag of each branch is `<type>`."""
+    """Return the discriminator of a union by the member `type`; the tag of each branch is `<type>`."""
 
     def tag(value: Any) -> str | None:
         kind = member(value, "type")
@@ -106,12 +111,15 @@ def by_type(what: str, *allowed: str) -> Discriminator:
 
 
 def member(value: Any, name: str) -> Any:
-    """`value.name` of an object that may still be JSON."""
+    """Return a member of a model, or of an object that is still JSON."""
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
 def small_schema(schema: JsonObject) -> JsonObject:
-    """A schema is compiled here, and made a grammar elsewhere, at a cost that grows with it. Raises a `fault`."""
+    """Check the size of a schema, because this server compiles it, and providers make a grammar of it.
+
+    Raises a `fault`.
+    """
     left = MAX_SCHEMA_VALUES
     waiting: list[Any] = [schema]
     while waiting:
@@ -125,9 +133,13 @@ def small_schema(schema: JsonObject) -> JsonObject:
 
 
 def read_json_object(raw: bytes) -> JsonObject:
-    """The body as an object (HTTP-1). Strict UTF-8 (a lone surrogate is refused), at most 200 levels deep.
+    """Return the body as an object (HTTP-1).
 
-    Raises `InvalidRequest` (`invalid_json`, or `invalid_value` for a number that cannot be carried on).
+    Args:
+        raw: The bytes. They have to be strict UTF-8 (a lone surrogate is rejected), and at most 200 levels deep.
+
+    Raises:
+        InvalidRequest: The code is `invalid_json`, or `invalid_value` for a number that cannot be written again.
     """
     if len(raw) > _UNCOUNTED_BYTES and _has_too_many_values(raw):
         raise InvalidRequest(
@@ -150,8 +162,8 @@ def read_json_object(raw: bytes) -> JsonObject:
 def _has_too_many_values(raw: bytes) -> bool:
     """Count the values before they are created, since a value takes a hundred times its bytes.
 
-    Linear, in pieces of bounded memory: the body may be broken, and nothing in it is believed. What stands in texts is
-    not counted, but they are only told apart where it matters.
+    This takes linear time and bounded memory, and does not assume valid JSON. Characters in texts are not counted, but
+    texts are searched for only if the count with them exceeds the limit.
     """
     pieces = range(0, len(raw), _COUNTED_AT_ONCE)
     found = 0
@@ -165,7 +177,7 @@ def _has_too_many_values(raw: bytes) -> bool:
     is_text, cut = False, b""
     for start in pieces:
         piece = cut + raw[start : start + _COUNTED_AT_ONCE]
-        # An escape may be cut in two by the end of the piece.
+        # The end of a piece may split an escape.
         cut = b"\\" if (len(piece) - len(piece.rstrip(b"\\"))) % 2 else b""
         piece = piece[: len(piece) - len(cut)].replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = piece.split(b'"')
@@ -248,7 +260,7 @@ def kind_of(value: object) -> str:
             return "an object"
 
 
-# An item without a type that has one of these was meant as a message.
+# An item without a type, but with one of these members, is treated as a message.
 _OF_MESSAGES = ("role", "content")
 
 _EXPECTED_TYPES = {
@@ -265,7 +277,7 @@ _EXPECTED_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class _Complaint:
-    """`text` follows the parameter's name; `field` is where the trouble is, below the place that pydantic names."""
+    """`text` follows the parameter's name; `field` is the path of the fault, below the path that pydantic reports."""
 
     code: str
     text: str
@@ -355,7 +367,7 @@ def _json_reason(reason: str) -> str:
 
 
 def _refuse_extreme_numbers(body: JsonObject) -> None:
-    """Reject numbers that a JSON library cannot write again: they would cause a server error much later."""
+    """Reject numbers that a JSON library cannot write again, because they would cause a server error much later."""
     path = _path_of_extreme_number(body)
     if path is not None:
         param = format_path(path)
@@ -367,7 +379,10 @@ def _refuse_extreme_numbers(body: JsonObject) -> None:
 
 
 def _path_of_extreme_number(value: Any) -> Path | None:
-    """Looks at every value of the body, so it counts microseconds; the reader has bounded the depth."""
+    """Return the path of the first number that a JSON library cannot write again.
+
+    This visits every value of the body, so it must be fast. The reader has bounded the depth.
+    """
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return None
