@@ -80,8 +80,11 @@ async def _beginning(response: httpx.Response) -> bytes:
 
 
 def _written(body: JsonObject) -> bytes:
-    """Write JSON as httpx does, in a fiftieth of the time. Values that orjson rejects, such as an integer of more than
-    64 bits, are written by the standard library. Half of a surrogate pair, which UTF-8 cannot encode, becomes U+FFFD."""
+    """Write JSON as httpx does, in a fiftieth of the time.
+
+    The standard library writes values that orjson rejects, such as an integer of more than 64 bits. Half of a surrogate
+    pair, which UTF-8 cannot encode, becomes U+FFFD.
+    """
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
