@@ -55,6 +55,7 @@ class Configured:
         """Use this configuration for every activity that begins from now on."""
         self.sample.parts = replace(
             self.sample.parts,
+            prices=self.sample.parts.prices.with_providers(loaded.config.providers),
             providers=loaded.providers,
             adapters={provider.name: provider.adapter for provider in loaded.config.providers},
             definitions=definitions(loaded.config, loaded.tools),

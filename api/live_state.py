@@ -64,6 +64,7 @@ class LiveState:
             self._renew(replace(self._state.configuration, error=str(error)))
             return
         self._file = new
+        self._state = replace(self._state, admission=self._state.admission.with_providers(new.providers))
         changes = changes_between(old, new)
         if changes or self._state.configuration.error is not None:
             log.info("configuration_reloaded", file=self._state.settings.config_path, changes=changes)

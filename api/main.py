@@ -57,6 +57,7 @@ from open_responses.io.logs import configure_logs
 from open_responses.io.metrics import recording
 from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.client import connect as connect_redis
+from open_responses.io.redis.rate_limits import Quotas
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.server_readings import ServerReadings
@@ -173,7 +174,7 @@ async def _connected(settings: Settings) -> AppState:
         records=records,
         hub=LogHub(redis, ReaderCopies(redis, limit_bytes=settings.reader_copies_bytes)),
         sealer=load_sealer(settings.encryption_keys, Path(settings.data_dir)),
-        admission=Admission(redis, records, PriceTable(settings.config.providers)),
+        admission=Admission(Quotas(redis), records, PriceTable(settings.config.providers)),
         backlog=Backlog(temporal, max_tasks=settings.max_backlog, max_age_seconds=settings.max_backlog_age_seconds),
         eraser=eraser,
         open_streams=OpenStreams(settings.max_open_streams),

@@ -15,12 +15,12 @@ from temporalio.service import RPCError
 
 from api.admission.estimates import Continues, context_tokens
 from api.admission.overload import Overload
-from open_responses.config import ApiKeyConfig, Config
+from open_responses.config import ApiKeyConfig, Config, ProviderConfig
 from open_responses.errors import OpenResponsesError, PermissionDenied, RateLimited, TokenBudgetExceeded
 from open_responses.io.background import in_background
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.prices.price_table import PriceTable
-from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.client import RedisDown
 from open_responses.io.redis.rate_limits import Quotas, Standing, Used
 from open_responses.io.store.repository import Records
 from open_responses.io.store.used_tokens import used_by
@@ -56,11 +56,15 @@ def priority_of(config: Config, start: StartResponse) -> Priority:
 class Admission:
     """Counts responses against their keys' limits, and frees slots whose response ended without giving them back."""
 
-    def __init__(self, redis: Redis, records: Records, prices: PriceTable) -> None:
+    def __init__(self, quotas: Quotas, records: Records, prices: PriceTable) -> None:
         self._prices = prices
-        self._quotas = Quotas(redis)
+        self._quotas = quotas
         self._records = records
         self._chores: set[asyncio.Task[None]] = set()
+
+    def with_providers(self, providers: Sequence[ProviderConfig]) -> Admission:
+        """The same counts, with the prices of a configuration that has these providers."""
+        return Admission(self._quotas, self._records, self._prices.with_providers(providers))
 
     async def admit(
         self,

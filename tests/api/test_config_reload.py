@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream
+from tests.support.responses_http import is_error
 from tests.support.stack import Stack, events_of, until
 
 FIRST, SECOND = key_block("first", "reload-first", 'scopes = ["admin"]'), key_block("second", "reload-second")
@@ -107,6 +108,26 @@ async def test_a_hangup_reads_the_file_at_once(reloading: Reloading) -> None:
     reloading.file.write_text(f"{reloading.file.read_text()}\n{SECOND}")
     reloading.stack.signal(reloading.name, signal.SIGHUP)
     await reloading.until_status("reload-second", 200)
+
+
+async def test_prices_of_a_provider_are_those_of_the_file_that_is_in_force(reloading: Reloading) -> None:
+    """A key with a budget in dollars may use models with a known price alone."""
+    reloading.file.write_text(
+        f"{reloading.file.read_text()}\n{key_block('paying', 'reload-paying', 'budget_usd = 100')}\n"
+        '[[routes]]\nmodel = "gpt-of-the-house"\nprovider = "fake"\nupstream_model = "gpt-5"\n'
+    )
+    await reloading.until_status("reload-paying", 200, "/v1/models/gpt-of-the-house")
+    body = {"model": "gpt-of-the-house", "input": "how dear"}
+    refused = await reloading.api.post("/v1/responses", json=body, headers=bearer("reload-paying"))
+    is_error(refused, 403, "permission_denied", "model")
+    listed = reloading.file.read_text().replace('name = "fake"\n', 'name = "fake"\nprice_list = "openai"\n', 1)
+    reloading.file.write_text(listed)
+
+    async def is_admitted() -> bool:
+        answer = await reloading.api.post("/v1/responses", json=body, headers=bearer("reload-paying"))
+        return answer.status_code == 200
+
+    await until(is_admitted)
 
 
 async def test_a_stream_that_is_open_goes_on_through_a_reload(reloading: Reloading, upstream: Upstream) -> None:

@@ -63,6 +63,18 @@ async def test_a_new_provider_model_and_tool_work_without_a_restart(
     assert "Bern" in output
 
 
+async def test_a_new_provider_has_its_prices_without_a_restart(
+    client: httpx.AsyncClient, upstream: Upstream, file: Path
+) -> None:
+    listed = ADDED.replace('"openai-chat"\n', '"openai-chat"\nprice_list = "openai"\n')
+    listed = listed.replace('provider = "added"\n', 'provider = "added"\nupstream_model = "gpt-5"\n')
+    file.write_text(file.read_text() + listed.format(port=upstream.port))
+    await until_model(client, 200)
+    body = {"model": "added-model", "input": "how dear is what was added", "include": ["open_responses.cost"]}
+    response = (await client.post("/v1/responses", json=body)).json()
+    assert response["usage"]["cost_usd"], response
+
+
 async def test_a_response_that_runs_goes_on_when_its_provider_is_taken_away(
     client: httpx.AsyncClient, upstream: Upstream, file: Path
 ) -> None:

@@ -89,7 +89,7 @@ async def test_a_local_provider_loads_no_table() -> None:
     table = PriceTable(PROVIDERS)
     await table.ready("local", None)
     await table.ready("openai", OWN)
-    assert table._library is None
+    assert table._library.parts is None
 
 
 def test_a_call_that_used_nothing_needs_no_price() -> None:

@@ -34,28 +34,24 @@ _MOST_NAMED = 200
 _Calculate: TypeAlias = Callable[..., Any]
 
 
-class PriceTable:
-    """The prices of all models of this process's providers.
+class _Library:
+    """`genai-prices`. It takes up to a second to import, so it is imported in a thread, once in a process."""
 
-    `genai-prices` takes up to a second to import. It is imported in a thread, and only for a provider that may be in
-    it.
-    """
-
-    def __init__(self, providers: Sequence[ProviderConfig]) -> None:
-        self._providers = {provider.name: provider for provider in providers}
+    def __init__(self) -> None:
+        self.parts: tuple[_Calculate, Callable[..., Any]] | None = None
+        """`calc_price` and its `Usage`; None until they are imported."""
+        self.unpriced = set[tuple[str, str]]()
+        """Providers and models whose missing price was logged."""
         self._loading: asyncio.Task[None] | None = None
-        self._library: tuple[_Calculate, Callable[..., Any]] | None = None
-        self._named: set[tuple[str, str]] = set()
 
-    def start_loading(self, provider: str, own: ModelPrice | None) -> None:
-        """Begin to load the table, if the price of a call to this provider needs it. The call does not wait for it."""
-        if own is None and self._loading is None and self._may_be_listed(provider):
+    def start_loading(self) -> None:
+        """Import it beside what the caller does."""
+        if self._loading is None:
             self._loading = in_background("load prices", asyncio.to_thread(self._load))
 
-    async def ready(self, provider: str, own: ModelPrice | None) -> None:
-        """Wait until the price of a call to this provider can be computed, but not for long."""
-        self.start_loading(provider, own)
-        if own is None and self._loading is not None and not self._loading.done():
+    async def loaded(self) -> None:
+        """Wait until it is imported, but not for long."""
+        if self._loading is not None and not self._loading.done():
             await asyncio.wait([self._loading], timeout=_WAIT_SECONDS)
 
     def _load(self) -> None:
@@ -64,7 +60,33 @@ class PriceTable:
 
         # The table itself is imported with the first call.
         calc_price(PricedUsage(input_tokens=1), "gpt-5", provider_id="openai")
-        self._library = calc_price, PricedUsage
+        self.parts = calc_price, PricedUsage
+
+
+class PriceTable:
+    """The prices of all models of one configuration's providers.
+
+    `genai-prices` is only imported for a provider that may be in it.
+    """
+
+    def __init__(self, providers: Sequence[ProviderConfig], library: _Library | None = None) -> None:
+        self._providers = {provider.name: provider for provider in providers}
+        self._library = library or _Library()
+
+    def with_providers(self, providers: Sequence[ProviderConfig]) -> PriceTable:
+        """The table of another configuration, with the library that this one has imported."""
+        return PriceTable(providers, self._library)
+
+    def start_loading(self, provider: str, own: ModelPrice | None) -> None:
+        """Begin to load the table, if the price of a call to this provider needs it. The call does not wait for it."""
+        if own is None and self._may_be_listed(provider):
+            self._library.start_loading()
+
+    async def ready(self, provider: str, own: ModelPrice | None) -> None:
+        """Wait until the price of a call to this provider can be computed, but not for long."""
+        self.start_loading(provider, own)
+        if own is None:
+            await self._library.loaded()
 
     def cost(
         self, provider: str, model: str, usage: Usage, *, own: ModelPrice | None, tier: str | None = None
@@ -111,9 +133,9 @@ class PriceTable:
         )
 
     def _listed_cost(self, provider: str, model: str, usage: Usage, tier: str | None) -> float | None:
-        if self._library is None or not self._may_be_listed(provider):
+        if self._library.parts is None or not self._may_be_listed(provider):
             return None
-        calculate, priced_usage = self._library
+        calculate, priced_usage = self._library.parts
         configured = self._providers[provider]
         try:
             listed = calculate(
@@ -145,8 +167,9 @@ class PriceTable:
 
     def _name(self, provider: str, model: str) -> None:
         """Log a model without a price, once."""
-        if (provider, model) not in self._named and len(self._named) < _MOST_NAMED:
-            self._named.add((provider, model))
+        unpriced = self._library.unpriced
+        if (provider, model) not in unpriced and len(unpriced) < _MOST_NAMED:
+            unpriced.add((provider, model))
             log.warning("model_has_no_price", provider=provider, model=model, advice="add [routes.price] to its route")
 
 
