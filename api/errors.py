@@ -81,9 +81,20 @@ def _says_who_is_away(error: Exception) -> bool:
     return isinstance(error, (*TemporalDown, RedisError, OSError))
 
 
+def refusal(error: OpenResponsesError, path: str, tenant: str | None) -> JSONResponse:
+    """The answer to a request that is refused, which is logged and counted."""
+    log_refusal(error, path, tenant)
+    return error_response(error)
+
+
 def error_response(error: OpenResponsesError) -> JSONResponse:
-    """The body, the status, and what to know before another try."""
+    """The answer to a request that is refused, which is counted. The caller has logged it."""
     metrics.refused(error.error_code)
+    return error_answer(error)
+
+
+def error_answer(error: OpenResponsesError) -> JSONResponse:
+    """The body, the status, and what to know before another try."""
     body = {"message": error.message, "type": error.type, "param": error.param, "code": error.error_code}
     return JSONResponse({"error": body}, status_code=error.status, headers=retry_headers(error))
 
@@ -102,12 +113,12 @@ def retry_headers(error: OpenResponsesError) -> dict[str, str]:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OpenResponsesError)
-    log_refusal(error, _route_of(request), tenant_of(request))
+    response = refusal(error, _route_of(request), tenant_of(request))
     if begins_response(request) and error.status < 500:
         count_as_read(request)
     if request.method == "POST" and request.url.path == "/v1/responses":
         await show_limits(request)
-    return error_response(error)
+    return response
 
 
 def _route_of(request: Request) -> str:
@@ -119,14 +130,14 @@ def _route_of(request: Request) -> str:
 async def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return error_response(NotFound(f"There is nothing at {request.method} {request.url.path}."))
+        return refusal(NotFound(f"There is nothing at {request.method} {request.url.path}."), "", None)
     if error.status_code == 405:
         refused = Conflict(f"{request.method} is not allowed at {request.url.path}.", code="method_not_allowed")
-        response = error_response(refused)
+        response = refusal(refused, "", None)
         response.status_code = 405
         response.headers.update(error.headers or {})
         return response
-    response = error_response(InvalidRequest(str(error.detail)))
+    response = refusal(InvalidRequest(str(error.detail)), _route_of(request), None)
     response.status_code = error.status_code
     return response
 

@@ -112,7 +112,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Answer 431, and end the connection."""
         self._stop_waiting()
         self.transport.write(_REFUSAL)
-        self._refused = RefusedConnection(self.transport, self.loop)
+        self._refused = RefusedConnection(self.transport, self.loop, "the request's headers are too large")
 
     # --- time
 

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 _LAST_SECONDS = 1.0
 _LAST_BYTES = 256 * 1024
 
 
 class RefusedConnection:
-    """To be made when the last answer was written. `abort` is the timer that cuts the connection in the end."""
+    """To be made when the last answer was written. `abort` is the timer that cuts the connection in the end.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    `reason` is what the log line of the refusal has.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, reason: str) -> None:
+        log.info("connection_refused", reason=reason)
         self._transport = transport
         self._dropped_bytes = 0
         if transport.can_write_eof():

@@ -10,7 +10,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import error_response
+from api.errors import refusal
 from open_responses.errors import Unavailable
 
 _AGAIN_SECONDS = 1.0
@@ -41,7 +41,7 @@ class ShutdownAnswers:
         except asyncio.CancelledError:
             if has_begun:
                 raise
-            await error_response(_unavailable())(scope, receive, send)
+            await refusal(_unavailable(), scope["path"], None)(scope, receive, send)
 
 
 def _unavailable() -> Unavailable:

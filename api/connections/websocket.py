@@ -217,7 +217,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.disconnected = True
         self.writable.set()
         self.transport.resume_reading()
-        self._refused = RefusedConnection(self.transport, self.loop)
+        self._refused = RefusedConnection(self.transport, self.loop, reason)
         self.close_timer = self._refused.abort
 
     def keepalive_timeout(self) -> None:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.body import read_object
 from api.dependencies import AuthenticatedCaller, State
+from api.errors import error_answer
 from api.responses.authorize import authorize
 from api.responses.cost import show_cost
 from api.responses.follow import follow, subscribed
@@ -48,12 +49,16 @@ async def compact(request: Request, state: State, caller: AuthenticatedCaller) -
     if last is None:
         return Response(status_code=CLIENT_LEFT)
     response: JsonObject = orjson.loads(response_in(last))
+    # These are the ends of responses, which are logged and counted as such, and no refusals.
     if response["error"] is not None:
-        raise error_of(response["error"]["code"], response["error"]["message"])
+        return error_answer(error_of(response["error"]["code"], response["error"]["message"]))
     if response["status"] != "completed" and not any(item["type"] == "compaction" for item in response["output"]):
         # Without its summary, the answer would look like a conversation of which only the newest prompt is left.
-        raise Unavailable(
-            f"The compaction ended as {response['status']} before its summary was complete. Send your request again."
+        return error_answer(
+            Unavailable(
+                f"The compaction ended as {response['status']} before its summary was complete. Send your request "
+                "again."
+            )
         )
     await show_cost(request, prepared.start.response_id)
     return Response(orjson.dumps(compacted_resource(response, kept)), media_type="application/json")

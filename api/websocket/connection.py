@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -20,10 +21,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.admission.received_bytes import Received
 from api.app_state import AppState, latest_state_of, state_of
-from api.auth import Caller, caller_of, valid_key
+from api.auth import Caller, caller_of, tenant_of, valid_key
 from api.connections.uvicorn_protocols import receive_of
 from api.connections.websocket import count_messages
-from api.errors import as_told, error_response, log_refusal
+from api.errors import as_told, log_refusal, refusal
 from api.openai_forms import forms_for, speaks_openai
 from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
@@ -55,6 +56,8 @@ router = APIRouter()
 _MAX_WAITING = 16
 _FAILED = b"response.failed"
 _NORMAL_CLOSURE = 1000
+# In the log lines of refusals, where a request over HTTP has its route.
+_PATH = "websocket"
 
 
 @router.websocket("/v1/responses")
@@ -67,7 +70,7 @@ async def responses_socket(websocket: WebSocket) -> None:
         _check_origin(websocket, state.settings)
         state.open_streams.take(websocket, caller.key)
     except OpenResponsesError as error:
-        await websocket.send_denial_response(error_response(error))
+        await websocket.send_denial_response(refusal(error, _PATH, tenant_of(websocket)))
         return
     count_messages(receive_of(websocket), state.received.of(caller.key))
     await websocket.accept()
@@ -137,13 +140,13 @@ class Connection:
             message = read_message(received["bytes"] if text is None else text, limit)
             size = len(message) if isinstance(message, bytes) else 0
             if self._waiting.full() or (self._waiting_bytes and self._waiting_bytes + size > limit):
-                await self._send(envelope(_too_many()))
+                await self._refuse(_too_many())
                 continue
             received_bytes = self._state.received.of(self._caller.key)
             try:
                 received_bytes.add(size)
             except OpenResponsesError as error:
-                await self._send(envelope(error))
+                await self._refuse(error)
                 continue
             self._waiting_bytes += size
             self._waiting.put_nowait((message, received_bytes))
@@ -165,13 +168,19 @@ class Connection:
             except WebSocketDisconnect:
                 raise
             except Exception as error:  # noqa: BLE001 - the socket's border
-                told = as_told(error, "websocket")
-                if told is error:
-                    log_refusal(told, "websocket", self._caller.tenant)
+                told = as_told(error, _PATH)
                 self._count_refusal(told)
-                await self._send(envelope(told, self._caller.headers))
+                await self._refuse(told, self._caller.headers, is_logged=told is not error)
             finally:
                 received.release()
+
+    async def _refuse(
+        self, error: OpenResponsesError, headers: Mapping[str, str] | None = None, *, is_logged: bool = False
+    ) -> None:
+        """Answer a message with the error of its refusal, which has one log line."""
+        if not is_logged:
+            log_refusal(error, _PATH, self._caller.tenant)
+        await self._send(envelope(error, headers))
 
     def _renew(self) -> None:
         """Go on with the configuration as it is now, and with the key as it is now. Raises Unauthorized for a key that

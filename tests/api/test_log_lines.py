@@ -8,10 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
+from open_responses.context.compaction import ORDER
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.scripts import HOSTED, script
 from tests.support.stack import Stack, until
+from tests.support.websocket_client import connected
 
 Line = dict[str, Any]
 
@@ -101,6 +104,67 @@ async def test_a_refusal_has_one_line_with_its_code(
         "status": answer.status_code,
         "path": "/v1/responses",
     }
+
+
+async def test_a_compaction_that_fails_is_logged_as_other_responses_are(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """Its answer is an error, and no refusal: a second line and a second count would be of the same failure."""
+    request_id = f"compacted-{uuid.uuid4().hex}"
+    upstream.says(ORDER, Script(faults=[Fault(status=400)]))
+    body = {"model": "fake", "input": f"compact {request_id}"}
+    answer = await client.post("/v1/responses/compact", json=body, headers={"X-Request-Id": request_id})
+    assert answer.json()["error"]["code"] == "provider_rejected_request"
+
+    async def has_ended() -> bool:
+        return bool(lines(stack, event="response_ended", request_id=request_id))
+
+    await until(has_ended)
+    (end,) = lines(stack, event="response_ended", request_id=request_id)
+    assert (end["status"], end["code"]) == ("failed", "provider_rejected_request")
+    # The API would have written it before it answered.
+    assert lines(stack, event="refused", request_id=request_id) == []
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/responses/input_tokens"])
+async def test_a_path_or_a_method_that_is_not_there_is_a_refusal(
+    client: httpx.AsyncClient, stack: Stack, path: str
+) -> None:
+    request_id = f"nowhere-{uuid.uuid4().hex}"
+    answer = await client.put(path, headers={"X-Request-Id": request_id})
+    (line,) = lines(stack, request_id=request_id)
+    assert (line["event"], line["status"]) == ("refused", answer.status_code if answer.status_code != 405 else 409)
+
+
+async def test_each_refusal_of_a_socket_has_one_line(stack: Stack) -> None:
+    seen = lines(stack, event="refused", path="websocket")
+
+    async def refused() -> list[Line]:
+        def fresh() -> list[Line]:
+            return [line for line in lines(stack, event="refused", path="websocket") if line not in seen]
+
+        async def are_there() -> bool:
+            return bool(fresh())
+
+        await until(are_there)
+        found = fresh()
+        seen.extend(found)
+        return found
+
+    async with connected(stack.api_url) as socket:
+        await socket.say("no JSON")
+        await socket.is_refused(400, "invalid_json")
+        (line,) = await refused()
+        assert (line["code"], line["status"], line["tenant"]) == ("invalid_json", 400, "default")
+        await socket.ask(input="hi", model="no such model")
+        await socket.is_refused(404, "model_not_found")
+        (line,) = await refused()
+        assert line["code"] == "model_not_found"
+    with pytest.raises(InvalidStatus):
+        async with connected(stack.api_url, {"Origin": "https://a.page.example"}):
+            pass
+    (line,) = await refused()
+    assert (line["code"], line["status"]) == ("no_api_keys", 403)
 
 
 async def test_a_trace_goes_through_to_the_provider_also_where_nothing_is_recorded(

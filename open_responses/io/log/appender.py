@@ -167,7 +167,6 @@ class Appender:
         elif isinstance(error, RedisDown):
             raise error
         else:
-            log.error("append_refused", reason=str(error))
             raise ConnectionError(str(error)) from error
 
 
@@ -178,8 +177,7 @@ def _taken(writer: Writer) -> Batch | None:
     except EventTooLarge as error:
         writer.fail(str(error))
     except (TypeError, ValueError) as error:
-        log.exception("event_not_encodable", response_id=writer.response_id)
-        writer.fail(f"an event cannot be encoded: {type(error).__name__}")
+        writer.fail(f"an event cannot be encoded: {type(error).__name__}", error)
     return None
 
 

@@ -262,9 +262,9 @@ class Writer:
         self.diverged = True
         self.lose()
 
-    def fail(self, reason: str) -> None:
-        """End this writer and no other: Redis rejects its stream."""
-        log.error("append_refused", response_id=self.response_id, reason=reason)
+    def fail(self, reason: str, error: Exception | None = None) -> None:
+        """End this writer and no other: Redis rejects its stream. The log line has the error's traceback."""
+        log.error("append_refused", response_id=self.response_id, reason=reason, exc_info=error)
         self.refusal = reason
         self.lose()
 
