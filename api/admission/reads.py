@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from open_responses.config import ApiKeyConfig
 from open_responses.errors import RateLimited
-from open_responses.io.redis.rate_limits import Window
+from open_responses.io.redis.sliding_window import Window
 
 # If these start a response, `api/admission/limits.py` counts them instead.
 _BEGINS = frozenset({("POST", "/v1/responses"), ("POST", "/v1/responses/compact")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -12,15 +13,19 @@ import pytest
 from temporalio.client import WorkflowExecution
 
 from api.responses.cost import COST_HEADER, in_digits
+from open_responses.config import ApiKeyConfig
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
+from open_responses.io.redis.rate_limits import Quotas, recount
+from open_responses.io.redis.rate_limits import Used as RateUsed
 from open_responses.io.redis.usage_counters import DayOfUse, UsageCounters, Used, count, day_of
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.usage_rebuild import UsageRebuild
 from open_responses.loop.payloads.finish import FinishedResponse, UsageRecord
-from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.start import Admitted, StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
-from tests.support.api_with_keys import api_of_the_module, bearer, key_block
+from open_responses.schema.price import in_nano
+from tests.support.api_with_keys import api_of_the_module, bearer, fresh_key, key_block
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, until
@@ -44,7 +49,7 @@ fallbacks = ["fake"]
 price = { input = 2, output = 8 }
 """
 A, B, C, ADMIN = bearer("usage-a"), bearer("usage-b"), bearer("usage-c"), bearer("usage-admin")
-BUDGET, FRUGAL = bearer("usage-budget"), bearer("usage-frugal")
+BUDGET, FRUGAL, SPENT = bearer("usage-budget"), bearer("usage-frugal"), bearer("usage-spent")
 TODAY = datetime.now(UTC).date()
 
 api = api_of_the_module(
@@ -54,6 +59,7 @@ api = api_of_the_module(
     key_block("usage c", "usage-c"),
     key_block("usage budget", "usage-budget", "budget_usd = 0.002"),
     key_block("usage frugal", "usage-frugal", "budget_usd = 100"),
+    key_block("usage spent", "usage-spent", "budget_usd = 0.002", "budget_tokens = 100000"),
     key_block("usage admin", "usage-admin", 'scopes = ["admin"]'),
 )
 
@@ -244,10 +250,77 @@ async def test_the_counts_come_back_after_a_flush_of_redis(
         return bool(now["is_complete"]) and now == {**before, "is_complete": True}
 
     await until(are_back)
+    # A worker that began to rebuild since then holds the lock, and would be waited for in vain.
+    await whole(redis)
     # A response that ends later is counted, and those that are counted again are not counted twice.
     await ask(api, "priced", "kept", C)
     assert await UsageRebuild(redis, await client_of_temporal(stack)).rebuild() == 0
     assert (await usage(api, C))["total"]["responses"] == 5
+
+
+async def test_what_a_key_has_spent_of_its_budgets_comes_back_after_a_flush_of_redis(
+    api: httpx.AsyncClient, upstream: Upstream, redis: Redis, stack: Stack
+) -> None:
+    upstream.says("spend and forget", Script(words=100))
+    used = [(await ask(api, "priced", "spend and forget", SPENT))["usage"]["total_tokens"] for _ in range(3)]
+    quotas, key = Quotas(redis), ApiKeyConfig(tenant="usage spent", sha256=sha256(b"usage-spent").hexdigest())
+    before = await quotas.look(key)
+    assert (before.spent, before.spent_nano > in_nano(0.002)) == (sum(used), True)
+    await redis.flushall()
+
+    async def is_back() -> bool:
+        now = await quotas.look(key)
+        return (now.spent, now.spent_nano) == (before.spent, before.spent_nano)
+
+    await until(is_back)
+    refused = await api.post("/v1/responses", json={"model": "priced", "input": "spend"}, headers=SPENT)
+    is_error(refused, 429, "token_budget_exceeded", None)
+    # Whoever counts again finds everything counted.
+    await whole(redis)
+    assert await UsageRebuild(redis, await client_of_temporal(stack)).rebuild() == 0
+    assert (await quotas.look(key)).spent == before.spent
+
+
+def ended(key: ApiKeyConfig, **known: Any) -> UsageRecord:
+    usage = TurnUsage(input_tokens=3, output_tokens=4, cost_usd=0.5)
+    return record(key.tenant, account=key.account, budget_period=key.budget_period, usage=usage, **known)
+
+
+async def recounted(redis: Redis, *records: UsageRecord, at: datetime | None = None) -> None:
+    pipe = redis.pipeline(transaction=False)
+    for one in records:
+        recount(pipe, one, at or datetime.now(UTC))
+        count(pipe, one)
+    await pipe.execute()
+
+
+async def test_a_budget_counts_a_response_once_however_its_end_and_a_rebuild_follow_each_other(redis: Redis) -> None:
+    for order in ("rebuilt first", "ended first"):
+        key, quotas = fresh_key(budget_usd=10), Quotas(redis)
+        one = ended(key)
+        ours, used = Admitted(account=key.account), RateUsed(7, cost_usd=0.5)
+        if order == "rebuilt first":
+            await recounted(redis, one, one)
+        await quotas.settle(ours, one.response_id, used)
+        await count(redis, one)
+        await recounted(redis, one)
+        standing = await quotas.look(key)
+        assert (standing.spent, standing.spent_nano) == (7, in_nano(0.5)), order
+
+
+async def test_a_budget_of_a_day_does_not_get_back_what_was_spent_before_it(redis: Redis) -> None:
+    key = fresh_key(budget_usd=10, budget_period="day")
+    await recounted(redis, ended(key), at=datetime.now(UTC) - timedelta(days=1))
+    assert (await Quotas(redis).look(key)).spent == 0
+    # Without a key, there is no budget.
+    await recounted(redis, ended(key).model_copy(update={"account": ""}))
+    assert (await Quotas(redis).look(key)).spent == 0
+
+
+async def whole(redis: Redis) -> None:
+    """Until no worker rebuilds the counts any more."""
+    counters = UsageCounters(redis)
+    await until(counters.are_whole)
 
 
 async def test_a_run_without_a_memo_is_counted_by_its_result(
@@ -267,7 +340,9 @@ async def test_a_run_without_a_memo_is_counted_by_its_result(
     by_memo, by_result = await rebuild._used_by(run), await rebuild._from_result(run)
     assert by_memo.usage is not None
     assert by_memo.usage.cost_usd
-    assert by_result.model_copy(update={"created_at": by_memo.created_at}) == by_memo
+    assert by_memo.account, "its result does not have the key"
+    known = {"created_at": by_memo.created_at, "account": by_memo.account}
+    assert by_result.model_copy(update=known) == by_memo
     assert abs(by_result.created_at - by_memo.created_at) <= 1
 
 

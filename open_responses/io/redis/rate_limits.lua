@@ -125,6 +125,21 @@ if ARGV[1] == 'settle' then
   return 1
 end
 
+-- ARGV: response id, tokens that it has used, their cost, its mark in 11 (the responses in the counts of usage), seconds since
+-- it ended. After a loss of Redis, before its usage is counted again: whatever that has is in the budget as well.
+if ARGV[1] == 'recount' then
+  local id = ARGV[2]
+  if redis.call('SISMEMBER', KEYS[11], ARGV[5]) == 1 or redis.call('ZSCORE', KEYS[7], id) then return 0 end
+  spend(KEYS[4], tonumber(ARGV[3]))
+  spend(KEYS[9], tonumber(ARGV[4]))
+  if tonumber(ARGV[6]) < SETTLED then
+    -- Its end may still be written again.
+    redis.call('ZADD', KEYS[7], now, id)
+    redis.call('EXPIRE', KEYS[7], 2 * SETTLED)
+  end
+  return 1
+end
+
 -- ARGV: response id, tokens used by earlier model turns and sent with the next one, tokens that its answer may have, the
 -- budget of tokens; the same three as costs, with the budget first, and the cost of a million tokens of output. Before each
 -- model turn. Returns 4 or 5 (the number of what refuses it, as below) if a budget does not have what is to be sent, and

@@ -23,13 +23,15 @@ import structlog
 from open_responses.config import ApiKeyConfig
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Pipeline, Redis, RedisDown, script
+from open_responses.io.redis.sliding_window import Window
+from open_responses.io.redis.usage_counters import day_of, mark_of
+from open_responses.loop.payloads.finish import UsageRecord
 from open_responses.loop.payloads.start import Admitted
 from open_responses.schema.price import CostEstimate, in_nano
 
 log = structlog.get_logger(__name__)
 
 _SOURCE = script("redis/rate_limits.lua")
-_WINDOW_SECONDS = 60
 # Most responses end earlier. For any other, Temporal is queried once in this time. If the end of a response could not
 # be written to Redis, its slot and its reservation stay taken for this long.
 _LEASE_MS = 2 * 60_000
@@ -246,6 +248,30 @@ def settle(redis: Redis | Pipeline, admitted: Admitted, response_id: str, used: 
     return settled
 
 
+def recount(redis: Pipeline, record: UsageRecord, ended_at: datetime) -> None:
+    """Add what an ended response has used to its key's budget, after a loss of Redis.
+
+    Precedes `count` of the usage in the same pipeline: a response is left out that the usage has, since its end was
+    counted in both. Nothing is sent for a budget of an earlier period.
+    """
+    admitted, now = Admitted(account=record.account, budget_period=record.budget_period), datetime.now(UTC)
+    used = record.usage
+    if not record.account or used is None or _period(admitted, ended_at) != _period(admitted, now):
+        return
+    redis.eval(
+        _SOURCE,
+        len(_KEYS) + 1,
+        *_keys(admitted),
+        key_names.usage_counted(day_of(record.created_at).isoformat()),
+        "recount",
+        record.response_id,
+        used.total,
+        in_nano(used.cost_usd or 0),
+        mark_of(record.response_id),
+        max(0, int((now - ended_at).total_seconds())),
+    )
+
+
 _KEYS = (
     ("requests", ""),
     ("tokens", ""),
@@ -286,51 +312,6 @@ def _standing(reply: Sequence[int | bytes]) -> Standing:
         spent_nano=int(cost),
         doubtful=tuple(id.decode() for id in doubtful if isinstance(id, bytes)),
     )
-
-
-class Window:
-    """What was counted in the last minute, by the second."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[int, int] = {}
-
-    def add(self, amount: int) -> None:
-        second = int(time.time())
-        self._seconds[second] = self._seconds.get(second, 0) + amount
-
-    def raise_to(self, total: int) -> None:
-        if (more := total - self.total) > 0:
-            self.add(more)
-
-    @property
-    def total(self) -> int:
-        self._forget()
-        return sum(self._seconds.values())
-
-    @property
-    def reset(self) -> float:
-        self._forget()
-        return self._left(max(self._seconds)) if self._seconds else 0.0
-
-    def wait(self, limit: int | None, more: int) -> float | None:
-        """Seconds until `more` fits; None if it never does."""
-        over = self.total + more - (limit or 0)
-        if limit is None or over <= 0:
-            return 0.0
-        for second in sorted(self._seconds):
-            over -= self._seconds[second]
-            if over <= 0:
-                return self._left(second)
-        return None
-
-    def _forget(self) -> None:
-        oldest = int(time.time()) - _WINDOW_SECONDS
-        for second in [second for second in self._seconds if second <= oldest]:
-            del self._seconds[second]
-
-    @staticmethod
-    def _left(second: int) -> float:
-        return second + _WINDOW_SECONDS - time.time()
 
 
 @dataclass(slots=True)

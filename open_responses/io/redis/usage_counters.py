@@ -97,6 +97,11 @@ def day_of(created_at: int) -> date:
     return datetime.fromtimestamp(created_at, UTC).date()
 
 
+def mark_of(response_id: str) -> bytes:
+    """The member of `key_names.usage_counted` that stands for a response."""
+    return blake2b(response_id.encode(), digest_size=9).digest()
+
+
 def count(redis: Redis | Pipeline, record: UsageRecord) -> Awaitable[object]:
     """Count a response that has ended, once. With a pipeline, the command is sent with the others. Returns 1 if it was
     counted now."""
@@ -107,7 +112,7 @@ def count(redis: Redis | Pipeline, record: UsageRecord) -> Awaitable[object]:
         key_names.usage(day.isoformat(), record.tenant),
         key_names.usage_tenants(day.isoformat()),
         key_names.usage_counted(day.isoformat()),
-        blake2b(record.response_id.encode(), digest_size=9).digest(),
+        mark_of(record.response_id),
         record.tenant,
         record.model[:_LONGEST_MODEL],
         OTHER_MODELS,

@@ -1,4 +1,4 @@
-"""Counts the usage of all ended responses that Temporal has, after a loss of Redis.
+"""After a loss of Redis, counts the usage of all ended responses that Temporal has, and what keys have spent.
 
 Each run keeps its usage in its memo, so a page of a list has that of many responses. A run of an earlier version has no
 memo: its result is read. Temporal no longer has the responses that were deleted or not stored, nor those that ended
@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 from temporalio.client import Client, WorkflowExecution
@@ -19,10 +20,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.rate_limits import recount
 from open_responses.io.redis.usage_counters import UsageCounters, count
 from open_responses.io.temporal.ends_of_runs import end_of_run
 from open_responses.io.temporal.large_payloads import ERASED
-from open_responses.loop.payloads.finish import USAGE_MEMO, UsageRecord
+from open_responses.io.temporal.usage_memo import usage_of
+from open_responses.loop.payloads.finish import UsageRecord
 from open_responses.loop.payloads.names import WORKFLOW
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.loop.search_attributes import MODEL, TENANT
@@ -38,6 +41,13 @@ _PAGE = 200
 _ENDED = "ExecutionStatus IN ('Completed', 'Failed', 'Canceled', 'Terminated', 'TimedOut')"
 _QUERY = f"WorkflowType = '{WORKFLOW}' AND {_ENDED}"
 _TENANT, _MODEL = (SearchAttributeKey.for_keyword(name) for name in (TENANT, MODEL))
+
+
+class _Ended(NamedTuple):
+    """A run that has ended, and when."""
+
+    record: UsageRecord
+    at: datetime
 
 
 class UsageRebuild:
@@ -68,9 +78,9 @@ class UsageRebuild:
         mine = secrets.token_hex(8)
         if not await self._redis.set(key_names.USAGE_REBUILDING, mine, nx=True, ex=_BUSY_SECONDS):
             return None
-        counted, page = 0, list[UsageRecord]()
+        counted, page = 0, list[_Ended]()
         async for run in self._temporal.list_workflows(_QUERY, page_size=_PAGE):
-            page.append(await self._used_by(run))
+            page.append(_Ended(await self._used_by(run), run.close_time or datetime.now(UTC)))
             if len(page) == _PAGE:
                 counted += await self._count(page)
                 page = []
@@ -87,20 +97,18 @@ class UsageRebuild:
         """Whether Redis still has this process's mark, which is then renewed. A flush removes it with the counts."""
         return await self._redis.getex(key_names.USAGE_REBUILDING, ex=_BUSY_SECONDS) == mine.encode()
 
-    async def _count(self, records: Sequence[UsageRecord]) -> int:
-        pipe = self._redis.pipeline(transaction=False)
-        for record in records:
-            if record.tenant:
-                count(pipe, record)
-        return sum(await pipe.execute())
+    async def _count(self, page: Sequence[_Ended]) -> int:
+        pipe, counts = self._redis.pipeline(transaction=False), list[int]()
+        for ended in page:
+            if ended.record.tenant:
+                recount(pipe, ended.record, ended.at)
+                count(pipe, ended.record)
+                counts.append(len(pipe) - 1)
+        replies = await pipe.execute()
+        return sum(replies[index] for index in counts)
 
     async def _used_by(self, run: WorkflowExecution) -> UsageRecord:
-        kept: UsageRecord | None = None
-        try:
-            kept = await run.memo_value(USAGE_MEMO, default=None, type_hint=UsageRecord)
-        except ERASED:
-            log.info("usage_unreadable", response_id=run.id)
-        return kept or await self._from_result(run)
+        return await usage_of(run) or await self._from_result(run)
 
     async def _from_result(self, run: WorkflowExecution) -> UsageRecord:
         """Read the usage from the result of a run without a memo: a run of an earlier version, or one that an operator

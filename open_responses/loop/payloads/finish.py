@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from open_responses.deltas import Usage
 from open_responses.events.trace import Op
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.ending import Ending
-from open_responses.loop.payloads.start import StartResponse
+from open_responses.loop.payloads.start import Admitted, StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.http_bodies import ResponseStatus
 from open_responses.schema.payload import Payload
@@ -18,7 +20,10 @@ USAGE_MEMO = "open_responses_usage"
 
 
 class UsageRecord(Payload):
-    """What a response that has ended used, for the counts of usage. `created_at` is in Unix seconds."""
+    """What a response that has ended used, for the counts of usage and of budgets. `created_at` is in Unix seconds.
+
+    `account` and `budget_period` are those of its key; without an account, no budget counts it.
+    """
 
     response_id: str
     tenant: str
@@ -26,9 +31,12 @@ class UsageRecord(Payload):
     created_at: int
     status: str
     usage: TurnUsage | None = None
+    account: str = ""
+    budget_period: Literal["day", "month"] = "month"
 
     @classmethod
     def of(cls, start: StartResponse, status: str, usage: TurnUsage | None) -> UsageRecord:
+        admitted = start.admitted or Admitted(account="")
         return cls(
             response_id=start.response_id,
             tenant=start.tenant,
@@ -36,6 +44,8 @@ class UsageRecord(Payload):
             created_at=start.created_at,
             status=status,
             usage=usage,
+            account=admitted.account,
+            budget_period=admitted.budget_period,
         )
 
 
