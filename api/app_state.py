@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
+from api.admission.history_reads import HistoryReads
 from api.admission.limits import Admission
 from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
@@ -55,6 +56,7 @@ class AppState:
     eraser: Eraser
     open_streams: OpenStreams
     reads: Reads
+    history_reads: HistoryReads
     schema_checks: SchemaChecks
     known_entries: KnownEntries
     received: ReceivedBytes

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 import workflows
 from api import codec, errors, metrics, models, service, usage
 from api.admin import keys as admin_keys
+from api.admission.history_reads import HistoryReads
 from api.admission.limits import Admission
 from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
@@ -179,6 +180,7 @@ async def _connected(settings: Settings) -> AppState:
         eraser=eraser,
         open_streams=OpenStreams(settings.max_open_streams),
         reads=Reads(),
+        history_reads=HistoryReads(),
         schema_checks=SchemaChecks(),
         known_entries=KnownEntries(),
         received=ReceivedBytes(settings.max_received_bytes),

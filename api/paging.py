@@ -1,14 +1,25 @@
-"""What lists have in common: how many entries one answer holds, in which order, and the object around them."""
+"""What lists have in common: their parameters, how many entries one answer holds, and the object around them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from open_responses.errors import InvalidRequest
+from open_responses.errors import InvalidRequest, NotFound
 from open_responses.json_types import JsonObject
 
 DEFAULT_PAGE, LONGEST_PAGE = 20, 100
 _DIGITS = 10
+
+
+def check_names(query: Mapping[str, str], known: frozenset[str]) -> None:
+    """A misspelt filter would list everything. Raises InvalidRequest."""
+    for name in query:
+        if name not in known:
+            raise InvalidRequest(
+                f"There is no parameter {name[:80]!r} here. Use {', '.join(sorted(known))}.",
+                param=name[:80],
+                code="unknown_parameter",
+            )
 
 
 def page_limit(text: str | None) -> int:
@@ -38,3 +49,8 @@ def list_object(items: Sequence[JsonObject], *, has_more: bool = False) -> JsonO
         "last_id": items[-1]["id"] if items else None,
         "has_more": has_more,
     }
+
+
+def unknown_cursor() -> NotFound:
+    """The error for an `after` that is in no list of the caller's."""
+    return NotFound("'after' must be the id of an entry. Take the last_id of the page before.", param="after")

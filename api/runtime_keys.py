@@ -202,7 +202,7 @@ class RuntimeKeys:
     async def changes(self, query: ChangesQuery) -> ChangesPage:
         """A page of the audit log. Raises what Temporal raises."""
         if await describe(self._temporal, API_KEYS_ID) is None:
-            return ChangesPage(changes=[], has_more=False)
+            return ChangesPage(changes=[], has_more=False, knows_after=query.after is None)
         return await self._ask("changes", ChangesPage, query)
 
     async def _send(self, update: str, call: Payload) -> StoredKey:

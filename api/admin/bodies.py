@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, field_validator
 from open_responses.api_keys.limits import LIMITS
 from open_responses.config import Config, KeyScope
 from open_responses.errors import InvalidRequest
+from open_responses.io.temporal.visibility import literal
 from open_responses.schema.validation import RequestObject, fault
 
 # What the counters in Redis hold exactly, with room to add.
@@ -90,3 +91,15 @@ class CreateKeyBody(ChangeKeyBody):
     """`POST /v1/admin/keys`."""
 
     tenant: _Name
+
+    @field_validator("tenant")
+    @classmethod
+    def _is_searchable(cls, value: str) -> str:
+        """The lists of the tenant's responses are queries of Temporal's index."""
+        try:
+            literal(value)
+        except ValueError as error:
+            raise fault(
+                "invalid_value", f"{error}, and Temporal's index cannot search for it. Choose another name"
+            ) from None
+        return value

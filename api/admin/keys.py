@@ -20,7 +20,7 @@ from api.auth import Caller
 from api.body import read_object
 from api.dependencies import AdminCaller, State
 from api.key_ring import RingKey
-from api.paging import list_object, page_limit
+from api.paging import check_names, list_object, page_limit, unknown_cursor
 from open_responses.api_keys.limits import LIMITS
 from open_responses.api_keys.state import (
     INVALID_VALUE,
@@ -54,12 +54,15 @@ Body = TypeVar("Body", bound=ChangeKeyBody)
 async def list_keys(request: Request, state: State, caller: AdminCaller) -> Response:
     """Every key, newest first, then those of the configuration file. `tenant`: of this tenant alone."""
     query = request.query_params
+    check_names(query, frozenset({"tenant", "limit", "after"}))
     limit, tenant = page_limit(query.get("limit")), query.get("tenant")
     keys = [key for key in _all(state) if tenant is None or key.config.tenant == tenant]
     ids = [key.config.id for key in keys]
     after = query.get("after")
     if after is not None:
-        keys = keys[ids.index(after) + 1 :] if after in ids else []
+        if after not in ids:
+            raise unknown_cursor()
+        keys = keys[ids.index(after) + 1 :]
     page = keys[:limit]
     uses = await state.runtime_keys.last_uses([key.config.id for key in page])
     return _json(list_object([_resource(key, uses) for key in page], has_more=len(keys) > limit))
@@ -97,11 +100,15 @@ async def create_key(request: Request, state: State, caller: AdminCaller) -> Res
 @router.get("/audit")
 async def list_changes(request: Request, state: State, caller: AdminCaller) -> Response:
     """Every change of a key, newest first."""
-    query = ChangesQuery(limit=page_limit(request.query_params.get("limit")), after=request.query_params.get("after"))
+    asked = request.query_params
+    check_names(asked, frozenset({"limit", "after"}))
+    query = ChangesQuery(limit=page_limit(asked.get("limit")), after=asked.get("after"))
     try:
         page = await state.runtime_keys.changes(query)
     except (WorkflowQueryFailedError, *TemporalDown) as error:
         raise Unavailable("The changes cannot be read at this moment. Send your request again.") from error
+    if not page.knows_after:
+        raise unknown_cursor()
     rows = [{"object": "api_key.change", **change.model_dump(mode="json")} for change in page.changes]
     return _json(list_object(rows, has_more=page.has_more))
 

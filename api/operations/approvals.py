@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.admission.history_reads import Reads
 from api.app_state import AppState
 from api.dependencies import AuthenticatedCaller, State
-from api.operations.filters import Page, pending_asked_for, unknown_cursor
+from api.operations.filters import Page, pending_asked_for
 from api.operations.responses import run_of, runs_of, shown_of
-from api.paging import list_object
+from api.paging import list_object, unknown_cursor
 from open_responses.ids import is_id, position_of
 from open_responses.io.temporal.client import TENANT
 from open_responses.io.temporal.pending_approvals import PendingApproval, pending_approvals
@@ -25,9 +26,6 @@ from open_responses.tool_use.tool_table import HOSTED_LABEL
 
 router = APIRouter(prefix="/v1/approvals")
 
-# Each reads the end of one history.
-_READ_AT_ONCE = 8
-
 
 @router.get("")
 async def list_approvals(request: Request, state: State, caller: AuthenticatedCaller) -> JSONResponse:
@@ -35,36 +33,37 @@ async def list_approvals(request: Request, state: State, caller: AuthenticatedCa
     page = pending_asked_for(request.query_params, caller)
 
     async def read() -> JsonObject:
-        return await _page(state, page)
+        async with state.history_reads.request(caller.tenant) as reads:
+            return await _page(state, page, reads)
 
     return JSONResponse(await state.recent.get(("approvals", page), read))
 
 
-async def _page(state: AppState, page: Page) -> JsonObject:
+async def _page(state: AppState, page: Page, reads: Reads) -> JsonObject:
     """A response has several approvals: its first ones may be on one page, and the others on the next."""
     entries: list[JsonObject] = []
     after = None
     if page.after is not None:
         after, index = _position(page.after)
-        last = await run_of(state, page, after)
-        of_last = await _of(state, await shown_of(state, page, [last]))
+        async with reads.one():
+            last = await run_of(state, page, after)
+        of_last = await _of(state, await shown_of(state, page, [last]), reads)
         entries += [one for one in of_last if _position(one["id"])[1] > index]
     while len(entries) <= page.limit:
-        runs, has_more = await runs_of(state, page, after=after)
-        entries += await _of(state, await shown_of(state, page, runs))
+        async with reads.one():
+            runs, has_more = await runs_of(state, page, after=after)
+        entries += await _of(state, await shown_of(state, page, runs), reads)
         if not has_more:
             break
         after = runs[-1].id
     return list_object(entries[: page.limit], has_more=len(entries) > page.limit)
 
 
-async def _of(state: AppState, runs: Sequence[WorkflowExecution]) -> list[JsonObject]:
-    gate = asyncio.Semaphore(_READ_AT_ONCE)
-
+async def _of(state: AppState, runs: Sequence[WorkflowExecution], reads: Reads) -> list[JsonObject]:
     async def read(run: WorkflowExecution) -> list[PendingApproval]:
         if run.status != WorkflowExecutionStatus.RUNNING:
             return []
-        async with gate:
+        async with reads.one():
             try:
                 return await pending_approvals(state.temporal, run.id, run.run_id)
             except RPCError as error:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from temporalio.client import WorkflowExecutionStatus
+
 from api.auth import Caller
-from api.paging import page_limit
-from open_responses.errors import InvalidRequest, NotFound, PermissionDenied
+from api.paging import check_names, page_limit, unknown_cursor
+from open_responses.errors import InvalidRequest, PermissionDenied
 from open_responses.ids import is_id
+from open_responses.io.store.outside_ends import statuses_with
 from open_responses.io.temporal.visibility import literal, moment
 from open_responses.loop import search_attributes as names
+from open_responses.loop.payloads.ending import Ending
 from open_responses.loop.payloads.names import WORKFLOW
 
 _FINAL = ("completed", "incomplete", "failed", "cancelled")
@@ -20,12 +24,18 @@ STATUSES = ("in_progress", *_WAITING, *_FINAL)
 _EQUALS = {
     "model": names.MODEL,
     "provider": names.PROVIDER,
-    "tenant": names.TENANT,
     "conversation": names.CONVERSATION,
-    "error_code": names.ERROR_CODE,
 }
-_OF_RESPONSES = frozenset({*_EQUALS, "status", "waiting", "created_after", "created_before", "limit", "after"})
+_OTHERS = ("tenant", "error_code", "status", "waiting", "created_after", "created_before", "limit", "after")
+_OF_RESPONSES = frozenset({*_EQUALS, *_OTHERS})
 _LONGEST = 300
+_HAS_NO_END = f"({names.STATUS} IS NULL OR {names.STATUS} NOT IN ({', '.join(repr(one) for one in _FINAL)}))"
+_QUERY_NAMES = {
+    WorkflowExecutionStatus.TERMINATED: "Terminated",
+    WorkflowExecutionStatus.TIMED_OUT: "TimedOut",
+    WorkflowExecutionStatus.FAILED: "Failed",
+    WorkflowExecutionStatus.CANCELED: "Canceled",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +62,10 @@ def responses_asked_for(query: Mapping[str, str], caller: Caller) -> Page:
     check_names(query, _OF_RESPONSES)
     conditions: list[str] = []
     for name, attribute in _EQUALS.items():
-        if name != "tenant" and name in query:
+        if name in query:
             conditions.append(_equals(attribute, _text(query, name), name))
+    if "error_code" in query:
+        conditions.append(_of_error_code(_text(query, "error_code")))
     if "status" in query:
         conditions.append(_of_status(query["status"]))
     if _is_true(query, "waiting"):
@@ -70,17 +82,6 @@ def pending_asked_for(query: Mapping[str, str], caller: Caller) -> Page:
     check_names(query, frozenset({"tenant", "limit", "after"}))
     waits = f"ExecutionStatus = 'Running' AND {names.STATUS} = '{names.AWAITING_APPROVAL}'"
     return Page(*_whose(query, caller), (waits,), page_limit(query.get("limit")), query.get("after"))
-
-
-def check_names(query: Mapping[str, str], known: frozenset[str]) -> None:
-    """A misspelt filter would list everything. Raises InvalidRequest."""
-    for name in query:
-        if name not in known:
-            raise InvalidRequest(
-                f"There is no parameter {name[:80]!r} here. Use {', '.join(sorted(known))}.",
-                param=name[:80],
-                code="unknown_parameter",
-            )
 
 
 def _whose(query: Mapping[str, str], caller: Caller) -> tuple[tuple[str, ...], str | None]:
@@ -111,18 +112,27 @@ def _equals(attribute: str, text: str, param: str) -> str:
 
 
 def _of_status(status: str) -> str:
-    # The attribute is set a moment before the run closes. A run that ended from outside has the attribute from before.
-    ended_outside = {"failed": "'Failed', 'Terminated', 'TimedOut'", "cancelled": "'Canceled'"}.get(status)
+    # The attribute is set a moment before the run closes.
     if status in _WAITING:
         return f"ExecutionStatus = 'Running' AND {names.STATUS} = '{status}'"
     if status == "in_progress":
-        final = ", ".join(f"'{one}'" for one in _FINAL)
-        return f"ExecutionStatus = 'Running' AND ({names.STATUS} IS NULL OR {names.STATUS} NOT IN ({final}))"
+        return f"ExecutionStatus = 'Running' AND {_HAS_NO_END}"
     if status not in _FINAL:
         raise InvalidRequest(f"'status' must be one of {', '.join(STATUSES)}.", param="status", code="invalid_value")
-    if ended_outside is None:
-        return f"{names.STATUS} = '{status}'"
-    return f"({names.STATUS} = '{status}' OR ExecutionStatus IN ({ended_outside}))"
+    return _or_ended_outside(f"{names.STATUS} = '{status}'", lambda ending: ending.status == status)
+
+
+def _of_error_code(code: str) -> str:
+    return _or_ended_outside(
+        _equals(names.ERROR_CODE, code, "error_code"),
+        lambda ending: ending.status == "failed" and ending.error_code == code,
+    )
+
+
+def _or_ended_outside(term: str, ending: Callable[[Ending], bool]) -> str:
+    """The term, or a run that Temporal ended so: its attributes are those from before, and cannot change any more."""
+    statuses = ", ".join(f"'{_QUERY_NAMES[status]}'" for status in statuses_with(ending))
+    return f"({term} OR (ExecutionStatus IN ({statuses}) AND {_HAS_NO_END}))" if statuses else term
 
 
 def _is_waiting() -> str:
@@ -167,8 +177,3 @@ def _after(query: Mapping[str, str]) -> str | None:
     if after is not None and not is_id("resp_", after):
         raise unknown_cursor()
     return after
-
-
-def unknown_cursor() -> NotFound:
-    """The error for an `after` that is in no list of the caller's."""
-    return NotFound("'after' must be the id of an entry. Take the last_id of the page before.", param="after")

@@ -12,9 +12,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.app_state import AppState
 from api.dependencies import AuthenticatedCaller, State
-from api.operations.filters import Page, responses_asked_for, unknown_cursor
+from api.operations.filters import Page, responses_asked_for
 from api.operations.summaries import summary_of
-from api.paging import list_object
+from api.paging import list_object, unknown_cursor
 from open_responses.errors import Unavailable
 from open_responses.io.temporal.client import TENANT
 from open_responses.io.temporal.visibility import Cursor, literal, newest_runs
@@ -29,9 +29,10 @@ async def list_responses(request: Request, state: State, caller: AuthenticatedCa
     page = responses_asked_for(request.query_params, caller)
 
     async def read() -> JsonObject:
-        runs, has_more = await runs_of(state, page)
+        async with state.history_reads.request(caller.tenant) as reads, reads.one():
+            runs, has_more = await runs_of(state, page)
         shown = await shown_of(state, page, runs)
-        listed = list_object([summary_of(state.settings, run) for run in shown], has_more=has_more)
+        listed = list_object([await summary_of(state.settings, run) for run in shown], has_more=has_more)
         return {**listed, "last_id": runs[-1].id if runs else None}
 
     return JSONResponse(await state.recent.get(("responses", page), read))

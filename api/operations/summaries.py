@@ -1,4 +1,7 @@
-"""The entry of a list for one response, from what Temporal's visibility has of its run. Its content is not read."""
+"""The entry of a list for one response, from what Temporal's visibility has of its run. Its content is not read.
+
+The tokens are in the run's memo, which the list has as well. The search attributes are read where a run has no memo.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from api.operations.temporal_ui import run_url
 from open_responses.io.settings import Settings
 from open_responses.io.store.outside_ends import ending_of
 from open_responses.io.temporal.client import MODEL, PREVIOUS, PROVIDER, STATUS, TENANT
+from open_responses.io.temporal.usage_memo import usage_of
 from open_responses.json_types import JsonObject
 from open_responses.loop import search_attributes as names
 from open_responses.schema.operation_bodies import ResponseSummary
@@ -28,10 +32,12 @@ _WAITS_FOR: dict[str, _Waits] = {names.AWAITING_APPROVAL: "approval", names.RETR
 _FINAL: tuple[_Status, ...] = ("completed", "incomplete", "failed", "cancelled")
 
 
-def summary_of(settings: Settings, run: WorkflowExecution) -> JsonObject:
+async def summary_of(settings: Settings, run: WorkflowExecution) -> JsonObject:
     """The `response.summary` of a run. What a run of an earlier version does not have is null."""
     has = run.typed_search_attributes
     status, error_code = _status_of(run)
+    record = await usage_of(run)
+    usage = None if record is None else record.usage
     summary: ResponseSummary = {
         "id": run.id,
         "object": "response.summary",
@@ -45,10 +51,10 @@ def summary_of(settings: Settings, run: WorkflowExecution) -> JsonObject:
         "conversation": has.get(CONVERSATION),
         "previous_response_id": has.get(PREVIOUS),
         "tools": list(has.get(TOOLS) or []),
-        "input_tokens": None,
-        "output_tokens": None,
-        "total_tokens": has.get(TOKENS),
-        "cost_usd": has.get(COST_USD),
+        "input_tokens": None if usage is None else usage.input_tokens,
+        "output_tokens": None if usage is None else usage.output_tokens,
+        "total_tokens": has.get(TOKENS) if usage is None else usage.total,
+        "cost_usd": has.get(COST_USD) if usage is None else usage.whole_cost,
         "waiting_for": _WAITS_FOR.get(has.get(STATUS) or "") if run.status == WorkflowExecutionStatus.RUNNING else None,
         "temporal_url": run_url(settings, run.namespace, run.id, run.run_id),
     }

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from api.app_state import AppState
-from api.dependencies import ReadsOf, State
+from api.dependencies import AuthenticatedCaller, ReadsOf, State
 from api.lookup import owned_record
 from api.operations.temporal_ui import run_url
 from open_responses.errors import NotFound
@@ -24,12 +24,13 @@ router = APIRouter(prefix="/v1/responses/{response_id}")
 
 
 @router.get("/timeline")
-async def get_timeline(response_id: str, state: State, tenant: ReadsOf) -> JSONResponse:
+async def get_timeline(response_id: str, state: State, caller: AuthenticatedCaller, tenant: ReadsOf) -> JSONResponse:
     """Model turns, tools, approvals and the end, in the order in which they began."""
     record = await owned_record(state, tenant, response_id)
 
     async def read() -> JsonObject:
-        return await _timeline(state, record)
+        async with state.history_reads.request(caller.tenant) as reads, reads.one():
+            return await _timeline(state, record)
 
     return JSONResponse(await state.recent.get(("timeline", response_id, record.response is None), read))
 

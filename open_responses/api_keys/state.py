@@ -183,10 +183,11 @@ class ChangesQuery(Payload):
 
 
 class ChangesPage(Payload):
-    """Some of the changes, newest first."""
+    """Some of the changes, newest first. `knows_after`: the change that the query named as `after` is in the log."""
 
     changes: list[ChangeRecord]
     has_more: bool
+    knows_after: bool = True
 
 
 def new_secret() -> tuple[str, str, str]:
@@ -275,7 +276,7 @@ class ApiKeys:
         ids = [change.id for change in newest_first]
         start = ids.index(query.after) + 1 if query.after in ids else 0
         if query.after is not None and not start:
-            return ChangesPage(changes=[], has_more=False)
+            return ChangesPage(changes=[], has_more=False, knows_after=False)
         page = newest_first[start : start + query.limit]
         return ChangesPage(changes=page, has_more=start + len(page) < len(newest_first))
 

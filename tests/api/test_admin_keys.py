@@ -241,6 +241,21 @@ async def test_the_list_has_pages_and_says_when_a_key_was_used_last(api: httpx.A
     assert (await api.get(f"{KEYS}/{older['id']}", headers=ADMIN)).json()["last_used_at"] is None
 
 
+@pytest.mark.parametrize("path", ["", "/audit"])
+async def test_a_page_begins_behind_an_entry_of_the_list_alone(api: httpx.AsyncClient, path: str) -> None:
+    await made(api, tenant="listed once")
+    asked = await api.get(KEYS + path, params={"after": f"key_{'0' * 24}"}, headers=ADMIN)
+    is_error(asked, 404, "not_found", "after")
+    is_error(await api.get(KEYS + path, params={"limti": 1}, headers=ADMIN), 400, "unknown_parameter", "limti")
+
+
+@pytest.mark.parametrize("tenant", ["o'ne", "a''b", "x' OR 'a' = 'a or", "é ✓ %_--"])
+async def test_each_tenant_that_a_key_may_have_can_list_its_responses(api: httpx.AsyncClient, tenant: str) -> None:
+    key = await made(api, tenant=tenant)
+    listed = await api.get("/v1/responses", headers=bearer(key["key"]))
+    assert (listed.status_code, listed.json().get("data")) == (200, [])
+
+
 async def test_a_key_of_the_file_is_listed_and_changed_there_alone(api: httpx.AsyncClient) -> None:
     row = next(row for row in await listed(api) if row["tenant"] == "plain")
     assert (row["source"], row["limits"]["requests_per_minute"], row["created_at"]) == ("file", 1000, None)
@@ -271,6 +286,10 @@ async def test_an_unknown_key_is_not_found(api: httpx.AsyncClient, method: str) 
         ({"tenant": "a\nb"}, "invalid_value", "tenant"),
         ({"tenant": "a\u202eb"}, "invalid_value", "tenant"),
         ({"tenant": "x" * 65}, "invalid_value", "tenant"),
+        ({"tenant": "'x"}, "invalid_value", "tenant"),
+        ({"tenant": "x'"}, "invalid_value", "tenant"),
+        ({"tenant": "a\\b"}, "invalid_value", "tenant"),
+        ({"tenant": 'a"b'}, "invalid_value", "tenant"),
         ({"tenant": 7}, "invalid_type", "tenant"),
         ({"name": "\x00"}, "invalid_value", "name"),
         ({"scopes": ["root"]}, "invalid_value", "scopes[0]"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
+from api.admission.history_reads import HistoryReads
 from api.operations.filters import Page
 from api.operations.health import _looked_at
 from api.operations.responses import shown_of
 from api.recent_answers import RecentAnswers
-from open_responses.errors import ProviderTimeout
+from open_responses.errors import ProviderTimeout, RateLimited, Unavailable
 from open_responses.io.redis import key_names
 from open_responses.io.redis.breaker import Breaker, states_of
 from open_responses.io.redis.client import Redis
@@ -33,7 +35,16 @@ from tests.support.operator import HOSTED, console, turns
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, until
 
+PRICED = """
+[[routes]]
+model = "priced-to-list"
+provider = "fake"
+upstream_model = "fake"
+price = { input = 2, output = 8 }
+"""
+
 api = api_of_the_module(
+    PRICED,
     key_block("lists-a", "a-key"),
     key_block("lists-b", "b-key"),
     key_block("house", "operator-key", 'scopes = ["admin"]'),
@@ -78,9 +89,6 @@ async def test_a_response_is_listed_with_what_it_was_and_how_it_ended(
     assert entry.pop("ended_at") >= response["created_at"]
     url = entry.pop("temporal_url")
     assert url.startswith("http://127.0.0.1:8233/namespaces/default/workflows/" + response["id"])
-    assert entry.pop("input_tokens") in (None, response["usage"]["input_tokens"])
-    assert entry.pop("output_tokens") in (None, response["usage"]["output_tokens"])
-    assert entry.pop("cost_usd") is None
     assert entry == {
         "id": response["id"],
         "object": "response.summary",
@@ -92,9 +100,46 @@ async def test_a_response_is_listed_with_what_it_was_and_how_it_ended(
         "conversation": conversation,
         "previous_response_id": None,
         "tools": ["get_weather"],
+        "input_tokens": response["usage"]["input_tokens"],
+        "output_tokens": response["usage"]["output_tokens"],
         "total_tokens": response["usage"]["total_tokens"],
+        "cost_usd": None,
         "waiting_for": None,
     }
+
+
+async def test_a_list_has_the_cost_the_end_and_the_link_of_each_response(
+    api: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    first = await made(api, "a-key", model="priced-to-list", include=["open_responses.cost"])
+    upstream.says("a failure to list", Script(faults=[Fault(status=400)]))
+    failed = await made(api, "a-key", input="a failure to list", previous_response_id=first["id"])
+    shown = await entry_of(api, "a-key", first["id"], "completed")
+    assert shown["cost_usd"] == pytest.approx(first["usage"]["cost_usd"]) != 0
+    shown = await entry_of(api, "a-key", failed["id"], "failed")
+    assert (shown["error_code"], shown["previous_response_id"]) == (failed["error"]["code"], first["id"])
+
+
+async def test_a_response_that_an_operator_terminates_is_listed_as_it_ended(
+    api: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """Its search attributes are those from before, and cannot change any more."""
+    held = upstream.says("terminated in a list", Script(hold_after=1))
+    response = await made(api, "a-key", input="terminated in a list", background=True)
+    await asyncio.wait_for(held.held.wait(), 30)
+    await (await console(stack)).get_workflow_handle(response["id"]).terminate()
+    entry = await entry_of(api, "a-key", response["id"], "failed")
+    assert (entry["error_code"], entry["waiting_for"]) == ("run_terminated", None)
+    for query, is_there in (
+        ({"status": "failed"}, True),
+        ({"error_code": "run_terminated"}, True),
+        ({"status": "failed", "error_code": "run_terminated"}, True),
+        ({"status": "in_progress"}, False),
+        ({"error_code": "run_timed_out"}, False),
+        ({"error_code": "run_failed"}, False),
+    ):
+        found = [one["id"] for one in await listed(api, "a-key", limit=100, **query)]
+        assert (response["id"] in found) == is_there, query
 
 
 async def test_each_filter_lists_the_responses_that_it_names(api: httpx.AsyncClient, upstream: Upstream) -> None:
@@ -502,6 +547,58 @@ async def test_an_owner_is_compared_here_as_well(stack: Stack, tmp_path: Path) -
         shown = await shown_of(state, Page((), tenant, (), 5, None), runs)
         assert [run.id for run in shown] == wanted
     await end(temporal, ids)
+
+
+# --- what one tenant may ask for at a time
+
+
+async def test_a_tenant_that_asks_for_too_many_lists_at_a_time_is_refused_and_others_are_not(
+    api: httpx.AsyncClient, stack: Stack
+) -> None:
+    tasks: list[asyncio.Task[httpx.Response]] = []
+    stack.signal("temporal", signal.SIGSTOP)
+    try:
+        for limit in range(1, 41):
+            ask = api.get("/v1/responses", params={"limit": limit}, headers=bearer("a-key"))
+            tasks.append(asyncio.create_task(ask))
+
+        async def are_refused() -> bool:
+            return sum(task.done() for task in tasks) == 40 - HistoryReads().most_of_a_tenant
+
+        await until(are_refused)
+        other = asyncio.create_task(api.get("/v1/approvals", headers=bearer("b-key")))
+        refused = [task.result() for task in tasks if task.done()]
+    finally:
+        stack.signal("temporal", signal.SIGCONT)
+    for answer in refused:
+        is_error(answer, 429, "rate_limit_exceeded")
+        assert answer.headers["retry-after"] == "1"
+    answers = [await task for task in [*tasks, other]]
+    assert sorted(answer.status_code for answer in answers) == [200] * 33 + [429] * 8
+
+
+async def test_reads_of_a_tenant_and_of_a_process_are_bounded() -> None:
+    reads, gate = HistoryReads(at_once=3, of_a_tenant_at_once=2, most=4, most_of_a_tenant=3), asyncio.Event()
+    running: list[str] = []
+
+    async def read(tenant: str) -> None:
+        async with reads.request(tenant) as mine, mine.one():
+            running.append(tenant)
+            await gate.wait()
+
+    tasks = [asyncio.create_task(read(tenant)) for tenant in ("a", "a", "a", "b")]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert running == ["a", "a", "b"], "the third of a tenant waits, and another tenant's does not"
+    with pytest.raises(RateLimited):
+        await read("a")
+    with pytest.raises(Unavailable) as refused:
+        await read("c")
+    assert refused.value.error_code == "overloaded"
+    gate.set()
+    await asyncio.gather(*tasks)
+    await read("a")
+    assert running == ["a", "a", "b", "a", "a"]
 
 
 # --- answers that are shared

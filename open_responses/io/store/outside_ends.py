@@ -11,7 +11,7 @@ raised above the run's own writers.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -95,6 +95,11 @@ OVERTAKEN = Ending(
 def ending_of(status: WorkflowExecutionStatus | None) -> Ending | None:
     """The ending of a response whose run has this status; None for a run that is open or has a result."""
     return None if status is None else _FAILURES.get(status)
+
+
+def statuses_with(ending: Callable[[Ending], bool]) -> list[WorkflowExecutionStatus]:
+    """The statuses of runs that Temporal ended, whose response has such an ending."""
+    return [status for status, known in _FAILURES.items() if ending(known)]
 
 
 @dataclass(frozen=True, slots=True)
