@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 import httpx
 import structlog
+import uvloop
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowRunner
@@ -453,7 +454,7 @@ def run() -> None:
             f"imported another package 'workflows', {workflows.__file__}: start this program from the project's root"
         )
     try:
-        asyncio.run(main())
+        uvloop.run(main())
     except (ConfigError, ValueError) as error:
         sys.exit(f"worker: {error}")
     except Exception:  # the process's border; a traceback would quote messages, which may hold what users said

@@ -402,9 +402,12 @@ async def test_a_worker_killed_in_an_mcp_call_makes_it_again_only_where_that_doe
 ) -> None:
     before = await tally(client, upstream)
     calling = asyncio.create_task(called(client, upstream, "pays_slowly", "reads_slowly"))
-    await asyncio.sleep(0.5)
-    await until(lambda: _is_busy(stack))
-    await asyncio.sleep(1.5)
+
+    async def are_running() -> bool:
+        now = await tally(client, upstream)
+        return all(now.get(name, 0) > before.get(name, 0) for name in ("pays_slowly", "reads_slowly"))
+
+    await until(are_running)
     for name in ("worker-0", "worker-1"):
         await stack.kill_seen(name)
     await stack.heal()
@@ -415,14 +418,6 @@ async def test_a_worker_killed_in_an_mcp_call_makes_it_again_only_where_that_doe
     assert "was lost" in pays["error"]["content"]
     assert "not known" in pays["error"]["content"]
     assert reads["output"] == "fine"
-
-
-async def _is_busy(stack: Stack) -> bool:
-    try:
-        await stack.busy_worker()
-    except AssertionError:
-        return False
-    return True
 
 
 async def test_a_compressed_answer_is_refused_since_nobody_knows_its_size(

@@ -42,8 +42,8 @@ from api.connections.uvicorn_protocols import (
     transport_behind,
 )
 from dev.services import free_port
-from open_responses.io.redis.client import RedisDown, connect
-from open_responses.io.redis.redis_py_pool import NoticingRetry
+from open_responses.io.redis.client import NoScriptError, RedisDown, connect
+from open_responses.io.redis.redis_py_pool import NoticingRetry, reply_error
 from open_responses.io.temporal.sdk_internals import NOT_CONNECTED
 from tests.support.sources import nodes_of
 
@@ -110,6 +110,8 @@ def test_private_attributes_of_dependencies_are_read_by_their_adapters_alone() -
         "open_responses/io/temporal/sdk_internals.py: _workflow_worker",
         "open_responses/io/temporal/sdk_internals.py: _bridge_worker",
         "open_responses/io/temporal/sdk_internals.py: _rpc_call",
+        "open_responses/io/redis/redis_py_pool.py: _writer",
+        "open_responses/io/redis/redis_py_pool.py: _close",
         "activities/tools/httpx2_pool.py: _pool",
         "api/connections/uvicorn_protocols.py: _receive",
     }
@@ -222,6 +224,11 @@ def test_redis_py_still_takes_connections_from_the_pool_as_we_override_it() -> N
         assert hasattr(BlockingConnectionPool, name), f"redis-py: BlockingConnectionPool.{name} is gone"
     first = list(inspect.signature(BlockingConnectionPool.get_connection).parameters)[:2]
     assert first == ["self", "command_name"], "redis-py: BlockingConnectionPool.get_connection takes other arguments"
+
+
+def test_redis_py_still_names_the_exception_of_an_error_that_is_a_reply() -> None:
+    found = reply_error("NOSCRIPT No matching script.")
+    assert isinstance(found, NoScriptError), "redis-py: BaseParser.parse_error does not know the code of an error"
 
 
 # --- httpx-aiohttp and httpx2

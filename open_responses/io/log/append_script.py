@@ -17,12 +17,12 @@ from open_responses.io.redis.client import (
     BusyLoadingError,
     NoScriptError,
     OutOfMemoryError,
-    Pipeline,
     ReadOnlyError,
     Redis,
     ResponseError,
     script,
 )
+from open_responses.io.redis.packed_pipeline import Command
 
 # Error codes with which Redis answers every command while its cause lasts, whatever the stream.
 _OF_ALL_STREAMS = (
@@ -59,11 +59,11 @@ class AppendScript:
         await redis.eval(self._source, 2, key_names.log(""), key_names.state(""), -2)
         self.servers += 1
 
-    def add_to(self, pipe: Pipeline, writer: Writer, batch: Batch, *, origin: bytes | None = None) -> None:
-        """Add the append of a batch to a pipeline; `origin` defaults to the writer's own."""
+    def command(self, writer: Writer, batch: Batch, *, origin: bytes | None = None) -> Command:
+        """The command that appends a batch; `origin` defaults to the writer's own."""
         response_id = writer.response_id
         is_unsure = writer.authority is not None and writer.server != self.servers
-        pipe.execute_command(
+        return (
             "EVALSHA",
             self._sha,
             2,

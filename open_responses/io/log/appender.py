@@ -17,6 +17,7 @@ from open_responses.io.log.restore import LogRestorer
 from open_responses.io.log.writer import Writer
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import NoScriptError, Redis, RedisDown, RedisError, ResponseError
+from open_responses.io.redis.packed_pipeline import Command, PackedPipeline
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +33,10 @@ class Appender:
 
     def __init__(self, redis: Redis, *, ttl_seconds: int) -> None:
         self._redis = redis
+        self._pipeline = PackedPipeline(redis)
         self._dirty: dict[Writer, None] = {}
         self._wake = asyncio.Event()
-        self._commands: list[tuple[bytes | str | int, ...]] = []
+        self._commands: list[Command] = []
         self._script = AppendScript(ttl_seconds=ttl_seconds)
         self._restorer = LogRestorer(redis, self._script, self)
 
@@ -57,6 +59,12 @@ class Appender:
         """Append until cancelled. An outage of Redis delays and loses nothing."""
         with contextlib.suppress(*RedisDown):
             await self._script.load(self._redis)
+        try:
+            await self._run()
+        finally:
+            self._pipeline.close()
+
+    async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -68,9 +76,7 @@ class Appender:
                 if writer.has_more and not writer.restoring:
                     self.wake(writer)
 
-    async def _deliver(
-        self, batches: list[tuple[Writer, Batch]], commands: list[tuple[bytes | str | int, ...]]
-    ) -> None:
+    async def _deliver(self, batches: list[tuple[Writer, Batch]], commands: list[Command]) -> None:
         for writer, _ in batches:
             writer.in_flight = True
         failures = 0
@@ -88,7 +94,7 @@ class Appender:
                         part, commands = await self._send_apart(part, commands), []
 
     async def _send_apart(
-        self, batches: list[tuple[Writer, Batch]], commands: list[tuple[bytes | str | int, ...]]
+        self, batches: list[tuple[Writer, Batch]], commands: list[Command]
     ) -> list[tuple[Writer, Batch]]:
         """Send stream by stream when Redis answers but a pipeline fails: one stream must not hold up the others."""
         left: list[tuple[Writer, Batch]] = []
@@ -114,16 +120,10 @@ class Appender:
             return bool(await self._redis.ping())
         return False
 
-    async def _send(
-        self, batches: list[tuple[Writer, Batch]], commands: list[tuple[bytes | str | int, ...]]
-    ) -> list[tuple[Writer, Batch]]:
+    async def _send(self, batches: list[tuple[Writer, Batch]], commands: list[Command]) -> list[tuple[Writer, Batch]]:
         """Send one pipeline. Returns the batches to send again: their logs were too short, and are now restored."""
-        pipe = self._redis.pipeline(transaction=False)
-        for parts in commands:
-            pipe.execute_command(*parts)
-        for writer, batch in batches:
-            self._script.add_to(pipe, writer, batch)
-        replies = (await pipe.execute(raise_on_error=False))[len(commands) :]
+        appends = [self._script.command(writer, batch) for writer, batch in batches]
+        replies = (await self._pipeline.execute([*commands, *appends]))[len(commands) :]
         again: list[tuple[Writer, Batch]] = []
         for (writer, batch), reply in zip(batches, replies, strict=True):
             if isinstance(reply, ResponseError) and is_of_one_stream(reply):

@@ -123,10 +123,9 @@ class LogRestorer:
         start = 0
         while start < len(events):
             page = first_page(events[start:])
-            pipe = self._redis.pipeline(transaction=False)
             batch = Batch(first + start, page, {} if start else fields)
-            self._script.add_to(pipe, writer, batch, origin=writer.origin_from(length))
-            code, found, _ = (await pipe.execute())[0]
+            command = self._script.command(writer, batch, origin=writer.origin_from(length))
+            code, found, _ = await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
             if code == 1:
                 writer.refuse()
             elif code == 3:

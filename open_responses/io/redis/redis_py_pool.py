@@ -1,4 +1,5 @@
-"""The parts of redis-py outside its public interface: connection pool and retries. No other module uses them.
+"""The parts of redis-py outside its public interface: connection pool, retries, and the transport of a connection. No
+other module uses them.
 
 What this prevents: a Redis that is reachable and does not answer (frozen, cut off), and delays each command of each
 request. The first unanswered command waits. Until Redis answers again, all others fail at once.
@@ -9,11 +10,13 @@ request. The first unanswered command waits. Until Redis answers again, all othe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import redis.asyncio as aioredis
 import structlog
+from redis._parsers.base import BaseParser
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -29,6 +32,7 @@ RedisDown = (ConnectionError, TimeoutError, OSError, ResponseError)
 rejects commands (BUSY, MISCONF, READONLY, OOM)."""
 
 _ASK_AGAIN_SECONDS = 0.1
+_DEFAULT_PATIENCE_SECONDS = 5.0
 # uvloop's RuntimeError for a write to a connection that the other side has reset; asyncio raises ConnectionResetError.
 _UVLOOP_CLOSED = "the handler is closed"
 
@@ -130,3 +134,41 @@ class NoticingRetry(Retry):
         except TimeoutError:
             self._silence.begin()
             raise
+
+
+class OpenedConnection:
+    """A connection outside the pool, after its handshake: TLS, AUTH and SELECT. Its bytes are the caller's."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        assert connection._writer is not None, "redis-py: a connection that is open has a StreamWriter"
+        self.transport = cast(asyncio.Transport, connection._writer.transport)
+        self.patience_seconds = float(connection.socket_timeout or _DEFAULT_PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        """Drop the connection, without waiting."""
+        with contextlib.suppress(RuntimeError):  # uvloop's, for one that was reset
+            self.transport.abort()
+        self._connection._close()  # type: ignore[no-untyped-call]
+
+
+async def open_connection(redis: aioredis.Redis) -> OpenedConnection:
+    """Open a connection with the settings of a client's pool. Raises one of RedisDown."""
+    pool = redis.connection_pool
+    if isinstance(pool, WatchedPool) and pool.silence.lasts:
+        raise ConnectionError("Redis does not answer")
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    await connection.connect()  # type: ignore[no-untyped-call]
+    return OpenedConnection(connection)
+
+
+def notice_silence(redis: aioredis.Redis) -> None:
+    """A pipeline of this client's was not answered in time."""
+    if isinstance(redis.connection_pool, WatchedPool):
+        redis.connection_pool.silence.begin()
+
+
+def reply_error(text: str) -> Exception:
+    """The exception that redis-py raises for a reply that is an error."""
+    error: Exception = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
+    return error
