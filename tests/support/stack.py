@@ -120,16 +120,22 @@ class Stack:
         return next((member for member in members if member.startswith(prefix)), None)
 
     async def busy_worker(self) -> str:
-        """The worker that runs the only sample."""
-        client = aioredis.Redis.from_url(self.redis_url)
-        try:
+        """The worker that runs the only sample. Waits for one: a lease says what its worker runs when it is renewed."""
+        busy = list[str]()
+
+        async def runs_one() -> bool:
             for name in [name for name in self.services if name.startswith("worker-")]:
                 worker_id = await self.worker_id(name)
                 if worker_id and await client.execute_command("HLEN", key_names.running(worker_id)):
-                    return name
+                    busy.append(name)
+            return bool(busy)
+
+        client = aioredis.Redis.from_url(self.redis_url)
+        try:
+            await until(runs_one)
         finally:
             await client.aclose()
-        raise AssertionError("no worker runs a sample")
+        return busy[0]
 
     async def heal(self) -> None:
         """Start again whatever a test has ended."""
