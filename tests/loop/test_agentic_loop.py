@@ -220,11 +220,7 @@ async def test_a_deadline_ends_the_response_in_the_middle_of_a_tool(stack: Stack
     assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]
 
     async def is_idle() -> bool:
-        try:
-            await stack.busy_worker()
-        except AssertionError:
-            return True
-        return False
+        return not await stack.busy_workers()
 
     await until(is_idle)
 

@@ -119,22 +119,28 @@ class Stack:
         await client.aclose()
         return next((member for member in members if member.startswith(prefix)), None)
 
-    async def busy_worker(self) -> str:
-        """The worker that runs the only sample. Waits for one: a lease says what its worker runs when it is renewed."""
-        busy = list[str]()
-
-        async def runs_one() -> bool:
+    async def busy_workers(self) -> list[str]:
+        """The workers that run a sample or a tool, as their leases say."""
+        client = aioredis.Redis.from_url(self.redis_url)
+        try:
+            busy = []
             for name in [name for name in self.services if name.startswith("worker-")]:
                 worker_id = await self.worker_id(name)
                 if worker_id and await client.execute_command("HLEN", key_names.running(worker_id)):
                     busy.append(name)
-            return bool(busy)
-
-        client = aioredis.Redis.from_url(self.redis_url)
-        try:
-            await until(runs_one)
+            return busy
         finally:
             await client.aclose()
+
+    async def busy_worker(self) -> str:
+        """The worker that runs the only sample. Waits for one: a lease says what its worker runs when it is renewed."""
+        busy = list[str]()
+
+        async def is_any() -> bool:
+            busy[:] = await self.busy_workers()
+            return bool(busy)
+
+        await until(is_any)
         return busy[0]
 
     async def heal(self) -> None:
