@@ -5,6 +5,8 @@ The specification and OpenAI's API differ in a few names and members. A client t
 code, have the specification's forms alone. This module writes OpenAI's where the bytes leave the server:
 
 - `response.reasoning.delta` and `.done` are `response.reasoning_text.delta` and `.done`.
+- An event of this server's extensions is a `keepalive`, which OpenAI's API sends as well: some of its clients (`openai`
+  for Node, and for Java) end a stream at a type that they do not know, and a missing event would leave a hole.
 - An `error` event has `message`, `code` and `param` as members of its own, beside `error`.
 - A response echoes the schema of `text.format`, and each `reasoning.effort` that OpenAI has. Its usage has
   `cache_write_tokens` in each case.
@@ -33,6 +35,8 @@ RENAMED_EVENTS = {
     "response.reasoning.done": "response.reasoning_text.done",
 }
 _RENAMED = {theirs.encode(): openais.encode() for theirs, openais in RENAMED_EVENTS.items()}
+_EXTENSION = b"open_responses:"
+_KEEPALIVE = "keepalive"
 _ENDS = frozenset(name.encode() for name in TERMINAL_EVENTS)
 _WITH_RESPONSE = frozenset(name.encode() for name, row in EVENT_TYPES.items() if "response" in row.members)
 # Each encoded event begins with it.
@@ -79,6 +83,8 @@ class OpenAIForms:
         kind = event[len(_BEGIN) : event.index(b'"', len(_BEGIN))]
         if (renamed := _RENAMED.get(kind)) is not None:
             return _BEGIN + renamed + event[len(_BEGIN) + len(kind) :]
+        if kind.startswith(_EXTENSION):
+            return encode({"type": _KEEPALIVE}, orjson.loads(event)["sequence_number"])
         if kind == b"error":
             read = orjson.loads(event)
             return encode(

@@ -36,6 +36,13 @@ class ResponseReasoningTextDoneEvent(_ReasoningText):
     text: str
 
 
+class KeepaliveEvent(TypedDict):
+    """In place of an event of this server's extensions (`open_responses:…`). It says nothing but its number."""
+
+    type: Literal["keepalive"]
+    sequence_number: Count
+
+
 class OpenAIErrorEvent(TypedDict):
     """An `error` event, with the members of OpenAI's beside those of the specification's."""
 
@@ -50,7 +57,7 @@ class OpenAIErrorEvent(TypedDict):
 OpenAIStreamEvent = TypeAliasType(
     "OpenAIStreamEvent",
     Annotated[
-        ResponseReasoningTextDeltaEvent | ResponseReasoningTextDoneEvent | OpenAIErrorEvent,
+        ResponseReasoningTextDeltaEvent | ResponseReasoningTextDoneEvent | KeepaliveEvent | OpenAIErrorEvent,
         Field(discriminator="type"),
     ],
 )

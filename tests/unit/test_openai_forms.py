@@ -29,7 +29,7 @@ def test_the_renamed_events_are_those_that_openai_has_by_another_name() -> None:
     ours = {kind for kind in EVENT_TYPES if not kind.startswith(SLUG)}
     assert ours - OPENAIS.keys() == RENAMED_EVENTS.keys()
     assert set(RENAMED_EVENTS.values()) <= OPENAIS.keys()
-    assert IN_THEIR_PLACE.keys() == {*RENAMED_EVENTS.values(), "error"}
+    assert IN_THEIR_PLACE.keys() == {*RENAMED_EVENTS.values(), "keepalive", "error"}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EVENT_TYPES if not kind.startswith(SLUG)])
@@ -46,6 +46,11 @@ def test_a_renamed_event_is_the_same_but_for_its_name(kind: str) -> None:
     written = OpenAIForms(PLAIN).event(obfuscated(event))
     assert json.loads(written) == {**json.loads(obfuscated(event)), "type": RENAMED_EVENTS[kind]}
     assert written.startswith(b'{"type":"' + RENAMED_EVENTS[kind].encode())
+
+
+def test_an_event_of_an_extension_is_one_that_openais_clients_ignore() -> None:
+    event = encode({"type": "open_responses:attempt", "reason": "worker lost"}, 7)
+    assert OpenAIForms(PLAIN).event(event) == b'{"type":"keepalive","sequence_number":7}'
 
 
 def test_other_events_are_passed_on_as_they_are() -> None:
