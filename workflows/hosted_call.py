@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -24,6 +24,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.contracts import ToolError, ToolOutput
+    from open_responses.json_types import JsonObject
     from open_responses.loop.next_step import Call
     from open_responses.loop.payloads.ending import Ending
     from open_responses.loop.payloads.start import StartResponse
@@ -52,11 +53,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The output that the model reads. `failed`: it is an error message. `ending`: the response ends with it."""
+    """The output that the model reads. `failed`: it is an error message. `ending`: the response ends with it.
+
+    `parts`: an MCP tool's output, if it has more than text.
+    """
 
     output: ToolOutput
     failed: bool = False
     ending: Ending | None = None
+    parts: Sequence[JsonObject] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,7 @@ async def until_stopped(
 
 def _outcome(result: ToolResult) -> Outcome:
     if result.outcome != "halted":
-        return Outcome(result.output, result.outcome == "failed")
+        return Outcome(result.output, result.outcome == "failed", parts=result.parts)
     error = Ending(status="failed", error_code=result.reason or "server_error", error_message=str(result.output))
     return Outcome(result.output, failed=True, ending=error)
 

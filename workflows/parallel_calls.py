@@ -111,7 +111,7 @@ class ToolCalls:
         if call.kind == "mcp":
             error = {"type": "mcp_tool_execution_error", "content": outcome.output} if outcome.failed else None
             text = None if outcome.failed else _as_text(outcome)
-            self.state.output_ledger.settle_call(index, output=text, error=error)
+            self.state.output_ledger.settle_call(index, output=text, error=error, parts=outcome.parts)
         else:
             self.state.output_ledger.settle(index, output=outcome.output, status="completed")
 
@@ -124,7 +124,10 @@ def _beyond_max_tool_calls(limit: int | None) -> Outcome:
 
 
 def _as_text(outcome: Outcome) -> str:
-    """The result as an `mcp_call` holds it: text. A result with images becomes JSON of its parts."""
+    """The result as an `mcp_call` holds it: text.
+
+    A list is the result of an activity of an earlier version, which kept images as JSON of the parts.
+    """
     if isinstance(outcome.output, str):
         return outcome.output
     return json.dumps(outcome.output, ensure_ascii=False)

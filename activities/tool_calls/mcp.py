@@ -37,14 +37,13 @@ from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.tools import looks_like_a_schema
 from open_responses.tool_use.json_safety import writing_problem
-from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN
+from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN, in_words
 from open_responses.tool_use.tool_table import may_run_twice
 
 log = structlog.get_logger(__name__)
 
 _LIST_SECONDS = 20.0
 _CALL_SECONDS = 60.0
-_CACHE_SECONDS = 300
 
 
 @dataclass(slots=True)
@@ -100,6 +99,7 @@ class McpActivities:
                         timeout_seconds=self._call_seconds(call.server_label),
                         idempotency_key=context.idempotency_key,
                         on_progress=context.progress,
+                        on_tools_changed=lambda: self._forget_list(server, context.tenant),
                     )
             except McpError as error:
                 if not error.may_have_run:
@@ -113,7 +113,8 @@ class McpActivities:
                     raise Unavailable(message, code=MAY_TRY_AGAIN) from error
                 raise ToolError(message) from error
 
-        return await self.runner.run(call.context, f"{call.server_label}.{call.tool}", call.arguments, run)
+        result = await self.runner.run(call.context, f"{call.server_label}.{call.tool}", call.arguments, run)
+        return _as_item_has_it(result)
 
     async def _may_run_twice(self, server: McpServer, tenant: str, tool: str) -> bool:
         """Whether the server marks the tool as safe to run twice; its list is fetched if it is not cached."""
@@ -195,6 +196,7 @@ class McpActivities:
         return _url_of(listing.start, label) == _url_of(start, label)
 
     async def _listed(self, server: McpServer, tenant: str) -> list[JsonObject]:
+        """The server's tools, from the cache for as long as the server lets its list be kept."""
         key = key_names.mcp_tools(_digest(server, tenant))
         try:
             cached = await self.redis.get(key)
@@ -205,12 +207,20 @@ class McpActivities:
             return tools
         with _counted(server.label, "list_tools"), mcp_request("tools/list", server.label):
             listed = await list_tools(_in_trace(server), timeout_seconds=_LIST_SECONDS)
-        tools = await shown_tools(listed, self.schema_checks, tenant)
-        try:
-            await self.redis.set(key, orjson.dumps(tools), ex=_CACHE_SECONDS)
-        except RedisDown:
-            log.info("mcp_list_not_cached", label=server.label)
+        tools = await shown_tools(listed.tools, self.schema_checks, tenant)
+        if listed.fresh_seconds > 0:
+            try:
+                await self.redis.set(key, orjson.dumps(tools), ex=listed.fresh_seconds)
+            except RedisDown:
+                log.info("mcp_list_not_cached", label=server.label)
         return tools
+
+    async def _forget_list(self, server: McpServer, tenant: str) -> None:
+        """Remove the list from the cache: the server has said that it changed."""
+        try:
+            await self.redis.delete(key_names.mcp_tools(_digest(server, tenant)))
+        except RedisDown:
+            log.info("mcp_list_not_forgotten", label=server.label)
 
 
 @contextmanager
@@ -252,6 +262,13 @@ def _shown(tool: McpToolDefinition, problem: str | None) -> JsonObject:
         note = f"[The server's schema of the arguments is left out: {problem}.]"
         shown["description"] = f"{tool.description} {note}" if tool.description else note
     return {**shown, "annotations": tool.annotations}
+
+
+def _as_item_has_it(result: ToolResult) -> ToolResult:
+    """The result with a string as its output, as `mcp_call` has it, and the parts beside it."""
+    if isinstance(result.output, str):
+        return result
+    return result.model_copy(update={"output": in_words(result.output), "parts": result.output})
 
 
 def _shape_problem(schema: JsonObject, budget: SchemaBudget) -> str | None:

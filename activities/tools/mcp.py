@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from activities.tools.mcp_server import McpServer, McpToolDefinition
+from activities.tools.mcp_server import McpServer, McpToolList
 from open_responses.contracts import ToolOutput
 from open_responses.json_types import JsonObject
 
 _CLIENT = "activities.tools.mcp_client"
 
 
-async def list_tools(server: McpServer, *, timeout_seconds: float) -> list[McpToolDefinition]:
+async def list_tools(server: McpServer, *, timeout_seconds: float) -> McpToolList:
     """All pages, up to 1,000 tools. Tools that no model could call are left out. Raises McpError."""
     await _import_client()
     from activities.tools import mcp_client
@@ -33,10 +33,11 @@ async def call_tool(
     timeout_seconds: float,
     idempotency_key: str | None = None,
     on_progress: Callable[[str], None] | None = None,
+    on_tools_changed: Callable[[], Awaitable[None]] | None = None,
 ) -> ToolOutput:
     """The tool's result, as text or as content parts. Raises McpError, `tool_error` for a failure of the tool's own.
 
-    The call is made once at most.
+    The call is made once at most. `on_tools_changed` is called if the server says meanwhile that its list has changed.
     """
     await _import_client()
     from activities.tools import mcp_client
@@ -48,6 +49,7 @@ async def call_tool(
         timeout_seconds=timeout_seconds,
         idempotency_key=idempotency_key,
         on_progress=on_progress,
+        on_tools_changed=on_tools_changed,
     )
 
 

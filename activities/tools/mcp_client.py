@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,15 +25,20 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from activities.tools.guarded_http import Encoded, ForbiddenAddress, GuardedTransport, TooLarge
-from activities.tools.mcp_server import McpError, McpServer, McpToolDefinition
+from activities.tools.mcp_content import output_of
+from activities.tools.mcp_server import McpError, McpServer, McpToolDefinition, McpToolList
+from activities.tools.mcp_transport import repairing
 from open_responses.contracts import ToolOutput
 from open_responses.json_types import JsonObject
+from open_responses.tool_use.tool_output import in_words
 
 Result = TypeVar("Result")
 
 MAX_BYTES = 8 * 1024 * 1024
 _MAX_TOOLS, _MAX_PAGES = 1000, 20
 _MAX_NAME, _MAX_MESSAGE = 128, 2000
+# As the SDK bounds it for its own cache.
+_MAX_FRESH_SECONDS = 86_400
 # The statuses with which servers of the old transport answer a POST on their SSE address.
 _MEANS_OLD_TRANSPORT = frozenset({400, 404, 405, 406, 415, 501})
 _IDEMPOTENCY_KEY = "open_responses/idempotency_key"
@@ -50,7 +56,7 @@ for _name in ("mcp", "httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 
-async def list_tools(server: McpServer, *, timeout_seconds: float) -> list[McpToolDefinition]:
+async def list_tools(server: McpServer, *, timeout_seconds: float) -> McpToolList:
     """All pages, up to 1,000 tools. Tools that no model could call are left out. Raises McpError."""
     return await _in_session(server, timeout_seconds, _list_all, may_start_over=lambda: True)
 
@@ -63,10 +69,11 @@ async def call_tool(
     timeout_seconds: float,
     idempotency_key: str | None = None,
     on_progress: Callable[[str], None] | None = None,
+    on_tools_changed: Callable[[], Awaitable[None]] | None = None,
 ) -> ToolOutput:
     """The tool's result, as text or as content parts. Raises McpError, `tool_error` for a failure of the tool's own.
 
-    The call is made once at most.
+    The call is made once at most. `on_tools_changed` is called if the server says meanwhile that its list has changed.
     """
     is_made = False
 
@@ -74,23 +81,37 @@ async def call_tool(
         if on_progress is not None:
             on_progress(message or (f"{progress:g} of {total:g}" if total else f"{progress:g}"))
 
-    async def work(client: Client) -> ToolOutput:
+    async def work(client: Client, _: _Watch) -> ToolOutput:
         nonlocal is_made
         is_made = True
         known = {_IDEMPOTENCY_KEY: idempotency_key, _TRACEPARENT: server.headers.get(_TRACEPARENT)}
         meta: Any = {name: value for name, value in known.items() if value} or None
         result = await client.call_tool(name, arguments, progress_callback=progress, meta=meta)
-        output = _output(result)
+        output = output_of(result)
         if result.is_error:
-            text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
-            raise McpError("tool_error", text or "The tool failed without saying why.")
+            raise McpError("tool_error", in_words(output) or "The tool failed without saying why.")
         return output
 
+    seen = _Seen(called=name)
     try:
-        return await _in_session(server, timeout_seconds, work, may_start_over=lambda: not is_made)
+        return await _in_session(server, timeout_seconds, work, may_start_over=lambda: not is_made, seen=seen)
     except McpError as error:
         error.may_have_run = is_made and not error.is_answer
         raise
+    finally:
+        if seen.tools_changed and on_tools_changed is not None:
+            await on_tools_changed()
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The tool that a session calls, and whether the server has said that its list of tools has changed."""
+
+    called: str | None = None
+    tools_changed: bool = False
+
+    async def notice(self, message: object) -> None:
+        self.tools_changed |= isinstance(message, mcp_types.ToolListChangedNotification)
 
 
 class _Watch:
@@ -101,6 +122,8 @@ class _Watch:
         self.tripped = asyncio.Event()
         self.refused: int | None = None
         self.posted_first: int | None = None
+        # For so many seconds the server lets its list be kept, by the header of its answer.
+        self.max_age: int | None = None
         self._called: httpx2.Response | None = None
         self._listed_after_the_call = False
 
@@ -113,6 +136,8 @@ class _Watch:
             if method == "tools/call":
                 self._called = response
             self._listed_after_the_call |= method == "tools/list" and self._called is not None
+            if method == "tools/list":
+                self.max_age = _max_age(response.headers.get("cache-control", ""))
         if status >= 400:
             self.refused = status
         if status in (401, 403):
@@ -139,25 +164,32 @@ class _Watch:
         self.tripped.set()
 
 
-_Work: TypeAlias = Callable[[Client], Awaitable[Result]]
+_Work: TypeAlias = Callable[[Client, _Watch], Awaitable[Result]]
+_Connect: TypeAlias = Callable[[McpServer, _Watch, float, _Seen], AbstractAsyncContextManager[Client]]
 
 
 async def _in_session(
-    server: McpServer, timeout_seconds: float, work: _Work[Result], *, may_start_over: Callable[[], bool]
+    server: McpServer,
+    timeout_seconds: float,
+    work: _Work[Result],
+    *,
+    may_start_over: Callable[[], bool],
+    seen: _Seen | None = None,
 ) -> Result:
     """Use the newer transport first. Use the old one if the server's answer shows that it has only that, unless the
     work has begun."""
     began = asyncio.get_running_loop().time()
+    seen = seen or _Seen()
     watch = _Watch()
     try:
-        return await _bounded(server, watch, timeout_seconds, work, _streamable)
+        return await _bounded(server, watch, timeout_seconds, work, _streamable, seen)
     except McpError as error:
         left = timeout_seconds - (asyncio.get_running_loop().time() - began)
         if watch.posted_first not in _MEANS_OLD_TRANSPORT or not may_start_over() or left <= 0:
             raise
         again = _Watch()
         try:
-            return await _bounded(server, again, left, work, _old_transport)
+            return await _bounded(server, again, left, work, _old_transport, seen)
         except McpError as second:
             spoke = again.posted_first is not None and again.posted_first < 400
             raise (second if spoke else error) from None
@@ -168,14 +200,15 @@ async def _bounded(
     watch: _Watch,
     timeout_seconds: float,
     work: _Work[Result],
-    connect: Callable[[McpServer, _Watch, float], AbstractAsyncContextManager[Client]],
+    connect: _Connect,
+    seen: _Seen,
 ) -> Result:
     """Run the work in a task of its own. The task ends with the work, with the first finding of a guard, or at the time
     limit."""
 
     async def converse() -> Result:
-        async with connect(server, watch, timeout_seconds) as client:
-            return await work(client)
+        async with connect(server, watch, timeout_seconds, seen) as client:
+            return await work(client, watch)
 
     conversation = asyncio.create_task(converse())
     tripped = asyncio.create_task(watch.tripped.wait())
@@ -196,29 +229,29 @@ async def _bounded(
 
 
 @asynccontextmanager
-async def _streamable(server: McpServer, watch: _Watch, timeout_seconds: float) -> AsyncIterator[Client]:
-    async with (
-        _http(server, watch, timeout_seconds)(headers=dict(server.headers)) as http,
+async def _streamable(server: McpServer, watch: _Watch, timeout_seconds: float, seen: _Seen) -> AsyncIterator[Client]:
+    async with _http(server, watch, timeout_seconds)(headers=dict(server.headers)) as http:
         # No DELETE ends the session, because it would cost a round trip for each call.
-        Client(
-            streamable_http_client(
-                server.url, http_client=http, terminate_on_close=False, max_sse_event_size=MAX_BYTES
-            ),
-            cache=None,
-        ) as client,
-    ):
-        yield client
+        transport = streamable_http_client(
+            server.url, http_client=http, terminate_on_close=False, max_sse_event_size=MAX_BYTES
+        )
+        async with Client(repairing(transport, seen.called), cache=None, message_handler=seen.notice) as client:
+            yield client
 
 
 @asynccontextmanager
-async def _old_transport(server: McpServer, watch: _Watch, timeout_seconds: float) -> AsyncIterator[Client]:
+async def _old_transport(
+    server: McpServer, watch: _Watch, timeout_seconds: float, seen: _Seen
+) -> AsyncIterator[Client]:
     transport = sse_client(
         server.url,
         headers=dict(server.headers),
         sse_read_timeout=timeout_seconds,
         httpx_client_factory=_http(server, watch, timeout_seconds),
     )
-    async with Client(transport, mode="legacy", cache=None) as client:
+    async with Client(
+        repairing(transport, seen.called), mode="legacy", cache=None, message_handler=seen.notice
+    ) as client:
         yield client
 
 
@@ -294,12 +327,15 @@ def _without_query(word: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
-async def _list_all(client: Client) -> list[McpToolDefinition]:
+async def _list_all(client: Client, watch: _Watch) -> McpToolList:
     found: dict[str, McpToolDefinition] = {}
     cursor, listed = None, 0
+    fresh_for: list[int] = []
     for _ in range(_MAX_PAGES):
         page = await client.list_tools(cursor=cursor)
         listed += len(page.tools)
+        hinted = page.ttl_ms // 1000 if "ttl_ms" in page.model_fields_set else None
+        fresh_for.append(hinted if hinted is not None else watch.max_age or 0)
         for tool in page.tools:
             definition = _definition(tool)
             if definition is not None and len(found) < _MAX_TOOLS:
@@ -309,7 +345,16 @@ async def _list_all(client: Client) -> list[McpToolDefinition]:
             break
     if listed and not found:
         raise McpError("protocol_error", "The server lists tools, but none of them is described as MCP demands.")
-    return list(found.values())
+    return McpToolList(tuple(found.values()), fresh_seconds=min(_MAX_FRESH_SECONDS, *fresh_for))
+
+
+def _max_age(header: str) -> int | None:
+    """The `max-age` of a `Cache-Control` header; None if there is none, or the answer may not be kept."""
+    found = {name.strip().lower(): value.strip() for name, _, value in (d.partition("=") for d in header.split(","))}
+    if "no-store" in found or "no-cache" in found:
+        return None
+    seconds = found.get("max-age", "").strip('"')
+    return int(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 10 else None
 
 
 def _definition(tool: mcp_types.Tool) -> McpToolDefinition | None:
@@ -319,32 +364,3 @@ def _definition(tool: mcp_types.Tool) -> McpToolDefinition | None:
     notes = tool.annotations.model_dump(mode="json", by_alias=True, exclude_none=True) if tool.annotations else None
     schema = {"type": "object", "properties": {}, **tool.input_schema}
     return McpToolDefinition(tool.name, tool.description, schema, notes)
-
-
-def _output(result: mcp_types.CallToolResult) -> ToolOutput:
-    parts = [_part(block) for block in result.content]
-    if not parts and result.structured_content is not None:
-        return json.dumps(result.structured_content, ensure_ascii=False)
-    if all(part["type"] == "input_text" for part in parts):
-        return "\n".join(part["text"] for part in parts)
-    return parts
-
-
-def _part(block: mcp_types.ContentBlock) -> JsonObject:
-    match block:
-        case mcp_types.TextContent():
-            return _text(block.text)
-        case mcp_types.ImageContent():
-            return {"type": "input_image", "image_url": f"data:{block.mime_type};base64,{block.data}", "detail": "auto"}
-        case mcp_types.EmbeddedResource(resource=mcp_types.TextResourceContents() as resource):
-            return _text(resource.text)
-        case mcp_types.EmbeddedResource():
-            return _text(f"[a resource that is not text: {block.resource.uri}]")
-        case mcp_types.ResourceLink():
-            return _text(f"[{block.name}: {block.uri}]")
-        case _:
-            return _text(f"[content of type {block.type!r}, which is not text]")
-
-
-def _text(text: str) -> JsonObject:
-    return {"type": "input_text", "text": text}

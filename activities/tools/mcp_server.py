@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -32,6 +32,14 @@ class McpToolDefinition:
     description: str | None
     input_schema: JsonObject
     annotations: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class McpToolList:
+    """The tools of a server. `fresh_seconds`: for how long the server lets the list be kept; 0 if it does not say."""
+
+    tools: Sequence[McpToolDefinition]
+    fresh_seconds: int = 0
 
 
 class McpError(Exception):

@@ -38,6 +38,8 @@ def readable(item: JsonObject, limit: int = MAX_RESULT_CHARACTERS) -> JsonObject
     output = item.get("output")
     if item["type"] not in ("function_call_output", "mcp_call") or not output:
         return item
+    if item.get("output_parts"):
+        return {**item, "output": excerpt(output, limit), "output_parts": fitting_parts(item["output_parts"], limit)}
     if isinstance(output, str):
         return item if len(output) <= limit else {**item, "output": excerpt(output, limit)}
     return {**item, "output": fitting_parts(output, limit)}

@@ -110,7 +110,7 @@ def _parts(item: InputItem) -> list[JsonObject | BaseModel]:
     if isinstance(item, MESSAGES):
         found: tuple[object, ...] = (item.content,)
     else:
-        found = (getattr(item, "content", None), getattr(item, "output", None))
+        found = tuple(getattr(item, name, None) for name in ("content", "output", "output_parts"))
     parts = [part for value in found if isinstance(value, list) for part in value if not isinstance(part, _TEXTS)]
     return [part for part in parts if isinstance(part, dict | BaseModel)]
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.content import ToolOutputPart
 from open_responses.schema.items import (
     AssistantMessage,
     FunctionCall,
@@ -109,12 +110,12 @@ def _denied(answer: McpApprovalResponse | None) -> str:
     return denial(answer.reason)
 
 
-def _result(call: McpCall) -> str:
+def _result(call: McpCall) -> str | list[ToolOutputPart]:
     if call.error is not None:
         return f"Error: {error_text(call.error)}"
     if call.output is None:
         return _UNFINISHED
-    return call.output
+    return call.output_parts or call.output
 
 
 def error_text(error: str | JsonObject) -> str:
@@ -125,7 +126,7 @@ def error_text(error: str | JsonObject) -> str:
     return message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
 
 
-def _pair(call_id: str, name: str, arguments: str, output: str) -> list[InputItem]:
+def _pair(call_id: str, name: str, arguments: str, output: str | list[ToolOutputPart]) -> list[InputItem]:
     short = call_id[-64:]
     return [
         FunctionCall(type="function_call", call_id=short, name=_plain(name), arguments=arguments or "{}"),
@@ -133,7 +134,7 @@ def _pair(call_id: str, name: str, arguments: str, output: str) -> list[InputIte
     ]
 
 
-def _output(call_id: str, output: str) -> FunctionCallOutput:
+def _output(call_id: str, output: str | list[ToolOutputPart]) -> FunctionCallOutput:
     return FunctionCallOutput(type="function_call_output", call_id=call_id, output=output)
 
 

@@ -224,7 +224,8 @@ def skeleton(item: JsonObject) -> JsonObject:
     if kind == "function_call_output":
         return {"type": kind, "id": item["id"], "call_id": item["call_id"], "output": "", "status": "in_progress"}
     if kind == "mcp_call":
-        return {**item, "arguments": "", "output": None, "error": None, "status": "in_progress"}
+        bare = {name: value for name, value in item.items() if name != "output_parts"}
+        return {**bare, "arguments": "", "output": None, "error": None, "status": "in_progress"}
     if kind == "mcp_list_tools":
         return {**item, "tools": [], "error": None, "status": "in_progress"}
     if kind == "reasoning":

@@ -84,10 +84,13 @@ class OutputLedger:
         self._touched.add(index)
         self.note({"type": "response.output_item.done", "output_index": index, "item": self.output[index]})
 
-    def settle_call(self, index: int, *, output: str | None, error: JsonObject | None) -> None:
-        """End an `mcp_call`."""
+    def settle_call(
+        self, index: int, *, output: str | None, error: JsonObject | None, parts: Sequence[JsonObject] = ()
+    ) -> None:
+        """End an `mcp_call`. `parts` are the output's parts, if it has more than text."""
         self.add_event("response.mcp_call.failed" if error else "response.mcp_call.completed", index)
-        self.settle(index, output=output, error=error, status="failed" if error else "completed")
+        shown = {"output_parts": list(parts)} if parts else {}
+        self.settle(index, output=output, error=error, status="failed" if error else "completed", **shown)
 
     def add_whole_call(self, item: JsonObject) -> int:
         """Begin an approved call, whose arguments are known. Returns its output index."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from open_responses.json_types import JsonObject
-from open_responses.schema.content import MAX_PARTS, LenientObject
+from open_responses.schema.content import MAX_PARTS, LenientObject, ToolOutputPart
 
 
 class ListedTool(LenientObject):
@@ -39,7 +39,11 @@ class McpTools(LenientObject):
 
 
 class McpCall(LenientObject):
-    """A call of an MCP tool that the server ran, with its result."""
+    """A call of an MCP tool that the server ran, with its result.
+
+    `output_parts` is an extension: the parts of a result that has more than text. The model reads them in place of
+    `output`, which describes them in a string, as OpenAI's API has it.
+    """
 
     type: Literal["mcp_call"]
     id: Annotated[str, Field(min_length=1)]
@@ -47,6 +51,7 @@ class McpCall(LenientObject):
     name: Annotated[str, Field(min_length=1)]
     arguments: str
     output: str | None = None
+    output_parts: Annotated[list[ToolOutputPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
     error: str | JsonObject | None = None
     approval_request_id: str | None = None
     status: str | None = None

@@ -143,10 +143,14 @@ class _McpTool(_Item):
 
 
 class McpCallItem(_McpTool):
-    """A call of an MCP server's tool, made by this server."""
+    """A call of an MCP server's tool, made by this server.
+
+    `output_parts`, an extension, has the parts of a result with images, sound or files; `output` describes them.
+    """
 
     type: Literal["mcp_call"]
     output: str | None
+    output_parts: NotRequired[Sequence[JsonObject]]
     error: str | JsonObject | None
     approval_request_id: str | None
 

@@ -11,7 +11,17 @@ from pydantic_core import PydanticSerializationError, to_json
 from open_responses.contracts import ToolError, ToolOutput
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import able_of, kind_of
-from open_responses.schema.content import MAX_PARTS, InputFile, InputImage, InputText, ToolOutputPart
+from open_responses.models.image_types import typed_by_its_bytes
+from open_responses.models.vendor_limits import LIMITS, VendorLimits
+from open_responses.schema.content import (
+    MAX_PARTS,
+    InputAudio,
+    InputFile,
+    InputImage,
+    InputText,
+    InputVideo,
+    ToolOutputPart,
+)
 from open_responses.schema.items import FunctionCallOutput, InputItem
 from open_responses.schema.validation import by_type, complaint_of, shorten
 from open_responses.tool_use.json_safety import whole_characters, writing_problem
@@ -21,7 +31,7 @@ DO_NOT_REPEAT = "It must not be repeated without checking whether it did."
 """The end of the message about a call that was sent and whose result did not arrive. A model that reads only of a
 failure calls again, which may, for example, pay twice."""
 
-_KINDS = ("input_text", "input_image", "input_file")
+_KINDS = ("input_text", "input_image", "input_file", "input_audio", "input_video")
 # Members whose value describes a part that is left out.
 _NAMES = ("filename", "image_url", "file_url", "video_url")
 
@@ -35,7 +45,9 @@ class _Image(InputImage):
 _Part: TypeAlias = Annotated[
     Annotated[InputText, Tag("<input_text>")]
     | Annotated[_Image, Tag("<input_image>")]
-    | Annotated[InputFile, Tag("<input_file>")],
+    | Annotated[InputFile, Tag("<input_file>")]
+    | Annotated[InputAudio, Tag("<input_audio>")]
+    | Annotated[InputVideo, Tag("<input_video>")],
     by_type("an object with a content part", *_KINDS),
 ]
 _PARTS: TypeAdapter[list[_Part]] = TypeAdapter(Annotated[list[_Part], Field(max_length=MAX_PARTS)])
@@ -76,9 +88,40 @@ def _parts(given: list[JsonObject]) -> list[JsonObject]:
 
 
 def _as_specified(part: _Part) -> JsonObject:
-    """The part with the members that the specification requires: `detail` and `image_url` of an image."""
+    """The part with the members that the specification requires: `detail` and `image_url` of an image.
+
+    An image as data gets the media type of its bytes.
+    """
     written: JsonObject = part.model_dump(mode="json", exclude_none=True)
-    return {"image_url": None, "detail": "auto", **written} if isinstance(part, InputImage) else written
+    if not isinstance(part, InputImage):
+        return written
+    url = None if part.image_url is None else typed_by_its_bytes(part.image_url)
+    return {"detail": "auto", **written, "image_url": url}
+
+
+def in_words(output: ToolOutput) -> str:
+    """The output as text: its texts, and a line about each part that is not text."""
+    if isinstance(output, str):
+        return output
+    return "\n".join(part["text"] if part["type"] == "input_text" else f"[{_described(part)}]" for part in output)
+
+
+def _described(part: JsonObject) -> str:
+    """A part's kind, name, media type and size, as in "image, image/png, 12,345 bytes"."""
+    about = [str(part["type"]).removeprefix("input_")]
+    if part.get("filename"):
+        about.append(shorten(part["filename"]))
+    sound = part.get("input_audio") or {}
+    found = (part.get("image_url"), part.get("file_data"), part.get("video_url"), sound.get("data"))
+    data, media = next((one for one in found if one), ""), sound.get("format")
+    if data.startswith("data:"):
+        head, _, data = data.partition(",")
+        media = head.removeprefix("data:").split(";")[0]
+    elif media is None:
+        # An address, or the id of a file at the provider.
+        address = data or part.get("file_url") or part.get("file_id") or ""
+        return ", ".join([*about, *([shorten(address)] if address else [])])
+    return ", ".join([*about, *([media] if media else []), f"{len(data) * 3 // 4:,} bytes"])
 
 
 def without_parts(items: Sequence[InputItem], adapter: str) -> list[InputItem]:
@@ -87,19 +130,30 @@ def without_parts(items: Sequence[InputItem], adapter: str) -> list[InputItem]:
     A request with such a part in its input gets a 400. A tool has already run when it returns one, so the response goes
     on without the part.
     """
-    takes = able_of(adapter).output_parts
-    return [_without(item, takes) if isinstance(item, FunctionCallOutput) else item for item in items]
+    takes, limits = able_of(adapter).output_parts, LIMITS.get(adapter)
+    return [_without(item, takes, limits) if isinstance(item, FunctionCallOutput) else item for item in items]
 
 
-def _without(item: FunctionCallOutput, takes: frozenset[str]) -> FunctionCallOutput:
-    if isinstance(item.output, str) or all(kind_of(part) in (None, *takes) for part in item.output):
+def _without(item: FunctionCallOutput, takes: frozenset[str], limits: VendorLimits | None) -> FunctionCallOutput:
+    if isinstance(item.output, str) or all(_is_taken(part, takes, limits) for part in item.output):
         return item
-    return item.model_copy(update={"output": [_or_words(part, takes) for part in item.output]})
+    return item.model_copy(
+        update={"output": [part if _is_taken(part, takes, limits) else _in_place_of(part) for part in item.output]}
+    )
 
 
-def _or_words(part: ToolOutputPart, takes: frozenset[str]) -> ToolOutputPart:
-    if kind_of(part) in (None, *takes):
-        return part
+def _is_taken(part: ToolOutputPart, takes: frozenset[str], limits: VendorLimits | None) -> bool:
+    kind = kind_of(part)
+    if kind is None or kind not in takes:
+        return kind is None
+    if limits is None or kind != "image_data" or not isinstance(part, InputImage):
+        return True
+    head, _, data = typed_by_its_bytes(part.image_url or "").partition(",")
+    media = head.removeprefix("data:").split(";")[0].lower().replace("image/jpg", "image/jpeg")
+    return media in limits.images and (limits.image_characters is None or len(data) <= limits.image_characters)
+
+
+def _in_place_of(part: ToolOutputPart) -> ToolOutputPart:
     what = part.type.removeprefix("input_")
     name = next((str(found) for name in _NAMES if (found := getattr(part, name, None))), "")
     shown = f" ({shorten(name)})" if name and not name.startswith("data:") else ""

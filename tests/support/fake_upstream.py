@@ -141,10 +141,9 @@ class Upstream:
         if not messages:
             await _refuse(writer, Fault(status=400))
             return
-        said = [m["content"] for m in messages if m["role"] == "user"] or [""]
+        said = [said for m in messages if m["role"] == "user" and (said := _prompt(m["content"])) is not None] or [""]
         asked_again = len(said) > 1 and str(said[-1]).startswith("That does not have the form")
         prompt = said[-2] if asked_again else said[-1]
-        prompt = prompt if isinstance(prompt, str) else next((part["text"] for part in prompt if "text" in part), "")
         script = self.script_of(prompt)
         script = script.turns[0] if asked_again else _turn(script, messages)
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
@@ -200,6 +199,15 @@ async def _reply(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
     await writer.drain()
 
 
+def _prompt(content: Any) -> str | None:
+    """What the user said. None for a message that only has the pictures of a tool's output."""
+    if isinstance(content, str):
+        return content
+    texts = [part["text"] for part in content if "text" in part]
+    own = [text for text in texts if not text.startswith("From the output of ")]
+    return own[0] if own else None if texts else ""
+
+
 async def _refuse(writer: asyncio.StreamWriter, fault: Fault) -> None:
     error = json.dumps({"error": {"message": f"fault {fault.status}"}}).encode()
     extra = "".join(f"{name}: {value}\r\n" for name, value in fault.headers.items())
@@ -211,7 +219,8 @@ def _turn(script: Script, messages: list[dict[str, Any]]) -> Script:
     """The turn that follows the answers of the model since the last user message; the last one after a compaction."""
     if any("was replaced by these notes" in str(message["content"]) for message in messages):
         return script.turns[-1] if script.turns else script
-    last_user = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=0)
+    by_user = (i for i, m in enumerate(messages) if m["role"] == "user" and _prompt(m["content"]) is not None)
+    last_user = max(by_user, default=0)
     done = sum(1 for m in messages[last_user:] if m["role"] == "assistant" and m.get("tool_calls"))
     return script if done == 0 or not script.turns else script.turns[min(done, len(script.turns)) - 1]
 

@@ -52,7 +52,39 @@ TOOLS = [
     {"name": "has_an_error", "inputSchema": EMPTY},
     {"name": "has_an_error_on_a_stream", "inputSchema": EMPTY},
     {"name": "fails_by_itself", "inputSchema": EMPTY},
+    {"name": "draws", "inputSchema": EMPTY},
+    {"name": "returns_a_list", "inputSchema": EMPTY},
+    {"name": "says_its_list_changed", "inputSchema": EMPTY},
     {"name": "tally", "inputSchema": EMPTY},
+    # Each of these took the whole list away.
+    {"name": "odd_null", "inputSchema": None},
+    {"name": "odd_missing"},
+    {"name": "odd_empty", "inputSchema": {}},
+    {"name": "odd_array", "inputSchema": [{"name": "a"}]},
+    {"name": "odd_types", "inputSchema": {"type": ["object", "null"], "properties": {"a": {"type": "string"}}}},
+    {"name": "odd_capitals", "inputSchema": {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}},
+    {"name": "odd_nulls", "inputSchema": {"type": "object", "properties": None, "required": None}},
+    {"name": "odd_hint", "inputSchema": EMPTY, "annotations": {"readOnlyHint": "true", "title": 3}},
+    {"name": "odd_hints", "inputSchema": EMPTY, "annotations": "safe"},
+    {"name": "odd_output", "inputSchema": EMPTY, "outputSchema": []},
+    {"name": "odd_output_type", "inputSchema": EMPTY, "outputSchema": {"type": "OBJECT"}},
+    {"name": "odd_words", "inputSchema": EMPTY, "description": {"en": "Does it."}, "title": 1, "icons": {}},
+    {"name": 7, "inputSchema": EMPTY},
+    "not a tool",
+]
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PDF = "JVBERi0xLjQKJeLjz9M="
+DRAWN = [
+    {"type": "text", "text": "Here it is.", "annotations": {"priority": "high"}},
+    # The declared type is not that of the bytes.
+    {"type": "image", "data": PNG, "mimeType": "image/jpeg"},
+    {"type": "audio", "data": "UklGRiQAAABXQVZF", "mimeType": "audio/x-wav"},
+    {"type": "resource", "resource": {"uri": "file:///a/report.pdf", "mimeType": "application/pdf", "blob": PDF}},
+    {"type": "resource", "resource": {"uri": "file:///a/b.zip", "mimeType": "application/zip", "blob": "UEsDBA=="}},
+    {"type": "resource", "resource": {"uri": "file:///a.csv", "mimeType": "text/csv", "blob": "YSxi"}},
+    {"type": "resource_link", "uri": "https://example.com/c", "name": "c", "description": "The third."},
+    {"type": "hologram", "data": "who knows"},
+    {"type": "image"},
 ]
 
 
@@ -65,16 +97,21 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    await (await _answer(json.loads(body or b"{}")))(scope, receive, send)
+    headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+    await (await _answer(json.loads(body or b"{}"), headers))(scope, receive, send)
 
 
-async def _answer(call: dict[str, Any]) -> Response:
+async def _answer(call: dict[str, Any], headers: dict[str, str]) -> Response:
     match call.get("method"):
         case "initialize":
             info = {"name": "odd", "version": "1"}
             return _result(call, {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info})
         case "tools/list":
-            return _result(call, {"tools": TOOLS})
+            runs[f"list {headers.get('x-case')}"] += 1
+            listed = _result(call, {"tools": TOOLS})
+            if "x-cache-control" in headers:
+                listed.headers["cache-control"] = headers["x-cache-control"]
+            return listed
         case "tools/call":
             return await _called(call, call["params"]["name"])
     if "id" not in call:
@@ -137,10 +174,20 @@ _ANSWERS: dict[str, Callable[[dict[str, Any]], Response]] = {
     "forbids": lambda _: Response(status_code=403),
     "has_an_error": lambda call: JSONResponse(_error(call)),
     "has_an_error_on_a_stream": lambda call: _event(_error(call)),
+    "draws": lambda call: _result(call, {"content": DRAWN}),
+    "returns_a_list": lambda call: _result(call, {"structuredContent": [1, 2], "isError": "false"}),
+    "says_its_list_changed": lambda call: _changed_list(call),
     "fails_by_itself": lambda call: _result(
         call, {"content": [{"type": "text", "text": "too little money"}], "isError": True}
     ),
 }
+
+
+def _changed_list(call: dict[str, Any]) -> Response:
+    changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+    result = {"jsonrpc": "2.0", "id": call["id"], "result": {"content": [], "isError": False}}
+    stream = "".join(f"event: message\ndata: {json.dumps(message)}\n\n" for message in (changed, result))
+    return Response(stream, media_type="text/event-stream")
 
 
 def _text(call: dict[str, Any], text: str) -> Response:

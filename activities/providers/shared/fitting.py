@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from activities.providers.shared.argument_keys import KeyRenamer, renamed_keys
-from activities.providers.shared.image_types import typed_by_its_bytes
 from activities.providers.shared.root_schema import has_plain_root, plain_root
 from open_responses.contracts import SampleCall
 from open_responses.deltas import Delta, Finish, ToolCallDelta
 from open_responses.json_types import JsonObject
+from open_responses.models.image_types import typed_by_its_bytes
 from open_responses.models.vendor_limits import NameRule, VendorLimits
 from open_responses.schema.content import InputFile, InputImage
 from open_responses.schema.items import FunctionCall, FunctionCallOutput, InputItem, UserMessage

@@ -73,13 +73,15 @@ class ToolResult(Payload):
         outcome: `done`. `failed`: `output` is the error's message, which the model reads. `halted`: a middleware ends
             the response with the error code `reason` and the message `output`. `lost` and `handed_over`: the worker
             died or shut down, and the workflow schedules the call again with the same idempotency key. `cancelled`.
-        output: The tool's output.
+        output: The tool's output. Of an MCP tool, its text, with a line about each part that is not text.
+        parts: The parts of an MCP tool's output, if it has more than text. `mcp_call.output` is a string.
         reason: See `outcome`.
         attempts: How often the activity began, as Temporal counts. Each attempt may have had its effect.
     """
 
     outcome: ToolOutcome
     output: str | list[JsonObject] = ""
+    parts: list[JsonObject] = []
     reason: str | None = None
     attempts: int = 1
 
