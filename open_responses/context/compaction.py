@@ -112,6 +112,7 @@ def usable_notes(text: str, reason: FinishReason, limit: int) -> str | None:
 
 
 def compaction_item(encrypted_content: str) -> JsonObject:
+    """Return a new `compaction` item."""
     return {"type": "compaction", "id": new_id("cmp_"), "encrypted_content": encrypted_content}
 
 

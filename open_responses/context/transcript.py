@@ -76,7 +76,7 @@ def was_cut_off(item: InputItem) -> bool:
 
 
 def _left_open(items: Sequence[InputItem]) -> dict[int, str]:
-    """index -> output, for each call without an output. A later response may use the same call id again."""
+    """Index -> output, for each call without an output. A later response may use the same call id again."""
     waiting: dict[str, int] = {}
     unrun: set[int] = set()
     left: set[int] = set()

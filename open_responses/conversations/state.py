@@ -123,6 +123,7 @@ class ConversationState(Payload):
 
     @property
     def items(self) -> list[JsonObject]:
+        """The items, without their entries' other members."""
         return [entry.item for entry in self.entries]
 
     def resource(self) -> http_bodies.Conversation:
@@ -136,10 +137,14 @@ class ConversationState(Payload):
 
 
 class AddItems(Payload):
+    """The argument of the update that adds items."""
+
     items: list[JsonObject]
 
 
 class SetMetadata(Payload):
+    """The argument of the update that replaces the metadata."""
+
     metadata: dict[str, str]
 
 
@@ -160,6 +165,8 @@ class ResponseEnd(Payload):
 
 
 class PageQuery(Payload):
+    """The argument of the query for a page: at most `limit` items after the item `after`."""
+
     limit: int
     after: str | None = None
     newest_first: bool = True
@@ -228,6 +235,7 @@ class Conversation:
                 )
 
     def check_deletion(self, item_id: str) -> None:
+        """Raises Refused for an unknown item."""
         if item_id not in self._known():
             raise Refused(
                 ITEM_NOT_FOUND, f"Item with id {item_id[:80]!r} not found in this conversation. Check the id."
@@ -243,6 +251,7 @@ class Conversation:
         self.state.deletions += 1
 
     def set_metadata(self, metadata: dict[str, str]) -> None:
+        """Replace all metadata."""
         self.state.metadata = metadata
 
     # --- changes by a response
@@ -261,6 +270,7 @@ class Conversation:
         self._check_room()
 
     def take_lock(self, call: TakeLock) -> None:
+        """Give the lock to a response. Raises Refused as `check_lock` does."""
         self.check_lock(call)
         self.state.lock = LockHolder(response_id=call.response_id, began_at=call.at)
 
@@ -281,9 +291,11 @@ class Conversation:
     # --- queries
 
     def item(self, item_id: str) -> JsonObject | None:
+        """Return an item by its id; None for an unknown id."""
         return next((item for item in self.state.items if item["id"] == item_id), None)
 
     def page(self, query: PageQuery) -> Page:
+        """Return a page of items."""
         items = self.state.items
         if query.newest_first:
             items.reverse()
@@ -299,6 +311,7 @@ class Conversation:
         return self.state.model_copy(update={"entries": [], "count": len(self.state.entries), "run_id": run_id})
 
     def part(self, query: PartQuery, run_id: str = "") -> ConversationPart:
+        """Return the entries from `first` on, as many as one query may return, but at least one."""
         entries: list[Entry] = []
         size = 0
         for entry in self.state.entries[max(0, query.first) :]:

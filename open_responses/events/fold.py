@@ -28,8 +28,10 @@ _BUILT_IN_STARTS: dict[str, JsonObject] = {
 
 @dataclass(slots=True)
 class OpenPart:
-    """A content part that is still streamed. Its pieces are joined once, because appending to a string takes quadratic
-    time."""
+    """A content part that is still streamed.
+
+    Its pieces are joined once, because appending to a string takes quadratic time.
+    """
 
     kind: str
     index: int
@@ -39,6 +41,7 @@ class OpenPart:
 
     @property
     def text(self) -> str:
+        """The text so far."""
         if len(self.pieces) > 1:
             self.pieces = ["".join(self.pieces)]
         return self.pieces[0] if self.pieces else ""

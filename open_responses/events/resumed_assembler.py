@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from typing_extensions import override
+
 from open_responses.deltas import Delta
 from open_responses.events.assembler import Assembler, ItemStatus
 from open_responses.events.fold import Fold
@@ -39,12 +41,15 @@ class ResumedAssembler(Assembler):
         for event in logged:
             self._logged[_position(event)] += _size(event)
 
+    @override
     def feed(self, delta: Delta) -> list[JsonObject]:
         return self._fresh(super().feed(delta))
 
+    @override
     def close(self, status: ItemStatus) -> list[JsonObject]:
         return self._fresh(super().close(status))
 
+    @override
     def abandon(self) -> list[JsonObject]:
         return self._fresh(super().abandon())
 

@@ -1,6 +1,6 @@
-"""Joins the halves of surrogate pairs in a provider's text, and replaces those without a second half.
+r"""Joins the halves of surrogate pairs in a provider's text, and replaces those without a second half.
 
-JSON can carry a lone half (`"\\ud83d"`), but UTF-8 cannot, so the text could not be written. A provider sends a half if
+JSON can carry a lone half (`"\ud83d"`), but UTF-8 cannot, so the text could not be written. A provider sends a half if
 its tokenizer cuts an emoji between two chunks.
 """
 

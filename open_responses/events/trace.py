@@ -33,6 +33,7 @@ class Trace:
         self.length = 0
 
     def record(self, event: JsonObject) -> None:
+        """Record one published event."""
         self.length += 1
         row = EVENT_TYPES.get(event["type"])
         if row is None or row.trace == "x" or _must_stay_whole(event, row):

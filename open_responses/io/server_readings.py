@@ -1,5 +1,6 @@
-"""Numbers of the whole server, for the metrics. They are read from Temporal and Redis while a Prometheus scrapes this
-process.
+"""Numbers of the whole server, for the metrics.
+
+They are read from Temporal and Redis while a Prometheus scrapes this process.
 
 Each scraped API process reads the same numbers, so dashboards take the maximum. A scrape does not wait for a reading,
 but gets the last one.

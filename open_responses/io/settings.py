@@ -201,6 +201,7 @@ class Settings(BaseSettings):
 
     @property
     def origins(self) -> list[str]:
+        """The origins in `cors_origins`."""
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
@@ -221,8 +222,10 @@ class Settings(BaseSettings):
         return copied
 
     def read_config(self) -> Config:
-        """The TOML file as it is now; the local model's route and the built-in ones follow its own. Raises
-        ConfigError."""
+        """The TOML file as it is now; the local model's route and the built-in ones follow its own.
+
+        Raises ConfigError.
+        """
         config = load_config(self.config_path)
         if self.local_model_url is not None and not config.providers:
             local = ProviderConfig(name=LOCAL_PROVIDER, adapter="openai-chat", base_url=self.local_model_url)
@@ -269,8 +272,11 @@ def environment_names(settings: type[BaseSettings], field: str) -> list[str]:
 
 
 def check_names(environ: Mapping[str, str], *known_by: type[BaseSettings]) -> None:
-    """Reject a variable whose name is nearly that of a setting. A misspelt `OPEN_RESPONSES_ENCRYPTION_KEYS` would
-    otherwise leave payloads in clear without notice. Raises ConfigError."""
+    """Reject a variable whose name is nearly that of a setting.
+
+    A misspelt `OPEN_RESPONSES_ENCRYPTION_KEYS` would otherwise leave payloads in clear without notice. Raises
+    ConfigError.
+    """
     known = {
         name.removeprefix(_PREFIX)
         for settings in known_by

@@ -40,6 +40,7 @@ def end_fields(start: StartResponse, response: JsonObject, usage: TurnUsage | No
 
 
 def ids_of(start: StartResponse) -> JsonObject:
+    """Return the fields that identify a response in log lines."""
     return {
         "response_id": start.response_id,
         "request_id": start.request_id,

@@ -44,10 +44,12 @@ class OutputLedger:
 
     @property
     def trace(self) -> list[Op]:
+        """How the output was cut into events."""
         return self._trace.ops
 
     @property
     def length(self) -> int:
+        """The number of events."""
         return self._trace.length
 
     def absorb(self, items: Sequence[JsonObject], trace: Sequence[Op]) -> None:

@@ -80,6 +80,7 @@ _UNKNOWN = Capabilities(_EVERYTHING, _EVERYTHING, _ALL_SETTINGS)
 
 
 def able_of(adapter: str) -> Capabilities:
+    """Return the capabilities of an adapter. An unknown adapter has those of `_UNKNOWN`."""
     return ADAPTERS.get(adapter, _UNKNOWN)
 
 

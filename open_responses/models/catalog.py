@@ -56,8 +56,10 @@ def offered_models(config: Config, lists: Lists) -> list[OfferedModel]:
 
 
 def offered_model(route: RouteConfig, name: str, lists: Lists) -> OfferedModel:
-    """A name that this route matches, also if the provider's list lacks it: no vendor lists every name that works
-    (aliases, tags, tuned models)."""
+    """A name that this route matches, also if the provider's list lacks it.
+
+    No vendor lists every name that works (aliases, tags, tuned models).
+    """
     listed = lists.get(route.provider, {}).get(route.upstream_model or name)
     if listed is None:
         return OfferedModel(name, 0, route.provider)
@@ -98,8 +100,10 @@ def is_usable(model: ListedModel) -> bool:
 
 
 def _first_route(config: Config) -> Callable[[str], RouteConfig | None]:
-    """`Config.route`, for thousands of names. With one match for each pattern, the longest lists would block a process
-    for a fifth of a second."""
+    """`Config.route`, for thousands of names.
+
+    With one match for each pattern, the longest lists would block a process for a fifth of a second.
+    """
     routes = config.routes
     any_route = _any_of(tuple(route.model for route in routes))
 

@@ -64,8 +64,9 @@ class NameRule:
 
 @dataclass(frozen=True, slots=True)
 class VendorLimits:
-    """What one vendor's API refuses. Each call id is sent once, and no schema has a union at its root: all refuse that,
-    or ignore such a schema.
+    """What one vendor's API refuses.
+
+    Each call id is sent once, and no schema has a union at its root: all refuse that, or ignore such a schema.
 
     Attributes:
         function_name: The names of functions.

@@ -36,6 +36,7 @@ def approval_workflow_id(approval_request_id: str) -> str:
 
 
 def function_call(response_id: str, index: int, name: str, arguments: str) -> JsonObject:
+    """Return a complete `function_call` item."""
     item: FunctionCallItem = {
         "type": "function_call",
         "id": member_id("fc_", response_id, index),
@@ -76,6 +77,7 @@ def mcp_call(item_id: str, server_label: str, name: str, arguments: str = "") ->
 
 
 def mcp_list_tools(response_id: str, index: int, server_label: str) -> JsonObject:
+    """Return an `mcp_list_tools` item that is in progress."""
     item: McpListToolsItem = {
         "type": "mcp_list_tools",
         "id": member_id("mcpl_", response_id, index),
@@ -88,6 +90,7 @@ def mcp_list_tools(response_id: str, index: int, server_label: str) -> JsonObjec
 
 
 def mcp_approval_request(response_id: str, index: int, server_label: str, name: str, arguments: str) -> JsonObject:
+    """Return an `mcp_approval_request` item."""
     item: McpApprovalRequestItem = {
         "type": "mcp_approval_request",
         "id": approval_id(response_id, index),
@@ -100,6 +103,7 @@ def mcp_approval_request(response_id: str, index: int, server_label: str, name: 
 
 
 def refused_call(item_id: str, call_id: str, name: str, arguments: str, reason: str) -> JsonObject:
+    """Return a refused call's item, with the reason that the model reads."""
     item: RefusedCallItem = {
         "type": "open_responses:refused_call",
         "id": item_id,

@@ -42,11 +42,14 @@ class Appender:
 
     @property
     def server(self) -> int:
-        """The number of the present Redis server. It changes when Redis may have lost data by a restart or a
-        failover."""
+        """The number of the present Redis server.
+
+        It changes when Redis may have lost data by a restart or a failover.
+        """
         return self._script.servers
 
     def wake(self, writer: Writer) -> None:
+        """Send the pending events of this writer with the next pipeline."""
         self._dirty[writer] = None
         self._wake.set()
 

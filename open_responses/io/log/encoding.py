@@ -1,5 +1,4 @@
-"""The bytes of an event, as the log stores them and clients receive them, and the names of fields of the log's
-state."""
+"""The format of events and of the log's state: the bytes of an event, and the names of fields."""
 
 from __future__ import annotations
 

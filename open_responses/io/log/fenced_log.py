@@ -136,8 +136,10 @@ def paid_before(known: TurnUsage, found: FencedLog) -> Usage:
 
 
 async def has_ended(redis: Redis, response_id: str) -> bool:
-    """Whether the fence of the response's end is on the log, and not that of another attempt; False during an outage of
-    Redis."""
+    """Whether the fence of the response's end is on the log, and not that of another attempt.
+
+    False during an outage of Redis.
+    """
     try:
         owner: bytes | None = await redis.hget(key_names.state(response_id), "fence")  # type: ignore[assignment]
     except RedisDown:

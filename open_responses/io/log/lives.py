@@ -39,11 +39,14 @@ class Authority:
 
 
 def new_life() -> bytes:
+    """Return a random name for a life."""
     return secrets.token_hex(6).encode()
 
 
 async def enter(redis: Redis, response_id: str, fence: int, *, ttl: int) -> bytes:
-    """Return the life of this log, and begin one if the log has none. Empty if a newer writer owns the log. Raises
-    RedisDown."""
+    """Return the life of this log, and begin one if the log has none.
+
+    Empty if a newer writer owns the log. Raises RedisDown.
+    """
     life: bytes = await redis.eval(_ENTER, 1, key_names.state(response_id), fence, new_life(), ttl)
     return life

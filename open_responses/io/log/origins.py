@@ -18,15 +18,16 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, encoded: bytes) -> Origin:
+        """Parse `Writer.origin`."""
         fence, _, begin = encoded.partition(b"-")
         return cls(int(fence), int(begin))
 
 
 def written_since(known: int, newest: int, origins: bytes) -> int:
-    """The lowest sequence number from which writers behind the one with the fence `known` have written; 0 where that
-    is not known.
+    """The lowest sequence number from which later writers than a known one have written; 0 if that is not known.
 
     Args:
+        known: The fence of the known writer.
         newest: The fence of the log's last writer.
         origins: The state's field of this name (`append.lua`). A writer of a version before this field leaves it as it
             was, so that its last entry is not the last writer.

@@ -50,6 +50,7 @@ def peek(event: bytes) -> tuple[bytes, int]:
 
 
 def is_terminal(event: bytes) -> bool:
+    """Whether an encoded event ends its stream."""
     return event[9 : event.index(b'"', 9)] in _TERMINAL
 
 
@@ -194,9 +195,12 @@ async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[b
 
 
 class Page(NamedTuple):
-    """`events` as `read_log` returns them. `origin` is that of the last writer, empty where it is not known; `origins`
-    are those of the writers before it (`written_since`). `anew` is the sequence number from which on the log may differ
-    from what clients were sent before it was lost; None if it was not lost."""
+    """`events` as `read_log` returns them.
+
+    `origin` is that of the last writer, empty where it is not known; `origins` are those of the writers before it
+    (`written_since`). `anew` is the sequence number from which on the log may differ from what clients were sent before
+    it was lost; None if it was not lost.
+    """
 
     events: list[bytes]
     origin: bytes

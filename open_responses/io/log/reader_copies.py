@@ -70,8 +70,10 @@ class ReaderCopies:
         self._size = 0
 
     def add(self, response_id: str, sequence: int, event: bytes) -> None:
-        """Keep an event that a reader was sent. Readers of one response share a copy: events that it has are left
-        out."""
+        """Keep an event that a reader was sent.
+
+        Readers of one response share a copy: events that it has are left out.
+        """
         copy = self._copies.setdefault(response_id, Copy(sequence))
         if copy is None or sequence != copy.first + len(copy.events):
             return
@@ -135,8 +137,10 @@ async def _answers(redis: Redis, key: str, asked: int) -> list[bytes]:
 
 
 async def _ask(redis: Redis, response_id: str, fence: int, first: int) -> int:
-    """Publish the question, and return the number of processes that received it. After a restart of Redis, the
-    processes have to subscribe again first."""
+    """Publish the question, and return the number of processes that received it.
+
+    After a restart of Redis, the processes have to subscribe again first.
+    """
     deadline = time.monotonic() + _SUBSCRIBED_AGAIN_SECONDS
     while True:
         asked = await redis.publish(key_names.channel(response_id), b"%s %d %d" % (QUESTION, fence, first))

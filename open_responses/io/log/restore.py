@@ -45,8 +45,10 @@ class LogRestorer:
         self._apart(writer, batch, fetch_and_rewrite)
 
     def enter_apart(self, writer: Writer, batch: Batch) -> None:
-        """Check whether this writer may write in the log's present life. This runs in a task, because it queries
-        Temporal."""
+        """Check whether this writer may write in the log's present life.
+
+        This runs in a task, because it queries Temporal.
+        """
         authority = writer.authority
         batch = replace(batch, fields={**batch.fields, **_run_of(writer)})
 

@@ -37,6 +37,7 @@ class Fenced(Exception):
 
     @property
     def epoch(self) -> int:
+        """The epoch of the newer attempt; 0 if it is not known."""
         return epoch_of(self.args[0]) if self.args else 0
 
 
@@ -67,7 +68,8 @@ class WakesForWriters(Protocol):
     """The process's appender, as a writer uses it. `server` is the number of the Redis server that it writes to."""
 
     @property
-    def server(self) -> int: ...
+    def server(self) -> int:
+        """The number of the Redis server that the appender writes to."""
 
     def wake(self, writer: Writer) -> None:
         """Send what this writer holds, in the next pipeline."""
@@ -240,6 +242,7 @@ class Writer:
         ]
 
     def acknowledge(self, batch: Batch) -> None:
+        """Note that Redis has these events."""
         self._acknowledged = max(self._acknowledged, batch.first + len(batch.events))
         if not self.has_more:
             self._idle.set()

@@ -17,6 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from open_responses.events.event_types import EVENT_TYPES
 from open_responses.io.metrics import families
@@ -55,8 +56,10 @@ class StreamEvents(Collector):
         self.counts = dict.fromkeys((*EVENT_TYPES, OTHER), 0)
 
     def describe(self) -> list[CounterMetricFamily]:
+        """Return the metric without its values, so that registering it collects nothing."""
         return [self._family()]
 
+    @override
     def collect(self) -> list[CounterMetricFamily]:
         family = self._family()
         for kind, count in self.counts.items():

@@ -45,7 +45,6 @@ def serve_metrics(
     Returns:
         The server; None where no port can be used, which is logged and stops nothing.
     """
-
     is_here_only = host in ("localhost", "::1") or host.startswith("127.")
 
     class Handler(BaseHTTPRequestHandler):

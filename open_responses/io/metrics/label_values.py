@@ -42,6 +42,7 @@ class LabelValues:
         return name
 
     def tenant(self, name: str) -> str:
+        """The name of a tenant; of tenants that no configuration names, the first so many."""
         if name in self._tenants:
             return name
         if len(name) > _LONGEST or len(self._tenants) >= self._most_tenants:
@@ -57,9 +58,11 @@ class LabelValues:
         return f"mcp:{self.server(label)}" if has_dot else OTHER
 
     def server(self, label: str) -> str:
+        """The label of a configured MCP server."""
         return label if label in self._servers else OTHER
 
     def provider(self, name: str) -> str:
+        """The name of a configured provider."""
         return name if name in self._providers else OTHER
 
     def code(self, code: str) -> str:

@@ -43,6 +43,7 @@ def configuration_rejected() -> None:
 
 
 def request_started(model: str) -> None:
+    """A request started a response."""
     d.REQUESTS.of(_values.model(model)).inc()
 
 
@@ -52,14 +53,17 @@ def refused(code: str) -> None:
 
 
 def streams_open(count: int) -> None:
+    """The number of streams that this process has open."""
     d.OPEN_STREAMS.of().set(count)
 
 
 def stream_resumed(*, is_running: bool) -> None:
+    """A client reconnected to a stream."""
     d.STREAM_RESUMES.of("running" if is_running else "ended").inc()
 
 
 def stream_lost() -> None:
+    """A stream ended with `stream_lost`."""
     d.STREAMS_LOST.of().inc()
 
 
@@ -139,6 +143,7 @@ def tool_dispatched(tool: str) -> None:
 
 
 def tool_ended(tool: str, outcome: str, seconds: float) -> None:
+    """An attempt at a tool call ended."""
     d.TOOL_DURATION.of(_values.tool(tool), outcome).observe(seconds)
 
 
@@ -148,10 +153,12 @@ def mcp_request_ended(label: str, operation: str, outcome: str) -> None:
 
 
 def activity_began() -> None:
+    """This worker began a sample or a tool call."""
     d.RUNNING_ACTIVITIES.of().inc()
 
 
 def activity_ended() -> None:
+    """This worker ended a sample or a tool call."""
     d.RUNNING_ACTIVITIES.of().dec()
 
 
@@ -226,11 +233,13 @@ def dependency_is_up(dependency: str, is_up: bool) -> None:
 
 
 def backlog_read(kind: str, tasks: int, age_seconds: float) -> None:
+    """The tasks of a kind that wait for a worker, and the age of the oldest in seconds."""
     d.BACKLOG_TASKS.of(kind).set(tasks)
     d.BACKLOG_AGE.of(kind).set(age_seconds)
 
 
 def running_read(count: int) -> None:
+    """The number of responses that have started and not ended."""
     d.RUNNING_RESPONSES.of().set(count)
 
 
@@ -240,8 +249,10 @@ def waiting_read(reason: str, count: int) -> None:
 
 
 def workers_read(living: int) -> None:
+    """The number of workers with a valid lease."""
     d.LIVE_WORKERS.of().set(living)
 
 
 def breaker_read(provider: str, *, is_open: bool) -> None:
+    """The state of a provider's breaker."""
     d.BREAKER_OPEN.of(_values.provider(provider)).set(is_open)

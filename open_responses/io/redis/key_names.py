@@ -47,11 +47,16 @@ def log(response_id: str) -> str:
 
 
 def state(response_id: str) -> str:
-    """Hash: `fence`, `run` (the workflow's run that wrote last), `cancelled`, `origin` (`Writer.origin` of the last
-    writer), `origins` (those of the writers before it too: `log/origins.py`), `anew` (`log/reader.py`, `Page`);
-    `cost` of a response that has ended, if it is known; `turn:{n}` with the result of each model turn whose events are
-    all in the log, `resume:{n}` with the token by which a provider's answer can be read again; `item:{i}` with each
-    output item that is finished, or left open for a tool that runs."""
+    """Hash: the state of a response's log.
+
+    - `fence`, `run` (the workflow's run that wrote last), `cancelled`;
+    - `origin` (`Writer.origin` of the last writer), `origins` (those of the writers before it too: `log/origins.py`),
+      `anew` (`log/reader.py`, `Page`);
+    - `cost` of a response that has ended, if it is known;
+    - `turn:{n}` with the result of each model turn whose events are all in the log;
+    - `resume:{n}` with the token by which a provider's answer can be read again;
+    - `item:{i}` with each output item that is finished, or left open for a tool that runs.
+    """
     return f"or:{{{response_id}}}:state"
 
 
@@ -96,8 +101,10 @@ def mcp_tools(digest: str) -> str:
 
 
 def models(digest: str) -> str:
-    """String: the models that a provider lists, for an hour. `digest` covers its name, adapter and address. All have
-    the same hash tag, so that one command reads several."""
+    """String: the models that a provider lists, for an hour.
+
+    `digest` covers its name, adapter and address. All have the same hash tag, so that one command reads several.
+    """
     return f"or:{{models}}:{digest}"
 
 
@@ -107,8 +114,11 @@ def models_refresh(digest: str) -> str:
 
 
 def breaker(provider: str) -> str:
-    """Hash: `failures` in a row, `error` the code of the last; `until` the end of the wait, in milliseconds of Redis'
-    clock."""
+    """Hash: the state of a provider's breaker.
+
+    `failures` in a row, `error` with the code of the last one, and `until`, the end of the wait, in milliseconds of
+    Redis' clock.
+    """
     return f"or:breaker:{provider}"
 
 

@@ -106,7 +106,8 @@ def new_worker_id(name: str) -> str:
 class Commands(Protocol):
     """Sends commands to Redis in order, with the next pipeline. The appender of the event log implements it."""
 
-    def command(self, *parts: bytes | str | int) -> None: ...
+    def command(self, *parts: bytes | str | int) -> None:
+        """Send a command with the next pipeline."""
 
 
 class Lease:
@@ -159,6 +160,7 @@ class Lease:
         self._appender.command("EVAL", _LIST, 1, key, _TTL_SECONDS, running.token, running.details)
 
     def ended(self, running: Running) -> None:
+        """Remove an activity from the list. A later attempt at the same activity stays listed."""
         if self._running.get(running.token) != running:
             # This worker runs a later attempt at the same activity, which has replaced the entry.
             return

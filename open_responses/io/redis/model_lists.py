@@ -52,8 +52,10 @@ class ModelLists:
         )
 
     async def keep_refresh_lock(self, provider: ProviderConfig, seconds: float) -> None:
-        """Keep the refresh lock taken for so many seconds more: the pause before the next refresh. Raises RedisError,
-        OSError."""
+        """Keep the refresh lock taken for so many seconds more: the pause before the next refresh.
+
+        Raises RedisError, OSError.
+        """
         await self._redis.set(key_names.models_refresh(_digest(provider)), b"", px=_milliseconds(seconds))
 
 

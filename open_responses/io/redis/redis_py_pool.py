@@ -1,5 +1,6 @@
-"""The parts of redis-py outside its public interface: connection pool, retries, and the transport of a connection. No
-other module uses them.
+"""The parts of redis-py outside its public interface: connection pool, retries, and the transport of a connection.
+
+No other module uses them.
 
 What this prevents: a Redis that is reachable and does not answer (frozen, cut off), and delays each command of each
 request. The first unanswered command waits. Until Redis answers again, all others fail at once.
@@ -21,6 +22,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from typing_extensions import override
 
 from open_responses.io.background import in_background
 
@@ -45,19 +47,23 @@ class Silence:
         self._asking: asyncio.Task[None] | None = None
 
     def watch(self, pool: WatchedPool) -> None:
+        """Set the pool whose connections are tested."""
         self._pool = pool
         pool.silence = self
 
     @property
     def lasts(self) -> bool:
+        """Whether Redis does not answer at the moment."""
         return self._asking is not None
 
     def begin(self) -> None:
+        """Note a command without a reply, and test Redis until it replies."""
         if self._asking is None and self._pool is not None:
             log.warning("redis_silent")
             self._asking = in_background("ask Redis", self._ask(self._pool))
 
     def end(self) -> None:
+        """Note that Redis replies."""
         if self._asking is not None:
             self._asking.cancel()
             self._asking = None
@@ -92,12 +98,14 @@ class WatchedPool(aioredis.BlockingConnectionPool):
 
     silence: Silence
 
+    @override
     async def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> AbstractConnection:
         if self.silence.lasts:
             raise ConnectionError("Redis does not answer")
         connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]
         return connection
 
+    @override
     async def aclose(self) -> None:
         self.silence.end()
         await super().aclose()
@@ -114,6 +122,7 @@ class NoticingRetry(Retry):
         """A copy for each connection, with the same `Silence`."""
         return type(self)(self._silence)
 
+    @override
     async def call_with_retry(
         self,
         do: Callable[[], Awaitable[T]],

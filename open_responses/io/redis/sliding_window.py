@@ -14,20 +14,24 @@ class Window:
         self._seconds: dict[int, int] = {}
 
     def add(self, amount: int) -> None:
+        """Count an amount now."""
         second = int(time.time())
         self._seconds[second] = self._seconds.get(second, 0) + amount
 
     def raise_to(self, total: int) -> None:
+        """Raise the total to this number. A higher total stays."""
         if (more := total - self.total) > 0:
             self.add(more)
 
     @property
     def total(self) -> int:
+        """The sum of the last minute."""
         self._forget()
         return sum(self._seconds.values())
 
     @property
     def reset(self) -> float:
+        """The seconds until all counts are older than a minute."""
         self._forget()
         return self._left(max(self._seconds)) if self._seconds else 0.0
 

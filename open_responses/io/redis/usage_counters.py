@@ -71,6 +71,7 @@ class Used:
         )
 
     def plus(self, other: Used) -> Used:
+        """Return the sum."""
         return Used(*(getattr(self, name) + getattr(other, name) for name in _COUNTED))
 
     @property
@@ -103,8 +104,10 @@ def mark_of(response_id: str) -> bytes:
 
 
 def count(redis: Redis | Pipeline, record: UsageRecord) -> Awaitable[object]:
-    """Count a response that has ended, once. With a pipeline, the command is sent with the others. Returns 1 if it was
-    counted now."""
+    """Count a response that has ended, once.
+
+    With a pipeline, the command is sent with the others. Returns 1 if it was counted now.
+    """
     day, used = day_of(record.created_at), Used.of(record)
     counted: Awaitable[object] = redis.eval(
         _SOURCE,
@@ -159,8 +162,10 @@ class UsageCounters:
         return bool(await self._redis.exists(key_names.USAGE_WHOLE))
 
     async def set_whole(self) -> None:
-        """Record that the counts are complete, and that no process rebuilds them. Redis loses this record together with
-        the counts."""
+        """Record that the counts are complete, and that no process rebuilds them.
+
+        Redis loses this record together with the counts.
+        """
         pipe = self._redis.pipeline(transaction=True)
         pipe.delete(key_names.USAGE_REBUILDING)
         pipe.set(key_names.USAGE_WHOLE, "1", ex=DAYS_KEPT * _DAY_SECONDS)

@@ -38,6 +38,7 @@ class SchemaChecks:
         self._processes = SchemaProcesses()
 
     async def close(self) -> None:
+        """End the processes."""
         await self._processes.close()
 
     async def schema_problems(self, schemas: Sequence[JsonObject], tenant: str) -> list[str | None]:

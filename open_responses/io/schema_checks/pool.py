@@ -67,6 +67,7 @@ class SchemaProcesses:
         raise CheckExceeded("the process that checks it died twice")
 
     async def close(self) -> None:
+        """End all idle processes, and wait for the ends of all."""
         while self._idle:
             self._discard(self._idle.pop())
         await asyncio.gather(*self._reaping, return_exceptions=True)

@@ -105,6 +105,7 @@ def _read(stream: BinaryIO) -> bytes | None:
 
 
 def main() -> None:
+    """Set the limits, and answer requests until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, ValueError):
         # macOS has no such limit.

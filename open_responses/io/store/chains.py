@@ -39,6 +39,7 @@ class Said(NamedTuple):
 
     @property
     def is_fresh(self) -> bool:
+        """Whether the cached items may still be used."""
         return time.monotonic() - self.read_at < _REMEMBERED_SECONDS
 
 

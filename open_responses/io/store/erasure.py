@@ -233,8 +233,9 @@ class Eraser:
         await asyncio.to_thread(self.keys.throw_away, response_id)
 
     async def _runs(self, newest: WorkflowExecutionDescription) -> list[str]:
-        """The ids of all runs, oldest first. Continue-as-new and an operator's reset leave several, each with a
-        history.
+        """The ids of all runs, oldest first.
+
+        Continue-as-new and an operator's reset leave several, each with a history.
 
         The newest is deleted last, so that a process that continues after an interruption finds the others from it.
         """

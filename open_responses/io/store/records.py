@@ -30,6 +30,7 @@ class Record:
 
     @classmethod
     def of(cls, start: StartResponse, ancestors: tuple[str, ...], response: bytes | None) -> Record:
+        """Make the record of a start."""
         return cls(encoded_start(start), ancestors, response)
 
     @property
@@ -39,11 +40,13 @@ class Record:
 
     @cached_property
     def start(self) -> StartResponse:
+        """The start, parsed at the first use."""
         with collector_paused():
             return StartResponse.model_validate_json(self.written)
 
     @cached_property
     def output(self) -> list[JsonObject]:
+        """The items of the final response; empty while it runs."""
         if self.response is None:
             return []
         output: list[JsonObject] = orjson.loads(self.response)["output"]
@@ -68,12 +71,14 @@ class TooLong:
 
 
 def encoded_start(start: StartResponse) -> bytes:
+    """Return the JSON of a start as it is stored."""
     return start.model_dump_json(exclude_unset=True, exclude={"carried"}).encode()
 
 
 def decoded(
     deleted: bytes | None, start: bytes | None, response: bytes | None, ancestors: bytes | None = None
 ) -> Record | Deleted | None:
+    """Return the record, or the tombstone, in fields of Redis; None if there is neither."""
     if deleted is not None:
         return Deleted()
     if start is None:

@@ -206,6 +206,7 @@ class ResponseStore:
             return False
 
     async def has_ended(self, response_id: str) -> bool:
+        """Whether the final response is stored."""
         return bool(await self._redis.hexists(key_names.record(response_id), "response"))
 
     async def has_log(self, response_id: str) -> bool:

@@ -83,6 +83,7 @@ class Records:
         self._marks = marks
 
     async def load(self, response_id: str) -> Record | None:
+        """The record with its ancestors; None if there is no such response."""
         return (await self._load([response_id], with_ancestors=True))[0]
 
     async def owned(self, response_id: str, tenant: str, *, most_bytes: int | None = None) -> Record | TooLong | None:

@@ -111,8 +111,10 @@ class UsageRebuild:
         return await usage_of(run) or await self._from_result(run)
 
     async def _from_result(self, run: WorkflowExecution) -> UsageRecord:
-        """Read the usage from the result of a run without a memo: a run of an earlier version, or one that an operator
-        ended."""
+        """Read the usage from the result of a run without a memo.
+
+        Such a run is of an earlier version, or an operator ended it.
+        """
         known = run.typed_search_attributes
         record = UsageRecord(
             response_id=run.id,

@@ -1,5 +1,6 @@
-"""The input and output of models and tools as attributes of spans. They are recorded only if the operator enables them
-by a variable.
+"""The input and output of models and tools as attributes of spans.
+
+They are recorded only if the operator enables them by a variable.
 
 The variable is that of OpenTelemetry's own instrumentations. Without it, a span has no content of a conversation.
 """
@@ -19,6 +20,7 @@ _MAX_CHARACTERS = 60_000
 
 
 def is_captured(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment enables contents."""
     return environ.get(_SWITCH, "").lower() in ("true", "span_only", "span_and_event")
 
 

@@ -61,9 +61,11 @@ class SpanExport(Sink):
         threading.Thread(target=self._load, name="opentelemetry", daemon=True).start()
 
     def samples(self, trace_id: str) -> bool:
+        """Whether a trace that begins here is recorded. Until the SDK is imported, all are."""
         return self._sdk is None or self._sdk.samples(trace_id)
 
     def add(self, span: Span) -> None:
+        """Queue a span that has ended."""
         with self._lock:
             if self._pending is not None:
                 self._pending.append(span)
@@ -72,8 +74,10 @@ class SpanExport(Sink):
             self._sdk.add(span)
 
     def close(self) -> None:
-        """Send the remaining spans, for a moment at most: a collector that does not answer must not delay the end of
-        the process."""
+        """Send the remaining spans, for a moment at most.
+
+        A collector that does not answer must not delay the end of the process.
+        """
         record_to(None)
         closing = threading.Thread(target=self._flush, name="opentelemetry-flush", daemon=True)
         closing.start()
@@ -113,11 +117,13 @@ class _Sdk:
         self._processor: BatchSpanProcessor = BatchSpanProcessor(_announcing(OTLPSpanExporter()))
 
     def samples(self, trace_id: str) -> bool:
+        """Whether a trace that begins here is recorded. Until the SDK is imported, all are."""
         from opentelemetry.sdk.trace.sampling import Decision
 
         return self._provider.sampler.should_sample(None, int(trace_id, 16), "").decision is Decision.RECORD_AND_SAMPLE
 
     def add(self, span: Span) -> None:
+        """Queue a span that has ended."""
         self._processor.on_end(_readable(span, self._resource))
 
     def flush(self) -> None:

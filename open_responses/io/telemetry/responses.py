@@ -50,8 +50,10 @@ def response_ended(call: FinishInput, response: JsonObject, usage: TurnUsage | N
 
 
 def response_ended_outside(start: StartResponse, response: JsonObject, usage: TurnUsage | None) -> None:
-    """Do the same as `response_ended` for a run that an operator ended. The number of its turns and attempts is not
-    known."""
+    """Do the same as `response_ended` for a run that an operator ended.
+
+    The number of its turns and attempts is not known.
+    """
     _ended(start, response, usage, {"ended_from_outside": True})
 
 
@@ -63,8 +65,10 @@ def _ended(start: StartResponse, response: JsonObject, usage: TurnUsage | None, 
 
 
 def _record(start: StartResponse, line: JsonObject) -> None:
-    """Record the span of the whole response. Its id follows from the response's id, so the spans of its parts already
-    name it as their parent."""
+    """Record the span of the whole response.
+
+    Its id follows from the response's id, so the spans of its parts already name it as their parent.
+    """
     whole = Span(
         name=f"invoke_agent {start.request.model}",
         kind="internal",

@@ -48,7 +48,8 @@ class Sink(Protocol):
         """Whether a trace that begins here is recorded."""
         ...
 
-    def add(self, span: Span) -> None: ...
+    def add(self, span: Span) -> None:
+        """Take a span."""
 
 
 _current: ContextVar[TraceContext | None] = ContextVar("trace_context", default=None)
@@ -62,6 +63,7 @@ def record_to(sink: Sink | None) -> None:
 
 
 def is_recording() -> bool:
+    """Whether spans are recorded."""
     return _sink is not None
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 from temporalio.worker import WorkerDeploymentConfig, WorkflowInstance, WorkflowInstanceDetails
+from typing_extensions import override
 
 from open_responses.io.temporal.sdk_internals import (
     DelegatingInstance,
@@ -126,6 +127,7 @@ class WeighingRunner(Runner):
         super().__init__(deployment)
         self._runs = runs
 
+    @override
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         return _Weighed(super().create_instance(det), det.info.run_id, self._runs)
 

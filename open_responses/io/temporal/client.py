@@ -1,5 +1,6 @@
-"""The Temporal client: address and TLS from the SDK's environment variables, the data converter, and one error for an
-outage.
+"""The Temporal client: address and TLS from the SDK's environment variables, and the data converter.
+
+Every call during an outage raises one error, `TemporalAway`.
 
 What this prevents: a 500 during an outage of Temporal. The SDK raises a `RuntimeError` until it has been connected
 once, gRPC statuses afterwards, and an exception of its own during an update. A caller would have to handle all three.

@@ -19,6 +19,7 @@ from temporalio.converter import (
     WithSerializationContext,
     WorkflowSerializationContext,
 )
+from typing_extensions import override
 
 from open_responses.io.temporal.failures import ReadableFailures, SealedFailures
 from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadable
@@ -48,6 +49,7 @@ class Codec(PayloadCodec, WithSerializationContext):
         self._workflow_id = workflow_id
         self._is_ours = is_ours
 
+    @override
     def with_context(self, context: SerializationContext) -> Codec:
         if isinstance(context, ActivitySerializationContext):
             is_ours = context.activity_task_queue in (None, TASK_QUEUE)
@@ -56,6 +58,7 @@ class Codec(PayloadCodec, WithSerializationContext):
             return Codec(self._keys, workflow_id=context.workflow_id)
         return self
 
+    @override
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         if not self._is_ours:
             return list(payloads)
@@ -125,6 +128,7 @@ def _parsed(data: bytes) -> Payload:
 class Converter(PydanticPayloadConverter):
     """Pydantic's converter. The garbage collector is paused while a large payload becomes objects."""
 
+    @override
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         if sum(len(payload.data) for payload in payloads) <= _LARGE_BYTES:
             return super().from_payloads(payloads, type_hints)

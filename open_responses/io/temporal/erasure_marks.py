@@ -38,6 +38,7 @@ class ErasureMarks:
             sync(synced)
 
     def is_promised(self, owner: str) -> bool:
+        """Whether the owner's deletion was accepted and is not complete."""
         return (self._deletions / owner).exists()
 
     def promised(self) -> list[str]:
@@ -55,6 +56,7 @@ class ErasureMarks:
         os.utime(path, (time.time(), time.time() + seconds))
 
     def is_marked(self, owner: str) -> bool:
+        """Whether large payloads of this owner are rejected."""
         try:
             return (self._erased / owner).stat().st_mtime > time.time()
         except FileNotFoundError:
@@ -65,6 +67,7 @@ class ErasureMarks:
         return self.is_promised(owner) or self.is_marked(owner)
 
     def clear_expired(self) -> None:
+        """Remove the files of owners whose time has passed."""
         for owner in _names(self._erased):
             path = self._erased / owner
             with contextlib.suppress(FileNotFoundError):

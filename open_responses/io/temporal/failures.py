@@ -17,6 +17,7 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 from temporalio.exceptions import ApplicationError
+from typing_extensions import override
 
 from open_responses.loop.error_words import own_words
 
@@ -39,9 +40,11 @@ class ReadableFailures(DefaultFailureConverterWithEncodedAttributes, WithSeriali
         super().__init__()
         self._of_workflow = of_workflow
 
+    @override
     def with_context(self: Self, context: SerializationContext) -> Self:
         return type(self)(of_workflow=isinstance(context, WorkflowSerializationContext))
 
+    @override
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         if isinstance(exception, ApplicationError) and exception.type and exception.failure is None:
             exception = _without_trace(exception)

@@ -33,6 +33,7 @@ from temporalio.converter import (
     StorageDriverStoreContext,
     StorageDriverWorkflowInfo,
 )
+from typing_extensions import override
 
 from open_responses.ids import is_id
 from open_responses.io.private_files import sync
@@ -116,9 +117,11 @@ class FileStorageDriver(StorageDriver):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    @override
     def name(self) -> str:
         return "files"
 
+    @override
     def type(self) -> str:
         return "open_responses.files"
 

@@ -19,6 +19,7 @@ from temporalio.service import ServiceClient
 from temporalio.worker import Worker, WorkflowInstance
 from temporalio.worker._command_aware_visitor import CommandInfo
 from temporalio.workflow import Info
+from typing_extensions import override
 
 __all__ = [
     "NOT_CONNECTED",
@@ -66,9 +67,11 @@ class DelegatingServiceClient(ServiceClient):
         """The client of a worker's own calls. They do not go through `call`: the SDK retries them."""
         return self._inner.worker_service_client
 
+    @override
     def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
         self._inner.update_rpc_metadata(metadata)
 
+    @override
     def update_api_key(self, api_key: str | None) -> None:
         self._inner.update_api_key(api_key)
 
@@ -87,18 +90,23 @@ class DelegatingInstance(WorkflowInstance):
     def __init__(self, inner: WorkflowInstance) -> None:
         self._inner = inner
 
+    @override
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         return self._inner.activate(act)
 
+    @override
     def get_serialization_context(self, command_info: CommandInfo | None) -> SerializationContext | None:
         return self._inner.get_serialization_context(command_info)
 
+    @override
     def get_external_store_context(self, command_info: CommandInfo | None) -> StorageDriverStoreContext:
         return self._inner.get_external_store_context(command_info)
 
+    @override
     def get_info(self) -> Info:
         return self._inner.get_info()
 
+    @override
     def get_thread_id(self) -> int | None:
         return self._inner.get_thread_id()
 

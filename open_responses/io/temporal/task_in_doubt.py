@@ -1,5 +1,6 @@
-"""Detects a workflow task that a worker has begun and Temporal has not recorded. The run may have had effects that its
-history does not show.
+"""Detects a workflow task that a worker has begun and Temporal has not recorded.
+
+The run may have had effects that its history does not show.
 
 A response's end is announced within such a task, by a local activity. Until the task is recorded, Temporal describes
 the run as one that goes on. If Redis loses the stored end in the meantime, nothing else shows that there is one.
@@ -64,8 +65,10 @@ async def _is_in_doubt_by_history(temporal: Client, described: WorkflowExecution
 
 
 def is_in_doubt(newest_first: Iterable[HistoryEvent]) -> bool | None:
-    """Whether the last task that a worker has begun broke off, or goes on behind a timer of a millisecond. None: these
-    events do not show it."""
+    """Whether the last task that a worker has begun broke off, or goes on behind a timer of a millisecond.
+
+    None: these events do not show it.
+    """
     for event in newest_first:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
             return False

@@ -23,6 +23,7 @@ from temporalio.worker import (
     WorkflowInstance,
     WorkflowInstanceDetails,
 )
+from typing_extensions import override
 
 from open_responses.conversations.state import CONVERSATION_WORKFLOW
 from open_responses.loop.payloads.names import APPROVAL_WORKFLOW
@@ -80,6 +81,7 @@ class Runner(UnsandboxedWorkflowRunner):
     def __init__(self, deployment: WorkerDeploymentConfig) -> None:
         self._is_versioned = deployment.use_worker_versioning
 
+    @override
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         if self._is_versioned and det.defn.name in _FOLLOW_THE_CURRENT_VERSION:
             det = replace(det, defn=replace(det.defn, versioning_behavior=VersioningBehavior.AUTO_UPGRADE))

@@ -59,8 +59,10 @@ class ApprovalClaim(Payload):
 
 
 class ClaimInput(Payload):
-    """The input of the activity that claims approvals for a response that has begun: those in its request, or a live
-    answer's. `nonce` is that of its start."""
+    """The input of the activity that claims approvals for a response that has begun.
+
+    `decisions` are those in the response's request, or that of a live answer. `nonce` is that of its start.
+    """
 
     response_id: str
     decisions: list[Decision]

@@ -36,6 +36,7 @@ class UsageRecord(Payload):
 
     @classmethod
     def of(cls, start: StartResponse, status: str, usage: TurnUsage | None) -> UsageRecord:
+        """Make the record of a response."""
         admitted = start.admitted or Admitted(account="")
         return cls(
             response_id=start.response_id,

@@ -188,8 +188,11 @@ class StartResponse(Payload):
     @model_validator(mode="before")
     @classmethod
     def _accepted_input_stays_json(cls, given: Any) -> Any:
-        """Keeps the input as JSON. The API has validated it, and a process that built its models again would take up to
-        ten times as long as to read the JSON (docs/decisions/0030)."""
+        """Keeps the input as JSON.
+
+        The API has validated it, and a process that built its models again would take up to ten times as long as to
+        read the JSON (docs/decisions/0030).
+        """
         request = given.get("request") if isinstance(given, dict) else None
         if isinstance(request, dict) and isinstance(request.get("input"), list):
             return {**given, "request": {**request, "input": ""}, "accepted_input": request["input"]}
@@ -226,6 +229,7 @@ class StartResponse(Payload):
 
     @property
     def has_mcp(self) -> bool:
+        """Whether the request has MCP servers."""
         return any(isinstance(tool, McpTool) for tool in self.request.tools or [])
 
     @property

@@ -27,6 +27,7 @@ class TurnUsage(Payload):
 
     @classmethod
     def of(cls, usage: Usage) -> TurnUsage:
+        """Make the payload of a usage."""
         return cls(**asdict(usage))
 
     @classmethod
@@ -43,10 +44,12 @@ class TurnUsage(Payload):
         )
 
     def plus(self, other: TurnUsage) -> TurnUsage:
+        """Return the sum."""
         return TurnUsage.of(Usage(**self.model_dump()).plus(Usage(**other.model_dump())))
 
     @property
     def total(self) -> int:
+        """The tokens of input and output."""
         return self.input_tokens + self.output_tokens
 
     @property
