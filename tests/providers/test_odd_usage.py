@@ -29,7 +29,16 @@ from tests.support.vendor_streams import (
 )
 
 Json = dict[str, Any]
-ABSENT = object()
+
+
+class Absent:
+    """The count is not there at all."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = Absent()
 NAMES = {
     "openai": ("input_tokens", "output_tokens"),
     "openai-chat": ("prompt_tokens", "completion_tokens"),
