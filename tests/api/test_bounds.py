@@ -127,7 +127,7 @@ class Raw:
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
     async def read(self) -> bytes:
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._socket, 65536), 30)
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._socket, 65536), 50)
 
     async def rest(self) -> bytes:
         """All that comes until the server closes or cuts the connection."""
@@ -204,7 +204,7 @@ async def test_headers_that_do_not_come_are_not_waited_for(port: int, began: byt
     async with Raw(port) as raw:
         if began:
             await raw.send(began)
-        got = await asyncio.wait_for(raw.rest(), 10)
+        got = await asyncio.wait_for(raw.rest(), 50)
         assert got.count(b"200 OK") == began.count(HELLO)
 
 
@@ -258,7 +258,7 @@ async def test_a_body_that_comes_too_slowly_is_a_408(port: int) -> None:
         assert b'"code":"request_timeout"' in answer
         # The rest is not waited for either.
         await raw.send(b"x")
-        await asyncio.wait_for(raw.rest(), 10)
+        await asyncio.wait_for(raw.rest(), 50)
 
 
 async def test_a_body_that_comes_steadily_is_read(port: int) -> None:

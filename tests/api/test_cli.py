@@ -33,7 +33,7 @@ async def run(*arguments: str, key: str = "cli-key", url: object = "", **env: st
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "OPEN_RESPONSES_URL": str(url), "OPEN_RESPONSES_KEY": key, **env},
     )
-    out, error = await asyncio.wait_for(process.communicate(), 60)
+    out, error = await asyncio.wait_for(process.communicate(), 50)
     assert process.returncode is not None
     return process.returncode, out.decode(), error.decode()
 
@@ -71,7 +71,7 @@ async def test_responses_are_listed_shown_followed_and_cancelled(api: httpx.Asyn
     assert (shown["response"], shown["timeline"]["entries"][0]["kind"]) == (done, "model_turn")
     assert "model_turn" in (await run("responses", "show", done["id"], url=url))[1]
     follows = asyncio.create_task(run("responses", "follow", running["id"], url=url))
-    await asyncio.wait_for(script.held.wait(), 30)
+    await asyncio.wait_for(script.held.wait(), 50)
     script.released.set()
     status, said, _ = await follows
     assert status == 0

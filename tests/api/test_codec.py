@@ -109,7 +109,7 @@ async def test_what_cannot_be_read_says_why_and_the_rest_is_shown(
     """A response that was not to be stored, while Temporal has it still: its payloads have lost their key."""
     script = upstream.says("codec unstored", Script(words=4, hold_after=2))
     reading = asyncio.create_task(collect(client, {"input": "codec unstored", "store": False}))
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     temporal = await Client.connect(stack.temporal_address)
     (folder,) = (stack.data / "blobs" / "keys").iterdir()
     history = await temporal.get_workflow_handle(folder.name).fetch_history()

@@ -89,7 +89,7 @@ async def test_a_compaction_outlives_the_worker_that_makes_it(
     asking = asyncio.create_task(
         client.post("/v1/responses/compact", json={"model": "fake", "input": [user("a"), assistant("b"), user("c")]})
     )
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     await stack.kill(await stack.busy_worker())
     script.released.set()
     answer = await asking

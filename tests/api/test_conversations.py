@@ -336,7 +336,7 @@ async def test_of_two_at_once_one_is_told_to_wait_and_the_order_is_right(
     upstream.says("after it", Script(words=2))
     conversation = await new(client)
     first = asyncio.create_task(respond(client, conversation, "held in a conversation"))
-    await asyncio.wait_for(held.held.wait(), 20)
+    await asyncio.wait_for(held.held.wait(), 50)
     for stream in (False, True):
         refused = await ask(client, conversation, "after it", stream=stream)
         is_error(refused, 409, "conversation_busy", "conversation")
@@ -437,7 +437,7 @@ async def test_a_response_that_was_terminated_loses_its_lock(
     upstream.says("after the end", Script(words=2))
     conversation = await new(client)
     running = await respond(client, conversation, "terminated", background=True)
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     await (await connect(stack)).get_workflow_handle(running["id"]).terminate("by an operator")
     await respond(client, conversation, "after the end")
     assert texts(await items_of(client, conversation))[0] == "after the end"
@@ -470,7 +470,7 @@ async def test_what_failed_or_was_cancelled_adds_nothing_and_what_was_cut_short_
     conversation = await new(client)
     assert (await respond(client, conversation, "fails here"))["status"] == "failed"
     running = await respond(client, conversation, "is cancelled", background=True)
-    await asyncio.wait_for(held.held.wait(), 20)
+    await asyncio.wait_for(held.held.wait(), 50)
     cancelled = (await client.post(f"/v1/responses/{running['id']}/cancel")).json()
     assert cancelled["status"] == "cancelled"
     held.released.set()
@@ -766,7 +766,7 @@ async def test_a_deleted_conversation_keeps_its_responses_and_lets_the_running_o
     conversation = await new(client)
     done = await respond(client, conversation, "stays")
     running = asyncio.create_task(respond(client, conversation, "runs on"))
-    await asyncio.wait_for(held.held.wait(), 20)
+    await asyncio.wait_for(held.held.wait(), 50)
     assert (await client.delete(f"/v1/conversations/{conversation}")).status_code == 200
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/items"), ("GET", "/items/x")):
         is_error(await client.request(method, f"/v1/conversations/{conversation}{path}"), 404, "not_found")
@@ -877,7 +877,7 @@ async def test_a_background_response_has_the_lock_until_it_ends(client: httpx.As
     running = await respond(client, conversation, "in the background", background=True)
     assert running["conversation"] == {"id": conversation}
     is_error(await ask(client, conversation, "x"), 409, "conversation_busy")
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     script.released.set()
 
     async def free() -> bool:

@@ -230,7 +230,7 @@ def test_no_row_is_without_a_test() -> None:
 async def test_what_has_not_ended_cannot_be_continued_or_named(client: httpx.AsyncClient, upstream: Upstream) -> None:
     held = upstream.says("has not ended", Script(words=3, hold_after=1))
     running = await create(client, input="has not ended", background=True)
-    await asyncio.wait_for(held.held.wait(), 20)
+    await asyncio.wait_for(held.held.wait(), 50)
     body = {"model": "fake", "input": "x", "previous_response_id": running["id"]}
     answer = await client.post("/v1/responses", json=body)
     is_error(answer, 400, "previous_response_in_progress", "previous_response_id")

@@ -132,7 +132,7 @@ async def test_a_key_of_a_deleted_or_unstored_response_is_spent(client: httpx.As
 async def test_a_background_response_is_given_as_it_stands(client: httpx.AsyncClient, upstream: Upstream) -> None:
     script = upstream.says("background key", Script(words=5, hold_after=2))
     first = (await ask(client, "key-8", input="background key", background=True)).json()
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     again = (await ask(client, "key-8", input="background key", background=True)).json()
     assert (again["id"], again["status"]) == (first["id"], "in_progress")
     script.released.set()

@@ -88,7 +88,7 @@ async def test_one_stream_too_many_is_refused_before_anything_starts(
     script = upstream.says("held open", Script(words=3, hold_after=1))
     async with stream(api, "two", "held open") as first, socket(api, "two") as ws:
         assert first.status_code == 200
-        await asyncio.wait_for(script.held.wait(), 20)
+        await asyncio.wait_for(script.held.wait(), 50)
         before = len(upstream.requests)
         async with stream(api, "two", "hello") as refused:
             is_error(refused, 429, "rate_limit_exceeded")
@@ -187,7 +187,7 @@ async def test_a_reader_that_stops_while_the_model_is_silent_is_dropped_and_its_
     reader = await SlowReader.open(str(api.base_url), {"input": "stops reading"}, bearer("slow"))
     while b"response.in_progress" not in reader.received:
         await reader.read(2000)
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     assert not await is_let_in(api, "slow")
     await until(lambda: is_let_in(api, "slow"))
     script.released.set()

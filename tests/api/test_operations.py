@@ -126,7 +126,7 @@ async def test_a_response_that_an_operator_terminates_is_listed_as_it_ended(
     """Its search attributes are those from before, and cannot change any more."""
     held = upstream.says("terminated in a list", Script(hold_after=1))
     response = await made(api, "a-key", input="terminated in a list", background=True)
-    await asyncio.wait_for(held.held.wait(), 30)
+    await asyncio.wait_for(held.held.wait(), 50)
     await (await console(stack)).get_workflow_handle(response["id"]).terminate()
     entry = await entry_of(api, "a-key", response["id"], "failed")
     assert (entry["error_code"], entry["waiting_for"]) == ("run_terminated", None)
@@ -296,7 +296,7 @@ async def test_the_timeline_of_a_running_response_shows_what_it_does(
 ) -> None:
     script = upstream.says("a timeline that goes on", Script(hold_after=1))
     response = await made(api, "a-key", input="a timeline that goes on", background=True)
-    await asyncio.wait_for(script.held.wait(), 30)
+    await asyncio.wait_for(script.held.wait(), 50)
     answer = await api.get(f"/v1/responses/{response['id']}/timeline", headers=bearer("a-key"))
     assert [(one["kind"], one["status"], one["ended_at"]) for one in answer.json()["entries"]] == [
         ("model_turn", "running", None)
@@ -638,4 +638,4 @@ async def test_a_caller_that_leaves_does_not_take_the_answer_from_the_others() -
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     gate.set()
-    assert await asyncio.wait_for(staying, 10) == {}
+    assert await asyncio.wait_for(staying, 50) == {}

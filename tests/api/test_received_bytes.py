@@ -111,7 +111,7 @@ async def test_all_keys_together_have_a_bound(api: httpx.AsyncClient) -> None:
 
 async def test_what_is_announced_is_refused_before_it_is_sent(api: httpx.AsyncClient) -> None:
     async with unfinished(api, "holds", 0, KEY_BYTES + 1) as reader:
-        assert b" 413 " in await asyncio.wait_for(reader.readline(), 20)
+        assert b" 413 " in await asyncio.wait_for(reader.readline(), 50)
     async with unfinished(api, "holds", 0, 90_000), unfinished(api, "holds", 0, 90_000):
         # Announced only, it keeps nobody out.
         assert (await ask(api, "holds", 90_000)).status_code == 200
@@ -131,7 +131,7 @@ async def test_unfinished_messages_count_as_well(api: httpx.AsyncClient) -> None
         async with connect(url, additional_headers=bearer("socket")) as second:
             refused = asyncio.create_task(second.send(pieces(60_000, end)))
             with pytest.raises(ConnectionClosed) as closed:
-                await asyncio.wait_for(second.recv(), 20)
+                await asyncio.wait_for(second.recv(), 50)
             assert closed.value.rcvd is not None
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "too much is being received")
             end.set()
@@ -154,7 +154,7 @@ async def test_refused_bodies_count_as_reads(api: httpx.AsyncClient) -> None:
         is_error(answer, 429, "rate_limit_exceeded", None)
         assert int(answer.headers["retry-after"]) >= 1
     async with unfinished(api, "bad", 0, 1000) as reader:
-        assert b" 429 " in await asyncio.wait_for(reader.readline(), 20), "the body is not waited for"
+        assert b" 429 " in await asyncio.wait_for(reader.readline(), 50), "the body is not waited for"
 
 
 async def test_a_body_that_is_not_finished_counts_as_a_read(api: httpx.AsyncClient) -> None:

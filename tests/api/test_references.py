@@ -87,7 +87,7 @@ async def test_what_is_still_written_can_be_named_at_its_end(client: httpx.Async
     held = upstream.says("still written", Script(words=3, hold_after=1))
     upstream.says("named at last", Script(words=1))
     running = await respond(client, input="still written", background=True)
-    await asyncio.wait_for(held.held.wait(), 20)
+    await asyncio.wait_for(held.held.wait(), 50)
     ids = [member_id("msg_", running["id"], index) for index in (0, 7)]
     for item_id in ids:
         # Whether there will be an eighth item, nobody knows yet.
@@ -111,7 +111,7 @@ async def test_what_another_tenant_still_writes_looks_unknown(stack: Stack, upst
     async with keyed_api(stack, key_block("owner", "owner-r"), key_block("stranger", "stranger-r")) as api:
         body = {"model": "fake", "input": "written by the owner", "background": True}
         running = (await api.post("/v1/responses", json=body, headers=bearer("owner-r"))).json()
-        await asyncio.wait_for(held.held.wait(), 20)
+        await asyncio.wait_for(held.held.wait(), 50)
         seen = []
         for item_id in (member_id("msg_", running["id"], 0), member_id("msg_", new_id("resp_"), 0)):
             asked = {"model": "fake", "input": [{"id": item_id}]}

@@ -101,7 +101,7 @@ async def test_background_returns_queued_at_once_and_can_be_polled(
         return bool((await client.get(url)).json()["status"] == status)
 
     await until(lambda: has_status("in_progress"))
-    await asyncio.wait_for(script.held.wait(), 10)
+    await asyncio.wait_for(script.held.wait(), 50)
     script.released.set()
     await until(lambda: has_status("completed"))
     events = [event async for event in events_of(client, resume=(response["id"], None))]
@@ -115,14 +115,14 @@ async def test_cancel_stops_a_silent_provider_and_closes_the_open_item(
     script = upstream.says("cancel me", Script(words=50, hold_after=5))
     response = await create(client, input="cancel me", background=True)
     following = asyncio.create_task(_follow(client, response["id"]))
-    await asyncio.wait_for(script.held.wait(), 10)
+    await asyncio.wait_for(script.held.wait(), 50)
     answer = await client.post(f"/v1/responses/{response['id']}/cancel")
     cancelled = answer.json()
     validate_response(cancelled)
     assert (answer.status_code, cancelled["status"]) == (200, "cancelled")
     assert [item["status"] for item in cancelled["output"]] == ["incomplete"]
-    await asyncio.wait_for(script.gone.wait(), 5)
-    events = await asyncio.wait_for(following, 10)
+    await asyncio.wait_for(script.gone.wait(), 50)
+    events = await asyncio.wait_for(following, 50)
     assert check_whole(events, "w0 w1 w2 w3 w4 ", "cancelled") == cancelled
     again = await client.post(f"/v1/responses/{response['id']}/cancel")
     assert again.json() == cancelled
@@ -148,7 +148,7 @@ async def test_a_client_that_leaves_cancels_what_is_not_stored(client: httpx.Asy
     script = upstream.says("leave for good", Script(words=10, hold_after=3))
     async for _ in events_of_until(client, {"input": "leave for good", "store": False}, "response.output_text.delta"):
         pass
-    await asyncio.wait_for(script.gone.wait(), 10)
+    await asyncio.wait_for(script.gone.wait(), 50)
 
 
 async def events_of_until(client: httpx.AsyncClient, body: dict[str, Any], kind: str) -> Any:

@@ -168,7 +168,7 @@ async def test_a_stream_whose_response_is_ended_from_outside_ends(
     events = []
     async for event in events_of(client, {"input": "terminated"}):
         if not events:
-            await asyncio.wait_for(script.held.wait(), 20)
+            await asyncio.wait_for(script.held.wait(), 50)
             await temporal.get_workflow_handle(event["response"]["id"]).terminate()
         events.append(event)
     script.released.set()

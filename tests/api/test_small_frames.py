@@ -72,7 +72,7 @@ async def ended(client: asyncio.StreamReader) -> tuple[int, bytes]:
     """The code and the reason that the server closes with."""
     got = b""
     with contextlib.suppress(ConnectionError):
-        while chunk := await asyncio.wait_for(client.read(65536), 30):
+        while chunk := await asyncio.wait_for(client.read(65536), 50):
             got += chunk
     at = got.rindex(b"\x88")
     return int.from_bytes(got[at + 2 : at + 4], "big"), got[at + 4 :]

@@ -129,7 +129,7 @@ async def test_a_large_input_is_encrypted_in_its_file_and_leaves_none(
     text = f"{CANARY}-4 " + "".join(random.Random(1).choices("0123456789abcdefghijklmnopqrstuvwxyz", k=400_000))
     script = upstream.says(text, Script(words=4, hold_after=2))
     reading = asyncio.create_task(collect(client, {"input": text, "store": False}))
-    await asyncio.wait_for(script.held.wait(), 30)
+    await asyncio.wait_for(script.held.wait(), 50)
     (folder,) = (stack.data / "blobs").glob("resp_*")
     assert list(folder.iterdir())
     assert files_with(stack.data / "blobs", f"{CANARY}-4") == []
@@ -189,7 +189,7 @@ async def test_an_api_killed_in_the_middle_leaves_nothing(
     script = upstream.says(f"{CANARY}-9", Script(words=4, hold_after=2))
     stream = events_of(client, {"input": f"{CANARY}-9", "store": False})
     first = await anext(stream)
-    await asyncio.wait_for(script.held.wait(), 30)
+    await asyncio.wait_for(script.held.wait(), 50)
     await stack.kill("api")
     with contextlib.suppress(httpx.HTTPError, AssertionError):
         await stream.aclose()  # type: ignore[attr-defined]

@@ -51,7 +51,7 @@ async def ask(api: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:
 async def cancel_when_held(api: httpx.AsyncClient, key: str, script: Script, **body: Any) -> None:
     """Begin a response in the background, and cancel it once its provider has stopped in the middle."""
     begun = (await ask(api, key, background=True, **body)).json()
-    await asyncio.wait_for(script.held.wait(), 30)
+    await asyncio.wait_for(script.held.wait(), 50)
     cancelled = await api.post(f"/v1/responses/{begun['id']}/cancel", headers=bearer(key))
     assert cancelled.json()["status"] == "cancelled", cancelled.text
 

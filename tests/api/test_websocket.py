@@ -54,7 +54,7 @@ async def test_a_turn_streams_the_events_of_the_http_api(
     await ws.ask(input="over a socket", metadata={"a": "b"})
     heard: list[str] = []
     while not heard or json.loads(heard[-1])["type"] not in _TERMINAL:
-        heard.append(str(await asyncio.wait_for(ws.connection.recv(), 20)))
+        heard.append(str(await asyncio.wait_for(ws.connection.recv(), 50)))
     events = [json.loads(event) for event in heard]
     response = check_whole(events, script.text)
     assert response["metadata"] == {"a": "b"}
@@ -77,7 +77,7 @@ async def test_turns_run_one_after_the_other_in_the_order_in_which_they_came(ws:
     for name in ("first", "second", "third"):
         upstream.says(f"{name} of three", first if name == "first" else Script(words=3))
         await ws.ask(input=f"{name} of three", metadata={"name": name})
-    await asyncio.wait_for(first.held.wait(), 20)
+    await asyncio.wait_for(first.held.wait(), 50)
     assert "second of three" not in [m[1] for m in sent(upstream)]
     first.released.set()
     for name, words in (("first", 5), ("second", 3), ("third", 3)):
@@ -89,7 +89,7 @@ async def test_turns_run_one_after_the_other_in_the_order_in_which_they_came(ws:
 async def test_more_turns_than_can_wait_are_refused_and_the_others_run(ws: Client, upstream: Upstream) -> None:
     script = upstream.says("keeps them waiting", Script(words=2, hold_after=1))
     await ws.ask(input="keeps them waiting")
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     for _ in range(18):
         await ws.ask(input="one more")
     refused = 0
@@ -473,9 +473,9 @@ async def test_the_openai_sdk_talks_over_its_own_socket(stack: Stack, upstream: 
 async def test_a_ping_is_answered_while_a_response_streams(ws: Client, upstream: Upstream) -> None:
     script = upstream.says("ping", Script(words=3, hold_after=1))
     await ws.ask(input="ping")
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     pong = await ws.connection.ping()
-    await asyncio.wait_for(pong, 5)
+    await asyncio.wait_for(pong, 50)
     script.released.set()
     check_whole([event async for event in ws.events()], script.text)
 
@@ -492,11 +492,11 @@ async def test_a_socket_that_breaks_leaves_what_is_stored_running_and_cancels_th
         await ws.ask(input="breaks, stored")
         await other.ask(input="breaks, not stored", store=False)
         events = [await ws.hear() for _ in range(3)]
-        await asyncio.wait_for(lost.held.wait(), 20)
-        await asyncio.wait_for(stored.held.wait(), 20)
+        await asyncio.wait_for(lost.held.wait(), 50)
+        await asyncio.wait_for(stored.held.wait(), 50)
         ws.connection.transport.abort()
         other.connection.transport.abort()
-    await asyncio.wait_for(lost.gone.wait(), 20)
+    await asyncio.wait_for(lost.gone.wait(), 50)
     assert not stored.gone.is_set()
     stored.released.set()
     rest = [event async for event in events_of(client, resume=(events[0]["response"]["id"], 2))]
@@ -528,7 +528,7 @@ async def test_what_a_socket_remembered_survives_a_dead_worker_and_an_empty_redi
     upstream.says("before the flush", Script(words=1))
     first = await ws.answer(input="before the flush", store=False)
     await ws.ask(input="flushed on the socket", store=False, previous_response_id=first["id"])
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     await stack.kill(await stack.busy_worker())
     await stack.flush()
     script.released.set()
@@ -559,7 +559,7 @@ async def test_an_api_that_shuts_down_says_so_at_once(stack: Stack, upstream: Up
     script = upstream.says("the api leaves", Script(words=5, hold_after=2))
     async with connected(stack.api_url) as ws, connected(stack.api_url) as idle:
         await ws.ask(input="the api leaves")
-        await asyncio.wait_for(script.held.wait(), 20)
+        await asyncio.wait_for(script.held.wait(), 50)
         events = [await ws.hear() for _ in range(3)]
         stack.signal("api", signal.SIGTERM)
         for leaving in (ws, idle):
@@ -598,7 +598,7 @@ async def test_a_connection_ends_after_its_time_and_its_stored_response_goes_on(
             assert error["message"].endswith("Create a new websocket connection to continue.")
             for ended in (ws, other, idle):
                 assert await ended.closed_with() == 1000
-    await asyncio.wait_for(lost.gone.wait(), 20)
+    await asyncio.wait_for(lost.gone.wait(), 50)
     stored.released.set()
     rest = [event async for event in events_of(client, resume=(response_id, last))]
     check_whole(events + rest, stored.text)

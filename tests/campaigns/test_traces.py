@@ -145,7 +145,7 @@ async def test_a_trace_goes_on_in_another_worker_after_a_kill(
     answer = upstream.says(f"long {trace_id}", Script(words=40, hold_after=10))
     body = {"model": "fake", "input": f"long {trace_id}"}
     asking = asyncio.create_task(client.post("/v1/responses", json=body, headers=headers))
-    await asyncio.wait_for(answer.held.wait(), 30)
+    await asyncio.wait_for(answer.held.wait(), 50)
     await stack.kill_seen(await stack.busy_worker())
     answer.released.set()
     response = (await asking).json()

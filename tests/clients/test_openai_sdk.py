@@ -126,7 +126,7 @@ async def test_a_background_response_is_polled_followed_and_cancelled(sdk: Async
     held = upstream.says("sdk background", Script(words=8, hold_after=3))
     job = await sdk.responses.create(model="fake", input="sdk background", background=True)
     assert job.status == "queued"
-    await asyncio.wait_for(held.held.wait(), 20)
+    await asyncio.wait_for(held.held.wait(), 50)
     held.released.set()
 
     async def ended() -> bool:
@@ -369,7 +369,7 @@ async def test_a_full_place_is_free_again_when_the_sdk_comes_back(stack: Stack, 
         url = str(api.base_url).rstrip("/") + "/v1"
         async with AsyncOpenAI(base_url=url, api_key="one-place", max_retries=5) as client:
             first = asyncio.create_task(client.responses.create(model="fake", input="holds the place"))
-            await asyncio.wait_for(held.held.wait(), 20)
+            await asyncio.wait_for(held.held.wait(), 50)
             second = asyncio.create_task(client.responses.create(model="fake", input="waits for the place"))
             await asyncio.sleep(0.2)
             assert not second.done()

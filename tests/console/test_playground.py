@@ -283,4 +283,4 @@ async def test_every_view_is_reached_by_keyboard(page: Page, stack: Stack) -> No
         await page.do("focus", f"nav a:text-is('{view}')")
         await page.do("press", f"nav a:text-is('{view}')", "Enter")
         await page.waits_for(f"h1:has-text('{view}')")
-        await asyncio.wait_for(page.waits_until("document.activeElement.tagName === 'H1'"), 20)
+        await asyncio.wait_for(page.waits_until("document.activeElement.tagName === 'H1'"), 50)

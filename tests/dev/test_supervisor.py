@@ -44,7 +44,7 @@ async def test_a_part_that_ends_early_is_named_at_once_with_its_own_log(tmp_path
     stage = [part("api", RUNS, is_ready=False), part("worker-0", ENDS, is_ready=False)]
     async with supervised(tmp_path, stage) as (supervisor, _):
         with pytest.raises(StartFailed) as raised:
-            await asyncio.wait_for(supervisor.start(), 30)
+            await asyncio.wait_for(supervisor.start(), 50)
     text = str(raised.value)
     assert text.startswith("worker-0 ended before it was ready (exit code 1)")
     assert "there is no module my_tools" in text
@@ -56,7 +56,7 @@ async def test_a_server_that_ends_while_later_parts_start_is_named(tmp_path: Pat
     servers = [part("valkey", "import time; time.sleep(0.3); raise SystemExit('no memory')")]
     async with supervised(tmp_path, servers, [part("api", RUNS, is_ready=False)]) as (supervisor, _):
         with pytest.raises(StartFailed, match=r"(?s)valkey ended .*no memory"):
-            await asyncio.wait_for(supervisor.start(), 30)
+            await asyncio.wait_for(supervisor.start(), 50)
 
 
 async def test_a_part_that_is_started_again_is_said_to_be_ready_again(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class Held:
         else:
             self.loop.repetition.after[FINISH] = self._lost_and_held
         self.running = await self.loop.start({"background": True}, **more)
-        await asyncio.wait_for(self._is_announced.wait(), 60)
+        await asyncio.wait_for(self._is_announced.wait(), 50)
 
     async def _lost(self) -> None:
         self.log = await self.running.log()
@@ -119,7 +119,7 @@ async def released_behind(held: Held, *reading: Awaitable[Any]) -> list[Any]:
     readers = [asyncio.ensure_future(one) for one in reading]
     await asyncio.wait(readers, timeout=_ANSWERED_WITHIN)
     held.released.set()
-    return await asyncio.wait_for(asyncio.gather(*readers), 40)
+    return await asyncio.wait_for(asyncio.gather(*readers), 50)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ async def test_a_poll_of_a_running_response_asks_temporal_once(loop: Bench, monk
 
     loop.before_answer = hold
     running = await loop.start({"background": True})
-    await asyncio.wait_for(is_sampled.wait(), 20)
+    await asyncio.wait_for(is_sampled.wait(), 50)
 
     async def is_recorded() -> bool:
         return not (await running.handle.describe()).raw_description.HasField("pending_workflow_task")

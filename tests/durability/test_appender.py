@@ -35,7 +35,7 @@ def writer(appender: Appender, fence: int = 1, response_id: str | None = None) -
 async def serves(appender: Appender) -> None:
     other = writer(appender)
     other.write([{"type": "open_responses:test"}])
-    await asyncio.wait_for(other.flush(), 5)
+    await asyncio.wait_for(other.flush(), 50)
 
 
 async def test_a_writer_that_hears_too_late_that_it_is_fenced_keeps_nobody_waiting(
@@ -48,10 +48,10 @@ async def test_a_writer_that_hears_too_late_that_it_is_fenced_keeps_nobody_waiti
     late.write([{"type": "open_responses:test"}])
     late.record({"turn:1": b"{}"})
     with pytest.raises(Fenced):
-        await asyncio.wait_for(late.flush(), 5)
+        await asyncio.wait_for(late.flush(), 50)
     late.record({"turn:1": b"{}"})
     with pytest.raises(Fenced):
-        await asyncio.wait_for(late.flush(), 5)
+        await asyncio.wait_for(late.flush(), 50)
     assert not late.has_more
     await serves(appender)
     assert await redis.hget(key_names.state(late.response_id), "turn:1") is None  # type: ignore[misc]
@@ -62,7 +62,7 @@ async def test_an_event_that_cannot_be_written_ends_its_own_stream_alone(redis: 
     broken.write([{"type": "open_responses:test", "text": "\ud83d"}])
     broken.record({"turn:1": b"{}"})
     with pytest.raises(LogLost):
-        await asyncio.wait_for(broken.flush(), 5)
+        await asyncio.wait_for(broken.flush(), 50)
     await serves(appender)
 
 
@@ -71,15 +71,15 @@ async def test_an_append_whose_reply_got_lost_is_skipped_and_another_event_in_it
 ) -> None:
     first = writer(appender)
     first.write([{"type": "open_responses:test", "text": str(i)} for i in range(3)])
-    await asyncio.wait_for(first.flush(), 5)
+    await asyncio.wait_for(first.flush(), 50)
     again = writer(appender, response_id=first.response_id)
     again.write([{"type": "open_responses:test", "text": str(i)} for i in range(4)])
-    await asyncio.wait_for(again.flush(), 5)
+    await asyncio.wait_for(again.flush(), 50)
     assert await redis.xlen(key_names.log(first.response_id)) == 4
     other = writer(appender, response_id=first.response_id)
     other.write([{"type": "open_responses:test", "text": text} for text in ("0", "another", "2", "3", "4")])
     with pytest.raises(Diverged):
-        await asyncio.wait_for(other.flush(), 5)
+        await asyncio.wait_for(other.flush(), 50)
     assert await redis.xlen(key_names.log(first.response_id)) == 4
     await serves(appender)
 
@@ -89,7 +89,7 @@ async def test_a_stream_whose_key_is_of_another_type_fails_alone(redis: Redis, a
     await redis.set(key_names.log(broken.response_id), "not a stream", ex=60)
     broken.write([{"type": "open_responses:test"}])
     with pytest.raises(AppendRefused, match="WRONGTYPE"):
-        await asyncio.wait_for(broken.flush(), 5)
+        await asyncio.wait_for(broken.flush(), 50)
     await serves(appender)
 
 
@@ -100,7 +100,7 @@ async def test_an_event_that_is_too_large_ends_its_own_stream_alone(
     broken = writer(appender)
     broken.write([{"type": "open_responses:test", "text": "x" * 1001}])
     with pytest.raises(AppendRefused, match="1000 at most"):
-        await asyncio.wait_for(broken.flush(), 5)
+        await asyncio.wait_for(broken.flush(), 50)
     await serves(appender)
 
 
@@ -112,9 +112,9 @@ async def test_an_event_at_which_redis_hangs_up_ends_its_own_stream_alone(redis:
         broken, other = writer(appender), writer(appender)
         broken.write([{"type": "open_responses:test", "text": "x" * (2 << 20)}])
         other.write([{"type": "open_responses:test"}])
-        await asyncio.wait_for(other.flush(), 20)
+        await asyncio.wait_for(other.flush(), 50)
         with pytest.raises(AppendRefused):
-            await asyncio.wait_for(broken.flush(), 20)
+            await asyncio.wait_for(broken.flush(), 50)
         await serves(appender)
     finally:
         await redis.config_set("proto-max-bulk-len", before)
@@ -127,7 +127,7 @@ async def test_batches_are_bounded_by_bytes(redis: Redis, appender: Appender, mo
     batch = large.take()
     assert [len(batch.events), batch.first, len(large.pending)] == [2, 0, 18]
     large.unsent = batch
-    await asyncio.wait_for(large.flush(), 5)
+    await asyncio.wait_for(large.flush(), 50)
     assert await redis.xlen(key_names.log(large.response_id)) == 20
 
 
@@ -138,5 +138,5 @@ async def test_a_log_that_cannot_be_restored_ends_its_own_stream_alone(redis: Re
     broken = Writer(appender, new_id("resp_"), fence=1, initial={}, base=3, fold=Fold(), earlier=earlier)
     broken.write([{"type": "open_responses:test"}])
     with pytest.raises(AppendRefused, match="KeyError"):
-        await asyncio.wait_for(broken.flush(), 5)
+        await asyncio.wait_for(broken.flush(), 50)
     await serves(appender)

@@ -143,7 +143,7 @@ async def test_a_built_in_call_that_a_dead_worker_left_is_shown_as_incomplete_an
     async for event in events_of(client, {"model": "openai-fake", "input": "run code", "tools": TOOLS}):
         events.append(event)
         if event["type"] == "response.code_interpreter_call_code.delta" and not script.released.is_set():
-            await asyncio.wait_for(script.held.wait(), 20)
+            await asyncio.wait_for(script.held.wait(), 50)
             await stack.kill(await busy_worker(stack))
             script.released.set()
     response = check_whole(events, script.text)

@@ -58,7 +58,7 @@ class Log:
         """A new writer's events behind `base` others, which are in the log already."""
         writer = Writer(self.appender, self.id, fence=fence, initial={}, base=base, fold=Fold())
         writer.write(events)
-        await asyncio.wait_for(writer.flush(), 10)
+        await asyncio.wait_for(writer.flush(), 50)
 
     async def restore(self, fence: int, earlier: list[JsonObject], events: list[JsonObject]) -> None:
         """As `write`, where the log has lost what comes before and the workflow has it."""
@@ -69,7 +69,7 @@ class Log:
         base = len(earlier)
         writer = Writer(self.appender, self.id, fence=fence, initial={}, base=base, fold=Fold(), earlier=load)
         writer.write(events)
-        await asyncio.wait_for(writer.flush(), 10)
+        await asyncio.wait_for(writer.flush(), 50)
 
     async def lose(self) -> None:
         await self.redis.delete(key_names.log(self.id), key_names.state(self.id))
@@ -129,7 +129,7 @@ class Reader:
 
     async def ended(self) -> list[str]:
         """The words that it got."""
-        await asyncio.wait_for(self._task, 30)
+        await asyncio.wait_for(self._task, 50)
         assert [event["sequence_number"] for event in self.read] == list(
             range(self._first, self._first + len(self.read))
         )

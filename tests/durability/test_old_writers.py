@@ -106,7 +106,7 @@ class Log:
 
 async def write(writer: Writer, events: list[JsonObject]) -> None:
     writer.write([dict(event) for event in events])
-    await asyncio.wait_for(writer.flush(), 20)
+    await asyncio.wait_for(writer.flush(), 50)
 
 
 def listed(events: list[JsonObject]) -> list[str]:
@@ -341,5 +341,5 @@ async def test_temporal_knows_which_attempt_is_current(stack: Stack) -> None:
         await client.start_activity(
             "attempt", id=workflow_id, task_queue=queue, start_to_close_timeout=timedelta(seconds=60)
         )
-        await asyncio.wait_for(ended.wait(), 30)
+        await asyncio.wait_for(ended.wait(), 50)
     assert answers == [True, False]

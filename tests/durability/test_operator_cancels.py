@@ -36,7 +36,7 @@ async def test_a_cancelled_run_stops_its_sample_and_ends_its_stream(
         # Twice is once.
         await running.handle.cancel()
         response = await running.ended()
-        await asyncio.wait_for(held.gone.wait(), 10)
+        await asyncio.wait_for(held.gone.wait(), 50)
         assert response["status"] == "cancelled"
         assert [item["status"] for item in response["output"]] == ["incomplete"]
         again = await client.post(f"/v1/responses/{running.id}/cancel")
@@ -124,10 +124,10 @@ async def test_a_cancellation_never_cuts_the_closing_off(stack: Stack, moment: s
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
         if moment == "in a sample":
-            await asyncio.wait_for(moments.sampling.wait(), 20)
+            await asyncio.wait_for(moments.sampling.wait(), 50)
             await handle.cancel()
         moments.may_finish.set()
-        ended: FinishedResponse = await asyncio.wait_for(handle.result(), 30)
+        ended: FinishedResponse = await asyncio.wait_for(handle.result(), 50)
         moments.may_sample.set()
     assert ended.response["status"] == "cancelled"
     assert (await handle.describe()).status == WorkflowExecutionStatus.COMPLETED
@@ -164,10 +164,10 @@ async def test_a_cancellation_during_a_compaction_ends_in_one_event(
     turns(upstream, "cancel the notes", calls(("a", "get_weather", {"city": "filler " * 1500})), Script(words=3))
     managed = [{"type": "compaction", "compact_threshold": 1000}]
     async with watched(stack, client, "cancel the notes", tools=HOSTED, context_management=managed) as running:
-        await asyncio.wait_for(notes.held.wait(), 30)
+        await asyncio.wait_for(notes.held.wait(), 50)
         await running.handle.cancel()
         response = await running.ended()
-        await asyncio.wait_for(notes.gone.wait(), 10)
+        await asyncio.wait_for(notes.gone.wait(), 50)
     assert response["status"] == "cancelled"
     assert [item["type"] for item in response["output"]] == ["function_call", "function_call_output"]
 
@@ -180,7 +180,7 @@ async def test_a_compaction_that_is_cancelled_is_no_summary(
     temporal = await console(stack)
     items = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
     asking = asyncio.create_task(client.post("/v1/responses/compact", json={"model": "fake", "input": items}))
-    await asyncio.wait_for(notes.held.wait(), 30)
+    await asyncio.wait_for(notes.held.wait(), 50)
     found: list[str] = []
 
     async def is_listed() -> bool:
@@ -190,7 +190,7 @@ async def test_a_compaction_that_is_cancelled_is_no_summary(
 
     await until(is_listed)
     await temporal.get_workflow_handle(found[0]).cancel()
-    answer = await asyncio.wait_for(asking, 30)
+    answer = await asyncio.wait_for(asking, 50)
     assert answer.status_code == 503, answer.text
     assert answer.json()["error"]["code"] == "unavailable"
     assert "cancelled" in answer.json()["error"]["message"]
@@ -212,7 +212,7 @@ async def test_a_cancellation_is_handed_to_the_run_that_goes_on(stack: Stack, mo
             ResponseWorkflow.run, start, id=start.response_id, task_queue=start.response_id
         )
         await handle.cancel()
-        ended: FinishedResponse = await asyncio.wait_for(handle.result(), 30)
+        ended: FinishedResponse = await asyncio.wait_for(handle.result(), 50)
     assert ended.response["status"] == "cancelled"
     assert not moments.sampling.is_set()
     assert moments.endings() == {"cancelled"}

@@ -34,7 +34,7 @@ async def test_a_terminated_run_fails_for_every_reader_and_its_sample_stops(
         await running.until("response.output_text.delta")
         await running.handle.terminate("by hand")
         response = await running.ended()
-        await asyncio.wait_for(held.gone.wait(), 10)
+        await asyncio.wait_for(held.gone.wait(), 50)
         assert running.events[-2]["error"]["code"] == "run_terminated"
         assert response["status"] == "failed"
         assert response["error"]["code"] == "run_terminated"
@@ -123,9 +123,9 @@ async def test_nobody_needs_to_ask(stack: Stack, upstream: Upstream, client: htt
     held = upstream.says("nobody asks", Script(words=30, hold_after=3))
     body = {"model": "fake", "input": "nobody asks", "background": True}
     begun = (await client.post("/v1/responses", json=body)).json()
-    await asyncio.wait_for(held.held.wait(), 20)
+    await asyncio.wait_for(held.held.wait(), 50)
     await (await console(stack)).get_workflow_handle(begun["id"]).terminate()
-    await asyncio.wait_for(held.gone.wait(), 20)
+    await asyncio.wait_for(held.gone.wait(), 50)
     redis = aioredis.Redis.from_url(stack.redis_url)
 
     async def is_closed() -> bool:
@@ -158,7 +158,7 @@ async def test_a_run_ends_itself_where_the_process_that_was_to_write_its_end_die
     redis = aioredis.Redis.from_url(stack.redis_url)
     async with watched(stack, client, "half an end") as running:
         await running.until("response.output_text.delta")
-        await asyncio.wait_for(held.held.wait(), 20)
+        await asyncio.wait_for(held.held.wait(), 50)
         await redis.hset(key_names.state(running.id), "fence", str(END_FENCE))  # type: ignore[misc]
         held.released.set()
         response = await running.ended(60)
@@ -175,7 +175,7 @@ async def test_an_unstored_response_ends_its_stream_when_its_run_is_terminated(
     running.reading = asyncio.create_task(running.read({"input": "unstored", "store": False}))
     await running.until("response.output_text.delta")
     await running.handle.terminate()
-    await asyncio.wait_for(running.reading, 30)
+    await asyncio.wait_for(running.reading, 50)
     assert running.events[-1]["response"]["error"]["code"] == "run_terminated"
     assert (await client.get(f"/v1/responses/{running.id}")).status_code == 404
 
@@ -215,7 +215,7 @@ async def test_a_run_that_failed_ends_its_stream_its_polls_and_its_chain(
         assert (await client.get(url)).json()["status"] == "queued"
         streamed = asyncio.create_task(_all_of(client, start.response_id))
         await handle.signal("fail")
-        events = await asyncio.wait_for(streamed, 30)
+        events = await asyncio.wait_for(streamed, 50)
         response = (await client.get(url)).json()
     assert response["status"] == "failed"
     assert response["error"]["code"] == "run_failed"
@@ -242,7 +242,7 @@ async def test_a_terminated_response_gives_its_keys_place_back(
     async with keyed_api(stack, block) as keyed:
         body = {"model": "fake", "input": "takes the only place", "background": True}
         begun = (await keyed.post("/v1/responses", json=body, headers=headers)).json()
-        await asyncio.wait_for(held.held.wait(), 20)
+        await asyncio.wait_for(held.held.wait(), 50)
         body = {"model": "fake", "input": "wants the only place"}
         assert (await keyed.post("/v1/responses", json=body, headers=headers)).status_code == 429
         await (await console(stack)).get_workflow_handle(begun["id"]).terminate("by hand")

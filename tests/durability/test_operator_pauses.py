@@ -130,7 +130,7 @@ async def test_a_sample_that_is_paused_in_its_middle_goes_on_from_what_was_shown
     held, temporal = upstream.says("paused amid", Script(words=30, hold_after=5)), await console(stack)
     async with watched(stack, client, "paused amid") as running:
         await running.until("response.output_text.delta")
-        await asyncio.wait_for(held.held.wait(), 20)
+        await asyncio.wait_for(held.held.wait(), 50)
         await _pause_sample(temporal, running.id)
         await asyncio.wait_for(held.gone.wait(), 90)
         shown = list(running.events)

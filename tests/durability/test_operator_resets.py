@@ -48,7 +48,7 @@ async def test_a_run_reset_to_its_turn_under_way_goes_on_from_what_was_shown(
     held = upstream.says("reset a turn", Script(words=30, hold_after=5))
     async with watched(stack, client, "reset a turn") as running:
         await running.until("response.output_text.delta")
-        await asyncio.wait_for(held.held.wait(), 20)
+        await asyncio.wait_for(held.held.wait(), 50)
         await reset(await console(stack), running.handle, 0)
         held.released.set()
         await running.ended(60)
@@ -62,7 +62,7 @@ async def test_a_run_reset_to_before_what_was_shown_fails_and_says_so(
     turns(upstream, "reset behind", calls(("a", "once", {"text": "reset behind"})), last)
     async with watched(stack, client, "reset behind", tools=HOSTED) as running:
         await running.until("response.output_text.delta")
-        await asyncio.wait_for(last.held.wait(), 20)
+        await asyncio.wait_for(last.held.wait(), 50)
         await reset(await console(stack), running.handle, 0)
         response = await running.ended(60)
         assert await closed(running.handle) == WorkflowExecutionStatus.FAILED
@@ -97,7 +97,7 @@ async def test_an_activity_that_is_paused_and_one_that_is_reset_go_on(
     temporal = await console(stack)
     async with watched(stack, client, "reset an activity") as running:
         await running.until("response.output_text.delta")
-        await asyncio.wait_for(first.held.wait(), 20)
+        await asyncio.wait_for(first.held.wait(), 50)
         of = {"namespace": temporal.namespace, "execution": WorkflowExecution(workflow_id=running.id), "type": "sample"}
         service = temporal.workflow_service
         await service.pause_activity(PauseActivityRequest(**of))  # type: ignore[arg-type]

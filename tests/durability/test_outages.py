@@ -71,7 +71,7 @@ async def test_a_frozen_redis_holds_up_no_request_and_loses_nothing(
     ended = await create(client, input="before the frost")
     before = [event async for event in events_of(client, resume=(ended["id"], None))]
     begun = await create(client, input="cancelled while frozen", background=True)
-    await asyncio.wait_for(cancelled.held.wait(), 20)
+    await asyncio.wait_for(cancelled.held.wait(), 50)
     async with AsyncExitStack() as open_:
         ws = await open_.enter_async_context(connected(stack.api_url))
         stream = events_of(client, {"input": "frozen while it runs"})
@@ -157,7 +157,7 @@ async def test_without_temporal_every_door_says_so_and_all_open_again_by_themsel
     patience = {"OPEN_RESPONSES_START_PATIENCE_SECONDS": "2"}
     ended = await create(client, input="stored")
     begun = await create(client, input="outlives Temporal", background=True)
-    await asyncio.wait_for(held.held.wait(), 20)
+    await asyncio.wait_for(held.held.wait(), 50)
     async with (
         keyed_api(stack, key, START_PATIENCE_SECONDS="2") as known,
         connected(str(known.base_url).rstrip("/"), bearer("three")) as old,

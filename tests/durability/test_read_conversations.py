@@ -45,7 +45,7 @@ async def test_a_running_response_reads_again_what_was_deleted_meanwhile(
     script = upstream.says(prompt, Script(words=6, hold_after=2))
     conversation = await _new(client, _user(long, id="msg_long"))
     running = asyncio.create_task(_respond(client, conversation, prompt))
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     path = f"/v1/conversations/{conversation}"
     gone = await client.delete(path if deleted == "conversation" else f"{path}/items/msg_long")
     assert gone.status_code == 200
@@ -53,7 +53,7 @@ async def test_a_running_response_reads_again_what_was_deleted_meanwhile(
     await stack.flush()
     await stack.kill_seen(worker)
     script.released.set()
-    response = await asyncio.wait_for(running, 60)
+    response = await asyncio.wait_for(running, 50)
     assert long in str(upstream.requests[-1])
     start = await input_of(await client_of_temporal(stack), response["id"])
     assert start.remembered is not None

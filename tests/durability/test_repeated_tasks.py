@@ -118,7 +118,7 @@ async def test_an_answer_behind_an_announced_cancellation_changes_nothing(loop: 
     loop.before_result = hold
     loop.repetition.behind(FINISH, release)
     running = await loop.start({})
-    await asyncio.wait_for(is_written.wait(), 20)
+    await asyncio.wait_for(is_written.wait(), 50)
     await running.handle.signal("cancel")
     finished = await running.result()
     assert loop.repetition.times == 1
@@ -179,7 +179,7 @@ async def test_a_redis_that_is_emptied_behind_a_cancellation_loses_nothing_that_
     loop.before_end = hold
     loop.repetition.behind(FINISH, lose)
     running = await loop.start({})
-    await asyncio.wait_for(is_written.wait(), 20)
+    await asyncio.wait_for(is_written.wait(), 50)
     await running.handle.signal("cancel")
     finished = await running.result()
     assert loop.repetition.times == 1
@@ -209,7 +209,7 @@ class Tools:
     async def run(self, call: Any) -> JsonObject:
         call_id = call["context"]["call_id"]
         if not self.is_open:
-            await asyncio.wait_for(self.released.setdefault(call_id, asyncio.Event()).wait(), 30)
+            await asyncio.wait_for(self.released.setdefault(call_id, asyncio.Event()).wait(), 50)
         return {"outcome": "done", "output": f"result of {call_id}"}
 
     def release(self, call_id: str) -> None:
@@ -629,7 +629,7 @@ async def test_lists_that_came_one_by_one_stay_in_their_order(loop: Bench) -> No
     running: Running
 
     async def lists(call: Any) -> JsonObject:
-        await asyncio.wait_for(released[call["server_label"]].wait(), 30)
+        await asyncio.wait_for(released[call["server_label"]].wait(), 50)
         return {"outcome": "done", "tools": []}
 
     async def release() -> None:

@@ -26,7 +26,7 @@ async def test_a_worker_that_restarts_under_its_old_name_takes_over_what_it_ran(
     await stack.start("worker-0", "the-same-name")
     script = upstream.says("restart under the same name", Script(words=10, hold_after=3))
     asking = asyncio.create_task(collect(client, {"input": "restart under the same name"}))
-    await asyncio.wait_for(script.held.wait(), 30)
+    await asyncio.wait_for(script.held.wait(), 50)
     await stack.kill("worker-0")
     await stack.start("worker-0", "the-same-name")
     script.released.set()

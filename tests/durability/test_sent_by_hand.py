@@ -88,7 +88,7 @@ async def worker(temporal: Client, queue: str) -> AsyncIterator[None]:
 async def by_hand(handle: WorkflowHandle[Any, Any], update: str, args: list[Any]) -> None:
     """An update that is refused, or comes into effect; it is not left without an answer."""
     with contextlib.suppress(WorkflowUpdateFailedError):
-        await asyncio.wait_for(handle.execute_update(update, args=args), 20)
+        await asyncio.wait_for(handle.execute_update(update, args=args), 50)
 
 
 async def no_task_failed(handle: WorkflowHandle[Any, Any]) -> None:
@@ -112,7 +112,7 @@ async def test_nothing_that_is_sent_by_hand_stops_a_response(stack: Stack, extra
             with contextlib.suppress(WorkflowQueryFailedError, RPCError):
                 await handle.query(query, args=[1, 2])
         await handle.signal("cancel", args=extra)
-        ended: FinishedResponse = await asyncio.wait_for(handle.result(), 30)
+        ended: FinishedResponse = await asyncio.wait_for(handle.result(), 50)
         await no_task_failed(handle)
     assert ended.response["status"] == "cancelled"
 
@@ -125,7 +125,7 @@ async def test_a_conversation_is_not_begun_under_the_id_of_another(stack: Stack)
             ConversationWorkflow.run, state, id=conversation_id, task_queue=conversation_id
         )
         with pytest.raises(WorkflowFailureError) as failure:
-            await asyncio.wait_for(handle.result(), 20)
+            await asyncio.wait_for(handle.result(), 50)
     assert isinstance(failure.value.cause, ApplicationError)
     assert failure.value.cause.type == FOREIGN_INPUT
 
@@ -144,11 +144,11 @@ async def test_nothing_that_is_sent_by_hand_stops_a_conversation(stack: Stack) -
             for args in ([], [7], [{}], [{"items": [{}]}]):
                 await by_hand(handle, update, args)
         item = {"type": "message", "id": "msg_1", "role": "user", "content": []}
-        await asyncio.wait_for(handle.execute_update("add_items", AddItems(items=[item])), 20)
+        await asyncio.wait_for(handle.execute_update("add_items", AddItems(items=[item])), 50)
         await handle.execute_update("settle_turn", ResponseEnd(response_id="resp_last"))
         kept = await handle.query(ConversationWorkflow.state)
         await no_task_failed(handle)
         await handle.execute_update("delete")
-        await asyncio.wait_for(handle.result(), 20)
+        await asyncio.wait_for(handle.result(), 50)
     assert [entry.item["id"] for entry in kept.entries] == ["msg_1"]
     assert "resp_last" in kept.ended

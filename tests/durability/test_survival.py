@@ -55,7 +55,7 @@ async def test_a_worker_killed_before_the_first_token_is_not_noticed(
 ) -> None:
     script = upstream.says("kill before", Script(words=10, hold_after=0))
     asking = asyncio.create_task(collect(client, {"input": "kill before"}))
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     await stack.kill(await stack.busy_worker())
     script.released.set()
     check_whole(await asking, script.text)
@@ -71,7 +71,7 @@ async def test_workers_killed_after_the_last_token_do_not_hang_the_stream(
     async for event in events_of(client, {"input": "kill at the end"}):
         events.append(event)
         if text_of(events) == script.text and not script.released.is_set():
-            await asyncio.wait_for(script.held.wait(), 20)
+            await asyncio.wait_for(script.held.wait(), 50)
             for name in ("worker-0", "worker-1"):
                 await stack.kill(name)
             script.released.set()
@@ -161,13 +161,13 @@ async def test_a_worker_that_dies_with_redis_flushed_is_found_in_temporal(
 ) -> None:
     script = upstream.says("kill and flush", Script(words=10, hold_after=0))
     asking = asyncio.create_task(collect(client, {"input": "kill and flush"}))
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     redis = aioredis.Redis.from_url(stack.redis_url)
     await stack.kill(await stack.busy_worker())
     await redis.flushall()
     await redis.aclose()
     script.released.set()
-    check_whole(await asyncio.wait_for(asking, 20), script.text)
+    check_whole(await asyncio.wait_for(asking, 50), script.text)
 
 
 @pytest.mark.campaign

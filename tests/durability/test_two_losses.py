@@ -57,7 +57,7 @@ async def lost_in_the_middle(
     """Around a request that is under way: its first answer is lost in the middle, and `second` is the next one."""
     script = upstream.says(prompt, Script(literal=FIRST, hold_after=20, gap=GAP))
     yield
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     await until(has_half)
     await lose_all(stack)
     upstream.says(prompt, second)
@@ -77,7 +77,7 @@ async def test_a_stream_whose_beginning_is_lost_ends_with_an_error_and_not_with_
 
     async with lost_in_the_middle(stack, upstream, prompt, second, has_half):
         streaming = asyncio.create_task(read_into(events, forgetful, {"input": prompt}))
-    await asyncio.wait_for(streaming, 60)
+    await asyncio.wait_for(streaming, 50)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert FIRST.startswith(text_of(events))
     assert (events[-1]["type"], events[-1]["error"]["code"]) == ("error", "stream_lost")
@@ -124,7 +124,7 @@ async def test_a_socket_gets_the_error_in_an_envelope_and_goes_on(
 
         async with lost_in_the_middle(stack, upstream, "lost, on a socket", Script(words=60), has_half):
             turning = asyncio.create_task(turn("lost, on a socket"))
-        await asyncio.wait_for(turning, 60)
+        await asyncio.wait_for(turning, 50)
         assert (told[-1]["type"], told[-1]["error"]["code"]) == ("error", "stream_lost")
         script = upstream.says("the next turn", Script(words=3))
         await turn("the next turn")
@@ -146,7 +146,7 @@ async def test_the_sdk_raises_it(forgetful: httpx.AsyncClient, stack: Stack, ups
     async with lost_in_the_middle(stack, upstream, "lost, by the sdk", Script(words=60), has_half):
         streaming = asyncio.create_task(stream())
     with pytest.raises(APIError, match="started anew"):
-        await asyncio.wait_for(streaming, 60)
+        await asyncio.wait_for(streaming, 50)
 
 
 async def test_a_flush_in_a_pause_is_made_good_by_a_worker_that_leaves(
@@ -165,7 +165,7 @@ async def test_a_flush_in_a_pause_is_made_good_by_a_worker_that_leaves(
     await stack.flush()
     stack.signal(worker, signal.SIGTERM)
     script.released.set()
-    await asyncio.wait_for(streaming, 60)
+    await asyncio.wait_for(streaming, 50)
     check_whole(events, script.text)
 
 
@@ -189,7 +189,7 @@ async def test_a_loss_that_was_made_good_before_the_next_is_not_noticed(
         await stack.kill_seen(name)
     script.released.set()
     await stack.heal()
-    await asyncio.wait_for(streaming, 60)
+    await asyncio.wait_for(streaming, 50)
     check_whole(events, script.text)
     assert [e["action"] for e in events if e["type"] == "open_responses:attempt"] == ["continued"]
 
@@ -205,7 +205,7 @@ async def test_the_same_answer_told_again_goes_on_where_it_was(
     again = Script(literal=FIRST, gap=GAP)
     async with lost_in_the_middle(stack, upstream, "lost, and told again", again, has_half):
         streaming = asyncio.create_task(read_into(events, forgetful, {"input": "lost, and told again"}))
-    await asyncio.wait_for(streaming, 60)
+    await asyncio.wait_for(streaming, 50)
     check_whole(events, FIRST)
     assert again.attempts == 1
 
@@ -220,7 +220,7 @@ async def test_the_log_is_restored_from_what_a_reader_was_sent_and_the_answer_go
 
     async with lost_in_the_middle(stack, upstream, "lost, and restored", Script(literal=FIRST), has_half):
         streaming = asyncio.create_task(read_into(events, client, {"input": "lost, and restored"}))
-    await asyncio.wait_for(streaming, 60)
+    await asyncio.wait_for(streaming, 50)
     check_whole(events, FIRST)
     assert [e["action"] for e in events if e["type"] == "open_responses:attempt"] == ["continued"]
     response_id = events[0]["response"]["id"]
@@ -241,7 +241,7 @@ async def test_an_answer_that_cannot_go_on_is_closed_behind_what_was_restored(
 
     async with lost_in_the_middle(stack, upstream, prompt, second, has_half):
         streaming = asyncio.create_task(read_into(events, client, {"model": "no-resume", "input": prompt}))
-    await asyncio.wait_for(streaming, 60)
+    await asyncio.wait_for(streaming, 50)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     half, whole = events[-1]["response"]["output"]
     assert (half["status"], whole["status"]) == ("incomplete", "completed")
@@ -268,7 +268,7 @@ async def test_what_was_sent_before_a_flush_stays_in_a_response_that_is_cancelle
     response_id = events[0]["response"]["id"]
     cancelling = asyncio.create_task(client.post(f"/v1/responses/{response_id}/cancel"))
     await stack.heal()
-    await asyncio.wait_for(streaming, 60)
+    await asyncio.wait_for(streaming, 50)
     script.released.set()
     await cancelling
     assert events[-1]["response"]["status"] == "cancelled"
@@ -286,7 +286,7 @@ async def test_a_client_that_was_away_gets_no_second_half_of_another_answer(
         events.append(event)
         if "first15" in text_of(events):
             break
-    await asyncio.wait_for(script.held.wait(), 30)
+    await asyncio.wait_for(script.held.wait(), 50)
     await lose_all(stack)
     upstream.says(prompt, second)
     script.released.set()
@@ -323,7 +323,7 @@ async def test_a_process_that_was_frozen_while_another_answer_was_given_ends_its
         await until(has_ended)
     finally:
         stack.signal("api", signal.SIGCONT)
-    await asyncio.wait_for(streaming, 60)
+    await asyncio.wait_for(streaming, 50)
     assert (events[-1]["type"], events[-1]["error"]["code"]) == ("error", "stream_lost")
     assert text_of(events) == "".join(f"first{i} " for i in range(20))
     for after in (last, 3):

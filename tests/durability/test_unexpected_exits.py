@@ -35,7 +35,7 @@ async def test_a_worker_that_an_unexpected_error_ends_says_so_and_its_work_goes_
     script = upstream.says(prompt, Script(words=20, hold_after=5))
     reading = asyncio.create_task(collect(client, {"model": "fake", "input": prompt}))
     try:
-        await asyncio.wait_for(script.held.wait(), 30)
+        await asyncio.wait_for(script.held.wait(), 50)
         await stack.start("worker-0")
         trigger.touch()
         if fault == "leaving":
@@ -44,7 +44,7 @@ async def test_a_worker_that_an_unexpected_error_ends_says_so_and_its_work_goes_
             script.released.set()
         code = await asyncio.to_thread(process.wait, 40)
         script.released.set()
-        events = await asyncio.wait_for(reading, 60)
+        events = await asyncio.wait_for(reading, 50)
     finally:
         reading.cancel()
         process.kill()

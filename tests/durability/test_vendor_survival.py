@@ -489,11 +489,11 @@ async def test_cancelling_closes_the_vendors_connection(
     script = vendors.says(prompt, Spoken(words=20, hold_after=6))
     body = {"model": f"{model}-fake", "input": prompt, "background": True}
     response = (await client.post("/v1/responses", json=body)).json()
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     assert not script.gone.is_set()
     cancelled = (await client.post(f"/v1/responses/{response['id']}/cancel")).json()
     assert cancelled["status"] == "cancelled"
-    await asyncio.wait_for(script.gone.wait(), 5)
+    await asyncio.wait_for(script.gone.wait(), 50)
     script.released.set()
 
 
@@ -507,7 +507,7 @@ async def hold(client: httpx.AsyncClient, vendors: Vendors, prompt: str) -> tupl
     script = vendors.says(prompt, Spoken(words=20, hold_after=6))
     body = {"model": BACKGROUND, "input": prompt, "background": True}
     response = (await client.post("/v1/responses", json=body)).json()
-    await asyncio.wait_for(script.held.wait(), 20)
+    await asyncio.wait_for(script.held.wait(), 50)
     return response["id"], script
 
 
@@ -570,7 +570,7 @@ async def test_a_worker_that_leaves_or_lost_its_answer_to_another_leaves_it_runn
     for how in ("leaves", "is frozen"):
         script = vendors.says(f"a worker {how}", Spoken(words=100, gap=0.03, hold_after=6))
         asking = asyncio.create_task(collect(client, {"model": BACKGROUND, "input": f"a worker {how}"}))
-        await asyncio.wait_for(script.held.wait(), 20)
+        await asyncio.wait_for(script.held.wait(), 50)
         worker = await stack.busy_worker()
         stack.signal(worker, signal.SIGTERM if how == "leaves" else signal.SIGSTOP)
         await until(lambda script=script: is_read_again(script))
@@ -606,7 +606,7 @@ async def test_flushing_redis_loses_no_word_and_no_seal(
         asyncio.create_task(collect(client, {"model": f"{model}-fake", "input": f"{model} flushed", **asking}))
         for model in MODELS
     ]
-    await asyncio.wait_for(asyncio.gather(*(answer.held.wait() for _, answer in scripts.values())), 30)
+    await asyncio.wait_for(asyncio.gather(*(answer.held.wait() for _, answer in scripts.values())), 50)
     await redis.flushall()
     for _, answer in scripts.values():
         answer.released.set()

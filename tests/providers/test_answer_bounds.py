@@ -107,7 +107,7 @@ def provider(name: str, port: int, http: httpx.AsyncClient, **settings: Any) -> 
 async def given_up(name: str, server: Endless, http: httpx.AsyncClient, **asked: Any) -> OpenResponsesError:
     """The error, once the adapter has hung up."""
     error = await failure_of(provider(name, server.port, http), call("hi", **asked))
-    await asyncio.wait_for(server.gone.wait(), 20)
+    await asyncio.wait_for(server.gone.wait(), 50)
     assert server.sent < AT_MOST
     return error
 
@@ -148,7 +148,7 @@ async def test_a_list_of_models_without_end_is_given_up(http: httpx.AsyncClient,
     async with endless(b"x", content_type="application/json") as server:
         with pytest.raises(ProviderError):
             await provider(name, server.port, http).list_models()  # type: ignore[attr-defined]
-        await asyncio.wait_for(server.gone.wait(), 20)
+        await asyncio.wait_for(server.gone.wait(), 50)
         assert server.sent < AT_MOST
 
 
@@ -156,12 +156,12 @@ async def test_a_background_answer_that_is_read_again_has_the_same_bound(http: h
     async with endless(b"x", head=b"data: ") as server:
         adapter = provider("openai", server.port, http, resume="background")
         assert isinstance(await failure_of(adapter, call("hi", resume_token="resp_1")), ProviderAnswerRefused)
-        await asyncio.wait_for(server.gone.wait(), 20)
+        await asyncio.wait_for(server.gone.wait(), 50)
     async with endless(b"x", content_type="application/json") as server:
         adapter = provider("openai", server.port, http, resume="background")
         with pytest.raises(ProviderAnswerRefused):
             await adapter.cancel(call("hi", resume_token="resp_1"))  # type: ignore[attr-defined]
-        await asyncio.wait_for(server.gone.wait(), 20)
+        await asyncio.wait_for(server.gone.wait(), 50)
         assert server.sent < AT_MOST
 
 

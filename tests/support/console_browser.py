@@ -66,7 +66,7 @@ class Browser:
             assert process.stdin is not None
             process.stdin.close()
             try:
-                await asyncio.wait_for(process.wait(), 20)
+                await asyncio.wait_for(process.wait(), 50)
             except TimeoutError:
                 process.kill()
 

@@ -124,7 +124,7 @@ class Watched:
             self.events.append(event)
             self._changed.set()
 
-    async def until(self, kind: str, count: int = 1, seconds: float = 30) -> None:
+    async def until(self, kind: str, count: int = 1, seconds: float = 50) -> None:
         """Wait for the `count`-th event of this type."""
         async with asyncio.timeout(seconds):
             while sum(event["type"] == kind for event in self.events) < count:
@@ -133,7 +133,7 @@ class Watched:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def ended(self, seconds: float = 30) -> dict[str, Any]:
+    async def ended(self, seconds: float = 50) -> dict[str, Any]:
         """The stream's last response, which `GET` and a replay have as well, to the letter."""
         assert self.reading is not None
         await asyncio.wait_for(self.reading, seconds)

@@ -248,7 +248,7 @@ def check_whole(events: list[Event], text: str, status: str = "completed") -> di
     return response
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 50.0) -> None:
     """Wait for a condition, with a deadline."""
     deadline = time.monotonic() + seconds
     while not await condition():

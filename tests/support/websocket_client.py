@@ -31,7 +31,7 @@ class Client:
         await self.say({"type": "response.create", "model": "fake", **fields})
 
     async def hear(self) -> Event:
-        heard: Event = json.loads(await asyncio.wait_for(self.connection.recv(), 30))
+        heard: Event = json.loads(await asyncio.wait_for(self.connection.recv(), 50))
         if "status" not in heard:
             validate_event(heard)
         return heard
@@ -66,7 +66,7 @@ class Client:
 
     async def closed_with(self) -> int | None:
         """The server's close code, once it has closed."""
-        await asyncio.wait_for(self.connection.wait_closed(), 5)
+        await asyncio.wait_for(self.connection.wait_closed(), 50)
         return self.connection.close_code
 
 

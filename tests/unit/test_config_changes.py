@@ -61,12 +61,12 @@ async def test_a_file_is_reported_once_it_is_whole_however_it_is_replaced(tmp_pa
     file.write_text("1")
     changes = ConfigWatch(str(file), look_seconds=0.01).changes()
     file.write_text("22")
-    await asyncio.wait_for(anext(changes), 10)
+    await asyncio.wait_for(anext(changes), 50)
     (tmp_path / "new").write_text("333")
     (tmp_path / "new").replace(file)
-    await asyncio.wait_for(anext(changes), 10)
+    await asyncio.wait_for(anext(changes), 50)
     file.unlink()
-    await asyncio.wait_for(anext(changes), 10)
+    await asyncio.wait_for(anext(changes), 50)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(changes), 0.1)
 
@@ -76,6 +76,6 @@ async def test_a_hangup_is_a_change(tmp_path: Path) -> None:
     watch.on_hangup()
     try:
         os.kill(os.getpid(), signal.SIGHUP)
-        await asyncio.wait_for(anext(watch.changes()), 10)
+        await asyncio.wait_for(anext(watch.changes()), 50)
     finally:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)

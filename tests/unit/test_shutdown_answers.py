@@ -37,9 +37,9 @@ async def test_a_request_that_is_cut_off_before_its_answer_is_a_503_that_says_wh
 
     async with served(ShutdownAnswers(waits)) as (server, url), httpx.AsyncClient(trust_env=False) as client:
         asking = asyncio.create_task(client.get(url))
-        await asyncio.wait_for(has_come.wait(), 20)
+        await asyncio.wait_for(has_come.wait(), 50)
         server.should_exit = True
-        answer = await asyncio.wait_for(asking, 20)
+        answer = await asyncio.wait_for(asking, 50)
     assert answer.status_code == 503, answer.text
     assert answer.json()["error"]["code"] == "unavailable"
     assert answer.headers["retry-after"] == "1"
