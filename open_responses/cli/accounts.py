@@ -9,7 +9,7 @@ from typing import Any
 
 from open_responses.api_keys.limits import LIMITS
 from open_responses.cli.http import CommandFailed, Server
-from open_responses.cli.tables import count, moment, money, print_json, print_table, text
+from open_responses.cli.tables import count, moment, money, print_json, print_result, print_rows, print_table, text
 
 _GROUPS = ("tenant", "model", "day")
 
@@ -36,27 +36,23 @@ def _spent(row: Any) -> tuple[str, ...]:
 def list_keys(server: Server, args: argparse.Namespace) -> int:
     """The keys, without the keys themselves."""
     rows = list(server.pages("/v1/admin/keys", args.limit, tenant=args.tenant))
-    if args.json:
-        print_json(rows)
-        return 0
-    print_table(
-        ("id", "name", "tenant", "scopes", "from", "created", "expires", "state", "limits"),
-        [
-            (
-                row["id"],
-                text(row["name"]),
-                row["tenant"],
-                text(row["scopes"]),
-                row["source"],
-                moment(row["created_at"]),
-                moment(row["expires_at"]),
-                "revoked" if row["revoked_at"] else "in force",
-                text([f"{name}={value}" for name, value in row["limits"].items() if value is not None]),
-            )
-            for row in rows
-        ],
-    )
+    columns = ("id", "name", "tenant", "scopes", "from", "created", "expires", "state", "limits")
+    print_rows(rows, columns, _cells_of_key, as_json=args.json)
     return 0
+
+
+def _cells_of_key(row: Any) -> tuple[str, ...]:
+    return (
+        row["id"],
+        text(row["name"]),
+        row["tenant"],
+        text(row["scopes"]),
+        row["source"],
+        moment(row["created_at"]),
+        moment(row["expires_at"]),
+        "revoked" if row["revoked_at"] else "in force",
+        text([f"{name}={value}" for name, value in row["limits"].items() if value is not None]),
+    )
 
 
 def create_key(server: Server, args: argparse.Namespace) -> int:
@@ -75,34 +71,26 @@ def change_key(server: Server, args: argparse.Namespace) -> int:
     if not changes:
         raise CommandFailed("nothing to change: give --name, --scopes, --models, --tools, --expires-at or --limit")
     changed = server.send("POST", f"/v1/admin/keys/{args.id}", changes)
-    if args.json:
-        print_json(changed)
-    else:
-        print(f"{changed['id']}  changed: {', '.join(changes)}")
+    print_result(changed, f"{changed['id']}  changed: {', '.join(changes)}", as_json=args.json)
     return 0
 
 
 def revoke_key(server: Server, args: argparse.Namespace) -> int:
     """End a key for good."""
     revoked = server.send("DELETE", f"/v1/admin/keys/{args.id}")
-    if args.json:
-        print_json(revoked)
-    else:
-        print(f"{args.id}  revoked")
+    print_result(revoked, f"{args.id}  revoked", as_json=args.json)
     return 0
 
 
 def audit(server: Server, args: argparse.Namespace) -> int:
     """Every change of a key, newest first."""
     rows = list(server.pages("/v1/admin/keys/audit", args.limit))
-    if args.json:
-        print_json(rows)
-        return 0
-    print_table(
-        ("at", "action", "key", "by", "fields"),
-        [(moment(row["at"]), row["action"], row["key_id"], text(row["by"]), text(row["fields"])) for row in rows],
-    )
+    print_rows(rows, ("at", "action", "key", "by", "fields"), _cells_of_change, as_json=args.json)
     return 0
+
+
+def _cells_of_change(row: Any) -> tuple[str, ...]:
+    return (moment(row["at"]), row["action"], row["key_id"], text(row["by"]), text(row["fields"]))
 
 
 def add_key(args: argparse.Namespace) -> int:

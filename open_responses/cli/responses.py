@@ -11,7 +11,18 @@ from http.client import HTTPException
 from typing import Any
 
 from open_responses.cli.http import CommandFailed, Server, with_query
-from open_responses.cli.tables import count, moment, money, plain, print_json, print_table, seconds, text
+from open_responses.cli.tables import (
+    count,
+    moment,
+    money,
+    plain,
+    print_json,
+    print_result,
+    print_rows,
+    print_table,
+    seconds,
+    text,
+)
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 _RECONNECTS = 20
@@ -23,13 +34,8 @@ def list_responses(server: Server, args: argparse.Namespace) -> int:
     """The responses that began last."""
     query = {name: getattr(args, name) for name in _FILTERS}
     rows = list(server.pages("/v1/responses", args.limit, **query, created_after=args.since, created_before=args.until))
-    if args.json:
-        print_json(rows)
-        return 0
-    print_table(
-        ("response", "status", "model", "provider", "tenant", "created", "took", "tokens", "cost", "error"),
-        [_cells(row) for row in rows],
-    )
+    columns = ("response", "status", "model", "provider", "tenant", "created", "took", "tokens", "cost", "error")
+    print_rows(rows, columns, _cells, as_json=args.json)
     return 0
 
 
@@ -134,34 +140,27 @@ def _show_event(event: Any, *, as_json: bool) -> None:
 def cancel(server: Server, args: argparse.Namespace) -> int:
     """Stop a response. One that has ended is left as it is."""
     response = server.send("POST", f"/v1/responses/{args.id}/cancel", {})
-    if args.json:
-        print_json(response)
-    else:
-        print(f"{response['id']}  {response['status']}")
+    print_result(response, f"{response['id']}  {response['status']}", as_json=args.json)
     return 0
 
 
 def approvals(server: Server, args: argparse.Namespace) -> int:
     """The calls that wait for a person."""
     rows = list(server.pages("/v1/approvals", args.limit, tenant=args.tenant))
-    if args.json:
-        print_json(rows)
-        return 0
-    print_table(
-        ("approval", "response", "tenant", "tool", "arguments", "asked"),
-        [
-            (
-                row["id"],
-                row["response_id"],
-                text(row["tenant"]),
-                _tool(row),
-                row["arguments"],
-                moment(row["requested_at"]),
-            )
-            for row in rows
-        ],
-    )
+    columns = ("approval", "response", "tenant", "tool", "arguments", "asked")
+    print_rows(rows, columns, _cells_of_approval, as_json=args.json)
     return 0
+
+
+def _cells_of_approval(row: Any) -> tuple[str, ...]:
+    return (
+        row["id"],
+        row["response_id"],
+        text(row["tenant"]),
+        _tool(row),
+        row["arguments"],
+        moment(row["requested_at"]),
+    )
 
 
 def approve(server: Server, args: argparse.Namespace) -> int:
@@ -170,10 +169,7 @@ def approve(server: Server, args: argparse.Namespace) -> int:
     body = {"approval_request_id": approval, "approve": not args.deny, "reason": args.reason}
     given = {name: value for name, value in body.items() if value is not None}
     response = server.send("POST", f"/v1/responses/{args.id}/approvals", given)
-    if args.json:
-        print_json(response)
-    else:
-        print(f"{approval}  {'denied' if args.deny else 'approved'}")
+    print_result(response, f"{approval}  {'denied' if args.deny else 'approved'}", as_json=args.json)
     return 0
 
 

@@ -24,6 +24,24 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def print_result(value: object, line: str, *, as_json: bool) -> None:
+    """Print the answer of a command as JSON, or as one line for people."""
+    if as_json:
+        print_json(value)
+    else:
+        print(line)
+
+
+def print_rows(
+    rows: Sequence[Any], columns: Sequence[str], cells_of: Callable[[Any], Sequence[str]], *, as_json: bool
+) -> None:
+    """Print a list as JSON, or as a table with one line for each row."""
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(columns, [cells_of(row) for row in rows])
+
+
 def plain(text: str) -> str:
     """The text without what a terminal would act on."""
     return "".join(char if char.isprintable() else " " for char in text)

@@ -19,7 +19,6 @@ from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
 
 CHAT = "chat"
-EXECUTE_TOOL = "execute_tool"
 
 _values = LabelValues(Config())
 
