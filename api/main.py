@@ -30,6 +30,7 @@ from api.app_state import AppState, ConfigurationStatus
 from api.codec import CodecBorder
 from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
+from api.console import conformance
 from api.console import routes as console
 from api.conversation_entries import KnownEntries
 from api.conversations import routes as conversations
@@ -146,6 +147,7 @@ def create_app(settings: Settings) -> FastAPI:
         pending_approvals.router,
         health.router,
         admin_keys.router,
+        conformance.router,
         console.router,
     ):
         app.include_router(router)

@@ -18,10 +18,10 @@ _PATIENCE_SECONDS = 60.0
 class CommandFailed(Exception):
     """An answer that is not 2xx, or no answer. Its text is for the operator."""
 
-    def __init__(self, message: str, *, status: int = 0, members: frozenset[str] = frozenset()) -> None:
+    def __init__(self, message: str, *, status: int = 0, body: str = "") -> None:
         super().__init__(message)
         self.status = status
-        self.members = members
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,13 @@ def with_query(path: str, query: Mapping[str, object]) -> str:
 
 
 def _failure_of(error: urllib.error.HTTPError) -> CommandFailed:
-    message, code, members = f"HTTP {error.code}", None, frozenset[str]()
+    message, code, body = f"HTTP {error.code}", None, ""
     try:
-        told = json.loads(error.read())["error"]
-        message, code, members = told["message"], told["code"], frozenset(told)
+        body = error.read().decode(errors="replace")
+        told = json.loads(body)["error"]
+        message, code = told["message"], told["code"]
     except (ValueError, KeyError, TypeError, OSError):
         # A proxy's own page: the status says enough.
         pass
     shown = f"{message} ({error.code} {code})" if code else message
-    return CommandFailed(shown, status=error.code, members=members)
+    return CommandFailed(shown, status=error.code, body=body)

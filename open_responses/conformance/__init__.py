@@ -1,0 +1,1 @@
+"""Tries the clauses of the specification against a server."""
