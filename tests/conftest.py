@@ -113,6 +113,9 @@ target = "tests.support.hosted_tools:Interfering"
 name = "get_weather"
 target = "tests.support.hosted_tools:get_weather"
 [[tools]]
+name = "calls_out"
+target = "tests.support.hosted_tools:calls_out"
+[[tools]]
 name = "slow"
 target = "tests.support.hosted_tools:slow"
 max_attempts = 5
@@ -253,7 +256,7 @@ async def session_stack(
         "temporal": services.temporal(ports["temporal"], data, can_pause=True),
         "llama": services.llama(ports["llama"]),
         "mcp": _mcp("mcp", ports["mcp"], "streamable", folder=str(data / "hosted")),
-        "mcp-sse": _mcp("mcp-sse", ports["mcp_sse"], "sse"),
+        "mcp-sse": _mcp("mcp-sse", ports["mcp_sse"], "sse", folder=str(data / "hosted")),
         "odd-mcp": _mcp("odd-mcp", ports["odd_mcp"], module="tests.support.odd_mcp_server"),
     }
     stack.mcp_url = f"http://127.0.0.1:{ports['mcp']}/mcp"

@@ -179,6 +179,30 @@ async def test_a_trace_goes_through_to_the_provider_also_where_nothing_is_record
     assert (await ended(stack, response["id"]))["trace_id"] == trace_id
 
 
+async def test_a_trace_goes_through_to_the_servers_of_tools(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    """Each server that a hosted tool calls, and each MCP server: in the header and in the protocol's own member."""
+    prompt = f"trace the tools {uuid.uuid4().hex}"
+    traceparent = f"00-{uuid.uuid4().hex}-b7ad6b7169203331-01"
+    url = f"http://127.0.0.1:{upstream.port}/called-by-a-tool"
+    script(upstream, prompt, calls(("a", "calls_out", {"url": url}), ("b", "add", {"a": 1, "b": 2})), Script(words=2))
+    tools = [
+        {"type": "function", "name": "calls_out"},
+        {"type": "mcp", "server_label": "calc", "require_approval": "never"},
+    ]
+    body = {"model": "fake", "input": prompt, "tools": tools}
+    response = (await client.post("/v1/responses", json=body, headers={"traceparent": traceparent})).json()
+    assert response["status"] == "completed", response
+    (called,) = [head for head in upstream.heads if "/called-by-a-tool" in head]
+    assert f"traceparent: {traceparent}" in called.lower()
+    folder = stack.data / "hosted"
+    assert traceparent in (folder / "mcp-traces").read_text().splitlines()
+    assert traceparent in [
+        json.loads(line).get("traceparent") for line in (folder / "mcp-meta").read_text().splitlines()
+    ]
+
+
 async def test_a_request_outside_of_a_trace_sends_none(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -1,4 +1,4 @@
-"""A hosted tool that a worker in TypeScript runs, on a task queue of its own."""
+"""Hosted tools that workers of another fleet run, on task queues of their own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import json
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import Worker
 
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.scripts import outputs, run, script
@@ -54,6 +59,25 @@ async def test_a_tool_of_another_fleet_in_another_language(
     assert json.loads(first) == {"words": 3, "top": [["b", 2], ["a", 1]], "key": f"{response['id']}:0"}
     assert second == "text: expected a string"
     assert json.loads(third)["top"][0] == ["the", 800]
+
+
+async def test_a_trace_goes_through_to_a_fleet(client: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
+    given: list[dict[str, Any]] = []
+
+    @activity.defn(name="fleet_tool")
+    async def fleet_tool(call: dict[str, Any]) -> str:
+        given.append(call)
+        return "7"
+
+    traceparent = f"00-{uuid.uuid4().hex}-b7ad6b7169203331-01"
+    script(upstream, "trace a fleet", calls(("a", "fleet_tool", {"a": 3, "b": 4})), Script(words=2))
+    async with Worker(
+        await Client.connect(stack.temporal_address), task_queue="another-fleet", activities=[fleet_tool]
+    ):
+        body = {"model": "fake", "input": "trace a fleet", "tools": [{"type": "function", "name": "fleet_tool"}]}
+        response = (await client.post("/v1/responses", json=body, headers={"traceparent": traceparent})).json()
+    assert outputs(response) == ["7"]
+    assert [call["context"]["traceparent"] for call in given] == [traceparent]
 
 
 async def test_arguments_that_no_fleet_could_read_are_said_to_be_too_long(

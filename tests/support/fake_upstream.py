@@ -123,6 +123,10 @@ class Upstream:
             if head.startswith(b"GET /v1/models "):
                 await _reply(writer, {"object": "list", "data": self.models})
                 return
+            if head.startswith(b"GET /called-by-a-tool "):
+                self.heads.append(head.decode())
+                await _reply(writer, {})
+                return
             fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if line)
             length = {name.lower(): value for name, value in fields.items()}.get("content-length", "0")
             body = json.loads(await reader.readexactly(int(length)))

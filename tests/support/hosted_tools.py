@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
+
 from open_responses.contracts import Halt, Middleware, ToolContext, ToolError, ToolNext, ToolOutput
 from open_responses.errors import ServerError
 
@@ -29,6 +31,13 @@ async def get_weather(city: str, context: ToolContext, unit: str = "C") -> dict[
         city: Its name in English.
     """
     return {"city": city, "weather": f"12 {unit}", "tenant": context.tenant}
+
+
+async def calls_out(url: str, context: ToolContext) -> str:
+    """Asks a server of its own, and continues the trace there."""
+    headers = {} if context.traceparent is None else {"traceparent": context.traceparent}
+    async with httpx.AsyncClient(trust_env=False) as http:
+        return str((await http.get(url, headers=headers)).status_code)
 
 
 async def slow(seconds: float, context: ToolContext) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -23,9 +24,10 @@ counts: dict[str, int] = {}
 
 
 @server.tool(annotations=ToolAnnotations(read_only_hint=True))
-def add(a: int, b: int) -> str:
+def add(a: int, b: int, ctx: Context) -> str:  # type: ignore[type-arg]
     """Adds two numbers."""
     counts["add"] = counts.get("add", 0) + 1
+    _note("mcp-meta", json.dumps(dict(ctx.request_context.meta or {})))
     return str(a + b)
 
 
@@ -57,21 +59,28 @@ async def sleeps(seconds: float, ctx: Context) -> str:  # type: ignore[type-arg]
 @server.tool()
 def note(text: str) -> str:
     """Writes a line, each time that it is called."""
-    with (Path(os.environ["HOSTED_TOOLS_DIR"]) / "notes").open("a") as file:
-        file.write(text + "\n")
+    _note("notes", text)
     return "noted"
 
 
+def _note(name: str, line: str) -> None:
+    with (Path(os.environ["HOSTED_TOOLS_DIR"]) / name).open("a") as file:
+        file.write(line + "\n")
+
+
 class Guarded:
-    """Lets nobody in without the token."""
+    """Refuses requests without the token, and notes the `traceparent` of the others."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and dict(scope["headers"]).get(b"authorization") != f"Bearer {TOKEN}".encode():
+        headers = dict(scope.get("headers", ()))
+        if scope["type"] == "http" and headers.get(b"authorization") != f"Bearer {TOKEN}".encode():
             await PlainTextResponse("who are you?", status_code=401)(scope, receive, send)
             return
+        if scope["type"] == "http":
+            _note("mcp-traces", headers.get(b"traceparent", b"").decode())
         await self._app(scope, receive, send)
 
 
