@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import secrets
+import time
 from typing import Any
 
 from open_responses.api_keys.limits import LIMITS
@@ -50,9 +51,15 @@ def _cells_of_key(row: Any) -> tuple[str, ...]:
         row["source"],
         moment(row["created_at"]),
         moment(row["expires_at"]),
-        "revoked" if row["revoked_at"] else "in force",
+        _state(row),
         text([f"{name}={value}" for name, value in row["limits"].items() if value is not None]),
     )
+
+
+def _state(row: Any) -> str:
+    if row["revoked_at"]:
+        return "revoked"
+    return "expired" if row["expires_at"] and row["expires_at"] <= time.time() else "in force"
 
 
 def create_key(server: Server, args: argparse.Namespace) -> int:

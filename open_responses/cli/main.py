@@ -195,6 +195,10 @@ def _id(text: str) -> str:
 
 
 def _tenant(text: str) -> str:
-    if not text or len(text) > _LONGEST_NAME or not text.isprintable() or set(text) & set('"\\'):
-        raise argparse.ArgumentTypeError("a tenant's name has 1 to 64 printable characters, none of them \" or \\")
+    """As `/v1/admin/keys` takes it: Temporal's index can search for it."""
+    is_searchable = not (text.startswith("'") or text.endswith("'") or set(text) & set('"\\'))
+    if not text or len(text) > _LONGEST_NAME or not text.isprintable() or not is_searchable:
+        raise argparse.ArgumentTypeError(
+            "a tenant's name has 1 to 64 printable characters, none of them \" or \\, and no ' at its ends"
+        )
     return text

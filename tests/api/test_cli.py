@@ -17,6 +17,7 @@ from open_responses.cli.tables import plain
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, turns
+from tests.support.responses_http import is_error
 from tests.support.stack import Stack, until
 
 api = api_of_the_module(
@@ -121,7 +122,53 @@ async def test_a_key_for_the_file_is_made_without_a_server() -> None:
     made = await told("keys", "add", "acme")
     assert tomllib.loads(made["toml"])["api_keys"][0]["tenant"] == "acme"
     assert made["key"] not in made["toml"]
-    assert (await run("keys", "add", 'a"b'))[0] == 2
+    for name in ('a"b', "'a", "a'", "a\\b", "", "x" * 65):
+        assert (await run("keys", "add", name))[0] == 2, name
+
+
+async def test_keys_of_the_running_server_are_made_changed_and_revoked(api: httpx.AsyncClient) -> None:
+    operator = {"key": "cli-operator-key", "url": api.base_url}
+
+    async def status(key: str) -> int:
+        return (await api.get("/v1/models", headers=bearer(key))).status_code
+
+    limits = ("--limit", "requests_per_minute=60", "--limit", "budget_usd=2.5")
+    created = await told("keys", "create", "cli-made", "--name", "of a test", "--models", "fake", *limits, **operator)
+    assert (created["tenant"], created["models"], await status(created["key"])) == ("cli-made", ["fake"], 200)
+    rest = ("--limit", "requests_per_minute=", "--expires-at", "4102444800")
+    changed = await told("keys", "change", created["id"], *rest, **operator)
+    assert (changed["limits"]["requests_per_minute"], changed["limits"]["budget_usd"]) == (None, 2.5)
+    (row,) = await told("keys", "list", "--tenant", "cli-made", **operator)
+    assert (row["id"], row["expires_at"], "key" in row) == (created["id"], 4102444800, False)
+
+    async def state() -> str:
+        _, out, _ = await run("keys", "list", "--tenant", "cli-made", **operator)
+        return next(word for word in ("in force", "expired", "revoked") if word in out)
+
+    assert await state() == "in force"
+    await told("keys", "change", created["id"], "--expires-at", "1", **operator)
+    assert (await state(), await status(created["key"])) == ("expired", 401)
+    await told("keys", "revoke", created["id"], **operator)
+    assert await state() == "revoked"
+    made = [one for one in await told("keys", "audit", **operator) if one["key_id"] == created["id"]]
+    assert [one["action"] for one in made] == ["revoked", "changed", "changed", "created"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("list",), "for operators"),
+        (("create", "acme"), "for operators"),
+        (("change", "key_0", "--name", "n"), "for operators"),
+        (("change", "key_0"), "nothing to change"),
+        (("revoke", "key_0"), "for operators"),
+        (("audit",), "for operators"),
+    ],
+)
+async def test_keys_are_for_operators(api: httpx.AsyncClient, arguments: tuple[str, ...], reason: str) -> None:
+    status, out, error = await run("keys", *arguments, url=api.base_url)
+    assert (status, out, len(error.splitlines())) == (1, "", 1)
+    assert reason in error
 
 
 async def test_check_names_what_is_wrong_part_by_part(stack: Stack, tmp_path: Any) -> None:
@@ -154,6 +201,29 @@ async def test_this_server_meets_every_clause(api: httpx.AsyncClient, upstream: 
     found = await told("conformance", str(api.base_url), "--model", "fake")
     assert [one for one in found["clauses"] if not one["ok"]] == []
     assert found["met"] == found["of"] >= 20
+
+
+async def test_the_console_tries_the_clauses_that_the_command_does(api: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.says("Count from one to two hundred, in words.", Script(words=16, finish="length"))
+    path, key = "/console/conformance", bearer("cli-key")
+    clauses = (await api.get(path, headers=key)).json()["data"]
+    answer = await api.post(path, json={"model": "fake"}, headers=key)
+    tried = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one for one in tried if one["problem"] is not None] == []
+    found = await told("conformance", str(api.base_url), "--model", "fake")
+    names = [(one["id"], one["says"]) for one in found["clauses"]]
+    assert [(one["id"], one["says"]) for one in clauses] == names
+    assert [one["id"] for one in tried] == [id for id, _ in names]
+
+
+async def test_the_console_tries_the_clauses_with_the_readers_key_alone(api: httpx.AsyncClient) -> None:
+    path, key = "/console/conformance", bearer("cli-key")
+    is_error(await api.post(path, json={"model": "fake"}), 401, "invalid_api_key")
+    is_error(await api.post(path, json={"model": ""}, headers=key), 400, "invalid_value", "model")
+    answer = await api.post(path, json={"model": "no such model"}, headers=key)
+    problems = {one["id"]: one["problem"] for one in map(json.loads, answer.text.splitlines())}
+    assert "no such model" in problems["RES-1"]
+    assert problems["HTTP-1"] is None
 
 
 async def test_a_server_that_meets_few_clauses_is_told_which(upstream: Upstream) -> None:

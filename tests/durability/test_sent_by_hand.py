@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from temporalio import activity
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -92,9 +93,11 @@ async def by_hand(handle: WorkflowHandle[Any, Any], update: str, args: list[Any]
 
 
 async def no_task_failed(handle: WorkflowHandle[Any, Any]) -> None:
+    """Temporal itself rejects a task that ends the run where something arrived meanwhile, and repeats it with that."""
     async for event in handle.fetch_history_events():
         failed = event.workflow_task_failed_event_attributes
-        assert not failed.HasField("failure"), failed.failure.message
+        is_repeated = failed.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+        assert is_repeated or not failed.HasField("failure"), failed.failure.message
 
 
 @pytest.mark.parametrize("extra", [[], [1, "two"]], ids=["cancel", "cancel with arguments"])
