@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,6 +14,7 @@ import pytest_asyncio
 from api.openai_forms import PREFIX
 from tests.support.agents import AGENTS, NEEDS, Agent, Seen
 from tests.support.fake_upstream import Script, Upstream, calls
+from tests.support.fake_vendors import Spoken, Vendors
 from tests.support.npm_packages import installed
 from tests.support.scripts import script
 from tests.support.stack import Stack
@@ -20,7 +22,7 @@ from tests.support.stack import Stack
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
 
 SOURCE = Path(__file__).parent / "node"
-NODE_AGENTS = ["openai", "openaiAgents", "openaiAgentsWebSocket", "aiSdk", "aiSdkOpenAI"]
+NODE_AGENTS = ["openai", "openaiAgents", "openaiAgentsWebSocket", "aiSdk", "aiSdkOpenAI", "langchain"]
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or shutil.which("npm") is None, reason="needs Node.js 20 or newer and npm on the PATH"
@@ -30,6 +32,16 @@ needs_node = pytest.mark.skipif(
 @pytest_asyncio.fixture(scope="module")
 async def node_folder() -> Path:
     return await asyncio.to_thread(installed, SOURCE, "agents.js")
+
+
+async def in_node(folder: Path, base_url: str, client: str, model: str, prompt: str) -> dict[str, Any]:
+    # Node 20 has a WebSocket behind this option, later ones have it in any case.
+    command = ("node", "--experimental-websocket", "agents.js", base_url, client, model, prompt)
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=-1, stderr=-1)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, err.decode()
+    seen: dict[str, Any] = json.loads(out)
+    return seen
 
 
 async def survives(stack: Stack, upstream: Upstream, agent: Agent, prompt: str) -> None:
@@ -64,11 +76,20 @@ async def test_a_client_in_node_reads_on_after_its_worker_is_killed(
     stack: Stack, upstream: Upstream, node_folder: Path, client: str
 ) -> None:
     async def agent(base_url: str, prompt: str) -> Seen:
-        command = ("node", "--experimental-websocket", "agents.js", base_url, client, "fake", prompt)
-        process = await asyncio.create_subprocess_exec(*command, cwd=node_folder, stdout=-1, stderr=-1)
-        out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
-        seen = json.loads(out)
+        seen = await in_node(node_folder, base_url, client, "fake", prompt)
         return Seen(seen["asked"], seen["deltas"], seen["text"])
 
     await survives(stack, upstream, agent, f"{client} in Node survives")
+
+
+@needs_node
+@pytest.mark.parametrize(("client", "model"), [("aiSdk", "ollama-fake"), ("aiSdkOpenAI", "openai-fake")])
+async def test_reasoning_reaches_the_ai_sdk(
+    session_stack: Stack, vendors: Vendors, node_folder: Path, client: str, model: str
+) -> None:
+    """Raw reasoning, and summaries of it: OpenAI's own provider for the AI SDK reads no raw reasoning."""
+    await session_stack.heal()
+    thinking = vendors.says(f"{client} shows reasoning", Spoken(words=3, thoughts=4))
+    base_url = f"{session_stack.api_url}{PREFIX}/v1"
+    seen = await in_node(node_folder, base_url, client, model, f"{client} shows reasoning")
+    assert (seen["reasoning"], seen["text"]) == (thinking.thought, thinking.text)

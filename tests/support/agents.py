@@ -144,12 +144,76 @@ async def pydantic_ai(base_url: str, prompt: str) -> Seen:
     return seen
 
 
+_OPEN_WEBUI_SENDS = {
+    "message": {"type", "role", "content"},
+    "function_call": {"type", "call_id", "name", "arguments", "id"},
+    "function_call_output": {"type", "call_id", "output"},
+}
+
+
+def _stored_by_open_webui(item: dict[str, Any]) -> dict[str, Any]:
+    """Other items, such as reasoning, are sent as they are stored, with the members that Open WebUI adds to them."""
+    known = _OPEN_WEBUI_SENDS.get(item["type"])
+    return {**item, "duration": 1.5} if known is None else {name: item[name] for name in item if name in known}
+
+
+async def open_webui(base_url: str, prompt: str) -> Seen:
+    """The requests of Open WebUI with a connection of the type "Responses".
+
+    It is no library, so its requests are repeated here as its source has them: `convert_to_responses_payload` and
+    `_normalize_stored_item` in `backend/open_webui/routers/openai.py`, and the output of a tool in
+    `backend/open_webui/utils/middleware.py`.
+    """
+    import httpx
+
+    seen = Seen()
+    body: dict[str, Any] = {
+        "stream": True,
+        "model": "fake",
+        "instructions": INSTRUCTIONS,
+        "tool_choice": "auto",
+        "tools": [
+            {
+                "type": "function",
+                "name": "population",
+                "description": "How many people live there.",
+                "parameters": {"properties": {"city": {"type": "string"}}, "required": ["city"], "type": "object"},
+            }
+        ],
+        "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": prompt}]}],
+    }
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        while True:
+            output: list[dict[str, Any]] = []
+            async with client.stream("POST", f"{base_url}/responses", json=body) as answer:
+                assert answer.status_code == 200, await answer.aread()
+                async for line in answer.aiter_lines():
+                    event = json.loads(line[6:]) if line.startswith("data: {") else {"type": ""}
+                    if event["type"] == "response.output_text.delta":
+                        seen.deltas += event["delta"]
+                    elif event["type"] == "response.completed":
+                        output = event["response"]["output"]
+            body["input"] += [_stored_by_open_webui(item) for item in output]
+            calls = [item for item in output if item["type"] == "function_call"]
+            if not calls:
+                seen.text = "".join(
+                    part["text"] for item in output if item["type"] == "message" for part in item["content"]
+                )
+                return seen
+            for call in calls:
+                city = json.loads(call["arguments"])["city"]
+                seen.asked.append(city)
+                result = [{"type": "input_text", "text": str(POPULATIONS[city])}]
+                body["input"].append({"type": "function_call_output", "call_id": call["call_id"], "output": result})
+
+
 AGENTS: Mapping[str, Agent] = {
     "openai": openai_sdk,
     "openai-agents": openai_agents,
     "openai-agents over a WebSocket": openai_agents_over_a_websocket,
     "LangChain": langchain,
     "pydantic-ai": pydantic_ai,
+    "Open WebUI": open_webui,
 }
 NEEDS = {"LangChain": "langchain_openai", "pydantic-ai": "pydantic_ai"}
 """The module that an agent imports, where it may be missing."""

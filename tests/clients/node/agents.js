@@ -7,6 +7,8 @@
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenResponses } from '@ai-sdk/open-responses'
 import { Agent, OpenAIProvider, Runner, setTracingDisabled, tool as agentTool } from '@openai/agents'
+import { HumanMessage, SystemMessage, ToolMessage } from '@langchain/core/messages'
+import { ChatOpenAI } from '@langchain/openai'
 import { stepCountIs, streamText, tool } from 'ai'
 import OpenAI from 'openai'
 import { z } from 'zod'
@@ -84,8 +86,31 @@ async function aiSdk(provided, providerOptions) {
   seen.text = await result.text
 }
 
+// What LibreChat asks with.
+async function langchain() {
+  const chat = new ChatOpenAI({ model, apiKey: 'none', useResponsesApi: true, maxRetries: 0, configuration: { baseURL } })
+    .bindTools([{ name: 'population', description: 'How many people live there.', schema: cities }])
+  const messages = [new SystemMessage(INSTRUCTIONS), new HumanMessage(prompt)]
+  for (;;) {
+    let whole
+    for await (const piece of await chat.stream(messages)) {
+      seen.deltas += piece.text
+      whole = whole === undefined ? piece : whole.concat(piece)
+    }
+    if (!whole.tool_calls?.length) {
+      seen.text = whole.text
+      return
+    }
+    messages.push(whole)
+    for (const call of whole.tool_calls) {
+      messages.push(new ToolMessage({ content: population(call.args), tool_call_id: call.id }))
+    }
+  }
+}
+
 const clients = {
   openai,
+  langchain,
   openaiAgents,
   openaiAgentsWebSocket: () => openaiAgents({ useResponsesWebSocket: true }),
   aiSdk: () => aiSdk(
