@@ -150,12 +150,18 @@ class ToolCallDelta:
         arguments: The characters of the JSON arguments that follow.
         call_id: The provider's id of the call, in the first piece; None if the provider gives none.
         name: The name of the function, in the first piece.
+        namespace: The namespace of the function, in the first piece, if the provider has namespaces.
+        is_custom: Whether the call is of a custom tool: `arguments` are then the characters of its input.
+        members: Further members of the call's item, in the first piece, which the provider must get back with it.
     """
 
     index: int
     arguments: str = ""
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
+    is_custom: bool = False
+    members: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from open_responses.io.telemetry.activities import describe_request
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.sample import SampleResult
 from open_responses.loop.payloads.usage import TurnUsage
+from open_responses.models.capabilities import has_client_tools
 from open_responses.tool_use.tool_table import build_tool_table
 
 log = structlog.get_logger(__name__)
@@ -173,7 +174,13 @@ class AttemptRun:
         start = context.start
         lists = mcp_lists(context.conversation(context.output)) if start.has_mcp else {}
         tool_table = build_tool_table(
-            start.request, start.hosted, self._parts.definitions, lists, choice_spent=self._call.choice_spent
+            start.request,
+            start.hosted,
+            self._parts.definitions,
+            lists,
+            choice_spent=self._call.choice_spent,
+            items=context.items,
+            is_native=has_client_tools(self._parts.adapters.get(self._call.provider, "")),
         )
         fold = Fold(context.output)
         self.writer = writer = Writer(

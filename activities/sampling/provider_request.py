@@ -11,7 +11,8 @@ from open_responses.events.fold import Fold
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.loop.payloads.sample import SampleInput
 from open_responses.loop.payloads.start import StartResponse
-from open_responses.schema.tools import ProviderTool
+from open_responses.tool_use.client_calls import as_function_calls
+from open_responses.tool_use.client_functions import provider_tools
 from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
 
 
@@ -31,11 +32,14 @@ def build_call(
     """
     start = context.start
     names = {(route.server_label, route.tool): name for name, route in tool_table.routes.items()}
+    conversation = from_summary(
+        context.conversation(fold.snapshot(), goes_on=goes_on),
+        lambda sealed: _summary(sealer, start.tenant, sealed),
+    )
+    if not tool_table.is_native:
+        conversation = as_function_calls(conversation, tool_table.shown_name)
     items = as_model_reads(
-        from_summary(
-            context.conversation(fold.snapshot(), goes_on=goes_on),
-            lambda sealed: _summary(sealer, start.tenant, sealed),
-        ),
+        conversation,
         lambda label, tool: tool if label == HOSTED_LABEL else names.get((label, tool), tool),
     )
     return SampleCall(
@@ -45,11 +49,7 @@ def build_call(
         tools=tool_table.functions,
         tool_choice=tool_table.choice,
         max_output_tokens=max_output_tokens,
-        provider_tools=[
-            tool.model_dump(mode="json", exclude_unset=True)
-            for tool in start.request.tools or []
-            if isinstance(tool, ProviderTool)
-        ],
+        provider_tools=[*provider_tools(start.request.tools or []), *tool_table.native],
         api_key=_own_key(sealer, start) if call.fallback == 0 else None,
     )
 

@@ -18,6 +18,7 @@ from open_responses.events.lifecycle import opening_events
 from open_responses.events.resumed_assembler import ResumedAssembler
 from open_responses.io.log.fenced_log import FencedLog, paid_before
 from open_responses.json_types import JsonObject
+from open_responses.schema.items import OUTPUT_TYPE_OF
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
 
 def _is_whole_call(item: JsonObject) -> bool:
     # An `mcp_call` is open until it has run, and is abandoned with the attempt.
-    return bool(item["type"] == "function_call" and item["status"] == "completed")
+    return bool(item["type"] in OUTPUT_TYPE_OF and item["status"] == "completed")
 
 
 def _give_up(state: AttemptState, assembler: Assembler) -> None:

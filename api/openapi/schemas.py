@@ -19,7 +19,8 @@ from api.responses.approvals import ApprovalBody
 from open_responses.json_types import JsonObject
 from open_responses.schema import http_bodies, operation_bodies
 from open_responses.schema.compact import CompactRequest
-from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, SLUG, OpaqueItem
+from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, OpaqueItem
+from open_responses.schema.names import SLUG
 from open_responses.schema.openai_events import OpenAIStreamEvent
 from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
 from open_responses.schema.stream_events import StreamEvent

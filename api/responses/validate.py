@@ -25,8 +25,8 @@ from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.private_addresses import is_forbidden_host
 from open_responses.schema.items import InputItem
 from open_responses.schema.mcp_tool import McpTool
-from open_responses.schema.requests import CreateResponse, schemas_of
-from open_responses.schema.tool_choice import named_choices
+from open_responses.schema.requests import CreateResponse, schemas_of, tools_of_items
+from open_responses.schema.tool_choice import named_choices, names_of_tools
 from open_responses.schema.tools import FunctionTool, HostedTools
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.tool_table import hosted_names, is_bare
@@ -152,11 +152,13 @@ def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
 
 def _check_choice(asked: CreateResponse, hosted: list[str]) -> None:
     """A choice that names no tool, where only the configuration knows the names."""
-    functions = {tool.name for tool in asked.tools or [] if isinstance(tool, FunctionTool)} | set(hosted)
+    offered = [*(asked.tools or []), *(tool for _, tools in tools_of_items(asked) for tool in tools)]
+    names = names_of_tools(offered)
+    names["function"] = names.get("function", set()) | set(hosted)
     labels = {tool.server_label for tool in asked.tools or [] if isinstance(tool, McpTool)}
     for field, named in named_choices(asked.tool_choice):
-        name, known = (named.server_label, labels) if named.type == "mcp" else (named.name, functions)
-        if name not in known:
+        name, known = (named.server_label, labels) if named.type == "mcp" else (named.name, names.get(named.type))
+        if name not in (known or ()):
             raise InvalidRequest(
                 f"'{field}' names {name[:64]!r}, which is not in 'tools'. Add it, or leave it out.",
                 param=field,

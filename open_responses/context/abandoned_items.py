@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import PROVIDER_ITEM_TYPES
+from open_responses.schema.items import OUTPUT_TYPE_OF, PROVIDER_ITEM_TYPES
 
 # Types of items that a sample can leave unfinished. The next attempt samples them again, behind these.
-_SAMPLED = ("message", "reasoning", "function_call", "mcp_call")
+_SAMPLED = ("message", "reasoning", "mcp_call", *OUTPUT_TYPE_OF)
 # Calls of built-in tools that a provider streams, as it runs them. It rejects one that did not end.
 _BUILT_IN = frozenset(kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds)
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from open_responses.context.transcript import was_cut_off
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import FunctionCall, FunctionCallOutput, InputItem
+from open_responses.schema.client_items import ClientCall, ClientCallOutput, paired_id
+from open_responses.schema.items import (
+    CALL_TYPE_OF,
+    CALLS,
+    OUTPUT_TYPE_OF,
+    OUTPUT_TYPES,
+    OUTPUTS,
+    AnyCall,
+    AnyOutput,
+    InputItem,
+)
 
 
 def check_calls_are_answered(
@@ -33,30 +44,40 @@ def check_calls_are_answered(
         InvalidRequest: An output is missing, is given twice, or has no call.
     """
     waiting = _unanswered(previous_output)
-    open_calls = {call_id for call_id, name in waiting.items() if name in own or call_id in left_open}
+    open_calls = {call_id for call_id, call in waiting.items() if call.is_of(own) or call_id in left_open}
     answered: set[str] = set()
     given_calls: set[str] = set()
     for index, item in enumerate(given):
         if was_cut_off(item):
             open_calls |= given_calls
-        elif isinstance(item, FunctionCall):
-            if item.call_id in given_calls:
-                raise _second_call(item.call_id, f"input[{index}].call_id")
-            given_calls.add(item.call_id)
-            waiting[item.call_id] = item.name
-            open_calls.discard(item.call_id)
-            answered.discard(item.call_id)
-        elif isinstance(item, FunctionCallOutput):
-            if item.call_id not in waiting:
-                raise _for_nothing(item.call_id, f"input[{index}].call_id", doubled=item.call_id in answered)
-            del waiting[item.call_id]
-            given_calls.discard(item.call_id)
-            answered.add(item.call_id)
-    for call_id, name in waiting.items():
+        elif isinstance(item, CALLS):
+            call_id = _paired_id(item)
+            if call_id is None:
+                continue
+            if call_id in given_calls:
+                raise _second_call(item.type, call_id, f"input[{index}].call_id")
+            given_calls.add(call_id)
+            waiting[call_id] = Waiting(item.type, getattr(item, "name", item.type))
+            open_calls.discard(call_id)
+            answered.discard(call_id)
+        elif isinstance(item, OUTPUTS):
+            call_id = _paired_id(item)
+            if call_id is None:
+                continue
+            if _may_follow(item.type, call_id, answered):
+                continue
+            if call_id not in waiting:
+                raise _for_nothing(item.type, call_id, f"input[{index}].call_id", doubled=call_id in answered)
+            _check_answers(item.type, call_id, waiting[call_id], f"input[{index}].type")
+            del waiting[call_id]
+            given_calls.discard(call_id)
+            answered.add(call_id)
+    for call_id, call in waiting.items():
         if call_id in open_calls:
             continue
+        kind = OUTPUT_TYPE_OF[call.kind]
         raise InvalidRequest(
-            f"No tool output found for function call {call_id!r} ({name}). Send a function_call_output with this "
+            f"No tool output found for {_spoken(call.kind)} {call_id!r} ({call.name}). Send a {kind} with this "
             "call_id in the input.",
             param="input",
             code="missing_tool_output",
@@ -80,20 +101,23 @@ def check_added_calls(
     """
     known, orphans = {item["id"] for item in stored}, orphaned_outputs(stored)
     waiting = _unanswered(stored)
-    answered = {i["call_id"] for i in stored if i["type"] == "function_call_output" and i["id"] not in orphans}
+    answered = {_id_in(i) for i in stored if i["type"] in OUTPUT_TYPES and i["id"] not in orphans}
     for index, item in enumerate(added):
-        if item["id"] in known or item["type"] not in ("function_call", "function_call_output"):
+        kind, call_id, param = item["type"], _id_in(item), f"items[{index}].call_id"
+        if item["id"] in known or call_id is None or not (kind in OUTPUT_TYPES or kind in OUTPUT_TYPE_OF):
             continue
-        call_id, param = item["call_id"], f"items[{index}].call_id"
-        if item["type"] == "function_call_output":
+        if kind in OUTPUT_TYPES:
+            if _may_follow(kind, call_id, answered):
+                continue
             if call_id not in waiting:
-                raise _for_nothing(call_id, param, doubled=call_id in answered)
+                raise _for_nothing(kind, call_id, param, doubled=call_id in answered)
+            _check_answers(kind, call_id, waiting[call_id], f"items[{index}].type")
             del waiting[call_id]
             answered.add(call_id)
         elif item.get("status") != "incomplete":
             if call_id in waiting and call_id not in left_open:
-                raise _second_call(call_id, param)
-            waiting[call_id] = item["name"]
+                raise _second_call(kind, call_id, param)
+            waiting[call_id] = Waiting(kind, str(item.get("name", kind)))
             answered.discard(call_id)
 
 
@@ -102,42 +126,92 @@ def orphaned_outputs(items: Iterable[JsonObject]) -> set[str]:
     waiting: set[str] = set()
     orphans: set[str] = set()
     for item in items:
-        if item["type"] == "function_call" and item.get("status") != "incomplete":
-            waiting.add(item["call_id"])
-        elif item["type"] == "function_call_output":
-            if item["call_id"] in waiting:
-                waiting.remove(item["call_id"])
+        call_id = _id_in(item)
+        if call_id is None:
+            continue
+        if item["type"] in OUTPUT_TYPE_OF and item.get("status") != "incomplete":
+            waiting.add(call_id)
+        elif item["type"] in OUTPUT_TYPES:
+            if call_id in waiting:
+                waiting.remove(call_id)
             else:
                 orphans.add(item["id"])
     return orphans
 
 
-def _unanswered(output: Iterable[JsonObject]) -> dict[str, str]:
-    """call_id -> name, of the calls in an output that the client has to answer."""
-    waiting: dict[str, str] = {}
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A call without an output. `kind` is the type of its item."""
+
+    kind: str
+    name: str
+
+    def is_of(self, hosted: frozenset[str]) -> bool:
+        """Whether the server runs the call."""
+        return self.kind == "function_call" and self.name in hosted
+
+
+def _unanswered(output: Iterable[JsonObject]) -> dict[str, Waiting]:
+    """call_id -> call, of the calls in an output that the client has to answer."""
+    waiting: dict[str, Waiting] = {}
     for item in output:
-        if item["type"] == "function_call" and item.get("status") != "incomplete":
-            waiting[item["call_id"]] = item["name"]
-        elif item["type"] == "function_call_output":
-            waiting.pop(item["call_id"], None)
+        call_id = _id_in(item)
+        if call_id is None:
+            continue
+        if item["type"] in OUTPUT_TYPE_OF and item.get("status") != "incomplete":
+            waiting[call_id] = Waiting(item["type"], str(item.get("name", item["type"])))
+        elif item["type"] in OUTPUT_TYPES:
+            waiting.pop(call_id, None)
     return waiting
 
 
-def _for_nothing(call_id: str, param: str, *, doubled: bool) -> InvalidRequest:
+def _paired_id(item: AnyCall | AnyOutput) -> str | None:
+    return paired_id(item) if isinstance(item, ClientCall | ClientCallOutput) else item.call_id
+
+
+def _id_in(item: JsonObject) -> str | None:
+    """The id by which a call and its output find each other. OpenAI's `local_shell_call_output` has it as its id."""
+    found = item.get("call_id")
+    if found is None and item["type"] == "local_shell_call_output":
+        found = item.get("id")
+    return found if isinstance(found, str) else None
+
+
+def _may_follow(kind: str, call_id: str, answered: Collection[str | None]) -> bool:
+    """Whether an output may be one more of its call: Codex sends what a custom tool reports while it runs."""
+    return kind == "custom_tool_call_output" and call_id in answered
+
+
+def _check_answers(kind: str, call_id: str, call: Waiting, param: str) -> None:
+    wanted = OUTPUT_TYPE_OF[call.kind]
+    if kind != wanted:
+        raise InvalidRequest(
+            f"The call {call_id!r} is a {call.kind}, and your output for it is a {kind}. Send a {wanted}.",
+            param=param,
+            code="unknown_tool_call",
+        )
+
+
+def _spoken(kind: str) -> str:
+    """`custom tool call`, of an item's type."""
+    return kind.replace("_", " ")
+
+
+def _for_nothing(kind: str, call_id: str, param: str, *, doubled: bool) -> InvalidRequest:
     if doubled:
         message, code = (
-            f"Your input has a second output for function call {call_id!r}. Send one for each call.",
+            f"Your input has a second output for {_spoken(CALL_TYPE_OF[kind])} {call_id!r}. Send one for each call.",
             "duplicate_tool_output",
         )
     else:
         message = (
-            f"No tool call found for function call output with call_id {call_id!r}. Send the call before it, or "
+            f"No tool call found for {_spoken(kind)} with call_id {call_id!r}. Send the call before it, or "
             "continue the response that made the call."
         )
         code = "unknown_tool_call"
     return InvalidRequest(message, param=param, code=code)
 
 
-def _second_call(call_id: str, param: str) -> InvalidRequest:
-    message = f"Your input has function call {call_id!r} a second time, before its output. Send each call once."
+def _second_call(kind: str, call_id: str, param: str) -> InvalidRequest:
+    message = f"Your input has {_spoken(kind)} {call_id!r} a second time, before its output. Send each call once."
     return InvalidRequest(message, param=param, code="invalid_value")

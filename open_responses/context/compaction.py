@@ -19,12 +19,14 @@ from open_responses.contracts import SampleCall
 from open_responses.deltas import FinishReason
 from open_responses.ids import new_id
 from open_responses.json_types import JsonObject
+from open_responses.schema.client_items import CustomToolCall
 from open_responses.schema.items import (
+    CALLS,
+    OUTPUTS,
     AssistantMessage,
     Compaction,
     DeveloperMessage,
     FunctionCall,
-    FunctionCallOutput,
     InputItem,
     Reasoning,
     SystemMessage,
@@ -160,8 +162,8 @@ def _replaceable(items: Sequence[InputItem]) -> list[InputItem]:
 
 def _newest_round(items: Sequence[InputItem]) -> int:
     """The index at which the newest round begins, with its reasoning: Anthropic rejects calls without theirs."""
-    begin = max((i for i, item in enumerate(items) if isinstance(item, FunctionCall | AssistantMessage)), default=0)
-    while begin and not isinstance(items[begin - 1], FunctionCallOutput | UserMessage):
+    begin = max((i for i, item in enumerate(items) if isinstance(item, (*CALLS, AssistantMessage))), default=0)
+    while begin and not isinstance(items[begin - 1], (*OUTPUTS, UserMessage)):
         begin -= 1
     return begin
 
@@ -180,9 +182,9 @@ def _cut(items: list[InputItem], tokens: int, count: Callable[[InputItem], int])
 
 
 def _is_result(item: InputItem) -> bool:
-    return isinstance(item, FunctionCallOutput)
+    return isinstance(item, OUTPUTS)
 
 
 def _is_other_text(item: InputItem) -> bool:
     """Reasoning and providers' own items are signed, and are not cut."""
-    return isinstance(item, UserMessage | AssistantMessage | FunctionCall)
+    return isinstance(item, UserMessage | AssistantMessage | FunctionCall | CustomToolCall)

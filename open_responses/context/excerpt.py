@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from open_responses.context.texts import map_texts
 from open_responses.context.tokens import part_data, part_tokens
 from open_responses.json_types import JsonObject
+from open_responses.schema.client_items import CustomToolCallOutput
 from open_responses.schema.content import MAX_IMAGE_URL
-from open_responses.schema.items import INPUT_ITEM, FunctionCallOutput, InputItem, UserMessage
+from open_responses.schema.items import INPUT_ITEM, OUTPUTS, FunctionCallOutput, InputItem, UserMessage
 
 MAX_RESULT_CHARACTERS = 400_000
 """About 100,000 tokens: half of the 200,000 that many large models take."""
@@ -59,13 +60,13 @@ def fitting_parts(parts: Sequence[JsonObject], limit: int) -> list[JsonObject]:
 
 def shorten_results(items: Sequence[InputItem], limit: int) -> list[InputItem]:
     """The items, with each function call's output of more than `limit` characters cut."""
-    return [shortened(item, limit) if isinstance(item, FunctionCallOutput) else item for item in items]
+    return [shortened(item, limit) if isinstance(item, OUTPUTS) else item for item in items]
 
 
 def shortened(item: InputItem, limit: int) -> InputItem:
     """The item with each of its texts cut to `limit` characters. The parts of a message or a result share one limit."""
     match item:
-        case FunctionCallOutput(output=[*parts]):
+        case FunctionCallOutput(output=[*parts]) | CustomToolCallOutput(output=[*parts]):
             return _with_parts(
                 item, "output", [part.model_dump(mode="json", exclude_unset=True) for part in parts], limit
             )

@@ -12,9 +12,11 @@ from open_responses.json_types import JsonObject
 from open_responses.schema.content import Refusal
 from open_responses.schema.items import INPUT_ITEM, MESSAGES, InputItem
 
-_PLAIN = ("content", "output", "reason")
+_PLAIN = ("content", "output", "reason", "input")
 _LISTS = ("content", "output", "summary")
-_IN_A_PART = ("text", "refusal")
+_IN_A_PART = ("text", "refusal", "stdout", "stderr")
+# What a call of a shell or a patch is to do.
+_ORDERS = ("action", "operation")
 
 
 def texts_of(item: InputItem) -> Iterator[str]:
@@ -60,6 +62,9 @@ def _changed(item: JsonObject, change: Callable[[str], str]) -> JsonObject:
     for key in _LISTS:
         if isinstance(changed.get(key), list):
             changed[key] = [_changed_part(part, change) for part in changed[key]]
+    for key in _ORDERS:
+        if isinstance(changed.get(key), dict):
+            changed[key] = _walked(changed[key], change)
     if isinstance(changed.get("arguments"), str):
         changed["arguments"] = _changed_json(changed["arguments"], change)
     return changed

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from open_responses.context.texts import texts_of
 from open_responses.json_types import JsonObject
+from open_responses.schema.client_items import AdditionalTools, ToolSearchOutput
 from open_responses.schema.content import InputText, OutputText, Refusal
 from open_responses.schema.items import MESSAGES, InputItem
 from open_responses.schema.validation import member
@@ -52,7 +53,8 @@ async def counted(work: Callable[..., Result], *arguments: object) -> Result:
 
 def item_tokens(item: InputItem) -> int:
     """The tokens of an item, with those that mark its beginning and its role."""
-    return _PER_ITEM + sum(count_tokens(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
+    count = _PER_ITEM + sum(count_tokens(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
+    return count + (count_tokens(tools) if (tools := _tools_in(item)) else 0)
 
 
 def json_tokens(values: Iterable[JsonObject]) -> int:
@@ -63,7 +65,10 @@ def json_tokens(values: Iterable[JsonObject]) -> int:
 def at_most(items: Iterable[InputItem]) -> int:
     """An upper bound of the tokens, without a count of them."""
     return sum(
-        _PER_ITEM + sum(4 * len(text) for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
+        _PER_ITEM
+        + sum(4 * len(text) for text in texts_of(item))
+        + sum(map(part_tokens, _parts(item)))
+        + 4 * len(_tools_in(item))
         for item in items
     )
 
@@ -71,7 +76,10 @@ def at_most(items: Iterable[InputItem]) -> int:
 def about(items: Iterable[InputItem]) -> int:
     """A quick estimate of four characters a token, as OpenAI's rate limits use it."""
     return sum(
-        _PER_ITEM + sum(len(text) // 4 for text in texts_of(item)) + sum(map(part_tokens, _parts(item)))
+        _PER_ITEM
+        + sum(len(text) // 4 for text in texts_of(item))
+        + sum(map(part_tokens, _parts(item)))
+        + len(_tools_in(item)) // 4
         for item in items
     )
 
@@ -103,6 +111,12 @@ def part_data(part: JsonObject | BaseModel) -> str:
         member(member(part, "input_audio"), "data"),
     )
     return next((data for data in found if isinstance(data, str)), "")
+
+
+def _tools_in(item: InputItem) -> str:
+    """The definitions in an item that adds tools, as JSON; empty for any other item."""
+    is_offer = isinstance(item, AdditionalTools | ToolSearchOutput)
+    return json.dumps(item.model_dump(mode="json", exclude_unset=True)["tools"]) if is_offer else ""
 
 
 def _parts(item: InputItem) -> list[JsonObject | BaseModel]:

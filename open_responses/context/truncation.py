@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from open_responses.context.excerpt import shorten_results
 from open_responses.errors import ContextLengthExceeded
 from open_responses.schema.items import (
+    CALLS,
+    OUTPUTS,
     DeveloperMessage,
-    FunctionCall,
-    FunctionCallOutput,
     InputItem,
     SystemMessage,
     UserMessage,
@@ -26,6 +26,8 @@ _MARGIN = 0.9
 # provider that caches by prefix does not process all of them again each time.
 _STEP = 1 / 16
 _SHORTEST_RESULT = 500
+# What a model reads before it answers.
+_INPUTS = (*OUTPUTS, UserMessage)
 
 Counter = Callable[[InputItem], int]
 
@@ -108,9 +110,7 @@ def _blocks(items: Sequence[InputItem], count: Counter) -> list[_Block]:
             blocks.append(_Block(-1, is_prompt=True, items=[item], tokens=count(item)))
             continue
         begins_exchange = isinstance(item, UserMessage) and not isinstance(previous, UserMessage)
-        begins_round = not isinstance(item, FunctionCallOutput | UserMessage) and isinstance(
-            previous, FunctionCallOutput | UserMessage
-        )
+        begins_round = not isinstance(item, _INPUTS) and isinstance(previous, _INPUTS)
         exchange += begins_exchange and previous is not None
         if not blocks or previous is None or begins_exchange or begins_round or blocks[-1].exchange == -1:
             blocks.append(_Block(exchange, is_prompt=isinstance(item, UserMessage)))
@@ -138,13 +138,13 @@ def _kept(blocks: Iterable[_Block]) -> list[InputItem]:
 def _paired(items: Iterable[InputItem]) -> list[InputItem]:
     """The items without outputs whose call was dropped, and without calls whose output was."""
     listed = list(items)
-    called = {item.call_id for item in listed if isinstance(item, FunctionCall)}
-    answered = {item.call_id for item in listed if isinstance(item, FunctionCallOutput)}
+    called = {item.call_id for item in listed if isinstance(item, CALLS)}
+    answered = {item.call_id for item in listed if isinstance(item, OUTPUTS)}
     return [
         item
         for item in listed
-        if not (isinstance(item, FunctionCallOutput) and item.call_id not in called)
-        and not (isinstance(item, FunctionCall) and item.call_id not in answered)
+        if not (isinstance(item, OUTPUTS) and item.call_id not in called)
+        and not (isinstance(item, CALLS) and item.call_id not in answered)
     ]
 
 

@@ -30,18 +30,22 @@ from open_responses.events.event_types import CALL_TEXTS, DELTA_EVENTS, EVENT_TY
 from open_responses.events.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
 from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
-from open_responses.tool_use.tool_items import mcp_approval_request, mcp_call, refused_call
+from open_responses.tool_use.client_calls import NotACall, call_item
+from open_responses.tool_use.custom_input import CustomInput
+from open_responses.tool_use.tool_items import ITEM_PREFIXES, mcp_approval_request, mcp_call, refused_call
 from open_responses.tool_use.tool_table import Route, ToolTable
 
 ItemStatus = Literal["completed", "incomplete"]
 
 _MAX_CALL_ID = 64
-_CALLS = ("function_call", "mcp_call")
+_CALLS = ("function_call", "custom_tool_call", "mcp_call")
+_STREAMED = ("function", "custom")
+"""The kinds of client's tools whose calls are streamed. Calls of any other kind are emitted whole."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """One of the turn's calls.
+    """One of the turn's calls. `custom_input` reads the text of a custom tool out of a function's arguments.
 
     `index` is None while the stream has no event of the call: the provider has not sent its name yet, the call is
     emitted at the end of the turn (approvals, refusals), or it is `dropped`.
@@ -49,7 +53,11 @@ class _Call:
 
     call_id: str | None
     name: str | None
+    namespace: str | None = None
+    is_custom: bool = False
+    members: JsonObject = field(default_factory=dict)
     pieces: list[str] = field(default_factory=list)
+    custom_input: CustomInput | None = None
     route: Route | None = None
     index: int | None = None
     dropped: bool = False
@@ -59,8 +67,8 @@ class Assembler:
     """Turns one turn's deltas into events, on top of the output that `fold` already holds.
 
     `tool_table` maps the name of a call to its item: a function call of the client or of a hosted tool, which is
-    streamed; an `mcp_call`, which is streamed and stays open until the workflow has run it; a request for approval or a
-    refusal, which is emitted whole at the end of the turn.
+    streamed; an `mcp_call`, which is streamed and stays open until the workflow has run it; a request for approval, a
+    refusal or a call of a shell, which is emitted whole at the end of the turn.
 
     A sample that continues a lost one passes the fold of the log: `unfinished_text` returns the text that it may
     continue, and `abandon` closes the items that it cannot continue. An id is computed from the response's id and the
@@ -116,6 +124,9 @@ class Assembler:
 
         An `mcp_call` that is complete stays open: it ends when it has been run.
         """
+        for call in self._calls.values():
+            if call.custom_input is not None and call.index in self.fold.open:
+                self._extend_call(call.index, call.custom_input.rest())
         still_open = sorted(self.fold.open)
         for index in still_open:
             self._end_item(self.fold.open[index], status if index == still_open[-1] else "completed")
@@ -177,7 +188,16 @@ class Assembler:
 
     def _whole(self, item: JsonObject) -> None:
         opened = self._add_item(skeleton(item))
+        if item["type"] == "shell_call":
+            self._show_commands(opened.index, item["action"]["commands"])
         self._emit({"type": "response.output_item.done", "output_index": opened.index, "item": item})
+
+    def _show_commands(self, output_index: int, commands: list[str]) -> None:
+        for number, command in enumerate(commands):
+            at = {"output_index": output_index, "command_index": number}
+            self._emit({"type": "response.shell_call_command.added", **at, "command": ""})
+            self._emit({"type": "response.shell_call_command.delta", **at, "delta": command})
+            self._emit({"type": "response.shell_call_command.done", **at, "command": command})
 
     def _provider_progress(self, delta: ProviderItemProgress) -> None:
         index = self._provider_items.get(delta.key)
@@ -197,7 +217,7 @@ class Assembler:
         index = None if delta.key is None else self._provider_items.pop(delta.key, None)
         if index is None or self.fold.open[index].item["type"] != delta.item["type"]:
             self._close_all_but_calls()
-            item = {**delta.item, "id": self._id("item_")}
+            item = {**delta.item, "id": self._id(ITEM_PREFIXES.get(delta.item["type"], "item_"))}
             self._whole({**skeleton(item), "status": "completed", **item})
             return
         opened = self.fold.open[index]
@@ -286,6 +306,9 @@ class Assembler:
             call = self._calls[delta.index] = _Call(delta.call_id, delta.name, dropped=dropped)
         call.call_id = call.call_id or delta.call_id
         call.name = call.name or delta.name
+        call.namespace = call.namespace or delta.namespace
+        call.is_custom = call.is_custom or delta.is_custom
+        call.members = call.members or delta.members or {}
         if delta.arguments:
             call.pieces.append(delta.arguments)
         if call.name and not call.dropped:
@@ -294,31 +317,34 @@ class Assembler:
     def _stream_call(self, call: _Call, name: str) -> None:
         """Emit the new arguments of a call, unless the call is emitted whole at the end of the turn."""
         if call.route is None:
-            call.route = self._tool_table.route(name)
-        if call.route.kind == "refused" or call.route.needs_approval:
+            call.route = self._tool_table.route(name, call.namespace)
+        if call.route.kind == "refused" or call.route.needs_approval or call.route.form not in _STREAMED:
             return
         if call.index is None:
-            call.index = self._open_call(call, call.route, name)
-        opened = self.fold.open[call.index]
+            call.index = self._open_call(call, call.route)
         for piece in call.pieces:
-            self._emit(
-                {
-                    "type": DELTA_EVENTS[opened.item["type"]],
-                    "item_id": opened.item["id"],
-                    "output_index": call.index,
-                    "delta": piece,
-                }
-            )
+            self._extend_call(call.index, piece if call.custom_input is None else call.custom_input.feed(piece))
         call.pieces.clear()
 
-    def _open_call(self, call: _Call, route: Route, name: str) -> int:
+    def _extend_call(self, index: int, text: str) -> None:
+        if not text:
+            return
+        item = self.fold.open[index].item
+        self._emit({"type": DELTA_EVENTS[item["type"]], "item_id": item["id"], "output_index": index, "delta": text})
+
+    def _open_call(self, call: _Call, route: Route) -> int:
         if route.kind != "mcp":
+            is_custom = call.is_custom or route.form == "custom"
+            if is_custom and not call.is_custom:
+                call.custom_input = CustomInput()
             item = {
-                "type": "function_call",
-                "id": self._id("fc_"),
+                "type": "custom_tool_call" if is_custom else "function_call",
+                "id": self._id("ctc_" if is_custom else "fc_"),
                 "call_id": self._unique(call.call_id),
-                "name": name,
-                "arguments": "",
+                "name": route.tool,
+                **({} if route.namespace is None else {"namespace": route.namespace}),
+                **call.members,
+                "input" if is_custom else "arguments": "",
                 "status": "in_progress",
             }
             return self._add_item(item).index
@@ -346,10 +372,22 @@ class Assembler:
         if route is not None and route.needs_approval:
             index = len(self.fold.output)
             item = mcp_approval_request(self._response_id, index, route.server_label, route.tool, arguments)
+        elif route is not None and route.form not in _STREAMED:
+            self._show_client_call(call, route, arguments)
+            return
         else:
             reason = route.reason if route is not None else "The call names no tool."
             item = refused_call(self._id("ref_"), self._unique(call.call_id), name, arguments, reason)
         self._close_item(self._add_item({**item, "status": "in_progress"}), "completed")
+
+    def _show_client_call(self, call: _Call, route: Route, arguments: str) -> None:
+        """Emit the client's item of a call whose arguments are known, or a refused call if they make none."""
+        item_id, call_id = self._id(ITEM_PREFIXES[f"{route.form}_call"]), self._unique(call.call_id)
+        try:
+            item = call_item(route.form, item_id, call_id, arguments)
+        except NotACall as problem:
+            item = refused_call(self._id("ref_"), call_id, call.name or route.tool, arguments, str(problem))
+        self._whole(item)
 
     def _item_of(self, item_type: str, phase: Phase | None = None) -> OpenItem:
         """Return the open item of a type, or close the open items and return a new one."""

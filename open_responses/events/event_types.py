@@ -66,7 +66,12 @@ _IN_ITEM = ("item_id", "output_index")
 _PART = (*_IN_ITEM, "content_index")
 _SUMMARY = (*_IN_ITEM, "summary_index")
 
-CALL_TEXTS = {"function_call": "arguments", "mcp_call": "arguments", "code_interpreter_call": "code"}
+CALL_TEXTS = {
+    "function_call": "arguments",
+    "custom_tool_call": "input",
+    "mcp_call": "arguments",
+    "code_interpreter_call": "code",
+}
 """The types of items whose own text is streamed in deltas, each with the member that has the text."""
 
 # `padded` is set where the specification's schema of the event has an `obfuscation` member: `response.refusal.delta`
@@ -124,6 +129,26 @@ _ROWS = (
         "call_text_done",
         text_of="function_call",
     ),
+    EventType(
+        "response.custom_tool_call_input.delta",
+        (*_IN_ITEM, "delta"),
+        "d",
+        "delta",
+        "custom_tool_call",
+        mergeable=True,
+        padded=True,
+    ),
+    EventType(
+        "response.custom_tool_call_input.done",
+        (*_IN_ITEM, "input"),
+        "D",
+        "call_text_done",
+        text_of="custom_tool_call",
+    ),
+    # The commands stand in the item as well: the events only show them one by one, as OpenAI's API does.
+    EventType("response.shell_call_command.added", ("output_index", "command_index", "command")),
+    EventType("response.shell_call_command.delta", ("output_index", "command_index", "delta"), padded=True),
+    EventType("response.shell_call_command.done", ("output_index", "command_index", "command")),
     EventType("response.mcp_call_arguments.delta", (*_IN_ITEM, "delta"), "d", "delta", "mcp_call", padded=True),
     EventType("response.mcp_call_arguments.done", (*_IN_ITEM, "arguments"), "D", "call_text_done", text_of="mcp_call"),
     EventType("response.mcp_call.in_progress", _IN_ITEM),

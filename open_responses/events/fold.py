@@ -209,21 +209,20 @@ def part_closing_events(opened: OpenItem, part: OpenPart) -> list[JsonObject]:
     return [done, {"type": "response.content_part.done", **at, "part": whole}]
 
 
+_OF_A_CALL = ("id", "call_id", "name", "namespace", "caller", "async")
+
+
 def skeleton(item: JsonObject) -> JsonObject:
     """Return an item as in its `response.output_item.added` event, without content."""
     kind = item["type"]
     if kind == "message":
         bare = {"type": kind, "id": item["id"], "status": "in_progress", "role": item["role"], "content": []}
         return {**bare, "phase": item["phase"]} if "phase" in item else bare
-    if kind == "function_call":
-        return {
-            "type": kind,
-            "id": item["id"],
-            "call_id": item["call_id"],
-            "name": item["name"],
-            "arguments": "",
-            "status": "in_progress",
-        }
+    if kind in ("function_call", "custom_tool_call"):
+        named = {name: item[name] for name in _OF_A_CALL if name in item}
+        return {"type": kind, **named, CALL_TEXTS[kind]: "", "status": "in_progress"}
+    if kind == "shell_call":
+        return {**item, "action": {**item["action"], "commands": []}, "status": "in_progress"}
     if kind == "function_call_output":
         return {"type": kind, "id": item["id"], "call_id": item["call_id"], "output": "", "status": "in_progress"}
     if kind == "mcp_call":

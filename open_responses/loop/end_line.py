@@ -6,6 +6,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.finish import FinishInput
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
+from open_responses.schema.items import OUTPUT_TYPE_OF
 
 END = "response_ended"
 LOG_FIELDS = "open_responses_fields"
@@ -59,8 +60,11 @@ def tools_called(output: list[JsonObject]) -> list[str]:
     """The names of the tools that the model called, each once. An MCP tool has its server's label in front."""
     names = set()
     for item in output:
-        if item.get("type") == "function_call":
-            names.add(str(item["name"]))
+        if item.get("type") in ("function_call", "custom_tool_call"):
+            space = f"{item['namespace']}." if item.get("namespace") else ""
+            names.add(f"{space}{item['name']}")
+        elif item.get("type") in OUTPUT_TYPE_OF:
+            names.add(str(item["type"]).removesuffix("_call"))
         elif item.get("type") == "mcp_call":
             names.add(f"{item['server_label']}.{item['name']}")
     return sorted(names)

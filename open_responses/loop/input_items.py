@@ -5,12 +5,16 @@ from __future__ import annotations
 from open_responses.ids import FIRST_INPUT_INDEX, member_id
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.start import StartResponse
+from open_responses.tool_use.tool_items import ITEM_PREFIXES
 
-_WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})
+_WITH_STATUS = frozenset(
+    {"message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"}
+)
 _PREFIXES = {
     "message": "msg_",
     "function_call": "fc_",
     "function_call_output": "fco_",
+    **ITEM_PREFIXES,
     "reasoning": "rs_",
     "mcp_call": "mcp_",
     "mcp_list_tools": "mcpl_",

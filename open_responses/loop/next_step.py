@@ -10,7 +10,7 @@ from typing import Literal
 from open_responses.context.transcript import NOT_RUN
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.sample import SampleResult
-from open_responses.schema.items import REFUSED_CALL
+from open_responses.schema.items import OUTPUT_TYPE_OF, OUTPUT_TYPES, REFUSED_CALL
 from open_responses.tool_use.json_safety import writing_problem
 
 BROKE_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -75,13 +75,25 @@ def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *,
     if result.finish_reason in BROKE_OFF:
         return _after_a_break(result, calls)
     approvals = [index for index, item in items if item["type"] == "mcp_approval_request"]
-    asks_client = any(item["type"] == "function_call" and item["name"] not in hosted for _, item in items)
+    answered = {item.get("call_id") for _, item in items if item["type"] in OUTPUT_TYPES}
+    asks_client = any(_is_clients(item, hosted) and item.get("call_id") not in answered for _, item in items)
     if asks_client or (approvals and not waits_for_approval):
         return Step(calls, (), Stop("completed"))
     refused = any(item["type"] == REFUSED_CALL for _, item in items)
     if calls or approvals or refused or result.finish_reason == "pause":
         return Step(calls, approvals)
     return Step(stop=Stop("completed"))
+
+
+def _is_clients(item: JsonObject, hosted: frozenset[str]) -> bool:
+    """Whether the item is a call that the client answers. A search that its provider ran has no `call_id`."""
+    if item["type"] == "function_call":
+        return not _is_hosted(item, hosted)
+    return item["type"] in OUTPUT_TYPE_OF and item.get("call_id") is not None
+
+
+def _is_hosted(item: JsonObject, hosted: frozenset[str]) -> bool:
+    return item["name"] in hosted and item.get("namespace") is None
 
 
 def _after_a_break(result: SampleResult, calls: Sequence[Call]) -> Step:
@@ -95,7 +107,7 @@ def _after_a_break(result: SampleResult, calls: Sequence[Call]) -> Step:
 
 
 def _call(index: int, item: JsonObject, hosted: frozenset[str]) -> Call | None:
-    if item["type"] == "function_call" and item["name"] in hosted:
+    if item["type"] == "function_call" and _is_hosted(item, hosted):
         return call_of("hosted", index, item["name"], item["arguments"], item["call_id"])
     if item["type"] == "mcp_call":
         return call_of("mcp", index, item["name"], item["arguments"], item["id"], item["server_label"])

@@ -13,9 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from open_responses.errors import InvalidRequest
+from open_responses.schema.client_items import (
+    AdditionalTools,
+    ComputerCall,
+    ComputerCallOutput,
+    ConfigurationUpdate,
+    CustomToolCallOutput,
+)
+from open_responses.schema.client_tools import ShellTool, is_computer
 from open_responses.schema.content import InputAudio, InputFile, InputImage, InputVideo
 from open_responses.schema.items import (
-    SLUG,
     AssistantMessage,
     FunctionCallOutput,
     InputItem,
@@ -24,7 +31,8 @@ from open_responses.schema.items import (
     UserMessage,
 )
 from open_responses.schema.mcp_items import McpApprovalResponse, McpTools
-from open_responses.schema.requests import CreateResponse
+from open_responses.schema.names import SLUG
+from open_responses.schema.requests import CreateResponse, tools_of_items
 from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
 
 _DATA_URL = "data:"
@@ -79,6 +87,17 @@ ADAPTERS: Mapping[str, Capabilities] = {
 _UNKNOWN = Capabilities(_EVERYTHING, _EVERYTHING, _ALL_SETTINGS)
 
 
+_NATIVE = frozenset({"openai"})
+
+
+def has_client_tools(adapter: str) -> bool:
+    """Whether the adapter's API has OpenAI's tools of the client: custom tools, namespaces, shells, tool search.
+
+    It gets them, and the items of their calls, as they were sent. Any other adapter gets functions.
+    """
+    return adapter in _NATIVE
+
+
 def able_of(adapter: str) -> Capabilities:
     """Return the capabilities of an adapter. An unknown adapter has those of `_UNKNOWN`."""
     return ADAPTERS.get(adapter, _UNKNOWN)
@@ -111,7 +130,7 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
                 code="unsupported_content",
             )
     if adapter in ADAPTERS:
-        _check_items(provider, items)
+        _check_items(adapter, provider, items)
 
 
 def nothing_to_read() -> InvalidRequest:
@@ -128,7 +147,7 @@ def _is_all(request: CreateResponse) -> bool:
 
 def _is_read(adapter: str, item: InputItem) -> bool:
     match item:
-        case Reasoning() | McpTools() | McpApprovalResponse():
+        case Reasoning() | McpTools() | McpApprovalResponse() | AdditionalTools() | ConfigurationUpdate():
             return False
         case AssistantMessage():
             return bool(item.content)
@@ -149,6 +168,7 @@ def _check_settings(able: Capabilities, provider: str, request: CreateResponse) 
 
 def _check_tools(adapter: str, provider: str, request: CreateResponse) -> None:
     known = PROVIDER_TOOL_TYPES.get(adapter, frozenset()) if adapter in ADAPTERS else None
+    _check_client_tools(adapter, provider, request)
     for index, tool in enumerate(request.tools or []):
         if isinstance(tool, ProviderTool) and known is not None and tool.type not in known:
             has = f"Choose from {', '.join(sorted(known))}" if known else "It has none; leave it out"
@@ -159,9 +179,33 @@ def _check_tools(adapter: str, provider: str, request: CreateResponse) -> None:
             )
 
 
-def _check_items(provider: str, items: Sequence[InputItem]) -> None:
+def _check_client_tools(adapter: str, provider: str, request: CreateResponse) -> None:
+    """Check the client's tools that no function can stand for, where the provider has functions alone."""
+    if has_client_tools(adapter):
+        return
+    for path, tools in [("tools", request.tools or []), *tools_of_items(request)]:
+        for index, tool in enumerate(tools):
+            if is_computer(tool):
+                raise InvalidRequest(
+                    f"The provider {provider!r} has no tool {tool.type!r}, and no function can stand for it. Leave it "
+                    "out, or choose a model of a provider with OpenAI's API.",
+                    param=f"{path}[{index}].type",
+                    code="unsupported_tool",
+                )
+            if isinstance(tool, ShellTool) and tool.is_hosted:
+                raise InvalidRequest(
+                    f"The provider {provider!r} has no containers for the shell. Send 'environment': "
+                    "{'type': 'local'} to run the commands yourself.",
+                    param=f"{path}[{index}].environment",
+                    code="unsupported_tool",
+                )
+
+
+def _check_items(adapter: str, provider: str, items: Sequence[InputItem]) -> None:
     for index, item in enumerate(items):
-        if isinstance(item, OpaqueItem) and not item.is_record and not item.type.startswith(SLUG):
+        is_foreign = isinstance(item, OpaqueItem) and not item.is_record and not item.type.startswith(SLUG)
+        is_screen = isinstance(item, ComputerCall | ComputerCallOutput) and not has_client_tools(adapter)
+        if is_foreign or is_screen:
             raise InvalidRequest(
                 f"The provider {provider!r} cannot take an item of type {item.type!r}. Leave it out.",
                 param=f"input[{index}]",
@@ -186,7 +230,7 @@ def _parts_of(items: Sequence[InputItem]) -> Iterator[tuple[str, str, bool]]:
     for index, item in enumerate(items):
         if isinstance(item, UserMessage):
             yield from _kinds(item.content, f"input[{index}].content", in_output=False)
-        if isinstance(item, FunctionCallOutput):
+        if isinstance(item, FunctionCallOutput | CustomToolCallOutput):
             yield from _kinds(item.output, f"input[{index}].output", in_output=True)
 
 

@@ -17,6 +17,25 @@ from pydantic import (
     TypeAdapter,
 )
 
+from open_responses.schema.client_items import (
+    CLIENT_ITEM_TYPES,
+    AdditionalTools,
+    ApplyPatchCall,
+    ApplyPatchCallOutput,
+    ClientCall,
+    ClientCallOutput,
+    ComputerCall,
+    ComputerCallOutput,
+    ConfigurationUpdate,
+    CustomToolCall,
+    CustomToolCallOutput,
+    LocalShellCall,
+    LocalShellCallOutput,
+    ShellCall,
+    ShellCallOutput,
+    ToolSearchCall,
+    ToolSearchOutput,
+)
 from open_responses.schema.content import (
     MAX_PARTS,
     AssistantContent,
@@ -29,37 +48,22 @@ from open_responses.schema.content import (
     UserContent,
 )
 from open_responses.schema.mcp_items import McpApprovalRequest, McpApprovalResponse, McpCall, McpTools
+from open_responses.schema.names import SLUG, CallId, FunctionName
 from open_responses.schema.validation import Hint, member
 
 # Ours: far above any real conversation, and low enough that one request cannot keep a worker busy for seconds.
 MAX_ITEMS = 10_000
 
-SLUG = "open_responses:"
 REFUSED_CALL = f"{SLUG}refused_call"
 ROLES = ("user", "assistant", "system", "developer")
 
 # Items of OpenAI's API that this server neither makes nor reads, but that a conversation may contain. They are stored
-# and passed on. Left out on purpose: `compaction_trigger` and `additional_tools`, which are orders to the server, not a
-# record.
+# and passed on. Left out on purpose: `compaction_trigger`, which is an order to the server, not a record.
 OPAQUE_TYPES = frozenset(
     {
-        "apply_patch_call",
-        "apply_patch_call_output",
         "code_interpreter_call",
-        "computer_call",
-        "computer_call_output",
-        "custom_tool_call",
-        "custom_tool_call_output",
         "file_search_call",
         "image_generation_call",
-        "local_shell_call",
-        "local_shell_call_output",
-        "program",
-        "program_output",
-        "shell_call",
-        "shell_call_output",
-        "tool_search_call",
-        "tool_search_output",
         "web_search_call",
     }
 )
@@ -67,7 +71,16 @@ OPAQUE_TYPES = frozenset(
 # The records of providers' built-in tools, by adapter. They are sent back to a provider of that kind, and left out for
 # all others, because the context has the answer that came from them as well.
 PROVIDER_ITEM_TYPES: Mapping[str, frozenset[str]] = {
-    "openai": frozenset({"code_interpreter_call", "file_search_call", "image_generation_call", "web_search_call"}),
+    "openai": frozenset(
+        {
+            "code_interpreter_call",
+            "file_search_call",
+            "image_generation_call",
+            "program",
+            "program_output",
+            "web_search_call",
+        }
+    ),
     "anthropic": frozenset(
         {
             "bash_code_execution_tool_result",
@@ -124,9 +137,6 @@ class AssistantMessage(_Message):
 
 MESSAGES = (UserMessage, AssistantMessage, SystemMessage, DeveloperMessage)
 
-CallId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
-FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-
 
 class FunctionCall(LenientObject):
     """A function call. The model sets `call_id`, the server sets `id` (ITEM-7). `arguments` may be invalid JSON."""
@@ -135,6 +145,7 @@ class FunctionCall(LenientObject):
     id: str | None = None
     call_id: CallId
     name: FunctionName
+    namespace: FunctionName | None = None
     arguments: str
     status: ItemStatus | None = None
 
@@ -204,9 +215,27 @@ class OpaqueItem(LenientObject):
         return self.type in _ALL_PROVIDER_ITEMS
 
 
+CALLS = (FunctionCall, CustomToolCall, ClientCall)
+"""The calls of tools. Each has one output behind it, of the type that `OUTPUT_TYPE_OF` has."""
+OUTPUTS = (FunctionCallOutput, CustomToolCallOutput, ClientCallOutput)
+OUTPUT_TYPE_OF: Mapping[str, str] = {
+    "function_call": "function_call_output",
+    "custom_tool_call": "custom_tool_call_output",
+    "shell_call": "shell_call_output",
+    "local_shell_call": "local_shell_call_output",
+    "apply_patch_call": "apply_patch_call_output",
+    "computer_call": "computer_call_output",
+    "tool_search_call": "tool_search_output",
+}
+CALL_TYPE_OF: Mapping[str, str] = {output: call for call, output in OUTPUT_TYPE_OF.items()}
+OUTPUT_TYPES = frozenset(CALL_TYPE_OF)
+AnyCall: TypeAlias = FunctionCall | CustomToolCall | ClientCall
+AnyOutput: TypeAlias = FunctionCallOutput | CustomToolCallOutput | ClientCallOutput
+
 _TYPED = (
     "function_call",
     "function_call_output",
+    *CLIENT_ITEM_TYPES,
     "reasoning",
     "mcp_list_tools",
     "mcp_call",
@@ -240,6 +269,20 @@ InputItem: TypeAlias = Annotated[
     | Annotated[DeveloperMessage, Tag("<developer>")]
     | Annotated[FunctionCall, Tag("<function_call>")]
     | Annotated[FunctionCallOutput, Tag("<function_call_output>")]
+    | Annotated[CustomToolCall, Tag("<custom_tool_call>")]
+    | Annotated[CustomToolCallOutput, Tag("<custom_tool_call_output>")]
+    | Annotated[ShellCall, Tag("<shell_call>")]
+    | Annotated[ShellCallOutput, Tag("<shell_call_output>")]
+    | Annotated[LocalShellCall, Tag("<local_shell_call>")]
+    | Annotated[LocalShellCallOutput, Tag("<local_shell_call_output>")]
+    | Annotated[ApplyPatchCall, Tag("<apply_patch_call>")]
+    | Annotated[ApplyPatchCallOutput, Tag("<apply_patch_call_output>")]
+    | Annotated[ComputerCall, Tag("<computer_call>")]
+    | Annotated[ComputerCallOutput, Tag("<computer_call_output>")]
+    | Annotated[ToolSearchCall, Tag("<tool_search_call>")]
+    | Annotated[ToolSearchOutput, Tag("<tool_search_output>")]
+    | Annotated[AdditionalTools, Tag("<additional_tools>")]
+    | Annotated[ConfigurationUpdate, Tag("<configuration_update>")]
     | Annotated[Reasoning, Tag("<reasoning>")]
     | Annotated[McpTools, Tag("<mcp_list_tools>")]
     | Annotated[McpCall, Tag("<mcp_call>")]

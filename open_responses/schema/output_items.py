@@ -97,7 +97,52 @@ class FunctionCallItem(_Item):
     type: Literal["function_call"]
     call_id: str
     name: str
+    namespace: NotRequired[str]
     arguments: str
+
+
+class CustomToolCallItem(_Item):
+    """A call of a custom tool. The client answers it with a `custom_tool_call_output`."""
+
+    type: Literal["custom_tool_call"]
+    call_id: str
+    name: str
+    namespace: NotRequired[str]
+    input: str
+
+
+class ShellCallItem(_Item):
+    """Commands for the client's shell. The client answers them with a `shell_call_output`."""
+
+    type: Literal["shell_call"]
+    call_id: str
+    action: JsonObject
+    environment: NotRequired[JsonObject | None]
+
+
+class LocalShellCallItem(_Item):
+    """One command for the client's shell. The client answers it with a `local_shell_call_output`."""
+
+    type: Literal["local_shell_call"]
+    call_id: str
+    action: JsonObject
+
+
+class ApplyPatchCallItem(_Item):
+    """A change of one file. The client answers it with an `apply_patch_call_output`."""
+
+    type: Literal["apply_patch_call"]
+    call_id: str
+    operation: JsonObject
+
+
+class ToolSearchCallItem(_Item):
+    """A search for tools. With `execution: client`, the client answers it with a `tool_search_output`."""
+
+    type: Literal["tool_search_call"]
+    call_id: str | None
+    execution: Literal["server", "client"]
+    arguments: JsonObject
 
 
 class FunctionCallOutputItem(_Item):
@@ -185,6 +230,11 @@ OutputItem = TypeAliasType(
     Message
     | FunctionCallItem
     | FunctionCallOutputItem
+    | CustomToolCallItem
+    | ShellCallItem
+    | LocalShellCallItem
+    | ApplyPatchCallItem
+    | ToolSearchCallItem
     | ReasoningItem
     | CompactionItem
     | McpListToolsItem

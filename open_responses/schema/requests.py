@@ -6,17 +6,28 @@ would change the answer. An explicit null means "not set", because OpenAI's clie
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationError, model_validator
 
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
+from open_responses.schema.client_items import AdditionalTools, ToolSearchOutput
 from open_responses.schema.content import Text
 from open_responses.schema.items import MAX_ITEMS, InputItem, UserMessage
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
 from open_responses.schema.tool_choice import ToolChoice, check_choice_fits
-from open_responses.schema.tools import FunctionTool, Tools, check_names_are_unique
+from open_responses.schema.tools import (
+    FunctionTool,
+    NamespaceTool,
+    OfferedTool,
+    Tool,
+    Tools,
+    ToolSearchTool,
+    check_names_are_unique,
+    check_search_finds,
+)
 from open_responses.schema.validation import (
     CHECK_NAMES,
     RequestObject,
@@ -85,10 +96,29 @@ def schemas_of(asked: CreateResponse) -> dict[str, JsonObject]:
     schemas: dict[str, JsonObject] = {}
     if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
         schemas["text.format.schema"] = asked.text.format.schema_
-    for index, tool in enumerate(asked.tools or []):
-        if isinstance(tool, FunctionTool) and tool.parameters is not None:
-            schemas[f"tools[{index}].parameters"] = tool.parameters
+    for path, tools in [("tools", asked.tools or []), *tools_of_items(asked)]:
+        for place, tool in _each_tool(path, tools):
+            if isinstance(tool, FunctionTool | ToolSearchTool) and tool.parameters is not None:
+                schemas[f"{place}.parameters"] = tool.parameters
     return schemas
+
+
+def _each_tool(path: str, tools: Sequence[Tool]) -> Iterator[tuple[str, Tool]]:
+    """(path, tool), of all tools and those within namespaces."""
+    for index, tool in enumerate(tools):
+        yield f"{path}[{index}]", tool
+        if isinstance(tool, NamespaceTool):
+            yield from _each_tool(f"{path}[{index}].tools", tool.tools)
+
+
+def tools_of_items(asked: CreateResponse) -> list[tuple[str, Sequence[OfferedTool]]]:
+    """Return (path, tools) of each item of the input that offers tools."""
+    items = enumerate(asked.input if isinstance(asked.input, list) else ())
+    return [
+        (f"input[{index}].tools", item.tools)
+        for index, item in items
+        if isinstance(item, AdditionalTools | ToolSearchOutput)
+    ]
 
 
 def _check_schema_costs(asked: CreateResponse) -> None:
@@ -339,7 +369,12 @@ class CreateResponse(RequestObject):
         if self.input == [] and self.previous_response_id is None and self.conversation is None:
             raise fault("invalid_value", "must have at least one item", field="input")
         check_names_are_unique(self.tools or [])
-        check_choice_fits(self.tool_choice, self.tools or [])
+        offered: list[Tool] = list(self.tools or [])
+        for path, tools in tools_of_items(self):
+            check_names_are_unique(tools, path)
+            offered += tools
+        check_choice_fits(self.tool_choice, offered)
+        check_search_finds(self.tools or [], offered, continues=bool(self.previous_response_id or self.conversation))
         if self.conversation is not None and self.previous_response_id is not None:
             complaint = "cannot be sent together with 'previous_response_id'. Send one of them"
             raise fault("mutually_exclusive_parameters", complaint, field="conversation")

@@ -16,7 +16,7 @@ from open_responses.schema import http_bodies
 from open_responses.schema.http_bodies import EchoedReasoning, EchoedText, EchoedTool, InputTokensDetails
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse, JsonSchemaFormat, ReasoningSettings, TextSettings
-from open_responses.schema.tools import FunctionTool, ProviderTool
+from open_responses.schema.tools import FunctionTool, HostedTools
 
 FinalStatus: TypeAlias = Literal["completed", "failed", "incomplete", "cancelled"]
 
@@ -213,7 +213,7 @@ def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[EchoedTo
             echo.append(_echo_function(tool))
         elif isinstance(tool, McpTool):
             echo.append(_echo_mcp(tool))
-        elif isinstance(tool, ProviderTool):
+        elif not isinstance(tool, HostedTools):
             echo.append(cast(EchoedTool, tool.model_dump(mode="json", exclude_unset=True)))
         else:
             echo += [_echo_function(FunctionTool(type="function", name=name)) for name in hosted if name not in named]

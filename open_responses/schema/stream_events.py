@@ -2,8 +2,8 @@
 
 The assembler, the workflow and the API make plain dicts, which are not validated at run time: see `output_items.py`.
 `StreamEvent` is the union of all event types; `open_responses/events/event_types.py` says how each is handled, and
-`tests/unit/test_event_types.py` compares the two. Types outside the specification are those of OpenAI's MCP events
-and the extensions, which begin with `open_responses:`.
+`tests/unit/test_event_types.py` compares the two. Types outside the specification are OpenAI's (MCP, custom
+tools, shells) and the extensions, which begin with `open_responses:`.
 """
 
 from __future__ import annotations
@@ -246,6 +246,46 @@ class ResponseFunctionCallArgumentsDoneEvent(_OfItem):
     arguments: str
 
 
+class ResponseCustomToolCallInputDeltaEvent(_OfItem, _Padded):
+    """The next piece of a custom tool call's input."""
+
+    type: Literal["response.custom_tool_call_input.delta"]
+    delta: str
+
+
+class ResponseCustomToolCallInputDoneEvent(_OfItem):
+    """The whole input of a custom tool call."""
+
+    type: Literal["response.custom_tool_call_input.done"]
+    input: str
+
+
+class _OfCommand(_Event):
+    output_index: Count
+    command_index: Count
+
+
+class ResponseShellCallCommandAddedEvent(_OfCommand):
+    """A command of a shell call begins."""
+
+    type: Literal["response.shell_call_command.added"]
+    command: str
+
+
+class ResponseShellCallCommandDeltaEvent(_OfCommand, _Padded):
+    """The text of a command."""
+
+    type: Literal["response.shell_call_command.delta"]
+    delta: str
+
+
+class ResponseShellCallCommandDoneEvent(_OfCommand):
+    """The whole command."""
+
+    type: Literal["response.shell_call_command.done"]
+    command: str
+
+
 class ResponseMcpCallArgumentsDeltaEvent(_OfItem, _Padded):
     """The next piece of an MCP call's arguments."""
 
@@ -445,6 +485,11 @@ StreamEvent = TypeAliasType(
         | ResponseReasoningSummaryTextDoneEvent
         | ResponseFunctionCallArgumentsDeltaEvent
         | ResponseFunctionCallArgumentsDoneEvent
+        | ResponseCustomToolCallInputDeltaEvent
+        | ResponseCustomToolCallInputDoneEvent
+        | ResponseShellCallCommandAddedEvent
+        | ResponseShellCallCommandDeltaEvent
+        | ResponseShellCallCommandDoneEvent
         | ResponseMcpCallArgumentsDeltaEvent
         | ResponseMcpCallArgumentsDoneEvent
         | ResponseMcpCallInProgressEvent

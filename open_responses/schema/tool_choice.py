@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from open_responses.schema.client_tools import ApplyPatchTool, CustomTool, LocalShellTool, ShellTool
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.tools import (
     ALL_PROVIDER_TOOLS,
     FunctionTool,
     HostedTools,
+    NamespaceTool,
     Tool,
     refuse_unsupported,
 )
@@ -35,6 +38,26 @@ class FunctionChoice(RequestObject):
 
     type: Literal["function"]
     name: Annotated[str, Field(min_length=1)]
+    namespace: str | None = None
+
+
+class CustomChoice(RequestObject):
+    """One custom tool that the model must call."""
+
+    type: Literal["custom"]
+    name: Annotated[str, Field(min_length=1)]
+    namespace: str | None = None
+
+
+class ClientToolChoice(RequestObject):
+    """One of the client's tools without a name, by its type."""
+
+    type: Literal["shell", "local_shell", "apply_patch"]
+
+    @property
+    def name(self) -> str:
+        """The type stands for the name."""
+        return self.type
 
 
 class McpChoice(RequestObject):
@@ -45,16 +68,22 @@ class McpChoice(RequestObject):
     name: Annotated[str, Field(min_length=1)] | None = None
 
 
-_NAMED = ("function", "mcp")
+_CLIENT_TYPES = ("shell", "local_shell", "apply_patch")
+_NAMED = ("function", "custom", "mcp", *_CLIENT_TYPES)
 
 
 def _named_tag(value: Any) -> str | None:
     kind = member(value, "type")
+    if kind in _CLIENT_TYPES:
+        return "<client>"
     return f"<{kind}>" if kind in _NAMED else None
 
 
 NamedTool: TypeAlias = Annotated[
-    Annotated[FunctionChoice, Tag("<function>")] | Annotated[McpChoice, Tag("<mcp>")],
+    Annotated[FunctionChoice, Tag("<function>")]
+    | Annotated[CustomChoice, Tag("<custom>")]
+    | Annotated[ClientToolChoice, Tag("<client>")]
+    | Annotated[McpChoice, Tag("<mcp>")],
     Discriminator(_named_tag, "no_variant", "{what}", Hint(what="an object that names a tool", allowed=_NAMED)),
     BeforeValidator(_refuse_forcing),
 ]
@@ -71,19 +100,20 @@ class AllowedTools(RequestObject):
 ToolChoiceMode: TypeAlias = Literal["none", "auto", "required"]
 
 
-_CHOICES = ("function", "mcp", "allowed_tools")
+_CHOICES = (*_NAMED, "allowed_tools")
 
 
 def _choice_tag(value: Any) -> str | None:
     if isinstance(value, str):
         return "<mode>"
-    kind = member(value, "type")
-    return f"<{kind}>" if kind in _CHOICES else None
+    return _named_tag(value) or ("<allowed_tools>" if member(value, "type") == "allowed_tools" else None)
 
 
 ToolChoice: TypeAlias = Annotated[
     Annotated[ToolChoiceMode, Tag("<mode>")]
     | Annotated[FunctionChoice, Tag("<function>")]
+    | Annotated[CustomChoice, Tag("<custom>")]
+    | Annotated[ClientToolChoice, Tag("<client>")]
     | Annotated[McpChoice, Tag("<mcp>")]
     | Annotated[AllowedTools, Tag("<allowed_tools>")],
     Discriminator(
@@ -96,8 +126,8 @@ ToolChoice: TypeAlias = Annotated[
 ]
 
 
-def check_choice_fits(choice: ToolChoice | None, tools: list[Tool]) -> None:
-    """Check that `tool_choice` names tools of the request (REQ-2).
+def check_choice_fits(choice: ToolChoice | None, tools: Sequence[Tool]) -> None:
+    """Check that `tool_choice` names tools of the request (REQ-2), those in its items included.
 
     With all hosted tools in the request, the names are not checked here, because only the configuration has them
     (`check_hosted_choice`).
@@ -108,20 +138,36 @@ def check_choice_fits(choice: ToolChoice | None, tools: list[Tool]) -> None:
         )
     if any(isinstance(tool, HostedTools) for tool in tools):
         return
-    functions = {tool.name for tool in tools if isinstance(tool, FunctionTool)}
+    known = names_of_tools(tools)
     labels = {tool.server_label for tool in tools if isinstance(tool, McpTool)}
     for field, named in named_choices(choice):
         if isinstance(named, McpChoice):
             _check_named(named.server_label, labels, f"{field}.server_label")
         else:
-            _check_named(named.name, functions, f"{field}.name")
+            part = "type" if isinstance(named, ClientToolChoice) else "name"
+            _check_named(named.name, known.get(named.type, set()), f"{field}.{part}")
 
 
-def named_choices(choice: ToolChoice | None) -> list[tuple[str, FunctionChoice | McpChoice]]:
+def names_of_tools(tools: Iterable[Tool]) -> dict[str, set[str]]:
+    """Type -> names, of the tools that a choice can name; those within namespaces by their own names."""
+    names: dict[str, set[str]] = {}
+    for tool in tools:
+        for inner in tool.tools if isinstance(tool, NamespaceTool) else (tool,):
+            if isinstance(inner, FunctionTool | CustomTool):
+                names.setdefault(inner.type, set()).add(inner.name)
+            elif isinstance(inner, ShellTool | LocalShellTool | ApplyPatchTool):
+                names.setdefault(inner.type, set()).add(inner.type)
+    return names
+
+
+NamedChoice: TypeAlias = FunctionChoice | CustomChoice | ClientToolChoice | McpChoice
+
+
+def named_choices(choice: ToolChoice | None) -> list[tuple[str, NamedChoice]]:
     """Return (path in the request, choice) of every tool that `tool_choice` names."""
     if isinstance(choice, AllowedTools):
         return [(f"tool_choice.tools[{index}]", named) for index, named in enumerate(choice.tools)]
-    return [("tool_choice", choice)] if isinstance(choice, FunctionChoice | McpChoice) else []
+    return [("tool_choice", choice)] if isinstance(choice, NamedChoice) else []
 
 
 def _check_named(name: str, names: set[str], field: str) -> None:

@@ -6,6 +6,7 @@ to come to the same ids.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 from open_responses.ids import INDEX_DIGITS, member_id
@@ -18,6 +19,17 @@ from open_responses.schema.output_items import (
     McpListToolsItem,
     RefusedCallItem,
 )
+
+ITEM_PREFIXES: Mapping[str, str] = {
+    "custom_tool_call": "ctc_",
+    "shell_call": "sh_",
+    "local_shell_call": "lsh_",
+    "apply_patch_call": "apc_",
+    "computer_call": "cu_",
+    "tool_search_call": "tsc_",
+    "tool_search_output": "tso_",
+}
+"""The prefixes of the ids of items of the client's tools, by type; OpenAI's own."""
 
 
 def approval_id(response_id: str, index: int) -> str:

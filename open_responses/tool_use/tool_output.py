@@ -13,6 +13,7 @@ from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import able_of, kind_of
 from open_responses.models.image_types import typed_by_its_bytes
 from open_responses.models.vendor_limits import LIMITS, VendorLimits
+from open_responses.schema.client_items import CustomToolCallOutput
 from open_responses.schema.content import (
     MAX_PARTS,
     InputAudio,
@@ -32,6 +33,8 @@ DO_NOT_REPEAT = "It must not be repeated without checking whether it did."
 failure calls again, which may, for example, pay twice."""
 
 _KINDS = ("input_text", "input_image", "input_file", "input_audio", "input_video")
+_OUTPUTS = (FunctionCallOutput, CustomToolCallOutput)
+_Output: TypeAlias = FunctionCallOutput | CustomToolCallOutput
 # Members whose value describes a part that is left out.
 _NAMES = ("filename", "image_url", "file_url", "video_url")
 
@@ -131,10 +134,10 @@ def without_parts(items: Sequence[InputItem], adapter: str) -> list[InputItem]:
     on without the part.
     """
     takes, limits = able_of(adapter).output_parts, LIMITS.get(adapter)
-    return [_without(item, takes, limits) if isinstance(item, FunctionCallOutput) else item for item in items]
+    return [_without(item, takes, limits) if isinstance(item, _OUTPUTS) else item for item in items]
 
 
-def _without(item: FunctionCallOutput, takes: frozenset[str], limits: VendorLimits | None) -> FunctionCallOutput:
+def _without(item: _Output, takes: frozenset[str], limits: VendorLimits | None) -> InputItem:
     if isinstance(item.output, str) or all(_is_taken(part, takes, limits) for part in item.output):
         return item
     return item.model_copy(

@@ -16,10 +16,20 @@ from typing import Literal, TypeAlias
 from pydantic_core import PydanticCustomError
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.items import InputItem
 from open_responses.schema.mcp_tool import HOSTED_LABEL, McpTool
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, McpChoice, ToolChoice
+from open_responses.schema.tool_choice import (
+    AllowedTools,
+    ClientToolChoice,
+    CustomChoice,
+    FunctionChoice,
+    McpChoice,
+    NamedChoice,
+    ToolChoice,
+)
 from open_responses.schema.tools import FunctionTool, HostedTools, looks_like_a_schema
+from open_responses.tool_use.client_functions import Form, client_tools, native_tools, offered_tools, shown_name
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.strict_schema import made_strict
 
@@ -43,27 +53,44 @@ _ANY_OBJECT: JsonObject = {"type": "object", "properties": {}}
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The target of a call. `tool` is the tool's name there; `reason` is set for `refused`."""
+    """The target of a call. `tool` is the tool's name there; `reason` is set for `refused`.
+
+    `form` and `namespace` are those of the client's tool.
+    """
 
     kind: Disposition
     tool: str
     server_label: str = HOSTED_LABEL
     needs_approval: bool = False
     reason: str = ""
+    form: Form = "function"
+    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolTable:
-    """The tools of one model turn. `functions` and `choice` are sent to the provider; `route` routes the calls."""
+    """The tools of one model turn. `functions` and `choice` are sent to the provider; `route` routes the calls.
+
+    `native` are the client's tools that are no plain functions, as they were sent: for a provider that has them itself,
+    and empty for any other. `is_native` says which it is.
+    """
 
     functions: Sequence[FunctionTool] = ()
+    native: Sequence[JsonObject] = ()
+    is_native: bool = False
     choice: ToolChoice | None = None
     parallel: bool = True
     allowed: frozenset[str] | None = None
     routes: Mapping[str, Route] = field(default_factory=dict)
 
-    def route(self, name: str) -> Route:
-        """The route of a call to this name. `refused`, with the reason, if the call may not run."""
+    def route(self, called: str, namespace: str | None = None) -> Route:
+        """The route of a call to this name. `refused`, with the reason, if the call may not run.
+
+        Args:
+            called: The name that the model called.
+            namespace: The namespace that the provider gave with the call.
+        """
+        name = self._shown(called, namespace)
         known = self.routes.get(name)
         if self.allowed is not None and name not in self.allowed:
             return Route("refused", name, reason=self._forbidden(name, known is not None))
@@ -73,7 +100,29 @@ class ToolTable:
         if runs_here or not _NAME.fullmatch(name):
             return Route("refused", name, reason=f"There is no tool named {name[:64]!r}. {self._there_is()}")
         # If all functions are the client's, the client answers calls to unknown names, too.
-        return Route("client", name)
+        return Route("client", name, namespace=namespace)
+
+    def shown_name(self, form: Form, namespace: str | None, name: str) -> str:
+        """The name of the function that stands for a tool of the client, also of one that is not offered any more."""
+        for shown, route in self.routes.items():
+            if (route.kind, route.form, route.namespace, route.tool) == ("client", form, namespace, name):
+                return shown
+        return shown_name(namespace, name)
+
+    def _shown(self, called: str, namespace: str | None) -> str:
+        """The name in the table that a call means. Models also write the bare name of a function of a namespace."""
+        if namespace is None and called in self.routes:
+            return called
+        meant = [
+            shown
+            for shown, route in self.routes.items()
+            if route.kind == "client"
+            and (
+                (route.namespace, route.tool) == (namespace, called)
+                or (namespace is None and route.namespace is not None and called in _spellings(route))
+            )
+        ]
+        return meant[0] if len(meant) == 1 else called
 
     def _forbidden(self, name: str, exists: bool) -> str:
         if not exists:
@@ -97,6 +146,8 @@ def build_tool_table(
     lists: Mapping[str, Sequence[JsonObject]],
     *,
     choice_spent: bool,
+    items: Sequence[InputItem] = (),
+    is_native: bool = False,
 ) -> ToolTable:
     """The table of one model turn.
 
@@ -107,14 +158,19 @@ def build_tool_table(
         lists: The tools of each MCP server, by label, as in its `mcp_list_tools` item.
         choice_spent: An earlier model turn has made the call that `tool_choice` forces. It is not forced again, or the
             response would never end.
+        items: The conversation, whose items may add tools.
+        is_native: The provider has OpenAI's tools itself, and reads the items that add some.
     """
     functions: list[FunctionTool] = []
     routes: dict[str, Route] = {}
     by_name = {tool.name: tool for tool in hosted}
-    for tool in request.tools or []:
-        if isinstance(tool, FunctionTool) and tool.name not in by_name:
-            functions.append(tool)
-            routes[tool.name] = Route("client", tool.name)
+    given = [t for t in request.tools or [] if not (isinstance(t, FunctionTool) and t.name in by_name)]
+    for client in client_tools(offered_tools(given, items), by_name, is_native=is_native):
+        routes[client.shown] = Route("client", client.name, form=client.form, namespace=client.namespace)
+        if not is_native:
+            functions.append(client.function)
+    if is_native:
+        functions += [tool for tool in given if isinstance(tool, FunctionTool)]
     for name, run_here in by_name.items():
         routes[name] = Route("hosted", name, needs_approval=run_here.require_approval)
         if name in definitions:
@@ -122,9 +178,20 @@ def build_tool_table(
     for server in (tool for tool in request.tools or [] if isinstance(tool, McpTool)):
         _add_server(server, lists.get(server.server_label, ()), functions, routes)
     choice, allowed = _choice(request.tool_choice, routes, spent=choice_spent)
-    if not functions:
+    if not is_native:
+        choice = _of_functions(choice, routes)
+    native = native_tools(given) if is_native else ()
+    if not (functions or native or (is_native and routes)):
         choice = None
-    return ToolTable(functions, choice, request.parallel_tool_calls is not False, allowed, routes)
+    return ToolTable(
+        functions=functions,
+        native=native,
+        is_native=is_native,
+        choice=choice,
+        parallel=request.parallel_tool_calls is not False,
+        allowed=allowed,
+        routes=routes,
+    )
 
 
 def hosted_names(request: CreateResponse, configured: Iterable[str]) -> list[str]:
@@ -236,9 +303,28 @@ def _choice(
         if len(names) == 1:
             return FunctionChoice(type="function", name=next(iter(names))), names
         return ("required", names) if names else ("none", names)
-    if isinstance(choice, FunctionChoice):
-        return choice, frozenset({choice.name})
+    if isinstance(choice, FunctionChoice | CustomChoice | ClientToolChoice):
+        return choice, frozenset(_names_of(choice, routes))
     return choice, None
+
+
+def _of_functions(choice: ToolChoice | None, routes: Mapping[str, Route]) -> ToolChoice | None:
+    """The choice by the names of functions, for a provider that has no other tools of the client."""
+    if isinstance(choice, FunctionChoice | CustomChoice | ClientToolChoice):
+        return FunctionChoice(type="function", name=_names_of(choice, routes)[0])
+    if isinstance(choice, AllowedTools):
+        return choice.model_copy(update={"tools": [_as_function(named, routes) for named in choice.tools]})
+    return choice
+
+
+def _as_function(named: NamedChoice, routes: Mapping[str, Route]) -> NamedChoice:
+    if isinstance(named, McpChoice):
+        return named
+    return FunctionChoice(type="function", name=_names_of(named, routes)[0])
+
+
+def _spellings(route: Route) -> tuple[str, ...]:
+    return route.tool, f"{route.namespace}.{route.tool}", f"{route.namespace}/{route.tool}"
 
 
 def choice_allows(choice: ToolChoice | None, server_label: str, tool: str) -> bool:
@@ -253,15 +339,25 @@ def choice_allows(choice: ToolChoice | None, server_label: str, tool: str) -> bo
     return choice.mode != "none" and any(_is_named(named, server_label, tool) for named in choice.tools)
 
 
-def _is_named(named: FunctionChoice | McpChoice, server_label: str, tool: str) -> bool:
+def _is_named(named: NamedChoice, server_label: str, tool: str) -> bool:
     if isinstance(named, McpChoice):
         return named.server_label == server_label and named.name in (None, tool)
+    if not isinstance(named, FunctionChoice):
+        return False
     return named.name == tool or (server_label != HOSTED_LABEL and named.name == _with_label(server_label, tool))
 
 
-def _names_of(named: FunctionChoice | McpChoice, routes: Mapping[str, Route]) -> list[str]:
-    if isinstance(named, FunctionChoice):
-        return [named.name]
+def _names_of(named: NamedChoice, routes: Mapping[str, Route]) -> list[str]:
+    """The names in the table that a choice means; one for any choice but an MCP server's."""
+    if not isinstance(named, McpChoice):
+        wanted = getattr(named, "namespace", None)
+        found = [
+            shown
+            for shown, route in routes.items()
+            if (route.kind, route.form, route.tool) == ("client", named.type, named.name)
+            and wanted in (None, route.namespace)
+        ]
+        return sorted(found, key=lambda shown: routes[shown].namespace is not None)[:1] or [named.name]
     return [
         name
         for name, route in routes.items()

@@ -429,11 +429,6 @@ AUDIO = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "w
             "input[1].output[0]",
             "unsupported_content",
         ),
-        (
-            [{"role": "user", "content": "Hi"}, {"type": "custom_tool_call", "call_id": "c", "name": "n"}],
-            "input[1]",
-            "unsupported_item",
-        ),
         ([{"type": "compaction", "encrypted_content": "x"}], "input[0]", "unsupported_item"),
     ],
 )

@@ -147,7 +147,7 @@ BAD_BODIES: list[tuple[dict[str, Any], str, str]] = [
     (tool(type=GONE), MISSING, "tools[1].type"),
     (tool(type="functon"), VALUE, "tools[1].type"),
     (tool(type=1), TYPE, "tools[1].type"),
-    (tool(type="computer"), TOOL, "tools[1].type"),
+    (tool(type="open_responses:teleport"), TOOL, "tools[1].type"),
     ({"stop": []}, VALUE, "stop"),
     ({"stop": [""]}, VALUE, "stop[0]"),
     ({"seed": -1}, VALUE, "seed"),

@@ -28,4 +28,5 @@ def tool_table(tools: list[JsonObject], choice: Any = None, *, spent: bool = Fal
     request = CreateResponse.model_validate(body)
     hosted = [HostedTool(name="search"), HostedTool(name="delete", require_approval=True)]
     definitions = {name: FunctionTool(type="function", name=name) for name in ("search", "delete")}
-    return build_tool_table(request, hosted, definitions, LISTS, choice_spent=spent)
+    items = request.input_items()
+    return build_tool_table(request, hosted, definitions, LISTS, choice_spent=spent, items=items)

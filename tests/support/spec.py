@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from open_responses.schema.client_items import CLIENT_ITEM_TYPES
 from open_responses.schema.items import PROVIDER_ITEM_TYPES
 
 SLUG = "open_responses:"
@@ -83,7 +84,7 @@ def validate(schema_name: str, value: object) -> None:
 
 
 # OpenAI's items, tools and events that the specification does not have; ours carry the slug (ITEM-1, EXT-1).
-FOREIGN_ITEMS = {"mcp_list_tools", "mcp_call", "mcp_approval_request"} | {
+FOREIGN_ITEMS = {"mcp_list_tools", "mcp_call", "mcp_approval_request", *CLIENT_ITEM_TYPES} | {
     kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds
 }
 FOREIGN_EVENTS = {
@@ -112,6 +113,11 @@ FOREIGN_EVENTS = {
         "image_generation_call.generating",
         "image_generation_call.completed",
         "image_generation_call.partial_image",
+        "custom_tool_call_input.delta",
+        "custom_tool_call_input.done",
+        "shell_call_command.added",
+        "shell_call_command.delta",
+        "shell_call_command.done",
     )
 }
 _STAND_IN = {"type": "function_call", "id": "x", "call_id": "x", "name": "x", "arguments": "", "status": "completed"}
@@ -122,7 +128,7 @@ def validate_response(resource: Any) -> None:
     inside = {
         **resource,
         "output": [_checked(item) for item in resource["output"]],
-        "tools": [tool for tool in resource["tools"] if tool.get("type") != "mcp"],
+        "tools": [tool for tool in resource["tools"] if tool.get("type") == "function"],
     }
     validate("ResponseResource", inside)
 

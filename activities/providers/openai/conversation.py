@@ -20,8 +20,17 @@ from activities.providers.shared.data_urls import as_data_url, read_data_url, su
 from activities.providers.shared.foreign_items import leave_out
 from activities.providers.shared.json_objects import whole_arguments
 from open_responses.json_types import JsonObject
-from open_responses.schema.content import InputFile, InputImage, InputText, OutputText, Refusal
+from open_responses.schema.client_items import (
+    AdditionalTools,
+    ClientCall,
+    ClientCallOutput,
+    ConfigurationUpdate,
+    CustomToolCall,
+    CustomToolCallOutput,
+)
+from open_responses.schema.content import InputFile, InputImage, InputText, LenientObject, OutputText, Refusal
 from open_responses.schema.items import (
+    CALLS,
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
@@ -35,8 +44,12 @@ from open_responses.schema.items import (
 
 _ID_PREFIXES = {
     "code_interpreter_call": "ci_",
+    "computer_call": "cu_",
     "file_search_call": "fs_",
     "image_generation_call": "ig_",
+    "local_shell_call": "lsh_",
+    "program": "prog_",
+    "program_output": "prog_",
     "web_search_call": "ws_",
 }
 # The types of annotations that OpenAI accepts in the input. Other providers have types of their own.
@@ -68,13 +81,35 @@ def _item(item: InputItem, index: int) -> JsonObject | None:
             return {"type": "message", "role": "assistant", "content": _answer(item.content), **phase}
         case FunctionCall():
             call = {"type": "function_call", "call_id": item.call_id, "name": item.name}
-            return {**call, "arguments": whole_arguments(item.arguments) or "{}"}
-        case FunctionCallOutput():
+            return {**call, "arguments": whole_arguments(item.arguments) or "{}", **_given(item)}
+        case CustomToolCall():
+            call = {"type": "custom_tool_call", "call_id": item.call_id, "name": item.name}
+            return {**call, "input": item.input, **_given(item)}
+        case FunctionCallOutput() | CustomToolCallOutput():
             output = _content(item.output, f"input[{index}].output", {})
-            return {"type": "function_call_output", "call_id": item.call_id, "output": output}
+            return {"type": item.type, "call_id": item.call_id, "output": output, **_given(item)}
+        case ClientCall() | ClientCallOutput() | AdditionalTools() | ConfigurationUpdate():
+            return _as_sent(item)
         case OpaqueItem() if item.is_from("openai"):
             return item.model_dump(mode="json", exclude_unset=True) | {"id": _id_of(item)}
     return None
+
+
+def _given(item: LenientObject) -> JsonObject:
+    """Members that only some calls and outputs have: a namespace, and the program that made the call."""
+    extra = item.model_extra or {}
+    found = {"namespace": getattr(item, "namespace", None), "caller": extra.get("caller"), "async": extra.get("async")}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _as_sent(item: ClientCall | ClientCallOutput | AdditionalTools | ConfigurationUpdate) -> JsonObject:
+    """The item, without an id where OpenAI does not demand one."""
+    written: JsonObject = item.model_dump(mode="json", exclude_unset=True, exclude={"id", "created_by"})
+    if item.type == "local_shell_call_output":
+        return {**written, "id": item.id or written.pop("call_id", None)}
+    if item.type in _ID_PREFIXES:
+        written["id"] = _id_of(item)
+    return written
 
 
 def _answer(content: Any) -> str | list[JsonObject]:
@@ -140,13 +175,13 @@ def _is_followed(items: Sequence[InputItem], index: int) -> bool:
     item"."""
     for item in items[index + 1 :]:
         if not isinstance(item, Reasoning):
-            return isinstance(item, AssistantMessage | FunctionCall) or (
+            return isinstance(item, (AssistantMessage, *CALLS)) or (
                 isinstance(item, OpaqueItem) and item.is_from("openai")
             )
     return False
 
 
-def _id_of(item: OpaqueItem) -> str:
+def _id_of(item: OpaqueItem | ClientCall | ClientCallOutput | AdditionalTools | ConfigurationUpdate) -> str:
     """Return an id for an item that needs one. If nothing is stored, OpenAI checks only its prefix."""
     prefix, given = _ID_PREFIXES[item.type], item.id or "0"
     return given if given.startswith(prefix) else prefix + given.rpartition("_")[2]

@@ -44,7 +44,7 @@ from open_responses.deltas import (
 from open_responses.errors import ProviderStreamBroken
 from open_responses.json_types import JsonObject
 from open_responses.models import sealed_reasoning
-from open_responses.schema.items import PROVIDER_ITEM_TYPES
+from open_responses.schema.items import OUTPUT_TYPE_OF, OUTPUT_TYPES, PROVIDER_ITEM_TYPES
 
 
 async def events(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
@@ -80,6 +80,7 @@ class EventReader:
         self._whole_items: set[int] = set()
         self._is_done = False
         self._built_in = BuiltInCalls()
+        self._has_client_calls = False
         self._indexes: dict[str, int] = {}
         self._text_at: tuple[int, int] | None = None
         self._reason: FinishReason | None = None
@@ -171,7 +172,7 @@ class EventReader:
         self._count(response)
         deltas = self._unstreamed(response.get("output"))
         if kind == "response.completed":
-            self._reason = "tool_calls" if self._calls or self._nameless else "stop"
+            self._reason = "tool_calls" if self._calls or self._nameless or self._has_client_calls else "stop"
         else:
             why = meaning_of(as_object(response.get("incomplete_details")).get("reason"))
             self._reason = "content_filter" if why == "content_filter" else "length"
@@ -234,7 +235,7 @@ class EventReader:
             self._phases[index] = item["phase"]
         if item.get("type") in BUILT_IN_CALLS:
             return self._built_in.start(index, item)
-        return self._call(index, item) if item.get("type") == "function_call" else []
+        return self._call(index, item) if item.get("type") in _CALLS else []
 
     def _item(self, index: int, item: JsonObject) -> list[Delta]:
         """Return the missing deltas of a complete item, and its end."""
@@ -244,11 +245,13 @@ class EventReader:
             return self._message(index, item)
         if kind == "reasoning":
             return self._reasoning(index, item)
-        if kind == "function_call":
+        if kind in _CALLS:
             return self._call(index, item)
-        if kind not in PROVIDER_ITEM_TYPES["openai"]:
+        if kind not in _WHOLE_ITEMS:
             return []
         self._sent[index, "item", 0] = 1
+        if kind in OUTPUT_TYPE_OF and item.get("call_id"):
+            self._has_client_calls = True
         return [ProviderItem(item, self._built_in.key_of(index))]
 
     def _message(self, index: int, item: JsonObject) -> list[Delta]:
@@ -267,7 +270,8 @@ class EventReader:
 
     def _call(self, index: int, item: JsonObject) -> list[Delta]:
         """Return the deltas of a call at its start or its end, the first time with its name."""
-        rest = self._rest((index, "arguments", 0), item.get("arguments"))
+        is_custom = item.get("type") == "custom_tool_call"
+        rest = self._rest((index, "arguments", 0), item.get("input" if is_custom else "arguments"))
         if index in self._calls:
             return [ToolCallDelta(index, rest)] if rest else []
         if not item.get("name"):
@@ -276,7 +280,17 @@ class EventReader:
         held = "".join(self._nameless.pop(index, ()))
         self._calls.add(index)
         self._call_ids[index] = str(item.get("call_id") or "")
-        return [ToolCallDelta(index, held + rest, item.get("call_id") or None, item["name"])]
+        return [
+            ToolCallDelta(
+                index,
+                held + rest,
+                item.get("call_id") or None,
+                item["name"],
+                namespace=item.get("namespace") or None,
+                is_custom=is_custom,
+                members={name: item[name] for name in _MEMBERS_OF_CALLS if item.get(name) is not None} or None,
+            )
+        ]
 
     # --- parts
 
@@ -305,7 +319,8 @@ class EventReader:
 
     def _part(self, position: _Position, part: JsonObject) -> list[Delta]:
         """Return the missing deltas of a complete part."""
-        rest = self._rest(position, part.get(_MEMBER.get(position[1], "text")))
+        member = "input" if position[1] == "arguments" and "input" in part else _MEMBER.get(position[1], "text")
+        rest = self._rest(position, part.get(member))
         deltas = self._piece(position, rest) if rest else []
         given = part.get("annotations")
         if isinstance(given, list):
@@ -356,7 +371,13 @@ class EventReader:
 _Position: TypeAlias = tuple[int, str, int]
 """(output index, kind of part, index of the part)."""
 
+# Calls that come in pieces, and members of theirs that must go back with them.
+_CALLS = ("function_call", "custom_tool_call")
+_MEMBERS_OF_CALLS = ("caller", "async")
+# Items that come whole: of OpenAI's built-in tools, and the calls of other tools of the client.
+_WHOLE_ITEMS = (PROVIDER_ITEM_TYPES["openai"] | OUTPUT_TYPE_OF.keys() | OUTPUT_TYPES) - {*_CALLS}
 _PIECES = {
+    "response.custom_tool_call_input.delta": "arguments",
     "response.function_call_arguments.delta": "arguments",
     "response.output_text.delta": "output_text",
     # The Open Responses specification's name for the raw text of reasoning, and OpenAI's.

@@ -5,12 +5,11 @@ Source: OpenAI's API reference, `POST /responses`, by the types of its Python SD
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from activities.providers.shared.root_schema import plain_root
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
-from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, McpChoice
+from open_responses.schema.client_items import AdditionalTools
+from open_responses.schema.tool_choice import AllowedTools, ClientToolChoice, CustomChoice, FunctionChoice, McpChoice
 from open_responses.schema.tools import FunctionTool
 
 
@@ -27,7 +26,13 @@ def _function(tool: FunctionTool) -> JsonObject:
     function: JsonObject = {"type": "function", "name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
-    return function | {"parameters": _schema(tool), "strict": tool.strict is True}
+    return function | {"parameters": _schema(tool), "strict": tool.strict is True} | _own_members(tool)
+
+
+def _own_members(tool: FunctionTool) -> JsonObject:
+    """What OpenAI alone has: tools that are searched for, and programs that call them."""
+    names = {"defer_loading", "allowed_callers", "output_schema", "is_async"}
+    return tool.model_dump(mode="json", include=names, exclude_none=True)
 
 
 def _schema(tool: FunctionTool) -> JsonObject:
@@ -40,33 +45,31 @@ def _schema(tool: FunctionTool) -> JsonObject:
 
 def tool_choice_of(call: SampleCall) -> JsonObject:
     choice = call.tool_choice
-    if not (call.tools or call.provider_tools):
+    if not (call.tools or call.provider_tools or any(isinstance(item, AdditionalTools) for item in call.items)):
         return {}
     match choice:
         case None:
             return {}
         case str():
             return {"tool_choice": choice}
-        case FunctionChoice():
-            return {"tool_choice": {"type": "function", "name": choice.name}}
+        case FunctionChoice() | CustomChoice() | ClientToolChoice():
+            return {"tool_choice": choice.model_dump(mode="json", exclude_none=True)}
         case AllowedTools():
-            return {"tool_choice": _allowed(choice, call.tools)}
+            return {"tool_choice": _allowed(choice, call)}
         case McpChoice():
             # The tool table names the functions of an MCP server by themselves; this is what is left of it without one.
             return {"tool_choice": "required"}
 
 
-def _allowed(choice: AllowedTools, tools: Sequence[FunctionTool]) -> str | JsonObject:
+def _allowed(choice: AllowedTools, call: SampleCall) -> str | JsonObject:
     """OpenAI's own form, where it can say the same: it knows `auto` and `required`, and only tools that were sent.
 
     MCP tools are functions here, under names that the choice does not tell; the server enforces the set by itself.
     """
-    known = {tool.name for tool in tools}
-    names = [named.name for named in choice.tools if isinstance(named, FunctionChoice) and named.name in known]
-    if choice.mode == "none" or len(names) < len(choice.tools):
+    known = {("function", tool.name) for tool in call.tools}
+    known |= {(str(tool["type"]), str(tool.get("name", tool["type"]))) for tool in call.provider_tools}
+    named = [one for one in choice.tools if not isinstance(one, McpChoice) and (one.type, one.name) in known]
+    if choice.mode == "none" or len(named) < len(choice.tools):
         return choice.mode
-    return {
-        "type": "allowed_tools",
-        "mode": choice.mode,
-        "tools": [{"type": "function", "name": name} for name in names],
-    }
+    tools = [one.model_dump(mode="json", exclude_none=True) for one in named]
+    return {"type": "allowed_tools", "mode": choice.mode, "tools": tools}

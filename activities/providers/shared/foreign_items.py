@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from open_responses.errors import InvalidRequest
-from open_responses.schema.items import SLUG, InputItem, OpaqueItem
+from open_responses.schema.items import InputItem, OpaqueItem
+from open_responses.schema.names import SLUG
 
 
 def leave_out(item: InputItem, index: int, provider: str) -> None:

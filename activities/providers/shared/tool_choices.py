@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from open_responses.contracts import SampleCall
-from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, McpChoice
+from open_responses.schema.tool_choice import AllowedTools, ClientToolChoice, CustomChoice, FunctionChoice, McpChoice
 
 Choice: TypeAlias = Literal["none", "auto", "required"] | FunctionChoice | None
 
@@ -19,6 +19,8 @@ def plain_choice(call: SampleCall) -> Choice:
     choice = call.tool_choice
     if isinstance(choice, AllowedTools):
         return choice.mode
+    if isinstance(choice, CustomChoice | ClientToolChoice):
+        return FunctionChoice(type="function", name=choice.name)
     return "required" if isinstance(choice, McpChoice) else choice
 
 

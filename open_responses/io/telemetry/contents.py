@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
+from open_responses.events.event_types import CALL_TEXTS
 from open_responses.json_types import JsonObject
 
 _SWITCH = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -49,10 +50,10 @@ def _message(item: JsonObject) -> JsonObject:
         content = item.get("content")
         parts = [{"type": "text", "content": content}] if isinstance(content, str) else list(map(_part, content or []))
         return {"role": item.get("role", "assistant"), "parts": parts}
-    if kind in ("function_call", "mcp_call"):
+    if kind in ("function_call", "custom_tool_call", "mcp_call"):
         call = {"type": "tool_call", "id": item.get("call_id") or item.get("id"), "name": item.get("name")}
-        return {"role": "assistant", "parts": [{**call, "arguments": item.get("arguments")}]}
-    if kind == "function_call_output":
+        return {"role": "assistant", "parts": [{**call, "arguments": item.get(CALL_TEXTS[kind])}]}
+    if kind in ("function_call_output", "custom_tool_call_output"):
         result = {"type": "tool_call_response", "id": item.get("call_id"), "response": item.get("output")}
         return {"role": "tool", "parts": [result]}
     return {"role": "assistant", "parts": [item]}
