@@ -20,6 +20,7 @@ from api.recent_answers import RecentAnswers
 from api.runtime_keys import RuntimeKeys
 from open_responses.io.log.reader import LogHub
 from open_responses.io.redis.client import Redis
+from open_responses.io.redis.refusals import Refusals
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import Sealer
 from open_responses.io.server_readings import ServerReadings
@@ -64,6 +65,7 @@ class AppState:
     search_attributes: NamespaceAttributes
     readiness: Readiness
     recent: RecentAnswers
+    refusals: Refusals
     keys: KeyRing
     runtime_keys: RuntimeKeys
     configuration: ConfigurationStatus

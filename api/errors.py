@@ -14,6 +14,7 @@ from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.admission.reads import begins_response
+from api.app_state import latest_state_of
 from api.auth import count_as_read, show_limits, tenant_of
 from open_responses.errors import (
     Conflict,
@@ -26,6 +27,8 @@ from open_responses.errors import (
 )
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisError
+from open_responses.io.redis.refusals import Kind, Refusals
+from open_responses.io.telemetry.request_context import current_request_id
 from open_responses.io.temporal.client import TemporalDown
 
 log = structlog.get_logger(__name__)
@@ -44,10 +47,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _left)
 
 
-def log_refusal(error: OpenResponsesError, path: str, tenant: str | None) -> None:
-    """The one log line of a refused request. Its message and `param` are left out: they may quote the request."""
+def log_refusal(error: OpenResponsesError, path: str, tenant: str | None, refusals: Refusals | None) -> None:
+    """The one log line of a refused request, and its count for operators (`api/operations/refusals.py`).
+
+    Its message and `param` are left out: they may quote the request.
+    """
     write = log.warning if error.status >= 500 else log.info
     write("refused", code=error.error_code, status=error.status, path=path, tenant=tenant)
+    if refusals is not None:
+        refusals.note(Kind(tenant, error.error_code, error.status, path), current_request_id())
 
 
 def as_told(error: Exception, path: str) -> OpenResponsesError:
@@ -81,9 +89,9 @@ def _says_who_is_away(error: Exception) -> bool:
     return isinstance(error, (*TemporalDown, RedisError, OSError))
 
 
-def refusal(error: OpenResponsesError, path: str, tenant: str | None) -> JSONResponse:
+def refusal(error: OpenResponsesError, path: str, tenant: str | None, refusals: Refusals | None = None) -> JSONResponse:
     """The answer to a request that is refused, which is logged and counted."""
-    log_refusal(error, path, tenant)
+    log_refusal(error, path, tenant, refusals)
     return error_response(error)
 
 
@@ -113,7 +121,8 @@ def retry_headers(error: OpenResponsesError) -> dict[str, str]:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OpenResponsesError)
-    response = refusal(error, _route_of(request), tenant_of(request))
+    refusals = latest_state_of(request).refusals
+    response = refusal(error, _route_of(request), tenant_of(request), refusals)
     if begins_response(request) and error.status < 500:
         count_as_read(request)
     if request.method == "POST" and request.url.path == "/v1/responses":

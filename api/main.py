@@ -40,7 +40,7 @@ from api.live_state import LiveState
 from api.openai_forms import OpenAIPrefix
 from api.openapi import document as openapi
 from api.operations import approvals as pending_approvals
-from api.operations import health, timeline
+from api.operations import health, refusals, timeline
 from api.operations import responses as listed_responses
 from api.readiness import Readiness
 from api.recent_answers import RecentAnswers
@@ -60,6 +60,7 @@ from open_responses.io.metrics import recording
 from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.client import connect as connect_redis
 from open_responses.io.redis.rate_limits import Quotas
+from open_responses.io.redis.refusals import Refusals
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.server_readings import ServerReadings
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         if not await check():
             tasks.append(in_background("encryption check", keep_checking(check, _leave)))
         tasks.append(in_background("server readings", kept_running("server readings", state.readings.run)))
+        tasks.append(in_background("refusals", kept_running("refusals", lambda: refusals.keep_writing(state.refusals))))
         apart = metrics.serve_apart(state)
         spare_what_is_loaded()
         yield
@@ -146,6 +148,7 @@ def create_app(settings: Settings) -> FastAPI:
         timeline.router,
         pending_approvals.router,
         health.router,
+        refusals.router,
         admin_keys.router,
         conformance.router,
         console.router,
@@ -190,6 +193,7 @@ async def _connected(settings: Settings) -> AppState:
         search_attributes=NamespaceAttributes(temporal),
         readiness=Readiness(temporal, redis, keys),
         recent=RecentAnswers(),
+        refusals=Refusals(redis),
         keys=KeyRing(),
         runtime_keys=RuntimeKeys(redis, temporal, renew_seconds=settings.blob_ttl_seconds / RENEWALS_PER_TTL),
         configuration=ConfigurationStatus(loaded_at=time.time()),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import structlog
@@ -21,11 +21,12 @@ from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.leases import RENEWALS_PER_LEASE, Lease, Running
+from open_responses.io.redis.takeovers import MOST_RESPONSES, Takeover, note_takeover
 from open_responses.io.temporal.client import TemporalDown
 
 log = structlog.get_logger(__name__)
 
-TakeOver: TypeAlias = Callable[[str, list[Running]], Awaitable[None]]
+TakeOver: TypeAlias = Callable[[str, list[Running]], Awaitable[Sequence[str]]]
 IsOrphaned: TypeAlias = Callable[[str], Awaitable[bool]]
 FindOrphans: TypeAlias = Callable[[IsOrphaned], Awaitable[None]]
 
@@ -121,13 +122,21 @@ class DeadWorkerDetector:
                 continue
             log.warning("worker_lost", worker=worker_id, activities=len(running))
             try:
-                await self._take_over(worker_id, running)
+                unlisted = await self._take_over(worker_id, running)
             except TemporalDown as error:
                 # The claim and the lease stay, so the next round takes over.
                 log.warning("takeover_postponed", worker=worker_id, reason=str(error))
                 continue
-            metrics.worker_taken_over(len(running), await self._silence_of(worker_id))
+            silence = await self._silence_of(worker_id)
+            metrics.worker_taken_over(len(running), silence)
+            responses = [*(activity.workflow_id for activity in running), *unlisted]
+            await self._note(worker_id, responses, silence)
             await self.remove(worker_id, silence_ms)
+
+    async def _note(self, worker_id: str, responses: Sequence[str], silence: float | None) -> None:
+        """Leave an entry for operators. `responses` has one for each activity."""
+        some, by = sorted(set(responses))[:MOST_RESPONSES], self._lease.worker_id
+        await note_takeover(self._redis, Takeover(time.time(), worker_id, by, len(responses), some, silence))
 
     async def _silence_of(self, worker_id: str) -> float | None:
         """The seconds since that worker's last renewal; None if its death was announced."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 from temporalio.api.enums.v1 import PendingActivityState
@@ -54,16 +54,20 @@ class WorkerTakeover:
         self._temporal = temporal
         self._redis = redis
 
-    async def take_over(self, worker_id: str, running: list[Running]) -> None:
+    async def take_over(self, worker_id: str, running: list[Running]) -> Sequence[str]:
         """Complete the worker's listed activities as lost, and find those that it had no time to list.
 
-        Raises TemporalAway if the caller has to repeat this. A repetition is harmless.
+        Returns:
+            The response of each activity that was not listed.
+
+        Raises:
+            TemporalAway: The takeover has to be repeated, which is harmless.
         """
         ended = await asyncio.gather(*(self._report_lost(activity) for activity in running), return_exceptions=True)
         for failure in ended:
             if failure is not None:
                 raise failure
-        await self._take_over_unlisted(worker_id, {activity.workflow_id for activity in running})
+        return await self._take_over_unlisted(worker_id, {activity.workflow_id for activity in running})
 
     async def forget_stickiness(self, workflow_ids: Iterable[str]) -> None:
         """Send the next task of these workflows to any worker, and not to the one that is leaving."""
@@ -81,38 +85,42 @@ class WorkerTakeover:
         except RPCError as error:
             log.warning("search_failed", reason=str(error))
 
-    async def _take_over_unlisted(self, worker_id: str, done: set[str]) -> None:
-        """Report as lost the activities that the worker had not listed yet: it may die between Temporal's dispatch and
-        its own entry."""
+    async def _take_over_unlisted(self, worker_id: str, done: set[str]) -> list[str]:
+        """Report as lost the activities that the worker had not listed yet. It may die between Temporal's dispatch and
+        its own entry. Returns the response of each.
+        """
+        found: list[str] = []
         try:
             members: list[tuple[bytes, float]] = await self._redis.zrange(key_names.OPEN, 0, -1, withscores=True)  # type: ignore[assignment]
         except RedisDown:
-            return
+            return found
         for member, started_at in members:
             workflow_id = member.decode()
             if workflow_id in done:
                 continue
             try:
-                await self._take_over_unlisted_of(worker_id, workflow_id)
+                found += await self._take_over_unlisted_of(worker_id, workflow_id)
             except TemporalAway:
                 raise
             except RPCError as error:
                 log.info("nothing_to_take_over", response_id=workflow_id, reason=str(error))
                 if error.status == RPCStatusCode.NOT_FOUND and time.time() - started_at > _START_TAKES_SECONDS:
                     await self._take_off(workflow_id)
+        return found
 
     async def _take_off(self, workflow_id: str) -> None:
         """Remove a response that was never started, or was deleted, from the list of open ones."""
         with contextlib.suppress(*RedisDown):
             await self._redis.zrem(key_names.OPEN, workflow_id)
 
-    async def _take_over_unlisted_of(self, worker_id: str, workflow_id: str) -> None:
+    async def _take_over_unlisted_of(self, worker_id: str, workflow_id: str) -> list[str]:
         started = await self._started_activities(workflow_id)
         if not started:
             await unstick(self._temporal, workflow_id)
-        for activity, identity in started:
-            if identity == worker_id:
-                await self._report_lost(activity)
+        lost = [activity for activity, identity in started if identity == worker_id]
+        for activity in lost:
+            await self._report_lost(activity)
+        return [workflow_id] * len(lost)
 
     async def _started_activities(self, workflow_id: str) -> list[tuple[Running, str]]:
         """Each activity that Temporal has dispatched to a worker, with that worker's identity.

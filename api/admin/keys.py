@@ -28,6 +28,7 @@ from open_responses.api_keys.state import (
     KEY_REVOKED,
     KEYS_FULL,
     ChangeKey,
+    ChangeRecord,
     ChangesQuery,
     CreateKey,
     RevokeKey,
@@ -109,7 +110,8 @@ async def list_changes(request: Request, state: State, caller: AdminCaller) -> R
         raise Unavailable("The changes cannot be read at this moment. Send your request again.") from error
     if not page.knows_after:
         raise unknown_cursor()
-    rows = [{"object": "api_key.change", **change.model_dump(mode="json")} for change in page.changes]
+    known = {key.config.id: key for key in _all(state)}
+    rows = [_change(change, known) for change in page.changes]
     return _json(list_object(rows, has_more=page.has_more))
 
 
@@ -242,6 +244,18 @@ def _resource(key: RingKey, uses: Mapping[str, int]) -> JsonObject:
         "last_used_at": uses.get(config.id),
         "source": "file" if stored is None else "runtime",
         "prefix": stored and stored.prefix,
+    }
+
+
+def _change(change: ChangeRecord, known: Mapping[str, RingKey]) -> JsonObject:
+    """A line of the audit log, with the names that the two keys have now; null for a key that is not there any more."""
+    key, maker = known.get(change.key_id), known.get(change.by)
+    return {
+        "object": "api_key.change",
+        **change.model_dump(mode="json"),
+        "key_name": key and key.stored and key.stored.name,
+        "by_tenant": maker and maker.config.tenant,
+        "by_name": maker and maker.stored and maker.stored.name,
     }
 
 

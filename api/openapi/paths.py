@@ -346,4 +346,17 @@ def _operations() -> JsonObject:
                 {200: ("", ref("ServerHealth"), {})},
             )
         },
+        "/v1/admin/refusals": {
+            "get": operation(
+                "listRefusals",
+                "List which requests were refused, by tenant, code and endpoint. Needs the scope admin",
+                {200: ("", ref("RefusalList"), {})},
+                parameters=[
+                    parameter("hours", "query", {"type": "integer", "minimum": 1, "maximum": 48, "default": 24}),
+                    parameter("tenant", "query"),
+                    parameter("code", "query"),
+                ],
+                errors=(400,),
+            )
+        },
     }

@@ -58,6 +58,7 @@ ANSWERS: tuple[Any, ...] = (
     operation_bodies.ResponseTimeline,
     operation_bodies.ApprovalPendingPage,
     operation_bodies.ServerHealth,
+    operation_bodies.RefusalList,
     StreamEvent,
     OpenAIStreamEvent,
 )

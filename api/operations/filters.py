@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from temporalio.client import WorkflowExecutionStatus
 
@@ -26,9 +26,21 @@ _EQUALS = {
     "provider": names.PROVIDER,
     "conversation": names.CONVERSATION,
 }
-_OTHERS = ("tenant", "error_code", "status", "waiting", "created_after", "created_before", "limit", "after")
+_OTHERS = (
+    "tenant",
+    "error_code",
+    "status",
+    "waiting",
+    "created_after",
+    "created_before",
+    "slower_than",
+    "limit",
+    "after",
+)
 _OF_RESPONSES = frozenset({*_EQUALS, *_OTHERS})
 _LONGEST = 300
+# Of a number of seconds: up to three years.
+_DIGITS = 8
 _HAS_NO_END = f"({names.STATUS} IS NULL OR {names.STATUS} NOT IN ({', '.join(repr(one) for one in _FINAL)}))"
 _QUERY_NAMES = {
     WorkflowExecutionStatus.TERMINATED: "Terminated",
@@ -74,6 +86,8 @@ def responses_asked_for(query: Mapping[str, str], caller: Caller) -> Page:
         conditions.append(f"StartTime >= {moment(_time(query, 'created_after'))}")
     if "created_before" in query:
         conditions.append(f"StartTime < {moment(_time(query, 'created_before'))}")
+    if "slower_than" in query:
+        conditions.append(_took(_seconds(query, "slower_than")))
     return Page(*_whose(query, caller), tuple(conditions), page_limit(query.get("limit")), _after(query))
 
 
@@ -138,6 +152,20 @@ def _or_ended_outside(term: str, ending: Callable[[Ending], bool]) -> str:
 def _is_waiting() -> str:
     waiting = ", ".join(f"'{one}'" for one in _WAITING)
     return f"ExecutionStatus = 'Running' AND {names.STATUS} IN ({waiting})"
+
+
+def _took(seconds: int) -> str:
+    """Those that took at least so long, or have run for so long and go on."""
+    # A whole second, so that each who asks within it asks the same.
+    begun = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=seconds)
+    return f"(ExecutionDuration >= '{seconds}s' OR (ExecutionStatus = 'Running' AND StartTime <= {moment(begun)}))"
+
+
+def _seconds(query: Mapping[str, str], name: str) -> int:
+    text = query[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise InvalidRequest(f"'{name}' must be a whole number of seconds.", param=name, code="invalid_value")
+    return int(text)
 
 
 def _is_true(query: Mapping[str, str], name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import TypeVar, cast
 
@@ -17,19 +17,28 @@ from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.dependencies import AdminCaller, State
+from api.operations.restart import restart_advice
 from open_responses.config import ProviderConfig
 from open_responses.io.redis.breaker import BreakerState, states_of
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.leases import living_workers
+from open_responses.io.redis.takeovers import Takeover, newest_takeovers
 from open_responses.io.temporal.task_queues import ACTIVITY_TASKS, WORKFLOW_TASKS, describe_queue
 from open_responses.json_types import JsonObject
-from open_responses.schema.operation_bodies import LoadedConfiguration, ProviderHealth, ServerHealth, ServerPart
+from open_responses.schema.operation_bodies import (
+    LoadedConfiguration,
+    ProviderHealth,
+    ServerHealth,
+    ServerPart,
+    TakeoverSeen,
+)
 
 router = APIRouter(prefix="/v1/admin")
 
 # An operator looks here because something hangs.
 _PATIENCE_SECONDS = 1.0
 _MILLISECONDS = 1000.0
+_TAKEOVERS = 20
 
 Found = TypeVar("Found")
 
@@ -46,10 +55,11 @@ class _Queues:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What Redis has: worker id -> (age of its lease, activities), and the breakers of providers."""
+    """What Redis has: worker id -> (age of its lease, activities), the breakers of providers, and takeovers."""
 
     workers: dict[str, tuple[float, int]] = field(default_factory=dict)
     breakers: dict[str, BreakerState] = field(default_factory=dict)
+    takeovers: Sequence[Takeover] = ()
 
 
 @router.get("/health")
@@ -84,7 +94,10 @@ async def _health(state: AppState) -> JsonObject:
             "oldest_seconds": queues.oldest_seconds,
         },
         "configuration": _configuration(state),
+        "takeovers": [cast(TakeoverSeen, asdict(takeover)) for takeover in shared.takeovers],
+        "restart": {"is_safe": False, "reasons": [], "notes": []},
     }
+    health["restart"] = restart_advice(health)
     return cast(JsonObject, health)
 
 
@@ -126,8 +139,10 @@ def _versions(pollers: Sequence[PollerInfo]) -> dict[str, str]:
 
 
 async def _shared(redis: Redis, providers: Sequence[str]) -> _Shared:
-    workers, breakers = await asyncio.gather(living_workers(redis), states_of(redis, providers))
-    return _Shared(workers, breakers)
+    workers, breakers, takeovers = await asyncio.gather(
+        living_workers(redis), states_of(redis, providers), newest_takeovers(redis, _TAKEOVERS)
+    )
+    return _Shared(workers, breakers, takeovers)
 
 
 def _provider(provider: ProviderConfig, breaker: BreakerState | None) -> ProviderHealth:

@@ -70,7 +70,8 @@ async def responses_socket(websocket: WebSocket) -> None:
         _check_origin(websocket, state.settings)
         state.open_streams.take(websocket, caller.key)
     except OpenResponsesError as error:
-        await websocket.send_denial_response(refusal(error, _PATH, tenant_of(websocket)))
+        answer = refusal(error, _PATH, tenant_of(websocket), state.refusals)
+        await websocket.send_denial_response(answer)
         return
     count_messages(receive_of(websocket), state.received.of(caller.key))
     await websocket.accept()
@@ -179,7 +180,7 @@ class Connection:
     ) -> None:
         """Answer a message with the error of its refusal, which has one log line."""
         if not is_logged:
-            log_refusal(error, _PATH, self._caller.tenant)
+            log_refusal(error, _PATH, self._caller.tenant, self._state.refusals)
         await self._send(envelope(error, headers))
 
     def _renew(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import secrets
 import time
 from typing import Any
@@ -91,13 +92,25 @@ def revoke_key(server: Server, args: argparse.Namespace) -> int:
 
 def audit(server: Server, args: argparse.Namespace) -> int:
     """Every change of a key, newest first."""
-    rows = list(server.pages("/v1/admin/keys/audit", args.limit))
-    print_rows(rows, ("at", "action", "key", "by", "fields"), _cells_of_change, as_json=args.json)
+    every = server.pages("/v1/admin/keys/audit", None if args.id else args.limit)
+    rows = list(itertools.islice((row for row in every if args.id in (None, row["key_id"])), args.limit))
+    columns = ("at", "action", "key", "name", "tenant", "by", "whose key is", "fields")
+    print_rows(rows, columns, _cells_of_change, as_json=args.json)
     return 0
 
 
 def _cells_of_change(row: Any) -> tuple[str, ...]:
-    return (moment(row["at"]), row["action"], row["key_id"], text(row["by"]), text(row["fields"]))
+    return (
+        moment(row["at"]),
+        row["action"],
+        row["key_id"],
+        text(row["key_name"]),
+        row["tenant"],
+        row["by"],
+        # The operator's key in words: its name, where it has one, and its tenant.
+        text([one for one in (row["by_name"], row["by_tenant"]) if one]),
+        text(row["fields"]),
+    )
 
 
 def add_key(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 
 from open_responses.cli.tables import print_json, print_table
@@ -43,9 +43,10 @@ async def _found(*, stay: bool) -> list[Found]:
         return [Found("configuration", str(error))]
     found = [Found("configuration", None), *_files(settings)]
     if not stay:
-        checks: dict[str, Callable[[Settings], Awaitable[None]]] = {"Temporal": _temporal, "Redis": _redis}
-        problems = await asyncio.gather(*(_problem(check(settings)) for check in checks.values()))
+        checks = {"Temporal": _temporal(), "Redis": _redis(settings)}
+        problems = await asyncio.gather(*(_problem(check) for check in checks.values()))
         found += [Found(part, problem) for part, problem in zip(checks, problems, strict=True)]
+        found += await _providers(settings)
     return found
 
 
@@ -85,11 +86,60 @@ def _is_own(routes: Sequence[RouteConfig]) -> bool:
     return any(route not in BUILT_IN_ROUTES for route in routes)
 
 
-async def _temporal(settings: Settings) -> None:
-    from open_responses.io.temporal.client import connect
+async def _providers(settings: Settings) -> list[Found]:
+    """Whether the providers of the file's routes answer. Each is asked for its models, which costs nothing.
 
-    client = await connect(None)
-    await client.count_workflows("WorkflowId = 'none'")
+    One without its key is left out: `_files` names it.
+    """
+    from activities.providers.registry import build_providers
+    from activities.providers.shared.http import open_http_client
+    from open_responses.contracts import ListsModels
+    from open_responses.errors import ProviderError, ProviderRejected
+
+    config = settings.config
+
+    async def ask(adapter: ListsModels) -> None:
+        try:
+            await adapter.list_models()
+        except ProviderRejected:
+            # It answers. Some servers of the same API have no list of models.
+            return
+        except ProviderError as error:
+            raise _Problem(f"{error.error_code}: {error.message}") from error
+
+    async with open_http_client() as http:
+        try:
+            adapters = build_providers(config, http, os.environ)
+        except ValueError:
+            # `adapters` has said so.
+            return []
+        asked = {
+            provider.name: _problem(ask(adapter))
+            for provider in config.providers
+            if _is_own([route for route in config.routes if route.provider == provider.name])
+            and (provider.api_key_env is None or os.environ.get(provider.api_key_env))
+            and isinstance(adapter := adapters[provider.name], ListsModels)
+        }
+        problems = await asyncio.gather(*asked.values())
+    return [Found(f"provider {name}", problem) for name, problem in zip(asked, problems, strict=True)]
+
+
+class _Problem(Exception):
+    """What is wrong, in words."""
+
+
+async def _temporal() -> None:
+    from temporalio.envconfig import ClientConfig
+
+    from open_responses.io.temporal.client import TemporalAway, connect
+
+    try:
+        client = await connect(None)
+        await client.count_workflows("WorkflowId = 'none'")
+    except TemporalAway as error:
+        address = ClientConfig.load_client_connect_config().get("target_host", "127.0.0.1:7233")
+        reason = "connection refused" if "refused" in str(error).lower() else str(error)
+        raise _Problem(f"cannot be reached at {address} (TEMPORAL_ADDRESS): {reason}") from error
 
 
 async def _redis(settings: Settings) -> None:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from open_responses.cli import accounts, conformance, responses
+from open_responses.cli import accounts, conformance, responses, server
 from open_responses.cli.http import CommandFailed, Server
 from open_responses.cli.tables import complain
 
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_responses(commands)
     _add_usage(commands)
     _add_keys(commands)
+    _add_server(commands)
     check = _command(commands, "check", "check the configuration, imports, keys, Temporal, Redis and providers")
     check.set_defaults(offline=_check)
     check.add_argument("--offline", dest="stay", action="store_true", help="check the files alone, and connect nowhere")
@@ -69,6 +70,7 @@ def _add_responses(commands: Commands) -> None:
     for name in ("model", "provider", "tenant", "conversation", "error-code"):
         listing.add_argument(f"--{name}", help=f"with exactly this {name.replace('-', ' ')}")
     listing.add_argument("--waiting", action="store_true", help="that wait for a person, or for a provider")
+    listing.add_argument("--slower-than", metavar="SECONDS", help="that took at least so long, or still run after it")
     listing.add_argument("--since", metavar="TIME", help="begun at this date or time (RFC 3339), or later")
     listing.add_argument("--until", metavar="TIME", help="begun before this date or time")
     _limited(listing)
@@ -123,10 +125,20 @@ def _add_keys(commands: Commands) -> None:
     revoke = _remote(group, "revoke", accounts.revoke_key, "end a key for good")
     for command in (change, revoke):
         command.add_argument("id", type=_id, help="the key's id, key_…")
-    _limited(_remote(group, "audit", accounts.audit, "every change of a key"))
+    audit = _remote(group, "audit", accounts.audit, "every change of a key, and who made it")
+    audit.add_argument("id", nargs="?", type=_id, help="of this key, key_…")
+    _limited(audit)
     add = _command(group, "add", "make a key for open_responses.toml, and the TOML block to paste; needs no server")
     add.set_defaults(offline=accounts.add_key)
     add.add_argument("tenant", type=_tenant, help="whose responses these are; may have several keys")
+
+
+def _add_server(commands: Commands) -> None:
+    _remote(commands, "health", server.health, "what runs, what was taken over, and whether a restart is safe now")
+    refusals = _remote(commands, "refusals", server.refusals, "who was refused, by tenant, code and endpoint")
+    refusals.add_argument("--hours", type=_count, default=24, help="the last so many hours, at most 48 (default: 24)")
+    refusals.add_argument("--tenant", help="of this tenant")
+    refusals.add_argument("--code", help="with this error code")
 
 
 def _add_conformance(commands: Commands) -> None:

@@ -27,7 +27,7 @@ from open_responses.cli.tables import (
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 _RECONNECTS = 20
 _PAUSE_SECONDS = 0.5
-_FILTERS = ("status", "model", "provider", "tenant", "conversation", "error_code", "waiting")
+_FILTERS = ("status", "model", "provider", "tenant", "conversation", "error_code", "waiting", "slower_than")
 
 
 def list_responses(server: Server, args: argparse.Namespace) -> int:
@@ -41,7 +41,8 @@ def list_responses(server: Server, args: argparse.Namespace) -> int:
 
 def _cells(row: Any) -> tuple[str, ...]:
     waits = f" ({row['waiting_for']})" if row["waiting_for"] else ""
-    took = None if row["ended_at"] is None else row["ended_at"] - row["created_at"]
+    is_running = row["ended_at"] is None
+    took = seconds((time.time() if is_running else row["ended_at"]) - row["created_at"])
     return (
         row["id"],
         row["status"] + waits,
@@ -49,7 +50,7 @@ def _cells(row: Any) -> tuple[str, ...]:
         text(row["provider"]),
         text(row["tenant"]),
         moment(row["created_at"]),
-        seconds(took),
+        f"{took} so far" if is_running else took,
         count(row["total_tokens"]),
         money(row["cost_usd"]),
         text(row["error_code"]),

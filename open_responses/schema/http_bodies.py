@@ -331,7 +331,7 @@ class ApiKeyPage(TypedDict):
 
 
 class ApiKeyChange(TypedDict):
-    """A change of an API key: when, what, and by which key of an operator."""
+    """A change of an API key: when, what, and by which key of an operator. Names are those of now."""
 
     object: Literal["api_key.change"]
     id: str
@@ -342,6 +342,9 @@ class ApiKeyChange(TypedDict):
     by: str
     fields: Sequence[str]
     values: JsonObject
+    key_name: str | None
+    by_tenant: str | None
+    by_name: str | None
 
 
 class ApiKeyChangePage(TypedDict):

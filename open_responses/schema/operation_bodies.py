@@ -133,8 +133,27 @@ class LoadedConfiguration(TypedDict):
     error: str | None
 
 
+class TakeoverSeen(TypedDict):
+    """A dead worker that another took over. `silence_seconds` is null where a supervisor announced the death."""
+
+    at: float
+    worker: str
+    by: str
+    activities: int
+    responses: Sequence[str]
+    silence_seconds: float | None
+
+
+class RestartAdvice(TypedDict):
+    """Whether one process may be restarted now, why not, and what is to be known before."""
+
+    is_safe: bool
+    reasons: Sequence[str]
+    notes: Sequence[str]
+
+
 class ServerHealth(TypedDict):
-    """What runs and what does not."""
+    """What runs and what does not. `takeovers` are the newest, of the last seven days."""
 
     object: Literal["health"]
     temporal: ServerPart
@@ -143,3 +162,26 @@ class ServerHealth(TypedDict):
     providers: Sequence[ProviderHealth]
     backlog: WaitingTasks
     configuration: LoadedConfiguration
+    takeovers: Sequence[TakeoverSeen]
+    restart: RestartAdvice
+
+
+class RefusalsOfAKind(TypedDict):
+    """The refused requests of one tenant (null: without a valid key) with one code at one endpoint."""
+
+    object: Literal["refusals"]
+    tenant: str | None
+    code: str
+    status: int
+    path: str
+    count: int
+    last_at: float
+    last_request_id: str | None
+
+
+class RefusalList(TypedDict):
+    """The refusals of the last hours."""
+
+    object: Literal["list"]
+    hours: int
+    data: Sequence[RefusalsOfAKind]

@@ -329,6 +329,8 @@ def _not_allowed(value: object, allowed: str) -> _Complaint:
 
 def _out_of_bounds(kind: str, context: Mapping[str, Any], fallback: str) -> str:
     match kind:
+        case "greater_than":
+            return f"must be greater than {context['gt']}"
         case "greater_than_equal":
             return f"must be at least {context['ge']}"
         case "less_than_equal":

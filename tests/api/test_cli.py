@@ -118,6 +118,31 @@ async def test_usage_is_shown_by_tenant(api: httpx.AsyncClient) -> None:
     assert out.splitlines()[0].split()[:3] == ["tenant", "responses", "failed"]
 
 
+async def test_an_operator_asks_how_the_server_stands_and_whom_it_refused(api: httpx.AsyncClient) -> None:
+    url, key = api.base_url, "cli-operator-key"
+    status, out, error = await run("health", url=url, key=key)
+    assert (status, error) == (0, "")
+    assert "restart: safe, one process at a time" in out
+    assert (await told("health", url=url, key=key))["restart"]["is_safe"]
+    assert (await run("health", url=url))[0] == 1
+    await api.get("/v1/responses", params={"limit": "x"}, headers=bearer("cli-key"))
+
+    async def is_listed() -> bool:
+        rows = await told("refusals", "--tenant", "cli", url=url, key=key)
+        return ("cli", "invalid_value") in {(row["tenant"], row["code"]) for row in rows}
+
+    await until(is_listed, 30)
+    status, out, _ = await run("refusals", "--code", "invalid_value", "--hours", "1", url=url, key=key)
+    assert (status, out.splitlines()[1].split()[1:4]) == (0, ["400", "invalid_value", "/v1/responses"])
+    made = await told("keys", "create", "audited-cli", "--name", "of the audit", url=url, key=key)
+    await told("keys", "create", "another", url=url, key=key)
+    assert [row["key_id"] for row in await told("keys", "audit", made["id"], url=url, key=key)] == [made["id"]]
+    line = (await run("keys", "audit", made["id"], url=url, key=key))[1].splitlines()[1]
+    assert "of the audit" in line
+    assert "house" in line
+    assert "so far" not in (await run("responses", "list", "--slower-than", "999999", url=url, key=key))[1]
+
+
 async def test_a_key_for_the_file_is_made_without_a_server() -> None:
     made = await told("keys", "add", "acme")
     assert tomllib.loads(made["toml"])["api_keys"][0]["tenant"] == "acme"
@@ -175,8 +200,11 @@ async def test_check_names_what_is_wrong_part_by_part(stack: Stack, tmp_path: An
     status, out, error = await run("check", "--json", **stack.env)
     found = {one["part"]: one["problem"] for one in json.loads(out)}
     assert found.keys() >= {"configuration", "tools", "middleware", "adapters", "Temporal", "Redis"}, error
-    # A route of the suite leads to a provider whose key is not set.
-    assert {part for part, problem in found.items() if problem} == {"key of keyed"}
+    # Routes of the suite lead to a provider whose key is not set, and to one that is away.
+    failing = {part for part, problem in found.items() if problem}
+    assert {part for part in failing if not part.startswith("provider ")} == {"key of keyed"}
+    assert "provider down" in failing
+    assert found["provider fake"] is None
     assert status == 1
     broken = tmp_path / "broken.toml"
     broken.write_text('[[tools]]\nname = "gone"\ntarget = "no_such_module:tool"\n')
@@ -189,6 +217,15 @@ async def test_check_names_what_is_wrong_part_by_part(stack: Stack, tmp_path: An
     assert status == 1
     problems = {one["part"]: one["problem"] for one in json.loads(out) if not one["ok"]}
     assert problems.keys() == {"tools", "Temporal", "Redis"}
+    assert problems["Temporal"] == "cannot be reached at 127.0.0.1:9 (TEMPORAL_ADDRESS): connection refused"
+    broken.write_text(
+        '[[providers]]\nname = "away"\nadapter = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        '[[routes]]\nmodel = "m"\nprovider = "away"\n'
+    )
+    status, out, _ = await run("check", "--json", **env)
+    found = {one["part"]: one["problem"] for one in json.loads(out)}
+    assert found["provider away"].startswith("provider_unavailable: away cannot be reached")
+    broken.write_text('[[tools]]\nname = "gone"\ntarget = "no_such_module:tool"\n')
     assert "no_such_module" in problems["tools"]
     broken.write_text("[[tool]]")
     status, out, _ = await run("check", "--offline", **env)

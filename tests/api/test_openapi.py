@@ -261,6 +261,8 @@ async def test_every_answer_of_a_run_fits(
         await told("GET", "/v1/responses", params=query)
     await told("GET", "/v1/approvals", params={"limit": "0"})
     await told("GET", "/v1/admin/health")
+    for query in ({}, {"hours": "0"}):
+        await told("GET", "/v1/admin/refusals", params=query)
     for path in ("/v1/admin/keys", "/v1/admin/keys/audit", "/v1/admin/keys/{key_id=key_x}"):
         await told("GET", path)
     await told("POST", "/v1/admin/keys", json={"tenant": "acme"})

@@ -24,6 +24,7 @@ from open_responses.errors import ProviderTimeout, RateLimited, Unavailable
 from open_responses.io.redis import key_names
 from open_responses.io.redis.breaker import Breaker, states_of
 from open_responses.io.redis.client import Redis
+from open_responses.io.redis.takeovers import Takeover, newest_takeovers, note_takeover
 from open_responses.io.temporal import visibility
 from open_responses.io.temporal.client import MODEL, TENANT
 from open_responses.io.temporal.erasure_marks import ErasureMarks
@@ -173,6 +174,32 @@ async def test_each_filter_lists_the_responses_that_it_names(api: httpx.AsyncCli
     await api.post(f"/v1/responses/{running['id']}/cancel", headers=bearer("a-key"))
     await entry_of(api, "a-key", running["id"], "cancelled")
     assert running["id"] in await ids(status="cancelled")
+
+
+async def test_slow_responses_are_listed_whether_they_run_or_have_ended(
+    api: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    script = upstream.says("an answer that takes its time", Script(hold_after=1))
+    slow = await made(api, "a-key", input="an answer that takes its time", background=True)
+    fast = await made(api, "a-key", input="an answer at once")
+
+    async def ids(seconds: int) -> set[str]:
+        return {one["id"] for one in await listed(api, "a-key", limit=100, slower_than=seconds)}
+
+    async def is_slow() -> bool:
+        return slow["id"] in await ids(2)
+
+    await until(is_slow, 30)
+    assert {slow["id"], fast["id"]} <= await ids(0)
+    assert slow["id"] not in await ids(3600)
+    script.released.set()
+    entry = await entry_of(api, "a-key", slow["id"], "completed")
+    assert entry["ended_at"] - entry["created_at"] >= 2
+    assert slow["id"] in await ids(2)
+    for given in ("-1", "1.5", "soon", "9" * 9):
+        is_error(
+            await api.get("/v1/responses", params={"slower_than": given}, headers=bearer("a-key")), 400, "invalid_value"
+        )
 
 
 async def test_a_call_that_waits_for_a_person_shows_in_the_list(api: httpx.AsyncClient, upstream: Upstream) -> None:
@@ -429,8 +456,76 @@ async def test_an_operator_sees_what_runs(api: httpx.AsyncClient, stack: Stack, 
     assert set(health["backlog"]) == {"workflow_tasks", "activity_tasks", "oldest_seconds"}
     assert health["configuration"]["error"] is None
     assert health["configuration"]["loaded_at"] > 1.7e9
+    assert isinstance(health["takeovers"], list)
+    assert health["restart"]["is_safe"], health["restart"]
+    assert "go on elsewhere" in health["restart"]["notes"][-1]
     is_error(await api.get("/v1/admin/health", headers=bearer("a-key")), 403, "permission_denied")
     await api.post(f"/v1/responses/{response['id']}/cancel", headers=bearer("a-key"))
+
+
+async def test_an_operator_sees_who_was_refused(api: httpx.AsyncClient, stack: Stack) -> None:
+    mark = f"refused-{uuid.uuid4()}"
+    for _ in range(3):
+        answer = await api.post(
+            "/v1/responses",
+            json={"model": "no-such-model", "input": "x"},
+            headers={**bearer("b-key"), "X-Request-Id": mark},
+        )
+        is_error(answer, 404, "model_not_found")
+    await api.get("/v1/models", headers=bearer("nobody's key"))
+    found: dict[tuple[str | None, str, str], JsonObject] = {}
+
+    async def is_counted() -> bool:
+        answer = await api.get("/v1/admin/refusals", headers=bearer("operator-key"))
+        assert answer.status_code == 200, answer.text
+        found.update({(row["tenant"], row["code"], row["path"]): row for row in answer.json()["data"]})
+        return {
+            ("lists-b", "model_not_found", "/v1/responses"),
+            (None, "invalid_api_key", "/v1/models"),
+        } <= found.keys()
+
+    await until(is_counted, 30)
+    row = found["lists-b", "model_not_found", "/v1/responses"]
+    assert (row["object"], row["status"], row["count"], row["last_request_id"]) == ("refusals", 404, 3, mark)
+    assert row["last_at"] > 1.7e9
+    answer = await api.get(
+        "/v1/admin/refusals", params={"tenant": "lists-b", "hours": 2}, headers=bearer("operator-key")
+    )
+    assert {one["tenant"] for one in answer.json()["data"]} == {"lists-b"}
+    is_error(await api.get("/v1/admin/refusals", headers=bearer("a-key")), 403, "permission_denied")
+    for query in ({"hours": "0"}, {"hours": "49"}, {"hours": "x"}, {"hour": "1"}):
+        answer = await api.get("/v1/admin/refusals", params=query, headers=bearer("operator-key"))
+        is_error(answer, 400, "unknown_parameter" if "hour" in query else "invalid_value")
+
+
+async def test_a_worker_that_died_is_listed_with_the_responses_that_went_on(
+    api: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    script = upstream.says("an answer whose worker dies", Script(hold_after=1))
+    response = await made(api, "a-key", input="an answer whose worker dies", background=True)
+    await asyncio.wait_for(script.held.wait(), 30)
+    name = await stack.busy_worker()
+    dead = await stack.worker_id(name)
+    await stack.kill_seen(name)
+    found: list[JsonObject] = []
+
+    async def is_listed() -> bool:
+        health = (await api.get("/v1/admin/health", headers=bearer("operator-key"))).json()
+        found[:] = [one for one in health["takeovers"] if one["worker"] == dead]
+        return bool(found)
+
+    await until(is_listed, 30)
+    assert response["id"] in found[0]["responses"]
+    assert found[0]["activities"] >= 1
+    assert found[0]["by"] != dead
+    script.released.set()
+    await entry_of(api, "a-key", response["id"], "completed")
+
+
+async def test_the_list_of_takeovers_does_not_grow(redis: Redis) -> None:
+    for number in range(150):
+        await note_takeover(redis, Takeover(float(number), "one-of-many", "w", 0, [], None))
+    assert len(await newest_takeovers(redis, 1000)) == 100
 
 
 async def test_a_breaker_shows_as_open_and_then_as_half_open(redis: Redis) -> None:

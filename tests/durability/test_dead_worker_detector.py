@@ -16,6 +16,7 @@ from open_responses.io.log.appender import Appender
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.leases import Lease, Running, announce_death
+from open_responses.io.redis.takeovers import newest_takeovers
 from open_responses.io.temporal.client import TemporalAway
 from open_responses.loop.payloads.sample import SampleResult
 from open_responses.loop.payloads.tool_calls import McpListResult, ToolResult
@@ -69,10 +70,11 @@ class Takeovers:
         self._during = during
         self.detector = DeadWorkerDetector(workers.redis, lease, self._take_over, self._find_orphans)
 
-    async def _take_over(self, worker_id: str, running: list[Running]) -> None:
+    async def _take_over(self, worker_id: str, running: list[Running]) -> list[str]:
         if self._during is not None:
             await self._during()
         self.of.append((worker_id, running))
+        return ["resp_that_was_not_listed"]
 
     async def _find_orphans(self, _: object) -> None:
         raise AssertionError("nothing was flushed")
@@ -114,6 +116,9 @@ async def test_a_dead_worker_is_forgotten_after_its_activities_were_taken_over(w
     assert lists == [1]
     assert dead not in await workers.ids()
     assert not await workers.redis.exists(key_names.running(dead), key_names.CLAIMS)
+    (noted,) = await newest_takeovers(workers.redis, 10)
+    assert (noted.worker, noted.activities) == (dead, 2)
+    assert set(noted.responses) == {LISTED.workflow_id, "resp_that_was_not_listed"}
 
 
 async def test_one_of_two_living_workers_takes_over(workers: Workers) -> None:

@@ -111,6 +111,16 @@ async def test_a_fault_comes_behind_its_words_and_as_often_as_the_script_says(tm
         assert caught.value.retry_after == 7
 
 
+async def test_an_answer_that_goes_on_counts_the_part_before_as_read(tmp_path: Path) -> None:
+    """As real models do: the tokens of the part before are then taken from the input (`activities/sampling`)."""
+    whole = (await deltas_of(adapter(tmp_path), call(user("hi"), model="echo")))[-1]
+    rest = (await deltas_of(adapter(tmp_path), call(user("hi"), model="echo", prefix="You said: ")))[-1]
+    assert isinstance(whole, Finish)
+    assert isinstance(rest, Finish)
+    assert rest.usage.input_tokens == whole.usage.input_tokens + 2
+    assert rest.usage.output_tokens == whole.usage.output_tokens - 2
+
+
 async def test_a_budget_of_tokens_cuts_the_answer_at_a_word(tmp_path: Path) -> None:
     cut = await deltas_of(adapter(tmp_path), call(user("hi"), model="echo", max_output_tokens=3))
     assert text_of(cut) == "You said: hi. "

@@ -91,6 +91,8 @@ _WRITERS = {
     "open_responses/io/store/usage_rebuild.py": "that a worker counts usage again",
     "open_responses/io/redis/api_keys.py": "API keys' hashes and last uses",
     "open_responses/io/redis/api_keys.lua": "API keys' hashes",
+    "open_responses/io/redis/refusals.py": "counts of refused requests, and ids of requests",
+    "open_responses/io/redis/takeovers.py": "ids of workers and of responses",
     "open_responses/io/redis/counters.py": "counts of a middleware",
     "open_responses/io/redis/model_lists.py": "models of a provider",
     "activities/tool_calls/mcp.py": "tools of an MCP server, for minutes",

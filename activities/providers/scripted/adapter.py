@@ -103,6 +103,8 @@ def _position(items: Sequence[InputItem]) -> tuple[str, int]:
 
 
 def _usage(call: SampleCall, output_tokens: int) -> Usage:
-    """Each word, and each call, counts as one token."""
-    read = sum(len(text.split()) for item in call.items for text in texts_of(item))
+    """Each word, and each call, counts as one token. The model reads an answer that it goes on with."""
+    read = sum(
+        len(text.split()) for text in (*(text for item in call.items for text in texts_of(item)), call.prefix or "")
+    )
     return Usage(input_tokens=read, output_tokens=output_tokens)

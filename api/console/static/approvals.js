@@ -2,7 +2,7 @@
 import { html } from "/console/ui.js";
 import { send } from "/console/http.js";
 import { ApprovalButtons } from "/console/items.js";
-import { More, Problem, Time, usePages } from "/console/parts.js";
+import { More, Problem, Time, seconds, usePages } from "/console/parts.js";
 
 const EVERY_MS = 3000;
 
@@ -21,7 +21,7 @@ export function Approvals({ query }) {
     <div aria-busy=${pages.isLoading}>
     ${pages.rows.map((row) => html`<section class="item item-tools" key=${row.id}>
       <h2>${row.tool}${row.server_label ? ` on ${row.server_label}` : ""}</h2>
-      <p>Asked <${Time} at=${row.requested_at} /> by <a href=${`#/responses/${encodeURIComponent(row.response_id)}`}>${row.response_id}</a>, tenant ${row.tenant}</p>
+      <p>Waits for ${seconds(Math.max(0, Date.now() / 1000 - row.requested_at))}, since <${Time} at=${row.requested_at} />: <a href=${`#/responses/${encodeURIComponent(row.response_id)}`}>${row.response_id}</a>, tenant ${row.tenant}</p>
       <pre class="text">${readable(row.arguments)}</pre>
       <${ApprovalButtons} id=${row.id} tool=${row.tool} answer=${answer(row)} />
     </section>`)}

@@ -14,7 +14,7 @@ export function Columns({ rows, name, format }) {
   const labelEvery = Math.ceil(rows.length / 8);
   const top = HEAD + HEIGHT;
   return html`<figure class="chart">
-    <svg viewBox=${`0 0 ${WIDTH} ${top + FOOT}`} role="img" aria-label=${name}>
+    <svg viewBox=${`0 0 ${WIDTH} ${top + FOOT}`} preserveAspectRatio="xMinYMid" role="img" aria-label=${name}>
       <text x="0" y="12" class="chart-text">${format(largest)}</text>
       <line x1="0" x2=${WIDTH} y1=${HEAD} y2=${HEAD} class="chart-line" />
       <line x1="0" x2=${WIDTH} y1=${top} y2=${top} class="chart-line" />

@@ -42,8 +42,8 @@ export function Keys() {
     <details><summary>Make a key</summary><${KeyFields} action="Make the key" save=${create} /></details>
     <div class="scroll" tabindex="0" role="region" aria-label="List of keys" aria-busy=${pages.isLoading}>
       <table data-testid="keys">
-        <thead><tr><th scope="col">Key</th><th scope="col">Tenant</th><th scope="col">Scopes</th><th scope="col">Limits</th><th scope="col">Made</th>
-          <th scope="col">Last used</th><th scope="col">Expires</th><th scope="col">State</th></tr></thead>
+        <thead><tr><th scope="col">Key</th><th scope="col">Tenant</th><th scope="col">State</th><th scope="col">Scopes</th><th scope="col">Limits</th>
+          <th scope="col">Made</th><th scope="col">Last used</th><th scope="col">Expires</th></tr></thead>
         <tbody>${pages.rows.map((row) => html`<${Row} row=${row} key=${row.id} onChange=${() => setChanging(row)} onRevoke=${() => setRevoking(row)} />`)}</tbody>
       </table>
     </div>
@@ -60,7 +60,14 @@ export function Keys() {
       }} onCancel=${() => setChanging(null)} /></${Dialog}>`}
     <h2>Changes</h2>
     <${Problem} error=${changes.error} what="the changes of keys" />
-    <ul class="changes">${changes.rows.map((row) => html`<li key=${row.id ?? `${row.at} ${row.key_id} ${row.action}`}><${Time} at=${row.at} />: ${row.by} ${row.action} ${row.key_id}${fieldsOf(row)}</li>`)}</ul>
+    <p class="muted">Who made, changed or revoked which key. A key of the file is made where the file is.</p>
+    ${changes.rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Changes of keys"><table data-testid="changes">
+      <thead><tr><th scope="col">When</th><th scope="col">What</th><th scope="col">Key</th><th scope="col">Tenant</th><th scope="col">By</th><th scope="col">Fields</th></tr></thead>
+      <tbody>${changes.rows.map((row) => html`<tr key=${row.id}>
+        <td><${Time} at=${row.at} /></td><td>${row.action}</td><th scope="row" title=${row.key_id}>${row.key_name ?? row.key_id}</th><td>${row.tenant}</td>
+        <td title=${row.by}>${[row.by_name, row.by_tenant].filter(Boolean).join(", ") || row.by}</td><td class="long">${row.fields.join(", ") || "–"}</td></tr>`)}</tbody>
+    </table></div>`}
+    ${!changes.isLoading && !changes.error && changes.rows.length === 0 && html`<p class="muted">No key was made at run time yet.</p>`}
     <${More} pages=${changes} />
   `;
 }
@@ -74,9 +81,9 @@ function Row({ row, onChange, onRevoke }) {
       : html`${isOver ? "expired" : "in force"} <button type="button" class="quiet" onClick=${onChange}>Change<span class="hidden"> ${nameOf(row)}</span></button>
           <button type="button" class="danger" onClick=${onRevoke}>Revoke<span class="hidden"> ${nameOf(row)}</span></button>`;
   return html`<tr>
-    <th scope="row">${nameOf(row)}${row.prefix && row.name ? html` <span class="muted">${row.prefix}…</span>` : null}</th>
-    <td>${row.tenant}</td><td>${row.scopes.join(", ") || "–"}</td><td>${limitsOf(row)}</td>
-    <td><${Time} at=${row.created_at} /></td><td><${Time} at=${row.last_used_at} /></td><td><${Time} at=${row.expires_at} /></td><td>${state}</td>
+    <th scope="row"><span class="short-id" title=${row.id}>${nameOf(row)}</span>${row.prefix && row.name ? html` <span class="muted">${row.prefix}…</span>` : null}</th>
+    <td>${row.tenant}</td><td>${state}</td><td>${row.scopes.join(", ") || "–"}</td><td class="long">${limitsOf(row)}</td>
+    <td><${Time} at=${row.created_at} /></td><td><${Time} at=${row.last_used_at} /></td><td><${Time} at=${row.expires_at} /></td>
   </tr>`;
 }
 
@@ -118,11 +125,6 @@ function limitsOf(row) {
   const places = [["models", row.models], ["tools", row.tools]].filter(([, names]) => names?.length);
   const words = [...given.map(([name]) => `${name.replaceAll("_", " ")}: ${row.limits[name]}`), ...places.map(([name, names]) => `${name}: ${names.join(", ")}`)];
   return words.join("; ") || "none";
-}
-
-function fieldsOf(row) {
-  const fields = Array.isArray(row.fields) ? row.fields : Object.keys(row.fields ?? {});
-  return fields.length ? `: ${fields.join(", ")}` : "";
 }
 
 /** Seconds since the epoch as the value of a datetime-local input. */

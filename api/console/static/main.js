@@ -47,6 +47,8 @@ function App({ info }) {
     // A reader who cannot see that the view has changed is taken to its beginning. Not at the start: nobody asked.
     if (!isFirst.current) (document.querySelector("main h1") ?? document.getElementById("main"))?.focus();
     isFirst.current = needsKey;
+    // On a phone the navigation is wider than the page.
+    document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [route.name, route.id, needsKey]);
   useEffect(() => {
     const shown = VIEWS.find(([name]) => name === route.name);

@@ -20,12 +20,14 @@ export function Problem({ error, what, onRetry }) {
   </div>`;
 }
 
-/** Seconds since the epoch, as local time; the exact time is in the title. */
+/** Seconds since the epoch, as local time, without the date if that is today's; the exact time is in the title. */
 export function Time({ at }) {
   if (!at) return html`<span class="muted">–</span>`;
   const date = new Date(at * 1000);
-  return html`<time dateTime=${date.toISOString()} title=${date.toISOString()}>${date.toLocaleString()}</time>`;
+  return html`<time dateTime=${date.toISOString()} title=${date.toISOString()}>${isToday(date) ? date.toLocaleTimeString() : date.toLocaleString()}</time>`;
 }
+
+const isToday = (date) => date.toDateString() === new Date().toDateString();
 
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
@@ -48,16 +50,17 @@ export function count(value) {
  * Loads `path` at once, and again `everyMs` after each answer while the page is visible.
  *
  * What is shown stays while its next state is loaded. A server that refuses (403) or has no such endpoint (404) is not
- * asked again by itself. Without a path nothing is loaded. Returns {data, error, isLoading, reload}.
+ * asked again by itself. Without a path nothing is loaded. `read(path)` makes `data`: the JSON, by default.
+ * Returns {data, error, isLoading, reload}.
  */
-export function useLoaded(path, everyMs = null) {
+export function useLoaded(path, everyMs = null, read = json) {
   const [state, setState] = useState({ path, data: null, error: null, isLoading: true });
   const newest = useRef(0);
   const load = useCallback(async () => {
     const own = ++newest.current;
     let next;
     try {
-      next = { data: await json(path), error: null };
+      next = { data: await read(path), error: null };
     } catch (error) {
       next = { error };
     }

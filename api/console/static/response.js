@@ -12,12 +12,12 @@ const EVERY_MS = 3000;
 export function Response({ id }) {
   const path = `/v1/responses/${encodeURIComponent(id)}`;
   const [everyMs, setEveryMs] = useState(EVERY_MS);
-  const response = useLoaded(`${path}?include=open_responses.cost`, everyMs);
+  const response = useLoaded(path, everyMs, withCost);
   const timeline = useLoaded(`${path}/timeline`, everyMs);
   const input = useLoaded(`${path}/input_items?limit=100&order=asc`);
   const [problem, setProblem] = useState(null);
   const [asks, setAsks] = useState(false);
-  const found = response.data;
+  const { found, cost } = response.data ?? {};
   const isRunning = isRunningStatus(found?.status);
   useEffect(() => {
     if (!found || isRunning) return;
@@ -67,8 +67,8 @@ export function Response({ id }) {
       <div><dt>Tokens in</dt><dd>${count(found.usage?.input_tokens)}</dd></div>
       <div><dt>Tokens out</dt><dd>${count(found.usage?.output_tokens)}</dd></div>
       <div><dt>of these reasoning</dt><dd>${count(found.usage?.output_tokens_details?.reasoning_tokens)}</dd></div>
-      <div><dt>Cost</dt><dd>${found.usage ? money(found.usage.cost_usd) : "–"}</dd></div>
-      <div><dt>Took</dt><dd>${found.completed_at ? seconds(found.completed_at - found.created_at) : "–"}</dd></div>
+      <div><dt>Cost</dt><dd>${found.usage?.total_tokens ? money(cost) : "–"}</dd></div>
+      <div><dt>Took</dt><dd>${tookOf(found, timeline.data?.entries ?? [])}</dd></div>
       ${found.previous_response_id && html`<div><dt>Continues</dt><dd><a href=${`#/responses/${found.previous_response_id}`}>${found.previous_response_id}</a></dd></div>`}
       ${found.conversation && html`<div><dt>Conversation</dt><dd>${found.conversation.id ?? found.conversation}</dd></div>`}
     </dl>
@@ -87,6 +87,22 @@ export function Response({ id }) {
     <${Events} id=${id} />
     <${AsJson} value=${found} />
   `;
+}
+
+/** The response and its cost, which only the headers have, unless the request asked for it. */
+async function withCost(path) {
+  const answer = await send(path);
+  const cost = answer.headers.get("x-open-responses-cost-usd");
+  return { found: await answer.json(), cost: cost === null ? null : Number(cost) };
+}
+
+/** The response's own times are in whole seconds; those of its steps are not. */
+function tookOf(found, entries) {
+  const begin = Math.min(...entries.map((entry) => entry.started_at));
+  if (isRunningStatus(found.status)) return `${seconds(Math.max(0, Date.now() / 1000 - found.created_at))} so far`;
+  const ends = entries.map((entry) => entry.ended_at).filter(Boolean);
+  if (ends.length > 0) return seconds(Math.max(...ends) - begin);
+  return found.completed_at ? seconds(found.completed_at - found.created_at) : "–";
 }
 
 const isWebAddress = (url) => /^https?:\/\//.test(url ?? "");

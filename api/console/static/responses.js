@@ -9,6 +9,12 @@ const TIMES = [
   ["86400", "in the last day"],
   ["604800", "in the last week"],
 ];
+const DURATIONS = [
+  ["10", "10 s or more"],
+  ["60", "1 min or more"],
+  ["600", "10 min or more"],
+  ["3600", "1 h or more"],
+];
 const EVERY_MS = 3000;
 
 export function Responses({ query }) {
@@ -37,11 +43,16 @@ export function Responses({ query }) {
           ${TIMES.map(([value, label]) => html`<option value=${value}>${label}</option>`)}
         </select>
       </label>
+      <label>Took
+        <select name="slower_than" value=${filters.slower_than ?? ""} onChange=${change}>
+          <option value="">any time</option>
+          ${DURATIONS.map(([value, label]) => html`<option value=${value}>${label}</option>`)}
+        </select>
+      </label>
       ${text("model", "Model")} ${text("provider", "Provider")} ${text("tenant", "Tenant")} ${text("conversation", "Conversation")}
       ${text("error_code", "Error code")}
       <label class="check"><input type="checkbox" name="waiting" value="true" checked=${filters.waiting === "true"} onChange=${change} /><span>waiting</span></label>
-      <button>Filter</button>
-      <a href="#/responses">Clear</a>
+      <span class="row"><button>Filter</button> <a href="#/responses">Clear</a></span>
     </form>
     <${Problem} error=${pages.error} what="the list of responses" onRetry=${pages.reload} />
     <div class="scroll" tabindex="0" role="region" aria-label="List of responses" aria-busy=${pages.isLoading}>
@@ -76,9 +87,9 @@ function Row({ row }) {
     <td>${row.provider}</td>
     <td>${row.tenant}</td>
     <td><${Time} at=${row.created_at} /></td>
-    <td class="number">${row.ended_at ? seconds(row.ended_at - row.created_at) : "–"}</td>
+    <td class="number">${row.ended_at ? seconds(row.ended_at - row.created_at) : html`<span class="muted">so far</span> ${seconds(Math.max(0, Date.now() / 1000 - row.created_at))}`}</td>
     <td class="number">${count(row.total_tokens)}</td>
-    <td class="number">${row.ended_at ? money(row.cost_usd) : "–"}</td>
+    <td class="number">${row.total_tokens ? money(row.cost_usd) : "–"}</td>
   </tr>`;
 }
 

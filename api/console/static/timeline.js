@@ -25,5 +25,5 @@ export function Timeline({ entries }) {
 function notesOf(entry) {
   const tokens = entry.tokens?.total_tokens ?? entry.tokens;
   const cost = entry.cost_usd === null || entry.cost_usd === undefined ? "" : `, ${money(entry.cost_usd)}`;
-  return `${typeof tokens === "number" ? `, ${count(tokens)} tokens` : ""}${cost}`;
+  return `${tokens > 0 ? `, ${count(tokens)} tokens` : ""}${cost}`;
 }

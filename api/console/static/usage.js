@@ -4,7 +4,7 @@ import { Columns } from "/console/chart.js";
 import { withQuery } from "/console/http.js";
 import { Problem, count, money, useLoaded } from "/console/parts.js";
 
-const GROUPS = ["day", "tenant", "model"];
+const GROUPS = ["day", "tenant", "model", "tenant,model"];
 const MEASURES = [
   ["total_tokens", "tokens", count],
   ["cost_usd", "cost", money],
@@ -28,7 +28,7 @@ export function Usage() {
     <form class="filters" onSubmit=${(event) => event.preventDefault()} aria-label="What to show">
       <label>From <input type="date" value=${filter.from} max=${filter.until} onChange=${change("from")} /></label>
       <label>Until <input type="date" value=${filter.until} min=${filter.from} onChange=${change("until")} /></label>
-      <label>By <select value=${filter.group} onChange=${change("group")}>${GROUPS.map((group) => html`<option value=${group}>${group}</option>`)}</select></label>
+      <label>By <select value=${filter.group} onChange=${change("group")}>${GROUPS.map((group) => html`<option value=${group}>${group.replace(",", " and ")}</option>`)}</select></label>
       <label>Bars show <select value=${chosen} onChange=${(event) => setChosen(event.target.value)}>
         ${MEASURES.map(([name, word]) => html`<option value=${name}>${word}</option>`)}</select></label>
     </form>
@@ -55,7 +55,8 @@ function Totals({ total }) {
 
 function Groups({ data, filter, measure, label, format }) {
   // The answer's own grouping: another may be on its way.
-  const group = data.group_by[0];
+  const groups = data.group_by;
+  const group = groups[0];
   const rows = data.data;
   if (rows.length === 0) return html`<p class="muted">Nothing was used in this time.</p>`;
   const largest = Math.max(...rows.map((row) => row[measure] ?? 0), 0) || 1;
@@ -64,10 +65,10 @@ function Groups({ data, filter, measure, label, format }) {
       rows=${everyDay(rows, filter).map((row) => ({ label: row.day, value: row[measure] ?? 0, text: format(row[measure] ?? null) }))} />`}
     <div class="scroll" tabindex="0" role="region" aria-label="Usage as a table">
       <table data-testid="usage">
-        <thead><tr><th scope="col">${group}</th>${group !== "day" && html`<th scope="col">${label}</th>`}<th scope="col" class="number">Responses</th>
+        <thead><tr>${groups.map((one) => html`<th scope="col">${one}</th>`)}${group !== "day" && html`<th scope="col">${label}</th>`}<th scope="col" class="number">Responses</th>
           <th scope="col" class="number">Failed</th><th scope="col" class="number">Tokens in</th><th scope="col" class="number">Tokens out</th><th scope="col" class="number">Cost</th></tr></thead>
-        <tbody>${rows.map((row) => html`<tr key=${row[group]}>
-          <th scope="row">${row[group] ?? "–"}</th>
+        <tbody>${rows.map((row) => html`<tr key=${groups.map((one) => row[one]).join(" ")}>
+          <th scope="row">${row[group] ?? "–"}</th>${groups.slice(1).map((one) => html`<td>${row[one] ?? "–"}</td>`)}
           ${group !== "day" && html`<td class="bar-cell"><span class="bar bar-inline" style=${{ width: `${((row[measure] ?? 0) / largest) * 100}%` }}></span><span class="hidden">${format(row[measure] ?? null)}</span></td>`}
           <td class="number">${count(row.responses)}</td><td class="number">${count(row.failed)}</td>
           <td class="number">${count(row.input_tokens)}</td><td class="number">${count(row.output_tokens)}</td><td class="number">${money(row.cost_usd)}</td>

@@ -15,6 +15,10 @@ CONTROL = "or:control"
 """Channel to all workers: `cancel <response id>`, `expired <worker id>`, and `place` when a worker frees its place."""
 
 
+TAKEOVERS = "or:takeovers"
+"""List: the newest takeovers of dead workers (`takeovers.py`)."""
+
+
 ERASED = "or:erased"
 """String, for an hour: something was erased since the last rewrite of the append-only file."""
 REWRITTEN = "or:rewritten"
@@ -153,6 +157,16 @@ def usage_tenants(day: str) -> str:
 def usage_counted(day: str) -> str:
     """Set: a digest of the id of each response that is in the day's counts."""
     return f"or:{{usage}}counted:{day}"
+
+
+def refusals(hour: int) -> str:
+    """Hash: tenant, code, status and path of refused requests as JSON -> how many there were in this hour."""
+    return f"or:{{refusals}}:{hour}"
+
+
+def refusals_last(hour: int) -> str:
+    """Hash: the same fields -> time and request id of the last one, as JSON."""
+    return f"or:{{refusals}}:{hour}:last"
 
 
 def counter(name: str) -> str:
