@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 MODEL_NAME = "smollm2"
+_MOST_THREADS = 4
 SLOTS = 4
 # Each slot gets the whole context that SmolLM2 was trained with: 2,048 tokens would cut long demos short.
 CONTEXT_TOKENS = 8192 * SLOTS
@@ -23,6 +25,15 @@ def model_path() -> Path | None:
     if spec is None or spec.origin is None:
         return None
     return next(Path(spec.origin).parent.glob("*.gguf"), None)
+
+
+def threads_for(cores: int) -> int:
+    """Half of the cores, and four at most.
+
+    llama.cpp's threads wait for each other after each layer. Where another program takes one of their cores, all of them
+    wait: on two busy cores, sixty tokens take a minute with two threads, and four seconds with one.
+    """
+    return max(1, min(_MOST_THREADS, cores // 2))
 
 
 def serve(port: int, model: Path, threads: int) -> None:
@@ -47,7 +58,7 @@ def main() -> int:
     """Exit code 1 when there are no weights."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=threads_for(os.cpu_count() or 1))
     arguments = parser.parse_args()
     model = model_path()
     if model is None:

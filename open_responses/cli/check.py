@@ -43,6 +43,10 @@ async def _found(*, stay: bool) -> list[Found]:
         return [Found("configuration", str(error))]
     found = [Found("configuration", None), *_files(settings)]
     if not stay:
+        # A first import takes seconds on a busy machine, which are none of the part's.
+        import open_responses.io.redis.client
+        import open_responses.io.temporal.client  # noqa: F401
+
         checks = {"Temporal": _temporal(), "Redis": _redis(settings)}
         problems = await asyncio.gather(*(_problem(check) for check in checks.values()))
         found += [Found(part, problem) for part, problem in zip(checks, problems, strict=True)]
@@ -129,17 +133,14 @@ class _Problem(Exception):
 
 
 async def _temporal() -> None:
-    from temporalio.envconfig import ClientConfig
-
-    from open_responses.io.temporal.client import TemporalAway, connect
+    from open_responses.io.temporal.client import TemporalAway, connect, temporal_address
 
     try:
         client = await connect(None)
         await client.count_workflows("WorkflowId = 'none'")
     except TemporalAway as error:
-        address = ClientConfig.load_client_connect_config().get("target_host", "127.0.0.1:7233")
         reason = "connection refused" if "refused" in str(error).lower() else str(error)
-        raise _Problem(f"cannot be reached at {address} (TEMPORAL_ADDRESS): {reason}") from error
+        raise _Problem(f"cannot be reached at {temporal_address()} (TEMPORAL_ADDRESS): {reason}") from error
 
 
 async def _redis(settings: Settings) -> None:

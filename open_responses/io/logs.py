@@ -8,6 +8,7 @@ messages.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import traceback
@@ -31,7 +32,8 @@ _TALKATIVE = "mcp"
 # Temporal's SDK logs each activity that fails. These write a line of their own, with the code of the error.
 _ACTIVITIES = "temporalio.activity"
 _LOGGED_ALREADY = frozenset({"sample"})
-_SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+_UVICORN = "uvicorn.error"
+_SERVERS = ("uvicorn", _UVICORN, "uvicorn.access", "uvicorn.asgi")
 
 
 def configure_logs(*, messages: bool = False) -> None:
@@ -68,6 +70,7 @@ def configure_logs(*, messages: bool = False) -> None:
     if not messages:
         logging.getLogger(_TALKATIVE).setLevel(logging.CRITICAL + 1)
     logging.getLogger(_ACTIVITIES).addFilter(_is_not_logged_yet)
+    logging.getLogger(_UVICORN).addFilter(_is_no_cut)
     for name in _SERVERS:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
@@ -128,6 +131,13 @@ def _is_not_logged_yet(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     is_ours = error is not None and isinstance(error.__cause__, OpenResponsesError)
     return not (is_ours and record.levelno == logging.WARNING and failing.get("activity_type") in _LOGGED_ALREADY)
+
+
+def _is_no_cut(record: logging.LogRecord) -> bool:
+    """False for a request that uvicorn cancels at the end of its graceful period. It logs their number, and each again
+    as an exception: every restart of an API with open streams would look like a defect.
+    """
+    return not (isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _first_line(logger: Any, method: str, event: _Event) -> _Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -28,7 +29,7 @@ from workflows.closing import Closing
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What a server writes on stderr. Afterwards logs are configured as they were."""
-    root, loggers = logging.root, [logging.getLogger(name) for name in ("temporalio.activity", "mcp")]
+    root, loggers = logging.root, [logging.getLogger(name) for name in ("temporalio.activity", "mcp", "uvicorn.error")]
     handlers, level, before = root.handlers, root.level, [(one.filters[:], one.level) for one in loggers]
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
@@ -40,6 +41,14 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
         one.filters = filters
         one.setLevel(its_level)
     structlog.reset_defaults()
+
+
+def test_a_stream_that_a_restart_cuts_off_is_no_exception(stream: io.StringIO) -> None:
+    uvicorn = logging.getLogger("uvicorn.error")
+    for error in (asyncio.CancelledError(), RuntimeError("a defect")):
+        uvicorn.error("Exception in ASGI application\n", exc_info=error)
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["exception"][0]["type"] == "builtins.RuntimeError"
 
 
 def test_a_workflows_line_has_its_fields(stream: io.StringIO) -> None:

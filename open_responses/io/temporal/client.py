@@ -35,7 +35,15 @@ from open_responses.io.temporal.large_payloads import data_converter
 from open_responses.io.temporal.sdk_internals import NOT_CONNECTED, DelegatingServiceClient
 from open_responses.loop import search_attributes
 
-__all__ = ["LONGEST_CALL", "TemporalAway", "TemporalDown", "WorkflowAlreadyStartedError", "connect", "unstick"]
+__all__ = [
+    "LONGEST_CALL",
+    "TemporalAway",
+    "TemporalDown",
+    "WorkflowAlreadyStartedError",
+    "connect",
+    "temporal_address",
+    "unstick",
+]
 
 MODEL = SearchAttributeKey.for_keyword(search_attributes.MODEL)
 PROVIDER = SearchAttributeKey.for_keyword(search_attributes.PROVIDER)
@@ -57,6 +65,8 @@ _PATIENT = RetryConfig(max_elapsed_time_millis=10_000, max_retries=30, max_inter
 LONGEST_CALL = timedelta(seconds=10)
 # The SDK's own timeout ends a call a little earlier, with the status of the call.
 _SLACK_SECONDS = 0.2
+
+_DEFAULT_ADDRESS = "127.0.0.1:7233"
 
 # Statuses of a call that did not reach Temporal, or whose reply was lost. Any other is a rejection.
 _AWAY = (
@@ -84,6 +94,12 @@ TemporalDown = (TemporalAway, WorkflowUpdateRPCTimeoutOrCancelledError)
 """The errors of an outage of Temporal, as `RedisDown` are those of Redis."""
 
 
+def temporal_address() -> str:
+    """The host and port that `connect` connects to."""
+    address: str = ClientConfig.load_client_connect_config().get("target_host", _DEFAULT_ADDRESS)
+    return address
+
+
 async def connect(
     blob_dir: Path | None,
     *,
@@ -106,7 +122,7 @@ async def connect(
         TemporalAway: Temporal cannot be reached, now or, with `lazy`, at the first call. Later calls raise it as well.
     """
     profile = ClientConfig.load_client_connect_config()
-    profile.setdefault("target_host", "127.0.0.1:7233")
+    profile.setdefault("target_host", _DEFAULT_ADDRESS)
     runtime = None
     if metrics_port:
         runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")))
