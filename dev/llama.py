@@ -30,8 +30,8 @@ def model_path() -> Path | None:
 def threads_for(cores: int) -> int:
     """Half of the cores, and four at most.
 
-    llama.cpp's threads wait for each other after each layer. Where another program takes one of their cores, all of them
-    wait: on two busy cores, sixty tokens take a minute with two threads, and four seconds with one.
+    llama.cpp's threads wait for each other after each layer. Where another program takes one of their cores, all of
+    them wait: on two busy cores, sixty tokens take a minute with two threads, and four seconds with one.
     """
     return max(1, min(_MOST_THREADS, cores // 2))
 

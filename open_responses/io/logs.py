@@ -134,8 +134,10 @@ def _is_not_logged_yet(record: logging.LogRecord) -> bool:
 
 
 def _is_no_cut(record: logging.LogRecord) -> bool:
-    """False for a request that uvicorn cancels at the end of its graceful period. It logs their number, and each again
-    as an exception: every restart of an API with open streams would look like a defect.
+    """False for a request that uvicorn cancels at the end of its graceful period.
+
+    It logs their number, and each again as an exception: every restart of an API with open streams would look like a
+    defect.
     """
     return not (isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], asyncio.CancelledError))
 
