@@ -22,6 +22,7 @@ KEYS = [
     key_block("console-ops", OPERATOR, 'scopes = ["admin"]'),
     key_block("console-acme", ACME),
     key_block("console-beta", BETA),
+    '[[routes]]\nmodel = "console-priced"\nprovider = "fake"\nprice = { input = 1000, output = 2000 }',
 ]
 MANY = 1000
 
@@ -130,7 +131,10 @@ async def test_a_key_is_made_used_changed_and_revoked(browser: Browser, api: htt
     await page.click("dialog button:text-is('Revoke')")
     await page.waits_for(f"{row}:has-text('revoked')")
     assert await status() == 401
-    await page.waits_for(".changes li")
+    await page.waits_for("[data-testid=changes] tr:has-text('revoked'):has-text('of a test'):has-text('console-ops')")
+    # The names for screen readers in a table that scrolls do not widen a phone's page.
+    await page.do("setViewportSize", {"width": 390, "height": 800})
+    await is_sound(page)
 
 
 # --- responses
@@ -253,6 +257,22 @@ async def test_health_names_workers_and_providers(browser: Browser, api: httpx.A
     await page.waits_for("[data-testid=health]:has-text('Temporal')")
     await page.waits_for("table:has-text('worker-') >> tbody tr >> nth=1")
     await page.waits_for("table:has-text('Breaker') >> tr:has-text('openai-chat') >> nth=0")
+    await page.waits_for("[data-testid=restart]:has-text('Restarting is safe')")
+    assert (await api.get("/v1/responses", params={"limit": "x"}, headers=bearer(BETA))).status_code == 400
+    await page.waits_for("[data-testid=refusals] tr:has-text('console-beta'):has-text('invalid_value')")
+    await is_sound(page)
+    await page.do("setViewportSize", {"width": 390, "height": 800})
+    await is_sound(page)
+
+
+async def test_a_response_shows_its_cost(
+    browser: Browser, api: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    upstream.says("console has a price", Script(words=3))
+    id = await start(api, ACME, "console has a price", model="console-priced")
+    page = await signed_in(browser, api, OPERATOR, f"responses/{id}")
+    await page.waits_for("dl.facts div:has-text('Cost') >> dd:has-text('$')")
+    await page.waits_for("dl.facts div:has-text('Took') >> dd:has-text('s')")
     await is_sound(page)
 
 

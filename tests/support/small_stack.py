@@ -91,6 +91,8 @@ async def keys_with(stack: Stack, needle: str) -> list[str]:
             content = repr(await redis.get(key))
         elif kind == b"zset":
             content = repr(await redis.zrange(key, 0, -1))
+        elif kind == b"list":
+            content = repr(await redis.lrange(key, 0, -1))  # type: ignore[misc]
         elif kind == b"set":
             content = repr(await redis.smembers(key))  # type: ignore[misc]
         else:
