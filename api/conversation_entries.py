@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from open_responses.conversations.state import ConversationPart, ConversationState, Entry, PartQuery
+from open_responses.conversations.payloads import ConversationPart, ConversationState, Entry, PartQuery
 
 ReadPart: TypeAlias = Callable[[PartQuery], Awaitable[ConversationPart]]
 

@@ -23,7 +23,7 @@ from temporalio.worker import (
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.api_keys.state import API_KEYS_ID, ApiKeysState
-    from open_responses.conversations.state import ConversationState
+    from open_responses.conversations.payloads import ConversationState
     from open_responses.loop.payloads.start import StartResponse
 
 FOREIGN_INPUT = "foreign_input"

@@ -11,7 +11,8 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.conversations.state import RESPONSE_ENDED, end_of_response
+    from open_responses.conversations.payloads import RESPONSE_ENDED
+    from open_responses.conversations.state import end_of_response
     from open_responses.events.trace import Op
     from open_responses.json_types import JsonObject
     from open_responses.loop.end_line import END, LOG_FIELDS, end_fields, how_far

@@ -14,22 +14,20 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from open_responses.conversations.state import (
+    from open_responses.conversations.payloads import (
         CONVERSATION_WORKFLOW,
-        GONE,
         RESPONSE_ENDED,
         AddItems,
-        Conversation,
         ConversationPart,
         ConversationState,
         Page,
         PageQuery,
         PartQuery,
-        Refused,
         ResponseEnd,
         SetMetadata,
         TakeLock,
     )
+    from open_responses.conversations.state import GONE, Conversation, Refused
     from open_responses.json_types import JsonObject
 
 

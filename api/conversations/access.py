@@ -23,19 +23,8 @@ from api.app_state import AppState
 from api.conversation_entries import KnownEntries
 from api.idempotency import AlreadyBegun
 from api.updates import QUERY_TIMEOUT, send_update
-from open_responses.conversations.state import (
-    ALREADY_ENDED,
-    BUSY,
-    CHANGED,
-    FULL,
-    GONE,
-    ITEM_ID_TAKEN,
-    ITEM_NOT_FOUND,
-    ConversationPart,
-    ConversationState,
-    Page,
-    PageQuery,
-)
+from open_responses.conversations.payloads import ConversationPart, ConversationState, Page, PageQuery
+from open_responses.conversations.state import ALREADY_ENDED, BUSY, CHANGED, FULL, GONE, ITEM_ID_TAKEN, ITEM_NOT_FOUND
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from open_responses.ids import is_id
 from open_responses.json_types import JsonObject

@@ -19,8 +19,7 @@ from api.app_state import AppState
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.idempotency import AlreadyBegun, IdempotencyKey
 from open_responses.context.call_pairing import check_calls_are_answered
-from open_responses.conversations.snapshot import remembered
-from open_responses.conversations.state import (
+from open_responses.conversations.payloads import (
     RELEASE_LOCK,
     SETTLE_LOCK,
     TAKE_LOCK,
@@ -28,8 +27,9 @@ from open_responses.conversations.state import (
     LockHolder,
     ResponseEnd,
     TakeLock,
-    end_of_response,
 )
+from open_responses.conversations.snapshot import remembered
+from open_responses.conversations.state import end_of_response
 from open_responses.errors import OpenResponsesError
 from open_responses.io.store.records import Record
 from open_responses.io.temporal.describe import describe

@@ -23,14 +23,8 @@ from api.lookup import OwnedRecords
 from api.paging import is_newest_first, list_object, page_limit
 from api.references import References
 from open_responses.context.call_pairing import check_added_calls
-from open_responses.conversations.state import (
-    AddItems,
-    Conversation,
-    ConversationState,
-    PageQuery,
-    SetMetadata,
-    new_entry_item,
-)
+from open_responses.conversations.payloads import AddItems, ConversationState, PageQuery, SetMetadata
+from open_responses.conversations.state import Conversation, new_entry_item
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.ids import new_id
 from open_responses.io.temporal import client

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from open_responses.context.call_pairing import orphaned_outputs
-from open_responses.conversations.state import ConversationState, Entry
+from open_responses.conversations.payloads import ConversationState, Entry
 from open_responses.loop.payloads.start import Remembered, RememberedExchange
 
 

@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.idempotency import idempotency_key
 from open_responses.context.compaction import ORDER
+from open_responses.conversations.payloads import ConversationState, Entry, ResponseEnd, TakeLock
 from open_responses.conversations.snapshot import remembered
 from open_responses.conversations.state import (
     ALREADY_ENDED,
@@ -26,11 +27,7 @@ from open_responses.conversations.state import (
     FULL,
     MAX_CONVERSATION_ITEMS,
     Conversation,
-    ConversationState,
-    Entry,
     Refused,
-    ResponseEnd,
-    TakeLock,
 )
 from open_responses.ids import is_id, new_id
 from open_responses.io.store.redis_store import ResponseStore

@@ -26,7 +26,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from open_responses.conversations.state import AddItems, ConversationState, ResponseEnd
+from open_responses.conversations.payloads import AddItems, ConversationState, ResponseEnd
 from open_responses.ids import new_id
 from open_responses.loop.payloads.finish import FinishedResponse, FinishInput, FinishResult
 from open_responses.loop.payloads.sample import SampleInput, SampleResult

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from api.conversation_entries import KnownEntries
+from open_responses.conversations.payloads import ConversationPart, ConversationState, Entry, PartQuery
 from open_responses.conversations.snapshot import remembered
-from open_responses.conversations.state import Conversation, ConversationPart, ConversationState, Entry, PartQuery
+from open_responses.conversations.state import Conversation
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.ids import new_id
 from open_responses.io.store.conversation_pieces import ConversationPieces

@@ -26,7 +26,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from open_responses.conversations.state import ConversationState
+from open_responses.conversations.payloads import ConversationState
 from open_responses.errors import Unavailable
 from open_responses.ids import is_id
 from open_responses.io.background import in_background

@@ -20,7 +20,7 @@ import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from open_responses.conversations.state import RESPONSE_ENDED, ResponseEnd
+from open_responses.conversations.payloads import RESPONSE_ENDED, ResponseEnd
 from open_responses.events.assembler import Assembler
 from open_responses.events.event_types import TERMINAL_EVENTS
 from open_responses.events.fold import Fold

@@ -18,7 +18,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from open_responses.conversations.state import CONVERSATION_WORKFLOW
+from open_responses.conversations.payloads import CONVERSATION_WORKFLOW
 from open_responses.ids import is_id
 from open_responses.io.redis import key_names as redis_keys
 from open_responses.io.redis.client import Redis, RedisDown

@@ -25,7 +25,7 @@ from temporalio.worker import (
 )
 from typing_extensions import override
 
-from open_responses.conversations.state import CONVERSATION_WORKFLOW
+from open_responses.conversations.payloads import CONVERSATION_WORKFLOW
 from open_responses.loop.payloads.names import APPROVAL_WORKFLOW
 
 log = structlog.get_logger(__name__)
