@@ -74,6 +74,8 @@ class VendorLimits:
         call_id: The ids of calls.
         images: The media types of images that are sent as data.
         image_characters: The most characters of an image's base64; None for no limit of its own.
+        files: The beginnings of the media types of files that are sent as data; None for no rule. One that is not
+            taken is replaced only in the output of a tool, since a tool has run already when it returns one.
     """
 
     function_name: NameRule
@@ -81,6 +83,7 @@ class VendorLimits:
     call_id: NameRule
     images: frozenset[str]
     image_characters: int | None = None
+    files: tuple[str, ...] | None = None
 
 
 _PLAIN = r"a-zA-Z0-9_\-"
@@ -113,12 +116,14 @@ LIMITS: Mapping[str, VendorLimits] = {
         call_id=NameRule(_PLAIN, 64),
         images=_COMMON_IMAGES,
         image_characters=5_242_880,
+        files=("application/pdf", "text/", "image/"),
     ),
     "gemini": VendorLimits(
         function_name=NameRule(rf"{_PLAIN}.:", 64, first="a-zA-Z_"),
         property_name=None,
         call_id=NameRule(_ANYTHING, 64),
         images=frozenset({_PNG, _JPEG, _WEBP, "image/heic", "image/heif"}),
+        files=("application/pdf", "text/", "image/", "audio/", "video/"),
     ),
     "ollama": VendorLimits(
         function_name=_FUNCTION,

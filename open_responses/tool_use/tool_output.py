@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from open_responses.contracts import ToolError, ToolOutput
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import able_of, kind_of
-from open_responses.models.image_types import typed_by_its_bytes
+from open_responses.models.media_types import file_type, typed_by_its_bytes
 from open_responses.models.vendor_limits import LIMITS, VendorLimits
 from open_responses.schema.client_items import CustomToolCallOutput
 from open_responses.schema.content import (
@@ -149,11 +149,23 @@ def _is_taken(part: ToolOutputPart, takes: frozenset[str], limits: VendorLimits 
     kind = kind_of(part)
     if kind is None or kind not in takes:
         return kind is None
-    if limits is None or kind != "image_data" or not isinstance(part, InputImage):
+    if limits is None:
         return True
-    head, _, data = typed_by_its_bytes(part.image_url or "").partition(",")
+    if isinstance(part, InputImage) and kind == "image_data":
+        return _is_taken_image(part.image_url or "", limits)
+    if isinstance(part, InputFile) and part.file_data is not None and limits.files is not None:
+        media = file_type(part.file_data, part.filename)
+        if media.startswith("image/") and part.file_data.startswith("data:"):
+            return _is_taken_image(part.file_data, limits)
+        return media.startswith(limits.files)
+    return True
+
+
+def _is_taken_image(url: str, limits: VendorLimits) -> bool:
+    head, _, data = typed_by_its_bytes(url).partition(",")
     media = head.removeprefix("data:").split(";")[0].lower().replace("image/jpg", "image/jpeg")
-    return media in limits.images and (limits.image_characters is None or len(data) <= limits.image_characters)
+    is_small = limits.image_characters is None or len(data) <= limits.image_characters
+    return media in limits.images and head.endswith(";base64") and bool(data) and is_small
 
 
 def _in_place_of(part: ToolOutputPart) -> ToolOutputPart:

@@ -134,6 +134,32 @@ async def test_an_image_that_the_vendor_refuses_does_not_take_the_text_beside_it
     assert "The tool returned a part of kind image" in body
 
 
+ZIP = {"type": "input_file", "filename": "a.zip", "file_data": "data:application/zip;base64,UEsDBP//"}
+
+
+@pytest.mark.parametrize("vendor", ["anthropic", "gemini"])
+@pytest.mark.parametrize(
+    ("file", "takes"),
+    [
+        (FILE, True),
+        ({**FILE, "file_data": PDF}, True),
+        ({**FILE, "filename": "a.csv", "file_data": "YSxi"}, True),
+        ({**FILE, "filename": None, "file_data": f"data:image/jpeg;base64,{PNG}"}, True),
+        (ZIP, False),
+        ({**ZIP, "file_data": "UEsDBP//"}, False),
+        ({**ZIP, "filename": None, "file_data": "UEsDBP//"}, False),
+        ({**FILE, "file_data": "data:application/pdf;base64,not base64!"}, False),
+        ({**FILE, "file_data": "data:image/tiff;base64,SUkqAAg="}, False),
+    ],
+)
+async def test_a_file_of_a_tool_that_the_vendor_refuses_does_not_end_the_response(
+    http: httpx.AsyncClient, vendor: str, file: dict[str, Any], takes: bool
+) -> None:
+    body = json.dumps(await body_of(http, vendor, *made_by("function", TEXT, file)))
+    assert ("The tool returned a part of kind file" in body) != takes
+    assert "look:" in body
+
+
 async def test_an_image_that_says_it_is_another_is_sent_as_what_it_is(http: httpx.AsyncClient) -> None:
     lying = {**IMAGE, "image_url": f"data:image/bmp;base64,{PNG}"}
     assert anthropic(await body_of(http, "anthropic", *made_by("mcp", TEXT, lying)))[1]["source"]["data"] == PNG

@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from activities.providers.registry import build_providers
 from activities.providers.shared.argument_keys import KeyRenamer, renamed_keys
 from activities.providers.shared.fitting import Fitting
+from activities.providers.shared.modern_schema import modern_schema
 from activities.providers.shared.root_schema import plain_root
 from open_responses.config import Config
 from open_responses.contracts import SampleCall
@@ -177,6 +179,44 @@ async def test_a_schema_has_an_object_at_its_root(
     if root == "oneOf":
         assert "x" in json.dumps(schema["properties"]["kind"])
         assert "y" in json.dumps(schema["properties"]["kind"])
+
+
+OLD_DRAFTS = {
+    "$schema": "http://json-schema.org/draft-04/schema#",
+    "type": "object",
+    "properties": {
+        "tags": {"type": "array", "description": "of any kind"},
+        "pair": {"type": "array", "items": [{"type": "string"}, {"type": "integer"}], "additionalItems": False},
+        "ttl": {"type": "integer", "minimum": 0, "exclusiveMinimum": True, "maximum": 9, "exclusiveMaximum": False},
+        "must": {"type": "string", "required": True},
+        "items": {"type": "string", "default": [1]},
+        "deep": {"type": "object", "properties": {"list": {"type": ["array", "null"]}}},
+    },
+}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_schema_of_an_older_draft_is_sent_as_the_newest_has_it(http: httpx.AsyncClient, vendor: str) -> None:
+    tool = {"type": "function", "name": "t", "parameters": OLD_DRAFTS}
+    sent, _ = await exchange(http, vendor, call([ASKED], model=MODELS[vendor], tools=[tool]))
+    schema = sent.schemas["t"]
+    Draft202012Validator.check_schema(schema)
+    assert "$schema" not in schema
+    properties = schema["properties"]
+    assert properties.keys() == OLD_DRAFTS["properties"].keys()
+    assert properties["tags"]["items"] == {}
+    assert properties["pair"]["prefixItems"] == [{"type": "string"}, {"type": "integer"}]
+    assert properties["pair"]["items"] == {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+    assert properties["deep"]["properties"]["list"]["items"] == {}
+    assert schema["required"] == ["must"]
+    if vendor != "gemini":
+        # Gemini is told in words: its dialect has no exclusive bounds.
+        assert properties["ttl"] == {"type": "integer", "exclusiveMinimum": 0, "maximum": 9}
+        assert properties["items"] == {"type": "string", "default": [1]}
+
+
+def test_a_schema_of_the_newest_draft_is_not_touched() -> None:
+    assert modern_schema(ODATA["parameters"]) is ODATA["parameters"]
 
 
 def test_a_schema_that_refers_to_itself_is_joined_and_ends() -> None:

@@ -12,20 +12,17 @@ from dataclasses import replace
 from typing import Any
 
 from activities.providers.shared.argument_keys import KeyRenamer, renamed_keys
+from activities.providers.shared.modern_schema import SCHEMAS_BY_NAME, VALUES, modern_schema
 from activities.providers.shared.root_schema import has_plain_root, plain_root
 from open_responses.contracts import SampleCall
 from open_responses.deltas import Delta, Finish, ToolCallDelta
 from open_responses.json_types import JsonObject
-from open_responses.models.image_types import typed_by_its_bytes
+from open_responses.models.media_types import typed_by_its_bytes
 from open_responses.models.vendor_limits import NameRule, VendorLimits
 from open_responses.schema.content import InputFile, InputImage
 from open_responses.schema.items import FunctionCall, FunctionCallOutput, InputItem, UserMessage
 from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, ToolChoice
 from open_responses.schema.tools import FunctionTool
-
-# Under these keys stand schemas by name, whose names are no keywords.
-_SCHEMAS_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-_VALUES = frozenset({"const", "default", "enum", "example", "examples"})
 
 
 class Fitting:
@@ -89,6 +86,8 @@ class Fitting:
         name, keys, schema = self._name(tool.name), self._keys.get(tool.name), tool.parameters
         if name != tool.name:
             changes["name"] = name
+        if schema:
+            schema = _in_modern_form(schema)
         if schema and not has_plain_root(schema):
             schema, note = plain_root(schema)
             if note is not None:
@@ -194,6 +193,13 @@ class _Items:
         return item.model_copy(update=changes) if changes else item
 
 
+def _in_modern_form(schema: JsonObject) -> JsonObject:
+    try:
+        return modern_schema(schema)
+    except RecursionError:
+        return schema
+
+
 def _numbered(call_id: str, times: int, rule: NameRule) -> str:
     """Another id for a call whose id an earlier call of the context has."""
     return rule.fitted(f"{call_id}_{times}" if rule.longest > len(call_id) + 4 else f"{times}_{call_id}")
@@ -230,9 +236,9 @@ def _property_names(schema: Any) -> set[str]:
         if isinstance(properties, dict):
             names |= properties.keys()
         for key, value in node.items():
-            if key in _SCHEMAS_BY_NAME and isinstance(value, dict):
+            if key in SCHEMAS_BY_NAME and isinstance(value, dict):
                 waiting += value.values()
-            elif key not in _VALUES:
+            elif key not in VALUES:
                 waiting.append(value)
     return names
 
@@ -249,12 +255,12 @@ def _with_keys(node: Any, keys: Mapping[str, str]) -> Any:
             written[key] = {keys.get(name, name): _with_keys(inner, keys) for name, inner in value.items()}
         elif key == "required" and isinstance(value, list):
             written[key] = [keys.get(name, name) if isinstance(name, str) else name for name in value]
-        elif key in _SCHEMAS_BY_NAME and isinstance(value, dict):
+        elif key in SCHEMAS_BY_NAME and isinstance(value, dict):
             written[key] = {name: _with_keys(inner, keys) for name, inner in value.items()}
         elif key == "$ref" and isinstance(value, str):
             written[key] = "/".join(keys.get(_unescaped(step), step) for step in value.split("/"))
         else:
-            written[key] = value if key in _VALUES else _with_keys(value, keys)
+            written[key] = value if key in VALUES else _with_keys(value, keys)
     return written
 
 

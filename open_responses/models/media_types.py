@@ -1,4 +1,4 @@
-"""The media type of an image, by its first bytes.
+"""The media type of an image or a file, by its bytes.
 
 What this prevents: "The image was specified using the image/jpeg media type, but the image appears to be a image/png
 image", a refusal of the whole request, for a tool that names all its images alike.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from mimetypes import MimeTypes
 
 # Sixteen bytes, of which the longest signature (WebP) takes twelve.
 _SIGNATURE_CHARACTERS = 24
@@ -43,3 +44,30 @@ def image_type(data: str) -> str | None:
     if first[4:8] == b"ftyp" and first[8:12] in _HEIC:
         return "image/heic"
     return None
+
+
+def file_type(data: str, filename: str | None) -> str:
+    """The media type of a file in base64 or a data URL: of its bytes, else as it is declared or named.
+
+    `text/plain` for anything that is text; empty for what is not base64.
+    """
+    head, comma, encoded = data.partition(",")
+    declared, encoded = (head.removeprefix("data:").split(";")[0].lower(), encoded) if comma else ("", data)
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    if raw.startswith(b"%PDF-"):
+        return "application/pdf"
+    found = image_type(encoded)
+    if found is not None:
+        return found
+    # A table of its own has only Python's types, which are the same on every machine.
+    declared = declared or MimeTypes().guess_type(filename or "")[0] or ""
+    if declared.startswith(("image/", "audio/", "video/")) or declared == "application/pdf":
+        return declared
+    try:
+        is_text = "\0" not in raw.decode()
+    except UnicodeDecodeError:
+        is_text = False
+    return "text/plain" if is_text else declared or "application/octet-stream"
