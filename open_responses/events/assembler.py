@@ -7,7 +7,6 @@ adapter cannot violate it, since it never creates an event. The log adds the seq
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from open_responses.deltas import (
     Delta,
@@ -27,15 +26,13 @@ from open_responses.deltas import (
     ToolCallDelta,
 )
 from open_responses.events.event_types import CALL_TEXTS, DELTA_EVENTS, EVENT_TYPES
-from open_responses.events.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
-from open_responses.ids import member_id
+from open_responses.events.fold import Fold, OpenItem, empty_part, skeleton
+from open_responses.events.item_emitter import ItemEmitter, ItemStatus
 from open_responses.json_types import JsonObject
 from open_responses.tool_use.client_calls import NotACall, call_item
 from open_responses.tool_use.custom_input import CustomInput
 from open_responses.tool_use.tool_items import ITEM_PREFIXES, mcp_approval_request, mcp_call, refused_call
 from open_responses.tool_use.tool_table import Route, ToolTable
-
-ItemStatus = Literal["completed", "incomplete"]
 
 _MAX_CALL_ID = 64
 _CALLS = ("function_call", "custom_tool_call", "mcp_call")
@@ -63,7 +60,7 @@ class _Call:
     dropped: bool = False
 
 
-class Assembler:
+class Assembler(ItemEmitter):
     """Turns one turn's deltas into events, on top of the output that `fold` already holds.
 
     `tool_table` maps the name of a call to its item: a function call of the client or of a hosted tool, which is
@@ -76,14 +73,12 @@ class Assembler:
     """
 
     def __init__(self, fold: Fold | None = None, tool_table: ToolTable | None = None, response_id: str = "") -> None:
-        self.fold = fold or Fold()
+        super().__init__(fold or Fold(), response_id)
         self.finish: Finish | None = None
         self._tool_table = tool_table or ToolTable()
-        self._response_id = response_id
         self._calls: dict[int, _Call] = {}
         # The output index of each open call of a built-in tool, by the provider's number of the call.
         self._provider_items: dict[int, int] = {}
-        self._events: list[JsonObject] = []
 
     def feed(self, delta: Delta) -> list[JsonObject]:
         """Return the events that a delta causes, in order, without sequence numbers."""
@@ -167,37 +162,12 @@ class Assembler:
             self._close_item(self.fold.open[index], "incomplete")
         return self._take()
 
-    def _take(self) -> list[JsonObject]:
-        events, self._events = self._events, []
-        return events
-
-    def _emit(self, event: JsonObject) -> None:
-        self.fold.apply(event)
-        self._events.append(event)
-
-    def _id(self, prefix: str) -> str:
-        """Return the id of the next item, which is as hard to guess as the response's."""
-        return member_id(prefix, self._response_id, len(self.fold.output))
-
     def _begin_phase(self, phase: Phase | None) -> None:
         """Close the open message if the delta has another phase, so that it starts a new message."""
         if phase is not None and any(
             opened.item["type"] == "message" and opened.item.get("phase") != phase for opened in self.fold.open.values()
         ):
             self._close_all_but_calls()
-
-    def _whole(self, item: JsonObject) -> None:
-        opened = self._add_item(skeleton(item))
-        if item["type"] == "shell_call":
-            self._show_commands(opened.index, item["action"]["commands"])
-        self._emit({"type": "response.output_item.done", "output_index": opened.index, "item": item})
-
-    def _show_commands(self, output_index: int, commands: list[str]) -> None:
-        for number, command in enumerate(commands):
-            at = {"output_index": output_index, "command_index": number}
-            self._emit({"type": "response.shell_call_command.added", **at, "command": ""})
-            self._emit({"type": "response.shell_call_command.delta", **at, "delta": command})
-            self._emit({"type": "response.shell_call_command.done", **at, "command": command})
 
     def _provider_progress(self, delta: ProviderItemProgress) -> None:
         index = self._provider_items.get(delta.key)
@@ -402,26 +372,6 @@ class Assembler:
             {"type": "reasoning", "id": self._id("rs_"), "status": "in_progress", "summary": [], "content": []}
         )
 
-    def _add_item(self, item: JsonObject) -> OpenItem:
-        index = len(self.fold.output)
-        self._emit({"type": "response.output_item.added", "output_index": index, "item": item})
-        return self.fold.open[index]
-
-    def _part_of(self, opened: OpenItem, kind: str) -> OpenPart:
-        if opened.part is None or opened.part.kind != kind:
-            self._close_part(opened)
-            self._emit(
-                {
-                    "type": "response.content_part.added",
-                    "item_id": opened.item["id"],
-                    "output_index": opened.index,
-                    "content_index": len(opened.item["content"]),
-                    "part": empty_part(kind),
-                }
-            )
-        assert opened.part is not None
-        return opened.part
-
     def _close_all_but_calls(self) -> None:
         # Calls stay open to the end of the turn, since providers interleave the arguments of parallel ones. A call of a
         # built-in tool ends when the provider has run it.
@@ -429,30 +379,3 @@ class Assembler:
         for index in [i for i, opened in self.fold.open.items() if opened.item["type"] not in _CALLS]:
             if index not in running:
                 self._close_item(self.fold.open[index], "completed")
-
-    def _end_item(self, opened: OpenItem, status: ItemStatus) -> None:
-        if opened.item["type"] == "mcp_call" and status == "completed":
-            self._close_part(opened)
-        else:
-            self._close_item(opened, status)
-
-    def _close_item(self, opened: OpenItem, status: ItemStatus) -> None:
-        self._close_part(opened)
-        if opened.item["type"] == "mcp_call":
-            # The workflow ends a call that has run. This one was interrupted before.
-            at = {"item_id": opened.item["id"], "output_index": opened.index}
-            self._emit({"type": "response.mcp_call.failed", **at})
-        self._emit(
-            {
-                "type": "response.output_item.done",
-                "output_index": opened.index,
-                "item": {**opened.item, "status": status},
-            }
-        )
-
-    def _close_part(self, opened: OpenItem) -> None:
-        part = opened.part
-        if part is None:
-            return
-        for event in part_closing_events(opened, part):
-            self._emit(event)

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing_extensions import override
 
 from open_responses.deltas import Delta
-from open_responses.events.assembler import Assembler, ItemStatus
+from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
+from open_responses.events.item_emitter import ItemStatus
 from open_responses.json_types import JsonObject
 from open_responses.tool_use.tool_table import ToolTable
 
