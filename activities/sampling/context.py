@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from open_responses.context.abandoned_items import without_partials
+from open_responses.context.configuration import configured
 from open_responses.context.excerpt import readable
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.events.trace import replay_trace
@@ -23,6 +24,7 @@ from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.items import INPUT_ITEMS, InputItem
 from open_responses.schema.mcp_items import McpTools
 from open_responses.schema.off_loop import off_loop
+from open_responses.schema.requests import CreateResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Context:
     start: StartResponse
     items: list[InputItem]
     output: list[JsonObject]
+
+    @property
+    def request(self) -> CreateResponse:
+        """The request, with the settings that items of its conversation have changed."""
+        return configured(self.start.request, self.items)
 
     def conversation(self, output: Sequence[JsonObject], *, goes_on: bool = False) -> list[InputItem]:
         """The conversation that the model may read, with the output so far. `goes_on`: the model continues the open

@@ -48,7 +48,7 @@ class FormatCheck:
             InvalidOutput: The second answer does not fit either.
         """
         state, held = self.state, list[TextDelta]()
-        request = state.context.start.request
+        request = state.context.request
         is_watched = request.is_streamed or sampled.prefix or sampled.resume_token
         finish = await self.sample_once(sampled, held if has_form(request) and not is_watched else None)
         text = self._checked_text(finish, held)
@@ -72,8 +72,8 @@ class FormatCheck:
     async def _problem(self, text: str | None) -> str | None:
         if text is None:
             return None
-        start = self.state.context.start
-        return await self.state.attempt.parts.schema_checks.format_problem(start.request, text, start.tenant)
+        context = self.state.context
+        return await self.state.attempt.parts.schema_checks.format_problem(context.request, text, context.start.tenant)
 
     def _checked_text(self, finish: Finish, held: Sequence[TextDelta]) -> str | None:
         """The text that has to fit `text.format`; None for an answer that was cut off, is a refusal, or calls tools

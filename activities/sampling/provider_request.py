@@ -45,7 +45,7 @@ def build_call(
     return SampleCall(
         model=call.upstream_model,
         items=items,
-        request=start.request,
+        request=context.request,
         tools=tool_table.functions,
         tool_choice=tool_table.choice,
         max_output_tokens=max_output_tokens,

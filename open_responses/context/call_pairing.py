@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from open_responses.context.transcript import was_cut_off
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.client_items import ClientCall, ClientCallOutput, paired_id
 from open_responses.schema.items import (
     CALL_TYPE_OF,
     CALLS,
     OUTPUT_TYPE_OF,
     OUTPUT_TYPES,
     OUTPUTS,
-    AnyCall,
-    AnyOutput,
     InputItem,
+    pairing_id,
 )
 
 
@@ -43,16 +41,24 @@ def check_calls_are_answered(
     Raises:
         InvalidRequest: An output is missing, is given twice, or has no call.
     """
-    waiting = _unanswered(previous_output)
+    previous_output = list(previous_output)
+    cut_off = _unanswered(previous_output, is_cut_off=True)
+    waiting = cut_off | _unanswered(previous_output)
     open_calls = {call_id for call_id, call in waiting.items() if call.is_of(own) or call_id in left_open}
+    open_calls |= cut_off.keys()
     answered: set[str] = set()
     given_calls: set[str] = set()
     for index, item in enumerate(given):
         if was_cut_off(item):
             open_calls |= given_calls
-        elif isinstance(item, CALLS):
-            call_id = _paired_id(item)
+        if isinstance(item, CALLS):
+            call_id = pairing_id(item)
             if call_id is None:
+                continue
+            if was_cut_off(item):
+                # It needs no output. A client that does not read the status has run the call, and sends one.
+                waiting.setdefault(call_id, Waiting(item.type, getattr(item, "name", item.type)))
+                open_calls.add(call_id)
                 continue
             if call_id in given_calls:
                 raise _second_call(item.type, call_id, f"input[{index}].call_id")
@@ -61,7 +67,7 @@ def check_calls_are_answered(
             open_calls.discard(call_id)
             answered.discard(call_id)
         elif isinstance(item, OUTPUTS):
-            call_id = _paired_id(item)
+            call_id = pairing_id(item)
             if call_id is None:
                 continue
             if _may_follow(item.type, call_id, answered):
@@ -151,22 +157,18 @@ class Waiting:
         return self.kind == "function_call" and self.name in hosted
 
 
-def _unanswered(output: Iterable[JsonObject]) -> dict[str, Waiting]:
-    """call_id -> call, of the calls in an output that the client has to answer."""
+def _unanswered(output: Iterable[JsonObject], *, is_cut_off: bool = False) -> dict[str, Waiting]:
+    """call_id -> call, of the calls in an output that the client has to answer, or of those that were cut off."""
     waiting: dict[str, Waiting] = {}
     for item in output:
         call_id = _id_in(item)
         if call_id is None:
             continue
-        if item["type"] in OUTPUT_TYPE_OF and item.get("status") != "incomplete":
+        if item["type"] in OUTPUT_TYPE_OF and (item.get("status") == "incomplete") == is_cut_off:
             waiting[call_id] = Waiting(item["type"], str(item.get("name", item["type"])))
         elif item["type"] in OUTPUT_TYPES:
             waiting.pop(call_id, None)
     return waiting
-
-
-def _paired_id(item: AnyCall | AnyOutput) -> str | None:
-    return paired_id(item) if isinstance(item, ClientCall | ClientCallOutput) else item.call_id
 
 
 def _id_in(item: JsonObject) -> str | None:

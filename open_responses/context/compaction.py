@@ -19,7 +19,7 @@ from open_responses.contracts import SampleCall
 from open_responses.deltas import FinishReason
 from open_responses.ids import new_id
 from open_responses.json_types import JsonObject
-from open_responses.schema.client_items import CustomToolCall
+from open_responses.schema.client_items import AdditionalTools, ConfigurationUpdate, CustomToolCall
 from open_responses.schema.items import (
     CALLS,
     OUTPUTS,
@@ -140,7 +140,9 @@ def from_summary(items: Sequence[InputItem], unseal: Callable[[str], str]) -> li
 
 
 def _instructions(items: Sequence[InputItem]) -> list[InputItem]:
-    return [item for item in items if isinstance(item, SystemMessage | DeveloperMessage)]
+    """Messages of the system and the developer, and for a provider that reads them, what is offered."""
+    kinds = SystemMessage | DeveloperMessage | AdditionalTools | ConfigurationUpdate
+    return [item for item in items if isinstance(item, kinds)]
 
 
 def _newest_prompt(items: Sequence[InputItem]) -> list[InputItem]:

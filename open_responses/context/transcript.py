@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.client_items import ClientCall, CustomToolCall, CustomToolCallOutput
 from open_responses.schema.content import ToolOutputPart
 from open_responses.schema.items import (
+    CALLS,
+    OUTPUTS,
     AssistantMessage,
     FunctionCall,
     FunctionCallOutput,
     InputItem,
     Reasoning,
     RefusedCall,
+    pairing_id,
 )
 from open_responses.schema.mcp_items import McpApprovalRequest, McpApprovalResponse, McpCall, McpTools
 
@@ -27,9 +32,7 @@ NameOf = Callable[[str, str], str]
 NOT_RUN = "Not run: the model's turn broke off before it was complete."
 USED_ALREADY = "Not run: the approval of this call had been used already."
 # The types that are rewritten. Most conversations have none, and are returned after one look at each item.
-_RETOLD = frozenset(
-    {FunctionCall, FunctionCallOutput, McpApprovalRequest, McpApprovalResponse, McpCall, McpTools, RefusedCall}
-)
+_RETOLD = (*CALLS, *OUTPUTS, McpApprovalRequest, McpApprovalResponse, McpCall, McpTools, RefusedCall)
 _UNFINISHED = "The call was interrupted before it gave a result."
 
 
@@ -39,14 +42,16 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
     Lists of tools are dropped. MCP calls, refused calls and approvals become function calls with outputs. A call
     without an output gets one that gives the reason.
     """
-    if _RETOLD.isdisjoint(map(type, items)):
+    if not any(isinstance(item, _RETOLD) for item in items):
         return list(items)
     called = {item.approval_request_id for item in items if isinstance(item, McpCall) and item.approval_request_id}
     called |= {a for item in items if isinstance(item, FunctionCall) and (a := approval_of(item)) is not None}
-    left_open = _left_open(items)
+    unpaired = _unpaired(items)
     answers = {item.approval_request_id: item for item in items if isinstance(item, McpApprovalResponse)}
     read: list[InputItem] = []
     for index, item in enumerate(items):
+        if index in unpaired.dropped:
+            continue
         match item:
             case McpTools() | McpApprovalResponse():
                 continue
@@ -58,10 +63,15 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
                 if item.id not in called:
                     said = _denied(answers.get(item.id))
                     read += _pair(item.id, name_of(item.server_label, item.name), item.arguments, said)
-            case FunctionCall() if item.status == "incomplete":
+            case FunctionCall() if index in unpaired.left_open:
+                read += [item, _output(item.call_id, unpaired.left_open[index])]
+            case CustomToolCall() if index in unpaired.left_open:
+                said = unpaired.left_open[index]
+                output = CustomToolCallOutput(type="custom_tool_call_output", call_id=item.call_id, output=said)
+                read += [item, output]
+            case ClientCall() if index in unpaired.left_open:
+                # No provider has an output of this type that says so.
                 continue
-            case FunctionCall() if index in left_open:
-                read += [item, _output(item.call_id, left_open[index])]
             case FunctionCallOutput() if item.status == "incomplete" and not item.output:
                 read.append(item.model_copy(update={"output": _UNFINISHED}))
             case _:
@@ -71,24 +81,42 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
 
 def was_cut_off(item: InputItem) -> bool:
     """Whether the model's output broke off within this item. The calls of the same model turn were not run."""
-    is_sampled = isinstance(item, AssistantMessage | Reasoning | FunctionCall | McpCall)
+    is_sampled = isinstance(item, (AssistantMessage, Reasoning, McpCall, *CALLS))
     return is_sampled and getattr(item, "status", None) == "incomplete"
 
 
-def _left_open(items: Sequence[InputItem]) -> dict[int, str]:
-    """Index -> output, for each call without an output. A later response may use the same call id again."""
+@dataclass(frozen=True, slots=True)
+class _Unpaired:
+    """Calls and outputs without their counterpart, by index.
+
+    `left_open` has the output that a call gets; the `dropped` are calls that were cut off, and outputs of calls that
+    are not in the context.
+    """
+
+    left_open: dict[int, str]
+    dropped: set[int]
+
+
+def _unpaired(items: Sequence[InputItem]) -> _Unpaired:
+    """A later response may use the same call id again."""
     waiting: dict[str, int] = {}
     unrun: set[int] = set()
     left: set[int] = set()
+    orphans: set[int] = set()
+    known: set[str] = set()
     for index, item in enumerate(items):
         if was_cut_off(item):
             unrun |= set(waiting.values())
-        elif isinstance(item, FunctionCall):
-            left |= {waiting[item.call_id]} if item.call_id in waiting else set()
-            waiting[item.call_id] = index
-        elif isinstance(item, FunctionCallOutput):
-            waiting.pop(item.call_id, None)
-    return {index: NOT_RUN if index in unrun else _UNFINISHED for index in left | set(waiting.values())}
+        if isinstance(item, CALLS) and (call_id := pairing_id(item)) is not None:
+            left |= {waiting[call_id]} if call_id in waiting else set()
+            waiting[call_id] = index
+            known.add(call_id)
+        elif isinstance(item, OUTPUTS) and (call_id := pairing_id(item)) is not None:
+            waiting.pop(call_id, None)
+            orphans |= set() if call_id in known else {index}
+    left |= set(waiting.values())
+    dropped = {index for index in left if was_cut_off(items[index])} | orphans
+    return _Unpaired({i: NOT_RUN if i in unrun else _UNFINISHED for i in left - dropped}, dropped)
 
 
 def approval_of(item: FunctionCall) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from open_responses.context.excerpt import shorten_results
 from open_responses.errors import ContextLengthExceeded
+from open_responses.schema.client_items import AdditionalTools, ConfigurationUpdate
 from open_responses.schema.items import (
     CALLS,
     OUTPUTS,
@@ -106,7 +107,7 @@ def _blocks(items: Sequence[InputItem], count: Counter) -> list[_Block]:
     exchange = 0
     previous: InputItem | None = None
     for item in items:
-        if isinstance(item, SystemMessage | DeveloperMessage):
+        if isinstance(item, SystemMessage | DeveloperMessage | AdditionalTools | ConfigurationUpdate):
             blocks.append(_Block(-1, is_prompt=True, items=[item], tokens=count(item)))
             continue
         begins_exchange = isinstance(item, UserMessage) and not isinstance(previous, UserMessage)

@@ -35,6 +35,7 @@ from open_responses.schema.client_items import (
     ShellCallOutput,
     ToolSearchCall,
     ToolSearchOutput,
+    paired_id,
 )
 from open_responses.schema.content import (
     MAX_PARTS,
@@ -231,6 +232,12 @@ CALL_TYPE_OF: Mapping[str, str] = {output: call for call, output in OUTPUT_TYPE_
 OUTPUT_TYPES = frozenset(CALL_TYPE_OF)
 AnyCall: TypeAlias = FunctionCall | CustomToolCall | ClientCall
 AnyOutput: TypeAlias = FunctionCallOutput | CustomToolCallOutput | ClientCallOutput
+
+
+def pairing_id(item: AnyCall | AnyOutput) -> str | None:
+    """The id by which a call and its output find each other; None for a call that its provider has run."""
+    return paired_id(item) if isinstance(item, ClientCall | ClientCallOutput) else item.call_id
+
 
 _TYPED = (
     "function_call",

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationErro
 
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.client_items import AdditionalTools, ToolSearchOutput
+from open_responses.schema.client_items import AdditionalTools, ConfigurationUpdate, ToolSearchOutput
 from open_responses.schema.content import Text
 from open_responses.schema.items import MAX_ITEMS, InputItem, UserMessage
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
@@ -96,11 +96,25 @@ def schemas_of(asked: CreateResponse) -> dict[str, JsonObject]:
     schemas: dict[str, JsonObject] = {}
     if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
         schemas["text.format.schema"] = asked.text.format.schema_
+    for index, update in _updates(asked):
+        settings = text_settings_of(update)
+        if settings is not None and isinstance(settings.format, JsonSchemaFormat):
+            schemas[f"input[{index}].text.format.schema"] = settings.format.schema_
     for path, tools in [("tools", asked.tools or []), *tools_of_items(asked)]:
         for place, tool in _each_tool(path, tools):
             if isinstance(tool, FunctionTool | ToolSearchTool) and tool.parameters is not None:
                 schemas[f"{place}.parameters"] = tool.parameters
     return schemas
+
+
+def _updates(asked: CreateResponse) -> list[tuple[int, ConfigurationUpdate]]:
+    items = enumerate(asked.input if isinstance(asked.input, list) else ())
+    return [(index, item) for index, item in items if isinstance(item, ConfigurationUpdate)]
+
+
+def text_settings_of(update: ConfigurationUpdate) -> TextSettings | None:
+    """Return the `text` of an update. Raises ValidationError for one that a client's body could not have."""
+    return None if update.text is None else TextSettings.model_validate(update.text)
 
 
 def _each_tool(path: str, tools: Sequence[Tool]) -> Iterator[tuple[str, Tool]]:
@@ -281,6 +295,14 @@ ConversationReference: TypeAlias = Annotated[
 ]
 
 
+def _check_update(index: int, update: ConfigurationUpdate) -> None:
+    try:
+        text_settings_of(update)
+    except ValidationError as error:
+        complaint = "must have the form of the request's 'text': " + complaint_of(error).message.removesuffix(".")
+        raise fault("invalid_value", complaint, field=f"input[{index}].text") from None
+
+
 class CreateResponse(RequestObject):
     """A validated request.
 
@@ -373,6 +395,8 @@ class CreateResponse(RequestObject):
         for path, tools in tools_of_items(self):
             check_names_are_unique(tools, path)
             offered += tools
+        for index, update in _updates(self):
+            _check_update(index, update)
         check_choice_fits(self.tool_choice, offered)
         check_search_finds(self.tools or [], offered, continues=bool(self.previous_response_id or self.conversation))
         if self.conversation is not None and self.previous_response_id is not None:

@@ -50,6 +50,8 @@ class Script:
     turns: list[Script] = field(default_factory=list)
     """The same conversation's later turns: the n-th answers once n outputs of tools, or more, were sent."""
     hold_after: int | None = None
+    hold_call_after: int | None = None
+    """Wait within a call, after so many pieces of its arguments."""
     hold_end: bool = False
     """Wait behind the last word, before the stream's end."""
     faults: list[Fault | None] = field(default_factory=list)
@@ -182,7 +184,11 @@ class Upstream:
                 await asyncio.sleep(script.gap)
         for index, call in enumerate(script.tool_calls or []):
             _send(writer, {"tool_calls": [{"index": index, "id": call["id"], "function": {"name": call["name"]}}]})
-            for piece in call["arguments"]:
+            for number, piece in enumerate(call["arguments"]):
+                if number == script.hold_call_after:
+                    await writer.drain()
+                    script.held.set()
+                    await script.released.wait()
                 _send(writer, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
             await writer.drain()
         if script.hold_end:

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from open_responses.context.call_pairing import check_calls_are_answered
+from open_responses.context.configuration import configured
+from open_responses.context.transcript import as_model_reads
 from open_responses.deltas import ToolCallDelta
 from open_responses.errors import InvalidRequest
 from open_responses.events.assembler import Assembler
@@ -16,6 +19,7 @@ from open_responses.events.fold import Fold
 from open_responses.events.trace import Trace, replay_trace
 from open_responses.json_types import JsonObject
 from open_responses.schema.items import INPUT_ITEMS
+from open_responses.schema.requests import JsonSchemaFormat
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.client_calls import as_function_calls
 from open_responses.tool_use.client_functions import shown_name
@@ -260,6 +264,49 @@ def test_the_results_of_shells_and_patches_are_outputs_of_functions() -> None:
     assert texts[1:] == ["b", "failed: no such file"]
 
 
+# --- calls that were cut off
+
+
+CUT_OFF: list[JsonObject] = [
+    {"type": "custom_tool_call", "call_id": "c1", "name": "exec", "input": "ha", "status": "incomplete"},
+    {"type": "function_call", "call_id": "c2", "name": "f", "arguments": '{"a', "status": "incomplete"},
+]
+ITS_OUTPUTS: list[JsonObject] = [
+    {"type": "custom_tool_call_output", "call_id": "c1", "output": "1"},
+    {"type": "function_call_output", "call_id": "c2", "output": "2"},
+]
+WHOLE: list[JsonObject] = [
+    {"type": "custom_tool_call", "call_id": "c3", "name": "exec", "input": "half", "status": "completed"},
+    {"type": "custom_tool_call_output", "call_id": "c3", "output": "3"},
+]
+
+
+@pytest.mark.parametrize(
+    ("answered", "read_ids"), [(True, ["c1", "c2", "c1", "c2", "c3", "c3"]), (False, ["c3", "c3"])]
+)
+def test_a_call_that_was_cut_off_needs_no_output_and_may_have_one(answered: bool, read_ids: list[str]) -> None:
+    """Codex runs a call whatever its status, and sends the output."""
+    given = INPUT_ITEMS.validate_python([*CUT_OFF, *(ITS_OUTPUTS if answered else []), *WHOLE])
+    check_calls_are_answered(given, ())
+    told = as_model_reads(as_function_calls(given, ToolTable().shown_name), lambda _, tool: tool)
+    assert [item.model_dump()["call_id"] for item in told] == read_ids
+
+
+def test_the_output_of_a_call_that_a_chain_has_without_it_is_left_out() -> None:
+    given = INPUT_ITEMS.validate_python([*ITS_OUTPUTS, *WHOLE[1:]])
+    check_calls_are_answered(given, [*CUT_OFF, WHOLE[0]])
+    told = as_model_reads(INPUT_ITEMS.validate_python([WHOLE[0], *ITS_OUTPUTS, WHOLE[1]]), lambda _, tool: tool)
+    assert [item.model_dump()["call_id"] for item in told] == ["c3", "c3"]
+
+
+def test_an_output_has_the_type_of_its_call() -> None:
+    given = INPUT_ITEMS.validate_python([WHOLE[0], {"type": "function_call_output", "call_id": "c3", "output": "x"}])
+    with pytest.raises(InvalidRequest) as caught:
+        check_calls_are_answered(given, ())
+    assert (caught.value.param, caught.value.error_code) == ("input[1].type", "unknown_tool_call")
+    assert "custom_tool_call_output" in caught.value.message
+
+
 # --- choices
 
 
@@ -284,6 +331,30 @@ def test_allowed_tools_may_name_custom_tools() -> None:
     choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "custom", "name": "note"}]}
     table = tool_table([PATCH, CRM], choice)
     assert (table.route("crm__note").kind, table.route("patch").kind) == ("client", "refused")
+
+
+# --- updates of the configuration
+
+
+def test_the_newest_update_of_the_configuration_stands() -> None:
+    schema = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}
+    items: list[JsonObject] = [
+        {"type": "configuration_update", "reasoning": {"effort": "high"}},
+        {"type": "configuration_update", "reasoning": {"effort": "low"}, "text": {"format": schema}},
+        {"role": "user", "content": "x"},
+    ]
+    body = {"model": "m", "input": items, "reasoning": {"effort": "none", "summary": "auto"}}
+    asked = configured(parse_create_response(json.dumps(body).encode()), INPUT_ITEMS.validate_python(items))
+    assert asked.reasoning is not None
+    assert (asked.reasoning.effort, asked.reasoning.summary) == ("low", "auto")
+    assert asked.text is not None
+    assert isinstance(asked.text.format, JsonSchemaFormat)
+    assert len(read(*items)) == 1
+
+
+def test_an_update_that_is_none_is_refused_by_its_place() -> None:
+    items = [{"type": "configuration_update", "text": {"format": {"type": "yaml"}}}, {"role": "user", "content": "x"}]
+    assert refused(input=items) == ("input[0].text", "invalid_value")
 
 
 # --- what a request may not have
