@@ -6,6 +6,7 @@ half an answer was streamed).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -18,7 +19,7 @@ from open_responses.events.lifecycle import opening_events
 from open_responses.events.resumed_assembler import ResumedAssembler
 from open_responses.io.log.fenced_log import FencedLog, paid_before
 from open_responses.json_types import JsonObject
-from open_responses.schema.items import OUTPUT_TYPE_OF
+from open_responses.schema.items import OUTPUT_TYPE_OF, OUTPUT_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
         state.write_attempt_event("resumed")
         return reading
     assembler = _assembler(state)
-    if any(_is_whole_call(item) for item in fold.output[state.attempt.call.first_output_index :]):
+    if _has_whole_call(fold.output[state.attempt.call.first_output_index :]):
         state.write_attempt_event("kept")
         state.writer.write(assembler.abandon())
         return Beginning(sampled, assembler, is_kept=True)
@@ -79,9 +80,12 @@ def _go_on(state: AttemptState, found: FencedLog) -> Beginning:
     return Beginning(replace(sampled, prefix=prefix or None, max_output_tokens=state.max_output_tokens), assembler)
 
 
-def _is_whole_call(item: JsonObject) -> bool:
+def _has_whole_call(items: Sequence[JsonObject]) -> bool:
+    """Whether a complete call waits for its output. A call that the provider runs itself has no id, or its output."""
     # An `mcp_call` is open until it has run, and is abandoned with the attempt.
-    return bool(item["type"] in OUTPUT_TYPE_OF and item["status"] == "completed")
+    answered = {item.get("call_id") for item in items if item["type"] in OUTPUT_TYPES}
+    whole = [item for item in items if item["type"] in OUTPUT_TYPE_OF and item["status"] == "completed"]
+    return any(item.get("call_id") not in (None, *answered) for item in whole)
 
 
 def _give_up(state: AttemptState, assembler: Assembler) -> None:

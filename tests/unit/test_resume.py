@@ -13,7 +13,7 @@ from activities.sampling.attempt_progress import AttemptProgress
 from activities.sampling.attempt_state import AttemptState
 from activities.sampling.resume import begin
 from open_responses.contracts import SampleCall
-from open_responses.deltas import TextDelta, ToolCallDelta
+from open_responses.deltas import ProviderItem, TextDelta, ToolCallDelta
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.io.log.fenced_log import FencedLog
@@ -93,3 +93,24 @@ def test_whole_calls_of_a_lost_attempt_end_the_turn_and_are_not_made_again(
     assert (beginning.is_kept, actions) == (True, ["kept"])
     assert beginning.assembler.close("completed") == []
     assert [item["status"] for item in fold.output] == ["completed"] * len(deltas)
+
+
+SEARCH = {"type": "tool_search_call", "execution": "server", "call_id": None, "arguments": {}}
+IN_A_CONTAINER = [
+    {"type": "shell_call", "call_id": "c1", "action": {"commands": ["ls"]}},
+    {"type": "shell_call_output", "call_id": "c1", "output": []},
+]
+
+
+@pytest.mark.parametrize(("items", "kept"), [([SEARCH], False), (IN_A_CONTAINER, False), (IN_A_CONTAINER[:1], True)])
+def test_calls_that_the_provider_runs_do_not_end_the_turn(
+    built: list[SampleCall], items: list[JsonObject], kept: bool
+) -> None:
+    state, _ = behind_a_partial_answer("none")
+    assembler = Assembler(Fold(), response_id="resp_1")
+    events = [event for item in items for event in assembler.feed(ProviderItem(item))]
+    fold = Fold()
+    for event in events:
+        fold.apply(event)
+    writer = SimpleNamespace(fold=fold, write=lambda _: None)
+    assert begin(replace(state, writer=cast(Any, writer)), FencedLog(events)).is_kept == kept
