@@ -33,16 +33,18 @@ class OtlpReceiver:
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                outer.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
                 body = ExportTraceServiceRequest()
                 body.ParseFromString(self.rfile.read(int(self.headers["content-length"])))
                 for group in body.resource_spans:
                     resource = {a.key: _value(a.value) for a in group.resource.attributes}
                     outer.spans.extend(Received(span, resource) for s in group.scope_spans for span in s.spans)
-                self.send_response(200 if self.path == "/v1/traces" else 404)
+                self.send_response(200 if self.path.endswith("/v1/traces") else 404)
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import os
 import socket
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
@@ -15,6 +18,7 @@ from open_responses.errors import ProviderRateLimited
 from open_responses.io.telemetry.export import SpanExport, export_spans, is_wanted
 from open_responses.io.telemetry.spans import current_traceparent, inside, is_recording, record_to, span
 from open_responses.io.telemetry.trace_context import TraceContext
+from tests.support.code_blocks import blocks
 from tests.support.otlp_receiver import OtlpReceiver
 from tests.support.stack import until
 
@@ -128,6 +132,28 @@ async def test_the_operators_sampler_decides_about_traces_that_begin_here(
             pass
         await until_true(lambda: bool(collector.spans))
     assert [received.name for received in collector.spans] == ["sent"]
+
+
+async def test_the_recipe_for_langfuse_sends_its_path_and_its_key(
+    collector: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = [block for block in blocks("sh", page="tracing.md") if "LANGFUSE" in block.text]
+    keys = {"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-2", "PATH": os.environ["PATH"]}
+    script = f"set -a\n{block.text}\nenv -0"
+    done = await asyncio.to_thread(
+        subprocess.run, ["bash", "-euc", script], env=keys, capture_output=True, text=True, check=True
+    )
+    given = dict(line.split("=", 1) for line in done.stdout.split("\0") if line.startswith("OTEL_"))
+    here = collector.env["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    endpoint = given["OTEL_EXPORTER_OTLP_ENDPOINT"].replace("https://cloud.langfuse.com", here)
+    with exporting(monkeypatch, {**given, **collector.env, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}):
+        with span("sent"):
+            pass
+        await until_true(lambda: bool(collector.requests))
+    path, headers = collector.requests[0]
+    assert path == "/api/public/otel/v1/traces"
+    assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"pk-lf-1:sk-lf-2"
+    assert headers["x-langfuse-ingestion-version"] == "4"
 
 
 @pytest.mark.parametrize("is_silent", [False, True])
