@@ -349,7 +349,7 @@ def _operations() -> JsonObject:
         "/v1/admin/refusals": {
             "get": operation(
                 "listRefusals",
-                "List which requests were refused, by tenant, code and endpoint. Needs the scope admin",
+                "Count refused requests by tenant, code and endpoint. Needs the scope admin",
                 {200: ("", ref("RefusalList"), {})},
                 parameters=[
                     parameter("hours", "query", {"type": "integer", "minimum": 1, "maximum": 48, "default": 24}),

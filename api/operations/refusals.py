@@ -1,4 +1,4 @@
-"""`GET /v1/admin/refusals`: which requests were refused, by tenant, code and endpoint."""
+"""`GET /v1/admin/refusals`: counts of refused requests, by tenant, code and endpoint."""
 
 from __future__ import annotations
 

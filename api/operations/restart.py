@@ -1,4 +1,4 @@
-"""Whether an operator may restart a process now, from what is known of the server's health."""
+"""Advice on the restart of a process, from the server's health."""
 
 from __future__ import annotations
 

@@ -134,8 +134,8 @@ def _add_keys(commands: Commands) -> None:
 
 
 def _add_server(commands: Commands) -> None:
-    _remote(commands, "health", server.health, "what runs, what was taken over, and whether a restart is safe now")
-    refusals = _remote(commands, "refusals", server.refusals, "who was refused, by tenant, code and endpoint")
+    _remote(commands, "health", server.health, "the health of each part, takeovers, and whether a restart is safe now")
+    refusals = _remote(commands, "refusals", server.refusals, "refused requests by tenant, code and endpoint")
     refusals.add_argument("--hours", type=_count, default=24, help="the last so many hours, at most 48 (default: 24)")
     refusals.add_argument("--tenant", help="of this tenant")
     refusals.add_argument("--code", help="with this error code")

@@ -1,4 +1,4 @@
-"""`open_responses health` and `refusals`: how the running server stands, and which requests it refused."""
+"""`open_responses health` and `refusals`: the health of the running server, and the requests that it refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from open_responses.cli.tables import NOTHING, count, moment, plain, print_json,
 
 
 def health(server: Server, args: argparse.Namespace) -> int:
-    """What runs and what does not. Returns 1 if no process may be restarted now."""
+    """The health of each part. Returns 1 if no process may be restarted now."""
     found = server.get("/v1/admin/health")
     advice = found["restart"]
     if args.json:

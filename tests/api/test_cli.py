@@ -118,7 +118,7 @@ async def test_usage_is_shown_by_tenant(api: httpx.AsyncClient) -> None:
     assert out.splitlines()[0].split()[:3] == ["tenant", "responses", "failed"]
 
 
-async def test_an_operator_asks_how_the_server_stands_and_whom_it_refused(api: httpx.AsyncClient) -> None:
+async def test_an_operator_asks_for_health_and_refusals(api: httpx.AsyncClient) -> None:
     url, key = api.base_url, "cli-operator-key"
     status, out, error = await run("health", url=url, key=key)
     assert (status, error) == (0, "")

@@ -463,7 +463,7 @@ async def test_an_operator_sees_what_runs(api: httpx.AsyncClient, stack: Stack, 
     await api.post(f"/v1/responses/{response['id']}/cancel", headers=bearer("a-key"))
 
 
-async def test_an_operator_sees_who_was_refused(api: httpx.AsyncClient, stack: Stack) -> None:
+async def test_an_operator_sees_the_refusals_of_each_tenant(api: httpx.AsyncClient, stack: Stack) -> None:
     mark = f"refused-{uuid.uuid4()}"
     for _ in range(3):
         answer = await api.post(

@@ -27,7 +27,7 @@ def test_a_sound_server_may_be_restarted_process_by_process() -> None:
     assert restart_advice(health()) == {"is_safe": True, "reasons": [], "notes": []}
 
 
-def test_what_runs_is_said_and_keeps_nobody_from_a_restart() -> None:
+def test_running_activities_are_noted_and_do_not_prevent_a_restart() -> None:
     advice = restart_advice(health(workers=[{"id": "w", "lease_age_seconds": 0.1, "running": 3, "version": None}]))
     assert advice["is_safe"]
     one_serves, runs = advice["notes"]

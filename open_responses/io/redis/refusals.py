@@ -1,7 +1,7 @@
-"""Which requests the server refused in the last two days: by tenant, code and endpoint, with a count and the last time.
+"""Counts of the requests that the server refused in the last two days, by tenant, code and endpoint.
 
-What this prevents: an operator who has to search the logs of every API process to find out whom a limit or a wrong key
-stops. Refusals are counted, not listed, so a client that sends a thousand wrong requests a second writes one field.
+What this prevents: an operator who has to search the logs of every API process for the tenants that a limit or a wrong
+key stops. Refusals are counted, not listed, so a client that sends a thousand wrong requests a second writes one field.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_WRITTEN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What refusals are counted by. `tenant` is None for a request without a valid key."""
+    """Refusals of one kind are counted together. `tenant` is None for a request without a valid key."""
 
     tenant: str | None
     code: str
