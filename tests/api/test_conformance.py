@@ -17,7 +17,7 @@ import pytest
 from temporalio.client import Client
 
 from open_responses.schema.requests import CreateResponse
-from tests.support.conformance_scenarios import ECHOED, SCENARIOS, WEATHER, Json, Scenario, message
+from tests.support.conformance_scenarios import ECHOED, SCENARIOS, WEATHER, Json, Scenario, message, prepared
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.fake_vendors import Spoken, Vendors
 from tests.support.responses_http import create, is_error
@@ -31,20 +31,6 @@ def asked(model: str, scenario: Scenario) -> Json:
     """The real model is small, its machine is busy: short answers, the same each time."""
     short = {"max_output_tokens": 24, "temperature": 0.0} if model == "smollm2" else {}
     return {"model": model, **short, **scenario.body}
-
-
-def prepared(upstream: Upstream, scenario: Scenario) -> None:
-    given = scenario.body["input"]
-    last = given if isinstance(given, str) else [item for item in given if item.get("role") == "user"][-1]["content"]
-    prompt = last if isinstance(last, str) else last[0]["text"]
-    made = Script(words=4)
-    if scenario.literal is not None:
-        made = Script(literal=scenario.literal)
-    elif scenario.calls is not None:
-        made = calls(("call_7", "get_weather", scenario.calls))
-    elif scenario.status == "incomplete":
-        made = Script(words=16, finish="length")
-    upstream.says(prompt, made)
 
 
 def check(model: str, scenario: Scenario, response: Json) -> None:

@@ -13,11 +13,13 @@ from websockets.asyncio.client import connect
 
 from api.openai_forms import PREFIX, RENAMED_EVENTS
 from api.openapi.document import document
+from tests.support.conformance_scenarios import SCENARIOS, prepared
 from tests.support.event_models import openais_event_models
 from tests.support.fake_upstream import Fault, Script, Upstream
 from tests.support.fake_vendors import Spoken, Vendors
 from tests.support.openapi_document import problem
 from tests.support.stack import Stack
+from tests.support.stream_judge import judge
 
 Json = dict[str, Any]
 EVENT_MODELS = openais_event_models()
@@ -146,6 +148,21 @@ async def test_a_response_echoes_its_schema_and_effort(
     events, _ = await streamed(client, f"{PREFIX}{path}?stream=true")
     openai_reads(events)
     assert events[0]["response"]["text"]["format"]["schema"] == SCHEMA
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_scenario_of_the_conformance_tests_is_the_same_to_a_client_of_openais(
+    client: httpx.AsyncClient, upstream: Upstream, name: str
+) -> None:
+    scenario = SCENARIOS[name]
+    prepared(upstream, scenario)
+    events, _ = await streamed(client, f"{PREFIX}/v1/responses", {"model": "fake", **scenario.body})
+    openai_reads(events)
+    response = judge(events)
+    assert response["status"] == scenario.status
+    assert [item["type"] for item in response["output"]] == list(scenario.outputs)
+    assert scenario.contains in json.dumps(response["output"], ensure_ascii=False).replace("\\", "")
 
 
 async def test_all_endpoints_of_v1_are_there_and_no_others(client: httpx.AsyncClient) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.fake_upstream import Script, Upstream, calls
+
 Json = dict[str, Any]
 # 8 by 8 pixels, red.
 IMAGE = (
@@ -172,3 +174,18 @@ ECHOED: list[tuple[Json, Json]] = [
     ({"top_logprobs": 2}, {"top_logprobs": 2}),
     ({"store": False}, {"store": False}),
 ]
+
+
+def prepared(upstream: Upstream, scenario: Scenario) -> None:
+    """Have the scripted upstream answer as the scenario wants it."""
+    given = scenario.body["input"]
+    last = given if isinstance(given, str) else [item for item in given if item.get("role") == "user"][-1]["content"]
+    prompt = last if isinstance(last, str) else last[0]["text"]
+    made = Script(words=4)
+    if scenario.literal is not None:
+        made = Script(literal=scenario.literal)
+    elif scenario.calls is not None:
+        made = calls(("call_7", "get_weather", scenario.calls))
+    elif scenario.status == "incomplete":
+        made = Script(words=16, finish="length")
+    upstream.says(prompt, made)
