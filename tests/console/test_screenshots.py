@@ -94,7 +94,6 @@ async def test_pictures(page: Page, stack: Stack, upstream: Upstream) -> None:
     for view, ready in (
         ("usage", "[data-testid=totals]"),
         ("health", "[data-testid=health]"),
-        ("keys", "[data-testid=keys]"),
     ):
         await page.go(view)
         await page.waits_for(ready)
