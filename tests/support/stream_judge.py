@@ -25,7 +25,7 @@ _BUILT_IN = {
     f"response.{name}"
     for name in ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 }
-_ZERO = {"text": "", "refusal": "", "arguments": "", "output": "", "content": [], "summary": []}
+_ZERO = {"text": "", "refusal": "", "arguments": "", "input": "", "output": "", "content": [], "summary": []}
 
 
 class Item:
@@ -110,6 +110,9 @@ def _check_snapshot(kind: str, response: Json) -> None:
         assert response["usage"] is None
 
 
+_BEGIN_EMPTY = ("message", "function_call", "custom_tool_call", "function_call_output", "reasoning")
+
+
 def _check_added(item: Json, ids: set[str]) -> None:
     assert item["id"], item
     assert item["id"] not in ids, "an id is used once (ITEM-6)"
@@ -117,11 +120,11 @@ def _check_added(item: Json, ids: set[str]) -> None:
     if item["type"] not in ("compaction",):
         assert item["status"] == "in_progress", f"an item begins in progress: {item}"
     for name, zero in _ZERO.items():
-        if item["type"] in ("message", "function_call", "function_call_output", "reasoning") and name in item:
+        if item["type"] in _BEGIN_EMPTY and name in item:
             assert item[name] == zero, f"an item begins empty (ITEM-4): {item}"
     if item["type"] == "message":
         assert item["role"] == "assistant"
-    if item["type"] == "function_call":
+    if item["type"] in ("function_call", "custom_tool_call"):
         assert item["name"]
         assert item["call_id"]
 
@@ -150,6 +153,10 @@ def _item_event(kind: str, event: Json, items: list[Item]) -> None:
         _text(item.now("summary", event["summary_index"]), "text", verb, event)
     elif base in ("response.function_call_arguments", "response.mcp_call_arguments"):
         _text(item.built, "arguments", verb, event)
+    elif base == "response.custom_tool_call_input":
+        _text(item.built, "input", verb, event)
+    elif base == "response.shell_call_command":
+        _command(item.built["action"]["commands"], verb, event)
     elif base == "response.code_interpreter_call_code":
         _text(item.built, "code", verb, event)
     elif kind == "response.output_text.annotation.added":
@@ -171,6 +178,16 @@ def _text(holder: Json, name: str, verb: str, event: Json) -> None:
         assert event[name] == holder[name], "the deltas add up to the text that is done (ITEM-5)"
 
 
+def _command(commands: list[str], verb: str, event: Json) -> None:
+    if verb == "added":
+        assert event["command_index"] == len(commands)
+        commands.append(event["command"])
+    elif verb == "delta":
+        commands[event["command_index"]] += event["delta"]
+    else:
+        assert event["command"] == commands[event["command_index"]], "the deltas add up to the command that is done"
+
+
 def _part(item: Item, list_name: str, index: int, verb: str, part: Json) -> None:
     if verb == "added":
         item.add(list_name, index, part)
@@ -183,7 +200,13 @@ def _finish(item: Item, done: Json) -> None:
     assert item.part is None, "a part is done before its item"
     assert done["status"] in ("completed", "incomplete", "failed"), done
     assert {done[name] for name in ("id", "type")} == {item.built[name] for name in ("id", "type")}
-    streamed = {"message": ("content",), "function_call": ("arguments",), "reasoning": ("content", "summary")}
+    streamed = {
+        "message": ("content",),
+        "function_call": ("arguments",),
+        "custom_tool_call": ("input",),
+        "shell_call": ("action",),
+        "reasoning": ("content", "summary"),
+    }
     for name in streamed.get(done["type"], ()):
         assert item.built[name] == done[name], f"what was streamed is what stays (ITEM-5): {name}"
     item.done = done

@@ -137,7 +137,13 @@ def test_any_stream_folds_to_its_items_and_replays_from_its_trace(deltas: list[D
 
 RESPONSE_ID = "resp_" + "5" * 48
 HOSTED = frozenset({"search", "delete"})
+OF_THE_CLIENT: list[JsonObject] = [
+    {"type": "custom", "name": "patch"},
+    {"type": "namespace", "name": "crm", "tools": [{"type": "custom", "name": "note"}, MINE]},
+    {"type": "shell"},
+]
 TOOL_TABLES = [
+    tool_table([MINE, {"type": "open_responses:hosted_tools"}, CALC, *OF_THE_CLIENT]),
     tool_table([MINE, {"type": "open_responses:hosted_tools"}, CALC]),
     tool_table([MINE, {"type": "open_responses:hosted_tools"}, OF_CALC]),
     tool_table([MINE, {"type": "open_responses:hosted_tools"}, CALC], parallel_tool_calls=False),
@@ -150,9 +156,14 @@ TOOL_TABLES = [
 CALLS = st.builds(
     ToolCallDelta,
     st.integers(0, 3),
-    st.sampled_from(["{}", '{"a":', "1}", "", "[]"]),
+    st.sampled_from(["{}", '{"a":', "1}", "", "[]", '{"input": "x\\', 'ny"', '{"commands": ["ls", "pwd"]}']),
     st.sampled_from([None, "c1", "c2", "c" * 70]),
-    st.sampled_from(["search", "search", "add", "add", "delete", "calc_rm_-rf", "nothing", "mine", None]),
+    st.sampled_from(
+        [
+            *("search", "search", "add", "add", "delete", "calc_rm_-rf", "nothing", "mine", None),
+            *("patch", "crm__note", "crm.mine", "shell"),
+        ]
+    ),
 )
 LOGPROBS = [{"token": "x", "logprob": -0.5, "bytes": [120], "top_logprobs": []}]
 RUN_DELTAS: st.SearchStrategy[list[Delta]] = st.lists(
