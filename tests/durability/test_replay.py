@@ -58,6 +58,7 @@ def test_histories_are_there() -> None:
         "in_the_background_in_a_conversation",
         "not_stored",
         "takes_an_approval",
+        "client_tools_beside_a_hosted_tool",
         "approval_with_its_call",
         "approvals_without_markers_of_patches",
         "canceled_run",
