@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import httpx
 from temporalio.client import Client
 
-from benchmarks import chain, fairness, loop, pace, silence
+from benchmarks import chain, fairness, loop, pace, scrape, silence
 from benchmarks.stack import OURS, cpu, ms, prompt, resident_mib, running
 from benchmarks.streams import DIRECT, THROUGH, Sample, stream
 from open_responses.io.temporal.codec import DATA_CONVERTER
@@ -139,7 +139,7 @@ _PARTS: Mapping[str, Callable[[httpx.AsyncClient, Stack, str], Awaitable[None]]]
     "chain": chain.measure,
     "recovery": _recovery,
 }
-_APART = {"fairness": fairness.main, "silence": silence.main, "pace": pace.main}
+_APART = {"fairness": fairness.main, "silence": silence.main, "pace": pace.main, "scrape": scrape.main}
 """These bring servers of their own."""
 
 

@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dev import services
@@ -188,7 +188,7 @@ def test_labels_have_the_configurations_names_and_else_a_bounded_number() -> Non
 
 
 def test_a_metric_stops_growing_and_counts_on() -> None:
-    registry = CollectorRegistry()
+    registry = families.Registry()
     family = families.counter(registry, "made", "Made up.", ["model", "provider"], ["model"])
     for number in range(5000):
         family.of(f"model-{number}", "openai").inc()
@@ -213,15 +213,54 @@ def test_a_scrape_stays_small_whatever_clients_send() -> None:
     assert len(exposed().splitlines()) < 25_000
 
 
+def text(registry: families.Registry) -> str:
+    return "".join(family.text() for family in registry.families)
+
+
 def test_the_text_is_the_one_of_the_client_library() -> None:
-    registry = CollectorRegistry()
+    registry = families.Registry()
     family = families.counter(registry, "made", 'Of "a\\b"\nand more.', ["b", "a"])
     family.of('x"\n\\', "é").inc(1.5)
     families.histogram(registry, "took", "Time.", ["kind"], [], (0.5, 1)).of("k").observe(0.7)
     families.gauge(registry, "now", "Now.").of().set(3)
-    made = text_string_to_metric_families(text_of(registry).decode())
-    due = text_string_to_metric_families(generate_latest(registry).decode())
-    assert list(made) == list(due)
+    families.counter(registry, "never", "Without a series.", ["kind"])
+    due = list(text_string_to_metric_families(generate_latest(registry).decode()))
+    assert list(text_string_to_metric_families(text(registry))) == due
+    assert list(text_string_to_metric_families(text_of(registry))) == due
+
+
+def test_a_series_is_written_anew_as_soon_as_it_may_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("open_responses.io.metrics.families.time.monotonic", lambda: now)
+    registry = families.Registry()
+    family = families.counter(registry, "made", "Made up.", ["kind"])
+    made = family.of("used")
+    family.of("unused").inc(5)
+    assert 'made_total{kind="used"} 0.0' in text(registry)
+    # A thread that had the child before a scrape changes it behind it.
+    made.inc()
+    assert 'made_total{kind="used"} 1.0' in text(registry)
+    now += 60
+    assert 'made_total{kind="used"} 1.0' in text(registry)
+    now += 60
+    family.of("used").inc()
+    assert 'made_total{kind="used"} 2.0' in text(registry)
+    assert 'made_total{kind="unused"} 5.0' in text(registry)
+
+
+def test_a_series_that_has_not_changed_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, registry = 1000.0, families.Registry()
+    monkeypatch.setattr("open_responses.io.metrics.families.time.monotonic", lambda: now)
+    family = families.counter(registry, "made", "Made up.", ["kind"])
+    for kind in ("a", "b"):
+        family.of(kind).inc()
+    text(registry)
+    now += 60
+    before, written = text(registry), list[object]()
+    monkeypatch.setattr("open_responses.io.metrics.families.series_of", lambda *given: written.append(given) or "new\n")
+    assert (text(registry), written) == (before, [])
+    family.of("a").inc()
+    assert (text(registry).count("new"), len(written)) == (1, 1)
 
 
 # --- served

@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 
 from prometheus_client import (
-    CollectorRegistry,
     GCCollector,
     PlatformCollector,
     ProcessCollector,
@@ -25,10 +24,14 @@ from open_responses.io.metrics.families import OTHER
 
 # This would add a series for each set of labels, and no dashboard uses it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-REGISTRY = CollectorRegistry(auto_describe=True)
-ProcessCollector(registry=REGISTRY)
-PlatformCollector(registry=REGISTRY)
-GCCollector(registry=REGISTRY)
+REGISTRY = families.Registry(auto_describe=True)
+"""All of them."""
+APART: list[Collector] = [
+    ProcessCollector(registry=REGISTRY),
+    PlatformCollector(registry=REGISTRY),
+    GCCollector(registry=REGISTRY),
+]
+"""Those that are no `Family`."""
 
 _counter = partial(families.counter, REGISTRY)
 _gauge = partial(families.gauge, REGISTRY)
@@ -75,6 +78,7 @@ class StreamEvents(Collector):
 
 STREAM_EVENTS = StreamEvents()
 REGISTRY.register(STREAM_EVENTS)
+APART.append(STREAM_EVENTS)
 
 # --- OpenTelemetry's names: calls of models
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from open_responses.io.metrics.definitions import REGISTRY
+from open_responses.io.metrics.definitions import APART, REGISTRY
 from open_responses.io.metrics.text_format import text_of
 from open_responses.private_addresses import is_forbidden_host
 
@@ -28,7 +28,9 @@ _SDK_SECONDS = 1.0
 
 def exposed() -> bytes:
     """This process's metrics, in Prometheus' text format."""
-    return text_of(REGISTRY)
+    texts = [text_of(collector) for collector in APART]
+    texts += [family.text() for family in REGISTRY.families]
+    return "".join(texts).encode()
 
 
 def serve_metrics(
