@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from open_responses.errors import InvalidRequest
+from open_responses.models.media_types import file_type, typed_by_its_bytes
+from open_responses.models.vendor_limits import LIMITS, VendorLimits
 from open_responses.schema.client_items import (
     AdditionalTools,
     ComputerCall,
@@ -88,6 +90,8 @@ _UNKNOWN = Capabilities(_EVERYTHING, _EVERYTHING, _ALL_SETTINGS)
 
 
 _NATIVE = frozenset({"openai"})
+# These adapters translate the data of an image themselves. The others pass a data URL on.
+_CHECKS_IMAGES = frozenset({"anthropic", "ollama"})
 
 
 def has_client_tools(adapter: str) -> bool:
@@ -131,6 +135,7 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
             )
     if adapter in ADAPTERS:
         _check_items(adapter, provider, items)
+        _check_data(adapter, provider, items)
 
 
 def nothing_to_read() -> InvalidRequest:
@@ -211,6 +216,41 @@ def _check_items(adapter: str, provider: str, items: Sequence[InputItem]) -> Non
                 param=f"input[{index}]",
                 code="unsupported_item",
             )
+
+
+def _check_data(adapter: str, provider: str, items: Sequence[InputItem]) -> None:
+    """Reject an image or a file of a user that the adapter cannot translate, by its media type.
+
+    A part of a tool's output is replaced by a line of text instead (`without_parts`), since the tool has run.
+    """
+    limits = LIMITS[adapter]
+    for index, item in enumerate(items):
+        if not isinstance(item, UserMessage) or isinstance(item.content, str):
+            continue
+        for number, part in enumerate(item.content):
+            problem = _problem_of(adapter, part, limits)
+            if problem is not None:
+                raise InvalidRequest(
+                    f"The provider {provider!r} cannot take {problem}.",
+                    param=f"input[{index}].content[{number}]",
+                    code="unsupported_content",
+                )
+
+
+def _problem_of(adapter: str, part: object, limits: VendorLimits) -> str | None:
+    if isinstance(part, InputImage) and adapter in _CHECKS_IMAGES and kind_of(part) == "image_data":
+        head, _, data = typed_by_its_bytes(part.image_url or "").partition(",")
+        media = head.removeprefix(_DATA_URL).split(";")[0].lower().replace("image/jpg", "image/jpeg")
+        if not head.endswith(";base64") or not data:
+            return "an image whose data URL is not in base64"
+        if adapter == "anthropic" and media not in limits.images:
+            takes = ", ".join(sorted(kind.removeprefix("image/") for kind in limits.images))
+            return f"an image of type {media!r}. Send one of {takes}"
+    if isinstance(part, InputFile) and part.file_data is not None and adapter == "anthropic":
+        media = file_type(part.file_data, part.filename)
+        if not media.startswith(limits.files or ("",)):
+            return f"a file of type {media or 'unknown'!r}. Send a PDF, text or an image, in base64"
+    return None
 
 
 _SPOKEN = {

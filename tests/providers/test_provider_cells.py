@@ -100,6 +100,30 @@ async def test_a_part_is_taken_or_refused_by_its_place_before_the_call(
     assert refused.value.error_code == "unsupported_content"
 
 
+@pytest.mark.parametrize(
+    ("vendor", "part"),
+    [
+        ("anthropic", {"type": "input_image", "image_url": "data:image/bmp;base64,Qk0="}),
+        ("anthropic", {"type": "input_image", "image_url": "data:image/svg+xml,%3Csvg/%3E"}),
+        ("anthropic", {"type": "input_file", "filename": "a.zip", "file_data": "UEsDBP//"}),
+        ("anthropic", {"type": "input_file", "filename": "a.pdf", "file_data": "not base64!"}),
+        ("ollama", {"type": "input_image", "image_url": "data:image/svg+xml,%3Csvg/%3E"}),
+        ("ollama", {"type": "input_image", "image_url": "data:image/png;base64,"}),
+    ],
+)
+async def test_data_that_an_adapter_cannot_translate_is_refused_before_the_call(
+    http: httpx.AsyncClient, vendor: str, part: dict[str, Any]
+) -> None:
+    items = [user(said("look"), part)]
+    asked = call(items, model=MODELS[vendor])
+    with pytest.raises(InvalidRequest) as refused:
+        check_takes(vendor, "p", asked.request, asked.items)
+    assert (refused.value.param, refused.value.error_code) == ("input[0].content[1]", "unsupported_content")
+    with pytest.raises(InvalidRequest) as late:
+        await sent(http, vendor, items)
+    assert late.value.param == refused.value.param
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("vendor", VENDORS)
 async def test_a_setting_is_passed_on_or_refused_before_the_call(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from open_responses.events.trace import replay_trace
 from open_responses.json_types import JsonObject
 from open_responses.loop.output_ledger import PROGRESS, OutputLedger, Unpublished
-from open_responses.tool_use.tool_items import function_call_output
+from open_responses.tool_use.tool_items import function_call_output, mcp_call
 
 
 def with_two_calls() -> OutputLedger:
@@ -80,3 +81,20 @@ def test_a_log_that_agrees_has_nothing_to_remove() -> None:
     ledger, taken = repeated()
     assert not ledger.drop_progress(taken, taken.events)
     assert not ledger.drop_progress(taken, [])
+
+
+def test_the_parts_of_an_mcp_result_are_in_no_event_before_its_end_and_come_back_from_the_trace() -> None:
+    ledger = OutputLedger()
+    ledger.open_stream({"id": "resp_1", "status": "in_progress", "output": []})
+    index = ledger.add_whole_call(mcp_call("mcp_1", "art", "draw", "{}"))
+    parts: list[JsonObject] = [{"type": "input_image", "image_url": "data:image/png;base64,aGk=", "detail": "auto"}]
+    ledger.settle_call(index, output="[image]", error=None, parts=parts)
+    taken = ledger.take()
+    assert taken is not None
+    assert [event["item"].get("output_parts") for event in taken.events if "item" in event] == [None, parts]
+    initial = {"id": "resp_1", "status": "in_progress", "output": []}
+    again = [
+        {k: v for k, v in event.items() if k != "sequence_number"}
+        for event in replay_trace(ledger.trace, ledger.output, initial)
+    ]
+    assert again == taken.events

@@ -19,6 +19,7 @@ from open_responses.deltas import Delta, Finish, ToolCallDelta
 from open_responses.json_types import JsonObject
 from open_responses.models.media_types import typed_by_its_bytes
 from open_responses.models.vendor_limits import NameRule, VendorLimits
+from open_responses.schema.client_items import CustomToolCallOutput
 from open_responses.schema.content import InputFile, InputImage
 from open_responses.schema.items import FunctionCall, FunctionCallOutput, InputItem, UserMessage
 from open_responses.schema.tool_choice import AllowedTools, FunctionChoice, ToolChoice
@@ -169,6 +170,8 @@ class _Items:
                 if isinstance(item.output, list) and (parts := _typed(item.output)) is not None:
                     changes["output"] = parts
                 return item.model_copy(update=changes) if changes else item
+            case CustomToolCallOutput(output=[*output]) if (parts := _typed(output)) is not None:
+                return item.model_copy(update={"output": parts})
             case UserMessage(content=[*content]) if (parts := _typed(content)) is not None:
                 return item.model_copy(update={"content": parts})
         return item
