@@ -27,6 +27,7 @@ def test_histories_are_there() -> None:
         "hosted_tools",
         "killed_in_a_tool",
         "mcp",
+        "picture_of_an_mcp_tool",
         "live_approval",
         "halted",
         "broke_off_at_calls",
