@@ -6,41 +6,28 @@ import asyncio
 import io
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-import structlog
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from open_responses.errors import ProviderRateLimited
-from open_responses.io.logs import configure_logs
 from open_responses.loop.end_line import END, LOG_FIELDS
 from open_responses.loop.payloads.ending import Ending
 from open_responses.loop.payloads.finish import FinishInput
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.requests import CreateResponse
+from tests.support.log_stream import captured_logs
 from workflows.closing import Closing
 
 
 @pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What a server writes on stderr. Afterwards logs are configured as they were."""
-    root, loggers = logging.root, [logging.getLogger(name) for name in ("temporalio.activity", "mcp", "uvicorn.error")]
-    handlers, level, before = root.handlers, root.level, [(one.filters[:], one.level) for one in loggers]
-    written = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
-    configure_logs()
-    yield written
-    root.handlers = handlers
-    root.setLevel(level)
-    for one, (filters, its_level) in zip(loggers, before, strict=True):
-        one.filters = filters
-        one.setLevel(its_level)
-    structlog.reset_defaults()
+def stream() -> Iterator[io.StringIO]:
+    with captured_logs() as written:
+        yield written
 
 
 def test_a_stream_that_a_restart_cuts_off_is_no_exception(stream: io.StringIO) -> None:

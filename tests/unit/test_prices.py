@@ -92,6 +92,33 @@ async def test_a_local_provider_loads_no_table() -> None:
     assert table._library.parts is None
 
 
+async def test_an_error_of_the_library_of_prices_leaves_a_call_without_a_price_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = PriceTable(PROVIDERS)
+    await table.ready("openai", None)
+    used = Usage(input_tokens=10)
+    assert table.cost("openai", "gpt-5", used, own=None) is not None
+
+    def broken(*_: object, **__: object) -> object:
+        raise ValueError("a tier without a price")
+
+    assert table._library.parts is not None
+    monkeypatch.setattr(table._library, "parts", (broken, table._library.parts[1]))
+    assert table.cost("openai", "gpt-5", used, own=None) is None
+    assert table.priced("openai", "gpt-5", used, own=None).unpriced
+
+
+def test_a_budget_reserves_the_cost_of_what_is_sent_and_of_the_longest_answer() -> None:
+    table = PriceTable(PROVIDERS)
+    priced = Target(provider="local", upstream_model="m", price=OWN)
+    estimate = table.estimate(priced, sent=MILLION, answer=500_000)
+    assert (estimate.sent, estimate.answer, estimate.output_million) == (2 * 10**9, 4 * 10**9, 8 * 10**9)
+    unpriced = table.estimate(Target(provider="local", upstream_model="m"), sent=MILLION, answer=MILLION)
+    assert (unpriced.sent, unpriced.answer, unpriced.output_million) == (0, 0, 0)
+    assert (table.has_price(priced), table.has_price(Target(provider="local", upstream_model="m"))) == (True, False)
+
+
 def test_a_call_that_used_nothing_needs_no_price() -> None:
     assert PriceTable(PROVIDERS).priced("local", "any", Usage(), own=None) == Usage()
 
