@@ -243,7 +243,10 @@ class ProviderHungUp(ProviderStreamBroken):
 
 
 class ProviderAnswerRefused(ProviderError):
-    """The answer is compressed, too large, or has no content. It is final for this provider; a fallback may succeed."""
+    """The answer cannot be used: it is compressed, too large, has no content, or calls a function without a name.
+
+    It is final for this provider; a fallback may succeed.
+    """
 
     code = "provider_answer_refused"
 

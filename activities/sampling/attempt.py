@@ -33,7 +33,7 @@ from open_responses.context.tokens import about_input
 from open_responses.contracts import SampleCall
 from open_responses.deltas import Finish, TextDelta, Usage
 from open_responses.errors import OpenResponsesError, ProviderCircuitOpen, ServerError, TokenBudgetExceeded, Unavailable
-from open_responses.events.assembler import Assembler
+from open_responses.events.assembler import CUT_OFF, Assembler
 from open_responses.events.fold import Fold
 from open_responses.io.log.encoding import item_field
 from open_responses.io.log.fenced_log import FencedLog, fence_for_attempt
@@ -208,9 +208,10 @@ class AttemptRun:
 
     async def _close(self, state: AttemptState, assembler: Assembler, finish: Finish) -> SampleResult:
         writer, progress, first = state.writer, state.progress, self._call.first_output_index
+        writer.write(assembler.feed(finish))
         if len(writer.fold.output) == first and not assembler.has_calls:
             writer.write(assembler.feed(TextDelta("")))
-        writer.write(assembler.close("incomplete" if finish.reason in ("length", "content_filter") else "completed"))
+        writer.write(assembler.close("incomplete" if finish.reason in CUT_OFF else "completed"))
         usage = finish.usage
         spent = min(progress.spent, usage.input_tokens)
         usage = replace(usage, input_tokens=usage.input_tokens - spent, output_tokens=usage.output_tokens + spent)

@@ -14,6 +14,7 @@ from activities.providers.shared.estimates import estimated_usage
 from activities.sampling.answer_meter import AnswerMeter, Excess, beginning
 from activities.sampling.attempt_state import AttemptState
 from activities.sampling.call_times import CallTimes, timed_call
+from activities.sampling.code_fence import CodeFence
 from activities.sampling.format_check import FormatCheck
 from activities.sampling.summarize import Compacted, compact, compact_now
 from activities.sampling.trouble_report import report_answer
@@ -22,8 +23,9 @@ from open_responses.context.compaction import compaction_item, owner
 from open_responses.contracts import Halt, SampleCall, SampleContext
 from open_responses.deltas import Delta, Finish, ReasoningDelta, ResumeToken, TextDelta, Usage
 from open_responses.errors import InvalidOutput, ProviderAnswerRefused, ProviderStreamBroken
-from open_responses.events.assembler import Assembler
+from open_responses.events.assembler import CUT_OFF, Assembler
 from open_responses.events.surrogates import Joiner
+from open_responses.io.schema_checks.checks import has_form
 from open_responses.middleware.compose import compose_sample
 
 log = structlog.get_logger(__name__)
@@ -103,16 +105,21 @@ class ModelAnswer:
         held: list[TextDelta] | None,
     ) -> Finish:
         state, progress, joiner, writer = self.state, self.state.progress, Joiner(), self.state.writer
+        text = TextEnd(held, self._write)
+        fence = CodeFence(is_continued=bool(sampled.prefix)) if has_form(state.context.start.request) else None
         async with contextlib.aclosing(answer) as stream:
             async for delta in stream:
                 times.came(delta)
                 if isinstance(delta, Finish):
+                    text.read(fence.end() if fence is not None else ())
+                    self._check_names(delta)
                     await state.prices_ready()
                     return delta
                 progress.has_begun = True
                 excess = state.meter.count(delta)
                 if excess is not None:
-                    self._write([*(held or ()), *_as_much_as(delta, state.meter.left)])
+                    text.read(fence.end() if fence is not None else ())
+                    self._write([*text.taken(), *_as_much_as(delta, state.meter.left)])
                     return self._cut_off(excess, self._usage_so_far(sampled))
                 progress.read(delta)
                 if not isinstance(delta, ResumeToken):
@@ -122,17 +129,16 @@ class ModelAnswer:
                 elif not progress.is_read_again:
                     self._remember(delta.token)
                 delta = joiner.clean(delta)
-                if held is not None and isinstance(delta, TextDelta):
-                    held.append(delta)
-                else:
-                    self._write([*(held or ()), delta])
-                    if held:
-                        # It was not the end of the answer.
-                        held.clear()
-                        held = None
+                text.read([delta] if fence is None else fence.read(delta))
                 if writer.cancelled.is_set():
                     state.attempt.cancel()
         raise ProviderStreamBroken("the provider's stream ended without saying why")
+
+    def _check_names(self, finish: Finish) -> None:
+        """Raise ProviderAnswerRefused for a whole answer with a call of no function: the model would be told so, and
+        asked again, up to the last turn, while it is the provider that leaves the name out."""
+        if finish.reason not in CUT_OFF and self.assembler.has_nameless_calls:
+            raise ProviderAnswerRefused(f"{self.state.attempt.call.provider} sent a function call without its name")
 
     def _cut_off(self, excess: Excess, usage: Usage) -> Finish:
         """End an answer at a bound: its beginning stays in the output, and the rest is not read."""
@@ -208,6 +214,29 @@ class ModelAnswer:
             sealed = state.attempt.parts.sealer.seal(written.notes.encode(), bound_to=owner(state.context.start.tenant))
             state.writer.write(self.assembler.add_whole(compaction_item(sealed)))
         return state.sample_call()
+
+
+@dataclass(slots=True)
+class TextEnd:
+    """Writes deltas. With `held`, the text at the end of the answer is collected there instead."""
+
+    held: list[TextDelta] | None
+    write: Callable[[Iterable[Delta]], None]
+
+    def read(self, deltas: Iterable[Delta]) -> None:
+        for delta in deltas:
+            if self.held is not None and isinstance(delta, TextDelta):
+                self.held.append(delta)
+            else:
+                self.write([*self.taken(), delta])
+
+    def taken(self) -> list[TextDelta]:
+        """The text that was collected, which turned out not to be the end of the answer."""
+        taken = list(self.held or ())
+        if self.held:
+            self.held.clear()
+            self.held = None
+        return taken
 
 
 def _as_much_as(delta: Delta, left: int) -> list[Delta]:

@@ -34,6 +34,9 @@ from open_responses.tool_use.custom_input import CustomInput
 from open_responses.tool_use.tool_items import ITEM_PREFIXES, mcp_approval_request, mcp_call, refused_call
 from open_responses.tool_use.tool_table import Route, ToolTable
 
+CUT_OFF = ("length", "content_filter")
+"""The reasons after which the last item of an answer is incomplete."""
+
 _MAX_CALL_ID = 64
 _CALLS = ("function_call", "custom_tool_call", "mcp_call")
 _STREAMED = ("function", "custom")
@@ -67,6 +70,9 @@ class Assembler(ItemEmitter):
     streamed; an `mcp_call`, which is streamed and stays open until the workflow has run it; a request for approval, a
     refusal or a call of a shell, which is emitted whole at the end of the turn.
 
+    The end of a reasoning item waits for the next delta: if none follows and the token limit, or a filter, ended the
+    answer, then the reasoning itself was cut off, and the item is `incomplete` (ITEM-2).
+
     A sample that continues a lost one passes the fold of the log: `unfinished_text` returns the text that it may
     continue, and `abandon` closes the items that it cannot continue. An id is computed from the response's id and the
     output index, so that the same deltas give the same events each time.
@@ -79,9 +85,12 @@ class Assembler(ItemEmitter):
         self._calls: dict[int, _Call] = {}
         # The output index of each open call of a built-in tool, by the provider's number of the call.
         self._provider_items: dict[int, int] = {}
+        self._reasoning_end: ReasoningSeal | ItemEnd | None = None
 
     def feed(self, delta: Delta) -> list[JsonObject]:
         """Return the events that a delta causes, in order, without sequence numbers."""
+        if not isinstance(delta, Finish):
+            self._end_reasoning()
         match delta:
             case TextDelta():
                 self._begin_phase(delta.phase)
@@ -95,9 +104,12 @@ class Assembler(ItemEmitter):
             case RefusalDelta():
                 self._text("message", "refusal", delta.text)
             case ReasoningSeal():
-                self._seal(delta.data)
+                self._reasoning_end = delta
             case ItemEnd():
-                self._close_all_but_calls()
+                if self._has_open("reasoning"):
+                    self._reasoning_end = delta
+                else:
+                    self._close_all_but_calls()
             case TextAnnotation():
                 self._annotate(delta.annotation)
             case ProviderItemStart():
@@ -110,15 +122,19 @@ class Assembler(ItemEmitter):
                 self._provider_item(delta)
             case Finish():
                 self.finish = delta
+                if delta.reason in CUT_OFF:
+                    self._reasoning_end = None
+                self._end_reasoning()
             case ResumeToken():
                 pass
         return self._take()
 
     def close(self, status: ItemStatus) -> list[JsonObject]:
-        """End the turn. The last open item gets `status`, those before it are completed (ITEM-2).
+        """End the turn, after its `Finish`. The last open item gets `status`, those before it are completed (ITEM-2).
 
         An `mcp_call` that is complete stays open: it ends when it has been run.
         """
+        self._end_reasoning()
         for call in self._calls.values():
             if call.custom_input is not None and call.index in self.fold.open:
                 self._extend_call(call.index, call.custom_input.rest())
@@ -129,6 +145,11 @@ class Assembler(ItemEmitter):
             for call in self._calls.values():
                 self._show_whole(call)
         return self._take()
+
+    @property
+    def has_nameless_calls(self) -> bool:
+        """Whether the provider never sent the name of one of the turn's calls."""
+        return any(not call.name for call in self._calls.values())
 
     @property
     def has_calls(self) -> bool:
@@ -158,6 +179,7 @@ class Assembler(ItemEmitter):
         """Close the open items as incomplete. A later sample starts new items."""
         self._calls.clear()
         self._provider_items.clear()
+        self._end_reasoning()
         for index in sorted(self.fold.open):
             self._close_item(self.fold.open[index], "incomplete")
         return self._take()
@@ -198,6 +220,17 @@ class Assembler(ItemEmitter):
         if member is not None and opened.part is None:
             item[member] = opened.item[member]
         self._emit({"type": "response.output_item.done", "output_index": index, "item": item})
+
+    def _end_reasoning(self) -> None:
+        """End the reasoning item whose end has waited."""
+        end, self._reasoning_end = self._reasoning_end, None
+        if isinstance(end, ReasoningSeal):
+            self._seal(end.data)
+        elif end is not None:
+            self._close_all_but_calls()
+
+    def _has_open(self, item_type: str) -> bool:
+        return any(opened.item["type"] == item_type for opened in self.fold.open.values())
 
     def _seal(self, data: str) -> None:
         """End a reasoning item with its encrypted content."""

@@ -67,6 +67,23 @@ async def test_an_answer_that_does_not_fit_is_asked_for_once_more(
     assert "people" in upstream.requests[-1]["messages"][-1]["content"], "the model is told what is wrong"
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", ["json_schema", "json_object"])
+async def test_an_answer_in_a_code_fence_is_asked_for_once(
+    client: httpx.AsyncClient, upstream: Upstream, stream: bool, kind: str
+) -> None:
+    prompt = f"a fenced city, {kind}, {stream}"
+    script = upstream.says(prompt, Script(literal=f"```json\n{GOOD}\n```"))
+    wanted = FORMAT if kind == "json_schema" else {"format": {"type": kind}}
+    body = {"model": "fake", "input": prompt, "text": wanted}
+    if stream:
+        response = check_whole(await collect(client, body), GOOD)
+    else:
+        response = (await client.post("/v1/responses", json=body)).json()
+    assert [(item["status"], item["content"][0]["text"]) for item in response["output"]] == [("completed", GOOD)]
+    assert script.attempts == 1
+
+
 async def test_who_does_not_watch_is_told_of_the_answer_that_fits_alone(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:

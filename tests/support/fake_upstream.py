@@ -13,7 +13,7 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 # A long run sends its whole conversation again on each turn.
 _REMEMBERED = 300
@@ -46,6 +46,8 @@ class Script:
     gap: float = 0.0
     delay: float = 0.0
     finish: str = "stop"
+    ends: Literal["whole", "reason alone", "done alone"] = "whole"
+    """How much of the stream's end is sent before the connection closes."""
     tool_calls: list[dict[str, Any]] | None = None
     turns: list[Script] = field(default_factory=list)
     """The same conversation's later turns: the n-th answers once n outputs of tools, or more, were sent."""
@@ -198,7 +200,9 @@ class Upstream:
         finish = "tool_calls" if script.tool_calls and script.finish == "stop" else script.finish
         end = {"model": "fake", "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
         last = {"model": "fake", "choices": [], "usage": usage}
-        writer.write(f"data: {json.dumps(end)}\n\ndata: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
+        events = [json.dumps(end), json.dumps(last), "[DONE]"]
+        shown = {"whole": events, "reason alone": events[:1], "done alone": events[-1:]}[script.ends]
+        writer.write("".join(f"data: {event}\n\n" for event in shown).encode())
         await writer.drain()
 
 

@@ -5,6 +5,7 @@
 - Outputs stand right behind the message with their calls, and what is not text in them in a user's message behind all
   outputs of that turn.
 - Arguments are always a JSON object, since vLLM and llama.cpp parse them: what is broken is wrapped, as text.
+- Signatures of calls go back on their calls, as the server wrote them.
 - Reasoning goes back with every message of the assistant, under the name that the server gave it (it is in the seal of
   the reasoning item), so that a request's prefix stays the same however the conversation goes on, and each server's own
   template decides how much of it the model reads.
@@ -22,6 +23,7 @@ from activities.providers.openai_chat.dialects import Dialect
 from activities.providers.shared.chat_turns import Call, Content, Piece, Thought, Turn, origin_of, read_conversation
 from activities.providers.shared.content_parts import text_of, unsupported_part
 from activities.providers.shared.data_urls import as_data_url
+from activities.providers.shared.json_objects import as_object
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import nothing_to_read
@@ -73,6 +75,8 @@ class _MessageWriter:
         message: JsonObject = {"role": "assistant", "content": text or None}
         if turn.calls:
             message["tool_calls"] = [self._call(call) for call in turn.calls]
+        for thought in turn.thoughts:
+            message |= as_object(thought.seal.get("message"))
         self.messages.append(message | self._reasoning(turn.thoughts, text))
         for output in turn.outputs:
             call_id = output.call.call_id
@@ -94,8 +98,8 @@ class _MessageWriter:
         return content if isinstance(content, str) else [_part(piece, self._dialect) for piece in content]
 
     def _call(self, call: Call) -> JsonObject:
-        function = {"name": call.name, "arguments": call.as_text}
-        return {"id": call.call_id, "type": "function", "function": function}
+        function = {"name": call.name, "arguments": call.as_text, **as_object(call.signed.get("function"))}
+        return {**call.signed, "id": call.call_id, "type": "function", "function": function}
 
     def _reasoning(self, thoughts: list[Thought], text: str) -> JsonObject:
         if self._dialect.reasoning is None:

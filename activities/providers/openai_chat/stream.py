@@ -14,6 +14,7 @@ import httpx
 
 from activities.providers.openai_chat.call_fragments import ToolCalls
 from activities.providers.openai_chat.error_parsing import GAVE_UP, error_in, error_of_chunk
+from activities.providers.openai_chat.media import CitedPages, Images, annotations_of
 from activities.providers.openai_chat.thoughts import Thoughts
 from activities.providers.openai_chat.whole_messages import WholeMessages
 from activities.providers.shared.error_mapping import Failures
@@ -29,7 +30,6 @@ from open_responses.deltas import (
     ReasoningDelta,
     ReasoningSummaryDelta,
     RefusalDelta,
-    TextAnnotation,
     TextDelta,
     ToolCallDelta,
     Usage,
@@ -60,6 +60,8 @@ class ChunkReader:
         self._thoughts = Thoughts(failures.config.name)
         self._calls = ToolCalls(names)
         self._messages = WholeMessages()
+        self._images = Images()
+        self._pages = CitedPages()
         self._is_done = False
         self._has_content = False
         self._reason: str | None = None
@@ -87,6 +89,7 @@ class ChunkReader:
         if isinstance(usage, dict) and usage:
             self._usage = usage
             self._asked.on_usage(self._counted())
+        self._pages.read(chunk, choice, as_object(choice.get("delta")), as_object(choice.get("message")))
         return self._choice(choice) if choice else []
 
     def finish(self) -> list[Delta]:
@@ -99,7 +102,8 @@ class ChunkReader:
         finish = meaning_of(reason) or "stop"
         if finish == "stop" and self._calls.any:
             finish = "tool_calls"
-        return [*self._calls.rest(), *self._thoughts.at_end(), Finish(finish, self._counted(), self._model)]
+        last: list[Delta] = [*self._pages.annotations(), *self._calls.rest()]
+        return [*last, *self._thoughts.at_end(), Finish(finish, self._counted(), self._model)]
 
     def _choice(self, choice: JsonObject) -> list[Delta]:
         if choice.get("error"):
@@ -154,10 +158,11 @@ class ChunkReader:
         )
 
     def _rest(self, delta: JsonObject) -> list[Delta]:
-        rest: list[Delta] = [TextAnnotation(citation) for citation in _citations(delta.get("annotations"))]
+        rest = [*annotations_of(delta.get("annotations")), *self._images.read(delta.get("images"))]
         if delta.get("refusal"):
             rest.append(RefusalDelta(delta["refusal"]))
-        if delta.get("tool_calls"):
+        if isinstance(delta.get("tool_calls"), list):
+            rest += self._thoughts.of_calls(delta["tool_calls"])
             rest += self._calls.read(delta["tool_calls"])
         if delta.get("function_call"):
             rest += self._calls.read([{"index": 0, "function": delta["function_call"]}])
@@ -170,28 +175,14 @@ class ChunkReader:
                 deltas += self._thoughts.read_chunk(part)
             elif part.get("type") == "text" and part.get("text"):
                 shown.append(TextDelta(part["text"]))
+            elif part.get("type") in ("image_url", "output_image", "image"):
+                shown += self._images.read([part])
 
     def _count(self, deltas: list[Delta]) -> None:
         self._has_content = self._has_content or bool(deltas)
+        self._pages.passed_on(deltas)
         for delta in deltas:
             if isinstance(delta, TextDelta | ReasoningDelta | ReasoningSummaryDelta | RefusalDelta):
                 self._counts.received += len(delta.text)
             elif isinstance(delta, ToolCallDelta):
                 self._counts.received += len(delta.arguments)
-
-
-def _citations(given: Any) -> list[JsonObject]:
-    """Return citations as the specification's `url_citation`. Those of OpenAI and OpenRouter have its members one level
-    deeper."""
-    found = [as_object(annotation) for annotation in given or ()]
-    return [_citation(as_object(one.get("url_citation"))) for one in found if one.get("type") == "url_citation"]
-
-
-def _citation(given: JsonObject) -> JsonObject:
-    return {
-        "type": "url_citation",
-        "url": given.get("url") or "",
-        "title": given.get("title") or "",
-        "start_index": given.get("start_index") or 0,
-        "end_index": given.get("end_index") or 0,
-    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from activities.providers.openai_chat.signatures import signed_call, signed_members
 from activities.providers.shared.json_objects import as_object
 from open_responses.deltas import Delta, ReasoningDelta, ReasoningSeal, ReasoningSummaryDelta
 from open_responses.json_types import JsonObject
@@ -43,8 +44,16 @@ class Thoughts:
                 self._seal["field"] = name
                 said = said or [ReasoningDelta(text)]
                 break
+        signed = signed_members(delta)
+        if signed:
+            self._seal["message"] = signed
         self._is_open = self._is_open or bool(said)
         return said
+
+    def of_calls(self, pieces: list[Any]) -> list[Delta]:
+        """Return the seals of the calls in a chunk that are signed: each goes back with its own call."""
+        signed = [(piece, members) for piece in map(as_object, pieces) if (members := signed_call(piece))]
+        return [self._sealed({"call": members, "call_id": piece.get("id")}) for piece, members in signed]
 
     def read_chunk(self, part: JsonObject) -> list[Delta]:
         given = part.get("thinking")
@@ -67,7 +76,10 @@ class Thoughts:
         if not kept:
             return []
         self._details, self._seal, self._growing, self._positions = [], {}, {}, {}
-        return [ReasoningSeal(sealed_reasoning.mark(self._provider, json.dumps(kept, ensure_ascii=False)))]
+        return [self._sealed(kept)]
+
+    def _sealed(self, kept: JsonObject) -> ReasoningSeal:
+        return ReasoningSeal(sealed_reasoning.mark(self._provider, json.dumps(kept, ensure_ascii=False)))
 
     def _merge(self, detail: JsonObject) -> None:
         """Pieces of one block have its type and index; the signature may come last and alone."""

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 
 from activities.providers.shared.content_parts import Part, text_of
 from activities.providers.shared.foreign_items import leave_out
-from activities.providers.shared.json_objects import arguments_object, arguments_text, object_in
+from activities.providers.shared.json_objects import arguments_object, arguments_text, as_object, object_in
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.models import sealed_reasoning
@@ -56,11 +56,12 @@ class Thought:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`written` are the arguments as the model wrote them."""
+    """`written` are the arguments as the model wrote them, `signed` the members that its adapter sealed with it."""
 
     call_id: str
     name: str
     written: str
+    signed: JsonObject = field(default_factory=dict)
 
     @property
     def as_object(self) -> JsonObject:
@@ -136,8 +137,11 @@ class _TurnReader:
         self._turns = self.conversation.turns
         self._pending: list[Thought] = []
         self._calls: dict[str, tuple[Call, Turn]] = {}
+        self._signatures: list[JsonObject] = []
 
     def add(self, item: InputItem, index: int) -> None:
+        if not isinstance(item, FunctionCall | Reasoning):
+            self._signatures.clear()
         match item:
             case UserMessage():
                 self._turn("user").contents.append(_content(item.content, index, "content"))
@@ -187,9 +191,19 @@ class _TurnReader:
 
     def _call(self, item: FunctionCall) -> None:
         turn = self._assistant()
-        call = Call(item.call_id, item.name, item.arguments)
+        call = Call(item.call_id, item.name, item.arguments, self._signature_of(item))
         turn.calls.append(call)
         self._calls[item.call_id] = (call, turn)
+
+    def _signature_of(self, item: FunctionCall) -> JsonObject:
+        """Return what the adapter sealed of this call. The id of the call may have been replaced since: then it is the
+        seal before the call."""
+        same = [seal for seal in self._signatures if seal.get("call_id") == item.call_id]
+        seal = next(iter([*same, *self._signatures]), None)
+        if seal is None:
+            return {}
+        self._signatures.remove(seal)
+        return as_object(seal.get("call"))
 
     def _output(self, item: FunctionCallOutput, content: Content) -> None:
         self._settle()
@@ -205,9 +219,20 @@ class _TurnReader:
         if kept is None and item.encrypted_content is not None:
             return
         seal = object_in(kept) or {}
+        if "call" in seal:
+            self._sign(seal)
+            return
         text = "".join(part.text for part in item.content or [])
         if text or seal:
             self._pending.append(Thought(text, seal))
+
+    def _sign(self, seal: JsonObject) -> None:
+        """Keep a signature for the call behind it; it may also come behind its call."""
+        known = self._calls.get(str(seal.get("call_id")))
+        if known is not None and known[1] is self._turns[-1] and not known[1].outputs:
+            known[0].signed.update(as_object(seal.get("call")))
+        else:
+            self._signatures.append(seal)
 
 
 def _content(content: str | Sequence[Part], index: int, member: str) -> Content:

@@ -1,0 +1,105 @@
+"""Reasoning that the token limit or a filter cut off is incomplete (ITEM-2), with any provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from activities.providers.shared.http import open_http_client
+from open_responses.events.assembler import CUT_OFF, Assembler
+from tests.support.provider_wire import finish_of
+from tests.support.vendor_streams import (
+    VENDORS,
+    anthropic_block,
+    anthropic_end,
+    anthropic_start,
+    chat_chunk,
+    gemini_chunk,
+    ollama_line,
+    openai_end,
+    openai_text,
+    read,
+    stream_of,
+)
+
+Json = dict[str, Any]
+REASONED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sealed"}
+THOUGHTS: dict[str, list[Json]] = {
+    "openai": [
+        {"type": "response.reasoning_text.delta", "output_index": 0, "content_index": 0, "delta": "Hm."},
+        {"type": "response.output_item.done", "output_index": 0, "item": REASONED},
+    ],
+    "openai-chat": [chat_chunk({"reasoning_content": "Hm."})],
+    "anthropic": [
+        anthropic_start(),
+        *anthropic_block(
+            {"type": "thinking", "thinking": "", "signature": ""},
+            {"type": "thinking_delta", "thinking": "Hm."},
+            {"type": "signature_delta", "signature": "c2ln"},
+        ),
+    ],
+    "gemini": [gemini_chunk({"text": "Hm.", "thought": True, "thoughtSignature": "c2ln"})],
+    "ollama": [{"model": "m", "message": {"role": "assistant", "thinking": "Hm."}, "done": False}],
+}
+ANSWERS: dict[str, list[Json]] = {
+    "openai": [{**openai_text(), "output_index": 1}],
+    "openai-chat": [chat_chunk({"content": "Hello"})],
+    "anthropic": anthropic_block({"type": "text", "text": "Hello"}, index=1),
+    "gemini": [gemini_chunk({"text": "Hello", "thoughtSignature": "c2ln"})],
+    "ollama": [ollama_line("Hello")],
+}
+LIMIT: dict[str, list[Json]] = {
+    "openai": [openai_end("response.incomplete", incomplete_details={"reason": "max_output_tokens"})],
+    "openai-chat": [chat_chunk(finish="length")],
+    "anthropic": [anthropic_end("max_tokens"), {"type": "message_stop"}],
+    "gemini": [gemini_chunk(finish="MAX_TOKENS")],
+    "ollama": [ollama_line(done=True, done_reason="length")],
+}
+STOP: dict[str, list[Json]] = {
+    "openai": [openai_end()],
+    "openai-chat": [chat_chunk(finish="stop")],
+    "anthropic": [anthropic_end(), {"type": "message_stop"}],
+    "gemini": [gemini_chunk(finish="STOP")],
+    "ollama": [ollama_line(done=True)],
+}
+
+
+@pytest_asyncio.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with open_http_client() as client:
+        yield client
+
+
+async def items_of(http: httpx.AsyncClient, vendor: str, *events: Json) -> list[Json]:
+    """The output that a client gets, as an attempt writes it."""
+    assembler = Assembler()
+    deltas = await read(http, vendor, stream_of(vendor, *events))
+    written = [event for delta in deltas for event in assembler.feed(delta)]
+    written += assembler.close("incomplete" if finish_of(deltas).reason in CUT_OFF else "completed")
+    ends = [event["item"] for event in written if event["type"] == "response.output_item.done"]
+    assert ends == assembler.fold.output
+    return ends
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_reasoning_that_is_cut_off_is_incomplete(http: httpx.AsyncClient, vendor: str) -> None:
+    (item,) = await items_of(http, vendor, *THOUGHTS[vendor], *LIMIT[vendor])
+    assert (item["type"], item["status"]) == ("reasoning", "incomplete")
+    assert "encrypted_content" not in item, "a half thought is not sent back"
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_reasoning_before_an_answer_that_is_cut_off_is_completed(http: httpx.AsyncClient, vendor: str) -> None:
+    items = await items_of(http, vendor, *THOUGHTS[vendor], *ANSWERS[vendor], *LIMIT[vendor])
+    assert [(item["type"], item["status"]) for item in items] == [("reasoning", "completed"), ("message", "incomplete")]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_reasoning_that_ends_an_answer_is_completed(http: httpx.AsyncClient, vendor: str) -> None:
+    (item,) = await items_of(http, vendor, *THOUGHTS[vendor], *STOP[vendor])
+    assert (item["type"], item["status"]) == ("reasoning", "completed")
+    assert item["encrypted_content"]
