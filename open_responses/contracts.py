@@ -22,6 +22,10 @@ def _not_counted(_: Usage) -> None:
 Resume: TypeAlias = Literal["none", "prefill", "continue_final_message", "background"]
 
 
+def _not_kept(_: Sequence[str]) -> None:
+    """Discard what was not read: the default of `SampleCall.on_unread`."""
+
+
 @dataclass(frozen=True, slots=True)
 class SampleCall:
     """The input of one sample: everything that an adapter may translate.
@@ -41,6 +45,8 @@ class SampleCall:
         on_usage: Takes the tokens that the provider has counted so far, each time of the whole call: the last report
             counts. Call it whenever the provider counts, so that the cost of an answer that breaks off, fails or is
             cancelled is kept. For an answer that ends, `Finish.usage` counts.
+        on_unread: Takes a description of what the provider has sent, where the adapter found no content in the whole
+            answer: without texts, because the server logs it. Optional.
     """
 
     model: str
@@ -54,6 +60,7 @@ class SampleCall:
     provider_tools: Sequence[JsonObject] = ()
     api_key: str | None = field(default=None, repr=False)
     on_usage: Callable[[Usage], None] = field(default=_not_counted, repr=False, compare=False)
+    on_unread: Callable[[Sequence[str]], None] = field(default=_not_kept, repr=False, compare=False)
 
 
 class Provider(Protocol):

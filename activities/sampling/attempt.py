@@ -262,6 +262,7 @@ class AttemptRun:
             attempt=self._attempt.number_in_turn,
             code=error.error_code,
             progress=progress.deltas,
+            **({"events": list(progress.unread)} if progress.unread else {}),
             exc_info=unexpected,
         )
         is_halted = progress.halted_by is not None

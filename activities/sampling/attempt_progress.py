@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -39,6 +40,7 @@ class AttemptProgress:
     `spent` are the tokens of a partial answer that a lost attempt has paid for, by an estimate; `beside` those sampled
     beside the answer: a summary, an answer that did not fit, one that broke off. `reported` is the provider's usage of
     the call that is under way, and `kept_at` when the log last got it, on the monotonic clock.
+    `unread` are the shapes of the provider's events, for an answer without any content.
     `first_token_at` is when the first content arrived, in Unix seconds.
     """
 
@@ -55,6 +57,7 @@ class AttemptProgress:
     reported: Usage | None = None
     kept_at: float = -math.inf
     first_token_at: float | None = None
+    unread: Sequence[str] = ()
     _content: blake2b = field(default_factory=lambda: blake2b(digest_size=16))
     _kind: str = ""
 

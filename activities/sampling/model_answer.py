@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -21,7 +21,18 @@ from activities.sampling.trouble_report import report_answer
 from activities.sampling.window import fitted
 from open_responses.context.compaction import compaction_item, owner
 from open_responses.contracts import Halt, SampleCall, SampleContext
-from open_responses.deltas import Delta, Finish, ReasoningDelta, ResumeToken, TextDelta, Usage
+from open_responses.deltas import (
+    Delta,
+    Finish,
+    ProviderItem,
+    ReasoningDelta,
+    ReasoningSummaryDelta,
+    RefusalDelta,
+    ResumeToken,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 from open_responses.errors import InvalidOutput, ProviderAnswerRefused, ProviderStreamBroken
 from open_responses.events.assembler import CUT_OFF, Assembler
 from open_responses.events.surrogates import Joiner
@@ -86,8 +97,11 @@ class ModelAnswer:
         def report(usage: Usage) -> None:
             self.state.report(usage, is_read_again=self.state.progress.has_token)
 
+        def keep(unread: Sequence[str]) -> None:
+            self.state.progress.unread = unread
+
         self.state.progress.reported = None
-        return self.state.sample_context(replace(call, on_usage=report))
+        return self.state.sample_context(replace(call, on_usage=report, on_unread=keep))
 
     async def _sampled(self, sampled: SampleCall, sample: Sample, held: list[TextDelta] | None = None) -> Finish:
         """Write the events of each delta. With `held`, text at the end of the answer is collected there instead."""
@@ -107,15 +121,18 @@ class ModelAnswer:
         state, progress, joiner, writer = self.state, self.state.progress, Joiner(), self.state.writer
         text = TextEnd(held, self._write)
         fence = CodeFence(is_continued=bool(sampled.prefix)) if has_form(state.context.start.request) else None
+        has_content = False
         async with contextlib.aclosing(answer) as stream:
             async for delta in stream:
                 times.came(delta)
                 if isinstance(delta, Finish):
                     text.read(fence.end() if fence is not None else ())
                     self._check_names(delta)
+                    self._check_content(delta, has_content=has_content)
                     await state.prices_ready()
                     return delta
                 progress.has_begun = True
+                has_content = has_content or _holds_something(delta)
                 excess = state.meter.count(delta)
                 if excess is not None:
                     text.read(fence.end() if fence is not None else ())
@@ -133,6 +150,21 @@ class ModelAnswer:
                 if writer.cancelled.is_set():
                     state.attempt.cancel()
         raise ProviderStreamBroken("the provider's stream ended without saying why")
+
+    def _check_content(self, finish: Finish, *, has_content: bool) -> None:
+        """Log an answer that holds nothing although the provider counts output: the adapter may not know its form."""
+        usage, call = finish.usage, self.state.attempt.call
+        if has_content or usage.output_tokens == 0:
+            return
+        log.warning(
+            "answer_holds_nothing",
+            response_id=call.response_id,
+            provider=call.provider,
+            model=call.upstream_model,
+            output_tokens=usage.output_tokens,
+            finish_reason=finish.reason,
+            events=list(self.state.progress.unread),
+        )
 
     def _check_names(self, finish: Finish) -> None:
         """Raise ProviderAnswerRefused for a whole answer with a call of no function: the model would be told so, and
@@ -214,6 +246,18 @@ class ModelAnswer:
             sealed = state.attempt.parts.sealer.seal(written.notes.encode(), bound_to=owner(state.context.start.tenant))
             state.writer.write(self.assembler.add_whole(compaction_item(sealed)))
         return state.sample_call()
+
+
+def _holds_something(delta: Delta) -> bool:
+    """Whether a client sees anything of the delta."""
+    match delta:
+        case TextDelta(text=text) | RefusalDelta(text=text):
+            return bool(text)
+        case ReasoningDelta(text=text) | ReasoningSummaryDelta(text=text):
+            return bool(text)
+        case ToolCallDelta() | ProviderItem():
+            return True
+    return False
 
 
 @dataclass(slots=True)

@@ -213,3 +213,19 @@ async def test_a_request_outside_of_a_trace_sends_none(
         assert response["status"] == "completed"
         assert (await ended(stack, response["id"]))["trace_id"] is None
     assert not [head for head in upstream.heads if "traceparent" in head.lower()]
+
+
+async def test_an_answer_that_is_paid_for_and_holds_nothing_is_a_warning_with_its_shape(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    secret = "words that no log may have"
+    unknown = {"role": "assistant", "new_content": [{"type": "new_text", "text": secret}]}
+    script(upstream, "an answer in an unknown form", Script(words=0, tokens=7, unknown=unknown))
+    answer = await client.post("/v1/responses", json={"model": "fake", "input": "an answer in an unknown form"})
+    response = answer.json()
+    await ended(stack, response["id"])
+    assert (response["status"], response["usage"]["output_tokens"]) == ("completed", 7)
+    (line,) = lines(stack, event="answer_holds_nothing", response_id=response["id"])
+    assert (line["level"], line["provider"], line["output_tokens"]) == ("warning", "fake", 7)
+    assert any("new_text" in shape and f"<{len(secret)} characters>" in shape for shape in line["events"])
+    assert secret not in json.dumps(line)

@@ -46,6 +46,10 @@ class Script:
     gap: float = 0.0
     delay: float = 0.0
     finish: str = "stop"
+    tokens: int | None = None
+    """This count of output tokens instead of that of the words."""
+    unknown: dict[str, Any] | None = None
+    """The members of a delta that come before the words."""
     ends: Literal["whole", "reason alone", "done alone"] = "whole"
     """How much of the stream's end is sent before the connection closes."""
     tool_calls: list[dict[str, Any]] | None = None
@@ -174,6 +178,8 @@ class Upstream:
         assert text.startswith(prefix), f"a resumed answer must go on from where it was: {prefix[-20:]!r}"
         words = re.findall(r"\S*\s+|\S+", text[len(prefix) :])
         done = len(re.findall(r"\S*\s+|\S+", text)) - len(words)
+        if script.unknown is not None:
+            _send(writer, script.unknown)
         for index, word in enumerate(words, done):
             if fault is not None and index >= fault.after and await _suffer(writer, fault):
                 return
@@ -196,7 +202,8 @@ class Upstream:
         if script.hold_end:
             script.held.set()
             await script.released.wait()
-        usage = {"prompt_tokens": 10 + done, "completion_tokens": len(words)}
+        completion = len(words) if script.tokens is None else script.tokens
+        usage = {"prompt_tokens": 10 + done, "completion_tokens": completion}
         finish = "tool_calls" if script.tool_calls and script.finish == "stop" else script.finish
         end = {"model": "fake", "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
         last = {"model": "fake", "choices": [], "usage": usage}

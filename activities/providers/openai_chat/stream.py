@@ -121,7 +121,7 @@ class ChunkReader:
             deltas += self._thoughts.before_output()
         deltas += shown
         reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason:
+        if isinstance(reason, str) and reason.lower() not in ("", "null", "none"):
             self._reason = reason
         self._count(deltas)
         return deltas

@@ -30,7 +30,7 @@ class Fitting:
     """One call as its vendor takes it. Made for each sample; `restored` takes the deltas of its answer."""
 
     def __init__(self, call: SampleCall, limits: VendorLimits) -> None:
-        self._given = call
+        self.given = call
         self._limits = limits
         self._names = {name: tool.name for tool in call.tools if (name := self._name(tool.name)) != tool.name}
         # Tool -> original property -> the vendor's name.
@@ -39,7 +39,7 @@ class Fitting:
 
     def call(self) -> SampleCall:
         """The fitted call. It takes time in proportion to the context, so that a long one is fitted in a thread."""
-        given = self._given
+        given = self.given
         return replace(
             given,
             items=_Items(self._limits, self._keys).fitted(given.items),
@@ -64,7 +64,7 @@ class Fitting:
     @property
     def names(self) -> list[str]:
         """The functions' names as the vendor has them."""
-        return [self._name(tool.name) for tool in self._given.tools]
+        return [self._name(tool.name) for tool in self.given.tools]
 
     def original_name(self, name: str) -> str:
         return self._names.get(name, name)

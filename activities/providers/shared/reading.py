@@ -16,7 +16,8 @@ import httpx
 
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.fitting import Fitting
-from open_responses.deltas import Delta
+from activities.providers.shared.unread_events import UnreadEvents
+from open_responses.deltas import Delta, ReasoningSeal, ResumeToken
 from open_responses.errors import ProviderAnswerRefused, ProviderStreamBroken
 
 # How long to wait for what may follow the end: the usage, mostly.
@@ -47,17 +48,24 @@ async def deltas_of(
     """The deltas of an answer, with the names restored that `fitting` changed.
 
     `patience` are the seconds that the answer's end may precede that of its stream: 10 unless the vendor needs another
-    number. Raises what the events stand for, and what `open_stream` maps of the connection.
+    number. If the whole stream has no content, the shapes of its events go to the call's `on_unread`. Raises what the
+    events stand for, and what `open_stream` maps of the connection.
     """
     until: float | None = None
+    unread, has_content = UnreadEvents(), False
     async with contextlib.aclosing(events):
         while (event := await _next(events, until)) is not None:
             deltas = reader.read(event)
             content_read(response, deltas)
+            if not deltas:
+                unread.keep(event)
+            has_content = has_content or any(not isinstance(delta, ResumeToken | ReasoningSeal) for delta in deltas)
             for delta in fitting.restored(deltas):
                 yield delta
             if reader.knows_end and (until is None or deltas):
                 until = asyncio.get_running_loop().time() + (_SECONDS_AFTER_END if patience is None else patience)
+    if not has_content:
+        fitting.given.on_unread(unread.shapes())
     for delta in fitting.restored(reader.finish()):
         yield delta
 
