@@ -45,8 +45,8 @@ class SampleCall:
         on_usage: Takes the tokens that the provider has counted so far, each time of the whole call: the last report
             counts. Call it whenever the provider counts, so that the cost of an answer that breaks off, fails or is
             cancelled is kept. For an answer that ends, `Finish.usage` counts.
-        on_unread: Takes a description of what the provider has sent, where the adapter found no content in the whole
-            answer: without texts, because the server logs it. Optional.
+        on_unread: Takes descriptions of events of which the adapter could make nothing, or of those of an answer
+            without any content. They have no texts, because the server logs them. An adapter need not call it.
     """
 
     model: str

@@ -100,7 +100,7 @@ class ModelAnswer:
         def keep(unread: Sequence[str]) -> None:
             self.state.progress.unread = unread
 
-        self.state.progress.reported = None
+        self.state.progress.reported, self.state.progress.unread = None, ()
         return self.state.sample_context(replace(call, on_usage=report, on_unread=keep))
 
     async def _sampled(self, sampled: SampleCall, sample: Sample, held: list[TextDelta] | None = None) -> Finish:
@@ -152,18 +152,20 @@ class ModelAnswer:
         raise ProviderStreamBroken("the provider's stream ended without saying why")
 
     def _check_content(self, finish: Finish, *, has_content: bool) -> None:
-        """Log an answer that holds nothing although the provider counts output: the adapter may not know its form."""
-        usage, call = finish.usage, self.state.attempt.call
-        if has_content or usage.output_tokens == 0:
+        """Log an answer that holds nothing although the provider counts output, because the adapter may not know its
+        form, and events of which the adapter could make nothing."""
+        call, events = self.state.attempt.call, list(self.state.progress.unread)
+        is_empty = not has_content and finish.usage.output_tokens > 0
+        if not is_empty and not (has_content and events):
             return
         log.warning(
-            "answer_holds_nothing",
+            "answer_holds_nothing" if is_empty else "events_left_out",
             response_id=call.response_id,
             provider=call.provider,
             model=call.upstream_model,
-            output_tokens=usage.output_tokens,
+            output_tokens=finish.usage.output_tokens,
             finish_reason=finish.reason,
-            events=list(self.state.progress.unread),
+            events=events,
         )
 
     def _check_names(self, finish: Finish) -> None:

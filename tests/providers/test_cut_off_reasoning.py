@@ -13,10 +13,10 @@ from activities.providers.shared.http import open_http_client
 from open_responses.events.assembler import CUT_OFF, Assembler
 from tests.support.provider_wire import finish_of
 from tests.support.vendor_streams import (
+    THOUGHTS,
     VENDORS,
     anthropic_block,
     anthropic_end,
-    anthropic_start,
     chat_chunk,
     gemini_chunk,
     ollama_line,
@@ -27,24 +27,6 @@ from tests.support.vendor_streams import (
 )
 
 Json = dict[str, Any]
-REASONED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sealed"}
-THOUGHTS: dict[str, list[Json]] = {
-    "openai": [
-        {"type": "response.reasoning_text.delta", "output_index": 0, "content_index": 0, "delta": "Hm."},
-        {"type": "response.output_item.done", "output_index": 0, "item": REASONED},
-    ],
-    "openai-chat": [chat_chunk({"reasoning_content": "Hm."})],
-    "anthropic": [
-        anthropic_start(),
-        *anthropic_block(
-            {"type": "thinking", "thinking": "", "signature": ""},
-            {"type": "thinking_delta", "thinking": "Hm."},
-            {"type": "signature_delta", "signature": "c2ln"},
-        ),
-    ],
-    "gemini": [gemini_chunk({"text": "Hm.", "thought": True, "thoughtSignature": "c2ln"})],
-    "ollama": [{"model": "m", "message": {"role": "assistant", "thinking": "Hm."}, "done": False}],
-}
 ANSWERS: dict[str, list[Json]] = {
     "openai": [{**openai_text(), "output_index": 1}],
     "openai-chat": [chat_chunk({"content": "Hello"})],

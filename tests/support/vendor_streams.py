@@ -112,3 +112,23 @@ TEXT: dict[str, list[Json]] = {
     "ollama": [ollama_line("Hello")],
 }
 """A stream that says "Hello", as far as that."""
+
+REASONED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sealed"}
+THOUGHTS: dict[str, list[Json]] = {
+    "openai": [
+        {"type": "response.reasoning_text.delta", "output_index": 0, "content_index": 0, "delta": "Hm."},
+        {"type": "response.output_item.done", "output_index": 0, "item": REASONED},
+    ],
+    "openai-chat": [chat_chunk({"reasoning_content": "Hm."})],
+    "anthropic": [
+        anthropic_start(),
+        *anthropic_block(
+            {"type": "thinking", "thinking": "", "signature": ""},
+            {"type": "thinking_delta", "thinking": "Hm."},
+            {"type": "signature_delta", "signature": "c2ln"},
+        ),
+    ],
+    "gemini": [gemini_chunk({"text": "Hm.", "thought": True, "thoughtSignature": "c2ln"})],
+    "ollama": [{"model": "m", "message": {"role": "assistant", "thinking": "Hm."}, "done": False}],
+}
+"""Reasoning, as far as its end."""

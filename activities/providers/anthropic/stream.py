@@ -18,7 +18,7 @@ from activities.providers.anthropic.error_parsing import error_in_stream
 from activities.providers.anthropic.models import Model
 from activities.providers.shared.error_mapping import Failures, details_in
 from activities.providers.shared.finish_reasons import meaning_of
-from activities.providers.shared.json_objects import as_object
+from activities.providers.shared.json_objects import as_object, object_text
 from activities.providers.shared.token_counts import TokenCounts, count_in
 from activities.providers.shared.upstream import DONE, is_event_stream, sse_objects
 from open_responses.contracts import SampleCall
@@ -257,7 +257,7 @@ class StreamReader:
                     TextAnnotation(cited) for citation in block.citations if (cited := self._cited(block, citation))
                 ]
             case "tool_use" if not block.pieces:
-                whole = json.dumps(block.start.get("input") or {}, ensure_ascii=False)
+                whole = object_text(block.start.get("input"))
                 return [ToolCallDelta(block.call, arguments=whole)]
             case "thinking":
                 thinking, signature = "".join(block.pieces), "".join(block.signature)

@@ -23,7 +23,7 @@ from activities.providers.gemini.error_parsing import error_in_stream
 from activities.providers.shared.answer_guard import event_read
 from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.finish_reasons import meaning_of
-from activities.providers.shared.json_objects import as_object
+from activities.providers.shared.json_objects import as_object, object_text
 from activities.providers.shared.logprobs import plain_logprob
 from activities.providers.shared.token_counts import TokenCounts, count_in, first_count
 from activities.providers.shared.upstream import DONE, chunk_object, is_event_stream, lines, texts_of
@@ -157,9 +157,10 @@ class ChunkReader:
         )
 
     def _candidate(self, candidate: JsonObject) -> list[Delta]:
-        if candidate.get("finishReason") not in (None, *_UNSPECIFIED):
-            self._finish = candidate["finishReason"]
-            self._finish_message = candidate.get("finishMessage") or ""
+        finish = candidate.get("finishReason")
+        if isinstance(finish, str) and finish not in _UNSPECIFIED:
+            self._finish = finish
+            self._finish_message = str(candidate.get("finishMessage") or "")
         logprobs = _logprobs(as_object(candidate.get("logprobsResult")))
         deltas: list[Delta] = []
         for part in as_object(candidate.get("content")).get("parts") or []:
@@ -184,7 +185,7 @@ class ChunkReader:
     def _text(self, part: JsonObject) -> list[Delta]:
         """Return the deltas of a text. A signature is held back until the text ends, because an item for it would split
         the message."""
-        text = part.get("text") or ""
+        text = _text_in(part)
         self._cited.add(text)
         self._counts.received += len(text)
         if part.get("thoughtSignature") and self._cited.has_text:
@@ -192,7 +193,7 @@ class ChunkReader:
         return [TextDelta(text)] if text else []
 
     def _thought(self, part: JsonObject) -> list[Delta]:
-        text = part.get("text") or ""
+        text = _text_in(part)
         signature = part.get("thoughtSignature")
         if not text and not signature:
             return []
@@ -206,7 +207,7 @@ class ChunkReader:
 
     def _function_call(self, part: JsonObject) -> list[Delta]:
         call = as_object(part["functionCall"])
-        arguments = json.dumps(call.get("args") or {}, ensure_ascii=False)
+        arguments = object_text(call.get("args"))
         self._counts.received += len(arguments)
         piece = ToolCallDelta(self._calls, arguments, call.get("id") or None, call.get("name") or None)
         self._calls += 1
@@ -240,6 +241,13 @@ class ChunkReader:
         this item's summary, or a `part` of its own.
         """
         return ReasoningSeal(mark(self._failures.config.name, json.dumps(content, ensure_ascii=False)))
+
+
+def _text_in(part: JsonObject) -> str:
+    text = part.get("text") or ""
+    if not isinstance(text, str):
+        raise TypeError("a part's text is none")
+    return text
 
 
 def _logprobs(given: JsonObject) -> list[JsonObject] | None:

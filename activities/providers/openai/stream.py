@@ -397,7 +397,8 @@ def _position(event: JsonObject, kind: str) -> _Position:
 
 
 def _index(event: JsonObject) -> int:
-    return event.get("output_index") or 0
+    index = event.get("output_index")
+    return index if isinstance(index, int) else 0
 
 
 def _end(item: JsonObject) -> list[Delta]:

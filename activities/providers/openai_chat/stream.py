@@ -173,7 +173,7 @@ class ChunkReader:
         for part in map(as_object, parts):
             if part.get("type") == "thinking":
                 deltas += self._thoughts.read_chunk(part)
-            elif part.get("type") == "text" and part.get("text"):
+            elif part.get("type") == "text" and isinstance(part.get("text"), str) and part["text"]:
                 shown.append(TextDelta(part["text"]))
             elif part.get("type") in ("image_url", "output_image", "image"):
                 shown += self._images.read([part])

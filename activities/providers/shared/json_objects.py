@@ -27,6 +27,11 @@ def object_in(text: str | None) -> JsonObject | None:
     return read if isinstance(read, dict) else None
 
 
+def object_text(value: Any) -> str:
+    """Return arguments that come as an object, or as its JSON already, as text; `{}` for none."""
+    return value if isinstance(value, str) and value else json.dumps(value or {}, ensure_ascii=False)
+
+
 def arguments_object(written: str) -> JsonObject:
     """Return a call's arguments for APIs that require an object. Arguments that are no object are wrapped as the model
     wrote them."""

@@ -16,12 +16,16 @@ import httpx
 
 from activities.providers.shared.answer_guard import content_read
 from activities.providers.shared.fitting import Fitting
+from activities.providers.shared.sound_deltas import sound
 from activities.providers.shared.unread_events import UnreadEvents
 from open_responses.deltas import Delta, ReasoningSeal, ResumeToken
 from open_responses.errors import ProviderAnswerRefused, ProviderStreamBroken
 
 # How long to wait for what may follow the end: the usage, mostly.
 _SECONDS_AFTER_END = 10.0
+
+# What Python raises where a text is a number, a list an object, or a needed member is missing.
+_ODD = (TypeError, AttributeError, KeyError, IndexError)
 
 EventT = TypeVar("EventT", contravariant=True)
 
@@ -48,14 +52,20 @@ async def deltas_of(
     """The deltas of an answer, with the names restored that `fitting` changed.
 
     `patience` are the seconds that the answer's end may precede that of its stream: 10 unless the vendor needs another
-    number. If the whole stream has no content, the shapes of its events go to the call's `on_unread`. Raises what the
-    events stand for, and what `open_stream` maps of the connection.
+    number. The call's `on_unread` gets the shapes of events that were left out because a member has another type than
+    the vendor documents, or those of all if the whole stream has no content. Raises what the events stand for, and what
+    `open_stream` maps of the connection.
     """
     until: float | None = None
-    unread, has_content = UnreadEvents(), False
+    unread, odd, has_content = UnreadEvents(), UnreadEvents(), False
     async with contextlib.aclosing(events):
         while (event := await _next(events, until)) is not None:
-            deltas = reader.read(event)
+            try:
+                deltas = sound(reader.read(event))
+            except _ODD:
+                # One member of another type than documented takes nothing but its own event away.
+                deltas = []
+                odd.keep(event)
             content_read(response, deltas)
             if not deltas:
                 unread.keep(event)
@@ -64,8 +74,8 @@ async def deltas_of(
                 yield delta
             if reader.knows_end and (until is None or deltas):
                 until = asyncio.get_running_loop().time() + (_SECONDS_AFTER_END if patience is None else patience)
-    if not has_content:
-        fitting.given.on_unread(unread.shapes())
+    if odd or not has_content:
+        fitting.given.on_unread((odd or unread).shapes())
     for delta in fitting.restored(reader.finish()):
         yield delta
 

@@ -48,6 +48,9 @@ class UnreadEvents:
     def keep(self, event: Any) -> None:
         (self._first if len(self._first) < _FIRST else self._last).append(event)
 
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
     def shapes(self) -> list[str]:
         return [shape_of(event) for event in (*self._first, *self._last)]
 
