@@ -108,6 +108,7 @@ async def test_usage_that_is_no_object_is_estimated(http: httpx.AsyncClient, ven
 @pytest.mark.parametrize("vendor", VENDORS)
 async def test_an_answer_of_no_tokens_was_not_counted(http: httpx.AsyncClient, vendor: str) -> None:
     assert await usage_of(http, vendor, counts(vendor, 0, 0)) == Usage(ESTIMATE, ESTIMATE, estimated=True)
+    assert await usage_of(http, vendor, counts(vendor, 11, 0)) == Usage(11, 0)
 
 
 PARTS: dict[str, Json] = {

@@ -58,17 +58,17 @@ class TokenCounts:
 
         Args:
             read: All input tokens; None, or zero, if the vendor does not report them.
-            written: All output tokens; None if the vendor does not report them. Zero is an estimate's case as well
-                where characters were received.
+            written: All output tokens; None if the vendor does not report them. Zero is believed of a vendor that
+                reports input tokens.
             cached: Those of the input from a cache.
             cache_written: Those of the input written to a cache.
             reasoning: Those of the output that are reasoning.
         """
         is_estimated = False
+        if written is None or (not written and not read):
+            written, is_estimated = max(estimated_output(self.received), reasoning), True
         if not read:
             read, is_estimated = max(self._estimated_input(), cached + cache_written), True
-        if written is None or (written == 0 and self.received):
-            written, is_estimated = max(estimated_output(self.received), reasoning), True
         cached = min(cached, read)
         return Usage(
             input_tokens=read,
