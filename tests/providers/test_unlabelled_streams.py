@@ -267,6 +267,19 @@ async def test_a_call_without_its_items_start_has_its_name(http: httpx.AsyncClie
     assert finish_of(deltas).reason == "tool_calls"
 
 
+async def test_a_custom_call_without_its_items_start_has_its_name(http: httpx.AsyncClient) -> None:
+    custom = {"type": "custom_tool_call", "id": "ct_1", "call_id": "c1", "name": "run", "input": "ls -l"}
+    pieces = [
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": text} for text in ("ls", " -l")
+    ]
+    calls = [
+        delta
+        for delta in await of_openai(http, *pieces, openai_end("response.completed", custom))
+        if isinstance(delta, ToolCallDelta)
+    ]
+    assert [(call.name, call.arguments, call.is_custom) for call in calls] == [("run", "ls -l", True)]
+
+
 async def test_items_that_the_end_alone_has_are_read(http: httpx.AsyncClient) -> None:
     message = {"type": "message", "content": [{"type": "output_text", "text": "Hello there"}]}
     deltas = await of_openai(http, openai_text(), openai_end("response.completed", message, CALL))

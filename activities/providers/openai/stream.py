@@ -213,7 +213,7 @@ class EventReader:
         kind = item.get("type")
         if index in self._whole_items or kind == "reasoning":
             return []
-        if kind == "function_call":
+        if kind in _CALLS:
             if index not in self._calls and index not in self._nameless:
                 index = self._index_of(item)
             return self._call(index, item)
@@ -225,7 +225,8 @@ class EventReader:
         """The index under which a call was passed on, or that of the one without a name that has its arguments; a new
         one for a call that is new."""
         known = [index for index, call_id in self._call_ids.items() if call_id and call_id == call.get("call_id")]
-        same = [index for index, pieces in self._nameless.items() if "".join(pieces) == call.get("arguments")]
+        written = call.get("input" if call.get("type") == "custom_tool_call" else "arguments")
+        same = [index for index, pieces in self._nameless.items() if "".join(pieces) == written]
         return next(iter([*known, *same]), max([*self._call_ids, *self._nameless, -1]) + 1)
 
     # --- items
