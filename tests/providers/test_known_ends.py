@@ -144,3 +144,35 @@ async def test_done_behind_nothing_is_no_answer(http: httpx.AsyncClient, vendor:
     first = [anthropic_start()] if vendor == "anthropic" else []
     async with Wire(stream_of(vendor, *first, done=True)) as wire:
         assert isinstance(await failure_of(provider_of(vendor, wire, http), call()), ProviderStreamBroken)
+
+
+EARLY: dict[str, list[Json]] = {
+    "openai-chat": [chat_chunk(finish="stop"), chat_chunk({"reasoning_content": "Hm."}, "stop")],
+    "gemini": [gemini_chunk(finish="STOP"), gemini_chunk({"text": "Hm.", "thought": True}, finish="STOP")],
+}
+
+
+@pytest.mark.parametrize("vendor", EARLY)
+async def test_a_reason_that_content_follows_is_not_the_end(
+    http: httpx.AsyncClient, vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gateways stamp it on any chunk: the answer is read on, and one that breaks off is not shown as whole."""
+    monkeypatch.setattr("activities.providers.shared.reading._SECONDS_AFTER_END", 0.05)
+    half = stream_of(vendor, *EARLY[vendor], *TEXT[vendor])
+    deltas = await read(http, vendor, replace(half, body=half.body + ended(vendor).body))
+    assert text_of(deltas) == "HelloHello"
+    for broken in (replace(half, breaks=True), stream_of(vendor, *EARLY[vendor][:1], breaks=True)):
+        async with Wire(broken) as wire:
+            assert isinstance(await failure_of(provider_of(vendor, wire, http), call()), ProviderStreamBroken)
+
+
+@pytest.mark.parametrize("vendor", ["openai", "anthropic", "ollama"])
+async def test_an_empty_answer_that_is_over_is_not_waited_for(
+    http: httpx.AsyncClient, vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.providers.shared.reading._SECONDS_AFTER_END", 0.05)
+    first = [anthropic_start()] if vendor == "anthropic" else []
+    last = [{"type": "message_stop"}] if vendor == "anthropic" else []
+    async with Wire(stream_of(vendor, *first, REASONS[vendor], *last, stalls=True)) as wire:
+        deltas = [delta async for delta in provider_of(vendor, wire, http).sample(call())]
+    assert finish_of(deltas).reason == "stop"

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from activities.providers.shared.http import open_http_client
-from open_responses.deltas import Delta, ToolCallDelta
+from open_responses.deltas import Delta, ReasoningSummaryDelta, ToolCallDelta
 from open_responses.testing.delta_checks import check_stream
 from tests.support.provider_wire import Answer, call, finish_of, outputs_of, text_of
 from tests.support.vendor_streams import (
@@ -230,6 +230,16 @@ async def test_a_call_of_nothing_is_no_call(http: httpx.AsyncClient, empty: Any)
     deltas = await of_chat(http, chat_chunk({"content": "Hello", "tool_calls": [empty]}), chat_chunk(finish="stop"))
     assert (text_of(deltas), finish_of(deltas).reason) == ("Hello", "stop")
     assert not [delta for delta in deltas if isinstance(delta, ToolCallDelta)]
+
+
+async def test_reasoning_among_the_parts_of_the_content_is_reasoning(http: httpx.AsyncClient) -> None:
+    parts = [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]},
+        {"type": "text", "text": "Hi"},
+    ]
+    deltas = await of_chat(http, chat_chunk({"content": parts[:1]}), chat_chunk({"content": parts[1:]}, "stop"))
+    assert [item["type"] for item in outputs_of(deltas)] == ["reasoning", "message"]
+    assert [delta.text for delta in deltas if isinstance(delta, ReasoningSummaryDelta)] == ["Hm."]
 
 
 # --- the Responses API

@@ -100,7 +100,7 @@ class StreamReader:
         self._calls = 0
         self._usage: dict[str, int] = {}
         self._reason: FinishReason | None = None
-        self._is_over = False
+        self.is_over = False
         self._refusal = ""
         self._model: str | None = None
         self._counts = TokenCounts(call)
@@ -129,20 +129,20 @@ class StreamReader:
                 self._count(event)
                 self._end_of(as_object(event.get("delta")))
             case "message_stop":
-                self._is_over = True
+                self.is_over = True
             case "error":
                 raise error_in_stream(self._failures, event.get("error"))
         return []
 
     @property
     def knows_end(self) -> bool:
-        return self._is_over or self._reason is not None
+        return self.is_over or self._reason is not None
 
     def finish(self) -> list[Delta]:
         """The last deltas. Raises ProviderStreamBroken for a stream that did not say that, or why, the answer ended."""
         last = self._stop_all()
         reason = self._reason
-        if reason is None and self._is_over and self._has_content:
+        if reason is None and self.is_over and self._has_content:
             reason = "tool_calls" if self._calls else "stop"
         if reason is None:
             raise self._failures.broken_off()

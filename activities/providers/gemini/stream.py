@@ -109,6 +109,10 @@ class ChunkReader:
         return self._candidate(as_object(candidates[0])) if candidates else []
 
     @property
+    def is_over(self) -> bool:
+        return self._is_blocked
+
+    @property
     def knows_end(self) -> bool:
         return self._is_blocked or self._finish is not None
 

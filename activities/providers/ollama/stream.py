@@ -61,6 +61,10 @@ class LineReader:
         return deltas
 
     @property
+    def is_over(self) -> bool:
+        return self._last is not None
+
+    @property
     def knows_end(self) -> bool:
         return self._last is not None
 

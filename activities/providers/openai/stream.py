@@ -89,6 +89,10 @@ class EventReader:
         self._model: str | None = None
 
     @property
+    def is_over(self) -> bool:
+        return self._is_done or self._reason is not None
+
+    @property
     def knows_end(self) -> bool:
         return self._is_done or self._reason is not None
 

@@ -70,6 +70,10 @@ class ChunkReader:
         self._counts = TokenCounts(call)
 
     @property
+    def is_over(self) -> bool:
+        return self._is_done
+
+    @property
     def knows_end(self) -> bool:
         return self._is_done or self._reason is not None
 
@@ -169,10 +173,12 @@ class ChunkReader:
         return rest
 
     def _read_parts(self, parts: list[Any], deltas: list[Delta], shown: list[Delta]) -> None:
-        """Return the deltas of Mistral's chunks, in which thinking precedes the text."""
+        """Read content in parts: thinking precedes the text in Mistral's, and reasoning in those of Databricks."""
         for part in map(as_object, parts):
             if part.get("type") == "thinking":
                 deltas += self._thoughts.read_chunk(part)
+            elif part.get("type") == "reasoning":
+                deltas += self._thoughts.read_summary(part)
             elif part.get("type") == "text" and isinstance(part.get("text"), str) and part["text"]:
                 shown.append(TextDelta(part["text"]))
             elif part.get("type") in ("image_url", "output_image", "image"):

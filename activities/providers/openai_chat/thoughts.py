@@ -64,6 +64,11 @@ class Thoughts:
         self._is_open = True
         return [ReasoningDelta(text) for text in texts if text]
 
+    def read_summary(self, part: JsonObject) -> list[Delta]:
+        texts = [as_object(piece).get("text") for piece in part.get("summary") or ()]
+        self._is_open = True
+        return [ReasoningSummaryDelta(text) for text in texts if text]
+
     def before_output(self) -> list[Delta]:
         sealed = self.at_end() if self._is_open else []
         self._is_open = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -31,10 +31,16 @@ EventT = TypeVar("EventT", contravariant=True)
 
 
 class Reader(Protocol[EventT]):
-    """Turns a vendor's events into deltas. `knows_end` is True once an event has said that, or why, the answer ends."""
+    """Turns a vendor's events into deltas.
+
+    `knows_end` is True once an event has said that, or why, the answer ends; `is_over`, once it was the vendor's last.
+    """
 
     @property
     def knows_end(self) -> bool: ...
+
+    @property
+    def is_over(self) -> bool: ...
 
     def read(self, event: EventT) -> list[Delta]: ...
 
@@ -56,10 +62,10 @@ async def deltas_of(
     the vendor documents, or those of all if the whole stream has no content. Raises what the events stand for, and what
     `open_stream` maps of the connection.
     """
-    until: float | None = None
+    end = _End(reader, _SECONDS_AFTER_END if patience is None else patience)
     unread, odd, has_content = UnreadEvents(), UnreadEvents(), False
     async with contextlib.aclosing(events):
-        while (event := await _next(events, until)) is not None:
+        while (event := await _next(events, end.deadline)) is not None:
             try:
                 deltas = sound(reader.read(event))
             except _ODD:
@@ -69,15 +75,40 @@ async def deltas_of(
             content_read(response, deltas)
             if not deltas:
                 unread.keep(event)
-            has_content = has_content or any(not isinstance(delta, ResumeToken | ReasoningSeal) for delta in deltas)
+            has_new_content = any(not isinstance(delta, ResumeToken | ReasoningSeal) for delta in deltas)
+            has_content = has_content or has_new_content
+            end.event_read(has_content=has_content, is_content=has_new_content)
             for delta in fitting.restored(deltas):
                 yield delta
-            if reader.knows_end and (until is None or deltas):
-                until = asyncio.get_running_loop().time() + (_SECONDS_AFTER_END if patience is None else patience)
     if odd or not has_content:
         fitting.given.on_unread((odd or unread).shapes())
     for delta in fitting.restored(reader.finish()):
         yield delta
+
+
+class _End:
+    """Whether the end of an answer is known, and until when to wait for what may follow.
+
+    A reason before any content is none, and neither is one that content follows: some gateways stamp `stop` on each
+    chunk, or on those of the reasoning. Then only the stream's own end counts, so that no half answer passes as whole.
+
+    Sources: router-for-me/CLIProxyAPI#5651, MartialBE/one-hub#402.
+    """
+
+    def __init__(self, reader: Reader[Any], patience: float) -> None:
+        self.deadline: float | None = None
+        self._reader = reader
+        self._patience = patience
+        self._is_misleading = False
+
+    def event_read(self, *, has_content: bool, is_content: bool) -> None:
+        if self.deadline is not None and is_content:
+            self._is_misleading = True
+        has_reason = self._reader.knows_end and has_content and not self._is_misleading
+        if not has_reason and not self._reader.is_over:
+            self.deadline = None
+        elif self.deadline is None:
+            self.deadline = asyncio.get_running_loop().time() + self._patience
 
 
 async def _next(events: AsyncGenerator[EventT, None], until: float | None) -> EventT | None:
