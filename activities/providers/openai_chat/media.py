@@ -18,6 +18,9 @@ from open_responses.json_types import JsonObject
 _MARK = re.compile(r"\[(\d{1,4})\]")
 
 
+_LISTS = frozenset({"citations", "search_results"})
+
+
 class Images:
     """The images of an answer, each once: some servers repeat them in the last chunk."""
 
@@ -25,6 +28,8 @@ class Images:
         self._seen: set[int] = set()
 
     def read(self, given: Any) -> list[Delta]:
+        if not given:
+            return []
         found = (self._image(as_object(image)) for image in _list(given))
         return [delta for delta in found if delta is not None]
 
@@ -56,6 +61,8 @@ class CitedPages:
     def read(self, *places: JsonObject) -> None:
         """Take the lists of a chunk, its choice and its delta. Each chunk may repeat them."""
         for place in places:
+            if _LISTS.isdisjoint(place):
+                continue
             if place.get("citations"):
                 self._pages = [page for page in map(_page, _list(place["citations"])) if page is not None]
             for page in map(_page, _list(place.get("search_results"))):
@@ -96,6 +103,8 @@ class CitedPages:
 def annotations_of(given: Any) -> list[Delta]:
     """Return citations as the specification's `url_citation`. Those of OpenAI and OpenRouter have its members one level
     deeper."""
+    if not given:
+        return []
     found = [as_object(annotation) for annotation in _list(given)]
     cited = [as_object(one.get("url_citation")) for one in found if one.get("type") == "url_citation"]
     return [

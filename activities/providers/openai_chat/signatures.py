@@ -14,12 +14,16 @@ import json
 from activities.providers.shared.json_objects import as_object
 from open_responses.json_types import JsonObject
 
-_MEMBERS = ("extra_content", "provider_specific_fields", "thought_signature", "thoughtSignature", "thought_signatures")
+_MEMBERS = frozenset(
+    {"extra_content", "provider_specific_fields", "thought_signature", "thoughtSignature", "thought_signatures"}
+)
 
 
 def signed_members(given: JsonObject) -> JsonObject:
     """Return the members of a call, its function or a message that have a signature, as the server wrote them."""
-    return {name: given[name] for name in _MEMBERS if given.get(name) and _is_signed(name, given[name])}
+    if _MEMBERS.isdisjoint(given):
+        return {}
+    return {name: given[name] for name in sorted(_MEMBERS) if given.get(name) and _is_signed(name, given[name])}
 
 
 def signed_call(piece: JsonObject) -> JsonObject:

@@ -93,7 +93,7 @@ class ChunkReader:
         if isinstance(usage, dict) and usage:
             self._usage = usage
             self._asked.on_usage(self._counted())
-        self._pages.read(chunk, choice, as_object(choice.get("delta")), as_object(choice.get("message")))
+        self._pages.read(chunk, choice)
         return self._choice(choice) if choice else []
 
     def finish(self) -> list[Delta]:
@@ -113,6 +113,7 @@ class ChunkReader:
         if choice.get("error"):
             raise error_of_chunk(self._failures, choice["error"])
         delta = self._delta_of(choice)
+        self._pages.read(delta)
         deltas: list[Delta] = self._thoughts.read(delta)
         shown: list[Delta] = []
         content = delta.get("content")

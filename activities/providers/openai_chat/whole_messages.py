@@ -28,7 +28,8 @@ class WholeMessages:
             if isinstance(text, str) and text:
                 self._said.setdefault(name, []).append(text)
                 self._lengths[name] = self._lengths.get(name, 0) + len(text)
-        self._calls |= {str(call["id"]) for call in _calls_of(delta) if call.get("id")}
+        if delta.get("tool_calls"):
+            self._calls |= {str(call["id"]) for call in _calls_of(delta) if call.get("id")}
 
     def rest_of(self, message: JsonObject, *, is_last: bool) -> JsonObject:
         """The message as a delta, without what was passed on before.

@@ -75,15 +75,19 @@ async def deltas_of(
             content_read(response, deltas)
             if not deltas:
                 unread.keep(event)
-            has_new_content = any(not isinstance(delta, ResumeToken | ReasoningSeal) for delta in deltas)
-            has_content = has_content or has_new_content
-            end.event_read(has_content=has_content, is_content=has_new_content)
+            is_content = any(map(_is_content, deltas))
+            has_content = has_content or is_content
+            end.event_read(has_content=has_content, is_content=is_content)
             for delta in fitting.restored(deltas):
                 yield delta
     if odd or not has_content:
         fitting.given.on_unread((odd or unread).shapes())
     for delta in fitting.restored(reader.finish()):
         yield delta
+
+
+def _is_content(delta: Delta) -> bool:
+    return type(delta) not in (ResumeToken, ReasoningSeal)
 
 
 class _End:
