@@ -18,6 +18,8 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _OPENING = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 # The opening, token by token: a text that is not a beginning of it never becomes one.
 _TOKENS = ("{", '"input"', ":", '"')
+# With blanks. The beginning is read again with each piece until the opening is complete, so it has a bound.
+_LONGEST_OPENING = 1000
 _HEX_DIGITS = 4
 _HIGH = range(0xD800, 0xDC00)
 _LOW = range(0xDC00, 0xE000)
@@ -29,21 +31,23 @@ class CustomInput:
 
     def __init__(self) -> None:
         self._waiting = ""
+        self._held: list[str] = []
         self._is_string = False
         self._is_over = False
-        self._is_unlike = False
 
     def feed(self, arguments: str) -> str:
         """Return the characters of the input that these arguments add."""
         if self._is_over:
             return ""
+        if self._held:
+            self._held.append(arguments)
+            return ""
         self._waiting += arguments
         if not self._is_string:
-            if self._is_unlike:
-                return ""
             opening = _OPENING.match(self._waiting)
             if opening is None:
-                self._is_unlike = not _may_open(self._waiting)
+                if len(self._waiting) > _LONGEST_OPENING or not _may_open(self._waiting):
+                    self._held.append(self._waiting)
                 return ""
             self._is_string, self._waiting = True, self._waiting[opening.end() :]
         return self._decoded()
@@ -53,8 +57,8 @@ class CustomInput:
         if self._is_string:
             # Half an escape at the end of a call that was cut off is no character.
             return ""
-        whole, self._waiting, self._is_over = self._waiting, "", True
-        return _input_of(whole)
+        self._is_over = True
+        return _input_of("".join(self._held) or self._waiting)
 
     def _decoded(self) -> str:
         text, at, found = self._waiting, 0, list[str]()

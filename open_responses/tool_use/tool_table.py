@@ -29,7 +29,7 @@ from open_responses.schema.tool_choice import (
     ToolChoice,
 )
 from open_responses.schema.tools import FunctionTool, HostedTools, looks_like_a_schema
-from open_responses.tool_use.client_functions import Form, client_tools, native_tools, offered_tools, shown_name
+from open_responses.tool_use.client_functions import Form, Key, client_tools, native_tools, offered_tools, shown_name
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.strict_schema import made_strict
 
@@ -72,7 +72,7 @@ class ToolTable:
     """The tools of one model turn. `functions` and `choice` are sent to the provider; `route` routes the calls.
 
     `native` are the client's tools that are no plain functions, as they were sent: for a provider that has them itself,
-    and empty for any other. `is_native` says which it is.
+    and empty for any other. `is_native` says which it is. `shown` has the names of the client's tools in the table.
     """
 
     functions: Sequence[FunctionTool] = ()
@@ -82,6 +82,7 @@ class ToolTable:
     parallel: bool = True
     allowed: frozenset[str] | None = None
     routes: Mapping[str, Route] = field(default_factory=dict)
+    shown: Mapping[Key, str] = field(default_factory=dict)
 
     def route(self, called: str, namespace: str | None = None) -> Route:
         """The route of a call to this name. `refused`, with the reason, if the call may not run.
@@ -104,10 +105,7 @@ class ToolTable:
 
     def shown_name(self, form: Form, namespace: str | None, name: str) -> str:
         """The name of the function that stands for a tool of the client, also of one that is not offered any more."""
-        for shown, route in self.routes.items():
-            if (route.kind, route.form, route.namespace, route.tool) == ("client", form, namespace, name):
-                return shown
-        return shown_name(namespace, name)
+        return self.shown.get((form, namespace, name)) or shown_name(namespace, name)
 
     def _shown(self, called: str, namespace: str | None) -> str:
         """The name in the table that a call means. Models also write the bare name of a function of a namespace."""
@@ -165,8 +163,10 @@ def build_tool_table(
     routes: dict[str, Route] = {}
     by_name = {tool.name: tool for tool in hosted}
     given = [t for t in request.tools or [] if not (isinstance(t, FunctionTool) and t.name in by_name)]
+    shown: dict[Key, str] = {}
     for client in client_tools(offered_tools(given, items), by_name, is_native=is_native):
         routes[client.shown] = Route("client", client.name, form=client.form, namespace=client.namespace)
+        shown[client.form, client.namespace, client.name] = client.shown
         if not is_native:
             functions.append(client.function)
     if is_native:
@@ -191,6 +191,7 @@ def build_tool_table(
         parallel=request.parallel_tool_calls is not False,
         allowed=allowed,
         routes=routes,
+        shown=shown,
     )
 
 

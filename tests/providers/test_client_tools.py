@@ -38,6 +38,7 @@ TOOLS: list[JsonObject] = [
     {"type": "local_shell"},
     {"type": "apply_patch"},
 ]
+OPENAI_ALONE: list[JsonObject] = [{"type": "computer"}]
 OUTCOME = {"type": "exit", "exit_code": 0}
 ITEMS: list[JsonObject] = [
     {"type": "message", "role": "user", "content": "go"},
@@ -101,13 +102,51 @@ async def test_a_vendor_with_functions_alone_reads_functions(http: httpx.AsyncCl
 
 
 async def test_openai_gets_the_tools_and_the_items_as_they_were_sent(http: httpx.AsyncClient) -> None:
-    body = await sent(http, "openai", parsed({"model": "m", "input": ITEMS, "tools": TOOLS}))
-    assert [tool for tool in body["tools"] if tool["type"] != "function"] == [
-        tool for tool in TOOLS if tool["type"] != "function"
-    ]
+    tools = [*TOOLS, *OPENAI_ALONE]
+    body = await sent(http, "openai", parsed({"model": "m", "input": ITEMS, "tools": tools}))
+    others = [tool for tool in body["tools"] if tool["type"] != "function"]
+    assert sorted(map(json.dumps, others)) == sorted(json.dumps(t) for t in tools if t["type"] != "function")
     (function,) = [tool for tool in body["tools"] if tool["type"] == "function"]
     assert (function["defer_loading"], function["allowed_callers"]) == (True, ["direct"])
     assert body["input"] == ITEMS
+
+
+async def test_openai_gets_each_kind_of_item_with_an_id_only_where_it_demands_one(http: httpx.AsyncClient) -> None:
+    picture = {"type": "computer_screenshot", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+    shell = {"type": "exec", "command": ["ls"], "env": {}}
+    search = {
+        "type": "tool_search_call",
+        "call_id": None,
+        "execution": "server",
+        "arguments": {},
+        "status": "completed",
+    }
+    items: list[JsonObject] = [
+        {"type": "message", "role": "user", "content": "go"},
+        {
+            "type": "computer_call",
+            "id": "cu_1",
+            "call_id": "c1",
+            "action": {"type": "screenshot"},
+            "status": "completed",
+        },
+        {"type": "computer_call_output", "call_id": "c1", "output": picture},
+        {"type": "local_shell_call", "id": "item_7", "call_id": "c2", "action": shell, "status": "completed"},
+        {"type": "local_shell_call_output", "id": "c2", "output": "a"},
+        {"type": "apply_patch_call", "id": "apc_1", "call_id": "c3", "operation": {"type": "delete_file", "path": "a"}},
+        {"type": "apply_patch_call_output", "call_id": "c3", "status": "completed"},
+        {"type": "program", "id": "prog_1", "call_id": "c4", "code": "1", "fingerprint": "f"},
+        {"type": "program_output", "id": "prog_2", "call_id": "c4", "result": "1", "status": "completed"},
+        {**search, "id": "tsc_1"},
+        {"type": "tool_search_output", "call_id": None, "execution": "server", "tools": [], "status": "completed"},
+        {"type": "configuration_update", "reasoning": {"effort": "low"}},
+    ]
+    body = await sent(http, "openai", parsed({"model": "m", "input": items}))
+    expected = [dict(item) for item in items]
+    expected[3]["id"] = "lsh_7"
+    del expected[5]["id"]
+    del expected[9]["id"]
+    assert body["input"] == expected
 
 
 @pytest.mark.parametrize(

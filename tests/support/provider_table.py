@@ -13,6 +13,11 @@ _SETTING = "test_provider_cells.test_a_setting_is_passed_on_or_refused_before_th
 _NO_WORD = "test_provider_cells.test_what_a_provider_has_no_word_for_changes_nothing"
 _PHASE = "test_provider_cells.test_the_phase_of_an_earlier_answer_is_openais_alone"
 _BUILT_IN = "test_provider_cells.test_a_built_in_tool_is_refused_where_the_provider_has_it_not"
+_NATIVE_TOOLS = "test_client_tools.test_openai_gets_the_tools_and_the_items_as_they_were_sent"
+_FUNCTIONS = "test_client_tools.test_a_vendor_with_functions_alone_reads_functions"
+_CODEX = "test_client_tools.test_codex_is_understood_by_every_adapter"
+_COMPUTER = "test_client_tools.test_a_computer_is_refused_where_no_vendors_form_exists"
+_CONTAINER = "test_client_tools.test_a_shell_in_a_container_is_refused_where_no_vendor_has_one"
 _FOREIGN = "test_provider_cells.test_what_another_providers_tools_left_is_left_out"
 _EMPTY = "test_provider_cells.test_an_empty_answer_without_usage_is_an_estimated_finish"
 _STRICT = "test_provider_cells.test_strict_is_passed_on_where_the_provider_knows_it"
@@ -202,6 +207,9 @@ ROWS: dict[str, tuple[str, ...]] = {
             strict=True,
         )
     ),
+    "custom tools, namespaces, `tool_search`, shells, `apply_patch`": (_NATIVE_TOOLS, *(_FUNCTIONS,) * 4),
+    "`additional_tools`, and calls of these tools on their way back": (_CODEX,) * 5,
+    "a computer, and a shell in a container": (_NATIVE_TOOLS, *(f"{_COMPUTER} {_CONTAINER}",) * 4),
     "the provider's built-in tools": (
         f"{_BUILT_IN} test_built_in_tools_are_handed_on_as_they_are "
         "test_the_progress_of_a_built_in_tool_precedes_its_whole_item",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
 
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.context.configuration import configured
@@ -18,6 +21,7 @@ from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.events.trace import Trace, replay_trace
 from open_responses.json_types import JsonObject
+from open_responses.schema.grammars import check_grammar
 from open_responses.schema.items import INPUT_ITEMS
 from open_responses.schema.requests import JsonSchemaFormat
 from open_responses.schema.tools import FunctionTool
@@ -99,6 +103,15 @@ def test_arguments_that_are_not_as_asked_for_still_give_a_text(written: str, tex
         reader = CustomInput()
         said = "".join(reader.feed(written[i : i + size]) for i in range(0, len(written), size))
         assert said + reader.rest() == text
+
+
+def test_a_long_text_is_read_in_linear_time() -> None:
+    for written in ("{" + " " * 300_000, "x" * 300_000, '{"input": "' + "x" * 300_000, '{"other": "' + "x" * 300_000):
+        reader, began = CustomInput(), time.process_time()
+        said = "".join(map(reader.feed, written)) + reader.rest()
+        assert len(said) >= 300_000
+        # A second for what takes a fifth of one; with a copy for each piece it is a minute.
+        assert time.process_time() - began < 5
 
 
 def test_a_custom_call_is_streamed_as_text() -> None:
@@ -372,6 +385,8 @@ def refused(**body: Any) -> tuple[str | None, str | None]:
         ("regex", "("),
         ("regex", ""),
         ("regex", "[a"),
+        ("regex", "*a"),
+        ("regex", "a\\"),
         ("lark", ""),
         ("lark", "no rule"),
         ("lark", "a: b"),
@@ -381,6 +396,32 @@ def refused(**body: Any) -> tuple[str | None, str | None]:
 def test_a_grammar_that_is_none_is_refused_by_its_place(syntax: str, definition: str) -> None:
     tool = {"type": "custom", "name": "t", "format": {"type": "grammar", "syntax": syntax, "definition": definition}}
     assert refused(tools=[tool]) == ("tools[0].format.definition", "invalid_value")
+
+
+@pytest.mark.parametrize(
+    ("syntax", "definition"),
+    [
+        ("regex", r"\p{L}+(?:x|y)??"),
+        ("regex", r"[a-z&&[^x]]"),
+        ("regex", r"(?<year>\d{4})[^]]"),
+        ("lark", 'start: "(" word // a ( in a comment\nword: /[(\\/]+/\n%import common.LF\n'),
+        ("lark", "?start.2: a | b\na: /x/i\nb: a~1..3\n"),
+    ],
+)
+def test_a_grammar_of_openais_dialect_is_taken(syntax: str, definition: str) -> None:
+    tool = {"type": "custom", "name": "t", "format": {"type": "grammar", "syntax": syntax, "definition": definition}}
+    assert parse_create_response(json.dumps({"model": "m", "input": "x", "tools": [tool]}).encode()).tools
+
+
+@pytest.mark.parametrize(
+    "text", ["(?i:[\0-\U0010ffff])" * 3000, "/\\" * 30_000, "/[" * 30_000, "start: " + "(" * 60_000]
+)
+@pytest.mark.parametrize("syntax", ["regex", "lark"])
+def test_a_grammar_is_checked_in_linear_time(syntax: Any, text: str) -> None:
+    began = time.process_time()
+    with contextlib.suppress(PydanticCustomError):
+        check_grammar(syntax, text)
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
