@@ -242,3 +242,30 @@ async def test_an_odd_event_is_left_out_and_reported(http: httpx.AsyncClient) ->
     assert len(reported) == 1
     assert "reasoning_details" in reported[0]
     assert "secret" not in reported[0]
+
+
+UNKNOWN: dict[str, Json] = {
+    "openai": {"type": "response.output_item.done", "output_index": 5, "item": {"type": "new_kind", "text": "secret"}},
+    "openai-chat": v.chat_chunk({"content": [{"type": "new_kind", "text": "secret"}]}, "stop"),
+    "anthropic": v.anthropic_block({"type": "new_kind", "text": "secret"}, index=5)[0],
+    "gemini": v.gemini_chunk({"newKind": {"text": "secret"}}),
+}
+
+
+@pytest.mark.parametrize("vendor", UNKNOWN)
+async def test_content_of_an_unknown_kind_is_reported(http: httpx.AsyncClient, vendor: str) -> None:
+    reported: list[str] = []
+    events = [*v.TEXT[vendor], UNKNOWN[vendor], STREAMS[vendor][-1]]
+    deltas = await v.read(http, vendor, v.stream_of(vendor, *events), replace(call(), on_unread=reported.extend))
+    assert check_stream(deltas)
+    assert len(reported) == 1
+    assert "secret" not in reported[0]
+    assert "new_kind" in reported[0] or "newKind" in reported[0]
+
+
+@pytest.mark.parametrize("vendor", v.VENDORS)
+async def test_a_whole_answer_leaves_nothing_out(http: httpx.AsyncClient, vendor: str) -> None:
+    reported: list[str] = []
+    answer = v.stream_of(vendor, *STREAMS[vendor])
+    assert check_stream(await v.read(http, vendor, answer, replace(call(), on_unread=reported.extend)))
+    assert reported == []

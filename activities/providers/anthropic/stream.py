@@ -101,6 +101,7 @@ class StreamReader:
         self._usage: dict[str, int] = {}
         self._reason: FinishReason | None = None
         self.is_over = False
+        self.left_out = 0
         self._refusal = ""
         self._model: str | None = None
         self._counts = TokenCounts(call)
@@ -167,6 +168,7 @@ class StreamReader:
         block = self._block(index)
         kind = _KINDS.get(str(delta.get("type")))
         if kind is None or (block is not None and block.kind == kind):
+            self.left_out += block is None
             return self._more(block, delta) if block is not None else []
         started = self._start(index, {"type": kind})
         return [*started, *self._more(self._blocks[-1], delta)]
@@ -200,6 +202,7 @@ class StreamReader:
                 self._calls += 1
                 self._has_content = True
                 return [ToolCallDelta(block.call, call_id=start.get("id"), name=start.get("name"))]
+        self.left_out += block.kind != "redacted_thinking" and block.kind not in PROVIDER_ITEM_TYPES["anthropic"]
         return []
 
     def _more(self, block: _Block, delta: JsonObject) -> list[Delta]:

@@ -87,6 +87,7 @@ class ChunkReader:
     def __init__(self, call: SampleCall, failures: Failures) -> None:
         self._call = call
         self._failures = failures
+        self.left_out = 0
         self._finish: str | None = None
         self._finish_message = ""
         self._is_blocked = False
@@ -184,6 +185,7 @@ class ChunkReader:
             return [*self._end_text(), self._seal({"on": "part", "part": part})]
         if "inlineData" in part:
             return self._image(part)
+        self.left_out += "text" not in part and "thoughtSignature" not in part
         return self._thought(part) if part.get("thought") else self._text(part)
 
     def _text(self, part: JsonObject) -> list[Delta]:

@@ -38,6 +38,7 @@ class LineReader:
         self._thought = False
         self._calls = 0
         self._counts = TokenCounts(call)
+        self.left_out = 0
 
     def read(self, line: JsonObject) -> list[Delta]:
         """Return the deltas of one line. Raises the error that a line describes."""

@@ -79,6 +79,7 @@ class EventReader:
         self._call_ids: dict[int, str] = {}
         self._whole_items: set[int] = set()
         self._is_done = False
+        self.left_out = 0
         self._built_in = BuiltInCalls()
         self._has_client_calls = False
         self._indexes: dict[str, int] = {}
@@ -253,6 +254,7 @@ class EventReader:
         if kind in _CALLS:
             return self._call(index, item)
         if kind not in _WHOLE_ITEMS:
+            self.left_out += 1
             return []
         self._sent[index, "item", 0] = 1
         if kind in OUTPUT_TYPE_OF and item.get("call_id"):

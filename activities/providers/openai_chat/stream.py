@@ -63,6 +63,7 @@ class ChunkReader:
         self._images = Images()
         self._pages = CitedPages()
         self._is_done = False
+        self.left_out = 0
         self._has_content = False
         self._reason: str | None = None
         self._usage: JsonObject | None = None
@@ -184,6 +185,9 @@ class ChunkReader:
                 shown.append(TextDelta(part["text"]))
             elif part.get("type") in ("image_url", "output_image", "image"):
                 shown += self._images.read([part])
+            else:
+                # Mistral's references name pages that it does not send.
+                self.left_out += part.get("type") not in ("text", "reference")
 
     def _count(self, deltas: list[Delta]) -> None:
         self._has_content = self._has_content or bool(deltas)

@@ -34,7 +34,10 @@ class Reader(Protocol[EventT]):
     """Turns a vendor's events into deltas.
 
     `knows_end` is True once an event has said that, or why, the answer ends; `is_over`, once it was the vendor's last.
+    `left_out` counts blocks, parts and items of kinds that the adapter does not know.
     """
+
+    left_out: int
 
     @property
     def knows_end(self) -> bool: ...
@@ -58,12 +61,12 @@ async def deltas_of(
     """The deltas of an answer, with the names restored that `fitting` changed.
 
     `patience` are the seconds that the answer's end may precede that of its stream: 10 unless the vendor needs another
-    number. The call's `on_unread` gets the shapes of events that were left out because a member has another type than
-    the vendor documents, or those of all if the whole stream has no content. Raises what the events stand for, and what
-    `open_stream` maps of the connection.
+    number. The call's `on_unread` gets the shapes of events that were left out, because a member has another type than
+    the vendor documents or the adapter does not know the kind of their content, or those of all if the whole stream has
+    no content. Raises what the events stand for, and what `open_stream` maps of the connection.
     """
     end = _End(reader, _SECONDS_AFTER_END if patience is None else patience)
-    unread, odd, has_content = UnreadEvents(), UnreadEvents(), False
+    unread, odd, has_content, left_out = UnreadEvents(), UnreadEvents(), False, 0
     async with contextlib.aclosing(events):
         while (event := await _next(events, end.deadline)) is not None:
             try:
@@ -73,6 +76,9 @@ async def deltas_of(
                 deltas = []
                 odd.keep(event)
             content_read(response, deltas)
+            if reader.left_out != left_out:
+                odd.keep(event)
+                left_out = reader.left_out
             if not deltas:
                 unread.keep(event)
             is_content = any(map(_is_content, deltas))
