@@ -97,6 +97,8 @@ async def test_a_tenants_key_is_told_what_it_may_not_see(
     for view in ("keys", "health"):
         page = await signed_in(browser, api, ACME, view)
         await page.waits_for("main [role=alert]:has-text('Your key may not see')")
+        await page.waits_for("nav a:text-is('Responses')")
+        await page.waits_for("nav a:text-is('Health')", state="detached")
         await is_sound(page)
 
 

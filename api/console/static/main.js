@@ -21,6 +21,9 @@ const VIEWS = [
   ["conformance", "Conformance", Conformance],
 ];
 
+// The server refuses these to the key of a tenant; the navigation leaves them out.
+const OPERATORS = new Set(["keys", "health"]);
+
 function currentRoute() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name = "", id = null] = path.split("/");
@@ -54,19 +57,21 @@ function App({ info }) {
     const shown = VIEWS.find(([name]) => name === route.name);
     document.title = `${route.id ?? shown?.[1] ?? "Not found"} · open_responses`;
   }, [route.name, route.id]);
+  const offers = useLoaded(info.needs_key && !needsKey ? "/console/offers" : null).data;
+  const isTenants = offers !== null && !offers.is_admin;
   if (needsKey) return html`<${KeyForm} version=${info.version} onKey=${() => setNeedsKey(false)} />`;
   return html`
     <a class="skip" href="#main" onClick=${skipToMain}>Skip to the content</a>
     <header>
       <a class="brand" href="#/play">open_responses</a>
       <nav aria-label="Views">
-        ${VIEWS.map(
+        ${VIEWS.filter(([name]) => !(isTenants && OPERATORS.has(name))).map(
           ([name, label]) =>
             html`<a href=${`#/${name}`} aria-current=${route.name === name ? "page" : undefined}>${label}</a>`,
         )}
       </nav>
       <span class="header-end">
-        <${Who} needsKey=${info.needs_key} /> <span class="muted">${info.version}</span>
+        <${Who} offers=${offers} /> <span class="muted">${info.version}</span>
         ${info.needs_key && html`<button type="button" class="quiet" onClick=${signOut}>Forget the key</button>`}
       </span>
     </header>
@@ -75,10 +80,9 @@ function App({ info }) {
 }
 
 /** Whose key it is, so that nobody takes one tenant's responses for all of them. */
-function Who({ needsKey }) {
-  const offers = useLoaded(needsKey ? "/console/offers" : null);
-  if (!offers.data) return null;
-  return html`<span>${offers.data.tenant}${offers.data.is_admin ? ", operator" : ""}</span>`;
+function Who({ offers }) {
+  if (!offers) return null;
+  return html`<span>${offers.tenant}${offers.is_admin ? ", operator" : ""}</span>`;
 }
 
 function View({ route, info }) {
@@ -105,7 +109,8 @@ function KeyForm({ version, onKey }) {
       onKey();
     } catch (error) {
       apiKey.clear();
-      setProblem(error.message);
+      // The API's own words are for programs that send headers.
+      setProblem(error.status === 401 ? "This is no API key of this server, or it was revoked or has expired." : error.message);
       setIsChecking(false);
       field.current.select();
     }
