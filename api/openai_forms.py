@@ -24,7 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from open_responses.events.event_types import EVENT_TYPES, TERMINAL_EVENTS
 from open_responses.io.log.encoding import encode
 from open_responses.json_types import JsonObject
-from open_responses.schema.requests import CreateResponse, JsonSchemaFormat
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.text_settings import JsonSchemaFormat
 
 PREFIX = "/openai"
 _ENDPOINTS = f"{PREFIX}/v1/"

@@ -63,7 +63,7 @@ from open_responses.schema.items import (
     SystemMessage,
     UserMessage,
 )
-from open_responses.schema.requests import JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.text_settings import JsonObjectFormat, JsonSchemaFormat
 from open_responses.schema.tool_choice import AllowedTools, FunctionChoice
 
 _FINISH: Mapping[str, FinishReason] = {

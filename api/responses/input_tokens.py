@@ -19,7 +19,8 @@ from open_responses.context.tokens import count_tokens, counted, item_tokens, js
 from open_responses.io.store.chains import Chains, remembered_items
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
-from open_responses.schema.requests import CreateResponse, JsonSchemaFormat, validate_create_response
+from open_responses.schema.requests import CreateResponse, validate_create_response
+from open_responses.schema.text_settings import JsonSchemaFormat
 
 router = APIRouter()
 

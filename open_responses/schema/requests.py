@@ -17,6 +17,10 @@ from open_responses.schema.client_items import AdditionalTools, ConfigurationUpd
 from open_responses.schema.content import Text
 from open_responses.schema.items import MAX_ITEMS, InputItem, UserMessage
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
+from open_responses.schema.text_settings import (
+    JsonSchemaFormat,
+    TextSettings,
+)
 from open_responses.schema.tool_choice import ToolChoice, check_choice_fits
 from open_responses.schema.tools import (
     FunctionTool,
@@ -31,11 +35,9 @@ from open_responses.schema.tools import (
 from open_responses.schema.validation import (
     CHECK_NAMES,
     RequestObject,
-    by_type,
     complaint_of,
     either,
     fault,
-    small_schema,
 )
 
 # A limit of this server: the name becomes a search attribute and a line in Temporal's UI.
@@ -151,43 +153,6 @@ def _refuse_prewarming(cache_options: Any) -> None:
         param = "prompt_cache_options.prewarm"
         message = f"'{param}' is not supported here: each request generates an answer. Leave it out."
         raise InvalidRequest(message, param=param, code="unsupported_parameter")
-
-
-class PlainTextFormat(RequestObject):
-    """Text without a format."""
-
-    type: Literal["text"]
-
-
-class JsonObjectFormat(RequestObject):
-    """Any JSON object."""
-
-    type: Literal["json_object"]
-
-
-class JsonSchemaFormat(RequestObject):
-    """JSON that matches a schema. `schema_` is `schema` in JSON, a name that pydantic reserves."""
-
-    type: Literal["json_schema"]
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-    description: str | None = None
-    schema_: Annotated[JsonObject, AfterValidator(small_schema)] = Field(alias="schema")
-    strict: bool | None = None
-
-
-TextFormat: TypeAlias = Annotated[
-    Annotated[PlainTextFormat, Tag("<text>")]
-    | Annotated[JsonObjectFormat, Tag("<json_object>")]
-    | Annotated[JsonSchemaFormat, Tag("<json_schema>")],
-    by_type("an object with a text format", "text", "json_object", "json_schema"),
-]
-
-
-class TextSettings(RequestObject):
-    """The format and length of the answer's text (REQ-11)."""
-
-    format: TextFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class ReasoningSettings(RequestObject):

@@ -15,7 +15,8 @@ from open_responses.json_types import JsonObject
 from open_responses.schema import http_bodies
 from open_responses.schema.http_bodies import EchoedReasoning, EchoedText, EchoedTool, InputTokensDetails
 from open_responses.schema.mcp_tool import McpTool
-from open_responses.schema.requests import CreateResponse, JsonSchemaFormat, ReasoningSettings, TextSettings
+from open_responses.schema.requests import CreateResponse, ReasoningSettings
+from open_responses.schema.text_settings import JsonSchemaFormat, TextSettings
 from open_responses.schema.tools import FunctionTool, HostedTools
 
 FinalStatus: TypeAlias = Literal["completed", "failed", "incomplete", "cancelled"]

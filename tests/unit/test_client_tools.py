@@ -23,7 +23,7 @@ from open_responses.events.trace import Trace, replay_trace
 from open_responses.json_types import JsonObject
 from open_responses.schema.grammars import check_grammar
 from open_responses.schema.items import INPUT_ITEMS
-from open_responses.schema.requests import JsonSchemaFormat
+from open_responses.schema.text_settings import JsonSchemaFormat
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.client_calls import as_function_calls
 from open_responses.tool_use.client_functions import shown_name

@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 
 from open_responses.errors import InvalidRequest
 from open_responses.schema.items import UserMessage
-from open_responses.schema.requests import (
-    IGNORED_PARAMETERS,
-    UNSUPPORTED_PARAMETERS,
-    CreateResponse,
-    JsonSchemaFormat,
-)
+from open_responses.schema.requests import IGNORED_PARAMETERS, UNSUPPORTED_PARAMETERS, CreateResponse
+from open_responses.schema.text_settings import JsonSchemaFormat
 from open_responses.schema.tool_choice import AllowedTools, FunctionChoice
 from tests.support.bad_bodies import ALLOW_WEATHER, BAD_BODIES, WEATHER, body, part, schema_format
 from tests.support.full_request import FULL

@@ -16,7 +16,7 @@ from activities.providers.shared.tool_choices import is_forced, plain_choice
 from open_responses.contracts import SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.requests import JsonSchemaFormat
+from open_responses.schema.text_settings import JsonSchemaFormat
 from open_responses.schema.tool_choice import FunctionChoice
 
 _BINDING_BETA = "thinking-binding-controls-2026-08-01"

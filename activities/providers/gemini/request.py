@@ -15,7 +15,7 @@ from activities.providers.shared.text_formats import format_in_words, json_forma
 from activities.providers.shared.tool_choices import is_forced
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
-from open_responses.schema.requests import JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.text_settings import JsonObjectFormat, JsonSchemaFormat
 
 _SEED_BITS = 31
 

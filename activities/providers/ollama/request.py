@@ -21,7 +21,8 @@ from activities.providers.shared.text_formats import json_format
 from activities.providers.shared.tool_choices import plain_choice
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
-from open_responses.schema.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.text_settings import JsonObjectFormat, JsonSchemaFormat
 
 # A model with only on and off treats any level as on.
 _THINK: Mapping[str, bool | str] = {

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 
-from open_responses.schema.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.text_settings import JsonObjectFormat, JsonSchemaFormat
 
 _VERBOSITY = {"low": "Keep your answer short.", "high": "Answer at length and in detail."}
 

@@ -13,7 +13,8 @@ from open_responses.io.schema_checks import process
 from open_responses.io.schema_checks.pool import CheckExceeded, SchemaProcesses
 from open_responses.json_types import JsonObject
 from open_responses.schema.json_schema_cost import SchemaCost, SchemaTooCostly, schema_cost
-from open_responses.schema.requests import CreateResponse, JsonObjectFormat, JsonSchemaFormat
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.text_settings import JsonObjectFormat, JsonSchemaFormat
 
 # About 5 ms each: a step of a compilation takes a microsecond or two, one of a validation some 20 nanoseconds.
 _STEPS_COMPILED_HERE = 2_000
