@@ -281,6 +281,8 @@ class Config(_Table):
     Attributes:
         max_turns: The largest number of model turns in one response.
         deadline_seconds: The longest time of one response; no limit if None.
+        strict_tools: Whether a built-in tool that the route's provider lacks is an error. If false, it is left out of
+            the provider's request, unless `tool_choice` forces it.
         allow_private_addresses: Whether requests may name MCP servers on loopback and private networks.
         providers: The `[[providers]]` tables.
         routes: The `[[routes]]` tables, in the order in which they are compared.
@@ -292,6 +294,7 @@ class Config(_Table):
 
     max_turns: int = Field(default=100, ge=1)
     deadline_seconds: float | None = Field(default=None, gt=0)
+    strict_tools: bool = False
     allow_private_addresses: bool = False
     providers: tuple[ProviderConfig, ...] = ()
     routes: tuple[RouteConfig, ...] = ()

@@ -222,11 +222,13 @@ class Finish:
         reason: Why the answer ended.
         usage: The tokens of this sample.
         model: The model that answered, by the provider's name; None if the provider does not say.
+        reported: Members of the response resource that the provider reports, such as the `service_tier` that it used.
     """
 
     reason: FinishReason
     usage: Usage = field(default_factory=lambda: Usage(estimated=True))
     model: str | None = None
+    reported: JsonObject | None = None
 
 
 Delta: TypeAlias = (

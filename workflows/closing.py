@@ -60,7 +60,15 @@ class Closing:
         if not is_known:
             await self._release_conversation(ending)
         usage = usage_with(state.usage, result.paid)
-        response = final_resource(state.start, ending, output_ledger.output, usage, ended_at)
+        response = final_resource(
+            state.start,
+            ending,
+            output_ledger.output,
+            usage,
+            ended_at,
+            fallback=state.fallback,
+            reported=state.reported,
+        )
         return self._shown(response, output_ledger.trace, usage)
 
     def _shown(self, response: JsonObject, trace: list[Op], usage: TurnUsage | None) -> FinishedResponse:
@@ -101,7 +109,15 @@ class Closing:
     def log_end(call: FinishInput) -> None:
         """Write the log line that `finish` would have written."""
         usage = usage_with(call.usage, call.paid)
-        response = final_resource(call.start, call.ending, call.output, usage, call.ended_at)
+        response = final_resource(
+            call.start,
+            call.ending,
+            call.output,
+            usage,
+            call.ended_at,
+            fallback=call.fallback,
+            reported=call.reported,
+        )
         end = end_fields(call.start, response, usage, now=workflow.now().timestamp())
         fields = {**end, **how_far(call), "without_redis": True}
         workflow.logger.warning(END, extra={LOG_FIELDS: fields})
@@ -123,6 +139,8 @@ class Closing:
             attempts=state.attempts,
             provider=state.target.provider,
             first_token_at=state.first_token_at,
+            fallback=state.fallback,
+            reported=state.reported,
         )
 
     async def _release_conversation(self, ending: Ending) -> None:

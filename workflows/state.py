@@ -48,6 +48,7 @@ class ResponseState:
     fallback: int = 0
     attempts: int = 0
     first_token_at: float | None = None
+    reported: JsonObject | None = None
     stop: Ending | None = None
     cut_off: bool = False
     has_diverged: bool = False
@@ -78,6 +79,7 @@ class ResponseState:
             produced=carried.produced,
             attempts=carried.attempts,
             first_token_at=carried.first_token_at,
+            reported=carried.reported,
             stop=carried.stop or (Ending(status="cancelled") if carried.cancelled else None),
         )
 
@@ -95,6 +97,7 @@ class ResponseState:
             produced=self.produced,
             attempts=self.attempts,
             first_token_at=self.first_token_at,
+            reported=self.reported,
             started_at=self.started_at,
             stop=self.stop,
         )
@@ -110,6 +113,11 @@ class ResponseState:
         self.usage = result.usage if self.usage is None else self.usage.plus(result.usage)
         self.paid = TurnUsage()
         self.produced += result.produced
+        if result.reported is not None:
+            self.reported = {**(self.reported or {}), **result.reported}
+        if result.finish_reason == "pause":
+            # The provider has begun the call that `tool_choice` forces, and goes on with it.
+            self.choice_spent = True
 
     def end_with(self, ending: Ending) -> None:
         """Stop the response with this ending as soon as possible. Only the first call counts."""

@@ -89,7 +89,7 @@ class FinishActivity:
         writer, result = await self._open(call)
         output = [*call.output, *result.items]
         usage = usage_with(call.usage, result.paid)
-        response = final_resource(call.start, call.ending, output, usage, call.ended_at)
+        response = _resource(call, output, usage)
         await self._keep(call, response, [*call.trace, *result.trace], usage)
         writer.record(cost_field(usage))
         writer.write(terminal_events(response))
@@ -119,7 +119,7 @@ class FinishActivity:
             writer.write(Assembler(writer.fold).abandon())
             await writer.flush()
         trace, usage = list(writer.trace.ops), usage_with(call.usage, call.paid)
-        response = announced or final_resource(call.start, call.ending, writer.fold.output, usage, call.ended_at)
+        response = announced or _resource(call, writer.fold.output, usage)
         await self._keep(call, response, trace, usage)
         if announced is None:
             writer.write(terminal_events(response))
@@ -175,6 +175,12 @@ class FinishActivity:
     @staticmethod
     def _fence(call: FinishInput) -> int:
         return fence(call.epoch, 0)
+
+
+def _resource(call: FinishInput, output: list[JsonObject], usage: TurnUsage | None) -> JsonObject:
+    return final_resource(
+        call.start, call.ending, output, usage, call.ended_at, fallback=call.fallback, reported=call.reported
+    )
 
 
 def _adopt(writer: Writer, events: list[JsonObject]) -> None:

@@ -44,6 +44,7 @@ from open_responses.io.store.outside_ends import OVERTAKEN
 from open_responses.io.telemetry.activities import describe_request
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.sample import SampleResult
+from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.models.capabilities import has_client_tools
 from open_responses.tool_use.tool_table import build_tool_table
@@ -179,9 +180,11 @@ class AttemptRun:
             self._parts.definitions,
             lists,
             choice_spent=self._call.choice_spent,
+            omitted=start.omitted_for(self._call.fallback).tools,
             items=context.items,
             is_native=has_client_tools(self._parts.adapters.get(self._call.provider, "")),
         )
+        self._log_omitted(start)
         fold = Fold(context.output)
         self.writer = writer = Writer(
             self._parts.appender,
@@ -200,6 +203,13 @@ class AttemptRun:
         left = fold.snapshot()[self._call.first_output_index :] if found.events else []
         meter = AnswerMeter(self._parts.bounds, before=self._call.produced, size=sum(map(len, map(orjson.dumps, left))))
         return AttemptState(self._attempt, context, tool_table, writer, meter, self._progress)
+
+    def _log_omitted(self, start: StartResponse) -> None:
+        """The API has logged what the route's own provider lacks."""
+        omitted = start.omitted_for(self._call.fallback)
+        if omitted and self._call.fell_back:
+            names = omitted.names(start.request)
+            log.info("request_narrowed", response_id=start.response_id, provider=self._call.provider, omitted=names)
 
     async def _earlier(self) -> Earlier:
         return await self._parts.contexts.earlier(self._call.response_id, self._call.first_sequence)
@@ -222,6 +232,7 @@ class AttemptRun:
             "produced": state.meter.size,
             "incomplete_reason": progress.excess,
             "next_sequence": writer.next_sequence,
+            **({"reported": finish.reported} if finish.reported else {}),
         }
         items = {item_field(first + i): orjson.dumps(item) for i, item in enumerate(writer.fold.output[first:])}
         writer.record({f"turn:{self._call.turn}": orjson.dumps(ended), **items})
@@ -245,6 +256,7 @@ class AttemptRun:
             ended_at=time.time(),
             produced=ended.get("produced", 0),
             incomplete_reason=ended.get("incomplete_reason"),
+            reported=ended.get("reported"),
             first_token_at=self._progress.first_token_at,
         )
 

@@ -12,7 +12,6 @@ from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.loop.payloads.sample import SampleInput
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.tool_use.client_calls import as_function_calls
-from open_responses.tool_use.client_functions import provider_tools
 from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
 
 
@@ -49,7 +48,7 @@ def build_call(
         tools=tool_table.functions,
         tool_choice=tool_table.choice,
         max_output_tokens=max_output_tokens,
-        provider_tools=[*provider_tools(start.request.tools or []), *tool_table.native],
+        provider_tools=[*tool_table.provider_tools, *tool_table.native],
         api_key=_own_key(sealer, start) if call.fallback == 0 else None,
     )
 

@@ -13,6 +13,7 @@ from api.responses.authorize import authorize
 from api.responses.cost import show_cost
 from api.responses.follow import follow, subscribed
 from api.responses.http_response import CLIENT_LEFT, last_event
+from api.responses.omitted import show_omitted
 from api.responses.parse import ParsedRequest
 from api.responses.prepare import check_room, prepare_resolved
 from api.responses.resolve import resolve
@@ -42,6 +43,7 @@ async def compact(request: Request, state: State, caller: AuthenticatedCaller) -
     overload = await check_room(state, caller)
     resolved = await resolve(state, authorized)
     prepared = await prepare_resolved(state, resolved, overload)
+    show_omitted(request, prepared.start.omitted_for(0), prepared.start.request)
     kept = _prompt(prepared.start, resolved.context.earlier.previous)
     async with subscribed(state, prepared.start, only_end=True) as subscription:
         await start_response(state, prepared)

@@ -16,6 +16,7 @@ from api.request_ends import until_answered
 from api.responses.authorize import authorize
 from api.responses.follow import follow, subscribed
 from api.responses.http_response import http_response, initial_http_response
+from api.responses.omitted import show_omitted
 from api.responses.parse import Parsed
 from api.responses.prepare import Prepared, prepare
 from api.responses.repeat import find_repeated, repeat_http_response
@@ -45,7 +46,9 @@ async def create_response(request: Request, state: State, caller: AuthenticatedC
 
 
 async def _start_and_respond(request: Request, state: AppState, prepared: Prepared) -> Response:
-    asked = prepared.start.request
+    start = prepared.start
+    asked = start.request
+    show_omitted(request, start.omitted_for(0), asked)
     if asked.is_background and not asked.stream:
         await start_response(state, prepared)
         return initial_http_response(request, prepared.start)

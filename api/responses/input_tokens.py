@@ -12,11 +12,14 @@ from api.body import read_object
 from api.conversations.lock import read_conversation
 from api.dependencies import AuthenticatedCaller, State
 from api.lookup import OwnedRecords
+from api.responses.omitted import show_omitted
 from api.responses.resolve import resolve_context
 from api.responses.routing import route_of, take_provider_key
 from api.responses.validate import check_context, check_continues
+from open_responses.config import Config
 from open_responses.context.tokens import count_tokens, counted, item_tokens, json_tokens
 from open_responses.io.store.chains import Chains, remembered_items
+from open_responses.models.omissions import Omitted, omitted_of
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.requests import CreateResponse, validate_create_response
@@ -38,9 +41,11 @@ async def count_input_tokens(request: Request, state: State, caller: Authenticat
     given = {name: value for name, value in body.items() if value is not None}
     asked = await off_loop(size, validate_create_response, {"model": _ANY_MODEL, "input": "", **given})
     check_tools(state.settings.config, caller.key, asked)
+    omitted = Omitted()
     if "model" in given:
         check_model(caller.key, asked.model)
-        route_of(state.settings.config, asked.model)
+        omitted = _omitted(state.settings.config, asked)
+        show_omitted(request, omitted, asked)
     conversation = await read_conversation(state, caller.tenant, asked)
     records = OwnedRecords(state, caller.tenant)
     context = await resolve_context(state, records, asked, size, conversation)
@@ -50,13 +55,20 @@ async def count_input_tokens(request: Request, state: State, caller: Authenticat
     earlier = await Chains(state.records).items(before.ancestors, records.loaded)
     earlier += await remembered_items(before.remembered)
     items = earlier + (asked.input_items() if "input" in given else [])
-    tokens = await counted(_count, items, asked)
+    tokens = await counted(_count, items, asked, omitted)
     return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})
 
 
-def _count(items: Sequence[InputItem], asked: CreateResponse) -> int:
+def _omitted(config: Config, asked: CreateResponse) -> Omitted:
+    """What the route's provider lacks, as for a response: it is not sent, so it is not counted."""
+    provider = config.provider(route_of(config, asked.model).provider)
+    return omitted_of(provider, asked, strict_tools=config.strict_tools)
+
+
+def _count(items: Sequence[InputItem], asked: CreateResponse, omitted: Omitted) -> int:
     tokens = sum(map(item_tokens, items)) + count_tokens(asked.instructions or "")
-    tokens += json_tokens(tool.model_dump(mode="json", exclude_unset=True) for tool in asked.tools or [])
+    offered = [tool for index, tool in enumerate(asked.tools or []) if index not in omitted.tools]
+    tokens += json_tokens(tool.model_dump(mode="json", exclude_unset=True) for tool in offered)
     if asked.text is not None and isinstance(asked.text.format, JsonSchemaFormat):
         tokens += json_tokens([asked.text.format.schema_])
     return tokens

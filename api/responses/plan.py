@@ -60,6 +60,7 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         retry_window=settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds,
         context_window=first.context_window,
         price=first.price,
+        omitted=first.omitted,
         fallbacks=fallbacks,
         provider_key=provider_key,
         hosted=list(plan.hosted),

@@ -14,6 +14,7 @@ from api.auth import Caller
 from api.conversations.lock import ReadConversation
 from api.responses.approval_holds import hold
 from api.responses.authorize import AuthorizedRequest
+from api.responses.omitted import log_omitted
 from api.responses.plan import start_of
 from api.responses.resolve import ResolvedRequest, resolve
 from api.responses.validate import validate
@@ -59,4 +60,5 @@ async def prepare_resolved(state: AppState, resolved: ResolvedRequest, overload:
     except BaseException:
         await state.admission.withdraw(start)
         raise
+    log_omitted(start)
     return Prepared(start, resolved.context.earlier.ancestors, resolved.context.conversation)

@@ -10,6 +10,7 @@ from api.auth import count_as_read, show_limits
 from api.conversations.lock import was_left_behind
 from api.idempotency import IdempotencyKey, earlier, spent
 from api.responses.http_response import http_response
+from api.responses.omitted import show_omitted
 from api.responses.retrieve import respond_as_it_stands
 from api.responses.start import start_workflow
 from api.streaming.reconnect import reconnect
@@ -34,6 +35,7 @@ async def repeat_http_response(request: Request, state: AppState, record: Record
     """The response as it stands, or all of its events. Raises Conflict for one that is deleted at this moment."""
     count_as_read(request)
     await show_limits(request)
+    show_omitted(request, record.start.omitted_for(0), record.start.request)
     is_poll = asked.is_background and not asked.stream
     record = await state.records.settled(record, decided=is_poll)
     if record.response is None:

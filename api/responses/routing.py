@@ -9,6 +9,7 @@ from open_responses.errors import InvalidRequest, ModelNotFound, ProviderKeyMiss
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.start import Target
 from open_responses.models.capabilities import check_takes
+from open_responses.models.omissions import omitted_of
 from open_responses.schema.requests import CreateResponse
 
 KEY_HEADER = "x-provider-api-key"
@@ -73,6 +74,7 @@ def _target(
 ) -> Target:
     provider = config.provider(route.provider)
     check_takes(provider.adapter, provider.name, asked, asked.input_items())
+    omitted = omitted_of(provider, asked, strict_tools=config.strict_tools)
     if provider_key is None:
         _check_key(provider, environ)
     return Target(
@@ -80,6 +82,7 @@ def _target(
         upstream_model=route.upstream_model or model,
         context_window=route.context_window,
         price=route.price,
+        omitted=omitted or None,
     )
 
 

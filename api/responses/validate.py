@@ -26,7 +26,7 @@ from open_responses.private_addresses import is_forbidden_host
 from open_responses.schema.items import InputItem
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse, schemas_of, tools_of_items
-from open_responses.schema.tool_choice import named_choices, names_of_tools
+from open_responses.schema.tool_choice import McpChoice, ProviderToolChoice, named_choices, names_of_tools
 from open_responses.schema.tools import FunctionTool, HostedTools
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.tool_table import hosted_names, is_bare
@@ -157,8 +157,13 @@ def _check_choice(asked: CreateResponse, hosted: list[str]) -> None:
     names["function"] = names.get("function", set()) | set(hosted)
     labels = {tool.server_label for tool in asked.tools or [] if isinstance(tool, McpTool)}
     for field, named in named_choices(asked.tool_choice):
-        name, known = (named.server_label, labels) if named.type == "mcp" else (named.name, names.get(named.type))
-        if name not in (known or ()):
+        if isinstance(named, ProviderToolChoice):
+            continue
+        if isinstance(named, McpChoice):
+            name, known = named.server_label, labels
+        else:
+            name, known = named.name, names.get(named.type, set())
+        if name not in known:
             raise InvalidRequest(
                 f"'{field}' names {name[:64]!r}, which is not in 'tools'. Add it, or leave it out.",
                 param=field,

@@ -35,7 +35,6 @@ from open_responses.schema.items import (
 from open_responses.schema.mcp_items import McpApprovalResponse, McpTools
 from open_responses.schema.names import SLUG
 from open_responses.schema.requests import CreateResponse, tools_of_items
-from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
 
 _DATA_URL = "data:"
 _EVERYTHING = frozenset({"image_url", "image_data", "image_id", "file_data", "file_url", "file_id", "audio", "video"})
@@ -117,13 +116,14 @@ def check_takes(adapter: str, provider: str, request: CreateResponse, items: Seq
         items: The request's own input, in which `param` of the error names a part.
 
     Raises:
-        InvalidRequest: The adapter has no equivalent for a part, a setting, a tool or an item.
+        InvalidRequest: The adapter has no equivalent for a part, a setting or an item.
     """
     able = able_of(adapter)
     if _is_all(request) and not any(_is_read(adapter, item) for item in items):
         raise nothing_to_read()
     _check_settings(able, provider, request)
-    _check_tools(adapter, provider, request)
+    _check_openai_settings(adapter, provider, request)
+    _check_client_tools(adapter, provider, request)
     for path, kind, in_output in _parts_of(items):
         if kind not in (able.output_parts if in_output else able.parts):
             what, _, instead = _SPOKEN[kind].partition(": ")
@@ -147,7 +147,7 @@ def nothing_to_read() -> InvalidRequest:
 
 def _is_all(request: CreateResponse) -> bool:
     """Whether nothing comes before the request's own input."""
-    return not (request.instructions or request.previous_response_id or request.conversation)
+    return not (request.instructions or request.prompt or request.previous_response_id or request.conversation)
 
 
 def _is_read(adapter: str, item: InputItem) -> bool:
@@ -171,17 +171,22 @@ def _check_settings(able: Capabilities, provider: str, request: CreateResponse) 
             )
 
 
-def _check_tools(adapter: str, provider: str, request: CreateResponse) -> None:
-    known = PROVIDER_TOOL_TYPES.get(adapter, frozenset()) if adapter in ADAPTERS else None
-    _check_client_tools(adapter, provider, request)
-    for index, tool in enumerate(request.tools or []):
-        if isinstance(tool, ProviderTool) and known is not None and tool.type not in known:
-            has = f"Choose from {', '.join(sorted(known))}" if known else "It has none; leave it out"
-            raise InvalidRequest(
-                f"The provider {provider!r} has no built-in tool {tool.type!r}. {has}.",
-                param=f"tools[{index}].type",
-                code="unsupported_tool",
-            )
+# Settings of OpenAI's that change the answer, or that refuse it. No other API has them.
+_OPENAI_ALONE = ("access_programs", "moderation", "prompt")
+
+
+def _check_openai_settings(adapter: str, provider: str, request: CreateResponse) -> None:
+    if adapter == "openai" or adapter not in ADAPTERS:
+        return
+    given = [name for name in _OPENAI_ALONE if getattr(request, name) is not None]
+    if request.reasoning is not None and request.reasoning.mode not in (None, "standard"):
+        given.append("reasoning.mode")
+    if given:
+        raise InvalidRequest(
+            f"The provider {provider!r} has no {given[0]!r}. Leave it out, or choose a model of OpenAI.",
+            param=given[0],
+            code="unsupported_parameter",
+        )
 
 
 def _check_client_tools(adapter: str, provider: str, request: CreateResponse) -> None:

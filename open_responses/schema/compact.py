@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from open_responses.json_types import JsonObject
-from open_responses.schema.requests import MAX_MODEL_NAME, CreateResponse, Input, present, printable
+from open_responses.schema.requests import (
+    MAX_MODEL_NAME,
+    CreateResponse,
+    Input,
+    PromptCacheOptions,
+    ServiceTier,
+    present,
+    printable,
+)
 from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of, fault
 
 
 class CompactRequest(RequestObject):
     """A request to compact the conversation of `input`, of `previous_response_id`, or of both."""
 
-    IGNORED: ClassVar[dict[str, str]] = {
-        "prompt_cache_retention": "how long a cache may live: cost only",
-        "prompt_cache_options": "where caches break and how long they live: cost only",
-        "service_tier": "a compaction is done at once",
-    }
-
     model: Annotated[str, Field(max_length=MAX_MODEL_NAME), AfterValidator(printable), BeforeValidator(present)]
     input: Annotated[Input | None, BeforeValidator(lambda value: value)] = None
     previous_response_id: str | None = None
     instructions: str | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
+    prompt_cache_options: PromptCacheOptions | None = None
+    service_tier: ServiceTier | None = None
 
     @model_validator(mode="after")
     def _has_something_to_compact(self) -> CompactRequest:

@@ -88,6 +88,8 @@ class EchoedReasoning(TypedDict):
 
     effort: str | None
     summary: str | None
+    context: NotRequired[str]
+    mode: NotRequired[str]
 
 
 class EchoedTool(TypedDict):

@@ -86,6 +86,7 @@ PROVIDER_ITEM_TYPES: Mapping[str, frozenset[str]] = {
         {
             "bash_code_execution_tool_result",
             "code_execution_tool_result",
+            "container_upload",
             "server_tool_use",
             "text_editor_code_execution_tool_result",
             "web_fetch_tool_result",

@@ -38,6 +38,7 @@ from open_responses.schema.validation import (
     complaint_of,
     either,
     fault,
+    small_schema,
 )
 
 # A limit of this server: the name becomes a search attribute and a line in Temporal's UI.
@@ -46,18 +47,11 @@ MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512
 
 # Parameters of OpenAI's API that this server accepts and ignores, since they do not change the answer.
 IGNORED_PARAMETERS = {
-    "user": "replaced by safety_identifier and prompt_cache_key; a label for abuse detection",
-    "prompt_cache_retention": "how long a cache may live: cost only",
-    "prompt_cache_options": "where caches break and how long they live: cost only (but see `prewarm`)",
     "client_metadata": "what a client says of itself, for OpenAI's own statistics (Codex sends it)",
-    "background_options": "how long a background response may wait: here it starts at once, the best of its values",
-    "image": "a hint on how images are packed into the context: cost only",
 }
 # Parameters of OpenAI's API that are an error, since the answer without them would differ.
 UNSUPPORTED_PARAMETERS = {
-    "prompt": "OpenAI stores prompt templates. Send 'instructions' and 'input' instead",
-    "moderation": "this server moderates neither input nor output. Leave it out",
-    "access_programs": "they select policies of OpenAI. Leave them out",
+    "generate": "each request generates an answer. Leave it out",
 }
 # Names of the Chat Completions API, and the names of the same parameters here.
 CALLED_HERE = {
@@ -158,14 +152,35 @@ def _refuse_prewarming(cache_options: Any) -> None:
 class ReasoningSettings(RequestObject):
     """How the model reasons. `minimal` and `max` are OpenAI's values; the specification's list has neither."""
 
-    UNSUPPORTED: ClassVar[dict[str, str]] = {
-        "generate_summary": "it is called summary now",
-        "context": "the whole context is sent on each turn",
-        "mode": "it selects OpenAI's own models",
-    }
-
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+    context: Literal["auto", "current_turn", "all_turns"] | None = None
+    mode: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_summary(self) -> ReasoningSettings:
+        """Read OpenAI's former name of `summary`."""
+        if self.generate_summary is None:
+            return self
+        summary = self.summary or self.generate_summary
+        return self.model_copy(update={"summary": summary, "generate_summary": None})
+
+
+class PromptCacheOptions(RequestObject):
+    """OpenAI's options of the prompt cache. `prewarm`, which requests no answer, is an error before this is read."""
+
+    mode: Literal["implicit", "explicit"] | None = None
+    ttl: Literal["30m", "12h"] | None = None
+    comparison_response_id: Annotated[str, Field(max_length=256)] | None = None
+    prewarm: Literal[False] | None = None
+
+
+class BackgroundOptions(RequestObject):
+    """OpenAI's options of a background response. This server starts each at once, whatever the window."""
+
+    completion_window: Literal["soonest", "2h", "8h"] | None = None
+    continuation_id: Annotated[str, Field(max_length=256)] | None = None
 
 
 class StreamOptions(RequestObject):
@@ -174,6 +189,7 @@ class StreamOptions(RequestObject):
     include_obfuscation: bool | None = None
 
 
+ServiceTier: TypeAlias = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
 Include: TypeAlias = Literal[
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
@@ -234,7 +250,7 @@ StopText: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def _continues(body: dict[Any, Any]) -> bool:
-    return body.get("previous_response_id") is not None or body.get("conversation") is not None
+    return any(body.get(name) is not None for name in ("previous_response_id", "conversation", "prompt"))
 
 
 def _as_list(value: Any) -> Any:
@@ -304,8 +320,16 @@ class CreateResponse(RequestObject):
     stream_options: StreamOptions | None = None
     store: bool | None = None
     background: bool | None = None
-    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
-    safety_identifier: Annotated[str, Field(max_length=64)] | None = None
+    service_tier: ServiceTier | None = None
+    safety_identifier: Annotated[str, Field(max_length=128)] | None = None
+    user: Annotated[str, Field(max_length=512)] | None = None
+    prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
+    prompt_cache_options: PromptCacheOptions | None = None
+    prompt: Annotated[JsonObject, AfterValidator(small_schema)] | None = None
+    moderation: Annotated[JsonObject, AfterValidator(small_schema)] | None = None
+    access_programs: Annotated[JsonObject, AfterValidator(small_schema)] | None = None
+    image: Annotated[JsonObject, AfterValidator(small_schema)] | None = None
+    background_options: BackgroundOptions | None = None
     prompt_cache_key: Annotated[str, Field(max_length=64)] | None = None
     stop: Annotated[list[StopText], Field(min_length=1, max_length=16), BeforeValidator(_as_list)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
@@ -353,7 +377,7 @@ class CreateResponse(RequestObject):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> CreateResponse:
-        if self.input == [] and self.previous_response_id is None and self.conversation is None:
+        if self.input == [] and self.previous_response_id is None and self.conversation is None and not self.prompt:
             raise fault("invalid_value", "must have at least one item", field="input")
         check_names_are_unique(self.tools or [])
         offered: list[Tool] = list(self.tools or [])

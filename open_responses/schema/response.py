@@ -7,7 +7,7 @@ log give the same object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, TypeAlias, cast
 
 from open_responses.deltas import Usage
@@ -15,9 +15,13 @@ from open_responses.json_types import JsonObject
 from open_responses.schema import http_bodies
 from open_responses.schema.http_bodies import EchoedReasoning, EchoedText, EchoedTool, InputTokensDetails
 from open_responses.schema.mcp_tool import McpTool
+from open_responses.schema.names import SLUG
 from open_responses.schema.requests import CreateResponse, ReasoningSettings
 from open_responses.schema.text_settings import JsonSchemaFormat, TextSettings
 from open_responses.schema.tools import FunctionTool, HostedTools
+
+OMITTED = f"{SLUG}omitted"
+"""An extension: true in a built-in tool that the provider lacks; in the response, the settings that it lacks."""
 
 FinalStatus: TypeAlias = Literal["completed", "failed", "incomplete", "cancelled"]
 
@@ -61,6 +65,8 @@ def initial_response(
     created_at: int,
     status: Literal["queued", "in_progress"],
     hosted: Sequence[str] = (),
+    omitted_tools: Collection[int] = (),
+    omitted_parameters: Sequence[str] = (),
 ) -> JsonObject:
     """Return the response before its first item.
 
@@ -70,6 +76,8 @@ def initial_response(
         created_at: Unix seconds.
         status: `queued` for a background response.
         hosted: The names of the hosted tools.
+        omitted_tools: The indexes of the built-in tools that the provider lacks.
+        omitted_parameters: The settings that the provider lacks.
     """
     response: http_bodies.Response = {
         "id": response_id,
@@ -88,14 +96,14 @@ def initial_response(
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": request.previous_response_id,
         "prompt_cache_key": request.prompt_cache_key,
-        "reasoning": _echo_reasoning(request.reasoning),
+        "reasoning": _echo_reasoning(request.reasoning, omitted_parameters),
         "safety_identifier": request.safety_identifier,
-        "service_tier": "default" if request.service_tier in (None, "auto") else request.service_tier,
+        "service_tier": _tier(request, omitted_parameters),
         "store": request.is_stored,
         "temperature": _or(request.temperature, 1.0),
         "text": _echo_text(request.text),
         "tool_choice": _echo_tool_choice(request),
-        "tools": _echo_tools(request, hosted),
+        "tools": _echo_tools(request, hosted, omitted_tools),
         "top_logprobs": request.top_logprobs or 0,
         "top_p": _or(request.top_p, 1.0),
         "presence_penalty": _or(request.presence_penalty, 0.0),
@@ -106,7 +114,8 @@ def initial_response(
     }
     if request.conversation_id is not None:
         response["conversation"] = {"id": request.conversation_id}
-    return cast(JsonObject, response)
+    named = {OMITTED: list(omitted_parameters)} if omitted_parameters else {}
+    return {**cast(JsonObject, response), **_echo_openai(request, omitted_parameters), **named}
 
 
 def started_response(initial: JsonObject) -> JsonObject:
@@ -180,11 +189,27 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def _echo_reasoning(reasoning: ReasoningSettings | None) -> EchoedReasoning | None:
+def _echo_reasoning(reasoning: ReasoningSettings | None, omitted: Sequence[str]) -> EchoedReasoning | None:
     if reasoning is None:
         return None
     effort = reasoning.effort if reasoning.effort in _EFFORTS_IN_THE_SCHEMA else None
-    return {"effort": effort, "summary": reasoning.summary}
+    echo: EchoedReasoning = {"effort": effort, "summary": reasoning.summary}
+    if reasoning.context is not None and "reasoning.context" not in omitted:
+        echo["context"] = reasoning.context
+    if reasoning.mode is not None:
+        echo["mode"] = reasoning.mode
+    return echo
+
+
+def _tier(request: CreateResponse, omitted: Sequence[str]) -> str:
+    asked = request.service_tier
+    return "default" if asked in (None, "auto") or "service_tier" in omitted else asked
+
+
+def _echo_openai(request: CreateResponse, omitted: Sequence[str]) -> JsonObject:
+    """Return the settings of OpenAI's API beyond the specification, as far as they were sent and take effect."""
+    names = {"access_programs", "image", "prompt", "prompt_cache_options", "prompt_cache_retention", "user"}
+    return request.model_dump(mode="json", include=names - set(omitted), exclude_none=True)
 
 
 def _echo_text(text: TextSettings | None) -> EchoedText:
@@ -205,17 +230,21 @@ def _echo_text(text: TextSettings | None) -> EchoedText:
     return echo
 
 
-def _echo_tools(request: CreateResponse, hosted: Sequence[str]) -> list[EchoedTool]:
-    """Return the tools, with `open_responses:hosted_tools` replaced by the functions that it includes."""
+def _echo_tools(request: CreateResponse, hosted: Sequence[str], omitted: Collection[int]) -> list[EchoedTool]:
+    """Return the tools, with `open_responses:hosted_tools` replaced by the functions that it includes.
+
+    A built-in tool that the provider lacks is marked, since the model did not have it.
+    """
     echo: list[EchoedTool] = []
     named = {tool.name for tool in request.tools or [] if isinstance(tool, FunctionTool)}
-    for tool in request.tools or []:
+    for index, tool in enumerate(request.tools or []):
         if isinstance(tool, FunctionTool):
             echo.append(_echo_function(tool))
         elif isinstance(tool, McpTool):
             echo.append(_echo_mcp(tool))
         elif not isinstance(tool, HostedTools):
-            echo.append(cast(EchoedTool, tool.model_dump(mode="json", exclude_unset=True)))
+            mark = {OMITTED: True} if index in omitted else {}
+            echo.append(cast(EchoedTool, {**tool.model_dump(mode="json", exclude_unset=True), **mark}))
         else:
             echo += [_echo_function(FunctionTool(type="function", name=name)) for name in hosted if name not in named]
     return echo

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from open_responses.schema.client_tools import ApplyPatchTool, CustomTool, LocalShellTool, ShellTool
 from open_responses.schema.mcp_tool import McpTool
@@ -14,21 +14,15 @@ from open_responses.schema.tools import (
     FunctionTool,
     HostedTools,
     NamespaceTool,
+    ProviderTool,
     Tool,
+    family_of,
     refuse_unsupported,
 )
 from open_responses.schema.validation import Hint, RequestObject, fault, member, shorten
 
 # The specification's bound for `allowed_tools`.
 MAX_ALLOWED_TOOLS = 128
-
-
-def _refuse_forcing(value: Any) -> Any:
-    """Reject a choice that forces one of the provider's built-in tools: only the model chooses them."""
-    kind = member(value, "type")
-    if isinstance(kind, str) and kind in ALL_PROVIDER_TOOLS:
-        raise fault("unsupported_tool", f"is '{shorten(kind)}', which you cannot force here. Send 'auto'", field="type")
-    return refuse_unsupported(value)
 
 
 class FunctionChoice(RequestObject):
@@ -68,14 +62,25 @@ class McpChoice(RequestObject):
     name: Annotated[str, Field(min_length=1)] | None = None
 
 
+class ProviderToolChoice(BaseModel):
+    """A built-in tool of the provider, by its type with or without the date: `{"type": "web_search"}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+
+
 _CLIENT_TYPES = ("shell", "local_shell", "apply_patch")
 _NAMED = ("function", "custom", "mcp", *_CLIENT_TYPES)
+_BUILT_IN = ALL_PROVIDER_TOOLS | {family_of(kind) for kind in ALL_PROVIDER_TOOLS}
 
 
 def _named_tag(value: Any) -> str | None:
     kind = member(value, "type")
     if kind in _CLIENT_TYPES:
         return "<client>"
+    if isinstance(kind, str) and kind in _BUILT_IN:
+        return "<provider>"
     return f"<{kind}>" if kind in _NAMED else None
 
 
@@ -83,9 +88,10 @@ NamedTool: TypeAlias = Annotated[
     Annotated[FunctionChoice, Tag("<function>")]
     | Annotated[CustomChoice, Tag("<custom>")]
     | Annotated[ClientToolChoice, Tag("<client>")]
-    | Annotated[McpChoice, Tag("<mcp>")],
+    | Annotated[McpChoice, Tag("<mcp>")]
+    | Annotated[ProviderToolChoice, Tag("<provider>")],
     Discriminator(_named_tag, "no_variant", "{what}", Hint(what="an object that names a tool", allowed=_NAMED)),
-    BeforeValidator(_refuse_forcing),
+    BeforeValidator(refuse_unsupported),
 ]
 
 
@@ -115,6 +121,7 @@ ToolChoice: TypeAlias = Annotated[
     | Annotated[CustomChoice, Tag("<custom>")]
     | Annotated[ClientToolChoice, Tag("<client>")]
     | Annotated[McpChoice, Tag("<mcp>")]
+    | Annotated[ProviderToolChoice, Tag("<provider>")]
     | Annotated[AllowedTools, Tag("<allowed_tools>")],
     Discriminator(
         _choice_tag,
@@ -122,7 +129,7 @@ ToolChoice: TypeAlias = Annotated[
         "{what}",
         Hint(what="'none', 'auto', 'required' or an object", allowed=_CHOICES),
     ),
-    BeforeValidator(_refuse_forcing),
+    BeforeValidator(refuse_unsupported),
 ]
 
 
@@ -136,6 +143,10 @@ def check_choice_fits(choice: ToolChoice | None, tools: Sequence[Tool]) -> None:
         raise fault(
             "invalid_value", "is 'required', but your request has no tools. Send tools, or 'auto'", field="tool_choice"
         )
+    built_in = [tool.type for tool in tools if isinstance(tool, ProviderTool)]
+    for field, named in named_choices(choice):
+        if isinstance(named, ProviderToolChoice) and not any(is_chosen(kind, named) for kind in built_in):
+            _check_named(named.type, set(), f"{field}.type")
     if any(isinstance(tool, HostedTools) for tool in tools):
         return
     known = names_of_tools(tools)
@@ -143,9 +154,14 @@ def check_choice_fits(choice: ToolChoice | None, tools: Sequence[Tool]) -> None:
     for field, named in named_choices(choice):
         if isinstance(named, McpChoice):
             _check_named(named.server_label, labels, f"{field}.server_label")
-        else:
+        elif not isinstance(named, ProviderToolChoice):
             part = "type" if isinstance(named, ClientToolChoice) else "name"
             _check_named(named.name, known.get(named.type, set()), f"{field}.{part}")
+
+
+def is_chosen(kind: str, choice: object) -> bool:
+    """Return whether a choice names a built-in tool of this type. A choice without a date names any version."""
+    return isinstance(choice, ProviderToolChoice) and choice.type in (kind, family_of(kind))
 
 
 def names_of_tools(tools: Iterable[Tool]) -> dict[str, set[str]]:
@@ -160,7 +176,7 @@ def names_of_tools(tools: Iterable[Tool]) -> dict[str, set[str]]:
     return names
 
 
-NamedChoice: TypeAlias = FunctionChoice | CustomChoice | ClientToolChoice | McpChoice
+NamedChoice: TypeAlias = FunctionChoice | CustomChoice | ClientToolChoice | McpChoice | ProviderToolChoice
 
 
 def named_choices(choice: ToolChoice | None) -> list[tuple[str, NamedChoice]]:

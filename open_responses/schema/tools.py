@@ -6,6 +6,7 @@ tools. A tool of any other type is rejected with its type in the error.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -40,8 +41,8 @@ MAX_MCP_SERVERS = 32
 MAX_FUNCTIONS = 1024
 
 HOSTED_TOOLS = f"{SLUG}hosted_tools"
-# Tools that a provider runs itself, by adapter. They are passed on unchanged, and rejected if the route's provider does
-# not have them. The names and their settings are each vendor's own.
+# Built-in tools of the vendors, by adapter: passed on as they are, under the vendor's own names and with its settings.
+# Sources: `tools` of the Python SDKs openai 3.57, anthropic 2.14 (with its betas) and google-genai 3.6.
 PROVIDER_TOOL_TYPES: Mapping[str, frozenset[str]] = {
     "openai": frozenset(
         {
@@ -57,13 +58,38 @@ PROVIDER_TOOL_TYPES: Mapping[str, frozenset[str]] = {
     ),
     "anthropic": frozenset(
         {
+            "bash_20250124",
             "code_execution_20250522",
             "code_execution_20250825",
+            "code_execution_20260120",
+            "code_execution_20260521",
+            "computer_20250124",
+            "computer_20251124",
+            "memory_20250818",
+            "text_editor_20250124",
+            "text_editor_20250429",
+            "text_editor_20250728",
             "web_fetch_20250910",
+            "web_fetch_20260209",
+            "web_fetch_20260309",
+            "web_fetch_20260318",
             "web_search_20250305",
+            "web_search_20260209",
+            "web_search_20260318",
         }
     ),
-    "gemini": frozenset({"code_execution", "google_search", "url_context"}),
+    "gemini": frozenset({"code_execution", "google_maps", "google_search", "url_context"}),
+}
+# Of these, the tools that the provider only describes to the model, with the name that its calls have. The client runs
+# them: a call is a function call, and its output a function's.
+CLIENT_RUN_TOOLS: Mapping[str, str] = {
+    "bash_20250124": "bash",
+    "computer_20250124": "computer",
+    "computer_20251124": "computer",
+    "memory_20250818": "memory",
+    "text_editor_20250124": "str_replace_editor",
+    "text_editor_20250429": "str_replace_based_edit_tool",
+    "text_editor_20250728": "str_replace_based_edit_tool",
 }
 ALL_PROVIDER_TOOLS = frozenset(kind for kinds in PROVIDER_TOOL_TYPES.values() for kind in kinds) | COMPUTER_TOOLS
 
@@ -150,6 +176,14 @@ class ProviderTool(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     type: str
+
+
+_VERSION = re.compile(r"_(?:\d{8}|\d{4}_\d{2}_\d{2})$")
+
+
+def family_of(kind: str) -> str:
+    """Return the type of a built-in tool without its date: `web_search_20260318` to `web_search`."""
+    return _VERSION.sub("", kind)
 
 
 class HostedTools(RequestObject):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -26,9 +26,17 @@ from open_responses.schema.tool_choice import (
     FunctionChoice,
     McpChoice,
     NamedChoice,
+    ProviderToolChoice,
     ToolChoice,
+    is_chosen,
 )
-from open_responses.schema.tools import FunctionTool, HostedTools, looks_like_a_schema
+from open_responses.schema.tools import (
+    CLIENT_RUN_TOOLS,
+    FunctionTool,
+    HostedTools,
+    ProviderTool,
+    looks_like_a_schema,
+)
 from open_responses.tool_use.client_functions import Form, Key, client_tools, native_tools, offered_tools, shown_name
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.strict_schema import made_strict
@@ -81,6 +89,7 @@ class ToolTable:
     choice: ToolChoice | None = None
     parallel: bool = True
     allowed: frozenset[str] | None = None
+    provider_tools: Sequence[JsonObject] = ()
     routes: Mapping[str, Route] = field(default_factory=dict)
     shown: Mapping[Key, str] = field(default_factory=dict)
 
@@ -144,6 +153,7 @@ def build_tool_table(
     lists: Mapping[str, Sequence[JsonObject]],
     *,
     choice_spent: bool,
+    omitted: Collection[int] = (),
     items: Sequence[InputItem] = (),
     is_native: bool = False,
 ) -> ToolTable:
@@ -156,6 +166,7 @@ def build_tool_table(
         lists: The tools of each MCP server, by label, as in its `mcp_list_tools` item.
         choice_spent: An earlier model turn has made the call that `tool_choice` forces. It is not forced again, or the
             response would never end.
+        omitted: The indexes of the built-in tools that the provider lacks.
         items: The conversation, whose items may add tools.
         is_native: The provider has OpenAI's tools itself, and reads the items that add some.
     """
@@ -164,7 +175,10 @@ def build_tool_table(
     by_name = {tool.name: tool for tool in hosted}
     given = [t for t in request.tools or [] if not (isinstance(t, FunctionTool) and t.name in by_name)]
     shown: dict[Key, str] = {}
-    for client in client_tools(offered_tools(given, items), by_name, is_native=is_native):
+    provider_tools = _provider_tools(request, omitted)
+    client_run = {CLIENT_RUN_TOOLS[tool["type"]] for tool in provider_tools if tool["type"] in CLIENT_RUN_TOOLS}
+    routes |= {name: Route("client", name) for name in client_run}
+    for client in client_tools(offered_tools(given, items), {*by_name, *client_run}, is_native=is_native):
         routes[client.shown] = Route("client", client.name, form=client.form, namespace=client.namespace)
         shown[client.form, client.namespace, client.name] = client.shown
         if not is_native:
@@ -180,8 +194,14 @@ def build_tool_table(
     choice, allowed = _choice(request.tool_choice, routes, spent=choice_spent)
     if not is_native:
         choice = _of_functions(choice, routes)
+    if allowed is not None and isinstance(choice, AllowedTools):
+        # Only those that `allowed_tools` names are left of them.
+        allowed |= client_run
     native = native_tools(given) if is_native else ()
-    if not (functions or native or (is_native and routes)):
+    if isinstance(choice, AllowedTools) and not allowed and not provider_tools:
+        # All that is allowed was left out.
+        choice = "none"
+    if not (functions or native or provider_tools or (is_native and routes)):
         choice = None
     return ToolTable(
         functions=functions,
@@ -190,9 +210,26 @@ def build_tool_table(
         choice=choice,
         parallel=request.parallel_tool_calls is not False,
         allowed=allowed,
+        provider_tools=provider_tools,
         routes=routes,
         shown=shown,
     )
+
+
+def _provider_tools(request: CreateResponse, omitted: Collection[int]) -> list[JsonObject]:
+    """The built-in tools that the provider is sent, as the request has them.
+
+    The provider runs them itself, so a tool that `allowed_tools` does not name is not offered at all.
+    """
+    choice = request.tool_choice
+    named = choice.tools if isinstance(choice, AllowedTools) else None
+    return [
+        tool.model_dump(mode="json", exclude_unset=True)
+        for index, tool in enumerate(request.tools or [])
+        if isinstance(tool, ProviderTool)
+        and index not in omitted
+        and (named is None or any(is_chosen(tool.type, one) for one in named))
+    ]
 
 
 def hosted_names(request: CreateResponse, configured: Iterable[str]) -> list[str]:
@@ -319,7 +356,7 @@ def _of_functions(choice: ToolChoice | None, routes: Mapping[str, Route]) -> Too
 
 
 def _as_function(named: NamedChoice, routes: Mapping[str, Route]) -> NamedChoice:
-    if isinstance(named, McpChoice):
+    if isinstance(named, McpChoice | ProviderToolChoice):
         return named
     return FunctionChoice(type="function", name=_names_of(named, routes)[0])
 
@@ -349,7 +386,9 @@ def _is_named(named: NamedChoice, server_label: str, tool: str) -> bool:
 
 
 def _names_of(named: NamedChoice, routes: Mapping[str, Route]) -> list[str]:
-    """The names in the table that a choice means; one for any choice but an MCP server's."""
+    """The names in the table that a choice means: any number for an MCP server, none for a built-in tool, else one."""
+    if isinstance(named, ProviderToolChoice):
+        return []
     if not isinstance(named, McpChoice):
         wanted = getattr(named, "namespace", None)
         found = [

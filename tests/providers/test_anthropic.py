@@ -576,6 +576,13 @@ async def test_tool_choice_in_every_form(
         ({"type": "web_fetch_20250910", "name": "web_fetch"}, None),
         ({"type": "code_execution_20250825"}, None),
         ({"type": "code_execution_20250522", "name": "code_execution"}, "code-execution-2025-05-22"),
+        ({"type": "code_execution_20260521"}, None),
+        ({"type": "web_search_20260318", "response_inclusion": "excluded"}, None),
+        ({"type": "web_fetch_20260318", "use_cache": False}, None),
+        ({"type": "memory_20250818"}, None),
+        ({"type": "bash_20250124"}, None),
+        ({"type": "computer_20251124", "display_width_px": 800, "display_height_px": 600}, "computer-use-2025-11-24"),
+        ({"type": "computer_20250124", "display_width_px": 800, "display_height_px": 600}, "computer-use-2025-01-24"),
     ],
 )
 async def test_built_in_tools_are_handed_on(
@@ -587,6 +594,28 @@ async def test_built_in_tools_are_handed_on(
     assert wire.requests[0].headers.get("anthropic-beta") == beta
     sent = bare(wire.requests[0].json["tools"][1])
     assert sent == {"name": built_in["type"].rsplit("_", 1)[0], **built_in}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("text_editor_20250124", "str_replace_editor"),
+        ("text_editor_20250429", "str_replace_based_edit_tool"),
+        ("text_editor_20250728", "str_replace_based_edit_tool"),
+    ],
+)
+async def test_the_text_editor_has_the_name_that_its_version_wants(
+    http: httpx.AsyncClient, kind: str, name: str
+) -> None:
+    body = await asked(http, call(model=SONNET_4_5, provider_tools=[{"type": kind}]))
+    assert bare(body["tools"][0]) == {"name": name, "type": kind}
+
+
+@pytest.mark.parametrize("chosen", ["web_search", "web_search_20260318"])
+async def test_a_built_in_tool_is_forced_by_its_name(http: httpx.AsyncClient, chosen: str) -> None:
+    search = {"type": "web_search_20260318"}
+    asked_ = call(model=SONNET_4_5, tools=[WEATHER, search], provider_tools=[search], tool_choice={"type": chosen})
+    assert (await asked(http, asked_))["tool_choice"] == {"type": "tool", "name": "web_search"}
 
 
 # --- structured output

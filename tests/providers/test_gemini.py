@@ -808,6 +808,7 @@ BUILT_IN = [
     {"type": "google_search", "timeRangeFilter": {"startTime": "2026-01-01T00:00:00Z"}},
     {"type": "code_execution"},
     {"type": "url_context"},
+    {"type": "google_maps", "enableWidget": True},
 ]
 
 
@@ -817,8 +818,14 @@ async def test_built_in_tools_have_googles_names_and_keep_their_settings(http: h
         {"googleSearch": {"timeRangeFilter": {"startTime": "2026-01-01T00:00:00Z"}}},
         {"codeExecution": {}},
         {"urlContext": {}},
+        {"googleMaps": {"enableWidget": True}},
     ]
     assert "toolConfig" not in sent
+
+
+async def test_a_choice_of_no_tool_offers_no_built_in_tool(http: httpx.AsyncClient) -> None:
+    sent = await sent_by(http, call("hi", model=GEMINI_3, provider_tools=BUILT_IN, tool_choice="none"))
+    assert "tools" not in sent
 
 
 @pytest.mark.parametrize(

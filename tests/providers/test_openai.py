@@ -244,7 +244,7 @@ async def test_settings_are_passed_on_under_their_own_names(http: httpx.AsyncCli
 
 
 async def test_what_is_the_servers_own_business_is_not_sent(http: httpx.AsyncClient) -> None:
-    asked = call(metadata={"a": "b"}, max_tool_calls=3, truncation="auto", stream=True, background=True, user="someone")
+    asked = call(metadata={"a": "b"}, max_tool_calls=3, truncation="auto", stream=True, background=True)
     body = await sent(http, asked)
     assert set(body) == {"model", "stream", "store", "include", "input"}
 
@@ -610,6 +610,56 @@ async def test_built_in_tools_are_handed_on_as_they_are(http: httpx.AsyncClient)
     search = {"type": "web_search", "search_context_size": "low"}
     body = await sent(http, call(tools=[tool()], provider_tools=[search]))
     assert body["tools"][1:] == [search]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"type": "web_search"},
+        {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}, {"type": "function", "name": "a"}]},
+    ],
+)
+async def test_a_choice_of_a_built_in_tool_is_openais_own(http: httpx.AsyncClient, choice: dict[str, Any]) -> None:
+    search = {"type": "web_search"}
+    body = await sent(http, call(tools=[tool("a"), search], provider_tools=[search], tool_choice=choice))
+    assert body["tool_choice"] == choice
+
+
+async def test_a_bound_on_calls_goes_along_with_the_tools_that_openai_runs(http: httpx.AsyncClient) -> None:
+    assert (await sent(http, call(provider_tools=[{"type": "web_search"}], max_tool_calls=3)))["max_tool_calls"] == 3
+
+
+OPENAIS_OWN: dict[str, Any] = {
+    "access_programs": {"cyber": "standard"},
+    "image": {"context_compression": "enabled"},
+    "moderation": {"model": "omni-moderation-latest", "policy": {"input": {"mode": "block"}}},
+    "prompt": {"id": "pmpt_1", "version": "2", "variables": {"city": "Paris"}},
+    "prompt_cache_options": {"mode": "explicit", "ttl": "12h", "comparison_response_id": "resp_1"},
+    "prompt_cache_retention": "24h",
+    "reasoning": {"effort": "high", "summary": "auto", "context": "current_turn", "mode": "pro"},
+    "safety_identifier": "s" * 128,
+    "service_tier": "ultrafast",
+    "user": "someone",
+}
+
+
+@pytest.mark.parametrize("name", sorted(OPENAIS_OWN))
+async def test_a_setting_of_openais_is_sent_as_it_came(http: httpx.AsyncClient, name: str) -> None:
+    assert (await sent(http, call(**{name: OPENAIS_OWN[name]})))[name] == OPENAIS_OWN[name]
+
+
+@pytest.mark.parametrize("tier", ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"])
+async def test_every_service_tier_is_sent(http: httpx.AsyncClient, tier: str) -> None:
+    assert (await sent(http, call(service_tier=tier)))["service_tier"] == tier
+
+
+async def test_the_former_name_of_a_summary_is_read(http: httpx.AsyncClient) -> None:
+    assert (await sent(http, call(reasoning={"generate_summary": "concise"})))["reasoning"] == {"summary": "concise"}
+
+
+async def test_a_stored_prompt_needs_no_input(http: httpx.AsyncClient) -> None:
+    body = await sent(http, call([], prompt={"id": "pmpt_1"}))
+    assert (body["prompt"], body["input"]) == ({"id": "pmpt_1"}, [])
 
 
 def allowed(*names: str, mode: str = "auto") -> dict[str, Any]:

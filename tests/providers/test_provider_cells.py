@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from open_responses.config import ProviderConfig
 from open_responses.deltas import Finish, TextDelta
 from open_responses.errors import InvalidRequest
 from open_responses.models.capabilities import check_takes
+from open_responses.models.omissions import omitted_of
 from tests.support.provider_cells import MODELS, VENDORS, run
 from tests.support.provider_cells import http as http
 from tests.support.provider_wire import call, text_of
@@ -211,13 +213,15 @@ async def test_an_effort_reaches_every_provider(http: httpx.AsyncClient, vendor:
         ("ollama", "web_search", False),
     ],
 )
-def test_a_built_in_tool_is_refused_where_the_provider_has_it_not(vendor: str, kind: str, has: bool) -> None:
+def test_a_built_in_tool_is_left_out_where_the_provider_has_it_not(vendor: str, kind: str, has: bool) -> None:
     asked = call(tools=[{"type": kind}])
+    provider = ProviderConfig(name="p", adapter=vendor, base_url="http://127.0.0.1")
+    check_takes(vendor, "p", asked.request, asked.items)
+    assert omitted_of(provider, asked.request, strict_tools=False).tools == ([] if has else [0])
     if has:
-        check_takes(vendor, "p", asked.request, asked.items)
         return
     with pytest.raises(InvalidRequest, match="has no built-in tool") as refused:
-        check_takes(vendor, "p", asked.request, asked.items)
+        omitted_of(provider, asked.request, strict_tools=True)
     assert (refused.value.param, refused.value.error_code) == ("tools[0].type", "unsupported_tool")
 
 

@@ -43,6 +43,7 @@ class Script:
     draws: int = 0
     messages: list[dict[str, Any]] = field(default_factory=list)
     """What the newest request had."""
+    tools: list[dict[str, Any]] = field(default_factory=list)
     gap: float = 0.0
     delay: float = 0.0
     finish: str = "stop"
@@ -162,6 +163,7 @@ class Upstream:
         fault = script.faults[script.attempts] if script.attempts < len(script.faults) else None
         script.attempts += 1
         script.messages = messages
+        script.tools = body.get("tools", [])
         if fault is not None and fault.status is not None:
             await _refuse(writer, fault)
             return

@@ -69,6 +69,8 @@ class Spoken(Script):
     reread_faults: list[Fault | None] = field(default_factory=list)
     built_in: list[Json] = field(default_factory=list)
     """OpenAI's events of the tools that it runs before it answers, without the numbers that the stream gives them."""
+    reported: Json = field(default_factory=dict)
+    """Members of OpenAI's last response."""
 
     @property
     def thought(self) -> str:
@@ -916,7 +918,9 @@ class _OpenAIEvents:
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": 10 + self._count,
         }
-        return self._close() + self._told("response.completed", response=self._response("completed", usage=usage))
+        return self._close() + self._told(
+            "response.completed", response=self._response("completed", usage=usage, **self._script.reported)
+        )
 
     def error(self, status: int) -> bytes:
         said = {"code": "server_error", "message": "The server had an error while processing your request. Sorry!"}

@@ -97,7 +97,7 @@ def test_a_number_too_large_for_a_float_is_refused() -> None:
         ({"temperature": "hot"}, "must be a number, but is a string"),
         ({"max_output_tokens": 16.5}, "must be an integer, without a fraction"),
         ({"tools": [{"type": "open_responses:teleport"}]}, "'open_responses:teleport'"),
-        ({"tool_choice": {"type": "web_search"}, "tools": [{"type": "web_search"}]}, "'web_search'"),
+        ({"tool_choice": {"type": "web_search"}, "tools": [{"type": "file_search"}]}, "not in 'tools'"),
         ({"conversation": "c", "previous_response_id": "r"}, "'previous_response_id'"),
         (
             part({"type": "text", "text": ""}),

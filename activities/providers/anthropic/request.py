@@ -10,19 +10,23 @@ from activities.providers.anthropic.models import Model, refused
 from activities.providers.anthropic.prompt_cache import with_breakpoints
 from activities.providers.anthropic.schema import native_schema
 from activities.providers.anthropic.thinking import thinking_of
-from activities.providers.anthropic.tools import tools_of
+from activities.providers.anthropic.tools import built_in_name, tools_of
 from activities.providers.shared.text_formats import format_in_words, json_format, verbosity_in_words
 from activities.providers.shared.tool_choices import is_forced, plain_choice
 from open_responses.contracts import SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
 from open_responses.schema.text_settings import JsonSchemaFormat
-from open_responses.schema.tool_choice import FunctionChoice
+from open_responses.schema.tool_choice import FunctionChoice, ProviderToolChoice, is_chosen
 
 _BINDING_BETA = "thinking-binding-controls-2026-08-01"
 _INTERLEAVED_BETA = "interleaved-thinking-2025-05-14"
 # Later versions of these tools need no header.
-_TOOL_BETAS = {"code_execution_20250522": "code-execution-2025-05-22"}
+_TOOL_BETAS = {
+    "code_execution_20250522": "code-execution-2025-05-22",
+    "computer_20250124": "computer-use-2025-01-24",
+    "computer_20251124": "computer-use-2025-11-24",
+}
 
 
 def request_body(call: SampleCall, provider: str, *, prefill: bool = False) -> tuple[JsonObject, list[str]]:
@@ -78,10 +82,12 @@ def _about(call: SampleCall) -> JsonObject:
     about: JsonObject = {}
     if asked.stop:
         about["stop_sequences"] = asked.stop
-    if asked.safety_identifier:
-        about["metadata"] = {"user_id": asked.safety_identifier}
+    if user_id := asked.safety_identifier or asked.user:
+        about["metadata"] = {"user_id": user_id}
     # `flex` exists at OpenAI alone. It is cheaper and slower, and does not change the answer.
-    tier = {"auto": "auto", "priority": "auto", "default": "standard_only"}.get(asked.service_tier or "")
+    tier = {"auto": "auto", "priority": "auto", "fast": "auto", "default": "standard_only"}.get(
+        asked.service_tier or ""
+    )
     return about | ({"service_tier": tier} if tier else {})
 
 
@@ -113,6 +119,9 @@ def _tool_choice(call: SampleCall, model: Model, *, has_tools: bool) -> JsonObje
         message = f"{call.model} cannot be forced to call a tool. Send 'auto', and ask for the call in your input."
         raise refused(message, "tool_choice")
     choice = plain_choice(call)
+    if isinstance(call.tool_choice, ProviderToolChoice):
+        kinds = [tool["type"] for tool in call.provider_tools if is_chosen(tool["type"], call.tool_choice)]
+        choice = FunctionChoice(type="function", name=built_in_name(kinds[0])) if kinds else choice
     alone = {"disable_parallel_tool_use": True} if call.request.parallel_tool_calls is False else {}
     if choice == "none":
         return {"tool_choice": {"type": "none"}}

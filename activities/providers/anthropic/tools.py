@@ -5,12 +5,11 @@ Sources: platform.claude.com/docs (Messages, structured outputs), the types of A
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from activities.providers.anthropic.schema import native_schema
 from open_responses.json_types import JsonObject
-from open_responses.schema.tools import FunctionTool
+from open_responses.schema.tools import CLIENT_RUN_TOOLS, FunctionTool, family_of
 
 _MAX_STRICT_TOOLS = 20
 
@@ -22,7 +21,12 @@ def tools_of(
     schema."""
     is_strict = takes_strict and sum(tool.strict is True for tool in tools) <= _MAX_STRICT_TOOLS
     functions = [_function(tool, is_strict=is_strict and tool.strict is True) for tool in tools]
-    return functions + [{"name": re.sub(r"_\d{8}$", "", tool["type"]), **tool} for tool in provider_tools]
+    return functions + [{"name": built_in_name(tool["type"]), **tool} for tool in provider_tools]
+
+
+def built_in_name(kind: str) -> str:
+    """Return the name that Anthropic's API requires of a built-in tool."""
+    return CLIENT_RUN_TOOLS.get(kind) or family_of(kind)
 
 
 def _function(tool: FunctionTool, *, is_strict: bool) -> JsonObject:

@@ -15,7 +15,9 @@ from open_responses.schema.tools import FunctionTool
 
 def tool_settings(call: SampleCall) -> JsonObject:
     """Return `tools` and `toolConfig`. Google rejects combinations of tools that the model does not support."""
-    built_in = [_built_in(tool) for tool in call.provider_tools]
+    # Gemini's modes are about functions alone: without the tool, it cannot be used.
+    offered = [] if call.tool_choice == "none" else call.provider_tools
+    built_in = [_built_in(tool) for tool in offered]
     declared = [{"functionDeclarations": [_declaration(tool) for tool in call.tools]}] if call.tools else []
     settings: JsonObject = {"tools": built_in + declared} if built_in or declared else {}
     config: JsonObject = {}

@@ -17,6 +17,20 @@ from open_responses.models.capabilities import nothing_to_read
 from open_responses.schema.items import Reasoning
 from open_responses.schema.requests import COST
 
+_PLAIN_SETTINGS = (
+    "temperature",
+    "top_p",
+    "top_logprobs",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "user",
+    "prompt",
+    "moderation",
+    "access_programs",
+    "image",
+)
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 # These models reject a request for encrypted reasoning, and reasoning in their input.
 _WITHOUT_REASONING = re.compile(r"(?:^|[/:])(?:gpt-3\.5|gpt-4|chatgpt|gpt-5-chat)")
@@ -39,9 +53,12 @@ def request_body(call: SampleCall, provider: str, *, background: bool) -> JsonOb
     body |= _settings(call) | tools_of(call)
     items = call.items if reasons else [item for item in call.items if not isinstance(item, Reasoning)]
     body["input"] = input_items(items, provider, stored=background)
-    if not body["input"] and not call.request.instructions:
+    if not body["input"] and not call.request.instructions and call.request.prompt is None:
         raise nothing_to_read()
     body |= tool_choice_of(call)
+    if call.provider_tools and call.request.max_tool_calls is not None:
+        # OpenAI counts the calls of its own tools in one answer; the workflow counts those that this server runs.
+        body["max_tool_calls"] = call.request.max_tool_calls
     if call.max_output_tokens is not None:
         body["max_output_tokens"] = call.max_output_tokens
     return body
@@ -57,11 +74,11 @@ def _include(call: SampleCall, reasons: bool) -> list[str]:
 def _settings(call: SampleCall) -> JsonObject:
     asked = call.request
     settings: JsonObject = {"instructions": asked.instructions} if asked.instructions else {}
-    for name in ("temperature", "top_p", "top_logprobs", "service_tier", "prompt_cache_key", "safety_identifier"):
+    for name in _PLAIN_SETTINGS:
         value = getattr(asked, name)
         if value is not None:
             settings[name] = value
-    for name in ("reasoning", "text"):
+    for name in ("reasoning", "text", "prompt_cache_options"):
         value = getattr(asked, name)
         given = {} if value is None else value.model_dump(mode="json", by_alias=True, exclude_none=True)
         if given:

@@ -88,6 +88,7 @@ class EventReader:
         self._counts = TokenCounts(call)
         self._usage: JsonObject = {}
         self._model: str | None = None
+        self._reported: JsonObject = {}
 
     @property
     def is_over(self) -> bool:
@@ -156,7 +157,7 @@ class EventReader:
         if reason is None:
             raise self._failures.broken_off()
         nameless = [ToolCallDelta(index, "".join(pieces)) for index, pieces in self._nameless.items()]
-        return [*nameless, Finish(reason, self._counted(), self._model)]
+        return [*nameless, Finish(reason, self._counted(), self._model, self._reported or None)]
 
     # --- the response
 
@@ -174,6 +175,7 @@ class EventReader:
 
     def _ended(self, kind: str, response: JsonObject) -> list[Delta]:
         self._model = response.get("model")
+        self._reported = {name: response[name] for name in _REPORTED if response.get(name) is not None}
         self._count(response)
         deltas = self._unstreamed(response.get("output"))
         if kind == "response.completed":
@@ -374,6 +376,9 @@ class EventReader:
         self._sent[position] = max(before, len(text))
         return text[before:]
 
+
+# What OpenAI says of a response beyond its output: what it did with a setting, and what it counts beside tokens.
+_REPORTED = ("input_transformations", "moderation", "prompt_cache_diagnostics", "service_tier", "tool_usage")
 
 _Position: TypeAlias = tuple[int, str, int]
 """(output index, kind of part, index of the part)."""

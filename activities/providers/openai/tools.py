@@ -9,7 +9,15 @@ from activities.providers.shared.root_schema import plain_root
 from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.schema.client_items import AdditionalTools
-from open_responses.schema.tool_choice import AllowedTools, ClientToolChoice, CustomChoice, FunctionChoice, McpChoice
+from open_responses.schema.tool_choice import (
+    AllowedTools,
+    ClientToolChoice,
+    CustomChoice,
+    FunctionChoice,
+    McpChoice,
+    ProviderToolChoice,
+    is_chosen,
+)
 from open_responses.schema.tools import FunctionTool
 
 
@@ -56,20 +64,29 @@ def tool_choice_of(call: SampleCall) -> JsonObject:
             return {"tool_choice": choice.model_dump(mode="json", exclude_none=True)}
         case AllowedTools():
             return {"tool_choice": _allowed(choice, call)}
+        case ProviderToolChoice():
+            return {"tool_choice": choice.model_dump(mode="json")}
         case McpChoice():
             # The tool table names the functions of an MCP server by themselves; this is what is left of it without one.
             return {"tool_choice": "required"}
 
 
 def _allowed(choice: AllowedTools, call: SampleCall) -> str | JsonObject:
-    """OpenAI's own form, where it can say the same: it knows `auto` and `required`, and only tools that were sent.
+    """OpenAI's own form, if all tools of the choice were sent: it rejects any other.
 
-    MCP tools are functions here, under names that the choice does not tell; the server enforces the set by itself.
+    MCP tools are functions here, under names that the choice does not have; the server enforces the set by itself.
     """
+    if choice.mode == "none":
+        return choice.mode
     known = {("function", tool.name) for tool in call.tools}
     known |= {(str(tool["type"]), str(tool.get("name", tool["type"]))) for tool in call.provider_tools}
-    named = [one for one in choice.tools if not isinstance(one, McpChoice) and (one.type, one.name) in known]
-    if choice.mode == "none" or len(named) < len(choice.tools):
-        return choice.mode
-    tools = [one.model_dump(mode="json", exclude_none=True) for one in named]
+    kinds = [str(tool["type"]) for tool in call.provider_tools]
+    for one in choice.tools:
+        if isinstance(one, ProviderToolChoice):
+            was_sent = any(is_chosen(kind, one) for kind in kinds)
+        else:
+            was_sent = not isinstance(one, McpChoice) and (one.type, one.name) in known
+        if not was_sent:
+            return choice.mode
+    tools = [one.model_dump(mode="json", exclude_none=True) for one in choice.tools]
     return {"type": "allowed_tools", "mode": choice.mode, "tools": tools}

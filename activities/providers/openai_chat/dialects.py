@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from open_responses.contracts import Resume
 from open_responses.json_types import JsonObject
+from open_responses.models.openai_hosts import OPENAI_HOSTS
 
 
 def _plain_effort(effort: str) -> JsonObject:
@@ -66,7 +67,17 @@ class Dialect:
 _OPENAI = Dialect(
     limit="max_completion_tokens",
     top_k=False,
-    extras=frozenset({"verbosity", "prompt_cache_key", "safety_identifier", "service_tier"}),
+    extras=frozenset(
+        {
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "service_tier",
+            "user",
+            "verbosity",
+        }
+    ),
     system_anywhere=True,
     reasoning=None,
     resume="none",
@@ -95,10 +106,7 @@ _MOONSHOT = Dialect(top_k=False, system_anywhere=True, resume="none")
 # llama.cpp, LM Studio and their like, which have no host of their own); Mistral and DeepSeek want a flag for it, and
 # Mistral repeats the text.
 _BY_HOST: Mapping[str, Dialect] = {
-    "api.openai.com": _OPENAI,
-    "openai.azure.com": _OPENAI,
-    "services.ai.azure.com": _OPENAI,
-    "cognitiveservices.azure.com": _OPENAI,
+    **dict.fromkeys(OPENAI_HOSTS, _OPENAI),
     "api.mistral.ai": _MISTRAL,
     "api.deepseek.com": _DEEPSEEK,
     "api.z.ai": _ZAI,

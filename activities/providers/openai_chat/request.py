@@ -14,7 +14,7 @@ from activities.providers.shared.tool_choices import plain_choice
 from open_responses.contracts import Resume, SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.requests import CreateResponse
+from open_responses.schema.requests import CreateResponse, PromptCacheOptions
 from open_responses.schema.text_settings import JsonObjectFormat, JsonSchemaFormat
 from open_responses.schema.tool_choice import FunctionChoice
 from open_responses.schema.tools import FunctionTool
@@ -68,10 +68,19 @@ def _extras(asked: CreateResponse, dialect: Dialect) -> JsonObject:
     settings = {
         "verbosity": asked.text.verbosity if asked.text is not None else None,
         "prompt_cache_key": asked.prompt_cache_key,
+        "prompt_cache_options": _without_nulls(asked.prompt_cache_options),
+        "prompt_cache_retention": asked.prompt_cache_retention,
         "safety_identifier": asked.safety_identifier,
-        "service_tier": asked.service_tier,
+        # The one tier that this API lacks is left out (`open_responses/models/omissions.py`).
+        "service_tier": None if asked.service_tier == "ultrafast" else asked.service_tier,
+        "user": asked.user,
     }
     return {name: value for name, value in settings.items() if value is not None and name in dialect.extras}
+
+
+def _without_nulls(options: PromptCacheOptions | None) -> JsonObject | None:
+    given = {} if options is None else options.model_dump(mode="json", exclude_none=True)
+    return {name: value for name, value in given.items() if name in ("mode", "ttl")} or None
 
 
 def _words(asked: CreateResponse, dialect: Dialect) -> list[str]:

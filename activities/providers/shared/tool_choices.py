@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from open_responses.contracts import SampleCall
-from open_responses.schema.tool_choice import AllowedTools, ClientToolChoice, CustomChoice, FunctionChoice, McpChoice
+from open_responses.schema.tool_choice import (
+    AllowedTools,
+    ClientToolChoice,
+    CustomChoice,
+    FunctionChoice,
+    McpChoice,
+    ProviderToolChoice,
+)
 
 Choice: TypeAlias = Literal["none", "auto", "required"] | FunctionChoice | None
 
@@ -21,7 +28,9 @@ def plain_choice(call: SampleCall) -> Choice:
         return choice.mode
     if isinstance(choice, CustomChoice | ClientToolChoice):
         return FunctionChoice(type="function", name=choice.name)
-    return "required" if isinstance(choice, McpChoice) else choice
+    if isinstance(choice, McpChoice | ProviderToolChoice):
+        return "required"
+    return choice
 
 
 def is_forced(call: SampleCall) -> bool:

@@ -64,6 +64,8 @@ class FinishInput(Payload):
         attempts: The attempts at all model turns that the workflow knows of.
         provider: The provider of the newest attempt.
         first_token_at: The time at which a model first brought content, in Unix seconds.
+        fallback: The provider in use: 0 for the route's own, i for the i-th fallback.
+        reported: Members of the response resource that the provider reports.
     """
 
     start: StartResponse
@@ -81,6 +83,8 @@ class FinishInput(Payload):
     attempts: int = 0
     provider: str | None = None
     first_token_at: float | None = None
+    fallback: int = 0
+    reported: JsonObject | None = None
 
 
 class FinishResult(Payload):
@@ -132,14 +136,24 @@ class Progress(Payload):
 
 
 def final_resource(
-    start: StartResponse, ending: Ending, output: list[JsonObject], usage: TurnUsage | None, ended_at: int
+    start: StartResponse,
+    ending: Ending,
+    output: list[JsonObject],
+    usage: TurnUsage | None,
+    ended_at: int,
+    *,
+    fallback: int = 0,
+    reported: JsonObject | None = None,
 ) -> JsonObject:
-    """The final response resource. The workflow and the activity build the same."""
+    """The final response resource. The workflow and the activity build the same.
+
+    `fallback` and `reported` are as in `FinishInput`.
+    """
     total = None
     if usage is not None:
         total = Usage(**usage.model_dump())
     response = finished_response(
-        start.initial(),
+        {**start.initial(fallback), **(reported or {})},
         status=ending.status,
         output=output,
         completed_at=ended_at,

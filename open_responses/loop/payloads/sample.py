@@ -86,6 +86,9 @@ class SampleResult(Payload):
     broke_at: str | None = None
     made_progress: bool = True
     first_token_at: float | None = None
+    reported: JsonObject | None = Field(
+        default=None, description="Members of the response resource that the provider reports (`Finish.reported`)."
+    )
     epoch_seen: int = Field(default=0, description="Of a `fenced` attempt: the epoch that owns the log.")
 
 

@@ -11,6 +11,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.loop.payloads.ending import Ending
 from open_responses.loop.payloads.usage import TurnUsage
+from open_responses.models.omissions import Omitted
 from open_responses.schema.items import INPUT_ITEM, InputItem
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.payload import Payload
@@ -30,6 +31,7 @@ class Target(Payload):
     upstream_model: str
     context_window: int | None = None
     price: ModelPrice | None = Field(default=None, description="The route's own price.")
+    omitted: Omitted | None = Field(default=None, description="What this provider lacks of the request.")
 
 
 class Admitted(Payload):
@@ -97,6 +99,7 @@ class Carried(Payload):
     started_at: float
     attempts: int = 0
     first_token_at: float | None = None
+    reported: JsonObject | None = None
     stop: Ending | None = None
     cancelled: bool = False
 
@@ -113,6 +116,7 @@ class StartResponse(Payload):
         upstream_model: The provider's name for the model.
         context_window: The model's window in tokens; None where it is unknown.
         price: The route's own price, which stays in force for the response.
+        omitted: What the provider lacks of the request; None for nothing.
         fallbacks: Tried in order while the provider stays down.
         provider_key: The provider key in the request, sealed.
         is_compaction: The output is a summary of the conversation, and no answer.
@@ -155,6 +159,7 @@ class StartResponse(Payload):
     retry_window: float = Field(description="Seconds without progress after which a sample gives up.")
     context_window: int | None = None
     price: ModelPrice | None = None
+    omitted: Omitted | None = None
     fallbacks: list[Target] = []
     provider_key: str | None = None
     is_compaction: bool = False
@@ -240,6 +245,7 @@ class StartResponse(Payload):
             upstream_model=self.upstream_model,
             context_window=self.context_window,
             price=self.price,
+            omitted=self.omitted,
         )
         return [own, *self.fallbacks]
 
@@ -258,8 +264,13 @@ class StartResponse(Payload):
             return self.request.input_items()
         return [INPUT_ITEM.validate_python(item) for item in self.accepted_input]
 
-    def initial(self) -> JsonObject:
-        """The response resource before its first item."""
+    def omitted_for(self, fallback: int) -> Omitted:
+        """What the provider in use lacks of the request. `fallback` is 0 for the route's own."""
+        return self.targets[fallback].omitted or Omitted()
+
+    def initial(self, fallback: int = 0) -> JsonObject:
+        """The response resource before its first item, with the provider in use (`omitted_for`)."""
+        omitted = self.omitted_for(fallback)
         status: Literal["queued", "in_progress"] = "queued" if self.request.is_background else "in_progress"
         return initial_response(
             self.request,
@@ -267,4 +278,6 @@ class StartResponse(Payload):
             created_at=self.created_at,
             status=status,
             hosted=[tool.name for tool in self.hosted],
+            omitted_tools=omitted.tools,
+            omitted_parameters=omitted.parameters,
         )
