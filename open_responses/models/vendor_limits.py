@@ -76,6 +76,9 @@ class VendorLimits:
         image_characters: The most characters of an image's base64; None for no limit of its own.
         files: The beginnings of the media types of files that are sent as data; None for no rule. One that is not
             taken is replaced only in the output of a tool, since a tool has run already when it returns one.
+        output_data: The most characters of base64 in the outputs of tools, of the whole context; None for no rule. It
+            leaves about a third of the vendor's largest request to the rest: OpenAI takes 50 MB, Anthropic 32 MB, and
+            Gemini 20 MB.
     """
 
     function_name: NameRule
@@ -84,6 +87,7 @@ class VendorLimits:
     images: frozenset[str]
     image_characters: int | None = None
     files: tuple[str, ...] | None = None
+    output_data: int | None = None
 
 
 _PLAIN = r"a-zA-Z0-9_\-"
@@ -96,6 +100,7 @@ LIMITS: Mapping[str, VendorLimits] = {
         property_name=None,
         call_id=NameRule(_ANYTHING, 64),
         images=_COMMON_IMAGES,
+        output_data=32_000_000,
     ),
     "openai-chat": VendorLimits(
         function_name=_FUNCTION,
@@ -103,6 +108,7 @@ LIMITS: Mapping[str, VendorLimits] = {
         property_name=NameRule(rf"{_PLAIN}.", 64),
         call_id=NameRule(_ANYTHING, 40),
         images=_COMMON_IMAGES,
+        output_data=32_000_000,
     ),
     "openai-chat (Mistral)": VendorLimits(
         function_name=_FUNCTION,
@@ -117,6 +123,7 @@ LIMITS: Mapping[str, VendorLimits] = {
         images=_COMMON_IMAGES,
         image_characters=5_242_880,
         files=("application/pdf", "text/", "image/"),
+        output_data=20_000_000,
     ),
     "gemini": VendorLimits(
         function_name=NameRule(rf"{_PLAIN}.:", 64, first="a-zA-Z_"),
@@ -124,6 +131,7 @@ LIMITS: Mapping[str, VendorLimits] = {
         call_id=NameRule(_ANYTHING, 64),
         images=frozenset({_PNG, _JPEG, _WEBP, "image/heic", "image/heif"}),
         files=("application/pdf", "text/", "image/", "audio/", "video/"),
+        output_data=12_000_000,
     ),
     "ollama": VendorLimits(
         function_name=_FUNCTION,

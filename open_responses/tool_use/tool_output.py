@@ -35,6 +35,7 @@ failure calls again, which may, for example, pay twice."""
 _KINDS = ("input_text", "input_image", "input_file", "input_audio", "input_video")
 _OUTPUTS = (FunctionCallOutput, CustomToolCallOutput)
 _Output: TypeAlias = FunctionCallOutput | CustomToolCallOutput
+_LEFT_OUT = "it is left out here, since newer ones fill the request"
 # Members whose value describes a part that is left out.
 _NAMES = ("filename", "image_url", "file_url", "video_url")
 
@@ -134,7 +135,51 @@ def without_parts(items: Sequence[InputItem], adapter: str) -> list[InputItem]:
     on without the part.
     """
     takes, limits = able_of(adapter).output_parts, LIMITS.get(adapter)
-    return [_without(item, takes, limits) if isinstance(item, _OUTPUTS) else item for item in items]
+    read = [_without(item, takes, limits) if isinstance(item, _OUTPUTS) else item for item in items]
+    return read if limits is None or limits.output_data is None else _within(read, limits.output_data)
+
+
+def _within(items: list[InputItem], limit: int) -> list[InputItem]:
+    """The items with at most `limit` characters of data in the outputs of tools: the oldest parts become lines of text.
+
+    A loop that takes a screenshot in each turn would otherwise end in a request that its vendor refuses as too large.
+    Parts are replaced in steps of half of the limit, so that the beginning of the request, which the vendor caches,
+    stays the same for several turns.
+    """
+    total = sum(_data_in(item) for item in items)
+    if total <= limit:
+        return items
+    step = limit // 2
+    excess = -(-(total - limit) // step) * step
+    kept: list[InputItem] = []
+    for item in items:
+        size = _data_in(item) if excess > 0 else 0
+        if size and isinstance(item, _OUTPUTS) and not isinstance(item.output, str):
+            excess -= size
+            parts = [_in_place_of(part, _LEFT_OUT) if _data_of(part) else part for part in item.output]
+            item = item.model_copy(update={"output": parts})
+        kept.append(item)
+    return kept
+
+
+def _data_in(item: InputItem) -> int:
+    if not isinstance(item, _OUTPUTS) or isinstance(item.output, str):
+        return 0
+    return sum(_data_of(part) for part in item.output)
+
+
+def _data_of(part: ToolOutputPart) -> int:
+    """The characters of the data in a part; 0 for text, and for an address."""
+    match part:
+        case InputImage(image_url=str(url)) if url.startswith("data:"):
+            return len(url)
+        case InputFile(file_data=str(data)):
+            return len(data)
+        case InputAudio():
+            return len(part.input_audio.data)
+        case InputVideo(video_url=url) if url.startswith("data:"):
+            return len(url)
+    return 0
 
 
 def _without(item: _Output, takes: frozenset[str], limits: VendorLimits | None) -> InputItem:
@@ -168,8 +213,8 @@ def _is_taken_image(url: str, limits: VendorLimits) -> bool:
     return media in limits.images and head.endswith(";base64") and bool(data) and is_small
 
 
-def _in_place_of(part: ToolOutputPart) -> ToolOutputPart:
+def _in_place_of(part: ToolOutputPart, why: str = "you cannot read it") -> ToolOutputPart:
     what = part.type.removeprefix("input_")
     name = next((str(found) for name in _NAMES if (found := getattr(part, name, None))), "")
     shown = f" ({shorten(name)})" if name and not name.startswith("data:") else ""
-    return InputText(type="input_text", text=f"[The tool returned a part of kind {what}{shown}; you cannot read it.]")
+    return InputText(type="input_text", text=f"[The tool returned a part of kind {what}{shown}; {why}.]")

@@ -11,6 +11,8 @@ import pytest
 
 from open_responses.context.transcript import as_model_reads
 from open_responses.models.capabilities import ADAPTERS
+from open_responses.models.vendor_limits import LIMITS
+from open_responses.schema.content import InputText
 from open_responses.tool_use.tool_output import without_parts
 from tests.support.odd_mcp_server import PDF, PNG
 from tests.support.provider_cells import MODELS, VENDORS, run
@@ -163,3 +165,20 @@ async def test_a_file_of_a_tool_that_the_vendor_refuses_does_not_end_the_respons
 async def test_an_image_that_says_it_is_another_is_sent_as_what_it_is(http: httpx.AsyncClient) -> None:
     lying = {**IMAGE, "image_url": f"data:image/bmp;base64,{PNG}"}
     assert anthropic(await body_of(http, "anthropic", *made_by("mcp", TEXT, lying)))[1]["source"]["data"] == PNG
+
+
+@pytest.mark.parametrize("vendor", [vendor for vendor in VENDORS if LIMITS[vendor].output_data is not None])
+def test_the_oldest_pictures_of_many_are_left_out_in_steps(vendor: str) -> None:
+    limit = LIMITS[vendor].output_data or 0
+    # Ten of them are within the limit.
+    picture = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}" + "A" * (limit // 10 - 500)}
+
+    def left_out(turns: int) -> list[bool]:
+        items = [item for _ in range(turns) for item in made_by("function", TEXT, picture)]
+        outputs = [item.output for item in without_parts(call(items).items, vendor) if item.type.endswith("output")]  # type: ignore[union-attr]
+        assert all(output[0].text == "look:" for output in outputs)  # type: ignore[union-attr]
+        return [isinstance(output[1], InputText) for output in outputs]
+
+    assert [left_out(turns).count(True) for turns in (1, 10, 11, 14, 16, 20, 21)] == [0, 0, 6, 6, 11, 11, 16]
+    # The newest stay.
+    assert left_out(16) == [True] * 11 + [False] * 5
