@@ -77,6 +77,7 @@ def test_histories_are_there() -> None:
         "claim_at_the_start_that_a_deadline_ends",
         "repeated_claim_at_the_start",
         "usage_in_the_memo",
+        "usage_with_the_account_of_its_key",
         "api_keys",
     }
 
