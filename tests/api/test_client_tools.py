@@ -85,6 +85,25 @@ async def test_a_call_of_a_shell_ends_the_response_beside_a_hosted_tool(
     assert shown == [("added", ""), ("delta", "ls"), ("done", "ls")]
 
 
+async def test_a_conversation_keeps_custom_calls_and_what_items_offer(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    pieces("patch the conversation", upstream, Script(words=2), arguments=['{"input": "x"}'])
+    conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+    offer: JsonObject = {"type": "additional_tools", "role": "developer", "tools": [PATCH]}
+    items = [offer, {"role": "user", "content": "patch the conversation"}]
+    first = await create(client, conversation=conversation, input=items)
+    output = {"type": "custom_tool_call_output", "call_id": first["output"][0]["call_id"], "output": "patched"}
+    wrong = {**output, "type": "function_call_output"}
+    answer = await client.post("/v1/responses", json={"model": "fake", "conversation": conversation, "input": [wrong]})
+    is_error(answer, 400, "unknown_tool_call", "input[0].type")
+    await create(client, conversation=conversation, input=[output])
+    assert [tool["function"]["name"] for tool in upstream.requests[-1]["tools"]] == ["patch"]
+    listed = (await client.get(f"/v1/conversations/{conversation}/items", params={"order": "asc"})).json()["data"]
+    kinds = ["additional_tools", "message", "custom_tool_call", "custom_tool_call_output", "message"]
+    assert [item["type"] for item in listed] == kinds
+
+
 async def test_an_output_of_another_type_than_its_call_is_refused(client: httpx.AsyncClient) -> None:
     items = [
         {"role": "user", "content": "x"},

@@ -71,12 +71,13 @@ function withItem(answer, index, change) {
   return { ...answer, items };
 }
 
-/** The text of an item: a message's parts, a reasoning item's summary or text, a call's arguments, an output. */
+/** The text of an item: a message's parts, a reasoning item's summary or text, a call's arguments or input, an output. */
 export function textOf(item) {
   const parts = [...(Array.isArray(item.content) ? item.content : []), ...(item.summary ?? [])];
   const text = typeof item.content === "string" ? item.content : parts.map(textOfPart).join("");
   if (text) return text;
   if (typeof item.arguments === "string") return item.arguments;
+  if (typeof item.input === "string") return item.input;
   if (typeof item.input === "string") return item.input;
   if (typeof item.output === "string") return item.output;
   return item.output === undefined || item.output === null ? "" : JSON.stringify(item.output, null, 2);
