@@ -12,13 +12,11 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-import httpx
 import structlog
 import uvloop
 from temporalio.client import Client
@@ -27,29 +25,16 @@ from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowRunner
 
 import open_responses
 import workflows
-from activities.lifecycle.claim_approvals import ClaimActivity
-from activities.lifecycle.finish import FinishActivity
-from activities.lifecycle.publish import PublishActivity
-from activities.lifecycle.run_ends import keep_end, request_cancellation
+from activities.assembly import Parts, activities_of, chores_of, configured_by_file
 from activities.middleware_loader import load_middleware
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
-from activities.reload import Configured, Loaded, WorkerReload
-from activities.sampling.answer_meter import AnswerBounds
-from activities.sampling.attempt_state import SampleParts
-from activities.sampling.context import Contexts
-from activities.sampling.sample import SampleActivity
-from activities.tool_calls.mcp import McpActivities
-from activities.tool_calls.runner import HostedToolActivity, ToolRunner
-from activities.tools.registry import definitions, load_tools
+from activities.tools.registry import load_tools
 from activities.worker.cancellation_registry import RunningWork
 from activities.worker.dead_worker_detector import DeadWorkerDetector
-from activities.worker.dead_worker_takeover import WorkerTakeover, listen
-from activities.worker.ended_runs import EndedRuns
-from activities.worker.model_list_refresher import ModelListRefresher
+from activities.worker.dead_worker_takeover import WorkerTakeover
 from activities.worker.temporal_outage import TemporalWatch
-from open_responses.contracts import Middleware, Provider, Tool
-from open_responses.io.background import in_background, kept_running
+from open_responses.io.background import in_background
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
@@ -57,31 +42,25 @@ from open_responses.io.logs import configure_logs
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.metrics.exposition import SdkMetrics, serve_metrics
 from open_responses.io.ports import free_port
-from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.ready_file import ReadyFile
 from open_responses.io.redis import key_names
-from open_responses.io.redis.breaker import Breaker
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.client import connect as connect_redis
-from open_responses.io.redis.counters import RedisCounters
 from open_responses.io.redis.leases import Lease
-from open_responses.io.redis.model_lists import ModelLists
-from open_responses.io.redis.rate_limits import Quotas
 from open_responses.io.redis.serving_places import Places
 from open_responses.io.schema_checks.checks import SchemaChecks
-from open_responses.io.sealing import Sealer, configured_keys, load_sealer
+from open_responses.io.sealing import configured_keys, load_sealer
 from open_responses.io.settings import ConfigError, Settings, load_settings
 from open_responses.io.store.conversation_pieces import ConversationPieces
 from open_responses.io.store.erasure import Eraser
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
-from open_responses.io.store.usage_rebuild import UsageRebuild
 from open_responses.io.telemetry.activities import trace_headers
 from open_responses.io.telemetry.export import export_spans
 from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner
 from open_responses.io.temporal.client import connect as connect_temporal
 from open_responses.io.temporal.encryption_check import check_keys, keep_checking
-from open_responses.io.temporal.large_payloads import response_keys, sweep_daily
+from open_responses.io.temporal.large_payloads import response_keys
 from open_responses.io.temporal.sdk_internals import evict_from
 from open_responses.io.temporal.worker_versions import become_current_if_none_is, code_build_id, deployment_config
 from open_responses.loop.payloads.names import TASK_QUEUE
@@ -97,28 +76,6 @@ log = structlog.get_logger("worker")
 _LONGEST_DEPARTURE_SECONDS = 12.0
 # Sooner than the API: a request for a new provider comes to a worker that has it.
 _CONFIG_LOOK_SECONDS = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The clients and settings that the activities and the chores of this process share."""
-
-    settings: Settings
-    redis: Redis
-    temporal: Client
-    sealer: Sealer
-    appender: Appender
-    lease: Lease
-    tools: Mapping[str, Tool]
-    middleware: Sequence[Middleware]
-    store: ResponseStore
-    eraser: Eraser
-    records: Records
-    running: RunningWork
-    schema_checks: SchemaChecks
-    providers: Mapping[str, Provider]
-    http: httpx.AsyncClient
-    config_watch: ConfigWatch
 
 
 async def main() -> None:
@@ -194,12 +151,12 @@ async def _serve(
     takeover = WorkerTakeover(parts.temporal, parts.redis)
     detector = DeadWorkerDetector(parts.redis, lease, takeover.take_over, takeover.find_orphans)
     watch = TemporalWatch(parts.temporal)
-    configured = _configured(parts)
-    activities = _activities(parts, configured)
+    configured = configured_by_file(parts)
+    activities = activities_of(parts, configured)
     place = key_names.places(places.version) if places.wanted is not None else None
     await lease.start(place=place, answered_since=answered_since)
     detector.look_now()
-    chores = _chores(parts, configured, watch, detector)
+    chores = chores_of(parts, configured, watch, detector)
     failing = asyncio.Event()
 
     async def fail(error: BaseException) -> None:
@@ -243,93 +200,6 @@ async def _serve(
     if has_failed:
         _exit_at_once()
     await asyncio.gather(*chores, *ends, version_check, return_exceptions=True)
-
-
-def _configured(parts: Parts) -> Configured:
-    """What works by the configuration file."""
-    redis, config = parts.redis, parts.settings.config
-    runner = ToolRunner(parts.lease, parts.running, parts.temporal, parts.middleware)
-    return Configured(
-        sample=SampleActivity(_sample_parts(parts), parts.lease, parts.running),
-        runner=runner,
-        hosted=HostedToolActivity(runner, parts.tools),
-        mcp=McpActivities(runner, parts.records, redis, parts.sealer, parts.schema_checks, config, os.environ),
-        model_lists=ModelListRefresher(ModelLists(redis), config, parts.providers, os.environ),
-    )
-
-
-def _activities(parts: Parts, configured: Configured) -> list[Callable[..., Any]]:
-    redis, records = parts.redis, parts.records
-    finishing = FinishActivity(
-        redis,
-        parts.store,
-        parts.appender,
-        parts.eraser.marks,
-        records.outside_ends,
-        parts.settings.response_ttl_seconds,
-    )
-    return [
-        configured.sample.sample,
-        finishing.close_cut_off_sample,
-        finishing.finish,
-        keep_end,
-        request_cancellation,
-        PublishActivity(redis, parts.appender, records).publish,
-        ClaimActivity(parts.temporal, parts.store).claim,
-        configured.hosted.call_tool,
-        configured.mcp.list_tools,
-        configured.mcp.call_tool,
-    ]
-
-
-def _sample_parts(parts: Parts) -> SampleParts:
-    redis, settings = parts.redis, parts.settings
-    return SampleParts(
-        redis=redis,
-        contexts=Contexts(redis, parts.records),
-        appender=parts.appender,
-        breaker=Breaker(redis),
-        quotas=Quotas(redis),
-        prices=PriceTable(settings.config.providers),
-        providers=parts.providers,
-        adapters={provider.name: provider.adapter for provider in settings.config.providers},
-        definitions=definitions(settings.config, parts.tools),
-        middleware=parts.middleware,
-        counters=RedisCounters(redis),
-        sealer=parts.sealer,
-        schema_checks=parts.schema_checks,
-        log_ttl_seconds=settings.response_ttl_seconds,
-        bounds=AnswerBounds(
-            turn_bytes=settings.max_turn_bytes,
-            response_bytes=settings.max_response_bytes,
-            turn_deltas=settings.max_turn_deltas,
-            turn_calls=settings.max_turn_calls,
-            empty_deltas=settings.max_empty_deltas,
-        ),
-    )
-
-
-def _chores(
-    parts: Parts, configured: Configured, watch: TemporalWatch, detector: DeadWorkerDetector
-) -> list[asyncio.Task[None]]:
-    """Tasks that run for as long as the process. If one ends, the process does."""
-    settings, redis = parts.settings, parts.redis
-    ended_runs = EndedRuns(parts.records, parts.temporal, redis)
-    loaded = Loaded(settings.config, parts.tools, parts.middleware, parts.providers)
-    reload = WorkerReload(settings, loaded, parts.http, os.environ, configured.put)
-    configured.sample.reload = reload.reload
-    return [
-        asyncio.create_task(watch.run()),
-        asyncio.create_task(parts.appender.run()),
-        asyncio.create_task(detector.run()),
-        asyncio.create_task(kept_running("control channel", lambda: listen(redis, parts.running, detector))),
-        asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
-        asyncio.create_task(parts.eraser.run()),
-        asyncio.create_task(kept_running("ended runs", ended_runs.run)),
-        asyncio.create_task(kept_running("usage rebuild", UsageRebuild(redis, parts.temporal).run)),
-        asyncio.create_task(configured.model_lists.run()),
-        asyncio.create_task(kept_running("configuration", lambda: reload.run(parts.config_watch))),
-    ]
 
 
 async def _ends_well(leaving: Coroutine[Any, Any, None], failing: asyncio.Event, seconds: float | None) -> bool:
