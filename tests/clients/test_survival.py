@@ -58,7 +58,7 @@ async def survives(stack: Stack, upstream: Upstream, agent: Agent, prompt: str) 
     answer.released.set()
     seen = await asyncio.wait_for(running, 60)
     assert seen == Seen(["Oslo"], answer.text, answer.text)
-    assert answer.attempts == 2, "the worker was killed in the middle of the answer"
+    assert answer.attempts >= 2, "the worker was killed in the middle of the answer"
 
 
 @pytest.mark.parametrize("client", AGENTS)
