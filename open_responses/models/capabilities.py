@@ -35,6 +35,8 @@ from open_responses.schema.items import (
 from open_responses.schema.mcp_items import McpApprovalResponse, McpTools
 from open_responses.schema.names import SLUG
 from open_responses.schema.requests import CreateResponse, tools_of_items
+from open_responses.schema.tool_choice import McpChoice, named_choices
+from open_responses.schema.tools import NamespaceTool
 
 _DATA_URL = "data:"
 _EVERYTHING = frozenset({"image_url", "image_data", "image_id", "file_data", "file_url", "file_id", "audio", "video"})
@@ -193,6 +195,7 @@ def _check_client_tools(adapter: str, provider: str, request: CreateResponse) ->
     """Check the client's tools that no function can stand for, where the provider has functions alone."""
     if has_client_tools(adapter):
         return
+    _check_callers(provider, request)
     for path, tools in [("tools", request.tools or []), *tools_of_items(request)]:
         for index, tool in enumerate(tools):
             if is_computer(tool):
@@ -209,6 +212,24 @@ def _check_client_tools(adapter: str, provider: str, request: CreateResponse) ->
                     param=f"{path}[{index}].environment",
                     code="unsupported_tool",
                 )
+
+
+def _check_callers(provider: str, request: CreateResponse) -> None:
+    """Check that no tool is forced that only a program of OpenAI's may call: no other model is offered it."""
+    offered = [*(request.tools or []), *(tool for _, tools in tools_of_items(request) for tool in tools)]
+    inner = [one for tool in offered for one in (tool.tools if isinstance(tool, NamespaceTool) else (tool,))]
+    callers = {(tool.type, getattr(tool, "name", tool.type)): getattr(tool, "allowed_callers", None) for tool in inner}
+    for field, named in named_choices(request.tool_choice):
+        allowed = (
+            None if isinstance(named, McpChoice) else callers.get((named.type, getattr(named, "name", named.type)))
+        )
+        if allowed is not None and "direct" not in allowed:
+            raise InvalidRequest(
+                f"{field!r} forces a tool that only programs may call ('allowed_callers'), and the provider "
+                f"{provider!r} has no such programs. Add 'direct' to its 'allowed_callers', or send 'auto'.",
+                param=field,
+                code="unsupported_tool",
+            )
 
 
 def _check_items(adapter: str, provider: str, items: Sequence[InputItem]) -> None:

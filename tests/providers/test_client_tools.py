@@ -224,6 +224,19 @@ def test_a_shell_in_a_container_is_refused_where_no_vendor_has_one(vendor: str) 
     assert refused.value.param == "tools[0].environment"
 
 
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_tool_for_programs_alone_can_be_forced_only_where_there_are_programs(vendor: str) -> None:
+    tool = {"type": "custom", "name": "patch", "allowed_callers": ["programmatic"]}
+    choice = {"type": "custom", "name": "patch"}
+    request = parsed({"model": "m", "input": "x", "tools": [tool], "tool_choice": choice})
+    if has_client_tools(vendor):
+        check_takes(vendor, "p", request, request.input_items())
+        return
+    with pytest.raises(InvalidRequest, match="'direct'") as refused:
+        check_takes(vendor, "p", request, request.input_items())
+    assert (refused.value.param, refused.value.error_code) == ("tool_choice", "unsupported_tool")
+
+
 @pytest.mark.parametrize("model", CODEX_MODELS)
 @pytest.mark.parametrize("vendor", VENDORS)
 async def test_codex_is_understood_by_every_adapter(http: httpx.AsyncClient, vendor: str, model: str) -> None:
