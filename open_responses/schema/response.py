@@ -98,7 +98,7 @@ def initial_response(
         "prompt_cache_key": request.prompt_cache_key,
         "reasoning": _echo_reasoning(request.reasoning, omitted_parameters),
         "safety_identifier": request.safety_identifier,
-        "service_tier": _tier(request, omitted_parameters),
+        "service_tier": "default" if request.service_tier in (None, "auto") else request.service_tier,
         "store": request.is_stored,
         "temperature": _or(request.temperature, 1.0),
         "text": _echo_text(request.text),
@@ -199,11 +199,6 @@ def _echo_reasoning(reasoning: ReasoningSettings | None, omitted: Sequence[str])
     if reasoning.mode is not None:
         echo["mode"] = reasoning.mode
     return echo
-
-
-def _tier(request: CreateResponse, omitted: Sequence[str]) -> str:
-    asked = request.service_tier
-    return "default" if asked in (None, "auto") or "service_tier" in omitted else asked
 
 
 def _echo_openai(request: CreateResponse, omitted: Sequence[str]) -> JsonObject:
