@@ -14,7 +14,7 @@ from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.admission.reads import begins_response
-from api.app_state import latest_state_of
+from api.app_state import AppState
 from api.auth import count_as_read, show_limits, tenant_of
 from open_responses.errors import (
     Conflict,
@@ -121,13 +121,18 @@ def retry_headers(error: OpenResponsesError) -> dict[str, str]:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OpenResponsesError)
-    refusals = latest_state_of(request).refusals
-    response = refusal(error, _route_of(request), tenant_of(request), refusals)
+    response = refusal(error, _route_of(request), tenant_of(request), _refusals_of(request))
     if begins_response(request) and error.status < 500:
         count_as_read(request)
     if request.method == "POST" and request.url.path == "/v1/responses":
         await show_limits(request)
     return response
+
+
+def _refusals_of(request: Request) -> Refusals | None:
+    """The count of refusals; None while the application starts."""
+    state: AppState | None = getattr(request.app.state, "open_responses", None)
+    return None if state is None else state.refusals
 
 
 def _route_of(request: Request) -> str:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -26,6 +27,10 @@ from tests.support.stack import Stack, http_client
 # The processes of pytest-xdist (`gw0`, `gw1`, …) choose ports from ranges of their own; what they start inherits that.
 _first_port = 20_000 + 3_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
 os.environ["FREE_PORTS"] = f"{_first_port}-{_first_port + 3_000}"
+
+# How long one example takes says something about the machine, and nothing about the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 _STACK = pytest.StashKey[Stack]()
 _VENDORS = pytest.StashKey[Vendors]()

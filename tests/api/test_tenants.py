@@ -208,6 +208,7 @@ WITHOUT_IDS_OF_RESPONSES = {
     "/v1/approvals",
     "/v1/usage",
     "/v1/admin/health",
+    "/v1/admin/refusals",
     "/v1/models",
     "/v1/models/{model}",
     "/healthz",

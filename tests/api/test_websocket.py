@@ -377,6 +377,8 @@ async def test_a_message_beyond_what_uvicorn_reads_closes_the_socket(ws: Client)
 
 async def test_bad_bodies_are_refused_over_a_socket_as_over_http(ws: Client) -> None:
     for changes, code, param in BAD_BODIES:
+        if "generate" in changes:
+            continue  # a socket's own
         message = json.dumps({"type": "response.create", **body(**changes)})
         status = 400
         not_here = next((name for name in ("stream", "stream_options", "background") if name in changes), None)

@@ -128,7 +128,7 @@ def validate_response(resource: Any) -> None:
     inside = {
         **resource,
         "output": [_checked(item) for item in resource["output"]],
-        "tools": [tool for tool in resource["tools"] if tool.get("type") == "function"],
+        "tools": [tool for tool in resource["tools"] if tool.get("type", "function") == "function"],
     }
     validate("ResponseResource", inside)
 
