@@ -10,6 +10,7 @@ code, have the specification's forms alone. This module writes OpenAI's where th
 - An `error` event has `message`, `code` and `param` as members of its own, beside `error`.
 - A response echoes the schema of `text.format`, and each `reasoning.effort` that OpenAI has. Its usage has
   `cache_write_tokens` in each case.
+- An `mcp_list_tools` has no members that are null: the AI SDK refuses a whole response for an `error` of null.
 - A stream ends behind its last event, without `[DONE]`.
 """
 
@@ -37,9 +38,11 @@ RENAMED_EVENTS = {
 }
 _RENAMED = {theirs.encode(): openais.encode() for theirs, openais in RENAMED_EVENTS.items()}
 _EXTENSION = b"open_responses:"
+_LISTED_TOOLS = "mcp_list_tools"
 _KEEPALIVE = "keepalive"
 _ENDS = frozenset(name.encode() for name in TERMINAL_EVENTS)
 _WITH_RESPONSE = frozenset(name.encode() for name, row in EVENT_TYPES.items() if "response" in row.members)
+_WITH_ITEM = frozenset(name.encode() for name, row in EVENT_TYPES.items() if "item" in row.members)
 # Each encoded event begins with it.
 _BEGIN = b'{"type":"'
 
@@ -95,6 +98,9 @@ class OpenAIForms:
         if kind in _ENDS or (self._changes_echo and kind in _WITH_RESPONSE):
             read = orjson.loads(event)
             return encode({**read, "response": self._of(read["response"])}, read["sequence_number"])
+        if kind in _WITH_ITEM and _LISTED_TOOLS.encode() in event:
+            read = orjson.loads(event)
+            return encode({**read, "item": _item(read["item"])}, read["sequence_number"])
         return event
 
     def response(self, response: bytes | JsonObject) -> JsonObject:
@@ -105,8 +111,19 @@ class OpenAIForms:
         text, reasoning, usage = response["text"], response["reasoning"], response["usage"]
         if usage is not None:
             usage = {**usage, "input_tokens_details": {"cache_write_tokens": 0, **usage["input_tokens_details"]}}
+        output = [_item(item) for item in response["output"]]
         if self._schema is not None:
             text = {**text, "format": {**text["format"], "schema": self._schema}}
         if self._effort is not None and reasoning is not None:
             reasoning = {**reasoning, "effort": self._effort}
-        return cast(JsonObject, {**response, "text": text, "reasoning": reasoning, "usage": usage})
+        return cast(JsonObject, {**response, "text": text, "reasoning": reasoning, "usage": usage, "output": output})
+
+
+def _item(item: JsonObject) -> JsonObject:
+    if item["type"] != _LISTED_TOOLS:
+        return item
+    return {**_without_nulls(item), "tools": [_without_nulls(tool) for tool in item["tools"]]}
+
+
+def _without_nulls(members: JsonObject) -> JsonObject:
+    return {name: value for name, value in members.items() if value is not None}

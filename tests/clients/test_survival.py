@@ -15,6 +15,7 @@ from api.openai_forms import PREFIX
 from tests.support.agents import AGENTS, NEEDS, Agent, Seen
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.fake_vendors import Spoken, Vendors
+from tests.support.mcp_token import TOKEN
 from tests.support.npm_packages import installed
 from tests.support.scripts import script
 from tests.support.stack import Stack
@@ -34,9 +35,9 @@ async def node_folder() -> Path:
     return await asyncio.to_thread(installed, SOURCE, "agents.js")
 
 
-async def in_node(folder: Path, base_url: str, client: str, model: str, prompt: str) -> dict[str, Any]:
+async def in_node(folder: Path, base_url: str, client: str, model: str, prompt: str, *more: str) -> dict[str, Any]:
     # Node 20 has a WebSocket behind this option, later ones have it in any case.
-    command = ("node", "--experimental-websocket", "agents.js", base_url, client, model, prompt)
+    command = ("node", "--experimental-websocket", "agents.js", base_url, client, model, prompt, *more)
     process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=-1, stderr=-1)
     out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, err.decode()
@@ -93,3 +94,15 @@ async def test_reasoning_reaches_the_ai_sdk(
     base_url = f"{session_stack.api_url}{PREFIX}/v1"
     seen = await in_node(node_folder, base_url, client, model, f"{client} shows reasoning")
     assert (seen["reasoning"], seen["text"]) == (thinking.thought, thinking.text)
+
+
+@needs_node
+async def test_the_ai_sdk_reads_what_an_mcp_server_returned(
+    session_stack: Stack, upstream: Upstream, node_folder: Path
+) -> None:
+    await session_stack.heal()
+    script(upstream, "add for the ai sdk", calls(("c1", "add", {"a": 2, "b": 3})), Script(literal="Five."))
+    base_url, server = f"{session_stack.api_url}{PREFIX}/v1", (session_stack.mcp_url, TOKEN)
+    seen = await in_node(node_folder, base_url, "aiSdkMcp", "fake", "add for the ai sdk", *server)
+    assert seen["text"] == "Five."
+    assert "5" in str(seen["asked"])

@@ -56,7 +56,9 @@ def test_an_event_of_an_extension_is_one_that_openais_clients_ignore() -> None:
 def test_other_events_are_passed_on_as_they_are() -> None:
     event = encode({"type": "response.output_text.delta", "delta": "response.reasoning.delta"}, 1)
     assert OpenAIForms(PLAIN).event(event) is event
-    created = encode({"type": "response.created", "response": {"text": {}, "reasoning": None, "usage": None}}, 0)
+    created = encode(
+        {"type": "response.created", "response": {"text": {}, "reasoning": None, "usage": None, "output": []}}, 0
+    )
     assert OpenAIForms(PLAIN).event(created) is created
 
 
@@ -70,12 +72,28 @@ def test_an_error_event_has_openais_members_beside_the_specifications() -> None:
     OPENAIS["error"].model_validate(read)
 
 
+def test_a_list_of_tools_has_no_nulls() -> None:
+    tool = {"name": "add", "description": None, "input_schema": {"default": None}, "annotations": None}
+    listed = {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "calc", "tools": [tool], "error": None}
+    message = {"type": "message", "id": "msg_1", "phase": None, "content": [{"text": "an mcp_list_tools"}]}
+    wanted = {
+        **{name: listed[name] for name in ("type", "id", "server_label")},
+        "tools": [{"name": "add", "input_schema": {"default": None}}],
+    }
+    forms = OpenAIForms(PLAIN)
+    for item, written in ((listed, wanted), (message, message)):
+        event = encode({"type": "response.output_item.done", "output_index": 0, "item": item}, 3)
+        assert json.loads(forms.event(event))["item"] == written
+    response = {"text": {}, "reasoning": None, "usage": None, "output": [listed, message]}
+    assert forms.response(response)["output"] == [wanted, message]
+
+
 def test_a_response_echoes_the_schema_and_the_effort() -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     text = {"format": {"type": "json_schema", "name": "c", "schema": schema, "strict": False}}
     asked = validate_create_response({"model": "m", "input": "x", "text": text, "reasoning": {"effort": "minimal"}})
     echoed = {"text": {"format": {"type": "json_schema", "name": "c", "schema": None}, "verbosity": "low"}}
-    response = {"id": "resp_1", **echoed, "reasoning": {"effort": None, "summary": None}, "usage": None}
+    response = {"id": "resp_1", **echoed, "reasoning": {"effort": None, "summary": None}, "usage": None, "output": []}
     forms = OpenAIForms(asked)
     written = forms.response(json.dumps(response).encode())
     assert isinstance(written, dict)

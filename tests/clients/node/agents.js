@@ -1,6 +1,6 @@
 // An agent with one tool, `population`, for each client in Node: streamed, and judged by tests/clients/test_survival.py.
 //
-//   node agents.js http://127.0.0.1:8080/openai/v1 CLIENT MODEL PROMPT
+//   node agents.js http://127.0.0.1:8080/openai/v1 CLIENT MODEL PROMPT [MCP_SERVER TOKEN]
 //
 // prints one JSON object: the tool's runs, the text and the reasoning as they were streamed, and the final text.
 
@@ -9,11 +9,11 @@ import { createOpenResponses } from '@ai-sdk/open-responses'
 import { Agent, OpenAIProvider, Runner, setTracingDisabled, tool as agentTool } from '@openai/agents'
 import { HumanMessage, SystemMessage, ToolMessage } from '@langchain/core/messages'
 import { ChatOpenAI } from '@langchain/openai'
-import { stepCountIs, streamText, tool } from 'ai'
+import { generateText, stepCountIs, streamText, tool } from 'ai'
 import OpenAI from 'openai'
 import { z } from 'zod'
 
-const [baseURL, name, model, prompt] = process.argv.slice(2)
+const [baseURL, name, model, prompt, serverUrl, authorization] = process.argv.slice(2)
 const INSTRUCTIONS = 'Count people.'
 const POPULATIONS = { Oslo: 700_000 }
 const cities = z.object({ city: z.string() })
@@ -108,9 +108,19 @@ async function langchain() {
   }
 }
 
+// A tool that the server runs: not streamed, since the AI SDK checks each item of a whole response.
+async function aiSdkMcp() {
+  const provider = createOpenAI({ baseURL, apiKey: 'none' })
+  const calculator = provider.tools.mcp({ serverLabel: 'calculator', serverUrl, authorization, requireApproval: 'never' })
+  const result = await generateText({ model: provider.responses(model), prompt, maxRetries: 0, tools: { calculator } })
+  seen.asked = result.toolResults.map((one) => one.output)
+  seen.text = result.text
+}
+
 const clients = {
   openai,
   langchain,
+  aiSdkMcp,
   openaiAgents,
   openaiAgentsWebSocket: () => openaiAgents({ useResponsesWebSocket: true }),
   aiSdk: () => aiSdk(
