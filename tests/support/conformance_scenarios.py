@@ -169,7 +169,7 @@ ECHOED: list[tuple[Json, Json]] = [
     ({"reasoning": {"effort": "high", "summary": "auto"}}, {"reasoning": {"effort": "high", "summary": "auto"}}),
     ({"text": {"verbosity": "low"}}, {"text": {"format": {"type": "text"}, "verbosity": "low"}}),
     ({"safety_identifier": "s", "prompt_cache_key": "p"}, {"safety_identifier": "s", "prompt_cache_key": "p"}),
-    ({"service_tier": "flex"}, {"service_tier": "default"}),
+    ({"service_tier": "flex"}, {"service_tier": "flex"}),
     ({"service_tier": "auto"}, {"service_tier": "default"}),
     ({"top_logprobs": 2}, {"top_logprobs": 2}),
     ({"store": False}, {"store": False}),
