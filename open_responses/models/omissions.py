@@ -17,7 +17,7 @@ from open_responses.models.capabilities import ADAPTERS, has_client_tools
 from open_responses.models.openai_hosts import is_openai
 from open_responses.schema.client_tools import COMPUTER_TOOLS
 from open_responses.schema.payload import Payload
-from open_responses.schema.requests import CreateResponse
+from open_responses.schema.requests import CreateResponse, tools_of_items
 from open_responses.schema.tool_choice import AllowedTools, ProviderToolChoice, is_chosen, named_choices
 from open_responses.schema.tools import (
     ALL_PROVIDER_TOOLS,
@@ -86,7 +86,11 @@ def _omitted_tools(provider: ProviderConfig, request: CreateResponse, *, strict_
     if lacking and strict_tools:
         raise _lacks(provider, tools[lacking[0]].type, f"tools[{lacking[0]}].type")
     _check_names(tools, lacking)
-    _check_forced(provider, request, [tool.type for i, tool in enumerate(tools) if i not in lacking])
+    of_items = [tool.type for _, offered in tools_of_items(request) for tool in offered]
+    if not has_client_tools(provider.adapter):
+        # Of the built-in tools, such a provider gets those in `tools` alone.
+        of_items = [kind for kind in of_items if kind not in ALL_PROVIDER_TOOLS]
+    _check_forced(provider, request, [*(tool.type for i, tool in enumerate(tools) if i not in lacking), *of_items])
     return lacking
 
 
@@ -108,8 +112,8 @@ def _check_forced(provider: ProviderConfig, request: CreateResponse, left: list[
     choice = request.tool_choice
     forcible = [kind for kind in left if kind not in ALL_PROVIDER_TOOLS or provider.adapter not in _CANNOT_FORCE]
     if choice == "required" and not forcible:
-        first = (request.tools or [])[0].type
-        raise _lacks(provider, first, "tool_choice", forced=True)
+        offered = [*(request.tools or []), *(tool for _, tools in tools_of_items(request) for tool in tools)]
+        raise _lacks(provider, offered[0].type, "tool_choice", forced=True)
     forced = named_choices(choice) if not isinstance(choice, AllowedTools) or choice.mode == "required" else []
     missing = [
         (field, named)

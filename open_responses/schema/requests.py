@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationError, ValidationInfo, model_validator
 
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
@@ -376,7 +376,7 @@ class CreateResponse(RequestObject):
         return body
 
     @model_validator(mode="after")
-    def _parts_fit_together(self) -> CreateResponse:
+    def _parts_fit_together(self, info: ValidationInfo) -> CreateResponse:
         if self.input == [] and self.previous_response_id is None and self.conversation is None and not self.prompt:
             raise fault("invalid_value", "must have at least one item", field="input")
         check_names_are_unique(self.tools or [])
@@ -386,8 +386,12 @@ class CreateResponse(RequestObject):
             offered += tools
         for index, update in _updates(self):
             _check_update(index, update)
-        check_choice_fits(self.tool_choice, offered)
-        check_search_finds(self.tools or [], offered, continues=bool(self.previous_response_id or self.conversation))
+        if self.input != "" or info.context:
+            # The start of a response holds its input apart (`StartResponse`), and with it tools that these checks need.
+            # The body of a client, whose input may be empty too, is validated with a context.
+            check_choice_fits(self.tool_choice, offered)
+            continues = bool(self.previous_response_id or self.conversation)
+            check_search_finds(self.tools or [], offered, continues=continues)
         if self.conversation is not None and self.previous_response_id is not None:
             complaint = "cannot be sent together with 'previous_response_id'. Send one of them"
             raise fault("mutually_exclusive_parameters", complaint, field="conversation")

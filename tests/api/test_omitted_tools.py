@@ -177,3 +177,20 @@ async def test_what_openai_says_about_the_response_reaches_the_client(
     (sent,) = vendors.asked("openai", "moderated")
     assert (sent["moderation"], sent["service_tier"]) == (asked["moderation"], "fast")
     assert (await client.get(f"/v1/responses/{response['id']}")).json() == response
+
+
+async def test_required_is_met_by_a_tool_in_an_item_of_the_input(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    """The tools of items are offered as those of the request, so they are what the choice may mean."""
+    script = upstream.says("with a clock in an item", Script(words=3))
+    items = [
+        {"type": "additional_tools", "role": "developer", "tools": [CLOCK]},
+        {"role": "user", "content": "with a clock in an item"},
+    ]
+    for tools in ([], [SEARCH]):
+        response = await create(client, input=items, tools=tools, tool_choice="required")
+        assert response["status"] == "completed"
+        assert [tool["function"]["name"] for tool in script.tools] == ["clock"]
+    searches = [{"type": "additional_tools", "role": "developer", "tools": [SEARCH]}, items[1]]
+    body = {"model": "fake", "input": searches, "tool_choice": "required"}
+    answer = await client.post("/v1/responses", json=body)
+    is_error(answer, 400, "unsupported_tool", "tool_choice")

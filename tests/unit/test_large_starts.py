@@ -15,12 +15,13 @@ from activities.providers.openai_chat.request import request_body
 from activities.providers.shared.building import built
 from open_responses.context.tokens import at_most
 from open_responses.contracts import SampleCall
+from open_responses.errors import InvalidRequest
 from open_responses.io.temporal.codec import DATA_CONVERTER
 from open_responses.loop.input_items import listed_input
 from open_responses.loop.payloads.finish import FinishInput
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.schema.off_loop import LARGE_BYTES, collector_paused, off_loop
-from open_responses.schema.requests import CreateResponse
+from open_responses.schema.requests import CreateResponse, validate_create_response
 
 MESSAGES = 20
 PARTS = 2_000
@@ -160,3 +161,27 @@ async def test_what_is_small_is_done_at_once() -> None:
     call = SampleCall(model="m", items=asked.input_items(), request=asked)
     building = asyncio.ensure_future(built(call, lambda: at_most(call.items)))
     assert await turns_of_the_loop_during(building) <= 2
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tool_choice": "required"},
+        {"tool_choice": {"type": "function", "name": "find"}},
+        {"tool_choice": {"type": "allowed_tools", "tools": [{"type": "function", "name": "find"}]}},
+        {"tools": [{"type": "tool_search"}]},
+    ],
+)
+def test_a_start_whose_tools_are_in_its_input_is_read_again(asked: dict[str, Any]) -> None:
+    """A start that no worker can read never ends."""
+    find = {"type": "function", "name": "find", "defer_loading": True}
+    items = [{"type": "additional_tools", "role": "developer", "tools": [find]}, {"role": "user", "content": "x"}]
+    start = start_of({"model": "m", "input": items, **asked})
+    read = StartResponse.model_validate_json(start.model_dump_json())
+    assert read.request.tool_choice == start.request.tool_choice
+    assert [item.type for item in read.input_items()] == ["additional_tools", "message"]
+
+
+def test_the_tools_of_an_empty_input_are_checked_where_a_client_sends_it() -> None:
+    with pytest.raises(InvalidRequest, match="tool_choice"):
+        validate_create_response({"model": "m", "input": "", "tool_choice": "required"})
