@@ -64,6 +64,26 @@ async def test_a_pipeline_that_was_cancelled_leaves_its_replies_to_nobody(
     assert await pipeline.execute([("ECHO", "next")]) == [b"next"]
 
 
+async def test_a_pipeline_that_was_cancelled_as_it_was_sent_again_leaves_its_replies_to_nobody(
+    pipeline: PackedPipeline, redis: Redis, key: str
+) -> None:
+    [own] = await pipeline.execute([("CLIENT", "ID")])
+    await redis.client_kill_filter(_id=str(own))  # type: ignore[no-untyped-call]
+    waiting = asyncio.create_task(pipeline.execute([("BLPOP", key, 30)]))
+
+    async def waits() -> bool:
+        clients = await redis.client_list()  # type: ignore[no-untyped-call]
+        return any(client["cmd"] == "blpop" for client in clients)
+
+    while not await waits():
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    await redis.rpush(key, "late")  # type: ignore[misc]
+    assert await pipeline.execute([("ECHO", "next")]) == [b"next"]
+
+
 async def test_a_redis_that_does_not_answer_fails_the_pipeline_and_all_commands_behind_it() -> None:
     silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     redis = connect(f"redis://127.0.0.1:{silent.sockets[0].getsockname()[1]}/0", patience_seconds=0.2)

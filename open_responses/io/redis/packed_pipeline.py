@@ -43,10 +43,11 @@ class PackedPipeline:
             return []
         packed = b"".join(hiredis.pack_command(command) for command in commands)  # type: ignore[arg-type]  # typed for one
         try:
-            return await (await self._open()).send(packed, len(commands))
-        except ConnectionError:
-            self.close()
-            return await (await self._open()).send(packed, len(commands))
+            try:
+                return await (await self._open()).send(packed, len(commands))
+            except ConnectionError:
+                self.close()
+                return await (await self._open()).send(packed, len(commands))
         except BaseException:
             # Replies that come later would be taken for those of the next pipeline.
             self.close()
