@@ -106,7 +106,8 @@ def check_added_calls(
         InvalidRequest: An output has no call, or is its second one; or a call repeats an id that has no output yet.
     """
     known, orphans = {item["id"] for item in stored}, orphaned_outputs(stored)
-    waiting = _unanswered(stored)
+    cut_off = _unanswered(stored, is_cut_off=True)
+    waiting = cut_off | _unanswered(stored)
     answered = {_id_in(i) for i in stored if i["type"] in OUTPUT_TYPES and i["id"] not in orphans}
     for index, item in enumerate(added):
         kind, call_id, param = item["type"], _id_in(item), f"items[{index}].call_id"
@@ -120,8 +121,12 @@ def check_added_calls(
             _check_answers(kind, call_id, waiting[call_id], f"items[{index}].type")
             del waiting[call_id]
             answered.add(call_id)
-        elif item.get("status") != "incomplete":
-            if call_id in waiting and call_id not in left_open:
+        elif item.get("status") == "incomplete":
+            # It needs no output, and may have one.
+            cut_off[call_id] = Waiting(kind, str(item.get("name", kind)))
+            waiting.setdefault(call_id, cut_off[call_id])
+        else:
+            if call_id in waiting and call_id not in cut_off and call_id not in left_open:
                 raise _second_call(kind, call_id, param)
             waiting[call_id] = Waiting(kind, str(item.get("name", kind)))
             answered.discard(call_id)
@@ -130,17 +135,21 @@ def check_added_calls(
 def orphaned_outputs(items: Iterable[JsonObject]) -> set[str]:
     """The ids of outputs without a call before them. A client may have deleted the call."""
     waiting: set[str] = set()
+    answered: set[str] = set()
     orphans: set[str] = set()
     for item in items:
         call_id = _id_in(item)
         if call_id is None:
             continue
-        if item["type"] in OUTPUT_TYPE_OF and item.get("status") != "incomplete":
+        if item["type"] in OUTPUT_TYPE_OF:
+            # A call that was cut off may have an output, too.
             waiting.add(call_id)
+            answered.discard(call_id)
         elif item["type"] in OUTPUT_TYPES:
             if call_id in waiting:
                 waiting.remove(call_id)
-            else:
+                answered.add(call_id)
+            elif not _may_follow(item["type"], call_id, answered):
                 orphans.add(item["id"])
     return orphans
 

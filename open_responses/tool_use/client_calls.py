@@ -8,6 +8,7 @@ function calls of the items that a conversation holds.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -35,6 +36,7 @@ from open_responses.schema.items import FunctionCall, FunctionCallOutput, InputI
 from open_responses.schema.tools import FunctionTool, NamespaceTool, Tool
 from open_responses.tool_use.client_functions import Form
 from open_responses.tool_use.custom_input import INPUT
+from open_responses.tool_use.json_safety import MAX_DEPTH, too_deep, whole_characters
 
 ShownName: TypeAlias = Callable[[Form, str | None, str], str]
 """(kind, namespace, name) -> the name of the function that stands for the tool."""
@@ -116,7 +118,8 @@ def _client_call(item: AnyClientCall, shown_name: ShownName) -> InputItem | None
             arguments = _given(item.operation.model_dump(mode="json"))
             return _call(call_id, shown_name("apply_patch", None, "apply_patch"), arguments, item.status)
         case _:
-            return item
+            # Without an id, its provider has run the call. Its answer is in the conversation, too.
+            return None
 
 
 def _client_output(item: AnyClientOutput) -> InputItem | None:
@@ -133,7 +136,7 @@ def _client_output(item: AnyClientOutput) -> InputItem | None:
             said = f": {item.output}" if item.output else ""
             return _output(call_id, f"{item.status}{said}")
         case _:
-            return item
+            return None
 
 
 def _call(call_id: str, name: str, arguments: JsonObject, status: Any) -> FunctionCall:
@@ -164,6 +167,9 @@ def _names_of(tool: Tool) -> list[str]:
 # --- function calls to items
 
 
+_64_BITS = 2**63
+
+
 class NotACall(ValueError):
     """The model's arguments do not make a call of the tool. The message is for the model."""
 
@@ -189,12 +195,45 @@ def call_item(form: Form, item_id: str, call_id: str, arguments: str) -> JsonObj
 
 def _object(arguments: str) -> JsonObject:
     try:
-        read = json.loads(arguments, strict=False) if arguments.strip() else {}
+        read = _parsed(arguments) if arguments.strip() else {}
     except (ValueError, RecursionError) as error:
         raise NotACall(f"The arguments are not valid JSON ({error}). Call the tool again with a JSON object.") from None
     if not isinstance(read, dict):
         raise NotACall("The arguments must be a JSON object. Call the tool again with one.")
-    return read
+    if too_deep(read):
+        raise NotACall(f"The arguments are nested more than {MAX_DEPTH} levels deep. Call the tool again with less.")
+    whole: JsonObject = _writable(read)
+    return whole
+
+
+def _parsed(arguments: str) -> Any:
+    """Read JSON into numbers that can be written again: no NaN, and nothing that an event has no form for."""
+    return json.loads(
+        arguments, strict=False, parse_int=_number, parse_float=_finite, parse_constant=lambda constant: None
+    )
+
+
+def _number(digits: str) -> int | float | None:
+    number = int(digits)
+    return number if abs(number) < _64_BITS else _finite(digits)
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _writable(value: Any) -> Any:
+    """The value with texts that can be written: JSON's escapes can name half of a surrogate pair."""
+    match value:
+        case str():
+            return whole_characters(value)
+        case dict():
+            return {whole_characters(name): _writable(inner) for name, inner in value.items()}
+        case list():
+            return [_writable(inner) for inner in value]
+        case _:
+            return value
 
 
 def _texts(read: JsonObject, name: str) -> list[str]:

@@ -32,6 +32,8 @@ _MAX_NAME = 64
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 _OTHERS = re.compile(r"[^a-zA-Z0-9_-]")
 _DIGEST_CHARACTERS = 8
+_MAX_REPEATED = 100_000
+"""Characters of a namespace's description in all its functions together. A longer one stands in the first alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,11 @@ def client_tools(offered: Iterable[Tool], taken: Collection[str], *, is_native: 
     for tool in offered:
         inner_tools: Sequence[Tool] = tool.tools if isinstance(tool, NamespaceTool) else (tool,)
         namespace, about = (tool.name, tool.description or "") if isinstance(tool, NamespaceTool) else (None, "")
-        for inner in inner_tools:
+        is_repeated = len(about) * len(inner_tools) <= _MAX_REPEATED
+        for number, inner in enumerate(inner_tools):
             if not is_native and not _is_for_the_model(inner):
                 continue
-            made = _function_of(inner, about)
+            made = _function_of(inner, about if is_repeated or number == 0 else "")
             if made is not None:
                 form, function = made
                 found[form, namespace, function.name] = function
@@ -90,9 +93,15 @@ def shown_name(namespace: str | None, name: str, taken: Collection[str] = ()) ->
     plain = _OTHERS.sub("_", plain)
     if _NAME.fullmatch(plain) and plain not in taken:
         return plain
-    digest = hashlib.sha256(f"{namespace or ''}\n{name}".encode()).hexdigest()[:_DIGEST_CHARACTERS]
     start = plain if plain[:1].isalpha() or plain[:1] == "_" else f"_{plain}"
-    return f"{start[: _MAX_NAME - 1 - _DIGEST_CHARACTERS]}_{digest}"
+    text = f"{namespace or ''}\n{name}"
+    while True:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+        shown = f"{start[: _MAX_NAME - 1 - _DIGEST_CHARACTERS]}_{digest}"
+        if shown not in taken:
+            return shown
+        # A tool of another kind has the same name and namespace, or a name that looks like this one.
+        text = f"{text}\n"
 
 
 def native_tools(tools: Sequence[Tool]) -> list[JsonObject]:

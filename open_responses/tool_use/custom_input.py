@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any
 
+from open_responses.tool_use.json_safety import whole_characters
+
 INPUT = "input"
 """The name of the function's one argument."""
 
@@ -152,4 +154,4 @@ def _input_of(arguments: str) -> str:
         if found is read:
             return arguments if read else ""
         read = found
-    return read if isinstance(read, str) else json.dumps(read, ensure_ascii=False)
+    return whole_characters(read if isinstance(read, str) else json.dumps(read, ensure_ascii=False))

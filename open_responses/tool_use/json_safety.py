@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 MAX_DEPTH = 64
 """Levels of objects and arrays. Libraries write at most some 250, and this server puts the value into other objects."""
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
 def writing_problem(value: object) -> str | None:
@@ -35,6 +36,11 @@ def whole_characters(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def too_deep(value: object) -> bool:
+    """Whether a value has more than `MAX_DEPTH` levels."""
+    return _shape_problem(value) == _TOO_DEEP
+
+
 def _shape_problem(value: object) -> str | None:
     """The problem with the nesting or the numbers. Goes level by level: recursion would fail in a deep value."""
     level = [value]
@@ -50,4 +56,4 @@ def _shape_problem(value: object) -> str | None:
         if not inner:
             return None
         level = inner
-    return f"it is nested more than {MAX_DEPTH} levels deep"
+    return _TOO_DEEP

@@ -107,7 +107,7 @@ class ToolTable:
         if known is not None:
             return known
         runs_here = any(route.kind != "client" for route in self.routes.values())
-        if runs_here or not _NAME.fullmatch(name):
+        if runs_here or not all(_NAME.fullmatch(part) for part in (name, namespace) if part is not None):
             return Route("refused", name, reason=f"There is no tool named {name[:64]!r}. {self._there_is()}")
         # If all functions are the client's, the client answers calls to unknown names, too.
         return Route("client", name, namespace=namespace)

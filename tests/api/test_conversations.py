@@ -618,7 +618,6 @@ async def test_an_output_is_added_once_behind_its_call(client: httpx.AsyncClient
     bad: list[tuple[list[Json], str, int]] = [
         ([output], unknown, 0),
         ([user("x"), output, call], unknown, 1),
-        ([{**call, "status": "incomplete"}, output], unknown, 1),
         ([call, output, output], doubled, 2),
         ([call, call], "invalid_value", 1),
     ]

@@ -133,6 +133,8 @@ async def test_openai_gets_each_kind_of_item_with_an_id_only_where_it_demands_on
         {"type": "computer_call_output", "call_id": "c1", "output": picture},
         {"type": "local_shell_call", "id": "item_7", "call_id": "c2", "action": shell, "status": "completed"},
         {"type": "local_shell_call_output", "id": "c2", "output": "a"},
+        {"type": "local_shell_call", "id": "item_8", "call_id": "c5", "action": shell, "status": "completed"},
+        {"type": "local_shell_call_output", "id": "own_8", "call_id": "c5", "output": "b"},
         {"type": "apply_patch_call", "id": "apc_1", "call_id": "c3", "operation": {"type": "delete_file", "path": "a"}},
         {"type": "apply_patch_call_output", "call_id": "c3", "status": "completed"},
         {"type": "program", "id": "prog_1", "call_id": "c4", "code": "1", "fingerprint": "f"},
@@ -143,9 +145,10 @@ async def test_openai_gets_each_kind_of_item_with_an_id_only_where_it_demands_on
     ]
     body = await sent(http, "openai", parsed({"model": "m", "input": items}))
     expected = [dict(item) for item in items]
-    expected[3]["id"] = "lsh_7"
-    del expected[5]["id"]
-    del expected[9]["id"]
+    expected[3]["id"], expected[5]["id"] = "lsh_7", "lsh_8"
+    expected[6]["id"] = expected[6].pop("call_id")
+    del expected[7]["id"]
+    del expected[11]["id"]
     assert body["input"] == expected
 
 

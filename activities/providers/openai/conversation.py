@@ -106,7 +106,8 @@ def _as_sent(item: ClientCall | ClientCallOutput | AdditionalTools | Configurati
     """The item, without an id where OpenAI does not demand one."""
     written: JsonObject = item.model_dump(mode="json", exclude_unset=True, exclude={"id", "created_by"})
     if item.type == "local_shell_call_output":
-        return {**written, "id": item.id or written.pop("call_id", None)}
+        # OpenAI has the call's id under this name. An item of a conversation has an `id` of its own beside `call_id`.
+        return {"id": written.pop("call_id", None) or item.id, **written}
     if item.type in _ID_PREFIXES:
         written["id"] = _id_of(item)
     return written
