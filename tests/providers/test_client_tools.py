@@ -165,6 +165,33 @@ async def test_openai_gets_the_choice_as_it_was_sent(http: httpx.AsyncClient, ch
     assert body["tool_choice"] == choice
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"type": "shell_call", "call_id": "c1", "action": None},
+        {"type": "shell_call", "call_id": "c" * 65, "action": {"commands": ["ls"]}},
+        {"type": "apply_patch_call", "call_id": "c1", "operation": {"type": "rename_file", "path": "a"}},
+        {"type": "local_shell_call", "call_id": "c1", "action": {"type": "exec", "command": "ls"}},
+        {"type": "tool_search_output", "execution": "server", "tools": [{"type": "unheard_of"}]},
+    ],
+)
+async def test_an_item_that_no_later_turn_could_read_is_left_out(http: httpx.AsyncClient, odd: JsonObject) -> None:
+    """With it in the output, neither this response nor those that continue it could ask the model again."""
+    answer = sse(
+        {"type": "response.created", "response": {"id": "resp_1"}},
+        {"type": "response.output_item.done", "output_index": 0, "item": odd},
+        {"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "item_id": "m", "delta": "hi"},
+        {"type": "response.completed", "response": {"id": "resp_1", "output": [odd]}},
+    )
+    request = parsed({"model": "m", "input": "x", "tools": TOOLS})
+    _, deltas = await run(http, "openai", asked("openai", request), answer)
+    assembler = Assembler(None, table_of("openai", request), "resp_1")
+    for delta in deltas:
+        assembler.feed(delta)
+    assembler.close("completed")
+    assert [item["type"] for item in assembler.fold.output] == ["message"]
+
+
 async def test_calls_of_openai_come_back_as_they_are(http: httpx.AsyncClient) -> None:
     custom = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c1", "name": "patch"}
     called: JsonObject = {"type": "function_call", "id": "fc_1", "call_id": "c2", "name": "find", "namespace": "crm"}

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, TypeAlias
 
 import httpx
+from pydantic import ValidationError
 
 from activities.providers.openai.built_in_calls import BUILT_IN_CALLS, BUILT_IN_PROGRESS, BuiltInCalls
 from activities.providers.openai.error_parsing import error_in_stream
@@ -44,7 +45,7 @@ from open_responses.deltas import (
 from open_responses.errors import ProviderStreamBroken
 from open_responses.json_types import JsonObject
 from open_responses.models import sealed_reasoning
-from open_responses.schema.items import OUTPUT_TYPE_OF, OUTPUT_TYPES, PROVIDER_ITEM_TYPES
+from open_responses.schema.items import INPUT_ITEMS, OUTPUT_TYPE_OF, OUTPUT_TYPES, PROVIDER_ITEM_TYPES
 
 
 async def events(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
@@ -255,7 +256,7 @@ class EventReader:
             return self._reasoning(index, item)
         if kind in _CALLS:
             return self._call(index, item)
-        if kind not in _WHOLE_ITEMS:
+        if kind not in _WHOLE_ITEMS or not _can_be_read_again(item):
             self.left_out += 1
             return []
         self._sent[index, "item", 0] = 1
@@ -411,6 +412,15 @@ def _position(event: JsonObject, kind: str) -> _Position:
 def _index(event: JsonObject) -> int:
     index = event.get("output_index")
     return index if isinstance(index, int) else 0
+
+
+def _can_be_read_again(item: JsonObject) -> bool:
+    """Whether the next model turn can read the item: with one that it cannot, the conversation could never go on."""
+    try:
+        INPUT_ITEMS.validate_python([item])
+    except ValidationError:
+        return False
+    return True
 
 
 def _end(item: JsonObject) -> list[Delta]:
