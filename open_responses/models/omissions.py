@@ -24,7 +24,6 @@ from open_responses.schema.tools import (
     CLIENT_RUN_TOOLS,
     PROVIDER_TOOL_TYPES,
     ProviderTool,
-    Tool,
 )
 
 # The service tiers that each API has; `auto` and `default` are in all.
@@ -85,7 +84,7 @@ def _omitted_tools(provider: ProviderConfig, request: CreateResponse, *, strict_
     lacking = [i for i, tool in enumerate(tools) if isinstance(tool, ProviderTool) and tool.type not in known]
     if lacking and strict_tools:
         raise _lacks(provider, tools[lacking[0]].type, f"tools[{lacking[0]}].type")
-    _check_names(tools, lacking)
+    _check_names(request, lacking)
     of_items = [tool.type for _, offered in tools_of_items(request) for tool in offered]
     if not has_client_tools(provider.adapter):
         # Of the built-in tools, such a provider gets those in `tools` alone.
@@ -94,17 +93,19 @@ def _omitted_tools(provider: ProviderConfig, request: CreateResponse, *, strict_
     return lacking
 
 
-def _check_names(tools: Sequence[Tool], lacking: Sequence[int]) -> None:
+def _check_names(request: CreateResponse, lacking: Sequence[int]) -> None:
     """Check that no function has the name under which a built-in tool is called: the provider would reject both."""
+    tools = request.tools or []
     kept = {CLIENT_RUN_TOOLS.get(tool.type): tool.type for i, tool in enumerate(tools) if i not in lacking}
-    for index, tool in enumerate(tools):
-        name = None if isinstance(tool, ProviderTool) else getattr(tool, "name", None)
-        if name is not None and name in kept:
-            raise InvalidRequest(
-                f"{name!r} is also the name of the built-in tool {kept[name]!r}. Rename yours.",
-                param=f"tools[{index}].name",
-                code="invalid_value",
-            )
+    for path, offered in [("tools", tools), *tools_of_items(request)]:
+        for index, tool in enumerate(offered):
+            name = None if isinstance(tool, ProviderTool) else getattr(tool, "name", None)
+            if name is not None and name in kept:
+                raise InvalidRequest(
+                    f"{name!r} is also the name of the built-in tool {kept[name]!r}. Rename yours.",
+                    param=f"{path}[{index}].name",
+                    code="invalid_value",
+                )
 
 
 def _check_forced(provider: ProviderConfig, request: CreateResponse, left: list[str]) -> None:

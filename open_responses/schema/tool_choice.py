@@ -147,6 +147,9 @@ def check_choice_fits(choice: ToolChoice | None, tools: Sequence[Tool]) -> None:
     for field, named in named_choices(choice):
         if isinstance(named, ProviderToolChoice) and not any(is_chosen(kind, named) for kind in built_in):
             _check_named(named.type, set(), f"{field}.type")
+        namespace = getattr(named, "namespace", None)
+        if namespace is not None and not _is_in(namespace, named, tools):
+            _check_named(namespace, set(), f"{field}.namespace")
     if any(isinstance(tool, HostedTools) for tool in tools):
         return
     known = names_of_tools(tools)
@@ -157,6 +160,13 @@ def check_choice_fits(choice: ToolChoice | None, tools: Sequence[Tool]) -> None:
         elif not isinstance(named, ProviderToolChoice):
             part = "type" if isinstance(named, ClientToolChoice) else "name"
             _check_named(named.name, known.get(named.type, set()), f"{field}.{part}")
+
+
+def _is_in(namespace: str, named: NamedChoice, tools: Iterable[Tool]) -> bool:
+    """Whether a namespace of this name has the tool."""
+    wanted = (named.type, getattr(named, "name", None))
+    spaces = [tool for tool in tools if isinstance(tool, NamespaceTool) and tool.name == namespace]
+    return any((inner.type, inner.name) == wanted for space in spaces for inner in space.tools)
 
 
 def is_chosen(kind: str, choice: object) -> bool:

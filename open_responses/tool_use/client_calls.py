@@ -67,7 +67,8 @@ def _with_one_output_each(items: Sequence[InputItem]) -> list[InputItem]:
             if place < len(joined):
                 first = joined[place]
                 assert isinstance(first, FunctionCallOutput)
-                joined[place] = first.model_copy(update={"output": [*_parts(first.output), *_parts(item.output)]})
+                output = [*_with_line_end(_parts(first.output)), *_parts(item.output)]
+                joined[place] = first.model_copy(update={"output": output})
                 continue
         joined.append(item)
     return joined
@@ -75,6 +76,14 @@ def _with_one_output_each(items: Sequence[InputItem]) -> list[InputItem]:
 
 def _parts(output: ToolOutput) -> list[ToolOutputPart]:
     return [InputText(type="input_text", text=output)] if isinstance(output, str) else output
+
+
+def _with_line_end(parts: list[ToolOutputPart]) -> list[ToolOutputPart]:
+    """The parts, with a line's end behind a text at their end: some APIs take one text, and join the parts to it."""
+    last = parts[-1] if parts else None
+    if not isinstance(last, InputText) or not last.text or last.text.endswith("\n"):
+        return parts
+    return [*parts[:-1], last.model_copy(update={"text": f"{last.text}\n"})]
 
 
 def _told(item: InputItem, shown_name: ShownName) -> InputItem | None:

@@ -174,11 +174,12 @@ def build_tool_table(
     routes: dict[str, Route] = {}
     by_name = {tool.name: tool for tool in hosted}
     given = [t for t in request.tools or [] if not (isinstance(t, FunctionTool) and t.name in by_name)]
+    offered = [t for t in offered_tools(given, items) if not (isinstance(t, FunctionTool) and t.name in by_name)]
     shown: dict[Key, str] = {}
     provider_tools = _provider_tools(request, omitted)
     client_run = {CLIENT_RUN_TOOLS[tool["type"]] for tool in provider_tools if tool["type"] in CLIENT_RUN_TOOLS}
     routes |= {name: Route("client", name) for name in client_run}
-    for client in client_tools(offered_tools(given, items), {*by_name, *client_run}, is_native=is_native):
+    for client in client_tools(offered, {*by_name, *client_run}, is_native=is_native):
         routes[client.shown] = Route("client", client.name, form=client.form, namespace=client.namespace)
         shown[client.form, client.namespace, client.name] = client.shown
         if not is_native:

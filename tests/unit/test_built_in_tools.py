@@ -73,3 +73,14 @@ def test_a_function_may_not_have_the_name_of_a_tool_that_the_client_runs() -> No
 
 def test_every_tool_that_the_client_runs_is_one_of_the_providers() -> None:
     assert CLIENT_RUN_TOOLS.keys() <= PROVIDER_TOOL_TYPES["anthropic"]
+
+
+def test_a_function_of_an_item_with_the_name_of_a_built_in_tool_is_refused_by_its_place() -> None:
+    mine = {"type": "additional_tools", "role": "developer", "tools": [CLOCK, {"type": "function", "name": "bash"}]}
+    request = validate_create_response(
+        {"model": "m", "input": [{"role": "user", "content": "x"}, mine], "tools": [{"type": "bash_20250124"}]}
+    )
+    anthropic = ProviderConfig.model_validate({"name": "p", "adapter": "anthropic", "base_url": "http://127.0.0.1:1"})
+    with pytest.raises(InvalidRequest, match="bash_20250124") as caught:
+        omitted_of(anthropic, request, strict_tools=False)
+    assert caught.value.param == "input[1].tools[1].name"

@@ -25,6 +25,7 @@ from open_responses.json_types import JsonObject
 from open_responses.schema.grammars import check_grammar
 from open_responses.schema.items import INPUT_ITEMS
 from open_responses.schema.text_settings import JsonSchemaFormat
+from open_responses.schema.tool_choice import FunctionChoice
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.client_calls import as_function_calls
 from open_responses.tool_use.client_functions import shown_name
@@ -199,7 +200,7 @@ def test_what_a_custom_tool_reports_while_it_runs_is_one_output() -> None:
         {"type": "custom_tool_call_output", "call_id": "c1", "output": "working"},
         {"type": "custom_tool_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "done"}]},
     )
-    assert [part["text"] for part in items[1]["output"]] == ["working", "done"]
+    assert [part["text"] for part in items[1]["output"]] == ["working\n", "done"]
     assert len(items) == 2
 
 
@@ -525,3 +526,20 @@ def test_a_call_whose_namespace_no_request_could_have_is_refused() -> None:
     for made in (table, plain):
         assert made.route("find", "a b").kind == "refused"
         assert made.route("a b", None).kind == "refused"
+
+
+def test_a_choice_names_a_namespace_that_has_the_tool() -> None:
+    bare = {"type": "function", "name": "find"}
+    choice = {"type": "function", "name": "find", "namespace": "crm"}
+    table = tool_table([bare, CRM], choice)
+    assert table.choice == FunctionChoice(type="function", name="crm__find")
+    for wrong in ({**choice, "namespace": "other"}, {"type": "custom", "name": "find", "namespace": "crm"}):
+        assert refused(tools=[bare, PATCH, CRM], tool_choice=wrong)[0] == "tool_choice.namespace"
+
+
+def test_a_function_of_an_item_under_the_name_of_a_hosted_tool_is_offered_once() -> None:
+    mine = {"type": "function", "name": "search", "description": "Mine."}
+    items = [{"type": "additional_tools", "role": "developer", "tools": [mine]}, {"role": "user", "content": "x"}]
+    table = tool_table([{"type": "open_responses:hosted_tools"}], input=items)
+    assert [tool.name for tool in table.functions].count("search") == 1
+    assert table.routes["search"].kind == "hosted"
