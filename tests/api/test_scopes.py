@@ -28,6 +28,7 @@ SHOWN = "shows what the key may use alone"
 STORED = "nothing: it is the tenant's, and nothing runs"
 NO_TENANT = "nothing: no tenant has a part in it"
 OPERATORS = "the scope admin"
+AS_THE_CALLER = "its requests are the caller's, each with the checks of its own"
 
 ROWS = {
     ("POST", "/v1/responses"): MODEL_AND_TOOLS,
@@ -53,8 +54,8 @@ ROWS = {
     ("HEAD", "/console/{path:path}"): NO_TENANT,
     ("GET", "/console/info"): NO_TENANT,
     ("GET", "/console/offers"): NO_TENANT,
-    ("GET", "/console/conformance"): SHOWN,
-    ("POST", "/console/conformance"): MODEL_AND_TOOLS,
+    ("GET", "/console/conformance"): NO_TENANT,
+    ("POST", "/console/conformance"): AS_THE_CALLER,
     ("POST", "/console/kill-workers"): NO_TENANT,
     ("POST", "/v1/conversations"): STORED,
     ("GET", "/v1/conversations/{conversation_id}"): STORED,
