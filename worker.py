@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
-import uvloop
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowRunner
@@ -74,6 +73,9 @@ log = structlog.get_logger("worker")
 
 # Twice the SDK's graceful shutdown, with what precedes and follows it.
 _LONGEST_DEPARTURE_SECONDS = 12.0
+# Where nothing has failed. Most supervisors kill a process 30 seconds after SIGTERM; the log says by then what it
+# waits for.
+_LONGEST_GOOD_DEPARTURE_SECONDS = 25.0
 # Sooner than the API: a request for a new provider comes to a worker that has it.
 _CONFIG_LOOK_SECONDS = 0.25
 
@@ -194,7 +196,9 @@ async def _serve(
         await parts.schema_checks.close()
 
     # After an error nothing is certain to end: the lease runs out then, and other workers take its work over.
-    has_failed |= not await _ends_well(leave(), failing, _LONGEST_DEPARTURE_SECONDS if has_failed else None)
+    has_failed |= not await _ends_well(
+        leave(), failing, _LONGEST_DEPARTURE_SECONDS if has_failed else _LONGEST_GOOD_DEPARTURE_SECONDS
+    )
     for task in (*chores, *ends, version_check):
         task.cancel()
     if has_failed:
@@ -202,14 +206,17 @@ async def _serve(
     await asyncio.gather(*chores, *ends, version_check, return_exceptions=True)
 
 
-async def _ends_well(leaving: Coroutine[Any, Any, None], failing: asyncio.Event, seconds: float | None) -> bool:
-    try:
-        await asyncio.wait_for(leaving, seconds)
-    except Exception as error:  # a border: the process ends, whatever it is
-        if not failing.is_set():
-            log.error("worker_failed", exc_info=error)
+async def _ends_well(leaving: Coroutine[Any, Any, None], failing: asyncio.Event, seconds: float) -> bool:
+    task = asyncio.create_task(leaving)
+    await asyncio.wait({task}, timeout=seconds)
+    if not task.done():
+        waiting = sorted({getattr(one.get_coro(), "__qualname__", "?") for one in asyncio.all_tasks()})
+        log.error("worker_did_not_leave", seconds=seconds, waiting=waiting)
         return False
-    return True
+    error = task.exception()
+    if error is not None and not failing.is_set():
+        log.error("worker_failed", exc_info=error)
+    return error is None
 
 
 def _exit_at_once() -> NoReturn:
@@ -324,7 +331,7 @@ def run() -> None:
             f"imported another package 'workflows', {workflows.__file__}: start this program from the project's root"
         )
     try:
-        uvloop.run(main())
+        asyncio.run(main())
     except (ConfigError, ValueError) as error:
         sys.exit(f"worker: {error}")
     except Exception:  # the process's border; a traceback would quote messages, which may hold what users said

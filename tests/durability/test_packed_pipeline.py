@@ -128,8 +128,8 @@ async def test_redis_py_still_lets_us_take_the_transport_of_a_connection(redis: 
     opened.close()
 
 
-def test_the_workers_event_loop_carries_it_too(stack: Stack) -> None:
-    """The worker runs on uvloop, whose transports are other classes."""
+def test_another_event_loop_carries_it_too(stack: Stack) -> None:
+    """Those of uvloop have transports of other classes."""
 
     async def pass_through() -> None:
         redis = connect(stack.redis_url)

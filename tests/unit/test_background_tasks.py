@@ -25,7 +25,7 @@ AWAITED = {
     "open_responses/io/background.py": 1,  # reports
     "open_responses/io/log/reader.py": 2,  # their results are taken by `run`, which is kept running
     "open_responses/testing/loopback.py": 1,  # the fake that ships
-    "worker.py": 3,  # one that ends, ends the process with an error
+    "worker.py": 4,  # one that ends, ends the process with an error
 }
 
 
