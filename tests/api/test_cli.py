@@ -196,6 +196,7 @@ async def test_keys_are_for_operators(api: httpx.AsyncClient, arguments: tuple[s
     assert reason in error
 
 
+@pytest.mark.campaign
 async def test_check_names_what_is_wrong_part_by_part(stack: Stack, tmp_path: Any) -> None:
     status, out, error = await run("check", "--json", **stack.env)
     found = {one["part"]: one["problem"] for one in json.loads(out)}

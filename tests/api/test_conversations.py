@@ -775,6 +775,7 @@ async def test_a_deleted_conversation_keeps_its_responses_and_lets_the_running_o
     await until(lambda: is_forgotten(temporal, conversation), 60)
 
 
+@pytest.mark.campaign
 async def test_a_long_conversation_goes_from_run_to_run(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:

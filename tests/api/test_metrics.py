@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from dev import services
 from tests.support.api_with_keys import api_of_the_module, bearer, blocks_of
@@ -52,6 +53,7 @@ class Growth:
         assert await self.by(name, **labels) == count, name
 
 
+@pytest.mark.campaign
 async def test_a_response_with_a_tool_is_counted_under_the_names_of_the_original(
     stack: Stack, client: httpx.AsyncClient, upstream: Upstream
 ) -> None:
@@ -67,6 +69,7 @@ async def test_a_response_with_a_tool_is_counted_under_the_names_of_the_original
         await grown.reaches(count, "open_responses_stream_events_total", type=kind)
 
 
+@pytest.mark.campaign
 async def test_a_response_leaves_opentelemetrys_metrics_and_its_end(
     stack: Stack, client: httpx.AsyncClient, upstream: Upstream
 ) -> None:

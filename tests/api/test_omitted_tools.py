@@ -113,6 +113,7 @@ async def test_a_socket_and_a_chain_leave_the_tool_out_each_time(
     assert behind.tools == []
 
 
+@pytest.mark.campaign
 async def test_a_fallback_gets_the_tools_that_it_has(stack: Stack, vendors: Vendors) -> None:
     vendors.says("on the fallback", Spoken(words=2))
     route = '[[routes]]\nmodel = "mixed"\nprovider = "down"\nfallbacks = ["openai-fake"]\n'

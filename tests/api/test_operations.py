@@ -427,6 +427,7 @@ async def until_not(condition: Callable[[], Awaitable[bool]]) -> None:
 # --- health
 
 
+@pytest.mark.campaign
 async def test_an_operator_sees_what_runs(api: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
     upstream.says("keeps a worker busy", Script(hold_after=1))
     response = await made(api, "a-key", input="keeps a worker busy", background=True)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
@@ -66,6 +67,7 @@ async def test_a_run_has_the_conversation_the_tools_and_the_tokens_of_its_respon
     await until(is_listed, 30)
 
 
+@pytest.mark.campaign
 async def test_a_failed_response_has_its_code_and_one_that_fell_back_its_new_provider(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -83,6 +85,7 @@ async def test_a_failed_response_has_its_code_and_one_that_fell_back_its_new_pro
     assert (shown["Model"], shown["Provider"]) == ("falls-back", "fake")
 
 
+@pytest.mark.campaign
 async def test_a_response_is_listed_as_awaiting_approval_until_each_call_is_answered(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -511,6 +511,7 @@ def address_of_this_machine() -> str | None:
     return None
 
 
+@pytest.mark.campaign
 async def test_a_server_without_keys_refuses_the_network_and_says_what_to_do(stack: Stack) -> None:
     """Over a real socket, where this machine has an address that is not loopback."""
     address = address_of_this_machine()

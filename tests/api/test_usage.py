@@ -248,6 +248,7 @@ async def rebuilt(redis: Redis, stack: Stack) -> int:
     return counted[0]
 
 
+@pytest.mark.campaign
 async def test_the_counts_come_back_after_a_flush_of_redis(
     api: httpx.AsyncClient, upstream: Upstream, redis: Redis, stack: Stack
 ) -> None:

@@ -57,6 +57,7 @@ async def test_both_transports(client: httpx.AsyncClient, upstream: Upstream, la
     assert response["output"][1]["output"] == "23"
 
 
+@pytest.mark.campaign
 async def test_whatever_a_server_does_the_response_goes_on(client: httpx.AsyncClient, upstream: Upstream) -> None:
     wanted = [("a", "breaks", {}), ("b", "huge", {}), ("c", "sleeps", {"seconds": 30}), ("d", "add", {"a": "x"})]
     script(upstream, "mcp trouble", calls(*wanted), Script(words=3))
