@@ -45,7 +45,8 @@ async def test_text_comes_whole_and_in_pieces(stack: Stack, upstream: Upstream) 
     assert [m["role"] for m in upstream.requests[-1]["messages"]] == ["system", "user"]
     pieces = [piece.text async for piece in chat(stack).astream("langchain")]
     assert "".join(pieces) == made.text
-    assert len([piece for piece in pieces if piece]) == 6
+    # An event may bring several deltas that came while Redis was busy.
+    assert 1 < len([piece for piece in pieces if piece]) <= 6
 
 
 async def test_a_conversation_goes_on_by_its_last_response(stack: Stack, upstream: Upstream) -> None:
