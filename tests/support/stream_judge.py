@@ -7,6 +7,7 @@ deltas alone, by a client that ignores every event with a slug (SSE-3, ITEM-1 to
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 Json = dict[str, Any]
@@ -32,12 +33,10 @@ class Item:
     """An item as a client builds it."""
 
     def __init__(self, added: Json) -> None:
-        self.built = {**added}
+        # The judge adds to it, and leaves the event as it is: its caller compares that with the replay.
+        self.built = deepcopy(added)
         self.part: str | None = None
         self.done: Json | None = None
-        for name in ("content", "summary"):
-            if name in added:
-                self.built[name] = list(added[name])
 
     def add(self, list_name: str, index: int, part: Json) -> None:
         assert self.part is None, f"a part begins inside another: {part}"
