@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from itertools import groupby
 from typing import Any
 
@@ -12,7 +11,7 @@ import httpx
 from open_responses.io.redis.client import Redis
 from tests.support.fake_vendors import Spoken, Vendors
 from tests.support.spec import validate_event
-from tests.support.stack import Event, Stack, check_whole, collect, events_of, until
+from tests.support.stack import Event, Stack, check_whole, collect, events_of
 from tests.support.stream_judge import judge
 
 IMAGE = "iVBORw0KGgo="
@@ -91,19 +90,6 @@ def without_padding(events: list[Event]) -> list[Event]:
     return [{name: value for name, value in event.items() if name != "obfuscation"} for event in events]
 
 
-async def busy_worker(stack: Stack) -> str:
-    """The worker that runs the sample. A worker that has lost its lease with Redis shows it with the next renewal."""
-    found: list[str] = []
-
-    async def is_known() -> bool:
-        with contextlib.suppress(AssertionError):
-            found.append(await stack.busy_worker())
-        return bool(found)
-
-    await until(is_known)
-    return found[0]
-
-
 async def test_progress_of_every_built_in_tool_reaches_the_client_and_outlives_redis(
     client: httpx.AsyncClient, vendors: Vendors, redis: Redis
 ) -> None:
@@ -144,7 +130,7 @@ async def test_a_built_in_call_that_a_dead_worker_left_is_shown_as_incomplete_an
         events.append(event)
         if event["type"] == "response.code_interpreter_call_code.delta" and not script.released.is_set():
             await asyncio.wait_for(script.held.wait(), 50)
-            await stack.kill(await busy_worker(stack))
+            await stack.kill(await stack.busy_worker())
             script.released.set()
     response = check_whole(events, script.text)
     assert judge(events)["output"] == response["output"]
