@@ -84,6 +84,17 @@ async def run(http: httpx.AsyncClient, vendor: str, call: SampleCall, answer: An
         return wire.requests[0].json, deltas
 
 
+async def answered_by_openai(http: httpx.AsyncClient, answer: Answer) -> tuple[list[Delta], list[JsonObject]]:
+    """(the deltas of an answer to a request with all of the client's tools, the output that they make)."""
+    request = parsed({"model": "m", "input": "x", "tools": TOOLS})
+    _, deltas = await run(http, "openai", asked("openai", request), answer)
+    assembler = Assembler(None, table_of("openai", request), "resp_1")
+    for delta in deltas:
+        assembler.feed(delta)
+    assembler.close("completed")
+    return deltas, assembler.fold.output
+
+
 async def sent(http: httpx.AsyncClient, vendor: str, request: CreateResponse) -> Any:
     return (await run(http, vendor, asked(vendor, request), EMPTY[vendor]))[0]
 
@@ -183,13 +194,8 @@ async def test_an_item_that_no_later_turn_could_read_is_left_out(http: httpx.Asy
         {"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "item_id": "m", "delta": "hi"},
         {"type": "response.completed", "response": {"id": "resp_1", "output": [odd]}},
     )
-    request = parsed({"model": "m", "input": "x", "tools": TOOLS})
-    _, deltas = await run(http, "openai", asked("openai", request), answer)
-    assembler = Assembler(None, table_of("openai", request), "resp_1")
-    for delta in deltas:
-        assembler.feed(delta)
-    assembler.close("completed")
-    assert [item["type"] for item in assembler.fold.output] == ["message"]
+    _, output = await answered_by_openai(http, answer)
+    assert [item["type"] for item in output] == ["message"]
 
 
 async def test_calls_of_openai_come_back_as_they_are(http: httpx.AsyncClient) -> None:
@@ -222,13 +228,7 @@ async def test_calls_of_openai_come_back_as_they_are(http: httpx.AsyncClient) ->
         {"type": "response.output_item.done", "output_index": 2, "item": shell},
         {"type": "response.completed", "response": {"id": "resp_1", "output": []}},
     )
-    request = parsed({"model": "m", "input": "x", "tools": TOOLS})
-    _, deltas = await run(http, "openai", asked("openai", request), answer)
-    assembler = Assembler(None, table_of("openai", request), "resp_1")
-    for delta in deltas:
-        assembler.feed(delta)
-    assembler.close("completed")
-    first, second, third = assembler.fold.output
+    deltas, (first, second, third) = await answered_by_openai(http, answer)
     assert (first["type"], first["input"], first["name"]) == ("custom_tool_call", '{"input": 1}', "patch")
     assert (second["namespace"], second["name"], second["caller"]) == ("crm", "find", caller)
     assert (third["type"], third["action"]["commands"]) == ("shell_call", ["ls"])
