@@ -209,7 +209,7 @@ def _offered_tag(value: Any) -> str | None:
     return None if tag in ("<mcp>", f"<{HOSTED_TOOLS}>") else tag
 
 
-OfferedTool: TypeAlias = Annotated[
+_Offered: TypeAlias = (
     Annotated[FunctionTool, Tag("<function>")]
     | Annotated[CustomTool, Tag("<custom>")]
     | Annotated[NamespaceTool, Tag("<namespace>")]
@@ -217,7 +217,10 @@ OfferedTool: TypeAlias = Annotated[
     | Annotated[ShellTool, Tag("<shell>")]
     | Annotated[LocalShellTool, Tag("<local_shell>")]
     | Annotated[ApplyPatchTool, Tag("<apply_patch>")]
-    | Annotated[ProviderTool, Tag("<provider>")],
+    | Annotated[ProviderTool, Tag("<provider>")]
+)
+OfferedTool: TypeAlias = Annotated[
+    _Offered,
     Discriminator(
         _offered_tag,
         "no_variant",
@@ -230,16 +233,7 @@ OfferedTool: TypeAlias = Annotated[
 OfferedTools: TypeAlias = Annotated[list[OfferedTool], Field(max_length=MAX_TOOLS, fail_fast=True)]
 
 Tool: TypeAlias = Annotated[
-    Annotated[FunctionTool, Tag("<function>")]
-    | Annotated[CustomTool, Tag("<custom>")]
-    | Annotated[NamespaceTool, Tag("<namespace>")]
-    | Annotated[ToolSearchTool, Tag("<tool_search>")]
-    | Annotated[ShellTool, Tag("<shell>")]
-    | Annotated[LocalShellTool, Tag("<local_shell>")]
-    | Annotated[ApplyPatchTool, Tag("<apply_patch>")]
-    | Annotated[McpTool, Tag("<mcp>")]
-    | Annotated[ProviderTool, Tag("<provider>")]
-    | Annotated[HostedTools, Tag("<open_responses:hosted_tools>")],
+    _Offered | Annotated[McpTool, Tag("<mcp>")] | Annotated[HostedTools, Tag("<open_responses:hosted_tools>")],
     Discriminator(_tool_tag, "no_variant", "{what}", Hint(what="an object with a tool", allowed=_TOOL_TYPES)),
     BeforeValidator(refuse_unsupported),
 ]
