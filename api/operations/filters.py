@@ -156,7 +156,7 @@ def _is_waiting() -> str:
 
 def _took(seconds: int) -> str:
     """Those that took at least so long, or have run for so long and go on."""
-    # A whole second, so that each who asks within it asks the same.
+    # Rounded to a second: requests within one second have the same filter, and share one answer (`RecentAnswers`).
     begun = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=seconds)
     return f"(ExecutionDuration >= '{seconds}s' OR (ExecutionStatus = 'Running' AND StartTime <= {moment(begun)}))"
 

@@ -210,7 +210,7 @@ async def test_a_schema_of_an_older_draft_is_sent_as_the_newest_has_it(http: htt
     assert properties["deep"]["properties"]["list"]["items"] == {}
     assert schema["required"] == ["must"]
     if vendor != "gemini":
-        # Gemini is told in words: its dialect has no exclusive bounds.
+        # Gemini's schemas have no exclusive bounds: the adapter writes them into the description.
         assert properties["ttl"] == {"type": "integer", "exclusiveMinimum": 0, "maximum": 9}
         assert properties["items"] == {"type": "string", "default": [1]}
 
