@@ -33,7 +33,7 @@ from activities.worker.cancellation_registry import RunningWork
 from activities.worker.dead_worker_detector import DeadWorkerDetector
 from activities.worker.dead_worker_takeover import WorkerTakeover
 from activities.worker.temporal_outage import TemporalWatch
-from open_responses.io.background import in_background
+from open_responses.io.background import end_tasks, in_background
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
@@ -199,11 +199,9 @@ async def _serve(
     has_failed |= not await _ends_well(
         leave(), failing, _LONGEST_DEPARTURE_SECONDS if has_failed else _LONGEST_GOOD_DEPARTURE_SECONDS
     )
-    for task in (*chores, *ends, version_check):
-        task.cancel()
     if has_failed:
         _exit_at_once()
-    await asyncio.gather(*chores, *ends, version_check, return_exceptions=True)
+    await end_tasks([*chores, *ends, version_check])
 
 
 async def _ends_well(leaving: Coroutine[Any, Any, None], failing: asyncio.Event, seconds: float) -> bool:
@@ -314,7 +312,8 @@ async def _connect(settings: Settings, stopping: asyncio.Event, sdk_metrics: Sdk
         except (RPCError, OSError) as error:
             log.warning("temporal_not_reachable", reason=str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), 0.5)
+                async with asyncio.timeout(0.5):
+                    await stopping.wait()
     return None
 
 

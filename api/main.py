@@ -50,7 +50,7 @@ from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.runtime_keys import RENEWALS_PER_TTL, RuntimeKeys
 from api.websocket import connection as websocket
 from open_responses import __version__
-from open_responses.io.background import in_background, kept_running
+from open_responses.io.background import end_tasks, in_background, kept_running
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.reader import LogHub
@@ -116,9 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         if apart is not None:
             await asyncio.to_thread(apart.shutdown)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
         await state.schema_checks.close()
         await state.redis.aclose()
         if traces is not None:

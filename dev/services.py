@@ -244,7 +244,8 @@ async def _valkey_answers(port: int) -> bool:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"PING\r\n")
-        answer = await asyncio.wait_for(reader.readline(), 2)
+        async with asyncio.timeout(2):
+            answer = await reader.readline()
         writer.close()
         return answer.startswith(b"+PONG")
     except (OSError, TimeoutError):

@@ -48,7 +48,8 @@ class PublishActivity:
         writer.record({"run": (activity.info().workflow_run_id or "").encode()})
         writer.record({item_field(index): orjson.dumps(item) for index, item in call.items.items()})
         try:
-            await asyncio.wait_for(writer.flush(), _PATIENCE_SECONDS)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await writer.flush()
         except (LogLost, TimeoutError):
             with contextlib.suppress(*RedisDown):
                 if await self.records.store.has_ended(call.response_id):

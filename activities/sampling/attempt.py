@@ -237,7 +237,8 @@ class AttemptRun:
         items = {item_field(first + i): orjson.dumps(item) for i, item in enumerate(writer.fold.output[first:])}
         writer.record({f"turn:{self._call.turn}": orjson.dumps(ended), **items})
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(writer.flush(), _FLUSH_SECONDS)
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await writer.flush()
         used, asked = TurnUsage.model_validate(ended["usage"]), state.context.start
         metrics.model_turn_ended(
             self._call.provider, asked.request.model, self._call.upstream_model, asked.tenant, used
@@ -288,7 +289,8 @@ class AttemptRun:
                 await self._state.prices_ready()
                 self._state.pay_reported()
             with contextlib.suppress(TimeoutError, LogLost):
-                await asyncio.wait_for(self.writer.flush(), _FLUSH_SECONDS)
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await self.writer.flush()
         broke_at = progress.broke_at(error, self._prefix) if progress.halted_by is None else None
         if broke_at is not None or progress.goes_on_at_once(error):
             return SampleResult(

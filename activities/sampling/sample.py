@@ -86,7 +86,8 @@ class SampleActivity:
         this.stop()
         if this.writer is not None:
             with contextlib.suppress(TimeoutError, Fenced, LogLost, Diverged):
-                await asyncio.wait_for(this.writer.flush(), _FLUSH_SECONDS)
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await this.writer.flush()
         return SampleResult(outcome=stop.result(), reason=stop.result(), usage=this.paid)
 
     async def _shielded(self, last: Coroutine[Any, Any, None]) -> None:

@@ -58,4 +58,5 @@ async def _signal(trouble: ProviderTrouble) -> None:
     assert info.workflow_id is not None
     handle = activity.client().get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
     with contextlib.suppress(RPCError, TimeoutError):
-        await asyncio.wait_for(handle.signal(PROVIDER_TROUBLE, trouble), _PATIENCE_SECONDS)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await handle.signal(PROVIDER_TROUBLE, trouble)

@@ -101,7 +101,8 @@ class DeadWorkerDetector:
         interval = self._lease.seconds / RENEWALS_PER_LEASE
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._announced.wait(), interval)
+                async with asyncio.timeout(interval):
+                    await self._announced.wait()
             self._announced.clear()
             try:
                 await self.look()

@@ -105,7 +105,8 @@ async def _looked_at(look: Awaitable[Found], otherwise: Found) -> tuple[ServerPa
     """Whether a part answers, how fast, and what it says."""
     began = time.monotonic()
     try:
-        found = await asyncio.wait_for(look, _PATIENCE_SECONDS)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            found = await look
     except TimeoutError:
         return _part(f"no answer within {_PATIENCE_SECONDS:g} s", began), otherwise
     except (RPCError, *RedisDown) as error:

@@ -37,6 +37,7 @@ from api.streaming.obfuscation import obfuscated
 from api.websocket.messages import envelope, names_openais_protocol, read_message, read_request, take_generate
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
 from open_responses.events.lifecycle import opening_events, terminal_events
+from open_responses.io.background import end_tasks
 from open_responses.io.log.encoding import encode
 from open_responses.io.log.reader import peek
 from open_responses.io.settings import Settings
@@ -119,9 +120,7 @@ class Connection:
             if not done:
                 await self._say_goodbye()
         finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+            results = await end_tasks(tasks)
             while not self._waiting.empty():
                 self._waiting.get_nowait()[1].release()
         for result in results:

@@ -155,7 +155,8 @@ async def _redis(settings: Settings) -> None:
 
 async def _problem(check: Awaitable[None]) -> str | None:
     try:
-        await asyncio.wait_for(check, _PATIENCE_SECONDS)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await check
     except TimeoutError:
         return f"no answer within {_PATIENCE_SECONDS:g} s"
     except Exception as error:  # noqa: BLE001 - the border to the operator, who reads the message

@@ -7,7 +7,7 @@ error. asyncio reports such an error only when the task is garbage-collected, wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 import structlog
@@ -15,6 +15,8 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _AGAIN_SECONDS = 1.0
+_CANCEL_AGAIN_SECONDS = 0.1
+_PATIENT_ROUNDS = 50
 
 Result = TypeVar("Result")
 
@@ -41,6 +43,23 @@ def in_background(name: str, coroutine: Coroutine[Any, Any, Result]) -> asyncio.
     task = asyncio.create_task(coroutine, name=name)
     task.add_done_callback(_report)
     return task
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> list[Any]:
+    """Cancel the tasks, and again until all have ended. Return the result or the exception of each, in their order.
+
+    A library may drop the one cancellation that arrives as the call which it waits for returns. The task would go on
+    for ever, and so would the wait for its end.
+    """
+    rounds = 0
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
+        rounds += 1
+        if rounds == _PATIENT_ROUNDS:
+            log.warning("tasks_ignore_cancellation", tasks=[str(task.get_coro()) for task in running])
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _report(task: asyncio.Task[Any]) -> None:

@@ -32,7 +32,8 @@ class ConfigWatch:
         unsettled: object = None
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), self._look_seconds)
+                async with asyncio.timeout(self._look_seconds):
+                    await self._asked.wait()
             found = await asyncio.to_thread(self._look)
             if self._asked.is_set():
                 self._asked.clear()

@@ -196,3 +196,20 @@ def test_each_kind_of_activity_has_its_own_lost_result(kind: str, result_type: t
     assert getattr(lost, "outcome") == "lost"  # noqa: B009
     if isinstance(lost, ToolResult):
         assert lost.attempts == 2
+
+
+@pytest.mark.parametrize("turns_of_the_loop", range(5))
+async def test_a_cancelled_detector_ends_although_a_death_is_announced_in_the_same_moment(
+    workers: Workers, turns_of_the_loop: int
+) -> None:
+    """A worker that leaves cancels its detector once, and announces its own departure."""
+    looking = Takeovers(workers, await workers.lease(seconds=10_000.0))
+    running = asyncio.create_task(looking.detector.run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    looking.detector.look_now()
+    for _ in range(turns_of_the_loop):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running}, timeout=50)
+    assert running.cancelled()

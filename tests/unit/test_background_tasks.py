@@ -6,11 +6,12 @@ import ast
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from open_responses.io.background import in_background, kept_running
+from open_responses.io.background import end_tasks, in_background, kept_running
 from tests.support.sources import nodes_of
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +70,28 @@ async def test_an_error_that_nobody_awaits_is_logged() -> None:
         await asyncio.wait({task})
         await asyncio.sleep(0)
     assert [(line["event"], line["task"]) for line in logs] == [("background_task_died", "a chore")]
+
+
+async def test_a_task_that_drops_a_cancellation_ends_all_the_same() -> None:
+    drops = 0
+
+    async def run() -> None:
+        nonlocal drops
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                drops += 1
+                if drops > 1:
+                    raise
+
+    async def answer() -> int:
+        return 42
+
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(run()), asyncio.create_task(answer())]
+    await asyncio.wait({tasks[1]})
+    async with asyncio.timeout(50):
+        ended = await end_tasks(tasks)
+    assert isinstance(ended[0], asyncio.CancelledError)
+    assert ended[1] == 42
+    assert drops == 2

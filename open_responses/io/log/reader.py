@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from open_responses.events.event_types import TERMINAL_EVENTS
-from open_responses.io.background import in_background
+from open_responses.io.background import end_tasks, in_background
 from open_responses.io.log.reader_copies import QUESTION, ReaderCopies
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import AbstractConnection, PubSub, Redis, RedisDown
@@ -82,7 +82,7 @@ class LogHub:
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await _ended(tasks)
+                await end_tasks(tasks)
                 with contextlib.suppress(*_BROKEN):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]
             for task in tasks:
@@ -169,14 +169,6 @@ class LogHub:
         self._waiting.append(done)
         self._changed.set()
         await asyncio.wait([done], timeout=_SUBSCRIBED_WITHIN_SECONDS)
-
-
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel the tasks until they have ended: a task that is sending may finish its call and miss one cancellation."""
-    while not all(task.done() for task in tasks):
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=0.1)
 
 
 class _OneConnection(PubSub):
