@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test test-all coverage fuzz chaos check audit lock providers bench bench-adapters demo research key up docs reference vendor-console dashboards clean
+.PHONY: help dev test test-all coverage fuzz chaos check audit lock providers bench bench-quick bench-adapters demo research key up docs reference vendor-console dashboards clean
 
 help:  ## list these targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -56,12 +56,14 @@ audit:  ## look for known vulnerabilities of the locked packages
 	@.venv-audit/bin/pip-audit --disable-pip --require-hashes -r requirements-server.lock $(ARGS)
 	@.venv-audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock $(ARGS)
 
-bench: .venv/stamp  ## measure what the server adds to a stream and to a turn of the loop
-	@$(BIN)/python -m benchmarks
-	@$(MAKE) --no-print-directory bench-adapters
+# LiteLLM has an environment of its own: nothing of it is installed beside the server. benchmarks/README.md explains rows.
+bench: .venv/stamp .venv-bench/stamp  ## measure the server beside LiteLLM, in a quarter of an hour (RECORD=1 ARGS=)
+	@$(BIN)/python -m benchmarks table $${RECORD:+--record} $(ARGS)
 
-# Against LiteLLM, which has an environment of its own: nothing of it is installed beside the server.
-bench-adapters: .venv/stamp .venv-bench/stamp  ## measure the adapters against LiteLLM
+bench-quick: .venv/stamp .venv-bench/stamp  ## the same table with smaller numbers, in two minutes (RECORD=1 ARGS=)
+	@$(BIN)/python -m benchmarks table --quick $${RECORD:+--record} $(ARGS)
+
+bench-adapters: .venv/stamp .venv-bench/stamp  ## measure the adapters alone against LiteLLM
 	@$(BIN)/python -m benchmarks.adapters
 
 providers: .venv/stamp  ## call each configured provider once (ARGS=--sample also asks each model)
@@ -93,7 +95,7 @@ lock: .venv/stamp  ## resolve the dependencies again and write the lock files
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q >> requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 -c requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements-server.lock
-	@echo litellm | $(BIN)/uv pip compile - --universal --python-version 3.11 \
+	@echo 'litellm[proxy]' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o benchmarks/requirements.lock
 
 .venv/stamp: requirements.lock

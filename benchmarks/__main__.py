@@ -1,149 +1,98 @@
-"""`make bench`: what the server adds to a stream, against a direct client of the same fake upstream, interleaved.
+"""`python -m benchmarks`: the table of `make bench`, open_responses beside LiteLLM's proxy and a direct client. With a
+name, one part alone. benchmarks/README.md explains each.
 
-Real Temporal, Valkey, worker and API as child processes; the upstream has a known timing. Two noisy cores: read the
-differences and ratios, not the absolute times. `python -m benchmarks chain` is one part alone.
+All servers are real and run as child processes; the upstream has a known timing. Two noisy cores: read the differences
+and ratios, not the absolute times.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import sys
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import httpx
-from temporalio.client import Client
+import uvloop
 
-from benchmarks import chain, fairness, loop, pace, scrape, silence
-from benchmarks.stack import OURS, cpu, ms, prompt, resident_mib, running
-from benchmarks.streams import DIRECT, THROUGH, Sample, stream
-from open_responses.io.temporal.codec import DATA_CONVERTER
+from benchmarks import run_history
+from benchmarks.parts import chain, fairness, history, loop, pace, recovery, scrape, silence, turns
+from benchmarks.stack import prompt, running
+from benchmarks.streams import THROUGH, stream
+from benchmarks.table import command as table
 from tests.support.stack import Stack
 
-_WORDS, _GAP, _DELAY = 40, 0.02, 0.05
 _TOOLS = """
 [[tools]]
 name = "wait"
-target = "benchmarks.tools:wait"
+target = "benchmarks.parts.tools:wait"
 """
+_WARM_UP_STREAMS = 4
+
+_ON_ONE_STACK: Mapping[str, Callable[[httpx.AsyncClient, Stack, str], Awaitable[None]]] = {
+    "history": history.measure,
+    "loop": loop.measure,
+    "turns": turns.measure,
+    "chain": chain.measure,
+    "recovery": recovery.measure,
+}
+_APART: Mapping[str, Callable[[], Awaitable[None]]] = {
+    "fairness": fairness.main,
+    "silence": silence.main,
+    "pace": pace.main,
+    "scrape": scrape.main,
+}
+"""These bring servers of their own."""
+_TABLE, _COMPARE, _ALL = "table", "compare", "all"
+_NAMES = (_TABLE, _COMPARE, *_ON_ONE_STACK, *_APART, _ALL)
 
 
-async def main(names: list[str]) -> None:
-    """The parts of these names, in the order of `_PARTS`; all for none."""
-    unknown = set(names) - {*_PARTS, *_APART}
-    if unknown:
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*_PARTS, *_APART])}")
-    parts = [part for name, part in _PARTS.items() if not names or name in names]
+async def run_parts(names: Sequence[str]) -> None:
+    """The parts of these names, in their own order."""
+    parts = [part for name, part in _ON_ONE_STACK.items() if name in names]
     if parts:
         async with running(head="max_turns = 1000\n", tail=_TOOLS) as (stack, upstream):
             limits = httpx.Limits(max_connections=1000)
             async with httpx.AsyncClient(timeout=120, limits=limits, trust_env=False) as client:
-                await _many(client, stack.api_url + THROUGH, 4)
+                asked = {"input": prompt(40, 0.02, 0.05)}
+                warm = (stream(client, stack.api_url + THROUGH, asked) for _ in range(_WARM_UP_STREAMS))
+                await asyncio.gather(*warm)
                 for part in parts:
                     await part(client, stack, upstream)
     for name, part_apart in _APART.items():
-        if not names or name in names:
+        if name in names:
             await part_apart()
 
 
-def _body(url: str, asked: str) -> Mapping[str, object]:
-    return {"input": asked} if url.endswith(THROUGH) else {"messages": [{"role": "user", "content": asked}]}
+def main() -> int:
+    given = _arguments()
+    names = given.parts or [_TABLE]
+    if _COMPARE in names:
+        return 1 if run_history.compare("quick" if given.quick else "full") else 0
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if _TABLE in names:
+            rows, arms = _words(given.rows), _words(given.arms)
+            runner.run(table.main(is_quick=given.quick, parts=rows, arms=arms, is_recorded=given.record))
+        runner.run(run_parts([*_ON_ONE_STACK, *_APART] if _ALL in names else names))
+    return 0
 
 
-async def _many(client: httpx.AsyncClient, url: str, streams: int) -> list[Sample]:
-    body = _body(url, prompt(_WORDS, _GAP, _DELAY))
-    return await asyncio.gather(*(stream(client, url, body) for _ in range(streams)))
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{_TABLE} by default; {', '.join(_NAMES)}")
+    parser.add_argument("--quick", action="store_true", help="the table with smaller numbers, in two minutes")
+    parser.add_argument("--rows", default="", help="only these rows of the table: first,short,cpu,pace,burst,start")
+    parser.add_argument("--arms", default="", help="only these arms: direct,litellm,litellm-chat,ours,ours-native")
+    parser.add_argument("--record", action="store_true", help="add a line to benchmarks/history.jsonl")
+    given = parser.parse_args()
+    if unknown := set(given.parts) - set(_NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_NAMES)}")
+    return given
 
 
-async def _streams(client: httpx.AsyncClient, stack: Stack, upstream: str) -> None:
-    for streams in (1, 16, 64):
-        await _compare(client, stack, upstream, streams)
-
-
-async def _compare(client: httpx.AsyncClient, stack: Stack, upstream: str, streams: int) -> None:
-    direct: list[Sample] = []
-    through: list[Sample] = []
-    before, began = cpu(stack), time.perf_counter()
-    rounds = 8 if streams == 1 else 3
-    for _ in range(rounds):
-        direct += await _many(client, upstream + DIRECT, streams)
-        through += await _many(client, stack.api_url + THROUGH, streams)
-    spent = {name: after - before[name] for name, after in cpu(stack).items()}
-    own = sum(spent[name] for name in OURS)
-    responses = rounds * streams
-    first_direct, first = [s.first for s in direct], [s.first for s in through]
-    total_direct, total = [s.total for s in direct], [s.total for s in through]
-    pace = statistics.fmean(g for s in through for g in s.gaps)
-    pace_direct = statistics.fmean(g for s in direct for g in s.gaps)
-    per_response = own / responses
-    print(f"\n{streams} concurrent stream(s), {_WORDS} deltas of {1 / _GAP:.0f}/s, {responses} responses")
-    print(f"  added to the first token   p50 {ms(_p(first, 50) - _p(first_direct, 50))}", end="")
-    print(f"   p95 {ms(_p(first, 95) - _p(first_direct, 95))}")
-    print(f"  added to the whole answer  p50 {ms(_p(total, 50) - _p(total_direct, 50))}")
-    print(f"  time per delta             {pace / pace_direct:.2f} x direct")
-    print(f"  CPU, API and workers       {ms(per_response)} per response", end="")
-    print(f", {ms(per_response / _WORDS * 1000)} per 1,000 deltas")
-    print(f"  CPU, Temporal              {ms(spent['temporal'] / responses)} per response")
-    print(f"  CPU, Valkey                {ms(spent['valkey'] / responses)} per response")
-    print(f"  memory, API and workers    {resident_mib(stack):.0f} MiB     ({time.perf_counter() - began:.0f} s)")
-
-
-async def _short_answers(client: httpx.AsyncClient, stack: Stack, _: str) -> None:
-    count, at_once = 200, asyncio.Semaphore(16)
-    body = {"model": "fake", "input": prompt(5)}
-
-    async def one() -> None:
-        async with at_once:
-            (await client.post(stack.api_url + "/v1/responses", json=body)).raise_for_status()
-
-    before, began = cpu(stack), time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(count)))
-    seconds = time.perf_counter() - began
-    temporal = (cpu(stack)["temporal"] - before["temporal"]) / seconds
-    print(
-        f"\nshort JSON answers, 16 at once: {count / seconds:.0f} per second; Temporal takes {temporal:.0%} of a core"
-    )
-
-
-async def _history(client: httpx.AsyncClient, stack: Stack, _: str) -> None:
-    answer = await client.post(stack.api_url + "/v1/responses", json={"model": "fake", "input": prompt(1000)})
-    temporal = await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
-    info = (await temporal.get_workflow_handle(answer.json()["id"]).describe()).raw_description.workflow_execution_info
-    print(f"history of a 1,000-token answer: {info.history_length} events, {info.history_size_bytes} bytes")
-
-
-async def _recovery(client: httpx.AsyncClient, stack: Stack, _: str) -> None:
-    for how in ("seen by a supervisor", "found by its lease"):
-        pauses = []
-        for _ in range(4):
-            await stack.heal()
-            asking = asyncio.create_task(stream(client, stack.api_url + THROUGH, {"input": prompt(150, 0.02)}))
-            await asyncio.sleep(1.2)
-            name = await stack.busy_worker()
-            await (stack.kill_seen(name) if how.startswith("seen") else stack.kill(name))
-            pauses.append(max((await asking).gaps))
-        print(f"kill -9, {how}: pause of the client's stream, median {ms(statistics.median(pauses))} of {len(pauses)}")
-
-
-def _p(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-_PARTS: Mapping[str, Callable[[httpx.AsyncClient, Stack, str], Awaitable[None]]] = {
-    "streams": _streams,
-    "short": _short_answers,
-    "history": _history,
-    "loop": loop.measure,
-    "chain": chain.measure,
-    "recovery": _recovery,
-}
-_APART = {"fairness": fairness.main, "silence": silence.main, "pace": pace.main, "scrape": scrape.main}
-"""These bring servers of their own."""
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"all by default: {', '.join([*_PARTS, *_APART])}")
-    asyncio.run(main(parser.parse_args().parts))
+    sys.exit(main())

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from benchmarks.processes import cpu_seconds
 from dev import services
 from tests.support.stack import Stack
 
@@ -27,16 +28,21 @@ provider = "fake"
 
 @asynccontextmanager
 async def running(
-    *, head: str = "", tail: str = "", env: Mapping[str, str] | None = None
+    *,
+    head: str = "",
+    tail: str = "",
+    env: Mapping[str, str] | None = None,
+    upstream_module: str = "benchmarks.upstream",
 ) -> AsyncIterator[tuple[Stack, str]]:
     """Temporal, Valkey, two workers and the API as child processes, and the upstream's address. The configuration has
-    more at its beginning and its end; `env` is the environment of ours."""
+    more at its beginning and its end; `env` is the environment of ours. `benchmarks.load.upstream` costs less, and has
+    no tool calls."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         upstream = services.free_port()
         ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
         stack = Stack.at(data, ports, head + CONFIG.format(port=upstream) + tail, env or {})
-        command = (sys.executable, "-m", "benchmarks.upstream", str(upstream))
+        command = (sys.executable, "-m", upstream_module, str(upstream))
         stack.services["upstream"] = services.Service("upstream", command, lambda: services.port_answers(upstream))
         try:
             for name in ("upstream", "valkey", "temporal", *WORKERS, "api"):
@@ -53,17 +59,7 @@ def prompt(words: int, gap: float = 0.0, delay: float = 0.0) -> str:
 
 def cpu(stack: Stack) -> dict[str, float]:
     """CPU seconds of each process so far (Linux)."""
-    seconds = {}
-    for name, process in stack.processes.items():
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        seconds[name] = (int(fields[11]) + int(fields[12])) / 100
-    return seconds
-
-
-def resident_mib(stack: Stack) -> float:
-    """Memory of the API and the workers (Linux)."""
-    pages = [int(Path(f"/proc/{stack.processes[name].pid}/statm").read_text().split()[1]) for name in OURS]
-    return sum(pages) * 4096 / 2**20
+    return {name: cpu_seconds(process.pid) for name, process in stack.processes.items()}
 
 
 def ms(seconds: float) -> str:

@@ -370,7 +370,7 @@ async def stop_workers(stack: Stack) -> None:
 async def test_the_service_tier_and_the_tenants_weight_are_the_workflows_priority(
     stack: Stack, api: httpx.AsyncClient, tier: str | None, priority: int
 ) -> None:
-    """Activities inherit it; `benchmarks/fairness.py` shows what comes of it."""
+    """Activities inherit it; `benchmarks/parts/fairness.py` shows what comes of it."""
     response = (await ask(api, "heavy", **({"service_tier": tier} if tier else {}))).json()
     temporal = await Client.connect(stack.temporal_address)
     info = (await temporal.get_workflow_handle(response["id"]).describe()).raw_description.workflow_execution_info

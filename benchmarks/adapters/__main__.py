@@ -4,7 +4,7 @@ What is measured, each in a process of its own, by turns, on the same bytes from
 - bytes: aiohttp reads the answer and does nothing with it; the floor.
 - ours: request and answer of the adapter over `open_http_client`, the middlewares' composition (of none), Joiner,
   Assembler with its fold, and each event encoded as the log has it. Not the log itself.
-- LiteLLM's two ways: see `adapter_litellm`. They end with objects, which nothing encodes: this is in its favour.
+- LiteLLM's two ways: see `litellm_side`. They end with objects, which nothing encodes: this is in its favour.
 
 CPU of the whole process (`process_time`): the collector runs, and finds what was there before frozen. Medians of
 rounds; ratios are medians of each round's own. `--pause 1` sends an event each millisecond instead of all at once, so
@@ -34,7 +34,7 @@ import httpx
 
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import open_http_client
-from benchmarks.adapter_streams import CALL, TEXT, VENDORS, deltas_of, pieces
+from benchmarks.adapters.streams import CALL, TEXT, VENDORS, deltas_of, pieces
 from dev import services
 from open_responses.config import Config, ProviderConfig
 from open_responses.contracts import SampleCall, SampleContext
@@ -178,7 +178,7 @@ def _side(*command: str) -> Iterator[_Side]:
 def _server(pause: int) -> Iterator[str]:
     """The address, with VENDOR in it."""
     port = services.free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.adapter_streams", str(port)])
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.adapters.streams", str(port)])
     try:
         while not asyncio.run(services.port_answers(port)):
             time.sleep(0.05)
@@ -191,7 +191,7 @@ def _server(pause: int) -> Iterator[str]:
 def _compare(base_url: str, rounds: int) -> None:
     with ExitStack() as stack:
         ours = stack.enter_context(_side(sys.executable, "-m", "benchmarks.adapters", "--ours", base_url))
-        theirs = stack.enter_context(_side(_BENCH_PYTHON, "-m", "benchmarks.adapter_litellm"))
+        theirs = stack.enter_context(_side(_BENCH_PYTHON, "-m", "benchmarks.adapters.litellm_side"))
         sides = {way: ours if way in ("bytes", "ours") else theirs for way in _WAYS}
         for vendor in VENDORS:
             spent: dict[str, list[float]] = {way: [] for way in _WAYS}

@@ -65,7 +65,7 @@ async def _busy(client: httpx.AsyncClient, url: str, number: int, stopping: asyn
 async def _scraped(urls: Sequence[str]) -> list[tuple[int, list[float]]]:
     """Of each address the number of series, and the seconds of each scrape."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.scrape", *urls), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "benchmarks.parts.scrape", *urls), stdout=asyncio.subprocess.PIPE
     )
     out, _ = await process.communicate()
     return [(size, seconds) for size, seconds in json.loads(out)]

@@ -3,7 +3,7 @@
 The shapes are those of the adapters' tests, with every field that the vendor sends beside what is read, since skipping
 it costs as well. Each event is a chunk of its own, as vendors send them. Standard library alone.
 
-`python -m benchmarks.adapter_streams PORT` answers `/{vendor}/…`, at full speed; `/{vendor}/{pause}/…` with so many
+`python -m benchmarks.adapters.streams PORT` answers `/{vendor}/…`, at full speed; `/{vendor}/{pause}/…` with so many
 milliseconds between the events.
 """
 

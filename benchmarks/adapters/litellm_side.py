@@ -18,7 +18,7 @@ import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
-from benchmarks.adapter_streams import CALL, TEXT, pieces
+from benchmarks.adapters.streams import CALL, TEXT, pieces
 
 os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
 import litellm

@@ -9,13 +9,13 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 from temporalio.client import Client
 
-from benchmarks.tools import wait
+from benchmarks.parts.tools import wait
 from tests.support.history_cost import bytes_by_turn
 from tests.support.stack import Stack
 
@@ -36,7 +36,7 @@ async def _turns(client: httpx.AsyncClient, stack: Stack, upstream: str) -> None
         direct, through = [], []
         for _ in range(3 if turns > 10 else 8):
             began = time.perf_counter()
-            await _loop_here(client, upstream, prompt)
+            await loop_here(client, upstream, prompt)
             direct.append(time.perf_counter() - began)
             began = time.perf_counter()
             await _respond(client, stack, prompt)
@@ -56,7 +56,7 @@ async def _side_by_side(client: httpx.AsyncClient, stack: Stack, upstream: str) 
         for _ in range(_ROUNDS):
             one.append(await _timed(_call_tools(client, stack, 1)))
             many.append(await _timed(_call_tools(client, stack, width)))
-            here.append(await _timed(_loop_here(client, upstream, _calls_prompt(width))))
+            here.append(await _timed(loop_here(client, upstream, _calls_prompt(width))))
         single, ours, theirs = (statistics.median(seconds) * 1000 for seconds in (one, many, here))
         print(
             f"{width} calls of {_CALL_SECONDS * 1000:.0f} ms side by side: the whole response {ours:.0f} ms; "
@@ -96,12 +96,16 @@ async def _respond(client: httpx.AsyncClient, stack: Stack, prompt: str) -> dict
     return response
 
 
-async def _loop_here(client: httpx.AsyncClient, upstream: str, prompt: str) -> None:
+async def loop_here(
+    client: httpx.AsyncClient, upstream: str, prompt: str, on_turn: Callable[[], object] = lambda: None
+) -> None:
+    """The same loop in this process, and `on_turn` after each of its model turns that calls tools."""
     messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
     while True:
         calls = await _sample_here(client, upstream, messages)
         if not calls:
             return
+        on_turn()
         messages.append({"role": "assistant", "content": None, "tool_calls": calls})
         outputs = await asyncio.gather(*(wait(**json.loads(call["function"]["arguments"])) for call in calls))
         for call, output in zip(calls, outputs, strict=True):

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.fairness`: how long one tenant's queue holds up another tenant's first answer.
+"""`python -m benchmarks fairness`: how long one tenant's queue holds up another tenant's first answer.
 
 Tenant A queues 300 responses; workers have few slots, so that most of them wait. Then tenant B, who has asked for
 nothing else, asks once. Printed: B's latency, as a multiple of what it is when nobody else is there.
