@@ -16,7 +16,7 @@ import httpx
 import uvloop
 
 from benchmarks import run_history
-from benchmarks.parts import chain, fairness, history, loop, pace, recovery, scrape, silence, turns
+from benchmarks.parts import chain, fairness, history, loop, pace, recovery, scrape, silence, turns, waterfall
 from benchmarks.stack import prompt, running
 from benchmarks.streams import THROUGH, stream
 from benchmarks.table import command as table
@@ -41,6 +41,7 @@ _APART: Mapping[str, Callable[[], Awaitable[None]]] = {
     "silence": silence.main,
     "pace": pace.main,
     "scrape": scrape.main,
+    "waterfall": waterfall.main,
 }
 """These bring servers of their own."""
 _TABLE, _COMPARE, _ALL = "table", "compare", "all"

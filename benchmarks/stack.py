@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,15 +33,18 @@ async def running(
     tail: str = "",
     env: Mapping[str, str] | None = None,
     upstream_module: str = "benchmarks.upstream",
+    launched: Callable[[services.Service, Path], services.Service] | None = None,
 ) -> AsyncIterator[tuple[Stack, str]]:
     """Temporal, Valkey, two workers and the API as child processes, and the upstream's address. The configuration has
     more at its beginning and its end; `env` is the environment of ours. `benchmarks.load.upstream` costs less, and has
-    no tool calls."""
+    no tool calls. `launched` changes the command of each of ours."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         upstream = services.free_port()
         ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
         stack = Stack.at(data, ports, head + CONFIG.format(port=upstream) + tail, env or {})
+        if launched is not None:
+            stack.launched = lambda service: launched(service, data)
         command = (sys.executable, "-m", upstream_module, str(upstream))
         stack.services["upstream"] = services.Service("upstream", command, lambda: services.port_answers(upstream))
         try:

@@ -44,6 +44,8 @@ class Stack:
     """What single workers have beside `env`, by name."""
     metrics_ports: dict[str, int] = field(default_factory=dict)
     """Where single workers serve their metrics, by name; nowhere by default."""
+    launched: Callable[[Service], Service] | None = None
+    """Makes another command of that of the API or a worker, before it is started."""
 
     @classmethod
     def at(cls, data: Path, ports: Mapping[str, int], configuration: str, env: Mapping[str, str]) -> Self:
@@ -82,6 +84,8 @@ class Stack:
                 index, worker_name or new_worker_id(index), env, metrics_port=self.metrics_ports.get(name, 0)
             )
         service = self.services[name]
+        if self.launched is not None and name.startswith(("api", "worker-")):
+            service = self.launched(service)
         self.processes[name] = service.start(self.data / "logs")
         assert await services.wait_ready(service, self.processes[name], 60), f"{name} did not start"
 
