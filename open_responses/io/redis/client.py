@@ -24,6 +24,7 @@ from redis.exceptions import (
 )
 
 from open_responses.io.redis.redis_py_pool import NoticingRetry, RedisDown, Silence, WatchedPool
+from open_responses.io.redis.shared_client import SharedClient
 
 Redis: TypeAlias = aioredis.Redis
 
@@ -71,7 +72,7 @@ def connect(url: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> Redis:
         timeout=patience_seconds,
     )
     silence.watch(pool)
-    return aioredis.Redis.from_pool(pool)
+    return SharedClient.from_pool(pool)
 
 
 def script(path: str) -> str:

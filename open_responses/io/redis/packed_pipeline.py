@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import hiredis
+import redis.asyncio as aioredis
 from redis.exceptions import ConnectionError, InvalidResponse, TimeoutError
 
-from open_responses.io.redis.client import Redis
 from open_responses.io.redis.redis_py_pool import OpenedConnection, notice_silence, open_connection, reply_error
 
 Command: TypeAlias = tuple[bytes | str | int, ...]
@@ -27,7 +27,7 @@ class PackedPipeline:
     A reply that is an error stands in the list of replies: the other commands of the pipeline were carried out.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: aioredis.Redis) -> None:
         self._redis = redis
         self._connection: _Connection | None = None
 

@@ -163,12 +163,16 @@ class OpenedConnection:
 
 async def open_connection(redis: aioredis.Redis) -> OpenedConnection:
     """Open a connection with the settings of a client's pool. Raises one of RedisDown."""
-    pool = redis.connection_pool
-    if isinstance(pool, WatchedPool) and pool.silence.lasts:
+    if is_silent(redis):
         raise ConnectionError("Redis does not answer")
-    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    connection: AbstractConnection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     await connection.connect()  # type: ignore[no-untyped-call]
     return OpenedConnection(connection)
+
+
+def is_silent(redis: aioredis.Redis) -> bool:
+    """Whether a command of this client was left without a reply, and none was answered since."""
+    return isinstance(redis.connection_pool, WatchedPool) and redis.connection_pool.silence.lasts
 
 
 def notice_silence(redis: aioredis.Redis) -> None:
