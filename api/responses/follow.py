@@ -1,6 +1,6 @@
 """Follow: one client reads the events of a response that it has started.
 
-The client subscribes first, and the response is started inside of the subscription: no event falls in between.
+The client subscribes, and the response is started inside of the subscription: no event falls in between.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ class Subscription:
 
 @contextlib.asynccontextmanager
 async def subscribed(state: AppState, start: StartResponse, *, only_end: bool = False) -> AsyncIterator[Subscription]:
-    """The response is to be started inside of this context.
+    """The response is to be started inside of this context. The subscription is made meanwhile: `follow` waits for it,
+    and reads in the log what was written before.
 
     Args:
         only_end: the client needs the terminal event alone.
     """
-    async with state.hub.listen(start.response_id) as queue:
+    async with state.hub.listen(start.response_id, at_once=True) as queue:
         subscription = Subscription(Follower(state, start, only_end=only_end), queue)
         try:
             yield subscription
@@ -48,6 +49,7 @@ async def subscribed(state: AppState, start: StartResponse, *, only_end: bool = 
 async def follow(subscription: Subscription) -> AsyncGenerator[bytes | None, None]:
     """The events of a response that has been started, as `Follower.events` has them."""
     subscription.has_begun = True
+    await subscription.queue.subscribed()
     async for event in subscription.follower.events(subscription.queue):
         yield event
     subscription.has_ended = True

@@ -22,6 +22,7 @@ from api.idempotency import AlreadyBegun
 from api.responses.approval_holds import let_go
 from api.responses.prepare import Prepared
 from open_responses.errors import Unavailable
+from open_responses.io.background import in_background
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.records import Record
@@ -87,20 +88,32 @@ async def _store_and_start(state: AppState, start: StartResponse, ancestors: tup
         # Deleted, also where Redis has lost the tombstone since: the store refuses it otherwise.
         raise AlreadyBegun
     await state.eraser.prepare(start)
-    try:
-        if not await state.store.begin(start, ancestors):
-            raise AlreadyBegun
-    except RedisDown as error:
-        log.warning("started_without_redis", response_id=start.response_id, reason=str(error))
+    storing = in_background("store the request", _stored(state, start, ancestors))
+    if start.nonce is not None and not await storing:
+        # The store decides which of two requests under one key begins.
+        raise AlreadyBegun
+    # No other request without a key has this id. A sample that is earlier than the store finds the request in Temporal.
     try:
         await _start_own_workflow(state, start)
     except (StartUnknown, asyncio.CancelledError):
         raise
     except BaseException:
+        await asyncio.wait({storing})
         # The record and the entry among the open responses would stay for as long as a response is stored.
         with contextlib.suppress(*RedisDown):
             await state.store.retract(start.response_id, Record.of(start, (), None).written)
         raise
+    finally:
+        await asyncio.wait({storing})
+
+
+async def _stored(state: AppState, start: StartResponse, ancestors: tuple[str, ...]) -> bool:
+    """Store the request. False where its id has one already."""
+    try:
+        return await state.store.begin(start, ancestors)
+    except RedisDown as error:
+        log.warning("started_without_redis", response_id=start.response_id, reason=str(error))
+        return True
 
 
 async def _start_own_workflow(state: AppState, start: StartResponse) -> None:

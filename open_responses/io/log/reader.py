@@ -40,6 +40,12 @@ class Messages(asyncio.Queue[Published]):
     has_gap = True
     """Whether messages may be missing since the reader looked at the log: the subscription was made, or made again, or
     there was no room. So a writer may be missing whose events the next message does not show."""
+    subscribing: asyncio.Future[None] | None = None
+
+    async def subscribed(self) -> None:
+        """Wait until the subscription is made, or has failed. After a failure, readers read the log every second."""
+        if self.subscribing is not None and not self.subscribing.done():
+            await asyncio.wait([self.subscribing], timeout=_SUBSCRIBED_WITHIN_SECONDS)
 
 
 def peek(event: bytes) -> tuple[bytes, int]:
@@ -145,15 +151,23 @@ class LogHub:
             self._waiting.remove(future)
 
     @contextlib.asynccontextmanager
-    async def listen(self, response_id: str) -> AsyncIterator[Messages]:
-        """Yield a queue that receives this response's events from now on."""
+    async def listen(self, response_id: str, *, at_once: bool = False) -> AsyncIterator[Messages]:
+        """Yield a queue that receives this response's events from now on.
+
+        Args:
+            response_id: The response.
+            at_once: Do not wait for the subscription. The queue receives events from the end of
+                `Messages.subscribed` on.
+        """
         channel = key_names.channel(response_id).encode()
         queue = Messages(_MAX_WAITING)
         first = channel not in self._queues
         self._queues.setdefault(channel, set()).add(queue)
         try:
             if first:
-                await self._subscribed()
+                queue.subscribing = self._subscribed()
+                if not at_once:
+                    await queue.subscribed()
             yield queue
         finally:
             listeners = self._queues[channel]
@@ -163,12 +177,12 @@ class LogHub:
                 self.copies.forget(response_id)
                 self._changed.set()
 
-    async def _subscribed(self) -> None:
-        """Wait until the subscription is made, or has failed. After a failure, readers read the log every second."""
+    def _subscribed(self) -> asyncio.Future[None]:
+        """Ask for the subscription. The result is done when it is made, or has failed."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         self._changed.set()
-        await asyncio.wait([done], timeout=_SUBSCRIBED_WITHIN_SECONDS)
+        return done
 
 
 class _OneConnection(PubSub):
