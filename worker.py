@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowRunner
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker, WorkerDeploymentConfig
 
 import open_responses
 import workflows
@@ -61,6 +61,7 @@ from open_responses.io.temporal.client import connect as connect_temporal
 from open_responses.io.temporal.encryption_check import check_keys, keep_checking
 from open_responses.io.temporal.large_payloads import response_keys
 from open_responses.io.temporal.sdk_internals import evict_from
+from open_responses.io.temporal.short_tasks import ShortTasksInline
 from open_responses.io.temporal.worker_versions import become_current_if_none_is, code_build_id, deployment_config
 from open_responses.loop.payloads.names import TASK_QUEUE
 from workflows.api_keys import ApiKeysWorkflow
@@ -76,6 +77,8 @@ _LONGEST_DEPARTURE_SECONDS = 12.0
 # Where nothing has failed. Most supervisors kill a process 30 seconds after SIGTERM; the log says by then what it
 # waits for.
 _LONGEST_GOOD_DEPARTURE_SECONDS = 25.0
+# At a time, in one worker.
+_WORKFLOW_TASKS, _WORKFLOW_POLLS = 100, 20
 # Sooner than the API: a request for a new provider comes to a worker that has it.
 _CONFIG_LOOK_SECONDS = 0.25
 
@@ -168,7 +171,7 @@ async def _serve(
         running.hand_over()
 
     cached_runs = CachedRuns(parts.settings.max_cached_state_bytes)
-    worker = _worker(parts, WeighingRunner(deployment, cached_runs), deployment, activities, watch, fail)
+    worker = _worker(parts, cached_runs, deployment, activities, watch, fail)
     cached_runs.evict_by(evict_from(worker))
     serving = asyncio.create_task(worker.run())
     version_check = in_background("version check", _check_version(parts.temporal, deployment))
@@ -227,7 +230,7 @@ def _exit_at_once() -> NoReturn:
 
 def _worker(
     parts: Parts,
-    runner: WorkflowRunner,
+    cached_runs: CachedRuns,
     deployment: WorkerDeploymentConfig,
     activities: Sequence[Callable[..., Any]],
     watch: TemporalWatch,
@@ -240,11 +243,17 @@ def _worker(
         workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow, ApiKeysWorkflow],
         activities=activities,
         interceptors=[watch, ArgumentCheck()],
-        workflow_runner=runner,
+        workflow_runner=WeighingRunner(deployment, cached_runs),
+        workflow_task_executor=ShortTasksInline(cached_runs, threads=_WORKFLOW_TASKS),
+        # With the SDK's five, one of them for runs that begin, most starts of a burst wait in Temporal's database.
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(_WORKFLOW_POLLS),
+        nonsticky_to_sticky_poll_ratio=0.5,
+        # More than one at a time costs a task of the event loop for each payload, and few payloads are files.
+        max_workflow_task_external_storage_concurrency=1,
         deployment_config=deployment,
         identity=parts.lease.worker_id,
         max_concurrent_activities=settings.max_concurrent_samples,
-        max_concurrent_workflow_tasks=100,
+        max_concurrent_workflow_tasks=_WORKFLOW_TASKS,
         max_cached_workflows=settings.max_cached_workflows,
         # A worker that died keeps its workflows' next task this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),

@@ -110,6 +110,7 @@ def test_private_attributes_of_dependencies_are_read_by_their_adapters_alone() -
         "open_responses/io/temporal/sdk_internals.py: _workflow_worker",
         "open_responses/io/temporal/sdk_internals.py: _bridge_worker",
         "open_responses/io/temporal/sdk_internals.py: _rpc_call",
+        "open_responses/io/temporal/sdk_internals.py: _set_running_loop",
         "open_responses/io/redis/redis_py_pool.py: _writer",
         "open_responses/io/redis/redis_py_pool.py: _close",
         "activities/tools/httpx2_pool.py: _pool",

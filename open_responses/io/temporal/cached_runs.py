@@ -71,6 +71,12 @@ class CachedRuns:
         with self._lock:
             return self._weight
 
+    def received(self, run_id: str) -> int:
+        """The estimated memory of what a run was given so far, in bytes."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            return 0 if run is None else run.weight - _RUN_BYTES
+
     def begin(self, run_id: str, activation: WorkflowActivation) -> None:
         """Record the beginning of a task of this run, and the weight of its activation."""
         added = memory_of(activation.SerializeToString())

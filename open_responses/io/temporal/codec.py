@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self, cast
 
 import zstandard
 from google.protobuf.message import DecodeError
@@ -126,7 +126,24 @@ def _parsed(data: bytes) -> Payload:
 
 
 class Converter(PydanticPayloadConverter):
-    """Pydantic's converter. The garbage collector is paused while a large payload becomes objects."""
+    """Pydantic's converter. The garbage collector is paused while a large payload becomes objects.
+
+    A process has one. The SDK makes a converter for each payload, in the context of its workflow or its activity, and
+    a new one of Pydantic's has to build the validators of all types again.
+    """
+
+    _only: ClassVar[Any] = None
+
+    def __new__(cls) -> Self:
+        """Return the process's converter."""
+        if cls._only is None:
+            only = super().__new__(cls)
+            PydanticPayloadConverter.__init__(only)
+            cls._only = only
+        return cast(Self, cls._only)
+
+    def __init__(self) -> None:
+        """Leave the converter as it is: `__new__` has made it."""
 
     @override
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:

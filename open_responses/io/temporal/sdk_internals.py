@@ -27,6 +27,7 @@ __all__ = [
     "DelegatingServiceClient",
     "WorkflowActivation",
     "WorkflowActivationCompletion",
+    "activate_here",
     "evict_from",
 ]
 
@@ -109,6 +110,19 @@ class DelegatingInstance(WorkflowInstance):
     @override
     def get_thread_id(self) -> int | None:
         return self._inner.get_thread_id()
+
+
+def activate_here(activate: Callable[[WorkflowActivation], Any], activation: WorkflowActivation) -> Any:
+    """Activate a run in the thread of a running event loop. Call this from a callback of the loop, and from no task.
+
+    The SDK makes a run's own event loop the running one, and leaves the thread without any. Its debug mode does the
+    same as this function.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        return activate(activation)
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 def evict_from(worker: Worker) -> Callable[[str], None]:
