@@ -79,6 +79,11 @@ def temporal(
     # 20 by default: a response that takes two steps in a second would wait up to 50 ms for each.
     command += ["--dynamic-config-value", f"history.transferProcessorMaxPollRPS={_POLLS_PER_SECOND}"]
     command += ["--dynamic-config-value", f"history.timerProcessorMaxPollRPS={_POLLS_PER_SECOND}"]
+    # The worker that ends a workflow task gets the activity that the task schedules with the reply.
+    command += ["--dynamic-config-value", "system.enableActivityEagerExecution=true"]
+    # True in this server: a dozen reads of the database for each response. An attribute that is added to a namespace
+    # while it runs is known after some seconds instead of at once.
+    command += ["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]
     # One tenant's queue does not hold up another's: tasks that wait are dealt out by the tenants' weights.
     command += ["--dynamic-config-value", "matching.enableFairness=true"]
     # Else a deletion waits 16 s or more for an acknowledged close, for parents and children that we have not.

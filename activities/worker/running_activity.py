@@ -39,6 +39,7 @@ def running_activity(lease: Lease, running: RunningWork, response_id: str) -> It
 
 
 async def _beat() -> None:
+    """Heartbeat until cancelled. Not at once: Temporal writes each heartbeat, and most activities are shorter."""
     while True:
-        activity.heartbeat()
         await asyncio.sleep(_HEARTBEAT_SECONDS)
+        activity.heartbeat()
