@@ -1,9 +1,9 @@
 """`python -m benchmarks waterfall`: the steps of one response, in milliseconds from the request, up to its end.
 
-RESPONSES streams (30 by default) follow one another. Each process of ours is started by `benchmarks/parts/timed.py`, which
-notes when its steps begin and end. A row is the median of a step's beginning, and of its length; a step that is taken
-several times in a response has a row for each. Steps that fewer than half of the responses have are left out: they
-belong to the processes' own work beside the responses.
+RESPONSES streams (30 by default) follow one another. Each process of ours is started by `benchmarks/parts/timed.py`,
+which notes when its steps begin and end. A row is the median of a step's beginning, and of its length; a step that is
+taken several times in a response has a row for each. Steps that fewer than half of the responses have are left out:
+they belong to the processes' own work beside the responses.
 """
 
 from __future__ import annotations
