@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
+import uvloop
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker, WorkerDeploymentConfig
@@ -339,7 +340,7 @@ def run() -> None:
             f"imported another package 'workflows', {workflows.__file__}: start this program from the project's root"
         )
     try:
-        asyncio.run(main())
+        uvloop.run(main())
     except (ConfigError, ValueError) as error:
         sys.exit(f"worker: {error}")
     except Exception:  # the process's border; a traceback would quote messages, which may hold what users said

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 import httpx
-import httpx_sse
 import orjson
 
 from activities.providers.shared.answer_guard import event_read, guard
 from activities.providers.shared.error_mapping import ReadError, transport_errors
 from activities.providers.shared.http import EncodedAnswer, send_stream
+from activities.providers.shared.sse import server_sent_events
 from open_responses.config import ProviderConfig
 from open_responses.errors import ProviderHungUp, ProviderStreamBroken
 from open_responses.json_types import JsonObject
@@ -22,6 +22,7 @@ from open_responses.tool_use.json_safety import whole_characters
 CONNECT_SECONDS = 10.0
 DONE = "[DONE]"
 """The data of the last event of OpenAI's streams, and the name of the event that `sse_objects` yields for it."""
+_DONE = (DONE, DONE.encode())
 _LARGEST_ERROR = 64 * 1024
 
 
@@ -99,14 +100,13 @@ def is_event_stream(response: httpx.Response) -> bool:
 
 async def sse_objects(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
     """(event name, object) of each event with data, up to the stream's end; (DONE, {}) where the server sends that."""
-    async for event in httpx_sse.EventSource(response).aiter_sse():
-        event_read(response)
-        for text in texts_of(event.data):
-            if text.strip() == DONE:
+    async for name, data in server_sent_events(response):
+        for text in (data,) if b"\n" not in data else texts_of(data.decode(errors="replace")):
+            if text.strip() in _DONE:
                 yield DONE, {}
                 return
             if text:
-                yield event.event, chunk_object(_read(text))
+                yield name, chunk_object(_read(text))
 
 
 def texts_of(data: str) -> list[str]:
@@ -142,13 +142,13 @@ async def lines(response: httpx.Response) -> AsyncIterator[str]:
         yield "".join(pieces).removesuffix("\r")
 
 
-def _read(text: str) -> Any:
+def _read(text: str | bytes) -> Any:
     """Read JSON as `json.loads` does, in a third of the time. Texts that orjson rejects, such as half a surrogate pair,
-    are read by the standard library."""
+    are read by the standard library. Bytes that are not UTF-8 become U+FFFD."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return json.loads(text)
+        return json.loads(text.decode(errors="replace") if isinstance(text, bytes) else text)
 
 
 def chunk_object(read: Any) -> JsonObject:
