@@ -15,11 +15,18 @@ from typing import cast
 _FIRST_TOKEN = b'"w0 '
 _OK = b"HTTP/1.1 200"
 _END = b"\r\n0\r\n\r\n"
+_MESSAGE = re.compile(rb'"message":\s*"([^"]*)"')
 _PIECES = re.compile(rb'"(?:delta|content)":\s*"((?:w\d+ )+)"')
 
 
 class Refused(Exception):
-    """An answer with another status than 200. Its text is the beginning of the answer."""
+    """An answer with another status than 200. Its text is the status, and the error's message if it came with it."""
+
+    @classmethod
+    def of(cls, answer: bytes) -> Refused:
+        line, _, rest = answer.partition(b"\r\n")
+        found = _MESSAGE.search(rest)
+        return cls((line + (b": " + found[1] if found else b"")).decode(errors="replace")[:200])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +93,47 @@ class Client:
         self._idle: dict[int, list[_Connection]] = {}
         self._all: set[_Connection] = set()
 
-    async def stream(self, target: Target, body: bytes) -> Stream:
-        """Read one answer to its end.
+    async def stream(self, target: Target, body: bytes, *, read_seconds: float = 0.0) -> Stream:
+        """Read one answer to its end. Behind its first token it is read each `read_seconds`, or as it arrives if 0: the
+        kernel keeps what arrives meanwhile, and the processor is left to the servers.
 
-        Raises ConnectionError if the server closes before, and Refused if it answers with an error."""
+        Raises ConnectionError if the server closes before the end, and Refused if it answers with an error."""
         idle = self._idle.setdefault(target.port, [])
         while idle and idle[-1].is_closed:
-            self._all.discard(idle.pop())
+            idle.pop()
         if idle:
             connection = idle.pop()
-        else:
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(_Connection, "127.0.0.1", target.port)
-            self._all.add(connection)
+            try:
+                return await self._asked(connection, target, body, read_seconds)
+            except ConnectionError:
+                # The server has closed a connection that was idle for long, while the request was on its way.
+                if connection.has_answered:
+                    raise
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(_Connection, "127.0.0.1", target.port)
+        self._all.add(connection)
+        return await self._asked(connection, target, body, read_seconds)
+
+    async def _asked(self, connection: _Connection, target: Target, body: bytes, read_seconds: float) -> Stream:
         try:
-            stream = await connection.ask(target.request(body))
+            stream = await connection.ask(target.request(body), read_seconds)
         except BaseException:
             # A stream that is given up: what is left of it is not read.
-            connection.close()
+            self._drop(connection)
             raise
         if stream.status != _OK:
-            connection.close()
-            raise Refused(b"".join(stream.parts)[:500].decode(errors="replace"))
-        idle.append(connection)
+            self._drop(connection)
+            raise Refused.of(b"".join(stream.parts))
+        self._idle[target.port].append(connection)
         return stream
 
     def close(self) -> None:
         for connection in self._all:
             connection.close()
+
+    def _drop(self, connection: _Connection) -> None:
+        connection.close()
+        self._all.discard(connection)
 
 
 class _Connection(asyncio.Protocol):
@@ -121,14 +141,20 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._stream = Stream(0.0)
         self._tail = b""
+        self._read_seconds = 0.0
         self._done: asyncio.Future[None] | None = None
 
     @property
     def is_closed(self) -> bool:
         return self._transport is None
 
-    async def ask(self, request: bytes) -> Stream:
+    @property
+    def has_answered(self) -> bool:
+        return bool(self._stream.parts)
+
+    async def ask(self, request: bytes, read_seconds: float) -> Stream:
         assert self._transport is not None
+        self._read_seconds = read_seconds
         self._done = asyncio.get_running_loop().create_future()
         self._tail = b""
         self._stream = stream = Stream(time.perf_counter())
@@ -161,3 +187,10 @@ class _Connection(asyncio.Protocol):
             stream.ended = time.perf_counter()
             if self._done is not None and not self._done.done():
                 self._done.set_result(None)
+        elif stream.first and self._read_seconds and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(self._read_seconds, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()

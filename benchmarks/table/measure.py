@@ -12,7 +12,7 @@ from benchmarks.stack import WORKERS
 from benchmarks.table.arms import LITELLM_MODELS, OUR_MODELS, Arm
 from benchmarks.table.load import Load, Outcome
 from benchmarks.table.results import Results
-from benchmarks.table.rows import DIRECT, THEIRS
+from benchmarks.table.rows import THEIRS
 from benchmarks.table.servers import Servers
 from benchmarks.table.sizes import Sizes
 from benchmarks.worker_start import seconds_to_first_poll
@@ -24,7 +24,7 @@ _FIRST = Order(40, 0.02, 0.05)
 # The figure is the time to the first token: one stream alone does not slow itself down, and the rounds are many.
 _FIRST_ALONE = Order(5, 0.02, 0.05)
 _PACE_BEGIN_SECONDS = 2.0
-_TEMPORAL = "temporal"
+_DIRECT, _TEMPORAL = "direct", "temporal"
 
 
 class Measurement:
@@ -51,15 +51,15 @@ class Measurement:
     async def _warm_up(self) -> None:
         """Connections, compiled code, caches of each arm; a server's first seconds are none of a day's."""
         for arm in self._arms.values():
-            for _ in range(2):
-                self._keep("warm-up", arm, await self._load.at_once(arm, Order(20, 0.005), 16))
+            self._keep("warm-up", arm, await self._load.at_once(arm, Order(20, 0.005), 24))
 
-    def _turns(self, rounds: int, *, of: Iterable[str] | None = None) -> Iterator[tuple[int, Arm]]:
-        """Each arm once a round; another one is the first in each round."""
-        arms = [arm for arm in self._arms.values() if of is None or arm.name in of]
+    def _turns(self, row: str, rounds: int = 1) -> Iterator[Arm]:
+        """The row's arms, each once a round; another one is the first in each round."""
+        without = self._sizes.without.get(row, ())
+        arms = [arm for name, arm in self._arms.items() if name not in without]
         for number in range(rounds):
             start = number % len(arms)
-            yield from ((number, arm) for arm in [*arms[start:], *arms[:start]])
+            yield from [*arms[start:], *arms[:start]] if arms else []
 
     def _keep(self, row: str, arm: Arm, outcome: Outcome) -> Outcome:
         self.results.add_faults(row, arm.name, outcome.faults)
@@ -69,20 +69,20 @@ class Measurement:
         """Time to the first token, less that of a direct client in the same rounds."""
         for streams, rounds in self._sizes.first_rounds.items():
             row, order = f"first-{streams}", _FIRST if streams > 1 else _FIRST_ALONE
-            took: dict[str, list[float]] = {name: [] for name in self._arms}
-            for _, arm in self._turns(rounds):
+            took: dict[str, list[float]] = {}
+            for arm in self._turns(row, rounds):
                 outcome = self._keep(row, arm, await self._load.at_once(arm, order, streams, label=row))
-                took[arm.name] += [stream.seconds_to_first for stream in outcome.streams]
+                took.setdefault(arm.name, []).extend(stream.seconds_to_first for stream in outcome.streams)
             medians = {name: statistics.median(seconds) for name, seconds in took.items() if seconds}
             for name, median in medians.items():
-                self.results.put(row, name, (median - medians.get(DIRECT, 0.0)) * 1000)
+                self.results.put(row, name, (median - medians.get(_DIRECT, 0.0)) * 1000)
 
     async def short(self) -> None:
         """Answers a second, and CPU per answer: of one load, since a saturated machine is what both are about."""
         rates: dict[str, list[float]] = {}
         spent: dict[str, list[dict[str, float]]] = {}
-        for _, arm in self._turns(self._sizes.short_rounds):
-            count = _SHORT_DIRECT if arm.name == DIRECT else self._sizes.short
+        for arm in self._turns("short", self._sizes.short_rounds):
+            count = _SHORT_DIRECT if arm.name == _DIRECT else self._sizes.short
             outcome = self._keep(
                 "short",
                 arm,
@@ -116,9 +116,9 @@ class Measurement:
 
     async def cpu(self) -> None:
         """CPU per delta where no server but LiteLLM's is saturated; starts included."""
-        sizes, order = self._sizes, Order(self._sizes.cpu_tokens, self._sizes.pace.gap)
+        sizes, order = self._sizes, self._sizes.cpu
         spent: dict[str, list[dict[str, float]]] = {}
-        for _, arm in self._turns(sizes.cpu_rounds):
+        for arm in self._turns("cpu-delta", sizes.cpu_rounds):
             outcome = self._keep("cpu-delta", arm, await self._paced(arm, order, sizes.cpu_streams, "cpu"))
             deltas = len(outcome.streams) or 1
             spent.setdefault(arm.name, []).append({name: cpu / deltas for name, cpu in outcome.cpu.items()})
@@ -139,14 +139,19 @@ class Measurement:
         """Whether streams keep the provider's pace."""
         for streams in self._sizes.pace_streams:
             row = f"pace-{streams}"
-            for _, arm in self._turns(1):
+            self.results.labels[row] = f"{streams} streams of {self._sizes.pace.words} tokens, 20/s: median length"
+            for arm in self._turns(row):
                 outcome = await self._paced(arm, self._sizes.pace, streams, row)
                 self._put_length(row, arm, outcome, self._sizes.pace)
 
     async def burst(self) -> None:
-        """Many streams that start within seconds. LiteLLM's bridge is left out: it takes minutes."""
+        """Many streams that start within seconds."""
         sizes = self._sizes
-        for _, arm in self._turns(1, of=(DIRECT, THEIRS, *OUR_MODELS)):
+        started = (
+            f"{sizes.burst_streams} streams of {sizes.burst.words} tokens started within {sizes.burst_seconds:.0f} s"
+        )
+        self.results.labels["burst"] = f"{started}: median length"
+        for arm in self._turns("burst"):
             cap = 5 * (sizes.burst.seconds + sizes.burst_seconds)
             outcome = await self._load.at_once(
                 arm, sizes.burst, sizes.burst_streams, within=sizes.burst_seconds, cap=cap, label="burst"

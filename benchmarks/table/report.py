@@ -35,7 +35,8 @@ def _row(row: Row, results: Results, arms: Iterable[str]) -> list[str]:
     figures = results.figures[row.name]
     cells = [_cell(row, figures.get(arm), is_bound=(row.name, arm) in results.bounds) for arm in arms]
     ratio = row.ratio(figures)
-    label = row.label if "pace" not in figures else f"{row.label} (pace {figures['pace']:.1f} s)"
+    label = results.labels.get(row.name, row.label)
+    label += f" (pace {figures['pace']:.1f} s)" if "pace" in figures else ""
     return [label, *cells, _MISSING if ratio is None else f"{ratio:.2f}", row.aim or _MISSING, verdict(row, figures)]
 
 

@@ -17,6 +17,8 @@ class Results:
     cpu: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     deltas: dict[str, int] = field(default_factory=dict)
     faults: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    """Of rows whose load depends on the mode."""
     notes: list[str] = field(default_factory=list)
 
     def put(self, row: str, arm: str, figure: float) -> None:

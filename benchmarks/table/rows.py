@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-OURS, THEIRS, DIRECT = "ours", "litellm", "direct"
+OURS, THEIRS = "ours", "litellm"
 ON_PACE = 1.05
 """A median length of so many times the pace counts as the pace."""
 
@@ -67,8 +67,8 @@ ROWS = [
         aim=">= 4 x it",
         is_met=_at_least(4),
     ),
-    Row("pace-150", "150 streams of 20 tokens/s: median length", "s", base=DIRECT, aim="the pace", is_met=_on_pace),
-    Row("pace-400", "400 streams of 20 tokens/s: median length", "s", base=DIRECT, aim="the pace", is_met=_on_pace),
+    Row("pace-150", "150 streams of 20 tokens/s: median length", "s", base="pace", aim="the pace", is_met=_on_pace),
+    Row("pace-400", "400 streams of 20 tokens/s: median length", "s", base="pace", aim="the pace", is_met=_on_pace),
     Row("cpu-delta", "CPU per 1,000 deltas, own processes", "ms", aim="<= 200 ms", is_met=_below(200)),
     Row("cpu-delta-worker", "of it the workers", "ms", base="base"),
     Row("cpu-delta-api", "of it the API", "ms", base="base"),
@@ -81,7 +81,7 @@ ROWS = [
         "burst",
         "500 streams of 100 tokens started within 3 s: median",
         "s",
-        base=DIRECT,
+        base="pace",
         aim="<= 8 s",
         is_met=_below(8),
     ),

@@ -40,6 +40,7 @@ provider = "native"
 [[api_keys]]
 tenant = "bench"
 sha256 = "{sha256}"
+max_open_streams = 2000
 """
 # As LiteLLM's pages on production say: a master key, no debug logs, a timeout, one Uvicorn process, `LITELLM_MODE`; no
 # database, so nothing is written for a request. `deepseek` is a server of the Chat Completions API without one of the

@@ -52,7 +52,8 @@ async def test_the_client_reads_what_the_provider_sends_over_connections_that_st
             for order in (Order(30), Order(5, 0.001, 0.001)):
                 target = Target(port, path)
                 asked = (client.stream(target, body(path, order)) for _ in range(8))
-                for stream in await asyncio.gather(*asked):
+                slowly = client.stream(target, body(path, order), read_seconds=0.02)
+                for stream in await asyncio.gather(*asked, slowly):
                     assert stream.pieces() == [f"w{number} " for number in range(order.words)]
                     assert stream.begun < stream.first <= stream.ended
         with pytest.raises(Refused, match="400"):
@@ -88,6 +89,33 @@ async def test_the_providers_answers_have_the_form_of_their_apis() -> None:
                 assert [event["sequence_number"] for event in parsed] == list(range(len(parsed)))
                 assert parsed[-1]["response"]["output"][0]["content"][0]["text"] == "w0 w1 w2 w3 "
             assert len(events) == 4 + (3 if path == CHAT else 8)
+
+
+async def test_a_request_that_meets_the_end_of_an_idle_connection_is_sent_again() -> None:
+    """Servers close connections that are idle, also while a request is on its way."""
+    answer = chat_answer(2)
+    heads = 0
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heads
+        await reader.readuntil(b"\r\n\r\n")
+        heads += 1
+        writer.write(answer.opening + answer.start + b"".join(answer.tokens) + answer.closing + b"0\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer_once, "127.0.0.1", 0)
+    client, target = Client(), Target(server.sockets[0].getsockname()[1], CHAT)
+    for asked in (1, 2):
+        assert (await client.stream(target, b"")).text == "w0 w1 "
+        assert heads == asked
+    client.close()
+    server.close()
+
+
+def test_a_refusal_shows_its_status_and_message() -> None:
+    answer = b'HTTP/1.1 429 Too Many Requests\r\nx-request-id: 1\r\n\r\n{"error": {"message": "Too many."}}'
+    assert str(Refused.of(answer)) == "HTTP/1.1 429 Too Many Requests: Too many."
 
 
 def test_the_bytes_of_an_answer_are_made_once() -> None:
