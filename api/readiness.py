@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from open_responses.io.background import in_background
-from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.client import IS_CLUSTER, Redis, RedisDown, is_cluster
 from open_responses.io.redis.leases import count_living_workers
 from open_responses.io.temporal.encryption_check import lacks_marked_key
 from open_responses.io.temporal.task_queues import ACTIVITY_TASKS, WORKFLOW_TASKS, describe_queue
@@ -65,6 +65,8 @@ class Readiness:
 
     async def _ask_redis(self) -> Problems:
         try:
+            if await is_cluster(self._redis):
+                return {"redis": IS_CLUSTER}
             living = await count_living_workers(self._redis)
             lacks_key = await lacks_marked_key(self._redis, self._keys)
         except RedisDown as error:

@@ -144,11 +144,13 @@ async def _temporal() -> None:
 
 
 async def _redis(settings: Settings) -> None:
-    from open_responses.io.redis.client import connect
+    from open_responses.io.redis.client import IS_CLUSTER, connect, is_cluster
 
     client = connect(settings.redis_url, patience_seconds=_PATIENCE_SECONDS)
     try:
         await client.ping()
+        if await is_cluster(client):
+            raise _Problem(IS_CLUSTER)
     finally:
         await client.aclose()
 

@@ -17,6 +17,7 @@ from open_responses.cli.tables import plain
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import HOSTED, turns
+from tests.support.own_valkey import own_valkey
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, until
 
@@ -228,6 +229,10 @@ async def test_check_names_what_is_wrong_part_by_part(stack: Stack, tmp_path: An
     assert found["provider away"].startswith("provider_unavailable: away cannot be reached")
     broken.write_text('[[tools]]\nname = "gone"\ntarget = "no_such_module:tool"\n')
     assert "no_such_module" in problems["tools"]
+    async with own_valkey(tmp_path, in_cluster_mode=True) as (cluster, _):
+        status, out, _ = await run("check", "--json", **{**env, "REDIS_URL": cluster})
+    found = {one["part"]: one["problem"] for one in json.loads(out)}
+    assert found["Redis"].startswith("is a cluster")
     broken.write_text("[[tool]]")
     status, out, _ = await run("check", "--offline", **env)
     assert status == 1

@@ -15,6 +15,7 @@ import pytest_asyncio
 from api.main import create_app
 from open_responses.io.settings import Settings
 from tests.support.fake_upstream import Script, Upstream
+from tests.support.own_valkey import own_valkey
 from tests.support.small_stack import client_of, small_stack
 from tests.support.stack import until
 
@@ -70,6 +71,17 @@ async def test_readiness_is_known_at_once_while_temporal_and_redis_hang(hung_api
         assert answer.json()["status"] == "not ready"
         assert answer.json()["missing"].keys() == {"temporal", "redis"}
         assert "does not answer" in answer.json()["missing"]["temporal"]
+
+
+async def test_a_redis_cluster_is_named_instead_of_looking_like_an_outage(tmp_path: Path) -> None:
+    async with silent_server() as temporal, own_valkey(tmp_path, in_cluster_mode=True) as (url, _):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{temporal}")
+            patch.setenv("REDIS_URL", url)
+            async with api_with(Settings(data_dir=str(tmp_path), start_patience_seconds=1)) as api:
+                answer = await api.get("/readyz")
+    assert answer.status_code == 503
+    assert "is a cluster" in answer.json()["missing"]["redis"]
 
 
 async def test_a_start_gives_up_when_its_patience_ends_though_temporal_hangs(hung_api: httpx.AsyncClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dev import services
@@ -11,10 +12,13 @@ from open_responses.io.redis.client import Redis, connect
 
 
 @asynccontextmanager
-async def own_valkey(data: Path) -> AsyncIterator[tuple[str, Redis]]:
+async def own_valkey(data: Path, *, in_cluster_mode: bool = False) -> AsyncIterator[tuple[str, Redis]]:
     """Its URL, and a client."""
     port = services.free_port()
     service = services.valkey(port, data)
+    if in_cluster_mode:
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(services.free_port()))
+        service = replace(service, command=(*service.command, *options))
     process = service.start(data)
     try:
         assert await services.wait_ready(service, process, 30)

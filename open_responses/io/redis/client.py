@@ -16,6 +16,7 @@ from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     BusyLoadingError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -29,6 +30,7 @@ from open_responses.io.redis.shared_client import SharedClient
 Redis: TypeAlias = aioredis.Redis
 
 __all__ = [
+    "IS_CLUSTER",
     "AbstractConnection",
     "BusyLoadingError",
     "NoScriptError",
@@ -41,8 +43,12 @@ __all__ = [
     "RedisError",
     "ResponseError",
     "connect",
+    "is_cluster",
     "script",
 ]
+
+IS_CLUSTER = "is a cluster, and the server needs one Redis without cluster mode (docs/scaling.md)"
+"""The problem with a Redis for which `is_cluster` is true."""
 
 # A write that takes longer counts as an outage: clients of a stream expect an event every few milliseconds.
 _PATIENCE_SECONDS = 5.0
@@ -73,6 +79,18 @@ def connect(url: str, *, patience_seconds: float = _PATIENCE_SECONDS) -> Redis:
     )
     silence.watch(pool)
     return SharedClient.from_pool(pool)
+
+
+async def is_cluster(redis: Redis) -> bool:
+    """Whether this Redis is a node of a cluster. Raises RedisDown.
+
+    Such a node rejects the scripts whose keys are in several slots, and the keys of other nodes. Without this question
+    that looks like an outage of Redis.
+    """
+    try:
+        return bool((await redis.info("cluster")).get("cluster_enabled"))
+    except NoPermissionError:
+        return False
 
 
 def script(path: str) -> str:
