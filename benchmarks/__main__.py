@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import httpx
 import uvloop
 
-from benchmarks import run_history
+from benchmarks import run_history, scaling
 from benchmarks.parts import chain, fairness, history, loop, pace, recovery, scrape, silence, turns, waterfall
 from benchmarks.stack import prompt, running
 from benchmarks.streams import THROUGH, stream
@@ -40,6 +40,7 @@ _APART: Mapping[str, Callable[[], Awaitable[None]]] = {
     "fairness": fairness.main,
     "silence": silence.main,
     "pace": pace.main,
+    "scaling": scaling.main,
     "scrape": scrape.main,
     "waterfall": waterfall.main,
 }
