@@ -27,7 +27,7 @@ Text: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT)]
 class LenientObject(BaseModel):
     """Base of items and parts: checks the known members strictly, and keeps unknown ones."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
 
 class InputText(LenientObject):

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 
 from open_responses.json_types import JsonObject
 from open_responses.schema.content import MAX_PARTS, LenientObject, ToolOutputPart
+from open_responses.schema.deferred import DEFERRED
 
 
 class ListedTool(LenientObject):
@@ -19,7 +20,7 @@ class ListedTool(LenientObject):
     annotations: JsonObject | None = None
 
 
-_LISTED_TOOLS = TypeAdapter(list[ListedTool])
+_LISTED_TOOLS = TypeAdapter(list[ListedTool], config=DEFERRED)
 
 
 def _are_listed_tools(tools: list[JsonObject]) -> list[JsonObject]:

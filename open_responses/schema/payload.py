@@ -8,4 +8,4 @@ from pydantic import BaseModel, ConfigDict
 class Payload(BaseModel):
     """Base of all payloads. Unknown fields are ignored, so that an older worker can read what a newer one wrote."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)

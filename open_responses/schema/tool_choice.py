@@ -65,7 +65,7 @@ class McpChoice(RequestObject):
 class ProviderToolChoice(BaseModel):
     """A built-in tool of the provider, by its type with or without the date: `{"type": "web_search"}`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     type: str
 

@@ -173,7 +173,7 @@ class ToolSearchTool(RequestObject):
 class ProviderTool(BaseModel):
     """A built-in tool of a provider, with that provider's settings, kept as it was sent."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     type: str
 

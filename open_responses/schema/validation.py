@@ -47,7 +47,7 @@ class RequestObject(BaseModel):
     worker of the previous version has to read a request that a newer API wrote.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, serialize_by_alias=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, serialize_by_alias=True, defer_build=True)
 
     # name -> reason. Fields of OpenAI's API that this server does not have: harmless to ignore, or an error; and names
     # of the same field in other APIs.

@@ -1,20 +1,18 @@
 """The HTTP client that adapters share: httpx's interface over aiohttp's transport.
 
-httpx's own transport costs five times the CPU per chunk and falls behind at 500 streams.
+httpx's own transport costs five times the CPU per chunk and falls behind at 500 streams. Importing aiohttp takes a
+tenth of a worker's start, so a thread does it meanwhile, or for the first request.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
-
-from activities.providers.shared.httpx_aiohttp_errors import tell_connection_errors_apart
-
-tell_connection_errors_apart()
 
 _STALE_CONNECTIONS = 3
 
@@ -36,14 +34,48 @@ def open_http_client(headers_of_task: Callable[[], Mapping[str, str]] = dict) ->
     async def add_headers(request: httpx.Request) -> None:
         request.headers.update(headers_of_task())
 
-    return HttpxAiohttpClient(
+    return httpx.AsyncClient(
+        transport=_Aiohttp(),
         headers={"Accept-Encoding": "identity"},
         event_hooks={"request": [add_headers], "response": [_refuse_encoded]},
-        limits=httpx.Limits(max_connections=5000, max_keepalive_connections=500),
         follow_redirects=False,
-        verify=_tls_context(),
         trust_env=False,
     )
+
+
+class _Aiohttp(httpx.AsyncBaseTransport):
+    """aiohttp's transport, made in a thread for the first request."""
+
+    def __init__(self) -> None:
+        self._made: httpx.AsyncBaseTransport | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._made is None:
+            transport = await asyncio.to_thread(load_transport)
+            # Another request may have made it meanwhile.
+            self._made = self._made or transport(
+                verify=_tls_context(), limits=httpx.Limits(max_connections=5000, max_keepalive_connections=500)
+            )
+        return await self._made.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        if self._made is not None:
+            await self._made.aclose()
+
+
+def load_transport() -> Callable[..., httpx.AsyncBaseTransport]:
+    """Import aiohttp, and load the root certificates. For a thread."""
+    with _loading:
+        from httpx_aiohttp import AiohttpTransport
+
+        from activities.providers.shared.httpx_aiohttp_errors import tell_connection_errors_apart
+
+        tell_connection_errors_apart()
+        _tls_context()
+    return AiohttpTransport
+
+
+_loading = threading.Lock()
 
 
 @functools.cache
