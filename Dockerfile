@@ -14,9 +14,13 @@ COPY open_responses open_responses
 COPY workflows workflows
 COPY activities activities
 COPY api api
+COPY processes processes
 COPY worker.py ./
+# Without these, each start of a process compiles all of the above: the user below may not write here.
+RUN python -m compileall -q .
 USER app
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8080
 # Docker kills ten seconds after its SIGTERM: until then answers may end, and streams that are left are resumed elsewhere.
+# The command of a worker is `python worker.py`. On one small machine, `python -m open_responses serve` is both.
 CMD ["python", "-m", "api", "--host", "0.0.0.0", "--port", "8080", "--graceful-seconds", "8"]

@@ -19,6 +19,7 @@ from api.readiness import Readiness
 from api.recent_answers import RecentAnswers
 from api.runtime_keys import RuntimeKeys
 from open_responses.io.log.reader import LogHub
+from open_responses.io.metrics.exposition import SdkMetrics
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.refusals import Refusals
 from open_responses.io.schema_checks.checks import SchemaChecks
@@ -69,6 +70,8 @@ class AppState:
     keys: KeyRing
     runtime_keys: RuntimeKeys
     configuration: ConfigurationStatus
+    sdk_metrics: SdkMetrics | None = None
+    """Where a worker runs in this process."""
 
 
 def state_of(connection: HTTPConnection) -> AppState:

@@ -16,7 +16,20 @@ import httpx
 import uvloop
 
 from benchmarks import run_history, scaling
-from benchmarks.parts import chain, fairness, history, loop, pace, recovery, scrape, silence, turns, waterfall
+from benchmarks.parts import (
+    chain,
+    fairness,
+    history,
+    loop,
+    memory,
+    one_process,
+    pace,
+    recovery,
+    scrape,
+    silence,
+    turns,
+    waterfall,
+)
 from benchmarks.stack import prompt, running
 from benchmarks.streams import THROUGH, stream
 from benchmarks.table import command as table
@@ -43,6 +56,8 @@ _APART: Mapping[str, Callable[[], Awaitable[None]]] = {
     "scaling": scaling.main,
     "scrape": scrape.main,
     "waterfall": waterfall.main,
+    "memory": memory.main,
+    "one-process": one_process.main,
 }
 """These bring servers of their own."""
 _TABLE, _COMPARE, _ALL = "table", "compare", "all"

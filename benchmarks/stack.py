@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,8 +34,9 @@ async def running(
     env: Mapping[str, str] | None = None,
     upstream_module: str = "benchmarks.upstream",
     launched: Callable[[services.Service, Path], services.Service] | None = None,
+    workers: Sequence[str] = WORKERS,
 ) -> AsyncIterator[tuple[Stack, str]]:
-    """Temporal, Valkey, two workers and the API as child processes, and the upstream's address. The configuration has
+    """Temporal, Valkey, `workers` and the API as child processes, and the upstream's address. The configuration has
     more at its beginning and its end; `env` is the environment of ours. `benchmarks.load.upstream` costs less, and has
     no tool calls. `launched` changes the command of each of ours."""
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +49,7 @@ async def running(
         command = (sys.executable, "-m", upstream_module, str(upstream))
         stack.services["upstream"] = services.Service("upstream", command, lambda: services.port_answers(upstream))
         try:
-            for name in ("upstream", "valkey", "temporal", *WORKERS, "api"):
+            for name in ("upstream", "valkey", "temporal", *workers, "api"):
                 await stack.start(name)
             yield stack, f"http://127.0.0.1:{upstream}"
         finally:

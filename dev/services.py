@@ -181,6 +181,14 @@ def api(
     return Service("api", command, lambda: _http_ok(url, needed), env, inherits)
 
 
+def serve(port: int, worker_id: str, env: dict[str, str], *, graceful_seconds: int = 8) -> Service:
+    """The API and a worker in one process. It is ready when Temporal and Redis answer, and a worker polls."""
+    where = ("--port", str(port), "--log-level", "warning", "--graceful-seconds", str(graceful_seconds))
+    command = (sys.executable, "-m", "open_responses", "serve", *where)
+    own = {"OPEN_RESPONSES_WORKER_ID": worker_id}
+    return Service("serve", command, lambda: _http_ok(f"http://127.0.0.1:{port}/readyz", b'"ready"'), {**env, **own})
+
+
 def listen(port: int) -> socket.socket:
     """A listener on loopback, for one API process after the other."""
     listener = socket.socket()

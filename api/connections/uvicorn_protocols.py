@@ -7,8 +7,11 @@ What this prevents: an upgrade that moves one of these parts, and bounds on clie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+import uvicorn
 from starlette.types import Receive
 from starlette.websockets import WebSocket
 from uvicorn._types import ASGIReceiveEvent
@@ -19,6 +22,7 @@ __all__ = [
     "STATUS_LINE",
     "ASGIReceiveEvent",
     "HttpToolsProtocol",
+    "ServerWithoutSignals",
     "Transport",
     "WebSocketsSansIOProtocol",
     "protocol_behind",
@@ -35,6 +39,14 @@ class Transport(Protocol):
 
     def abort(self) -> None:
         """uvicorn closes a connection once its buffer is empty, which a client that reads nothing never lets happen."""
+
+
+class ServerWithoutSignals(uvicorn.Server):
+    """uvicorn's server, which leaves signals to the process. It ends after `should_exit` was set."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def receive_of(websocket: WebSocket) -> Receive:

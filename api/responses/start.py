@@ -155,6 +155,8 @@ async def start_workflow(state: AppState, start: StartResponse) -> bool:
                 static_summary=f"{plain(asked.model)} · {plain(start.tenant)}",
                 task_timeout=client.WORKFLOW_TASK_TIMEOUT,
                 priority=priority_of(state.settings.config, start),
+                # Without a worker in this process, the SDK starts it as any other.
+                request_eager_start=True,
                 rpc_timeout=min(left, client.LONGEST_CALL),
             )
         except client.WorkflowAlreadyStartedError:

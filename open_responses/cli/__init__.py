@@ -1,1 +1,1 @@
-"""The command line for operators: `open_responses`. It needs the standard library alone, but for `check`."""
+"""The command line for operators: `open_responses`. Only `check` and `serve` need more than Python."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from open_responses.cli import accounts, conformance, responses, server
 from open_responses.cli.http import CommandFailed, Server
 from open_responses.cli.tables import complain
+from open_responses.io.listening import add_options
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _STATUSES = "in_progress, awaiting_approval, retrying, completed, incomplete, failed or cancelled"
@@ -60,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(offline=_check)
     check.add_argument("--offline", dest="stay", action="store_true", help="check the files alone, and connect nowhere")
     _add_conformance(commands)
+    about = "serve the API and run a worker, in one process: for small deployments"
+    serve = commands.add_parser("serve", help=about, description=_sentence(about))
+    serve.set_defaults(offline=_serve)
+    add_options(serve)
     return parser
 
 
@@ -184,10 +189,16 @@ def _limited(command: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    # The only command that imports the server.
+    # This and `serve` are the only commands that import the server.
     from open_responses.cli import check
 
     return check.run(args)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from open_responses.cli import serve
+
+    return serve.run(args)
 
 
 def _sentence(about: str) -> str:

@@ -7,10 +7,18 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from weakref import WeakSet
 
 # The file is polled and not subscribed to: Kubernetes replaces a link above the file, editors replace the file itself,
 # and a network file system reports neither.
 _LOOK_SECONDS = 1.0
+
+_asked_by_hangup = WeakSet[asyncio.Event]()
+
+
+def _hang_up() -> None:
+    for asked in _asked_by_hangup:
+        asked.set()
 
 
 class ConfigWatch:
@@ -24,8 +32,10 @@ class ConfigWatch:
 
     def on_hangup(self) -> None:
         """Report a change at each SIGHUP. Without effect where the process cannot handle signals."""
+        # A signal has one handler, and a process may have the watches of an API and a worker.
+        _asked_by_hangup.add(self._asked)
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up)
 
     async def changes(self) -> AsyncIterator[None]:
         """Yield after each change, once the file has stayed the same for a moment, and at each SIGHUP."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.application import create_app
 from api.console import routes
-from api.main import create_app
 from open_responses.io.settings import Settings
 from tests.support.api_with_keys import bearer, key_block
 from tests.support.responses_http import is_error

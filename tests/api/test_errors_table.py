@@ -14,8 +14,8 @@ import httpx
 import openai
 import pytest
 
+from api.application import create_app
 from api.errors import error_response
-from api.main import create_app
 from open_responses import errors
 from open_responses.errors import Conflict, OpenResponsesError, ProviderError, ServerError
 from open_responses.io.settings import Settings

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from api.main import create_app
+from api.application import create_app
 from api.openapi.document import SPECIFICATION, document
 from open_responses import __version__
 from open_responses.io.settings import Settings

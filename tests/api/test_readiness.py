@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from api.main import create_app
+from api.application import create_app
 from open_responses.io.settings import Settings
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.own_valkey import own_valkey

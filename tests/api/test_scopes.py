@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute
 from websockets.asyncio.client import connect
 
-from api.main import create_app
+from api.application import create_app
 from api.openai_forms import PREFIX
 from open_responses.io.settings import Settings
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block

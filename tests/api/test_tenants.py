@@ -266,7 +266,7 @@ def strange(answer: httpx.Response, *ids: str) -> tuple[int, dict[str, str], str
 
 
 def test_every_endpoint_is_tried() -> None:
-    from api.main import create_app
+    from api.application import create_app
 
     found = {
         (method.upper(), path)

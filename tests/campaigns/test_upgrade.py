@@ -55,7 +55,7 @@ async def stack(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Stack]:
 def changed_code(tmp_path: Path) -> Path:
     """A copy of the tree whose workflow takes a step more."""
     copy = tmp_path / "changed"
-    for name in ("open_responses", "workflows", "activities", "tests"):
+    for name in ("open_responses", "workflows", "activities", "processes", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "node*", "histories"))
     shutil.copy(ROOT / "worker.py", copy)
     file = copy / "workflows" / "response.py"

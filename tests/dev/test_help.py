@@ -24,6 +24,7 @@ PROGRAMS = {
     "make chaos": ("-m", "tests.campaigns"),
     "the worker": ("worker.py",),
     "the API": ("-m", "api"),
+    "the API and a worker": ("-m", "open_responses", "serve"),
     "make key": ("-m", "open_responses"),
 }
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from temporalio.service import RPCStatusCode
 
-from api.main import create_app
+from api.application import create_app
 from dev import services
 from open_responses.io.ports import is_taken
 from open_responses.io.settings import load_settings

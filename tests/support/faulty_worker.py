@@ -1,6 +1,6 @@
-"""`python -m tests.support.faulty_worker FAULT FILE`: the worker, with an error that no author has thought of.
+"""`python -m tests.support.faulty_worker FAULT FILE [serve …]`: the worker, with an error that nobody has thought of.
 
-It arises in the place that FAULT names, as soon as FILE is there. All else is `worker.py` as it stands.
+It arises in the place that FAULT names, as soon as FILE is there. All else is as it stands.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 
 from temporalio.bridge import worker as bridge
 
-import worker
 from activities.worker.dead_worker_takeover import WorkerTakeover
+from open_responses.cli.main import main
 from open_responses.io.log.appender import Appender
+from processes import worker_alone
 
 MESSAGE = "the text of a user"
 """In the error's message. It is not to be in the process's log."""
@@ -64,7 +65,6 @@ def break_at(fault: str, trigger: Path) -> None:
 
 
 if __name__ == "__main__":
-    break_at(sys.argv[1], Path(sys.argv[2]))
-    # The worker reads its own.
-    del sys.argv[1:]
-    worker.run()
+    fault, trigger, *command = sys.argv[1:]
+    break_at(fault, Path(trigger))
+    sys.exit(main(command) if command else worker_alone.run())

@@ -26,13 +26,14 @@ AWAITED = {
     "open_responses/io/background.py": 1,  # reports
     "open_responses/io/log/reader.py": 2,  # their results are taken by `run`, which is kept running
     "open_responses/testing/loopback.py": 1,  # the fake that ships
-    "worker.py": 4,  # one that ends, ends the process with an error
+    "processes/serve.py": 3,  # the halves, of which each that ends, ends the process; and what they wait for
+    "processes/worker.py": 4,  # one that ends, ends the process with an error
 }
 
 
 def test_every_task_is_awaited_or_supervised() -> None:
     found: Counter[str] = Counter()
-    for folder in ("activities", "api", "open_responses", "worker.py"):
+    for folder in ("activities", "api", "open_responses", "processes", "worker.py"):
         path = ROOT / folder
         for file in [path] if path.is_file() else path.rglob("*.py"):
             for node in nodes_of(file):

@@ -19,6 +19,7 @@ import aiohttp
 import httpcore2
 import httpx2
 import pytest
+import uvicorn
 from httpx_aiohttp.transport import AIOHTTP_EXC_MAP
 from packaging.requirements import Requirement
 from redis.asyncio.connection import BlockingConnectionPool
@@ -48,7 +49,7 @@ from open_responses.io.temporal.sdk_internals import NOT_CONNECTED
 from tests.support.sources import nodes_of
 
 ROOT = Path(__file__).parents[2]
-OURS = ("open_responses", "workflows", "activities", "api", "dev", "worker.py")
+OURS = ("open_responses", "workflows", "activities", "api", "dev", "processes", "worker.py")
 
 ADAPTERS = {
     "open_responses/io/temporal/sdk_internals.py": ("temporalio",),
@@ -75,7 +76,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 def _is_half_public(name: str) -> bool:
     package = name.split(".")[0]
-    if package in ("open_responses", "workflows", "activities", "api", "dev", "__future__"):
+    if package in ("open_responses", "workflows", "activities", "api", "dev", "processes", "__future__"):
         return False
     if package in _ADAPTED and name.startswith(_ADAPTED[package]):
         return True
@@ -277,6 +278,11 @@ def test_uvicorns_http_protocol_has_what_ours_overrides() -> None:
     made = inspect.getsource(HttpToolsProtocol.__init__)
     for name in ("timeout_keep_alive_task", "timeout_keep_alive", "cycle", "transport", "loop"):
         assert f"self.{name}" in made, f"uvicorn: HttpToolsProtocol.{name} is gone"
+
+
+def test_uvicorns_server_takes_its_signals_in_the_method_that_ours_overrides() -> None:
+    assert "capture_signals" in vars(uvicorn.Server)
+    assert "self.capture_signals()" in inspect.getsource(uvicorn.Server.serve)
 
 
 def test_uvicorns_websocket_protocol_has_what_ours_overrides() -> None:

@@ -41,6 +41,7 @@ __all__ = [
     "TemporalDown",
     "WorkflowAlreadyStartedError",
     "connect",
+    "share_connection",
     "temporal_address",
     "unstick",
 ]
@@ -135,6 +136,17 @@ async def connect(
         retry_config=_SOON if for_worker else _PATIENT,
         plugins=[_Border(None if for_worker else LONGEST_CALL)],
     )
+
+
+def share_connection(client: Client, of: Client) -> None:
+    """Send the calls of `client` over the connection of a worker's client from now on, with their own limits.
+
+    Temporal's SDK starts a workflow eagerly only over the connection of a worker, which cannot be a lazy one.
+    """
+    ours, others = client.service_client, of.service_client
+    assert isinstance(ours, DelegatingServiceClient), "made by `connect`"
+    assert isinstance(others, DelegatingServiceClient), "made by `connect`"
+    ours.send_through(others)
 
 
 class _Border(Plugin):

@@ -58,6 +58,15 @@ class DelegatingServiceClient(ServiceClient):
         """
         return await send(given)
 
+    def send_through(self, other: DelegatingServiceClient) -> None:
+        """Send the calls over the connection of another client from now on. Each of them still goes through `call`."""
+        self._inner = other.inner
+
+    @property
+    def inner(self) -> ServiceClient:
+        """The SDK's own."""
+        return self._inner
+
     @property
     def is_connected(self) -> bool:
         """Whether the SDK has been connected once. Until then it has sent no call."""
