@@ -364,3 +364,18 @@ async def test_the_first_keys_are_announced_and_begin(tmp_path: Path, upstream: 
         await stack.kill("api")
         process = stack.services["api"].start(stack.data / "logs")
         assert await asyncio.to_thread(process.wait, 60) != 0
+
+
+def test_that_a_response_has_no_key_is_looked_up_once_for_a_dozen_payloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, looked_up, response_id = ResponseKeys(tmp_path), list[str](), new_id("resp_")
+    find = ResponseKeys.find
+    monkeypatch.setattr(ResponseKeys, "find", lambda self, one: looked_up.append(one) or find(self, one))
+    payload_keys = PayloadKeys(responses=keys)
+    assert [payload_keys.encrypt(b"plain", response_id) for _ in range(12)] == [None] * 12
+    assert looked_up == [response_id]
+    keys.make(response_id)
+    sealed = payload_keys.encrypt(b"plain", response_id)
+    assert sealed is not None
+    assert payload_keys.decrypt(*sealed) == b"plain"

@@ -71,6 +71,7 @@ class PriceTable:
 
     def __init__(self, providers: Sequence[ProviderConfig], library: _Library | None = None) -> None:
         self._providers = {provider.name: provider for provider in providers}
+        self._listed = frozenset(provider.name for provider in providers if _may_be_listed(provider))
         self._library = library or _Library()
 
     def with_providers(self, providers: Sequence[ProviderConfig]) -> PriceTable:
@@ -79,7 +80,7 @@ class PriceTable:
 
     def start_loading(self, provider: str, own: ModelPrice | None) -> None:
         """Begin to load the table, if the price of a call to this provider needs it. The call does not wait for it."""
-        if own is None and self._may_be_listed(provider):
+        if own is None and provider in self._listed:
             self._library.start_loading()
 
     async def ready(self, provider: str, own: ModelPrice | None) -> None:
@@ -133,7 +134,7 @@ class PriceTable:
         )
 
     def _listed_cost(self, provider: str, model: str, usage: Usage, tier: str | None) -> float | None:
-        if self._library.parts is None or not self._may_be_listed(provider):
+        if self._library.parts is None or provider not in self._listed:
             return None
         calculate, priced_usage = self._library.parts
         configured = self._providers[provider]
@@ -159,18 +160,16 @@ class PriceTable:
         total: Decimal = listed.total_price
         return round(float(total), COST_DIGITS)
 
-    def _may_be_listed(self, provider: str) -> bool:
-        configured = self._providers.get(provider)
-        if configured is None:
-            return False
-        return configured.price_list is not None or not is_forbidden_host(urlsplit(configured.base_url).hostname or "")
-
     def _name(self, provider: str, model: str) -> None:
         """Log a model without a price, once."""
         unpriced = self._library.unpriced
         if (provider, model) not in unpriced and len(unpriced) < _MOST_NAMED:
             unpriced.add((provider, model))
             log.warning("model_has_no_price", provider=provider, model=model, advice="add [routes.price] to its route")
+
+
+def _may_be_listed(provider: ProviderConfig) -> bool:
+    return provider.price_list is not None or not is_forbidden_host(urlsplit(provider.base_url).hostname or "")
 
 
 def _address(base_url: str) -> dict[str, str]:

@@ -25,6 +25,9 @@ from open_responses.io.sealing import SealBroken, Sealer, key_id
 
 _KEY_BYTES, _SALT_BYTES, _NONCE_BYTES = 32, 16, 12
 _PURPOSE = b"open_responses payload v1"
+# An id is free again a day after its response was erased at the earliest.
+_WITHOUT_SECONDS = 10.0
+_MOST_REMEMBERED = 10_000
 
 
 class PayloadUnreadable(Exception):
@@ -49,7 +52,7 @@ class PayloadKeys:
 
     def encrypt(self, plain: bytes, workflow_id: str | None) -> tuple[str, bytes] | None:
         """The key's name, and salt, nonce and ciphertext in one; None if there is no key."""
-        own = self.responses.find(workflow_id) if self.responses is not None and workflow_id is not None else None
+        own = self.responses.find_soon_again(workflow_id) if self.responses is not None and workflow_id else None
         if own is not None:
             assert workflow_id is not None
             return workflow_id, _encrypt(own, plain)
@@ -92,9 +95,11 @@ class ResponseKeys:
     def __init__(self, directory: Path, sealer: Sealer | None = None) -> None:
         self._directory = directory
         self._sealer = sealer
+        self._without: dict[str, float] = {}
 
     def make(self, response_id: str) -> None:
         """Create the key, unless there is one. The file appears complete or not at all, and is synced to disk."""
+        self._without.pop(response_id, None)
         path = self._directory / response_id
         if path.exists():
             return
@@ -121,6 +126,22 @@ class ResponseKeys:
             return self._sealer.unseal(content.decode(), bound_to=response_id)
         except SealBroken as error:
             raise PayloadUnreadable(f"the key of {response_id}: {error}") from None
+
+    def find_soon_again(self, response_id: str) -> bytes | None:
+        """Do the same as `find`, for a payload that is to be written.
+
+        That a response has no key is remembered for some seconds. A key is created before the first payload of its
+        response, and each response has a dozen payloads.
+        """
+        now = time.monotonic()
+        if self._without.get(response_id, now) > now:
+            return None
+        key = self.find(response_id)
+        if key is None:
+            if len(self._without) >= _MOST_REMEMBERED:
+                self._without.clear()
+            self._without[response_id] = now + _WITHOUT_SECONDS
+        return key
 
     def touch(self, response_id: str) -> None:
         """Record a read of the response."""
