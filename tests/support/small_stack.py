@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -44,10 +45,18 @@ timeout_seconds = 20
 
 @asynccontextmanager
 async def small_stack(
-    data: Path, upstream: Upstream, *, more: Mapping[str, str] | None = None, tail: str = "", **env: str
+    data: Path,
+    upstream: Upstream,
+    *,
+    more: Mapping[str, str] | None = None,
+    tail: str = "",
+    namespaces: Sequence[str] = (),
+    with_temporal: bool = True,
+    **env: str,
 ) -> AsyncIterator[Stack]:
     """Temporal, Valkey, two workers and the API, with this in the environment (`OPEN_RESPONSES_…`), and `more` under
-    other names. `tail` is the end of the configuration.
+    other names. `tail` is the end of the configuration. Temporal has these `namespaces` beside its default one; without
+    a Temporal of its own, `more` names the address of another.
 
     Raises AssertionError at the end for keys of Redis that have no time to live."""
     ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
@@ -58,8 +67,15 @@ async def small_stack(
         **(more or {}),
     }
     stack = Stack.at(data, ports, _CONFIG.format(fake=upstream.port) + tail, ours)
+    if not with_temporal:
+        stack.temporal_address = ours["TEMPORAL_ADDRESS"]
+        del stack.services["temporal"]
+    elif namespaces:
+        temporal = stack.services["temporal"]
+        more_options = [option for name in namespaces for option in ("--namespace", name)]
+        stack.services["temporal"] = replace(temporal, command=(*temporal.command, *more_options))
     try:
-        await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal")))
+        await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal") if name in stack.services))
         await asyncio.gather(*(stack.start(name) for name in ("worker-0", "worker-1", "api")))
         yield stack
         check_lasting_keys(stack)
