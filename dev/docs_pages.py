@@ -21,6 +21,7 @@ NAVIGATION = {
     "Use": ("conversations.md", "websocket.md", "errors.md", "middleware.md", "specification.md"),
     "Operate": (
         "operations.md",
+        "scaling.md",
         "ten-questions.md",
         "operations-api.md",
         "cli.md",

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _DELTA = b'"type":"response.output_text.delta"'
 _COMPLETED = b'"type":"response.completed"'
 _SETTLE_SECONDS = 2.0
-_READING_SECONDS = 1.0
+_READING_SECONDS = 2.0
 """The most that the two readings of a window take together."""
 _STARTS_PER_SECOND = 20.0
 

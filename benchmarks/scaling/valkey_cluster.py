@@ -2,7 +2,7 @@
 
 The keys of a response have one hash tag, so the append script runs on any cluster. This shows what a node saves when
 there are more of them, for both ways to publish: PUBLISH, which a cluster passes on to every node, and SPUBLISH, which
-stays on the node that has the channel's slot. The product uses neither a cluster nor SPUBLISH (docs/decisions/0045).
+stays on the node that has the channel's slot. The product uses neither a cluster nor SPUBLISH (docs/scaling.md).
 """
 
 from __future__ import annotations
