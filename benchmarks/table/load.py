@@ -21,8 +21,10 @@ CLIENT = "client"
 """This process, among those whose CPU is counted."""
 _LOOK_SECONDS = 0.3
 # Servers that have nothing to do take a few hundredths of a core: Temporal's timers, leases, LiteLLM's schedules.
-_REST_CORES = 0.12
-_LONGEST_SETTLING_SECONDS = 30.0
+_REST_CORES = 0.15
+_LONGEST_SETTLING_SECONDS = 6.0
+# Streams that were given up run on: a response of ours survives its client.
+_LONGEST_SETTLING_BEHIND_GIVEN_UP_SECONDS = 30.0
 # A stream's end is seen up to this late: one part in a hundred of the shortest length that is measured so.
 _READ_SECONDS = 0.1
 
@@ -83,11 +85,11 @@ class Load:
         _check(outcome, order)
         return outcome
 
-    async def settle(self) -> None:
+    async def settle(self, longest: float = _LONGEST_SETTLING_SECONDS) -> None:
         """Wait until the servers have ended what they do behind their last answers."""
         began = time.perf_counter()
         before = sum(self.cpu().values())
-        while time.perf_counter() - began < _LONGEST_SETTLING_SECONDS:
+        while time.perf_counter() - began < longest:
             await asyncio.sleep(_LOOK_SECONDS)
             now = sum(self.cpu().values())
             is_at_rest = now - before < _REST_CORES * _LOOK_SECONDS
@@ -123,7 +125,8 @@ class Load:
         with profiled(sampled, f".{label}.{arm.name}"):
             yield
             outcome.seconds = time.perf_counter() - began
-            await self.settle()
+            has_left = outcome.given_up > 0
+            await self.settle(_LONGEST_SETTLING_BEHIND_GIVEN_UP_SECONDS if has_left else _LONGEST_SETTLING_SECONDS)
         outcome.cpu = {name: seconds - before.get(name, 0.0) for name, seconds in self.cpu().items()}
 
 

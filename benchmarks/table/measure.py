@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from benchmarks.load.order import Order
 from benchmarks.processes import memory
 from benchmarks.stack import WORKERS
+from benchmarks.table import report
 from benchmarks.table.arms import LITELLM_MODELS, OUR_MODELS, Arm
 from benchmarks.table.load import Load, Outcome
 from benchmarks.table.results import Results
@@ -42,8 +43,10 @@ class Measurement:
         began = time.perf_counter()
         await self._warm_up()
         for part in parts:
-            print(f"… {part} ({time.perf_counter() - began:.0f} s)", flush=True)
+            known = set(self.results.figures)
             await PARTS[part](self)
+            for row in [row for row in self.results.figures if row not in known]:
+                print(f"{time.perf_counter() - began:4.0f} s  {report.progress(row, self.results)}", flush=True)
         self._load.close()
         self.results.notes.append(f"waited {self._load.settling_seconds:.0f} s in all until the servers were at rest")
         return self.results

@@ -8,7 +8,7 @@ from benchmarks.stack import WORKERS
 from benchmarks.table.arms import LABELS
 from benchmarks.table.load import CLIENT
 from benchmarks.table.results import Results
-from benchmarks.table.rows import OURS, ROWS, Row
+from benchmarks.table.rows import BY_NAME, OURS, ROWS, Row
 
 _MISSING = "-"
 _ADDED = "first-"
@@ -47,6 +47,13 @@ def _cell(row: Row, figure: float | None, *, is_bound: bool) -> str:
     digits = 1 if abs(figure) < 100 else 0
     unit = row.unit if row.unit == "/s" else f" {row.unit}"
     return f"{sign}{figure:,.{digits}f}{unit}"
+
+
+def progress(name: str, results: Results) -> str:
+    """A row in one line, as soon as it is measured: a run that is cut off has shown what it had."""
+    row, figures = BY_NAME[name], results.figures[name]
+    cells = [(arm, _cell(row, figures.get(arm), is_bound=(name, arm) in results.bounds)) for arm in LABELS]
+    return f"{name}: " + ", ".join(f"{arm} {cell}" for arm, cell in cells if cell != _MISSING)
 
 
 def verdict(row: Row, figures: Mapping[str, float]) -> str:

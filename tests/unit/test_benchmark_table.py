@@ -143,3 +143,8 @@ def test_the_last_two_lines_of_a_mode_are_compared(tmp_path: Path, capsys: pytes
     assert "+100% WORSE" in out
     assert run_history.compare("quick", file) == 0
     assert "`make bench RECORD=1` adds one" in capsys.readouterr().out
+
+
+def test_a_row_is_shown_in_one_line_once_it_is_measured() -> None:
+    results = Results(figures=FIGURES, bounds={("pace-400", "litellm")})
+    assert report.progress("pace-400", results) == "pace-400: direct 20.0 s, litellm >50.0 s, ours 20.5 s"
