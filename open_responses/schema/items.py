@@ -48,7 +48,7 @@ from open_responses.schema.content import (
     ToolOutput,
     UserContent,
 )
-from open_responses.schema.deferred import DEFERRED
+from open_responses.schema.deferred import DEFERRED, deferred
 from open_responses.schema.mcp_items import McpApprovalRequest, McpApprovalResponse, McpCall, McpTools
 from open_responses.schema.names import SLUG, CallId, FunctionName
 from open_responses.schema.validation import Hint, member
@@ -309,5 +309,5 @@ InputItem: TypeAlias = Annotated[
     ),
 ]
 
-INPUT_ITEM: TypeAdapter[InputItem] = TypeAdapter(InputItem, config=DEFERRED)
-INPUT_ITEMS: TypeAdapter[list[InputItem]] = TypeAdapter(list[InputItem], config=DEFERRED)
+INPUT_ITEM: TypeAdapter[InputItem] = deferred(TypeAdapter(InputItem, config=DEFERRED))
+INPUT_ITEMS: TypeAdapter[list[InputItem]] = deferred(TypeAdapter(list[InputItem], config=DEFERRED))

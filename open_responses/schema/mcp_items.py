@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 
 from open_responses.json_types import JsonObject
 from open_responses.schema.content import MAX_PARTS, LenientObject, ToolOutputPart
-from open_responses.schema.deferred import DEFERRED
+from open_responses.schema.deferred import DEFERRED, deferred
 
 
 class ListedTool(LenientObject):
@@ -20,7 +20,7 @@ class ListedTool(LenientObject):
     annotations: JsonObject | None = None
 
 
-_LISTED_TOOLS = TypeAdapter(list[ListedTool], config=DEFERRED)
+_LISTED_TOOLS = deferred(TypeAdapter(list[ListedTool], config=DEFERRED))
 
 
 def _are_listed_tools(tools: list[JsonObject]) -> list[JsonObject]:

@@ -23,7 +23,7 @@ from open_responses.schema.content import (
     InputVideo,
     ToolOutputPart,
 )
-from open_responses.schema.deferred import DEFERRED
+from open_responses.schema.deferred import DEFERRED, deferred
 from open_responses.schema.items import FunctionCallOutput, InputItem
 from open_responses.schema.validation import by_type, complaint_of, shorten
 from open_responses.tool_use.json_safety import whole_characters, writing_problem
@@ -55,7 +55,9 @@ _Part: TypeAlias = Annotated[
     | Annotated[InputVideo, Tag("<input_video>")],
     by_type("an object with a content part", *_KINDS),
 ]
-_PARTS: TypeAdapter[list[_Part]] = TypeAdapter(Annotated[list[_Part], Field(max_length=MAX_PARTS)], config=DEFERRED)
+_PARTS: TypeAdapter[list[_Part]] = deferred(
+    TypeAdapter(Annotated[list[_Part], Field(max_length=MAX_PARTS)], config=DEFERRED)
+)
 
 
 def tool_output(value: object) -> ToolOutput:

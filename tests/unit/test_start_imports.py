@@ -63,8 +63,11 @@ def test_every_model_can_be_built() -> None:
         "from open_responses.loop.payloads.start import StartResponse\n"
         "from open_responses.schema.deferred import build_models\n"
         "from open_responses.schema.requests import CreateResponse\n"
+        "from open_responses.schema.items import INPUT_ITEM\n"
+        "assert not INPUT_ITEM.pydantic_complete\n"
         "assert not StartResponse.__pydantic_complete__ and not CreateResponse.__pydantic_complete__\n"
         "build_models()\n"
+        "assert INPUT_ITEM.pydantic_complete\n"
         "assert StartResponse.__pydantic_complete__ and CreateResponse.__pydantic_complete__\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=120, check=True)
