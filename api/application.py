@@ -27,6 +27,7 @@ from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes, ReleasedWhenAnswered
 from api.app_state import AppState, ConfigurationStatus
+from api.body_sends import BodySends
 from api.codec import CodecBorder
 from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
@@ -226,7 +227,7 @@ def create_asgi(settings: Settings, host: Host | None = None) -> ASGIApp:
         )
     answering = CodecBorder(app, otherwise=for_clients, settings=settings)
     in_time = SlowReaders(answering, seconds=settings.slow_client_seconds, socket_seconds=settings.socket_send_seconds)
-    return OpenAIPrefix(HttpHeaders(RequestSpans(ShutdownAnswers(in_time))))
+    return BodySends(OpenAIPrefix(HttpHeaders(RequestSpans(ShutdownAnswers(in_time)))))
 
 
 def _watch(settings: Settings) -> ConfigWatch:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.body_sends import body_send, replace_body_send
 from api.connections.uvicorn_protocols import Transport, protocol_behind, transport_behind
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class SlowReaders:
         reader = self._readers.get(connection)
         if reader is None:
             reader = self._readers[connection] = _Reader(connection, seconds, self._readers)
+        replace_body_send(scope, reader.counting(body_send(scope, send)))
         with reader.answering():
             await self._app(scope, receive, reader.counting(send))
 

@@ -11,7 +11,7 @@ from api.dependencies import AuthenticatedCaller, State
 from api.errors import error_answer
 from api.responses.authorize import authorize
 from api.responses.cost import show_cost
-from api.responses.follow import follow, subscribed
+from api.responses.follow import subscribed
 from api.responses.http_response import CLIENT_LEFT, last_event
 from api.responses.omitted import show_omitted
 from api.responses.parse import ParsedRequest
@@ -47,7 +47,7 @@ async def compact(request: Request, state: State, caller: AuthenticatedCaller) -
     kept = _prompt(prepared.start, resolved.context.earlier.previous)
     async with subscribed(state, prepared.start, only_end=True) as subscription:
         await start_response(state, prepared)
-        last = await last_event(request, follow(subscription))
+        last = await last_event(request, subscription.next_batch)
     if last is None:
         return Response(status_code=CLIENT_LEFT)
     response: JsonObject = orjson.loads(response_in(last))

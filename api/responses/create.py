@@ -14,7 +14,7 @@ from api.dependencies import AuthenticatedCaller, State
 from api.idempotency import AlreadyBegun, earlier, spent
 from api.request_ends import until_answered
 from api.responses.authorize import authorize
-from api.responses.follow import follow, subscribed
+from api.responses.follow import subscribed
 from api.responses.http_response import http_response, initial_http_response
 from api.responses.omitted import show_omitted
 from api.responses.parse import Parsed
@@ -54,4 +54,4 @@ async def _start_and_respond(request: Request, state: AppState, prepared: Prepar
         return initial_http_response(request, prepared.start)
     subscription = await until_answered(request, subscribed(state, prepared.start, only_end=not asked.stream))
     await start_response(state, prepared)
-    return await http_response(request, prepared.start.response_id, asked, follow(subscription))
+    return await http_response(request, prepared.start.response_id, asked, subscription.next_batch)

@@ -6,13 +6,14 @@ The client subscribes, and the response is started inside of the subscription: n
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 
 import structlog
 from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.responses.cancel import cancel
+from api.streaming.batches import Batch
 from api.streaming.follower import Follower
 from open_responses.io.log.reader import Messages
 from open_responses.io.temporal.client import TemporalDown
@@ -25,15 +26,26 @@ class Subscription:
     """Receives the events of one response from now on. `has_begun` and `has_ended`: how far the client has read."""
 
     def __init__(self, follower: Follower, queue: Messages) -> None:
-        self.follower = follower
-        self.queue = queue
+        self._follower = follower
+        self._queue = queue
         self.has_begun = self.has_ended = False
+
+    async def next_batch(self) -> Batch | None:
+        """The events of a response that has been started, as `Follower.next_batch` has them."""
+        if not self.has_begun:
+            self.has_begun = True
+            await self._queue.subscribed()
+        batch = await self._follower.next_batch(self._queue)
+        if batch is None:
+            self.has_ended = True
+        return batch
 
 
 @contextlib.asynccontextmanager
 async def subscribed(state: AppState, start: StartResponse, *, only_end: bool = False) -> AsyncIterator[Subscription]:
-    """The response is to be started inside of this context. The subscription is made meanwhile: `follow` waits for it,
-    and reads in the log what was written before.
+    """The response is to be started inside of this context.
+
+    The subscription is made meanwhile: `next_batch` waits for it, and reads in the log what was written before.
 
     Args:
         only_end: the client needs the terminal event alone.
@@ -44,15 +56,6 @@ async def subscribed(state: AppState, start: StartResponse, *, only_end: bool = 
             yield subscription
         finally:
             await _end(state, start, subscription)
-
-
-async def follow(subscription: Subscription) -> AsyncGenerator[bytes | None, None]:
-    """The events of a response that has been started, as `Follower.events` has them."""
-    subscription.has_begun = True
-    await subscription.queue.subscribed()
-    async for event in subscription.follower.events(subscription.queue):
-        yield event
-    subscription.has_ended = True
 
 
 async def _end(state: AppState, start: StartResponse, subscription: Subscription) -> None:

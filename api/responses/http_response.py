@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
-
 import orjson
 from fastapi import Request
 from starlette.responses import Response
@@ -12,6 +9,7 @@ from starlette.responses import Response
 from api.app_state import state_of
 from api.openai_forms import forms_for
 from api.responses.cost import show_cost
+from api.streaming.batches import NextBatch
 from api.streaming.follower import response_in
 from api.streaming.sse import EventStream
 from open_responses.json_types import JsonObject
@@ -21,13 +19,11 @@ from open_responses.schema.requests import CreateResponse
 CLIENT_LEFT = 499
 
 
-async def http_response(
-    request: Request, response_id: str, asked: CreateResponse, events: AsyncGenerator[bytes | None, None]
-) -> Response:
+async def http_response(request: Request, response_id: str, asked: CreateResponse, next_batch: NextBatch) -> Response:
     """A stream of all events, where the request has `stream`; else the final response as JSON."""
     if asked.stream:
-        return _event_stream(request, asked, events)
-    last = await last_event(request, events)
+        return _event_stream(request, asked, next_batch)
+    last = await last_event(request, next_batch)
     if last is None:
         return Response(status_code=CLIENT_LEFT)
     await show_cost(request, response_id)
@@ -46,23 +42,22 @@ def response_json(request: Request, asked: CreateResponse, response: bytes | Jso
     return Response(body if isinstance(body, bytes) else orjson.dumps(body), media_type="application/json")
 
 
-async def last_event(request: Request, events: AsyncGenerator[bytes | None, None]) -> bytes | None:
+async def last_event(request: Request, next_batch: NextBatch) -> bytes | None:
     """The terminal event, which holds the response; None where the client went away before."""
-    async with contextlib.aclosing(events) as following:
-        last = None
-        async for event in following:
-            if event is not None:
-                last = event
-            elif await request.is_disconnected():
-                return None
+    last = None
+    while (batch := await next_batch()) is not None:
+        if batch:
+            last = batch[-1]
+        elif await request.is_disconnected():
+            return None
     assert last is not None, "a followed stream ends with a terminal event"
     return last
 
 
-def _event_stream(request: Request, asked: CreateResponse, events: AsyncGenerator[bytes | None, None]) -> EventStream:
+def _event_stream(request: Request, asked: CreateResponse, next_batch: NextBatch) -> EventStream:
     options = asked.stream_options
     return EventStream(
-        events,
+        next_batch,
         keepalive_seconds=state_of(request).settings.keepalive_seconds,
         obfuscate=options is None or options.include_obfuscation is not False,
         forms=forms_for(request, asked),

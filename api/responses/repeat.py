@@ -46,5 +46,5 @@ async def repeat_http_response(request: Request, state: AppState, record: Record
         await start_workflow(state, record.start)
     if is_poll:
         return await respond_as_it_stands(request, state, record)
-    events = await reconnect(state, record, None, only_end=not asked.stream)
-    return await http_response(request, record.start.response_id, asked, events)
+    next_batch = await reconnect(request, record, None, only_end=not asked.stream)
+    return await http_response(request, record.start.response_id, asked, next_batch)

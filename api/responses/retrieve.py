@@ -49,7 +49,7 @@ async def get_response(request: Request, response_id: str, state: State, caller:
         if after is not None:
             metrics.stream_resumed(is_running=record.response is None)
         return EventStream(
-            await reconnect(state, record, after),
+            await reconnect(request, record, after),
             keepalive_seconds=state.settings.keepalive_seconds,
             obfuscate=_flag(request, "include_obfuscation", "true"),
             forms=forms_for(request, record.start.request),

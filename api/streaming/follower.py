@@ -1,19 +1,21 @@
 """Follows one response's events: from the log, and from Temporal if the log has nothing new.
 
-Bytes pass unparsed. The iterator ends behind the terminal event, and never without one.
+Bytes pass unparsed. What arrives together is passed on together. Nothing follows the terminal event, and nothing ends
+without one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections import deque
+from collections.abc import Iterator
 
 import orjson
 import structlog
 from temporalio.service import RPCError
 
 from api.app_state import AppState
+from api.streaming.batches import Batch, in_batches
 from api.streaming.sent_events import SentEvents
 from open_responses.errors import StreamLost
 from open_responses.events.lifecycle import terminal_events, whole_stream
@@ -50,6 +52,7 @@ class Follower:
         self._id = start.response_id
         self._next = next_sequence
         self._only_end = only_end
+        self._is_stored = start.request.is_stored
         self._sent = SentEvents(next_sequence)
         self._origin = b""
         self._came_back = next_sequence > 0 and not only_end
@@ -57,59 +60,87 @@ class Follower:
         self._compared: int | None = None
         """Up to where a log that may have been begun anew agrees with what was sent; None where there is no doubt."""
         self._seen_at = 0.0
+        self._ahead: deque[Batch] = deque()
+        self._is_behind = True
+        """Whether the log has to be read before the messages are."""
+        self._has_ended = False
+        self._heard = self._asked = 0.0
 
-    async def events(self, queue: Messages) -> AsyncGenerator[bytes | None, None]:
-        """Encoded events in order, without gap or repeat; None for each second of silence.
+    async def next_batch(self, queue: Messages) -> Batch | None:
+        """Encoded events in order, without gap or repeat: those that are there together, up to a bound on their size.
 
-        Raises StreamLost where what was sent is lost, and another answer has taken its place.
+        Empty after a second of silence, None behind the terminal event. Raises StreamLost where what was sent is lost,
+        and another answer has taken its place.
         """
-        heard = asked = time.monotonic()
-        batch = await self._missed(queue)
-        while True:
-            first = self._next - len(batch)
-            for sequence, event in enumerate(batch, first):
-                self._show_reader()
-                if not self._only_end:
-                    self._sent.add(event)
-                    self._state.hub.copies.add(self._id, sequence, event)
-                yield event
-                if is_terminal(event):
-                    return
-            self._show_reader()
-            batch = await (self._missed(queue) if len(batch) >= PAGE else self._next_batch(queue))
-            now = time.monotonic()
-            if batch:
-                heard = now
-            elif now - max(heard, asked) > _ASK_TEMPORAL_SECONDS:
-                asked = now
-                batch = await self._from_temporal()
-            if not batch:
-                yield None
+        if self._has_ended:
+            return None
+        self._show_reader()
+        batch = self._ahead.popleft() if self._ahead else await self._read(queue)
+        if batch:
+            self._note(batch)
+        return batch
+
+    async def _read(self, queue: Messages) -> Batch:
+        if not self._heard:
+            self._heard = time.monotonic()
+        events = await (self._missed(queue) if self._is_behind else self._next_events(queue))
+        self._is_behind = len(events) >= PAGE
+        now = time.monotonic()
+        if events:
+            self._heard = now
+        elif now - max(self._heard, self._asked) > _ASK_TEMPORAL_SECONDS:
+            self._asked = now
+            events = await self._from_temporal()
+        if len(events) < 2:
+            return events
+        self._ahead.extend(in_batches(events))
+        return self._ahead.popleft()
+
+    def _note(self, batch: Batch) -> None:
+        """Remember events that are about to be sent."""
+        if not self._only_end:
+            self._state.hub.copies.add(self._id, self._sent.next, batch)
+            self._sent.add(batch)
+        self._has_ended = is_terminal(batch[-1])
 
     def _show_reader(self) -> None:
         """What is not to be stored is erased when nobody reads it any more."""
+        if self._is_stored:
+            return
         now = time.monotonic()
-        if not self._start.request.is_stored and now - self._seen_at > _SHOW_READER_SECONDS:
+        if now - self._seen_at > _SHOW_READER_SECONDS:
             self._seen_at = now
             self._state.eraser.keys.touch(self._id)
 
-    async def _next_batch(self, queue: Messages) -> list[bytes]:
-        try:
-            async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
-                origin, event = await queue.get()
-        except TimeoutError:
+    async def _next_events(self, queue: Messages) -> list[bytes]:
+        """Those of the messages that wait, up to the first one for which the log has to be read."""
+        await queue.arrive(_LOOK_AGAIN_SECONDS)
+        waiting = queue.waiting
+        if not waiting:
             return await self._missed(queue)
+        events: list[bytes] = []
+        while waiting:
+            origin, event = waiting[0]
+            sequence = peek(event)[1]
+            if self._needs_log(origin, sequence, queue):
+                if events:
+                    # These first.
+                    break
+                waiting.popleft()
+                return await self._missed(queue)
+            waiting.popleft()
+            if sequence == self._next:
+                self._next = sequence + 1
+                events.append(event)
+        return events
+
+    def _needs_log(self, origin: bytes, sequence: int, queue: Messages) -> bool:
+        """Whether a message does not show that its event, or an earlier one, goes on from what was sent."""
         if self._came_back:
-            return await self._missed(queue)
-        _, sequence = peek(event)
+            return True
         if origin != self._origin and not self._goes_on(origin, sequence, queue):
-            return await self._missed(queue)
-        if self._compared is None and sequence < self._next:
-            return []
-        if self._compared is not None or sequence > self._next:
-            return await self._missed(queue)
-        self._next = sequence + 1
-        return [event]
+            return True
+        return sequence > self._next or self._compared is not None
 
     async def _missed(self, queue: Messages) -> list[bytes]:
         """A page of what the log has from our next event on. A log that starts behind it is being restored: wait."""

@@ -7,12 +7,15 @@ client that has events of an answer which was lost gets an error, and no second 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import orjson
 from fastapi import Request
 
-from api.app_state import AppState
+from api.app_state import AppState, state_of
+from api.request_ends import until_answered
+from api.streaming.batches import Batch, NextBatch, in_batches
 from api.streaming.follower import Follower
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.events.trace import Op, count_events
@@ -35,19 +38,19 @@ def starting_after(request: Request) -> int | None:
     return int(text)
 
 
-async def reconnect(
-    state: AppState, record: Record, after: int | None, *, only_end: bool = False
-) -> AsyncGenerator[bytes | None, None]:
-    """The events behind `after`, or all of them. `only_end`: the client needs the terminal event alone.
+async def reconnect(request: Request, record: Record, after: int | None, *, only_end: bool = False) -> NextBatch:
+    """The events behind `after`, or all of them, until the request is answered. `only_end`: the client needs the
+    terminal event alone.
 
     Raises InvalidRequest when `after` is past the end of a response that has ended.
     """
-    start, first = record.start, 0 if after is None else after + 1
+    state, start, first = state_of(request), record.start, 0 if after is None else after + 1
     follower = Follower(state, start, first, only_end=only_end)
     if record.response is None:
-        return _live(state, follower, start.response_id)
+        queue = await until_answered(request, state.hub.listen(start.response_id))
+        return partial(follower.next_batch, queue)
     if await follower.is_of_another_answer():
-        return _lost(follower)
+        return partial(_lost, follower)
     trace = await _trace(state, start.response_id)
     response: JsonObject = orjson.loads(record.response)
     total = count_events(trace) + (2 if response["status"] == "failed" else 1)
@@ -56,7 +59,7 @@ async def reconnect(
             f"'starting_after' is {after}, but the last event of this response is {total - 1}. Send a smaller number.",
             param="starting_after",
         )
-    return _listed(follower.replayed(response, trace, first))
+    return partial(_next_of, in_batches(follower.replayed(response, trace, first)))
 
 
 async def _trace(state: AppState, response_id: str) -> list[Op]:
@@ -78,18 +81,10 @@ async def _trace(state: AppState, response_id: str) -> list[Op]:
     raise EndUnknown(response_id)
 
 
-async def _live(state: AppState, follower: Follower, response_id: str) -> AsyncGenerator[bytes | None, None]:
-    async with state.hub.listen(response_id) as queue:
-        async for event in follower.events(queue):
-            yield event
-
-
-async def _lost(follower: Follower) -> AsyncGenerator[bytes | None, None]:
+async def _lost(follower: Follower) -> Batch | None:
     """The stream of a client that has events of an answer which was lost."""
     raise follower.lost()
-    yield
 
 
-async def _listed(events: Iterator[bytes]) -> AsyncGenerator[bytes | None, None]:
-    for event in events:
-        yield event
+async def _next_of(batches: Iterator[Batch]) -> Batch | None:
+    return next(batches, None)

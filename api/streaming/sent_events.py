@@ -14,8 +14,13 @@ class SentEvents:
         self.first = first
         self._sums = array("I")
 
-    def add(self, event: bytes) -> None:
-        self._sums.append(zlib.crc32(event))
+    @property
+    def next(self) -> int:
+        """The sequence number of the next event."""
+        return self.first + len(self._sums)
+
+    def add(self, events: Sequence[bytes]) -> None:
+        self._sums.extend(map(zlib.crc32, events))
 
     def agree_with(self, events: Sequence[bytes], begin: int) -> bool:
         """Whether these events, numbered from `begin`, are those that were sent, as far as both go."""

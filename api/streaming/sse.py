@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api.body_sends import body_send
 from api.openai_forms import OpenAIForms
+from api.streaming.batches import Batch, NextBatch
 from api.streaming.follower import LostAt
 from api.streaming.obfuscation import obfuscated
+from open_responses.io.log.reader import is_terminal
 
 SSE_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -28,21 +29,21 @@ class EventStream(Response):
 
     def __init__(
         self,
-        events: AsyncGenerator[bytes | None, None],
+        next_batch: NextBatch,
         *,
         keepalive_seconds: float,
         obfuscate: bool = True,
         forms: OpenAIForms | None = None,
     ) -> None:
         super().__init__()
-        self._events = events
+        self._next_batch = next_batch
         self._keepalive = keepalive_seconds
         self._obfuscate = obfuscate
         self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
-        sending = asyncio.create_task(self._send_all(send))
+        sending = asyncio.create_task(self._send_all(body_send(scope, send)))
         tasks = (sending, asyncio.create_task(_gone(receive)))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -57,19 +58,27 @@ class EventStream(Response):
         last = time.monotonic()
         end = b"data: [DONE]\n\n" if self._forms is None else b""
         try:
-            async with contextlib.aclosing(self._events) as events:
-                async for event in events:
-                    if event is not None:
-                        body = self._frame(obfuscated(event) if self._obfuscate else event)
-                    elif time.monotonic() - last >= self._keepalive:
-                        body = b": keep-alive\n\n"
-                    else:
-                        continue
-                    last = time.monotonic()
-                    await _write(send, body, more=True)
+            while (batch := await self._next_batch()) is not None:
+                if batch and is_terminal(batch[-1]):
+                    # There is nothing behind it to wait for.
+                    end = self._frames(batch) + end
+                    continue
+                if batch:
+                    body = self._frames(batch)
+                elif time.monotonic() - last >= self._keepalive:
+                    body = b": keep-alive\n\n"
+                else:
+                    continue
+                last = time.monotonic()
+                await _write(send, body, more=True)
         except LostAt as lost:
             end = self._frame(lost.event()) + end
         await _write(send, end, more=False)
+
+    def _frames(self, batch: Batch) -> bytes:
+        """One piece of the body, and so one write, for events that are sent together."""
+        padded = map(obfuscated, batch) if self._obfuscate else batch
+        return b"".join(map(self._frame, padded))
 
     def _frame(self, event: bytes) -> bytes:
         return frame(event if self._forms is None else self._forms.event(event))
@@ -77,7 +86,7 @@ class EventStream(Response):
 
 def frame(event: bytes) -> bytes:
     """One event as SSE: the `event:` field equals the body's type."""
-    return b"event: " + event[9 : event.index(b'"', 9)] + b"\ndata: " + event + b"\n\n"
+    return b"event: %b\ndata: %b\n\n" % (event[9 : event.index(b'"', 9)], event)
 
 
 async def _gone(receive: Receive) -> None:

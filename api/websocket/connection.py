@@ -22,12 +22,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.admission.received_bytes import Received
 from api.app_state import AppState, latest_state_of, state_of
 from api.auth import Caller, caller_of, tenant_of, valid_key
+from api.body_sends import body_send
 from api.connections.uvicorn_protocols import receive_of
 from api.connections.websocket import count_messages
 from api.errors import as_told, log_refusal, refusal
 from api.openai_forms import forms_for, speaks_openai
 from api.responses.authorize import authorize
-from api.responses.follow import follow, subscribed
+from api.responses.follow import subscribed
 from api.responses.held import HeldResponse, held_after
 from api.responses.parse import ParsedRequest
 from api.responses.prepare import Prepared, prepare
@@ -56,7 +57,7 @@ router = APIRouter()
 # As many as OpenAI lets run on one connection.
 _MAX_WAITING = 16
 _FAILED = b"response.failed"
-_NORMAL_CLOSURE = 1000
+_NORMAL_CLOSURE, _ABNORMAL_CLOSURE = 1000, 1006
 # In the log lines of refusals, where a request over HTTP has its route.
 _PATH = "websocket"
 
@@ -98,6 +99,7 @@ class Connection:
 
     def __init__(self, websocket: WebSocket, state: AppState, caller: Caller) -> None:
         self._websocket = websocket
+        self._send_message = body_send(websocket.scope, websocket.send)
         self._state = state
         self._caller = caller
         self._waiting: asyncio.Queue[tuple[bytes | OpenResponsesError, Received]] = asyncio.Queue(_MAX_WAITING)
@@ -246,12 +248,11 @@ class Connection:
                 await start_response(self._state, prepared)
                 # It has begun: from here on it may take hours.
                 self._release()
-                async with contextlib.aclosing(follow(subscription)) as events:
-                    async for event in events:
-                        if event is not None:
-                            padded = obfuscated(event)
-                            await self._send(padded if forms is None else forms.event(padded))
-                            self._last_event = event
+                while (batch := await subscription.next_batch()) is not None:
+                    for event in batch:
+                        padded = obfuscated(event)
+                        await self._send(padded if forms is None else forms.event(padded))
+                        self._last_event = event
         finally:
             self._in_flight = None
         return self._last_event, peek(self._last_event)[0] == _FAILED
@@ -309,7 +310,11 @@ class Connection:
     async def _send(self, message: bytes) -> None:
         """Waits while the client's buffer is full. Raises WebSocketDisconnect, also where the client reads nothing
         (`api/connections/slow_readers.py`)."""
-        await self._websocket.send_text(message.decode())
+        try:
+            await self._send_message({"type": "websocket.send", "text": message.decode()})
+        except OSError:
+            # uvicorn's, for a client that is gone.
+            raise WebSocketDisconnect(_ABNORMAL_CLOSURE) from None
 
     async def _say_goodbye(self) -> None:
         with contextlib.suppress(WebSocketDisconnect):

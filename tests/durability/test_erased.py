@@ -144,7 +144,7 @@ def late_writers(
 
     async def answer() -> None:
         copies = ReaderCopies(redis, limit_bytes=10**6)
-        copies.add(start.response_id, 0, text.encode())
+        copies.add(start.response_id, 0, [text.encode()])
         await copies.answer(start.response_id, b"7 0")
 
     return {

@@ -26,7 +26,7 @@ from open_responses.ids import new_id
 from open_responses.io.log.appender import Appender
 from open_responses.io.log.encoding import encode
 from open_responses.io.log.origins import written_since
-from open_responses.io.log.reader import LogHub, Messages
+from open_responses.io.log.reader import MAX_WAITING, LogHub, Messages
 from open_responses.io.log.reader_copies import ReaderCopies
 from open_responses.io.log.writer import Earlier, Writer
 from open_responses.io.redis import key_names
@@ -113,9 +113,8 @@ class Reader:
         follower = Follower(self.log.state, self.log.start(), self._first)
         try:
             async with self.log.hub.listen(self.log.id) as self.queue:
-                async for event in follower.events(self.queue):
-                    if event is not None:
-                        self.read.append(orjson.loads(event))
+                while (batch := await follower.next_batch(self.queue)) is not None:
+                    self.read += map(orjson.loads, batch)
                     await self.may_go_on.wait()
         except StreamLost:
             self.told = True
@@ -209,14 +208,14 @@ async def test_a_reader_whose_queue_overflowed_is_told(log: Log) -> None:
     queue = reader.queue
     assert queue is not None
     stale = (b"1-0", b'{"type":"open_responses:test","sequence_number":0,"word":"first0"}')
-    queue.put_nowait(stale)
+    queue.put(stale)
 
     async def is_held_up() -> bool:
-        return queue.empty()
+        return not queue.waiting
 
     await until(is_held_up)
-    while not queue.full():
-        queue.put_nowait(stale)
+    while len(queue.waiting) < MAX_WAITING:
+        queue.put(stale)
     await begun_anew_and_ended(log, "second")
     reader.may_go_on.set()
     assert (await reader.ended(), reader.told) == ([f"first{i}" for i in range(20)], True)

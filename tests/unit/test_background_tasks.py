@@ -24,7 +24,6 @@ AWAITED = {
     "api/streaming/sse.py": 2,  # sending, whose result is taken; and the client's departure
     "api/websocket/connection.py": 2,  # reading and running, both awaited
     "open_responses/io/background.py": 1,  # reports
-    "open_responses/io/log/reader.py": 2,  # their results are taken by `run`, which is kept running
     "open_responses/testing/loopback.py": 1,  # the fake that ships
     "processes/serve.py": 3,  # the halves, of which each that ends, ends the process; and what they wait for
     "processes/worker.py": 4,  # one that ends, ends the process with an error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import orjson
 import pytest
+from fastapi import Request
 
 from api.streaming.reconnect import reconnect
 from open_responses.errors import NotFound
@@ -32,22 +33,26 @@ RESPONSE = final_resource(START, Ending(status="completed"), [], None, 2)
 TRACE: list[list[object]] = [["r", "response.created"], ["r", "response.in_progress"]]
 
 
-def state_with(outcome: object) -> Any:
+def request_with(outcome: object) -> Request:
     async def lost(_: str) -> None:
         raise RedisDown[0]("away")
 
     async def decided_outcome(_: str) -> object:
         return outcome
 
-    return SimpleNamespace(
+    state = SimpleNamespace(
         store=SimpleNamespace(trace=lost),
         records=SimpleNamespace(decided_outcome=decided_outcome),
     )
+    return Request({"type": "http", "app": SimpleNamespace(state=SimpleNamespace(open_responses=state))})
 
 
-async def replayed(outcome: object) -> list[bytes | None]:
+async def replayed(outcome: object) -> list[bytes]:
     record = cast(Record, SimpleNamespace(start=START, response=orjson.dumps(RESPONSE), ancestors=()))
-    return [event async for event in await reconnect(state_with(outcome), record, None)]
+    next_batch, events = await reconnect(request_with(outcome), record, None), list[bytes]()
+    while (batch := await next_batch()) is not None:
+        events += batch
+    return events
 
 
 async def test_it_has_all_events_once_temporal_has_the_end() -> None:

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator
 from typing import NamedTuple, TypeAlias
 
 from open_responses.events.event_types import TERMINAL_EVENTS
-from open_responses.io.background import end_tasks, in_background
+from open_responses.io.background import in_background
 from open_responses.io.log.reader_copies import QUESTION, ReaderCopies
 from open_responses.io.redis import key_names
-from open_responses.io.redis.client import AbstractConnection, PubSub, Redis, RedisDown
+from open_responses.io.redis.client import Redis, RedisDown
+from open_responses.io.redis.subscription import Subscription
 
 PAGE = 500
 """Events that `read_log` returns at most."""
-# The most messages that wait for a slow reader. The reader notices that messages were dropped, and reads them from the
-# log.
-_MAX_WAITING = 500
-_LISTEN_SECONDS = 1.0
+MAX_WAITING = 500
+"""Messages that wait for a slow reader at most. The reader notices that others were dropped, and reads them from the
+log."""
 _AGAIN_SECONDS = 0.1
 _SUBSCRIBED_WITHIN_SECONDS = 2.0
-# The errors of a call on a subscription that was cut or closed meanwhile.
-_BROKEN = (*RedisDown, RuntimeError, AttributeError)
 _TERMINAL = {name.encode() for name in TERMINAL_EVENTS}
 
 
@@ -34,18 +33,66 @@ Published: TypeAlias = tuple[bytes, bytes]
 """(origin of the writer, event), both encoded."""
 
 
-class Messages(asyncio.Queue[Published]):
-    """The messages of a response that one of its readers has not taken yet."""
+class Messages:
+    """The messages of a response that one of its readers has not taken yet, the oldest first in `waiting`."""
 
-    has_gap = True
-    """Whether messages may be missing since the reader looked at the log: the subscription was made, or made again, or
-    there was no room. So a writer may be missing whose events the next message does not show."""
-    subscribing: asyncio.Future[None] | None = None
+    def __init__(self) -> None:
+        self.waiting: deque[Published] = deque()
+        self.has_gap = True
+        """Whether messages may be missing since the reader looked at the log: the subscription was made, or made again,
+        or there was no room. So a writer may be missing whose events the next message does not show."""
+        self.subscribing: asyncio.Future[None] | None = None
+        """Done when the subscription is made, or has failed; None where nothing has to be waited for."""
+        self._loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     async def subscribed(self) -> None:
         """Wait until the subscription is made, or has failed. After a failure, readers read the log every second."""
         if self.subscribing is not None and not self.subscribing.done():
             await asyncio.wait([self.subscribing], timeout=_SUBSCRIBED_WITHIN_SECONDS)
+
+    def put(self, message: Published) -> None:
+        """Add a message, or note the gap where there is no room."""
+        if len(self.waiting) >= MAX_WAITING:
+            self.has_gap = True
+            return
+        self.waiting.append(message)
+        self._wake()
+
+    async def arrive(self, seconds: float) -> None:
+        """Wait until there are messages, for as long as this at most. Only one task waits at a time."""
+        if self.waiting:
+            return
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+        self._arrived = self._loop.create_future()
+        try:
+            await self._arrived
+        finally:
+            self._arrived = None
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """Each message moves the deadline, which costs nothing: the timer looks at it once a second."""
+        self._timer = None
+        if self._arrived is None:
+            return
+        if self._loop.time() >= self._deadline:
+            self._wake()
+        else:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
 
 def peek(event: bytes) -> tuple[bytes, int]:
@@ -63,9 +110,8 @@ def is_terminal(event: bytes) -> bool:
 class LogHub:
     """Fans events out to this process's readers.
 
-    Only `run` uses the one connection. redis-py repairs a broken connection in the call that notices it, and loses the
-    subscription that another call has just made. This hub closes a broken connection, and makes all subscriptions again
-    on a new one.
+    After an outage, all subscriptions are made again on a new connection. The readers find the messages that they have
+    missed in the log.
     """
 
     def __init__(self, redis: Redis, copies: ReaderCopies) -> None:
@@ -73,82 +119,57 @@ class LogHub:
         self._redis = redis
         self._answers: set[asyncio.Task[None]] = set()
         self._queues: dict[bytes, set[Messages]] = {}
-        self._changed = asyncio.Event()
-        self._waiting: list[asyncio.Future[None]] = []
+        self._subscription: Subscription | None = None
+        self._is_wanted = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
 
     async def run(self) -> None:
-        """Pass messages on until cancelled. After an outage the subscriptions are made again."""
+        """Pass messages on until cancelled."""
         while True:
-            pubsub = _OneConnection(self._redis.connection_pool)
-            connected = asyncio.Event()
-            tasks = [
-                asyncio.create_task(self._subscribe(pubsub, connected)),
-                asyncio.create_task(self._read(pubsub, connected)),
-            ]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                await end_tasks(tasks)
-                with contextlib.suppress(*_BROKEN):
-                    await pubsub.aclose()  # type: ignore[no-untyped-call]
-            for task in tasks:
-                if not task.cancelled() and not isinstance(task.exception(), _BROKEN):
-                    task.result()
-            # The readers find the missing messages in the log.
+            with contextlib.suppress(*RedisDown):
+                await self._pass_on()
             self._let_go()
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _subscribe(self, pubsub: PubSub, connected: asyncio.Event) -> None:
-        """Keep the subscriptions equal to the channels that have readers."""
-        subscribed: set[bytes] = set()
-        while True:
-            self._changed.clear()
-            wanted = set(self._queues)
-            waiting, self._waiting = self._waiting, []
-            try:
-                if new := wanted - subscribed:
-                    await pubsub.subscribe(*new)
-                if old := subscribed - wanted:
-                    await pubsub.unsubscribe(*old)
-            finally:
-                self._waiting += waiting
-            if wanted:
-                connected.set()
-            subscribed = wanted
-            self._let_go(waiting)
-            await self._changed.wait()
+    async def _pass_on(self) -> None:
+        """Over one connection, until it breaks. Raises RedisDown."""
+        while not self._queues:
+            self._is_wanted.clear()
+            await self._is_wanted.wait()
+        subscription = await Subscription.open(self._redis, self)
+        try:
+            subscription.subscribe(self._queues)
+            self._subscription = subscription
+            self._let_go()
+            await subscription.ended()
+        finally:
+            self._subscription = None
+            subscription.close()
 
-    async def _read(self, pubsub: PubSub, connected: asyncio.Event) -> None:
-        await connected.wait()
-        while True:
-            message = await pubsub.get_message(timeout=_LISTEN_SECONDS)
-            if message is None:
-                continue
-            if message["type"] != "message":
-                # Redis confirms a subscription before it sends any message of the channel.
-                for queue in self._queues.get(message["channel"], ()):
-                    queue.has_gap = True
-                continue
-            origin, _, event = message["data"].partition(b" ")
-            if origin == QUESTION:
-                self._answer(message["channel"], event)
-                continue
-            for queue in self._queues.get(message["channel"], ()):
-                if queue.full():
-                    queue.has_gap = True
-                else:
-                    queue.put_nowait((origin, event))
+    def confirmed(self, channel: bytes) -> None:
+        """Redis confirms a subscription before it sends any message of the channel."""
+        for queue in self._queues.get(channel, ()):
+            queue.has_gap = True
+
+    def message(self, channel: bytes, data: bytes) -> None:
+        """From a writer to its readers."""
+        origin, _, event = data.partition(b" ")
+        if origin == QUESTION:
+            self._answer(channel, event)
+            return
+        for queue in self._queues.get(channel, ()):
+            queue.put((origin, event))
 
     def _answer(self, channel: bytes, question: bytes) -> None:
         answer = in_background("answer a writer", self.copies.answer(key_names.response_of(channel.decode()), question))
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
 
-    def _let_go(self, waiting: Sequence[asyncio.Future[None]] | None = None) -> None:
-        for future in list(self._waiting) if waiting is None else waiting:
+    def _let_go(self) -> None:
+        for future in self._waiting:
             if not future.done():
                 future.set_result(None)
-            self._waiting.remove(future)
+        self._waiting.clear()
 
     @contextlib.asynccontextmanager
     async def listen(self, response_id: str, *, at_once: bool = False) -> AsyncIterator[Messages]:
@@ -160,36 +181,39 @@ class LogHub:
                 `Messages.subscribed` on.
         """
         channel = key_names.channel(response_id).encode()
-        queue = Messages(_MAX_WAITING)
+        queue = Messages()
         first = channel not in self._queues
         self._queues.setdefault(channel, set()).add(queue)
         try:
             if first:
-                queue.subscribing = self._subscribed()
+                queue.subscribing = self._subscribe(channel)
                 if not at_once:
                     await queue.subscribed()
             yield queue
         finally:
+            queue.close()
+            if queue.subscribing is not None:
+                self._waiting.discard(queue.subscribing)
             listeners = self._queues[channel]
             listeners.discard(queue)
             if not listeners:
                 del self._queues[channel]
                 self.copies.forget(response_id)
-                self._changed.set()
+                if self._subscription is not None:
+                    self._subscription.unsubscribe([channel])
 
-    def _subscribed(self) -> asyncio.Future[None]:
-        """Ask for the subscription. The result is done when it is made, or has failed."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(done)
-        self._changed.set()
-        return done
+    def _subscribe(self, channel: bytes) -> asyncio.Future[None] | None:
+        """Subscribe, without waiting for Redis to confirm it.
 
-
-class _OneConnection(PubSub):
-    """A subscription that ends with its connection. redis-py would otherwise reconnect by itself."""
-
-    async def on_connect(self, connection: AbstractConnection) -> None:
-        raise ConnectionError("the connection was cut")
+        Where there is no connection, the result is done when there is one, or none can be made.
+        """
+        if self._subscription is not None:
+            self._subscription.subscribe([channel])
+            return None
+        let_go: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(let_go)
+        self._is_wanted.set()
+        return let_go
 
 
 async def read_log(redis: Redis, response_id: str, next_sequence: int) -> list[bytes]:

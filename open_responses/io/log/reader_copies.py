@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -69,16 +70,22 @@ class ReaderCopies:
         self._copies: OrderedDict[str, Copy | None] = OrderedDict()
         self._size = 0
 
-    def add(self, response_id: str, sequence: int, event: bytes) -> None:
-        """Keep an event that a reader was sent.
+    def add(self, response_id: str, first: int, events: Sequence[bytes]) -> None:
+        """Keep consecutive events that a reader was sent, numbered from `first`.
 
         Readers of one response share a copy: events that it has are left out.
         """
-        copy = self._copies.setdefault(response_id, Copy(sequence))
-        if copy is None or sequence != copy.first + len(copy.events):
+        if response_id not in self._copies:
+            self._copies[response_id] = Copy(first)
+        copy = self._copies[response_id]
+        if copy is None:
             return
-        copy.events.append(event)
-        size = len(event) + _OBJECT_BYTES
+        known = copy.first + len(copy.events) - first
+        if not 0 <= known < len(events):
+            return
+        new = events[known:] if known else events
+        copy.events += new
+        size = sum(map(len, new)) + len(new) * _OBJECT_BYTES
         copy.size += size
         self._size += size
         if copy.size > _LARGEST_COPY_BYTES:

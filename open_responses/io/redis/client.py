@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 import redis.asyncio as aioredis
 from redis.asyncio.client import Pipeline, PubSub
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     BusyLoadingError,
     NoPermissionError,
@@ -31,7 +30,6 @@ Redis: TypeAlias = aioredis.Redis
 
 __all__ = [
     "IS_CLUSTER",
-    "AbstractConnection",
     "BusyLoadingError",
     "NoScriptError",
     "OutOfMemoryError",
