@@ -7,6 +7,7 @@ runs the same loop itself pays for the longer conversation too, so its times sta
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -19,16 +20,18 @@ from benchmarks.stack import ms
 from tests.support.history_cost import bytes_by_turn, runs_of
 from tests.support.stack import Stack
 
-_TURNS = 1000
-"""Model turns: each calls the tool, but the last."""
+_MOST = 1000
+"""As `TURNS` in the environment: model turns, each of which calls the tool, but the last."""
 _NEAR = 20
 """Turns whose median stands for one, up to the named turn."""
-_SHOWN = (10, 100, 500, 1000)
+_SHOWN = (10, 100, 500)
+"""And the last."""
 
 
 async def measure(client: httpx.AsyncClient, stack: Stack, upstream: str) -> None:
     """Prints times and sizes by turn. The limit `max_turns` is 1,000."""
-    prompt = json.dumps({"words": 1, "turns": _TURNS - 1})
+    turns = int(os.environ.get("TURNS", str(_MOST)))
+    prompt = json.dumps({"words": 1, "turns": turns - 1})
     ends, response_id = await _ends_of_turns(client, stack, prompt)
     here = list[float]()
     began = time.perf_counter()
@@ -41,13 +44,13 @@ async def measure(client: httpx.AsyncClient, stack: Stack, upstream: str) -> Non
     print(
         f"\n{len(ours)} turns with a tool call in one response: {ends[-1]:.0f} s; a loop in the client {here[-1]:.0f} s"
     )
-    for turn in _SHOWN:
+    for turn in [*(turn for turn in _SHOWN if turn < turns), turns]:
         print(
             f"  turn {turn:<5} {ms(_near(ours, turn))} (in the client {ms(_near(theirs, turn))}), "
             f"{statistics.fmean(_window(sizes, turn)):.0f} bytes of history"
         )
-    added = [_near(ours, turn) - _near(theirs, turn) for turn in (10, _TURNS)]
-    print(f"  turn {_TURNS:,} over turn 10: {_near(ours, _TURNS) / _near(ours, 10):.2f} x", end="")
+    added = [_near(ours, turn) - _near(theirs, turn) for turn in (10, turns)]
+    print(f"  turn {turns:,} over turn 10: {_near(ours, turns) / _near(ours, 10):.2f} x", end="")
     print(f"; of what the server adds: {added[1] / added[0]:.2f} x")
     print(f"  history: {events} events in {len(runs)} runs, {events / len(ours):.1f} a turn")
 

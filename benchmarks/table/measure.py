@@ -155,7 +155,7 @@ class Measurement:
         )
         self.results.labels["burst"] = f"{started}: median length"
         for arm in self._turns("burst"):
-            cap = 5 * (sizes.burst.seconds + sizes.burst_seconds)
+            cap = 2 * sizes.cap * (sizes.burst.seconds + sizes.burst_seconds)
             outcome = await self._load.at_once(
                 arm, sizes.burst, sizes.burst_streams, within=sizes.burst_seconds, cap=cap, label="burst"
             )
