@@ -37,6 +37,8 @@ from workflows.response import ResponseWorkflow
 log = structlog.get_logger(__name__)
 
 _PAUSE_SECONDS = 0.25
+# Of the event loop: the command is given to the client for Redis in the first, and sent in the second.
+_PASSES_TO_A_SENT_COMMAND = 2
 
 
 class StartUnknown(Unavailable):
@@ -92,7 +94,10 @@ async def _store_and_start(state: AppState, start: StartResponse, ancestors: tup
     if start.nonce is not None and not await storing:
         # The store decides which of two requests under one key begins.
         raise AlreadyBegun
-    # No other request without a key has this id. A sample that is earlier than the store finds the request in Temporal.
+    # No other request without a key has this id. A sample that is earlier than the store finds the request in Temporal,
+    # which takes longer: so the command to the store leaves this process first.
+    for _ in range(_PASSES_TO_A_SENT_COMMAND):
+        await asyncio.sleep(0)
     try:
         await _start_own_workflow(state, start)
     except (StartUnknown, asyncio.CancelledError):
