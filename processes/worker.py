@@ -75,7 +75,7 @@ _LONGEST_DEPARTURE_SECONDS = 12.0
 # waits for.
 _LONGEST_GOOD_DEPARTURE_SECONDS = 25.0
 # At a time, in one worker.
-_WORKFLOW_TASKS, _WORKFLOW_POLLS = 100, 20
+_WORKFLOW_TASKS = 100
 # Sooner than the API: a request for a new provider comes to a worker that has it.
 _CONFIG_LOOK_SECONDS = 0.25
 
@@ -278,9 +278,10 @@ def _worker(
         interceptors=[watch, ArgumentCheck()],
         workflow_runner=WeighingRunner(deployment, cached_runs),
         workflow_task_executor=ShortTasksInline(cached_runs, threads=_WORKFLOW_TASKS),
-        # With the SDK's five, one of them for runs that begin, most starts of a burst wait in Temporal's database.
-        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(_WORKFLOW_POLLS),
-        nonsticky_to_sticky_poll_ratio=0.5,
+        # One poll for runs that begin, which also get the tasks of a lost worker's runs. Temporal gives a frozen worker a
+        # task for each of its polls and waits three seconds for it: with ten of them, a stream paused for a minute.
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
+        nonsticky_to_sticky_poll_ratio=0.2,
         # More than one at a time costs a task of the event loop for each payload, and few payloads are files.
         max_workflow_task_external_storage_concurrency=1,
         deployment_config=deployment,

@@ -191,7 +191,7 @@ async def test_a_half_that_fails_ends_the_process(
     """With an error in its log and exit code 1. What it was asked for goes on elsewhere."""
     port, prompt, trigger = services.free_port(), f"half of a process: {fault}", tmp_path / "now"
     whole = services.serve(port, new_worker_id(9), stack.env, graceful_seconds=1)
-    command = (sys.executable, "-m", "tests.support.faulty_worker", fault, str(trigger), *whole.command[2:])
+    command = (sys.executable, "-m", "tests.support.faulty_worker", fault, str(trigger), *whole.command[3:])
     service = replace(whole, command=command)
     process = service.start(tmp_path)
     script = upstream.says(prompt, Script(words=20, hold_after=5))

@@ -18,33 +18,36 @@ from tests.support.stack import Event, Stack, check_whole, collect, events_of, t
 
 
 async def stream_and(
-    client: httpx.AsyncClient, prompt: str, act: Callable[[], Awaitable[None]], *, after: int = 10, model: str = "fake"
+    client: httpx.AsyncClient, prompt: str, script: Script, act: Callable[[], Awaitable[None]]
 ) -> list[Event]:
-    """Stream an answer, and do something once that many deltas have come."""
+    """Stream an answer, do something once ten words have come, and let the answer go on behind its first half."""
     events: list[Event] = []
-    async for event in events_of(client, {"model": model, "input": prompt}):
+    has_acted = False
+    async for event in events_of(client, {"model": "fake", "input": prompt}):
         events.append(event)
-        if sum(e["type"] == "response.output_text.delta" for e in events) == after:
+        if not has_acted and len(text_of(events).split()) >= 10:
+            has_acted = True
             await act()
-            after = -1
+            script.released.set()
     return events
 
 
-def longest_pause_script(upstream: Upstream, prompt: str) -> Script:
-    return upstream.says(prompt, Script(words=60, gap=0.02))
+def halved_script(upstream: Upstream, prompt: str) -> Script:
+    """An answer whose second half waits, so that it is under way for as long as the test needs."""
+    return upstream.says(prompt, Script(words=60, gap=0.02, hold_after=30))
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen by a supervisor", "found by its lease"])
 async def test_a_killed_worker_leaves_no_gap_in_the_stream(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, seen: bool
 ) -> None:
-    script = longest_pause_script(upstream, f"kill me, seen {seen}")
+    script = halved_script(upstream, f"kill me, seen {seen}")
 
     async def kill() -> None:
         name = await stack.busy_worker()
         await (stack.kill_seen(name) if seen else stack.kill(name))
 
-    events = await stream_and(client, f"kill me, seen {seen}", kill)
+    events = await stream_and(client, f"kill me, seen {seen}", script, kill)
     check_whole(events, script.text)
     assert script.attempts == 2
     assert [e["action"] for e in events if e["type"] == "open_responses:attempt"] == ["continued"]
@@ -85,12 +88,12 @@ async def _true(condition: bool) -> bool:
 
 
 async def test_sigterm_hands_the_stream_over(client: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
-    script = longest_pause_script(upstream, "terminate")
+    script = halved_script(upstream, "terminate")
 
     async def terminate() -> None:
         stack.signal(await stack.busy_worker(), signal.SIGTERM)
 
-    events = await stream_and(client, "terminate", terminate)
+    events = await stream_and(client, "terminate", script, terminate)
     check_whole(events, script.text)
     assert [e["reason"] for e in events if e["type"] == "open_responses:attempt"] == ["handed_over"]
     await until(lambda: _true(any(p.poll() == 0 for p in stack.processes.values())))
@@ -100,7 +103,7 @@ async def test_sigterm_hands_the_stream_over(client: httpx.AsyncClient, stack: S
 async def test_a_frozen_worker_that_wakes_up_cannot_write_any_more(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
-    script = longest_pause_script(upstream, "freeze")
+    script = halved_script(upstream, "freeze")
     frozen: list[str] = []
 
     async def freeze() -> None:
@@ -112,8 +115,13 @@ async def test_a_frozen_worker_that_wakes_up_cannot_write_any_more(
         stack.signal(frozen[0], signal.SIGCONT)
 
     thawing = asyncio.create_task(thaw_late())
-    events = await stream_and(client, "freeze", freeze)
-    await thawing
+    try:
+        events = await stream_and(client, "freeze", script, freeze)
+        await thawing
+    finally:
+        thawing.cancel()
+        for name in frozen:
+            stack.signal(name, signal.SIGCONT)
     check_whole(events, script.text)
     again = [e async for e in events_of(client, resume=(events[0]["response"]["id"], None))]
     assert again == events
@@ -122,13 +130,14 @@ async def test_a_frozen_worker_that_wakes_up_cannot_write_any_more(
 async def test_the_api_may_die_and_the_client_comes_back_for_the_rest(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
-    script = longest_pause_script(upstream, "kill the api")
+    script = halved_script(upstream, "kill the api")
     events: list[Event] = []
     try:
         async for event in events_of(client, {"input": "kill the api"}):
             events.append(event)
             if len(events) == 12:
                 await stack.kill("api")
+                script.released.set()
     except httpx.HTTPError:
         await stack.heal()
     last = events[-1]["sequence_number"]
@@ -137,13 +146,13 @@ async def test_the_api_may_die_and_the_client_comes_back_for_the_rest(
 
 
 async def test_flushing_redis_loses_nothing(client: httpx.AsyncClient, stack: Stack, upstream: Upstream) -> None:
-    script = longest_pause_script(upstream, "flush")
+    script = halved_script(upstream, "flush")
     redis = aioredis.Redis.from_url(stack.redis_url)
 
     async def flush() -> None:
         await redis.flushall()
 
-    events = await stream_and(client, "flush", flush)
+    events = await stream_and(client, "flush", script, flush)
     response = check_whole(events, script.text)
     # The log was written again, so a client that comes back finds every event; and without Redis, Temporal has them.
     again = [e async for e in events_of(client, resume=(response["id"], 3))]
@@ -212,14 +221,14 @@ async def test_a_chain_survives_a_flush(client: httpx.AsyncClient, stack: Stack,
 async def test_an_outage_of_ten_seconds_is_a_pause_at_most(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, part: str
 ) -> None:
-    script = longest_pause_script(upstream, f"outage of {part}")
+    script = halved_script(upstream, f"outage of {part}")
 
     async def outage() -> None:
         await stack.kill(part)
         asyncio.get_running_loop().call_later(10, lambda: healing.append(asyncio.create_task(stack.start(part))))
 
     healing: list[asyncio.Task[None]] = []
-    events = await stream_and(client, f"outage of {part}", outage)
+    events = await stream_and(client, f"outage of {part}", script, outage)
     response = check_whole(events, script.text)
     await healing[0]
     assert script.attempts == 1
