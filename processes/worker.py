@@ -278,8 +278,8 @@ def _worker(
         interceptors=[watch, ArgumentCheck()],
         workflow_runner=WeighingRunner(deployment, cached_runs),
         workflow_task_executor=ShortTasksInline(cached_runs, threads=_WORKFLOW_TASKS),
-        # One poll for runs that begin, which also get the tasks of a lost worker's runs. Temporal gives a frozen worker a
-        # task for each of its polls and waits three seconds for it: with ten of them, a stream paused for a minute.
+        # One poll for runs that begin, which also gets the tasks of a lost worker's runs. Temporal gives a frozen worker
+        # a task for each of its polls, and waits three seconds for it: with ten of them, a stream paused for a minute.
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
         nonsticky_to_sticky_poll_ratio=0.2,
         # More than one at a time costs a task of the event loop for each payload, and few payloads are files.
