@@ -278,7 +278,7 @@ def _worker(
         interceptors=[watch, ArgumentCheck()],
         workflow_runner=WeighingRunner(deployment, cached_runs),
         workflow_task_executor=ShortTasksInline(cached_runs, threads=_WORKFLOW_TASKS),
-        # One poll for runs that begin, which also gets the tasks of a lost worker's runs. Temporal gives a frozen worker
+        # One poll for runs that begin and for those of a lost worker. Temporal gives a frozen worker
         # a task for each of its polls, and waits three seconds for it: with ten of them, a stream paused for a minute.
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
         nonsticky_to_sticky_poll_ratio=0.2,
