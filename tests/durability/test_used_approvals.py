@@ -416,6 +416,12 @@ async def test_a_live_answer_is_the_last_one_also_where_redis_never_received_its
     await until(is_asked)
     run = temporal.get_workflow_handle(response["id"])
     answer = {"approval_request_id": response["output"][0]["id"], "approve": approve}
+
+    async def is_waiting() -> bool:
+        """The request is in the log before the run has the turn's result, and waits for an answer."""
+        return bool((await run.query("progress", result_type=Progress)).output)
+
+    await until(is_waiting)
     await stack.kill("valkey")
     await run.execute_update("answer_approval", answer)
 
