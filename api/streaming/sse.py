@@ -13,6 +13,7 @@ from api.openai_forms import OpenAIForms
 from api.streaming.batches import Batch, NextBatch
 from api.streaming.follower import LostAt
 from api.streaming.obfuscation import obfuscated
+from open_responses.io.background import end_tasks
 from open_responses.io.log.reader import is_terminal
 
 SSE_HEADERS = [
@@ -50,9 +51,7 @@ class EventStream(Response):
             if sending.done():
                 sending.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
 
     async def _send_all(self, send: Send) -> None:
         last = time.monotonic()

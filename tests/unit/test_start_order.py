@@ -11,10 +11,8 @@ from api.app_state import AppState
 from api.responses.prepare import Prepared
 from api.responses.start import start_response
 from open_responses.config import Config
-from open_responses.ids import new_id
 from open_responses.io.temporal.erasure_marks import ErasureMarks
-from open_responses.loop.payloads.start import StartResponse
-from open_responses.schema.requests import CreateResponse
+from tests.support.operator import a_start
 
 
 async def test_a_request_is_sent_to_the_store_before_its_workflow_starts(tmp_path: Path) -> None:
@@ -48,15 +46,6 @@ async def test_a_request_is_sent_to_the_store_before_its_workflow_starts(tmp_pat
         settings=SimpleNamespace(start_patience_seconds=1, config=Config()),
         search_attributes=SimpleNamespace(are_known=nothing),
     )
-    start = StartResponse(
-        response_id=new_id("resp_"),
-        tenant="acme",
-        created_at=1,
-        request=CreateResponse(model="m", input="hello"),
-        provider="p",
-        upstream_model="m",
-        retry_window=60,
-    )
     async with asyncio.timeout(10):
-        await start_response(cast(AppState, state), Prepared(start, ()))
+        await start_response(cast(AppState, state), Prepared(a_start(), ()))
     assert sent == ["stored", "started"]

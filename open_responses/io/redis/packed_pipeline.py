@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 
 import hiredis
 import redis.asyncio as aioredis
-from redis.exceptions import ConnectionError, InvalidResponse, TimeoutError
+from redis.exceptions import ConnectionError, TimeoutError
 
-from open_responses.io.redis.redis_py_pool import OpenedConnection, notice_silence, open_connection, reply_error
+from open_responses.io.redis.redis_py_pool import OpenedConnection, notice_silence, open_connection
+from open_responses.io.redis.reply_protocol import ReplyProtocol
 
 Command: TypeAlias = tuple[bytes | str | int, ...]
 
@@ -66,19 +67,17 @@ class PackedPipeline:
         return self._connection
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(ReplyProtocol):
     """The bytes of one connection. At most one pipeline is under way."""
 
     def __init__(self, opened: OpenedConnection, silent: Callable[[], None]) -> None:
-        self._opened = opened
+        super().__init__(opened)
         self._silent = silent
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=reply_error)
         self._replies: list[Any] = []
         self._wanted = 0
         self._done: asyncio.Future[list[Any]] | None = None
         self.is_closed = False
-        opened.transport.set_protocol(self)
 
     async def send(self, packed: bytes, count: int) -> list[Any]:
         """Write `count` packed commands, and wait for as many replies."""
@@ -88,38 +87,25 @@ class _Connection(asyncio.Protocol):
         self._done = self._loop.create_future()
         deadline = self._loop.call_later(self._opened.patience_seconds, self._give_up)
         try:
-            self._opened.transport.write(packed)
+            self._write(packed)
             return await self._done
-        except RuntimeError as error:  # uvloop's, for a write to a connection that was reset
-            raise ConnectionError(str(error)) from error
         finally:
             deadline.cancel()
             self._done = None
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        try:
-            while (reply := self._reader.gets()) is not False:
-                self._take(reply)
-        except InvalidResponse as error:
-            self._fail(ConnectionError(f"Redis sent what is no reply: {error}"))
 
     def _take(self, reply: Any) -> None:
         if isinstance(reply, hiredis.PushNotification):
             return
         if isinstance(reply, ConnectionError):
             # LOADING, for example: redis-py counts it as an outage.
-            self._fail(reply)
+            self._end(reply)
             return
         self._replies.append(reply)
         if len(self._replies) == self._wanted and self._done is not None and not self._done.done():
             self._done.set_result(self._replies)
 
-    def eof_received(self) -> None:
-        self._fail(ConnectionError("Redis has closed the connection"))
-
     def connection_lost(self, error: Exception | None) -> None:
-        self._fail(ConnectionError(str(error) if error is not None else "Redis has closed the connection"))
+        self._end(ConnectionError(str(error) if error is not None else "Redis has closed the connection"))
 
     def close(self) -> None:
         if not self.is_closed:
@@ -127,10 +113,10 @@ class _Connection(asyncio.Protocol):
             self._opened.close()
 
     def _give_up(self) -> None:
-        self._fail(TimeoutError("Redis has not answered in time"))
+        self._end(TimeoutError("Redis has not answered in time"))
         self._silent()
 
-    def _fail(self, error: Exception) -> None:
+    def _end(self, error: Exception) -> None:
         self.close()
         if self._done is not None and not self._done.done():
             self._done.set_exception(error)

@@ -14,11 +14,12 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 import hiredis
-from redis.exceptions import ConnectionError, InvalidResponse
+from redis.exceptions import ConnectionError
 from typing_extensions import override
 
 from open_responses.io.redis.client import Redis
-from open_responses.io.redis.redis_py_pool import OpenedConnection, open_connection, reply_error
+from open_responses.io.redis.redis_py_pool import OpenedConnection, open_connection
+from open_responses.io.redis.reply_protocol import ReplyProtocol
 
 
 class Listener(Protocol):
@@ -31,15 +32,13 @@ class Listener(Protocol):
         """What was published on the channel."""
 
 
-class Subscription(asyncio.Protocol):
+class Subscription(ReplyProtocol):
     """The channels of one connection. It ends with the connection, and is not made again."""
 
     def __init__(self, opened: OpenedConnection, listener: Listener) -> None:
-        self._opened = opened
+        super().__init__(opened)
         self._listener = listener
-        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=reply_error)
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        opened.transport.set_protocol(self)
 
     @classmethod
     async def open(cls, redis: Redis, listener: Listener) -> Subscription:
@@ -66,21 +65,13 @@ class Subscription(asyncio.Protocol):
         if not channels or self._ended.done():
             return
         try:
-            self._opened.transport.write(hiredis.pack_command((command, *channels)))  # type: ignore[arg-type]  # typed for one
-        except RuntimeError as error:  # uvloop's, for a write to a connection that was reset
-            self._end(ConnectionError(str(error)))
+            self._write(hiredis.pack_command((command, *channels)))  # type: ignore[arg-type]  # typed for one
+        except ConnectionError as error:
+            self._end(error)
 
     # --- callbacks of the event loop
 
     @override
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        try:
-            while (reply := self._reader.gets()) is not False:
-                self._take(reply)
-        except InvalidResponse as error:
-            self._end(ConnectionError(f"Redis sent what is no reply: {error}"))
-
     def _take(self, reply: Any) -> None:
         if isinstance(reply, Exception):
             # A channel that the user may not read, for example.
@@ -93,14 +84,11 @@ class Subscription(asyncio.Protocol):
             self._listener.confirmed(reply[1])
 
     @override
-    def eof_received(self) -> None:
-        self._end(ConnectionError("Redis has closed the connection"))
-
-    @override
     def connection_lost(self, error: Exception | None) -> None:
         """`error` is also what a listener has raised: the event loop closes the connection then."""
         self._end(error or ConnectionError("Redis has closed the connection"))
 
+    @override
     def _end(self, error: Exception) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
