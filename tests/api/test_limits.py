@@ -269,8 +269,7 @@ async def test_while_redis_is_away_the_limit_holds_and_requests_are_answered_aga
 ) -> None:
     async with keyed_api(stack, key_block("t", "outage", "requests_per_minute = 3")) as client:
         assert (await ask(client, "outage")).status_code == 200
-        stack.signal("valkey", signal.SIGKILL)
-        await asyncio.to_thread(stack.processes["valkey"].wait)
+        await stack.kill_valkey_synced()
         upstream.says("without redis", Script(words=3))
         waiting = [asyncio.create_task(ask(client, "outage", input="without redis")) for _ in range(4)]
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

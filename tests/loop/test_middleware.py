@@ -429,7 +429,7 @@ async def test_what_is_counted_in_an_outage_is_counted_afterwards(stack: Stack) 
     redis = connect(stack.redis_url)
     counters = RedisCounters(redis)
     assert await counters.add("test:owed", 3, ttl_seconds=60) == 3
-    await stack.kill("valkey")
+    await stack.kill_valkey_synced()
     assert await counters.add("test:owed", 4, ttl_seconds=60) == 4
     await stack.start("valkey")
     assert await counters.add("test:owed", 5, ttl_seconds=60) == 12

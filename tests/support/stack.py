@@ -109,6 +109,20 @@ class Stack:
         await self.kill(name)
         await announce_death(self.redis_url, self.services[name].env["OPEN_RESPONSES_WORKER_ID"])
 
+    async def kill_valkey_synced(self) -> None:
+        """`kill -9` of Valkey, once all that it has acknowledged is on disk.
+
+        With `appendfsync everysec` it holds its writes back while an earlier fsync is under way, for two seconds at
+        most. A kill loses them.
+        """
+        client = aioredis.Redis.from_url(self.redis_url)
+        # WAITAOF waits for the writes of its own connection alone.
+        await client.set("synced", 1, ex=60)
+        synced, _ = await client.execute_command("WAITAOF", 1, 0, 30_000)
+        await client.aclose()
+        assert synced == 1, "Valkey has not written its append-only file in 30 s"
+        await self.kill("valkey")
+
     async def flush(self) -> None:
         """`FLUSHALL`: Redis forgets everything."""
         client = aioredis.Redis.from_url(self.redis_url)
