@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from temporalio.client import Client
 
+from activities.ingestion.ingest import IngestionActivities
 from activities.lifecycle.claim_approvals import ClaimActivity
 from activities.lifecycle.finish import FinishActivity
 from activities.lifecycle.publish import PublishActivity
@@ -32,6 +33,8 @@ from activities.worker.temporal_outage import TemporalWatch
 from open_responses.contracts import Middleware, Provider, Tool
 from open_responses.io.background import kept_running
 from open_responses.io.config_watch import ConfigWatch
+from open_responses.io.files.folder import FilesFolder
+from open_responses.io.files.sweeping import sweep_files
 from open_responses.io.log.appender import Appender
 from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.breaker import Breaker
@@ -63,6 +66,7 @@ class Parts:
     tools: Mapping[str, Tool]
     middleware: Sequence[Middleware]
     store: ResponseStore
+    folder: FilesFolder
     eraser: Eraser
     records: Records
     running: RunningWork
@@ -82,6 +86,7 @@ def configured_by_file(parts: Parts) -> Configured:
         hosted=HostedToolActivity(runner, parts.tools),
         mcp=McpActivities(runner, parts.records, redis, parts.sealer, parts.schema_checks, config, os.environ),
         model_lists=ModelListRefresher(ModelLists(redis), config, parts.providers, os.environ),
+        ingestion=IngestionActivities(parts.folder, config, os.environ),
     )
 
 
@@ -106,6 +111,9 @@ def activities_of(parts: Parts, configured: Configured) -> list[Callable[..., An
         configured.hosted.call_tool,
         configured.mcp.list_tools,
         configured.mcp.call_tool,
+        configured.ingestion.read,
+        configured.ingestion.embed,
+        configured.ingestion.end,
     ]
 
 
@@ -113,7 +121,7 @@ def _sample_parts(parts: Parts) -> SampleParts:
     redis, settings = parts.redis, parts.settings
     return SampleParts(
         redis=redis,
-        contexts=Contexts(redis, parts.records),
+        contexts=Contexts(redis, parts.records, parts.folder.files, settings.config.files.max_inline_bytes),
         appender=parts.appender,
         breaker=Breaker(redis),
         quotas=Quotas(redis),
@@ -151,6 +159,7 @@ def chores_of(
         asyncio.create_task(detector.run()),
         asyncio.create_task(kept_running("control channel", lambda: listen(redis, parts.running, detector))),
         asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
+        asyncio.create_task(kept_running("files sweep", lambda: sweep_files(parts.folder, parts.temporal))),
         asyncio.create_task(parts.eraser.run()),
         asyncio.create_task(kept_running("ended runs", ended_runs.run)),
         asyncio.create_task(kept_running("usage rebuild", UsageRebuild(redis, parts.temporal).run)),
