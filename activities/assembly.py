@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 from temporalio.client import Client
 
-from activities.ingestion.ingest import IngestionActivities
 from activities.lifecycle.claim_approvals import ClaimActivity
 from activities.lifecycle.finish import FinishActivity
 from activities.lifecycle.publish import PublishActivity
@@ -21,6 +20,8 @@ from activities.sampling.answer_meter import AnswerBounds
 from activities.sampling.attempt_state import SampleParts
 from activities.sampling.context import Contexts
 from activities.sampling.sample import SampleActivity
+from activities.tool_calls.built_in import BuiltInToolActivity
+from activities.tool_calls.built_in_engines import EngineParts, load_engines
 from activities.tool_calls.mcp import McpActivities
 from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions
@@ -30,11 +31,10 @@ from activities.worker.dead_worker_takeover import listen
 from activities.worker.ended_runs import EndedRuns
 from activities.worker.model_list_refresher import ModelListRefresher
 from activities.worker.temporal_outage import TemporalWatch
+from open_responses.config import Config
 from open_responses.contracts import Middleware, Provider, Tool
 from open_responses.io.background import kept_running
 from open_responses.io.config_watch import ConfigWatch
-from open_responses.io.files.folder import FilesFolder
-from open_responses.io.files.sweeping import sweep_files
 from open_responses.io.log.appender import Appender
 from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.breaker import Breaker
@@ -51,6 +51,7 @@ from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.store.usage_rebuild import UsageRebuild
 from open_responses.io.temporal.large_payloads import sweep_daily
+from open_responses.tool_use.built_in import BuiltInEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,6 @@ class Parts:
     tools: Mapping[str, Tool]
     middleware: Sequence[Middleware]
     store: ResponseStore
-    folder: FilesFolder
     eraser: Eraser
     records: Records
     running: RunningWork
@@ -85,9 +85,13 @@ def configured_by_file(parts: Parts) -> Configured:
         runner=runner,
         hosted=HostedToolActivity(runner, parts.tools),
         mcp=McpActivities(runner, parts.records, redis, parts.sealer, parts.schema_checks, config, os.environ),
+        built_in=BuiltInToolActivity(runner, load_engines(config, _engine_parts(parts))),
         model_lists=ModelListRefresher(ModelLists(redis), config, parts.providers, os.environ),
-        ingestion=IngestionActivities(parts.folder, config, os.environ),
     )
+
+
+def _engine_parts(parts: Parts) -> EngineParts:
+    return EngineParts(parts.settings, parts.redis, parts.temporal, parts.http, os.environ)
 
 
 def activities_of(parts: Parts, configured: Configured) -> list[Callable[..., Any]]:
@@ -111,9 +115,7 @@ def activities_of(parts: Parts, configured: Configured) -> list[Callable[..., An
         configured.hosted.call_tool,
         configured.mcp.list_tools,
         configured.mcp.call_tool,
-        configured.ingestion.read,
-        configured.ingestion.embed,
-        configured.ingestion.end,
+        configured.built_in.call_built_in_tool,
     ]
 
 
@@ -121,7 +123,7 @@ def _sample_parts(parts: Parts) -> SampleParts:
     redis, settings = parts.redis, parts.settings
     return SampleParts(
         redis=redis,
-        contexts=Contexts(redis, parts.records, parts.folder.files, settings.config.files.max_inline_bytes),
+        contexts=Contexts(redis, parts.records),
         appender=parts.appender,
         breaker=Breaker(redis),
         quotas=Quotas(redis),
@@ -150,8 +152,12 @@ def chores_of(
     """Tasks that run for as long as the process. If one ends, the process does."""
     settings, redis = parts.settings, parts.redis
     ended_runs = EndedRuns(parts.records, parts.temporal, redis)
-    loaded = Loaded(settings.config, parts.tools, parts.middleware, parts.providers)
-    reload = WorkerReload(settings, loaded, parts.http, os.environ, configured.put)
+    loaded = Loaded(settings.config, parts.tools, parts.middleware, parts.providers, configured.built_in.engines)
+
+    def engines(config: Config, old: Loaded) -> Mapping[str, BuiltInEngine]:
+        return load_engines(config, _engine_parts(parts), old=old.config, kept=old.engines)
+
+    reload = WorkerReload(settings, loaded, parts.http, os.environ, configured.put, engines)
     configured.sample.reload = reload.reload
     return [
         asyncio.create_task(watch.run()),
@@ -159,7 +165,6 @@ def chores_of(
         asyncio.create_task(detector.run()),
         asyncio.create_task(kept_running("control channel", lambda: listen(redis, parts.running, detector))),
         asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
-        asyncio.create_task(kept_running("files sweep", lambda: sweep_files(parts.folder, parts.temporal))),
         asyncio.create_task(parts.eraser.run()),
         asyncio.create_task(kept_running("ended runs", ended_runs.run)),
         asyncio.create_task(kept_running("usage rebuild", UsageRebuild(redis, parts.temporal).run)),

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import httpx
 import structlog
 
-from activities.ingestion.ingest import IngestionActivities
 from activities.middleware_loader import load_middleware
 from activities.providers.registry import build_providers
 from activities.sampling.sample import SampleActivity
+from activities.tool_calls.built_in import BuiltInToolActivity
 from activities.tool_calls.mcp import McpActivities
 from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
@@ -28,6 +28,7 @@ from open_responses.io.config_changes import changes_between
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.settings import ConfigError, Settings
+from open_responses.tool_use.built_in import BuiltInEngine
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,12 @@ class Loaded:
     tools: Mapping[str, Tool]
     middleware: Sequence[Middleware]
     providers: Mapping[str, Provider]
+    engines: Mapping[str, BuiltInEngine] = field(default_factory=dict)
+
+
+def _no_engines(_: Config, __: Loaded) -> Mapping[str, BuiltInEngine]:
+    """For a configuration without built-in tools."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +57,8 @@ class Configured:
     runner: ToolRunner
     hosted: HostedToolActivity
     mcp: McpActivities
+    built_in: BuiltInToolActivity
     model_lists: ModelListRefresher
-    ingestion: IngestionActivities
 
     def put(self, loaded: Loaded) -> None:
         """Use this configuration for every activity that begins from now on."""
@@ -66,8 +73,7 @@ class Configured:
         self.runner.middleware = loaded.middleware
         self.hosted.tools = loaded.tools
         self.mcp.config = loaded.config
-        self.ingestion.config = loaded.config
-        self.sample.parts.contexts.inline_bytes = loaded.config.files.max_inline_bytes
+        self.built_in.engines = loaded.engines
         self.model_lists.configure(loaded.config, loaded.providers)
 
 
@@ -81,12 +87,14 @@ class WorkerReload:
         http: httpx.AsyncClient,
         environ: Mapping[str, str],
         put: Callable[[Loaded], None],
+        load_engines: Callable[[Config, Loaded], Mapping[str, BuiltInEngine]] = _no_engines,
     ) -> None:
         self._settings = settings
         self._loaded = loaded
         self._http = http
         self._environ = environ
         self._put = put
+        self._load_engines = load_engines
         self._error: str | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -139,4 +147,5 @@ class WorkerReload:
                 **{name: provider for name, provider in old.providers.items() if name in same},
                 **build_providers(fresh, self._http, self._environ),
             },
+            engines=self._load_engines(config, old),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 
 import structlog
 from fastapi import FastAPI, Request
@@ -87,7 +86,7 @@ def _says_who_is_away(error: Exception) -> bool:
     worker for a query)."""
     if isinstance(error, RPCError):
         return error.status != RPCStatusCode.INVALID_ARGUMENT
-    return isinstance(error, (*TemporalDown, RedisError, OSError, sqlite3.Error))
+    return isinstance(error, (*TemporalDown, RedisError, OSError))
 
 
 def refusal(error: OpenResponsesError, path: str, tenant: str | None, refusals: Refusals | None = None) -> JSONResponse:

@@ -68,13 +68,10 @@ def speaks_openai(connection: HTTPConnection) -> bool:
     return _SPOKEN in connection.scope
 
 
-def forms_for(connection: HTTPConnection, asked: CreateResponse) -> OpenAIForms | None:
-    """How to write the response to this request; None for a client of `/v1`, which gets the events as they are."""
-    return OpenAIForms(asked) if speaks_openai(connection) else None
-
-
 class OpenAIForms:
     """Writes the events of one response, and the response itself, in OpenAI's forms."""
+
+    ends_with_done = False
 
     def __init__(self, asked: CreateResponse) -> None:
         text_format = asked.text.format if asked.text is not None else None

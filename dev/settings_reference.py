@@ -82,7 +82,16 @@ def _keys(table: type[BaseModel]) -> Iterator[str]:
 
 
 def _attributes(table: type[BaseModel]) -> dict[str, str]:
-    """The descriptions in the `Attributes` of a class. Raises KeyError later for a field without one."""
+    """The descriptions in the `Attributes` of a class and of those that it inherits from. Raises KeyError later for a
+    field without one."""
+    said: dict[str, str] = {}
+    for one in reversed(table.__mro__):
+        if issubclass(one, BaseModel) and one is not BaseModel:
+            said |= _own_attributes(one)
+    return said
+
+
+def _own_attributes(table: type[BaseModel]) -> dict[str, str]:
     _, _, section = inspect.cleandoc(table.__doc__ or "").partition("Attributes:\n")
     entries = re.split(r"^ {4}(?=\w+: )", section, flags=re.MULTILINE)[1:]
     pairs = (entry.partition(": ") for entry in entries)

@@ -11,12 +11,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from open_responses.built_in_config import BuiltInToolConfig
 from open_responses.contracts import Resume
-from open_responses.files_config import FilesConfig
 from open_responses.json_types import JsonObject
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.url_parts import is_below
-from open_responses.vector_stores_config import VectorStoresConfig
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 
@@ -96,17 +95,7 @@ class RouteConfig(_Table):
 
 
 RESERVED_TOOL_NAMES = frozenset(
-    {
-        "sample",
-        "finish",
-        "publish",
-        "list_mcp_tools",
-        "call_mcp_tool",
-        "claim_approvals",
-        "ingest_read",
-        "ingest_embed",
-        "ingest_end",
-    }
+    {"sample", "finish", "publish", "list_mcp_tools", "call_mcp_tool", "call_built_in_tool", "claim_approvals"}
 )
 """Names that no tool may have, because the server's own activities have them: each tool is an activity of its name."""
 
@@ -199,7 +188,8 @@ class ApiKeyConfig(_Table):
         sha256: The SHA-256 of the key, in hexadecimal.
         scopes: `admin` lets the key read what every tenant has stored, and use the endpoints of operators.
         models: Shell patterns of the models that the key may use; all models if empty.
-        tools: Names of hosted tools and labels of MCP servers that the key may use; all if empty.
+        tools: Names of hosted tools, of built-in tools that this server runs, and labels of MCP servers that the key
+            may use; all if empty.
         requests_per_minute: Responses that the key may start in a minute.
         tokens_per_minute: Tokens in a minute, counted as responses end.
         max_concurrent: Responses that may run at the same time.
@@ -261,7 +251,7 @@ class ApiKeyConfig(_Table):
         return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def allows_tool(self, name: str) -> bool:
-        """Return whether the key may use a hosted tool, by its name, or an MCP server, by its label."""
+        """Return whether the key may use a hosted or built-in tool, by its name, or an MCP server, by its label."""
         return not self.tools or name in self.tools
 
 
@@ -302,9 +292,8 @@ class Config(_Table):
         routes: The `[[routes]]` tables, in the order in which they are compared.
         tools: The `[[tools]]` tables.
         mcp_servers: The `[[mcp_servers]]` tables.
+        web_search: The `[web_search]` table, which enables web search for providers that lack it.
         middleware: The `[[middleware]]` tables, outermost first.
-        files: The `[files]` table.
-        vector_stores: The `[vector_stores]` table.
         api_keys: The `[[api_keys]]` tables. Without any, the server is open and listens on loopback only.
     """
 
@@ -316,9 +305,8 @@ class Config(_Table):
     routes: tuple[RouteConfig, ...] = ()
     tools: tuple[ToolConfig, ...] = ()
     mcp_servers: tuple[McpServerConfig, ...] = ()
+    web_search: BuiltInToolConfig | None = None
     middleware: tuple[MiddlewareConfig, ...] = ()
-    files: FilesConfig = FilesConfig()
-    vector_stores: VectorStoresConfig = VectorStoresConfig()
     api_keys: tuple[ApiKeyConfig, ...] = ()
 
     @model_validator(mode="after")
@@ -332,38 +320,24 @@ class Config(_Table):
                     f"route {route.model!r} names provider {route.provider!r}, which is not in [[providers]]: add it "
                     "there"
                 )
-        self._check_embedding(names)
         _refuse_doubles("tools are named", [tool.name for tool in self.tools])
         _refuse_doubles("MCP servers have the label", [server.label for server in self.mcp_servers])
         self._check_keys()
         return self
-
-    def _check_embedding(self, names: list[str]) -> None:
-        name = self.vector_stores.embedding_provider
-        if name is None:
-            return
-        if name not in names:
-            raise ValueError(
-                f"vector_stores.embedding_provider names {name!r}, which is not in [[providers]]: add it there"
-            )
-        adapters = {provider.name: provider.adapter for provider in (*BUILT_IN_PROVIDERS, *self.providers)}
-        if adapters[name] not in ("openai", "openai-chat"):
-            raise ValueError(
-                f"vector_stores.embedding_provider names {name!r}, whose adapter is {adapters[name]!r}: only providers "
-                "with OpenAI's API ('openai', 'openai-chat') have /embeddings"
-            )
 
     def _check_keys(self) -> None:
         """Reject a scope that names an unknown tool, so that a typo stops the start and not the tenant's requests."""
         # By their ids: the message goes into logs.
         _refuse_doubles("API keys have the hash of", [key.id for key in self.api_keys])
         known = {tool.name for tool in self.tools} | {server.label for server in self.mcp_servers}
+        known |= self.built_in_tools.keys()
         for key in self.api_keys:
             for name in key.tools:
                 if name not in known:
                     raise ValueError(
-                        f"the API key of {key.tenant!r} names the tool {name!r}, which is neither in [[tools]] nor a "
-                        "label in [[mcp_servers]]: add it there, or remove it from the key"
+                        f"the API key of {key.tenant!r} names the tool {name!r}, which is neither in [[tools]], nor a "
+                        "label in [[mcp_servers]], nor a built-in tool with a table of its own: add it there, or "
+                        "remove it from the key"
                     )
 
     def with_built_ins(self) -> Config:
@@ -396,6 +370,12 @@ class Config(_Table):
     def tool(self, name: str) -> ToolConfig | None:
         """Return the hosted tool of a name, or None."""
         return next((tool for tool in self.tools if tool.name == name), None)
+
+    @property
+    def built_in_tools(self) -> dict[str, BuiltInToolConfig]:
+        """The built-in tools that this server runs, by name."""
+        tables = {"web_search": self.web_search}
+        return {name: table for name, table in tables.items() if table is not None}
 
     def weight_of(self, tenant: str) -> float:
         """Return a tenant's share of the workers while work is waiting: the largest `weight` of its keys."""

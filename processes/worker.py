@@ -26,6 +26,7 @@ from activities.assembly import Parts, activities_of, chores_of, configured_by_f
 from activities.middleware_loader import load_middleware
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import load_transport, open_http_client
+from activities.tool_calls.built_in_engines import check_engines
 from activities.tools.registry import load_tools
 from activities.worker.cancellation_registry import RunningWork
 from activities.worker.dead_worker_detector import DeadWorkerDetector
@@ -33,7 +34,6 @@ from activities.worker.dead_worker_takeover import WorkerTakeover
 from activities.worker.temporal_outage import TemporalWatch
 from open_responses.io.background import end_tasks, in_background
 from open_responses.io.config_watch import ConfigWatch
-from open_responses.io.files.folder import files_folder
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
 from open_responses.io.metrics import recording as metrics
@@ -66,7 +66,6 @@ from workflows.api_keys import ApiKeysWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.by_hand import ArgumentCheck
 from workflows.conversation import ConversationWorkflow
-from workflows.ingestion import IngestionWorkflow
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger("worker")
@@ -128,6 +127,7 @@ async def run_worker(settings: Settings, host: Host) -> None:
     appender = Appender(redis, ttl_seconds=settings.response_ttl_seconds)
     lease = Lease(settings.redis_url, appender, settings.worker_id, settings.lease_seconds)
     tools, middleware = load_tools(settings.config), load_middleware(settings.config)
+    check_engines(settings.config)
     ready = ReadyFile(settings.ready_file)
     ready.remove()
     places = _places(settings, redis, lease, deployment)
@@ -161,7 +161,6 @@ async def run_worker(settings: Settings, host: Host) -> None:
             tools=tools,
             middleware=middleware,
             store=store,
-            folder=files_folder(settings.files),
             eraser=eraser,
             records=Records(store, temporal, pieces, eraser.marks),
             running=RunningWork(),
@@ -233,8 +232,6 @@ async def _serve(
         await serving
         await lease.stop()
         await parts.schema_checks.close()
-        await parts.folder.engine.close()
-        await configured.ingestion.close()
 
     # After an error nothing is certain to end: the lease runs out then, and other workers take its work over.
     has_failed |= not await _ends_well(
@@ -278,7 +275,7 @@ def _worker(
     return Worker(
         parts.temporal,
         task_queue=TASK_QUEUE,
-        workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow, ApiKeysWorkflow, IngestionWorkflow],
+        workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow, ApiKeysWorkflow],
         activities=activities,
         interceptors=[watch, ArgumentCheck()],
         workflow_runner=WeighingRunner(deployment, cached_runs),

@@ -14,6 +14,7 @@ from open_responses.loop.markdown import plain
 from open_responses.loop.payloads.approvals import ClaimInput, ClaimResult
 from open_responses.loop.payloads.finish import FinishedResponse, FinishInput, FinishResult
 from open_responses.loop.payloads.names import (
+    CALL_BUILT_IN_TOOL,
     CALL_MCP_TOOL,
     CLAIM_APPROVALS,
     CLOSE_CUT_OFF_SAMPLE,
@@ -26,7 +27,15 @@ from open_responses.loop.payloads.names import (
 )
 from open_responses.loop.payloads.publish import PublishInput, PublishResult
 from open_responses.loop.payloads.sample import SampleInput, SampleResult
-from open_responses.loop.payloads.tool_calls import McpCallInput, McpListInput, McpListResult, ToolCall, ToolResult
+from open_responses.loop.payloads.tool_calls import (
+    BuiltInCallInput,
+    McpCallInput,
+    McpListInput,
+    McpListResult,
+    ToolCall,
+    ToolResult,
+)
+from open_responses.tool_use.built_in import BuiltInTool
 from open_responses.tool_use.hosted_tool import HostedTool
 
 # A slow fallback for the leases: it ends the activity of a worker that died during an outage of Redis.
@@ -193,6 +202,22 @@ def start_mcp_call(call: McpCallInput) -> workflow.ActivityHandle[ToolResult]:
     )
 
 
+def start_built_in_call(
+    tool: BuiltInTool, call: BuiltInCallInput, attempts_left: int
+) -> workflow.ActivityHandle[ToolResult]:
+    """Start a call of a built-in tool on our own workers."""
+    return workflow.start_activity(
+        CALL_BUILT_IN_TOOL,
+        call,
+        result_type=ToolResult,
+        summary=f"{call.function}{_summary(call.arguments)}",
+        start_to_close_timeout=timedelta(seconds=tool.timeout_seconds),
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=_tool_retries(tool, attempts_left),
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
 def start_mcp_list(call: McpListInput) -> workflow.ActivityHandle[McpListResult]:
     """Start to list a server's tools."""
     return workflow.start_activity(
@@ -207,7 +232,7 @@ def start_mcp_list(call: McpListInput) -> workflow.ActivityHandle[McpListResult]
     )
 
 
-def _tool_retries(tool: HostedTool, attempts: int) -> RetryPolicy:
+def _tool_retries(tool: HostedTool | BuiltInTool, attempts: int) -> RetryPolicy:
     return RetryPolicy(
         initial_interval=timedelta(seconds=tool.retry_seconds), backoff_coefficient=2, maximum_attempts=attempts
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
@@ -32,11 +32,13 @@ with workflow.unsafe.imports_passed_through():
         FLEET_PREFIX,
         MAX_FLEET_PAYLOAD,
         MAY_TRY_AGAIN,
+        BuiltInCallInput,
         McpCallInput,
         ToolCall,
         ToolContextPayload,
         ToolResult,
     )
+    from open_responses.tool_use.built_in import BuiltInTool
     from open_responses.tool_use.hosted_tool import HostedTool
     from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN, tool_output
     from workflows import calls
@@ -55,13 +57,27 @@ Result = TypeVar("Result")
 class Outcome:
     """The output that the model reads. `failed`: it is an error message. `ending`: the response ends with it.
 
-    `parts`: an MCP tool's output, if it has more than text.
+    `parts`: an MCP tool's output, if it has more than text. `item`: the members of a built-in tool's finished item.
+    `citations`: what the model may cite of it.
     """
 
     output: ToolOutput
     failed: bool = False
     ending: Ending | None = None
     parts: Sequence[JsonObject] = ()
+    item: JsonObject = field(default_factory=dict)
+    citations: Sequence[JsonObject] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltInWork:
+    """A call of a built-in tool: the tool's name and its settings in the request, the item in OpenAI's form, and the
+    call's number in the context."""
+
+    tool: str
+    settings: JsonObject
+    item: JsonObject
+    ordinal: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +87,16 @@ class ToolRun:
     start: StartResponse
     is_stopping: Callable[[], bool]
 
-    async def run(self, call: Call, output_index: int) -> Outcome | None:
-        """Run the call. Returns None if the response was stopped first."""
+    async def run(self, call: Call, output_index: int, work: BuiltInWork | None = None) -> Outcome | None:
+        """Run the call. Returns None if the response was stopped first. `work` is that of a built-in tool."""
         if call.problem is not None:
             return Outcome(call.problem, failed=True)
         tool = next((tool for tool in self.start.hosted if tool.name == call.name), None)
         try:
             if call.kind == "mcp":
                 return await self._mcp(call, output_index)
+            if work is not None:
+                return await self._built_in(work, call, output_index)
             if tool is None:
                 return Outcome(f"The tool {call.name!r} is gone: this response does not have it.", failed=True)
             if tool.task_queue is not None:
@@ -97,6 +115,29 @@ class ToolRun:
             )
             handle = calls.start_tool(tool, given, tool.max_attempts - runs)
             result = await self._ended(handle)
+            if result is None or result.outcome == "cancelled":
+                return None
+            if result.outcome in ("done", "failed", "halted"):
+                return _outcome(result)
+            runs += max(1, result.attempts)
+        lost = f"The worker that ran {call.name!r} was lost; the call was not finished."
+        return Outcome(_with_unknown_outcome(lost), failed=True)
+
+    async def _built_in(self, work: BuiltInWork, call: Call, output_index: int) -> Outcome | None:
+        """Run a built-in tool at most `max_attempts` times in all, as a hosted tool."""
+        tool = next((tool for tool in self.start.built_in if tool.name == work.tool), BuiltInTool(name=work.tool))
+        runs = 0
+        while runs < tool.max_attempts:
+            given = BuiltInCallInput(
+                tool=work.tool,
+                function=call.name,
+                arguments=call.arguments,
+                settings=work.settings,
+                item=work.item,
+                ordinal=work.ordinal,
+                context=self._context(call, output_index, runs + 1),
+            )
+            result = await self._ended(calls.start_built_in_call(tool, given, tool.max_attempts - runs))
             if result is None or result.outcome == "cancelled":
                 return None
             if result.outcome in ("done", "failed", "halted"):
@@ -204,7 +245,8 @@ async def until_stopped(
 
 def _outcome(result: ToolResult) -> Outcome:
     if result.outcome != "halted":
-        return Outcome(result.output, result.outcome == "failed", parts=result.parts)
+        failed = result.outcome == "failed"
+        return Outcome(result.output, failed, parts=result.parts, item=result.item, citations=result.citations)
     error = Ending(status="failed", error_code=result.reason or "server_error", error_message=str(result.output))
     return Outcome(result.output, failed=True, ending=error)
 

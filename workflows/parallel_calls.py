@@ -17,9 +17,20 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.next_step import Call, call_of
     from open_responses.loop.payloads.approvals import Decision
     from open_responses.loop.payloads.ending import Ending
+    from open_responses.schema.built_in_items import CALL, newest_item, without_call
+    from open_responses.tool_use.built_in import (
+        BY_ITEM_TYPE,
+        BuiltIn,
+        Opening,
+        approved_item,
+        built_in_of_label,
+        ended_item,
+        offered_built_ins,
+        read_arguments,
+    )
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from open_responses.tool_use.tool_table import HOSTED_LABEL
-    from workflows.hosted_call import Outcome, ToolRun
+    from workflows.hosted_call import BuiltInWork, Outcome, ToolRun
     from workflows.publication import Publication
     from workflows.state import ResponseState
 
@@ -37,6 +48,9 @@ class ToolCalls:
         allowed = [self._may_run_another() for _ in wanted]
         if not wanted:
             return
+        for call, ok in zip(wanted, allowed, strict=True):
+            if call.kind == "built_in" and call.problem is None and ok:
+                self._show_work(call)
         self.state.show("running " + ", ".join(sorted({call.name for call in wanted})))
         running = [
             asyncio.create_task(self._run_one(call, index, ok))
@@ -48,6 +62,9 @@ class ToolCalls:
     def add_decided(self, decision: Decision) -> Call:
         """Add the item of a call that a person has decided about. Returns it with the stored name and arguments."""
         index, response_id = len(self.state.output_ledger.output), self.state.start.response_id
+        row = built_in_of_label(decision.server_label)
+        if row is not None:
+            return self._add_built_in(decision, row, index)
         if decision.server_label == HOSTED_LABEL:
             item = function_call(response_id, index, decision.name, decision.arguments)
         else:
@@ -56,6 +73,33 @@ class ToolCalls:
             )
         item["approval_request_id"] = decision.approval_request_id
         return self._add(item)
+
+    def _add_built_in(self, decision: Decision, row: BuiltIn, index: int) -> Call:
+        response_id = self.state.start.response_id
+        opening = Opening(
+            response_id,
+            decision.name,
+            read_arguments(decision.arguments),
+            self._settings(row),
+            newest_item(row.item_type, self.state.output_ledger.output),
+        )
+        item = approved_item(
+            row,
+            response_id,
+            index,
+            opening,
+            approval_id=decision.approval_request_id,
+            arguments=decision.arguments,
+        )
+        self.state.output_ledger.add_built_in_call(item)
+        return call_of("built_in", index, decision.name, decision.arguments, item["id"])
+
+    def _settings(self, row: BuiltIn) -> JsonObject:
+        """The tool in the request, as the provider in use has it or another one of the targets."""
+        start = self.state.start
+        run_here = {index for target in start.targets for index in target.run_here}
+        found = (one.settings for one in offered_built_ins(start.request, run_here) if one.row.name == row.name)
+        return next(found, {})
 
     def settle_denied(self, call: Call, reason: str | None) -> None:
         self._settle_unrun(call, denial(reason), "approval_denied")
@@ -68,6 +112,8 @@ class ToolCalls:
         output_ledger = self.state.output_ledger
         if call.kind == "mcp":
             output_ledger.settle_call(call.index, output=None, error={"type": error_type, "content": message})
+        elif call.kind == "built_in":
+            self._settle_built_in(call.index, Outcome(message, failed=True))
         else:
             output_ledger.settle(self._announce(call), output=message, status="completed")
 
@@ -81,7 +127,7 @@ class ToolCalls:
     def _announce(self, call: Call) -> int:
         """Begin the item that will have the result, and return its index. The result of an `mcp_call` goes into the
         call's own item."""
-        if call.kind == "mcp":
+        if call.kind != "hosted":
             return call.index
         output_ledger = self.state.output_ledger
         return output_ledger.add(
@@ -97,7 +143,8 @@ class ToolCalls:
     async def _run_one(self, call: Call, index: int, ok: bool) -> None:
         outcome: Outcome | None = _beyond_max_tool_calls(self.state.start.request.max_tool_calls)
         if ok:
-            outcome = await ToolRun(self.state.start, self.state.is_stopping).run(call, index)
+            work = self._built_in_work(index) if call.kind == "built_in" else None
+            outcome = await ToolRun(self.state.start, self.state.is_stopping).run(call, index, work)
         if outcome is None:
             # The tool may be cancelled before the workflow receives the signal.
             self.state.end_with(Ending(status="cancelled"))
@@ -107,11 +154,40 @@ class ToolCalls:
             self.state.end_with(outcome.ending)
         await self.publication.publish()
 
+    def _show_work(self, call: Call) -> None:
+        """Announce that a built-in tool runs."""
+        row = BY_ITEM_TYPE[self.state.output_ledger.output[call.index]["type"]]
+        self.state.output_ledger.add_event(f"response.{row.item_type}.{row.working}", call.index)
+
+    def _built_in_work(self, index: int) -> BuiltInWork:
+        item = self.state.output_ledger.output[index]
+        row = BY_ITEM_TYPE[item["type"]]
+        return BuiltInWork(row.name, self._settings(row), without_call(item), item[CALL].get("ordinal", 0))
+
+    def _settle_built_in(self, index: int, outcome: Outcome) -> None:
+        output_ledger, include = self.state.output_ledger, self.state.start.request.include or []
+        item = output_ledger.output[index]
+        row = BY_ITEM_TYPE[item["type"]]
+        ended = ended_item(
+            item,
+            row,
+            output=outcome.output,
+            members=outcome.item,
+            citations=outcome.citations,
+            failed=outcome.failed,
+            include=include,
+        )
+        if not outcome.failed:
+            output_ledger.add_event(f"response.{row.item_type}.completed", index)
+        output_ledger.settle(index, **ended)
+
     def _settle(self, call: Call, index: int, outcome: Outcome) -> None:
         if call.kind == "mcp":
             error = {"type": "mcp_tool_execution_error", "content": outcome.output} if outcome.failed else None
             text = None if outcome.failed else _as_text(outcome)
             self.state.output_ledger.settle_call(index, output=text, error=error, parts=outcome.parts)
+        elif call.kind == "built_in":
+            self._settle_built_in(index, outcome)
         else:
             self.state.output_ledger.settle(index, output=outcome.output, status="completed")
 

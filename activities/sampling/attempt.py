@@ -47,6 +47,7 @@ from open_responses.loop.payloads.sample import SampleResult
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.models.capabilities import has_client_tools
+from open_responses.tool_use.built_in_calls import earlier_calls
 from open_responses.tool_use.tool_table import build_tool_table
 
 log = structlog.get_logger(__name__)
@@ -173,6 +174,7 @@ class AttemptRun:
     def _open(self, context: Context, found: FencedLog) -> AttemptState:
         """The state behind the turn's events in the log, which the writer adopts."""
         start = context.start
+        fallback = self._call.fallback
         lists = mcp_lists(context.conversation(context.output)) if start.has_mcp else {}
         tool_table = build_tool_table(
             start.request,
@@ -180,9 +182,12 @@ class AttemptRun:
             self._parts.definitions,
             lists,
             choice_spent=self._call.choice_spent,
-            omitted=start.omitted_for(self._call.fallback).tools,
+            omitted=[*start.omitted_for(fallback).tools, *start.targets[fallback].run_here],
             items=context.items,
             is_native=has_client_tools(self._parts.adapters.get(self._call.provider, "")),
+            built_in=start.built_ins_for(fallback),
+            guarded=[tool.name for tool in start.built_in if tool.require_approval],
+            earlier=earlier_calls(context.items, context.output),
         )
         self._log_omitted(start)
         fold = Fold(context.output)

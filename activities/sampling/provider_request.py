@@ -39,7 +39,7 @@ def build_call(
         conversation = as_function_calls(conversation, tool_table.shown_name)
     items = as_model_reads(
         conversation,
-        lambda label, tool: tool if label == HOSTED_LABEL else names.get((label, tool), tool),
+        lambda label, tool: tool if label.split(":")[0] == HOSTED_LABEL else names.get((label, tool), tool),
     )
     return SampleCall(
         model=call.upstream_model,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.errors import PermissionDenied
 from open_responses.schema.mcp_tool import McpTool
@@ -24,6 +26,18 @@ def check_model(key: ApiKeyConfig | None, model: str) -> None:
         raise PermissionDenied(
             f"Your API key may not use the model {model[:80]!r}. Choose one that it may use: {', '.join(key.models)}.",
             param="model",
+        )
+
+
+def check_built_ins(key: ApiKeyConfig | None, names: Sequence[str]) -> None:
+    """Raises PermissionDenied for a built-in tool that this server would run for the request. Those that a provider
+    runs are the provider's."""
+    denied = [name for name in names if key is not None and not key.allows_tool(name)]
+    if key is not None and denied:
+        raise PermissionDenied(
+            f"Your API key may not use the built-in tool {denied[0]!r}. Leave it out of 'tools'. The key may use "
+            f"{', '.join(key.tools)}.",
+            param="tools",
         )
 
 

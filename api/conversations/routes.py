@@ -32,6 +32,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import prefix_of
 from open_responses.loop.markdown import plain
 from open_responses.loop.payloads.names import TASK_QUEUE
+from open_responses.schema.built_in_items import without_call
 from open_responses.schema.http_bodies import DeletedConversation
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
@@ -125,7 +126,7 @@ async def list_items(request: Request, conversation_id: str, state: State, tenan
             "'after' must be the id of an item of this conversation. Take the last_id of the page before.",
             param="after",
         )
-    return _json(list_object(page.items, has_more=page.has_more))
+    return _json(list_object([without_call(item) for item in page.items], has_more=page.has_more))
 
 
 @router.post("/{conversation_id}/items")
@@ -136,14 +137,14 @@ async def create_items(request: Request, conversation_id: str, state: State, ten
     found = await owned_conversation(state, tenant, conversation_id)
     items = await _new_items(state, tenant, given.items, size)
     await _add(state, found, AddItems(items=items))
-    return _json(list_object(items))
+    return _json(list_object([without_call(item) for item in items]))
 
 
 @router.get("/{conversation_id}/items/{item_id}")
 async def get_item(request: Request, conversation_id: str, item_id: str, state: State, tenant: Tenant) -> Response:
     _includes(request)
     found = await owned_conversation(state, tenant, conversation_id)
-    return _json(await found.item(item_id))
+    return _json(without_call(await found.item(item_id)))
 
 
 @router.delete("/{conversation_id}/items/{item_id}")

@@ -13,7 +13,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.admission.scopes import check_scopes
+from api.admission.scopes import check_built_ins, check_scopes
 from api.app_state import AppState
 from api.body import read_object
 from api.dependencies import AuthenticatedCaller, State
@@ -54,6 +54,7 @@ async def answer_approval(request: Request, response_id: str, state: State, call
     record = await owned_record(state, caller.reads_of, response_id)
     # The answer lets the response go on, with its model and tools: only a key that may ask for these gives it.
     check_scopes(state.settings.config, caller.key, record.start.request)
+    check_built_ins(caller.key, [tool.name for tool in record.start.built_in])
     if response_of_approval(given.approval_request_id) != response_id:
         raise _no_such(given.approval_request_id)
     if record.response is not None:

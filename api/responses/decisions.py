@@ -16,23 +16,28 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
+from open_responses.tool_use.built_in import BuiltInTool, built_in_of_label
 from open_responses.tool_use.tool_table import HOSTED_LABEL, choice_allows, hosted_names, is_read_only
 
 
-def decisions_of(config: Config, asked: CreateResponse, approvals: Sequence[NamedApproval]) -> list[Decision]:
+def decisions_of(
+    config: Config, asked: CreateResponse, approvals: Sequence[NamedApproval], built_in: Sequence[str] = ()
+) -> list[Decision]:
     """Raises InvalidRequest for an approval for nothing, of another conversation or tenant, doubled, or one whose tool
-    the request does not bring again or does not allow, and Conflict for one that was answered already."""
+    the request does not bring again or does not allow, and Conflict for one that was answered already.
+
+    `built_in` are the built-in tools of the request that this server runs."""
     decisions: list[Decision] = []
     for approval in approvals:
         if any(d.approval_request_id == approval.answer.approval_request_id for d in decisions):
             raise InvalidRequest(
                 "Your input answers this approval twice. Send one answer.", param=approval.param, code="invalid_value"
             )
-        decisions.append(_decision(config, asked, approval))
+        decisions.append(_decision(config, asked, approval, built_in))
     return decisions
 
 
-def _decision(config: Config, asked: CreateResponse, approval: NamedApproval) -> Decision:
+def _decision(config: Config, asked: CreateResponse, approval: NamedApproval, built_in: Sequence[str]) -> Decision:
     answer, param, call = approval.answer, approval.param, approval.call
     if call is None:
         raise InvalidRequest(
@@ -45,7 +50,7 @@ def _decision(config: Config, asked: CreateResponse, approval: NamedApproval) ->
         # Answered while the response ran, yes or no.
         raise already_answered(stored["id"])
     if answer.approve:
-        _check_tool_is_there(config, asked, call.asking, stored, param)
+        _check_tool_is_there(config, asked, call.asking, stored, param, built_in)
         _check_is_allowed(asked, call, param)
     return Decision(
         approval_request_id=stored["id"],
@@ -57,13 +62,19 @@ def _decision(config: Config, asked: CreateResponse, approval: NamedApproval) ->
     )
 
 
-def _check_tool_is_there(config: Config, asked: CreateResponse, asking: Record, stored: JsonObject, param: str) -> None:
+def _check_tool_is_there(
+    config: Config, asked: CreateResponse, asking: Record, stored: JsonObject, param: str, built_in: Sequence[str]
+) -> None:
     """Tools are not inherited along a chain, nor are the headers that reach them. Another server is another tool."""
     label = stored["server_label"]
     if label == HOSTED_LABEL:
         if stored["name"] in hosted_names(asked, [tool.name for tool in config.tools]):
             return
         missing = f"the hosted tool {stored['name']!r}"
+    elif (tool := built_in_of_label(label)) is not None:
+        if tool.name in built_in:
+            return
+        missing = f"the built-in tool {tool.name!r}"
     else:
         address = _address(config, asked, label)
         if address is not None and address == _address(config, asking.start.request, label):
@@ -102,7 +113,7 @@ def _check_is_allowed(asked: CreateResponse, call: StoredCall, param: str) -> No
         )
 
 
-def check_approvals_can_be_given(config: Config, asked: CreateResponse) -> None:
+def check_approvals_can_be_given(config: Config, asked: CreateResponse, built_in: Sequence[BuiltInTool] = ()) -> None:
     """What runs on an approval is the stored call: a response that is not stored cannot ask for one.
 
     Raises InvalidRequest for `store: false` with a tool that may ask.
@@ -111,6 +122,7 @@ def check_approvals_can_be_given(config: Config, asked: CreateResponse) -> None:
         return
     names = hosted_names(asked, [tool.name for tool in config.tools])
     guarded = [tool.name for tool in config.tools if tool.name in names and tool.require_approval]
+    guarded += [tool.name for tool in built_in if tool.require_approval]
     guarded += [t.server_label for t in asked.tools or [] if isinstance(t, McpTool) and t.may_need_approval]
     if guarded:
         raise InvalidRequest(

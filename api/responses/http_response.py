@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from api.app_state import state_of
-from api.openai_forms import forms_for
+from api.forms import forms_for
 from api.responses.cost import show_cost
 from api.streaming.batches import NextBatch
 from api.streaming.follower import response_in

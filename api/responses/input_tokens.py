@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.admission.scopes import check_model, check_tools
+from api.admission.scopes import check_built_ins, check_model, check_tools
 from api.body import read_object
 from api.conversations.lock import read_conversation
 from api.dependencies import AuthenticatedCaller, State
 from api.lookup import OwnedRecords
 from api.responses.omitted import show_omitted
 from api.responses.resolve import resolve_context
-from api.responses.routing import route_of, take_provider_key
+from api.responses.routing import route_of, run_here_for, take_provider_key
 from api.responses.validate import check_context, check_continues
-from open_responses.config import Config
+from open_responses.config import ApiKeyConfig, Config
 from open_responses.context.tokens import count_tokens, counted, item_tokens, json_tokens
 from open_responses.io.store.chains import Chains, remembered_items
 from open_responses.models.omissions import Omitted, omitted_of
@@ -24,6 +24,7 @@ from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.requests import CreateResponse, validate_create_response
 from open_responses.schema.text_settings import JsonSchemaFormat
+from open_responses.tool_use.built_in import offered_built_ins
 
 router = APIRouter()
 
@@ -44,7 +45,7 @@ async def count_input_tokens(request: Request, state: State, caller: Authenticat
     omitted = Omitted()
     if "model" in given:
         check_model(caller.key, asked.model)
-        omitted = _omitted(state.settings.config, asked)
+        omitted = _omitted(state.settings.config, caller.key, asked)
         show_omitted(request, omitted, asked)
     conversation = await read_conversation(state, caller.tenant, asked)
     records = OwnedRecords(state, caller.tenant)
@@ -59,10 +60,12 @@ async def count_input_tokens(request: Request, state: State, caller: Authenticat
     return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})
 
 
-def _omitted(config: Config, asked: CreateResponse) -> Omitted:
+def _omitted(config: Config, key: ApiKeyConfig | None, asked: CreateResponse) -> Omitted:
     """What the route's provider lacks, as for a response: it is not sent, so it is not counted."""
     provider = config.provider(route_of(config, asked.model).provider)
-    return omitted_of(provider, asked, strict_tools=config.strict_tools)
+    run_here = run_here_for(config, provider, asked)
+    check_built_ins(key, [one.row.name for one in offered_built_ins(asked, run_here)])
+    return omitted_of(provider, asked, strict_tools=config.strict_tools, run_here=run_here)
 
 
 def _count(items: Sequence[InputItem], asked: CreateResponse, omitted: Omitted) -> int:

@@ -10,6 +10,7 @@ from open_responses.context.transcript import approval_of
 from open_responses.errors import NotFound
 from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import BuiltInCall
 from open_responses.schema.items import AssistantMessage, FunctionCall, InputItem
 from open_responses.schema.mcp_items import McpApprovalRequest, McpApprovalResponse, McpCall, McpTools
 from open_responses.schema.mcp_tool import McpTool
@@ -69,7 +70,7 @@ def _unsettled(items: Sequence[InputItem]) -> Iterator[tuple[McpApprovalResponse
 
 def _settles(item: InputItem) -> str | None:
     """The approval that a call in the input was made on: that part of the conversation is history."""
-    if isinstance(item, McpCall):
+    if isinstance(item, McpCall | BuiltInCall):
         return item.approval_request_id
     return approval_of(item) if isinstance(item, FunctionCall) else None
 

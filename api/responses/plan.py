@@ -20,17 +20,20 @@ from open_responses.loop.payloads.start import PATCH_LEVEL, Remembered, StartRes
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import Tool
+from open_responses.tool_use.built_in import BuiltInTool
 from open_responses.tool_use.hosted_tool import HostedTool
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A request that may be started: `targets` are its provider and the fallbacks, `hosted` the server's own tools that
-    it may call, `decisions` the stored calls that it approves or denies."""
+    it may call, `built_in` the built-in tools that run here, `decisions` the stored calls that it approves or
+    denies."""
 
     resolved: ResolvedRequest
     targets: tuple[Target, ...]
     hosted: tuple[HostedTool, ...]
+    built_in: tuple[BuiltInTool, ...]
     decisions: tuple[Decision, ...]
 
     @property
@@ -61,9 +64,11 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         context_window=first.context_window,
         price=first.price,
         omitted=first.omitted,
+        run_here=first.run_here,
         fallbacks=fallbacks,
         provider_key=provider_key,
         hosted=list(plan.hosted),
+        built_in=list(plan.built_in),
         secrets=secrets,
         decisions=list(plan.decisions),
         is_compaction=parsed.is_compaction,

@@ -13,8 +13,8 @@ from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.dependencies import AuthenticatedCaller, ReadsOf, State
+from api.forms import forms_for
 from api.lookup import owned_record
-from api.openai_forms import forms_for
 from api.paging import is_newest_first, list_object, page_limit
 from api.responses.cancel import cancel
 from api.responses.cost import show_cost
@@ -29,6 +29,7 @@ from open_responses.io.redis.client import RedisDown
 from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import listed_input
+from open_responses.schema.built_in_items import without_call
 from open_responses.schema.response import started_response
 
 router = APIRouter(prefix="/v1/responses/{response_id}")
@@ -97,7 +98,7 @@ async def list_input_items(request: Request, response_id: str, state: State, ten
     record = await owned_record(state, tenant, response_id)
     query = request.query_params
     newest_first = is_newest_first(query.get("order"))
-    items = listed_input(record.start)
+    items = [without_call(item) for item in listed_input(record.start)]
     if newest_first:
         items.reverse()
     items = _between(items, query.get("after"), query.get("before"))

@@ -9,8 +9,10 @@ from open_responses.errors import InvalidRequest, ModelNotFound, ProviderKeyMiss
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.start import Target
 from open_responses.models.capabilities import check_takes
-from open_responses.models.omissions import omitted_of
+from open_responses.models.omissions import has_tool, omitted_of
 from open_responses.schema.requests import CreateResponse
+from open_responses.schema.tools import ProviderTool
+from open_responses.tool_use.built_in import built_in_of
 
 KEY_HEADER = "x-provider-api-key"
 _LONGEST_KEY = 4096
@@ -74,7 +76,8 @@ def _target(
 ) -> Target:
     provider = config.provider(route.provider)
     check_takes(provider.adapter, provider.name, asked, asked.input_items())
-    omitted = omitted_of(provider, asked, strict_tools=config.strict_tools)
+    run_here = run_here_for(config, provider, asked)
+    omitted = omitted_of(provider, asked, strict_tools=config.strict_tools, run_here=run_here)
     if provider_key is None:
         _check_key(provider, environ)
     return Target(
@@ -83,7 +86,26 @@ def _target(
         context_window=route.context_window,
         price=route.price,
         omitted=omitted or None,
+        run_here=run_here,
     )
+
+
+def run_here_for(config: Config, provider: ProviderConfig, asked: CreateResponse) -> list[int]:
+    """The indexes of the request's built-in tools that this server runs for a provider: those that the configuration
+    enables, and that the provider lacks or the configuration prefers here.
+
+    Of the providers of other adapters nothing is known, so the tools run here.
+    """
+    enabled = config.built_in_tools
+    if not enabled:
+        return []
+    found = []
+    for index, tool in enumerate(asked.tools or []):
+        row = built_in_of(tool.type) if isinstance(tool, ProviderTool) else None
+        table = None if row is None else enabled.get(row.name)
+        if table is not None and isinstance(tool, ProviderTool) and (table.prefer or not has_tool(provider, tool)):
+            found.append(index)
+    return found
 
 
 def _check_key(provider: ProviderConfig, environ: Mapping[str, str]) -> None:

@@ -10,25 +10,27 @@ import os
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from api.admission.scopes import check_built_ins
 from api.app_state import AppState
 from api.compactions import check_compactions
 from api.responses.decisions import check_approvals_can_be_given, decisions_of
 from api.responses.plan import Plan
 from api.responses.resolve import ResolvedContext, ResolvedRequest
 from api.responses.routing import targets_of
-from open_responses.config import Config
+from open_responses.config import ApiKeyConfig, Config
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.context.tokens import at_most, counted, item_tokens
 from open_responses.context.truncation import check_fits
 from open_responses.errors import ContextTooLarge, InvalidRequest, SchemaTooComplex, Unavailable
-from open_responses.io.files.inlined import with_heads
 from open_responses.io.schema_checks.checks import SchemaChecks
+from open_responses.loop.payloads.start import Target
 from open_responses.private_addresses import is_forbidden_host
 from open_responses.schema.items import InputItem
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse, schemas_of, tools_of_items
 from open_responses.schema.tool_choice import McpChoice, ProviderToolChoice, named_choices, names_of_tools
-from open_responses.schema.tools import FunctionTool, HostedTools
+from open_responses.schema.tools import FunctionTool, HostedTools, ProviderTool
+from open_responses.tool_use.built_in import BuiltInTool, offered_built_ins
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.tool_table import hosted_names, is_bare
 
@@ -39,21 +41,21 @@ _SCHEMA_PATIENCE_SECONDS = 20.0
 async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     """Raises ModelNotFound, since there is no silent default model, InvalidRequest for what its provider cannot take,
     for tools that cannot be had, and for calls without an answer, Conflict for an approval that was answered already,
-    ContextTooLarge, ContextLengthExceeded for an input that no window takes, and NotFound for an unknown file."""
+    ContextTooLarge, and ContextLengthExceeded for an input that no window takes."""
     config, settings, asked = state.settings.config, state.settings, resolved.asked
     parsed, tenant = resolved.authorized.parsed, resolved.authorized.caller.tenant
     check_continues(resolved.context)
     check_context(resolved.context, settings.max_context_bytes)
-    shown = await with_heads(state.folder.files, tenant, asked, config.files.max_inline_bytes)
-    targets = targets_of(config, shown, parsed.provider_key, os.environ)
+    targets = targets_of(config, asked, parsed.provider_key, os.environ)
     await _check_length(asked, targets[0].context_window)
     await _check_schemas(state.schema_checks, tenant, asked)
     hosted = _hosted(config, asked)
+    built_in = _built_in(config, resolved.authorized.caller.key, asked, targets, [tool.name for tool in hosted])
     _check_servers(config, asked)
-    check_approvals_can_be_given(config, asked)
+    check_approvals_can_be_given(config, asked, built_in)
     check_compactions(asked.input_items(), state.sealer, tenant)
-    decisions = decisions_of(config, asked, resolved.approvals)
-    return Plan(resolved, tuple(targets), tuple(hosted), tuple(decisions))
+    decisions = decisions_of(config, asked, resolved.approvals, [tool.name for tool in built_in])
+    return Plan(resolved, tuple(targets), tuple(hosted), tuple(built_in), tuple(decisions))
 
 
 def check_continues(context: ResolvedContext) -> None:
@@ -149,6 +151,50 @@ def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
         )
         for name in names
         if (found := config.tool(name)) is not None
+    ]
+
+
+def _built_in(
+    config: Config,
+    key: ApiKeyConfig | None,
+    asked: CreateResponse,
+    targets: Sequence[Target],
+    hosted: Sequence[str],
+) -> list[BuiltInTool]:
+    """The built-in tools that this server runs for one of the targets. Raises PermissionDenied, and InvalidRequest for
+    a function with the name of one of theirs."""
+    run_here = sorted({index for target in targets for index in target.run_here})
+    offered = offered_built_ins(asked, run_here) if run_here else []
+    check_built_ins(key, [one.row.name for one in offered])
+    names = {function.name: one.row.name for one in offered for function in one.functions()}
+    for path, tools in [("tools", asked.tools or []), *tools_of_items(asked)]:
+        for index, tool in enumerate(tools):
+            name = None if isinstance(tool, ProviderTool) else getattr(tool, "name", None)
+            if name in names:
+                raise InvalidRequest(
+                    f"{name!r} is also a function of the built-in tool {names[name]!r}, which this server runs. Rename "
+                    "yours.",
+                    param=f"{path}[{index}].name",
+                    code="invalid_value",
+                )
+    taken = next((name for name in hosted if name in names), None)
+    if taken is not None:
+        raise InvalidRequest(
+            f"The hosted tool {taken!r} has the name of a function of the built-in tool {names[taken]!r}. Leave one of "
+            "them out.",
+            param="tools",
+            code="invalid_value",
+        )
+    return [
+        BuiltInTool(
+            name=one.row.name,
+            timeout_seconds=table.timeout_seconds,
+            max_attempts=table.max_attempts,
+            retry_seconds=table.retry_seconds,
+            require_approval=table.require_approval,
+        )
+        for one in offered
+        if (table := config.built_in_tools.get(one.row.name)) is not None
     ]
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.body_sends import body_send
-from api.openai_forms import OpenAIForms
+from api.forms import Forms
 from api.streaming.batches import Batch, NextBatch
 from api.streaming.follower import LostAt
 from api.streaming.obfuscation import obfuscated
@@ -34,7 +34,7 @@ class EventStream(Response):
         *,
         keepalive_seconds: float,
         obfuscate: bool = True,
-        forms: OpenAIForms | None = None,
+        forms: Forms | None = None,
     ) -> None:
         super().__init__()
         self._next_batch = next_batch
@@ -55,7 +55,7 @@ class EventStream(Response):
 
     async def _send_all(self, send: Send) -> None:
         last = time.monotonic()
-        end = b"data: [DONE]\n\n" if self._forms is None else b""
+        end = b"data: [DONE]\n\n" if self._forms is None or self._forms.ends_with_done else b""
         try:
             while (batch := await self._next_batch()) is not None:
                 if batch and is_terminal(batch[-1]):

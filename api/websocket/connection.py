@@ -26,7 +26,8 @@ from api.body_sends import body_send
 from api.connections.uvicorn_protocols import receive_of
 from api.connections.websocket import count_messages
 from api.errors import as_told, log_refusal, refusal
-from api.openai_forms import forms_for, speaks_openai
+from api.forms import forms_for
+from api.openai_forms import speaks_openai
 from api.responses.authorize import authorize
 from api.responses.follow import subscribed
 from api.responses.held import HeldResponse, held_after

@@ -61,14 +61,15 @@ def _files(settings: Settings) -> Iterator[Found]:
 
     from activities.middleware_loader import load_middleware
     from activities.providers.registry import build_providers
+    from activities.tool_calls.built_in_engines import check_engines
     from activities.tools.registry import load_tools
-    from open_responses.io.files.folder import files_folder
     from open_responses.io.sealing import configured_keys
 
     config = settings.config
     for part, load in (
         ("encryption keys", lambda: configured_keys(settings.encryption_keys)),
         ("tools", lambda: load_tools(config)),
+        ("built-in tools", lambda: check_engines(config)),
         ("middleware", lambda: load_middleware(config)),
         ("adapters", lambda: build_providers(config, httpx.AsyncClient(), os.environ)),
     ):
@@ -78,7 +79,6 @@ def _files(settings: Settings) -> Iterator[Found]:
             yield Found(part, str(error))
         else:
             yield Found(part, None)
-    yield Found("files", files_folder(settings.files).problem())
     routed = {route.provider for route in config.routes}
     for provider in config.providers:
         variable = provider.api_key_env

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from open_responses.context.texts import map_texts
 from open_responses.context.tokens import part_data, part_tokens
 from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import CALL
 from open_responses.schema.client_items import CustomToolCallOutput
 from open_responses.schema.content import MAX_IMAGE_URL
 from open_responses.schema.items import INPUT_ITEM, OUTPUTS, FunctionCallOutput, InputItem, UserMessage
@@ -36,6 +37,8 @@ def excerpt(text: str, limit: int) -> str:
 
 def readable(item: JsonObject, limit: int = MAX_RESULT_CHARACTERS) -> JsonObject:
     """An item of a response's output as the model reads it: a tool's result is cut, any other item stays whole."""
+    if CALL in item:
+        return _readable_call(item, limit)
     output = item.get("output")
     if item["type"] not in ("function_call_output", "mcp_call") or not output:
         return item
@@ -44,6 +47,15 @@ def readable(item: JsonObject, limit: int = MAX_RESULT_CHARACTERS) -> JsonObject
     if isinstance(output, str):
         return item if len(output) <= limit else {**item, "output": excerpt(output, limit)}
     return {**item, "output": fitting_parts(output, limit)}
+
+
+def _readable_call(item: JsonObject, limit: int) -> JsonObject:
+    call = item[CALL]
+    output = call.get("output")
+    if not output or (isinstance(output, str) and len(output) <= limit):
+        return item
+    cut = excerpt(output, limit) if isinstance(output, str) else fitting_parts(output, limit)
+    return {**item, CALL: {**call, "output": cut}}
 
 
 def fitting_parts(parts: Sequence[JsonObject], limit: int) -> list[JsonObject]:

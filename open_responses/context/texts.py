@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import CALL
 from open_responses.schema.content import Refusal
 from open_responses.schema.items import INPUT_ITEM, MESSAGES, InputItem
 
@@ -67,6 +68,9 @@ def _changed(item: JsonObject, change: Callable[[str], str]) -> JsonObject:
             changed[key] = _walked(changed[key], change)
     if isinstance(changed.get("arguments"), str):
         changed["arguments"] = _changed_json(changed["arguments"], change)
+    if isinstance(changed.get(CALL), dict):
+        # What the model reads of a built-in tool's call is a function call and its output.
+        changed[CALL] = _changed(changed[CALL], change)
     return changed
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from open_responses.context.texts import texts_of
 from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import BuiltInCall
 from open_responses.schema.client_items import AdditionalTools, ToolSearchOutput
 from open_responses.schema.content import InputText, OutputText, Refusal
 from open_responses.schema.items import MESSAGES, InputItem
@@ -124,7 +125,8 @@ def _parts(item: InputItem) -> list[JsonObject | BaseModel]:
     if isinstance(item, MESSAGES):
         found: tuple[object, ...] = (item.content,)
     else:
-        found = tuple(getattr(item, name, None) for name in ("content", "output", "output_parts"))
+        read = item.open_responses_call if isinstance(item, BuiltInCall) else item
+        found = tuple(getattr(read, name, None) for name in ("content", "output", "output_parts"))
     parts = [part for value in found if isinstance(value, list) for part in value if not isinstance(part, _TEXTS)]
     return [part for part in parts if isinstance(part, dict | BaseModel)]
 

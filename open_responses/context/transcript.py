@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import BuiltInCall
 from open_responses.schema.client_items import ClientCall, CustomToolCall, CustomToolCallOutput
 from open_responses.schema.content import ToolOutputPart
 from open_responses.schema.items import (
@@ -32,7 +33,7 @@ NameOf = Callable[[str, str], str]
 NOT_RUN = "Not run: the model's turn broke off before it was complete."
 USED_ALREADY = "Not run: the approval of this call had been used already."
 # The types that are rewritten. Most conversations have none, and are returned after one look at each item.
-_RETOLD = (*CALLS, *OUTPUTS, McpApprovalRequest, McpApprovalResponse, McpCall, McpTools, RefusedCall)
+_RETOLD = (*CALLS, *OUTPUTS, McpApprovalRequest, McpApprovalResponse, McpCall, McpTools, RefusedCall, BuiltInCall)
 _UNFINISHED = "The call was interrupted before it gave a result."
 
 
@@ -44,7 +45,11 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
     """
     if not any(isinstance(item, _RETOLD) for item in items):
         return list(items)
-    called = {item.approval_request_id for item in items if isinstance(item, McpCall) and item.approval_request_id}
+    called = {
+        item.approval_request_id
+        for item in items
+        if isinstance(item, McpCall | BuiltInCall) and item.approval_request_id
+    }
     called |= {a for item in items if isinstance(item, FunctionCall) and (a := approval_of(item)) is not None}
     unpaired = _unpaired(items)
     answers = {item.approval_request_id: item for item in items if isinstance(item, McpApprovalResponse)}
@@ -57,6 +62,8 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
                 continue
             case McpCall():
                 read += _pair(item.id, name_of(item.server_label, item.name), item.arguments, _result(item))
+            case BuiltInCall():
+                read += _built_in(item)
             case RefusedCall():
                 read += _pair(item.call_id, _plain(item.name), item.arguments, item.reason)
             case McpApprovalRequest():
@@ -81,7 +88,7 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
 
 def was_cut_off(item: InputItem) -> bool:
     """Whether the model's output broke off within this item. The calls of the same model turn were not run."""
-    is_sampled = isinstance(item, (AssistantMessage, Reasoning, McpCall, *CALLS))
+    is_sampled = isinstance(item, (AssistantMessage, Reasoning, McpCall, BuiltInCall, *CALLS))
     return is_sampled and getattr(item, "status", None) == "incomplete"
 
 
@@ -144,6 +151,16 @@ def _result(call: McpCall) -> str | list[ToolOutputPart]:
     if call.output is None:
         return _UNFINISHED
     return call.output_parts or call.output
+
+
+def _built_in(item: BuiltInCall) -> list[InputItem]:
+    """A call of a built-in tool that this server ran, as the function call that the model made."""
+    made = item.open_responses_call
+    call, output = _pair(
+        item.id, made.function, item.arguments, made.output if made.output is not None else _UNFINISHED
+    )
+    assert isinstance(call, FunctionCall)
+    return [FunctionCall.model_validate({**call.model_dump(exclude_unset=True), **made.members}), output]
 
 
 def error_text(error: str | JsonObject) -> str:

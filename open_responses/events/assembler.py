@@ -27,8 +27,11 @@ from open_responses.deltas import (
 )
 from open_responses.events.event_types import CALL_TEXTS, DELTA_EVENTS, EVENT_TYPES
 from open_responses.events.fold import Fold, OpenItem, empty_part, skeleton
-from open_responses.events.item_emitter import ItemEmitter, ItemStatus
+from open_responses.events.item_emitter import ItemStatus
+from open_responses.events.text_emitter import TextEmitter
 from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import newest_item, runs_here, without_call
+from open_responses.tool_use.built_in import Opening, opened_item, read_arguments
 from open_responses.tool_use.client_calls import NotACall, call_item
 from open_responses.tool_use.custom_input import CustomInput
 from open_responses.tool_use.tool_items import ITEM_PREFIXES, mcp_approval_request, mcp_call, refused_call
@@ -63,12 +66,13 @@ class _Call:
     dropped: bool = False
 
 
-class Assembler(ItemEmitter):
+class Assembler(TextEmitter):
     """Turns one turn's deltas into events, on top of the output that `fold` already holds.
 
     `tool_table` maps the name of a call to its item: a function call of the client or of a hosted tool, which is
-    streamed; an `mcp_call`, which is streamed and stays open until the workflow has run it; a request for approval, a
-    refusal or a call of a shell, which is emitted whole at the end of the turn.
+    streamed; an `mcp_call`, which is streamed and stays open until the workflow has run it; a call of a built-in tool
+    that the workflow runs, which begins at the end of the turn, or with its code; a request for approval, a refusal or
+    a call of a shell, which is emitted whole at the end of the turn.
 
     The end of a reasoning item waits for the next delta: if none follows and the token limit, or a filter, ended the
     answer, then the reasoning itself was cut off, and the item is `incomplete` (ITEM-2).
@@ -79,13 +83,14 @@ class Assembler(ItemEmitter):
     """
 
     def __init__(self, fold: Fold | None = None, tool_table: ToolTable | None = None, response_id: str = "") -> None:
-        super().__init__(fold or Fold(), response_id)
-        self.finish: Finish | None = None
         self._tool_table = tool_table or ToolTable()
+        super().__init__(fold or Fold(), response_id, self._tool_table.earlier.sources)
+        self.finish: Finish | None = None
         self._calls: dict[int, _Call] = {}
         # The output index of each open call of a built-in tool, by the provider's number of the call.
         self._provider_items: dict[int, int] = {}
         self._reasoning_end: ReasoningSeal | ItemEnd | None = None
+        self._ordinal = self._tool_table.earlier.count
 
     def feed(self, delta: Delta) -> list[JsonObject]:
         """Return the events that a delta causes, in order, without sequence numbers."""
@@ -114,7 +119,7 @@ class Assembler(ItemEmitter):
                 self._annotate(delta.annotation)
             case ProviderItemStart():
                 self._close_all_but_calls()
-                item = {**delta.item, "id": self._id("item_"), "status": "in_progress"}
+                item = {**without_call(delta.item), "id": self._id("item_"), "status": "in_progress"}
                 self._provider_items[delta.key] = self._add_item({**skeleton(item), **item}).index
             case ProviderItemProgress():
                 self._provider_progress(delta)
@@ -206,14 +211,16 @@ class Assembler(ItemEmitter):
             self._emit({"type": delta.event, **at, **delta.members})
 
     def _provider_item(self, delta: ProviderItem) -> None:
+        # A provider may be another server of this kind, whose calls this one must not run again.
+        given = without_call(delta.item)
         index = None if delta.key is None else self._provider_items.pop(delta.key, None)
-        if index is None or self.fold.open[index].item["type"] != delta.item["type"]:
+        if index is None or self.fold.open[index].item["type"] != given["type"]:
             self._close_all_but_calls()
-            item = {**delta.item, "id": self._id(ITEM_PREFIXES.get(delta.item["type"], "item_"))}
+            item = {**given, "id": self._id(ITEM_PREFIXES.get(given["type"], "item_"))}
             self._whole({**skeleton(item), "status": "completed", **item})
             return
         opened = self.fold.open[index]
-        item = {**opened.item, "status": "completed", **delta.item, "id": opened.item["id"]}
+        item = {**opened.item, "status": "completed", **given, "id": opened.item["id"]}
         if opened.part is not None and opened.part.text:
             self._close_part(opened)
         member = CALL_TEXTS.get(item["type"])
@@ -241,17 +248,7 @@ class Assembler(ItemEmitter):
 
     def _annotate(self, annotation: JsonObject) -> None:
         opened = self._item_of("message")
-        part = self._part_of(opened, "output_text")
-        self._emit(
-            {
-                "type": "response.output_text.annotation.added",
-                "item_id": opened.item["id"],
-                "output_index": opened.index,
-                "content_index": part.index,
-                "annotation_index": len(part.annotations),
-                "annotation": annotation,
-            }
-        )
+        self._annotate_part(opened, self._part_of(opened, "output_text"), annotation)
 
     def _text(
         self,
@@ -262,19 +259,7 @@ class Assembler(ItemEmitter):
         phase: Phase | None = None,
     ) -> None:
         opened = self._item_of(item_type, phase)
-        part = self._part_of(opened, kind)
-        if not text and not logprobs:
-            return
-        event: JsonObject = {
-            "type": DELTA_EVENTS[kind],
-            "item_id": opened.item["id"],
-            "output_index": opened.index,
-            "content_index": part.index,
-            "delta": text,
-        }
-        if kind == "output_text":
-            event["logprobs"] = logprobs or []
-        self._emit(event)
+        self._add_text(opened, self._part_of(opened, kind), text, logprobs)
 
     def _summary(self, delta: ReasoningSummaryDelta) -> None:
         opened = self._item_of("reasoning")
@@ -323,6 +308,8 @@ class Assembler(ItemEmitter):
             call.route = self._tool_table.route(name, call.namespace)
         if call.route.kind == "refused" or call.route.needs_approval or call.route.form not in _STREAMED:
             return
+        if call.route.kind == "built_in" and self._tool_table.built_in[call.route.tool].row.streamed is None:
+            return
         if call.index is None:
             call.index = self._open_call(call, call.route)
         for piece in call.pieces:
@@ -336,6 +323,9 @@ class Assembler(ItemEmitter):
         self._emit({"type": DELTA_EVENTS[item["type"]], "item_id": item["id"], "output_index": index, "delta": text})
 
     def _open_call(self, call: _Call, route: Route) -> int:
+        if route.kind == "built_in":
+            call.custom_input = CustomInput(self._tool_table.built_in[route.tool].row.streamed or "")
+            return self._open_built_in(call, route, None)
         if route.kind != "mcp":
             is_custom = call.is_custom or route.form == "custom"
             if is_custom and not call.is_custom:
@@ -356,6 +346,26 @@ class Assembler(ItemEmitter):
         self._emit({"type": "response.mcp_call.in_progress", **at})
         return opened.index
 
+    def _open_built_in(self, call: _Call, route: Route, arguments: str | None) -> int:
+        """Begin the item of a built-in tool's call, which stays open until the workflow has run it."""
+        offered, earlier = self._tool_table.built_in[route.tool], self._tool_table.earlier
+        row = offered.row
+        self._ordinal += 1
+        opening = Opening(
+            self._response_id,
+            route.tool,
+            read_arguments(arguments or ""),
+            offered.settings,
+            newest_item(row.item_type, self.fold.output) or earlier.newest.get(row.item_type),
+        )
+        item = opened_item(
+            row, self._id(row.id_prefix), opening, ordinal=self._ordinal, arguments=arguments, members=call.members
+        )
+        opened = self._add_item(item)
+        at = {"item_id": opened.item["id"], "output_index": opened.index}
+        self._emit({"type": f"response.{row.item_type}.in_progress", **at})
+        return opened.index
+
     def _unique(self, call_id: str | None) -> str:
         """Return the model's id (ITEM-7), or a new one if it is too long to be sent back, or already in use.
 
@@ -371,6 +381,9 @@ class Assembler(ItemEmitter):
         """Emit a call that waited for the end of the turn."""
         name, route, arguments = call.name or "", call.route, "".join(call.pieces)
         if call.index is not None or call.dropped:
+            return
+        if route is not None and route.kind == "built_in" and not route.needs_approval:
+            self._open_built_in(call, route, arguments)
             return
         if route is not None and route.needs_approval:
             index = len(self.fold.output)
@@ -410,5 +423,5 @@ class Assembler(ItemEmitter):
         # built-in tool ends when the provider has run it.
         running = set(self._provider_items.values())
         for index in [i for i, opened in self.fold.open.items() if opened.item["type"] not in _CALLS]:
-            if index not in running:
+            if index not in running and not runs_here(self.fold.open[index].item):
                 self._close_item(self.fold.open[index], "completed")

@@ -7,6 +7,7 @@ from typing import Literal
 from open_responses.events.fold import Fold, OpenItem, OpenPart, empty_part, part_closing_events, skeleton
 from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import runs_here
 
 ItemStatus = Literal["completed", "incomplete"]
 
@@ -64,10 +65,14 @@ class ItemEmitter:
         assert opened.part is not None
         return opened.part
 
+    def _end_citing(self, opened: OpenItem) -> None:
+        """Add the text that a subclass has held back from the item's open part."""
+
     def _close_part(self, opened: OpenItem) -> None:
         part = opened.part
         if part is None:
             return
+        self._end_citing(opened)
         for event in part_closing_events(opened, part):
             self._emit(event)
 
@@ -86,7 +91,8 @@ class ItemEmitter:
         )
 
     def _end_item(self, opened: OpenItem, status: ItemStatus) -> None:
-        if opened.item["type"] == "mcp_call" and status == "completed":
+        if status == "completed" and (opened.item["type"] == "mcp_call" or runs_here(opened.item)):
+            # It ends when the workflow has run it.
             self._close_part(opened)
         else:
             self._close_item(opened, status)

@@ -6,6 +6,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.finish import FinishInput
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
+from open_responses.schema.built_in_items import CALL, runs_here
 from open_responses.schema.items import OUTPUT_TYPE_OF
 
 END = "response_ended"
@@ -67,6 +68,8 @@ def tools_called(output: list[JsonObject]) -> list[str]:
             names.add(str(item["type"]).removesuffix("_call"))
         elif item.get("type") == "mcp_call":
             names.add(f"{item['server_label']}.{item['name']}")
+        elif runs_here(item):
+            names.add(item[CALL]["function"])
     return sorted(names)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from open_responses.context.transcript import NOT_RUN
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.sample import SampleResult
+from open_responses.schema.built_in_items import CALL, arguments_of, runs_here
 from open_responses.schema.items import OUTPUT_TYPE_OF, OUTPUT_TYPES, REFUSED_CALL
 from open_responses.tool_use.json_safety import writing_problem
 
 BROKE_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """finish_reason -> why the response is incomplete."""
+
+
+CallKind: TypeAlias = Literal["hosted", "mcp", "built_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Call:
     `problem`: the error in the arguments. The call is then not run, and the model reads the error.
     """
 
-    kind: Literal["hosted", "mcp"]
+    kind: CallKind
     index: int
     name: str
     arguments: JsonObject
@@ -99,7 +103,7 @@ def _is_hosted(item: JsonObject, hosted: frozenset[str]) -> bool:
 def _after_a_break(result: SampleResult, calls: Sequence[Call]) -> Step:
     unrun = [replace(call, problem=NOT_RUN) for call in calls]
     is_cut_off = bool(result.items) and result.items[-1].get("status") == "incomplete"
-    # An `mcp_call` is its own output.
+    # The other kinds of calls are their own output.
     unanswered = [call for call in unrun if is_cut_off and call.kind == "hosted"]
     answered = [call for call in unrun if call not in unanswered]
     reason = result.incomplete_reason or BROKE_OFF[result.finish_reason]
@@ -111,12 +115,12 @@ def _call(index: int, item: JsonObject, hosted: frozenset[str]) -> Call | None:
         return call_of("hosted", index, item["name"], item["arguments"], item["call_id"])
     if item["type"] == "mcp_call":
         return call_of("mcp", index, item["name"], item["arguments"], item["id"], item["server_label"])
+    if runs_here(item) and item["status"] == "in_progress":
+        return call_of("built_in", index, item[CALL]["function"], arguments_of(item), item["id"])
     return None
 
 
-def call_of(
-    kind: Literal["hosted", "mcp"], index: int, name: str, written: str, call_id: str, server_label: str = ""
-) -> Call:
+def call_of(kind: CallKind, index: int, name: str, written: str, call_id: str, server_label: str = "") -> Call:
     """A call with its arguments read. No arguments at all stand for an empty object: some providers send that."""
     arguments, problem = _arguments(written)
     return Call(kind, index, name, arguments, call_id, server_label, problem)

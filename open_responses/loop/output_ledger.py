@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from open_responses.events.event_types import CALL_TEXTS, DELTA_EVENTS, TEXT_DONE_EVENTS
 from open_responses.events.fold import skeleton
 from open_responses.events.lifecycle import opening_events
 from open_responses.events.trace import Op, Trace, count_events
@@ -93,6 +94,21 @@ class OutputLedger:
         self.add_event("response.mcp_call.failed" if error else "response.mcp_call.completed", index)
         shown = {"output_parts": list(parts)} if parts else {}
         self.settle(index, output=output, error=error, status="failed" if error else "completed", **shown)
+
+    def add_built_in_call(self, item: JsonObject) -> int:
+        """Begin an approved call of a built-in tool, whose arguments are known. Returns its output index."""
+        kind, index = item["type"], len(self.output)
+        member = CALL_TEXTS.get(kind)
+        begun = item if member is None else {**item, member: ""}
+        self.output.append(item)
+        self._touched.add(index)
+        self.note({"type": "response.output_item.added", "output_index": index, "item": begun})
+        self.add_event(f"response.{kind}.in_progress", index)
+        if member is not None:
+            if item[member]:
+                self.add_event(DELTA_EVENTS[kind], index, delta=item[member])
+            self.add_event(TEXT_DONE_EVENTS[kind], index, **{member: item[member]})
+        return index
 
     def add_whole_call(self, item: JsonObject) -> int:
         """Begin an approved call, whose arguments are known. Returns its output index."""

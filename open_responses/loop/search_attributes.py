@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import CALL, runs_here
 
 MODEL = "OpenResponsesModel"
 PROVIDER = "OpenResponsesProvider"
@@ -56,6 +57,8 @@ def called_tools(output: Sequence[JsonObject], hosted: Collection[str]) -> list[
     for item in output:
         if item["type"] == "mcp_call":
             names[f"{item['server_label']}.{item['name']}"] = None
+        elif runs_here(item):
+            names[item[CALL]["function"]] = None
         elif item["type"] == "function_call" and item["name"] in hosted:
             names[item["name"]] = None
     return [name.encode()[:_LONGEST_NAME].decode("utf-8", "ignore") for name in list(names)[:_MOST_TOOLS]]

@@ -7,7 +7,7 @@ part without which the answer would be another one is an error instead (`capabil
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import Field
 
@@ -57,13 +57,16 @@ class Omitted(Payload):
         return list(dict.fromkeys([*(offered[index].type for index in self.tools), *self.parameters]))
 
 
-def omitted_of(provider: ProviderConfig, request: CreateResponse, *, strict_tools: bool) -> Omitted:
+def omitted_of(
+    provider: ProviderConfig, request: CreateResponse, *, strict_tools: bool, run_here: Collection[int] = ()
+) -> Omitted:
     """Return what the provider lacks of the request.
 
     Args:
         provider: A provider of the route.
         request: The request.
         strict_tools: Whether the configuration refuses a built-in tool that the provider lacks.
+        run_here: The indexes of the built-in tools that this server runs for the provider.
 
     Raises:
         InvalidRequest: The provider lacks a built-in tool, and the request forces it, or `strict_tools` is set.
@@ -71,17 +74,28 @@ def omitted_of(provider: ProviderConfig, request: CreateResponse, *, strict_tool
     if provider.adapter not in ADAPTERS:
         return Omitted()
     return Omitted(
-        tools=_omitted_tools(provider, request, strict_tools=strict_tools),
+        tools=_omitted_tools(provider, request, strict_tools=strict_tools, run_here=run_here),
         parameters=_omitted_parameters(provider, request),
     )
 
 
-def _omitted_tools(provider: ProviderConfig, request: CreateResponse, *, strict_tools: bool) -> list[int]:
+def has_tool(provider: ProviderConfig, tool: ProviderTool) -> bool:
+    """Return whether a provider of one of the server's adapters runs a built-in tool itself."""
+    return tool.type in PROVIDER_TOOL_TYPES.get(provider.adapter, ())
+
+
+def _omitted_tools(
+    provider: ProviderConfig, request: CreateResponse, *, strict_tools: bool, run_here: Collection[int]
+) -> list[int]:
     tools = request.tools or []
     known = PROVIDER_TOOL_TYPES.get(provider.adapter, frozenset())
     if has_client_tools(provider.adapter):
         known |= COMPUTER_TOOLS
-    lacking = [i for i, tool in enumerate(tools) if isinstance(tool, ProviderTool) and tool.type not in known]
+    lacking = [
+        i
+        for i, tool in enumerate(tools)
+        if isinstance(tool, ProviderTool) and tool.type not in known and i not in run_here
+    ]
     if lacking and strict_tools:
         raise _lacks(provider, tools[lacking[0]].type, f"tools[{lacking[0]}].type")
     _check_names(request, lacking)
@@ -89,7 +103,8 @@ def _omitted_tools(provider: ProviderConfig, request: CreateResponse, *, strict_
     if not has_client_tools(provider.adapter):
         # Of the built-in tools, such a provider gets those in `tools` alone.
         of_items = [kind for kind in of_items if kind not in ALL_PROVIDER_TOOLS]
-    _check_forced(provider, request, [*(tool.type for i, tool in enumerate(tools) if i not in lacking), *of_items])
+    left = [*(tool.type for i, tool in enumerate(tools) if i not in lacking), *of_items]
+    _check_forced(provider, request, left, {tools[i].type for i in run_here})
     return lacking
 
 
@@ -108,10 +123,16 @@ def _check_names(request: CreateResponse, lacking: Sequence[int]) -> None:
                 )
 
 
-def _check_forced(provider: ProviderConfig, request: CreateResponse, left: list[str]) -> None:
-    """Check that what `tool_choice` forces is among the tools that are left."""
+def _check_forced(
+    provider: ProviderConfig, request: CreateResponse, left: list[str], run_here: Collection[str]
+) -> None:
+    """Check that what `tool_choice` forces is among the tools that are left. Those that run here are functions."""
     choice = request.tool_choice
-    forcible = [kind for kind in left if kind not in ALL_PROVIDER_TOOLS or provider.adapter not in _CANNOT_FORCE]
+    forcible = [
+        kind
+        for kind in left
+        if kind in run_here or kind not in ALL_PROVIDER_TOOLS or provider.adapter not in _CANNOT_FORCE
+    ]
     if choice == "required" and not forcible:
         offered = [*(request.tools or []), *(tool for _, tools in tools_of_items(request) for tool in tools)]
         raise _lacks(provider, offered[0].type, "tool_choice", forced=True)

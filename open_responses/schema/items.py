@@ -17,6 +17,7 @@ from pydantic import (
     TypeAdapter,
 )
 
+from open_responses.schema.built_in_items import CALL, BuiltInCall
 from open_responses.schema.client_items import (
     CLIENT_ITEM_TYPES,
     AdditionalTools,
@@ -266,6 +267,8 @@ def _item_tag(value: Any) -> str | None:
         return None
     if kind == REFUSED_CALL:
         return "<refused_call>"
+    if kind in OPAQUE_TYPES and member(value, CALL) is not None:
+        return "<built_in_call>"
     if kind in OPAQUE_TYPES or kind in _ALL_PROVIDER_ITEMS or kind.startswith(SLUG):
         return "<opaque>"
     return f"<{kind}>" if kind in _TYPED else None
@@ -300,6 +303,7 @@ InputItem: TypeAlias = Annotated[
     | Annotated[RefusedCall, Tag("<refused_call>")]
     | Annotated[Compaction, Tag("<compaction>")]
     | Annotated[ItemReference, Tag("<item_reference>")]
+    | Annotated[BuiltInCall, Tag("<built_in_call>")]
     | Annotated[OpaqueItem, Tag("<opaque>")],
     Discriminator(
         _item_tag,

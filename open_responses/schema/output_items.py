@@ -220,9 +220,14 @@ _PROVIDER_TYPES = sorted(kind for kinds in PROVIDER_ITEM_TYPES.values() for kind
 
 
 class ProviderItem(_Item):
-    """The record of a provider's built-in tool, in the provider's own form."""
+    """The record of a built-in tool's call: a provider's, in its own form, or of this server, in OpenAI's.
+
+    `open_responses_call`, an extension, is what the model read of a call that this server ran. Only a response with
+    `store: false` shows it.
+    """
 
     type: Annotated[str, Field(json_schema_extra={"enum": list(_PROVIDER_TYPES)})]
+    open_responses_call: NotRequired[JsonObject]
 
 
 OutputItem = TypeAliasType(

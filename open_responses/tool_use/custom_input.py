@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from open_responses.tool_use.json_safety import whole_characters
@@ -17,9 +18,6 @@ INPUT = "input"
 """The name of the function's one argument."""
 
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_OPENING = re.compile(r'\s*\{\s*"input"\s*:\s*"')
-# The opening, token by token: a text that is not a beginning of it never becomes one.
-_TOKENS = ("{", '"input"', ":", '"')
 # With blanks. The beginning is read again with each piece until the opening is complete, so it has a bound.
 _LONGEST_OPENING = 1000
 _HEX_DIGITS = 4
@@ -29,9 +27,17 @@ _REPLACEMENT = "\ufffd"
 
 
 class CustomInput:
-    """The input of one call. `feed` takes the arguments as they arrive; `rest` ends it."""
+    """The input of one call. `feed` takes the arguments as they arrive; `rest` ends it.
 
-    def __init__(self) -> None:
+    Args:
+        name: The name of the function's one argument.
+    """
+
+    def __init__(self, name: str = INPUT) -> None:
+        self._name = name
+        # The opening, token by token: a text that is not a beginning of it never becomes one.
+        self._tokens = ("{", f'"{name}"', ":", '"')
+        self._opening = re.compile(r"\s*".join(["", *map(re.escape, self._tokens)]))
         self._waiting = ""
         self._held: list[str] = []
         self._is_string = False
@@ -46,9 +52,9 @@ class CustomInput:
             return ""
         self._waiting += arguments
         if not self._is_string:
-            opening = _OPENING.match(self._waiting)
+            opening = self._opening.match(self._waiting)
             if opening is None:
-                if len(self._waiting) > _LONGEST_OPENING or not _may_open(self._waiting):
+                if len(self._waiting) > _LONGEST_OPENING or not _may_open(self._waiting, self._tokens):
                     self._held.append(self._waiting)
                 return ""
             self._is_string, self._waiting = True, self._waiting[opening.end() :]
@@ -60,7 +66,7 @@ class CustomInput:
             # Half an escape at the end of a call that was cut off is no character.
             return ""
         self._is_over = True
-        return _input_of("".join(self._held) or self._waiting)
+        return _input_of("".join(self._held) or self._waiting, self._name)
 
     def _decoded(self) -> str:
         text, at, found = self._waiting, 0, list[str]()
@@ -131,10 +137,10 @@ def _is_hex(digits: str) -> bool:
     return all(digit in "0123456789abcdefABCDEF" for digit in digits)
 
 
-def _may_open(text: str) -> bool:
+def _may_open(text: str, tokens: Sequence[str]) -> bool:
     """Whether more characters can make the text an opening."""
     left = text.lstrip()
-    for token in _TOKENS:
+    for token in tokens:
         if len(left) < len(token):
             return token.startswith(left)
         if not left.startswith(token):
@@ -143,14 +149,14 @@ def _may_open(text: str) -> bool:
     return False
 
 
-def _input_of(arguments: str) -> str:
+def _input_of(arguments: str, name: str) -> str:
     """The input in arguments that do not begin with it: the one text in them, or they themselves."""
     try:
         read: Any = json.loads(arguments, strict=False)
     except (ValueError, RecursionError):
         return arguments
     if isinstance(read, dict):
-        found = read[INPUT] if INPUT in read else next(iter(read.values())) if len(read) == 1 else read
+        found = read[name] if name in read else next(iter(read.values())) if len(read) == 1 else read
         if found is read:
             return arguments if read else ""
         read = found

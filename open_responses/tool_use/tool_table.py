@@ -26,6 +26,7 @@ from open_responses.schema.tool_choice import (
     FunctionChoice,
     McpChoice,
     NamedChoice,
+    NamedTool,
     ProviderToolChoice,
     ToolChoice,
     is_chosen,
@@ -37,6 +38,8 @@ from open_responses.schema.tools import (
     ProviderTool,
     looks_like_a_schema,
 )
+from open_responses.tool_use.built_in import OfferedBuiltIn, built_in_of_label, label_of
+from open_responses.tool_use.built_in_calls import EarlierCalls
 from open_responses.tool_use.client_functions import Form, Key, client_tools, native_tools, offered_tools, shown_name
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.strict_schema import made_strict
@@ -53,7 +56,7 @@ __all__ = [
     "may_run_twice",
 ]
 
-Disposition: TypeAlias = Literal["client", "hosted", "mcp", "refused"]
+Disposition: TypeAlias = Literal["client", "hosted", "mcp", "built_in", "refused"]
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SHOWN_NAMES = 40
 _ANY_OBJECT: JsonObject = {"type": "object", "properties": {}}
@@ -81,6 +84,8 @@ class ToolTable:
 
     `native` are the client's tools that are no plain functions, as they were sent: for a provider that has them itself,
     and empty for any other. `is_native` says which it is. `shown` has the names of the client's tools in the table.
+    `built_in` has the built-in tools that this server runs, by the names of their functions, and `earlier` is what the
+    context has of their earlier calls.
     """
 
     functions: Sequence[FunctionTool] = ()
@@ -92,6 +97,8 @@ class ToolTable:
     provider_tools: Sequence[JsonObject] = ()
     routes: Mapping[str, Route] = field(default_factory=dict)
     shown: Mapping[Key, str] = field(default_factory=dict)
+    built_in: Mapping[str, OfferedBuiltIn] = field(default_factory=dict)
+    earlier: EarlierCalls = field(default_factory=EarlierCalls)
 
     def route(self, called: str, namespace: str | None = None) -> Route:
         """The route of a call to this name. `refused`, with the reason, if the call may not run.
@@ -156,6 +163,9 @@ def build_tool_table(
     omitted: Collection[int] = (),
     items: Sequence[InputItem] = (),
     is_native: bool = False,
+    built_in: Sequence[OfferedBuiltIn] = (),
+    guarded: Collection[str] = (),
+    earlier: EarlierCalls | None = None,
 ) -> ToolTable:
     """The table of one model turn.
 
@@ -166,9 +176,12 @@ def build_tool_table(
         lists: The tools of each MCP server, by label, as in its `mcp_list_tools` item.
         choice_spent: An earlier model turn has made the call that `tool_choice` forces. It is not forced again, or the
             response would never end.
-        omitted: The indexes of the built-in tools that the provider lacks.
+        omitted: The indexes of the built-in tools that the provider is not sent: it lacks them, or they run here.
         items: The conversation, whose items may add tools.
         is_native: The provider has OpenAI's tools itself, and reads the items that add some.
+        built_in: The built-in tools that this server runs for the provider.
+        guarded: The names of those whose calls need an approval.
+        earlier: The context's earlier calls of such tools.
     """
     functions: list[FunctionTool] = []
     routes: dict[str, Route] = {}
@@ -190,9 +203,18 @@ def build_tool_table(
         routes[name] = Route("hosted", name, needs_approval=run_here.require_approval)
         if name in definitions:
             functions.append(_as_asked(definitions[name], request))
+    offers: dict[str, OfferedBuiltIn] = {}
+    for one in built_in:
+        for function in one.functions():
+            functions.append(function)
+            offers[function.name] = one
+            routes[function.name] = Route(
+                "built_in", function.name, label_of(one.row.name), needs_approval=one.row.name in guarded
+            )
     for server in (tool for tool in request.tools or [] if isinstance(tool, McpTool)):
         _add_server(server, lists.get(server.server_label, ()), functions, routes)
-    choice, allowed = _choice(request.tool_choice, routes, spent=choice_spent)
+    asked = as_functions(request.tool_choice, built_in)
+    choice, allowed = _choice(asked, routes, spent=choice_spent)
     if not is_native:
         choice = _of_functions(choice, routes)
     if allowed is not None and isinstance(choice, AllowedTools):
@@ -214,7 +236,35 @@ def build_tool_table(
         provider_tools=provider_tools,
         routes=routes,
         shown=shown,
+        built_in=offers,
+        earlier=earlier or EarlierCalls(),
     )
+
+
+def as_functions(choice: ToolChoice | None, built_in: Sequence[OfferedBuiltIn]) -> ToolChoice | None:
+    """The choice with the functions of the built-in tools that this server runs in place of the tools' types.
+
+    A choice of the tool alone forces its first function.
+    """
+    if isinstance(choice, ProviderToolChoice):
+        names = _function_names(choice, built_in)
+        return FunctionChoice(type="function", name=names[0]) if names else choice
+    if not isinstance(choice, AllowedTools) or not built_in:
+        return choice
+    named: list[NamedTool] = []
+    for one in choice.tools:
+        names = _function_names(one, built_in)
+        named += [FunctionChoice(type="function", name=name) for name in names] or [one]
+    return choice.model_copy(update={"tools": named})
+
+
+def _function_names(choice: NamedTool, built_in: Sequence[OfferedBuiltIn]) -> list[str]:
+    return [
+        function.name
+        for one in built_in
+        if any(is_chosen(kind, choice) for kind in one.row.types)
+        for function in one.functions()
+    ]
 
 
 def _provider_tools(request: CreateResponse, omitted: Collection[int]) -> list[JsonObject]:
@@ -381,6 +431,9 @@ def choice_allows(choice: ToolChoice | None, server_label: str, tool: str) -> bo
 def _is_named(named: NamedChoice, server_label: str, tool: str) -> bool:
     if isinstance(named, McpChoice):
         return named.server_label == server_label and named.name in (None, tool)
+    if isinstance(named, ProviderToolChoice):
+        row = built_in_of_label(server_label)
+        return row is not None and any(is_chosen(kind, named) for kind in row.types)
     if not isinstance(named, FunctionChoice):
         return False
     return named.name == tool or (server_label != HOSTED_LABEL and named.name == _with_label(server_label, tool))

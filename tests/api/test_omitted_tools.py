@@ -15,7 +15,7 @@ from tests.support.stack import Stack, another_api, check_whole, collect
 from tests.support.websocket_client import connected
 
 HEADER = "x-open-responses-omitted"
-SEARCH = {"type": "web_search", "search_context_size": "low"}
+DRAWING = {"type": "image_generation", "quality": "low"}
 CLOCK = {"type": "function", "name": "clock", "parameters": {"type": "object", "properties": {}}}
 
 
@@ -27,18 +27,18 @@ def echoed(response: dict[str, Any]) -> list[tuple[str, bool]]:
 async def test_a_tool_that_the_provider_lacks_is_left_out_and_named(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:
-    script = upstream.says("without a search", Script(words=3))
-    body = {"model": "fake", "input": "without a search", "tools": [CLOCK, SEARCH]}
+    script = upstream.says("without a drawing", Script(words=3))
+    body = {"model": "fake", "input": "without a drawing", "tools": [CLOCK, DRAWING]}
     answer = await client.post("/v1/responses", json=body)
     assert answer.status_code == 200, answer.text
-    assert answer.headers[HEADER] == "web_search"
+    assert answer.headers[HEADER] == "image_generation"
     response = answer.json()
-    assert echoed(response) == [("function", False), ("web_search", True)]
-    assert response["tools"][1]["search_context_size"] == "low"
+    assert echoed(response) == [("function", False), ("image_generation", True)]
+    assert response["tools"][1]["quality"] == "low"
     assert [tool["function"]["name"] for tool in script.tools] == ["clock"]
     lines = [json.loads(line) for line in (stack.data / "logs" / "api.log").read_text().splitlines() if line[:1] == "{"]
     (line,) = [line for line in lines if line.get("event") == "request_narrowed" and response["id"] in line.values()]
-    assert (line["omitted"], line["provider"]) == (["web_search"], "fake")
+    assert (line["omitted"], line["provider"]) == (["image_generation"], "fake")
     events = await collect(client, body)
     assert echoed(events[0]["response"]) == echoed(check_whole(events, script.text)) == echoed(response)
     again = await client.get(f"/v1/responses/{response['id']}")
@@ -46,27 +46,27 @@ async def test_a_tool_that_the_provider_lacks_is_left_out_and_named(
 
 
 async def test_nothing_is_named_where_the_provider_has_the_tool(client: httpx.AsyncClient, vendors: Vendors) -> None:
-    vendors.says("with a search", Spoken(words=2))
-    body = {"model": "openai-fake", "input": "with a search", "tools": [SEARCH]}
+    vendors.says("with a drawing", Spoken(words=2))
+    body = {"model": "openai-fake", "input": "with a drawing", "tools": [DRAWING]}
     answer = await client.post("/v1/responses", json=body)
     assert HEADER not in answer.headers
-    assert echoed(answer.json()) == [("web_search", False)]
-    (sent,) = vendors.asked("openai", "with a search")
-    assert sent["tools"] == [SEARCH]
+    assert echoed(answer.json()) == [("image_generation", False)]
+    (sent,) = vendors.asked("openai", "with a drawing")
+    assert sent["tools"] == [DRAWING]
 
 
 @pytest.mark.parametrize(
     ("model", "tools", "choice", "param"),
     [
-        ("fake", [SEARCH], "required", "tool_choice"),
-        ("fake", [CLOCK, SEARCH], {"type": "web_search"}, "tool_choice.type"),
+        ("fake", [DRAWING], "required", "tool_choice"),
+        ("fake", [CLOCK, DRAWING], {"type": "image_generation"}, "tool_choice.type"),
         (
             "ollama-fake",
-            [SEARCH],
-            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]},
+            [DRAWING],
+            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "image_generation"}]},
             "tool_choice.tools[0].type",
         ),
-        ("anthropic-fake", [CLOCK, SEARCH], {"type": "web_search"}, "tool_choice.type"),
+        ("anthropic-fake", [CLOCK, DRAWING], {"type": "image_generation"}, "tool_choice.type"),
         ("gemini-fake", [{"type": "google_search"}], {"type": "google_search"}, "tool_choice.type"),
         ("gemini-fake", [{"type": "google_search"}], "required", "tool_choice"),
     ],
@@ -84,9 +84,9 @@ async def test_a_forced_tool_that_the_provider_lacks_is_an_error_that_lists_what
 
 async def test_with_strict_tools_each_tool_that_the_provider_lacks_is_an_error(stack: Stack) -> None:
     async with another_api(stack, "strict_tools = true") as api:
-        refused = await api.post("/v1/responses", json={"model": "fake", "input": "x", "tools": [CLOCK, SEARCH]})
+        refused = await api.post("/v1/responses", json={"model": "fake", "input": "x", "tools": [CLOCK, DRAWING]})
         is_error(refused, 400, "unsupported_tool", "tools[1].type")
-        counted = await api.post("/v1/responses/input_tokens", json={"model": "fake", "input": "x", "tools": [SEARCH]})
+        counted = await api.post("/v1/responses/input_tokens", json={"model": "fake", "input": "x", "tools": [DRAWING]})
         is_error(counted, 400, "unsupported_tool", "tools[0].type")
 
 
@@ -96,8 +96,8 @@ async def test_what_is_left_out_is_not_counted(client: httpx.AsyncClient) -> Non
         answer = await client.post("/v1/responses/input_tokens", json=body)
         return answer.json()["input_tokens"], answer.headers.get(HEADER)
 
-    assert (await tokens(CLOCK, SEARCH))[0] == (await tokens(CLOCK))[0]
-    assert (await tokens(SEARCH))[1] == "web_search"
+    assert (await tokens(CLOCK, DRAWING))[0] == (await tokens(CLOCK))[0]
+    assert (await tokens(DRAWING))[1] == "image_generation"
 
 
 async def test_a_socket_and_a_chain_leave_the_tool_out_each_time(
@@ -106,8 +106,8 @@ async def test_a_socket_and_a_chain_leave_the_tool_out_each_time(
     upstream.says("on a socket", Script(words=2))
     behind = upstream.says("behind it", Script(words=2))
     async with connected(stack.api_url) as socket:
-        first = await socket.turn(input="on a socket", tools=[SEARCH])
-    assert echoed(first[0]["response"]) == echoed(first[-1]["response"]) == [("web_search", True)]
+        first = await socket.turn(input="on a socket", tools=[DRAWING])
+    assert echoed(first[0]["response"]) == echoed(first[-1]["response"]) == [("image_generation", True)]
     after = {"input": "behind it", "previous_response_id": first[-1]["response"]["id"]}
     assert echoed(await create(client, **after)) == []
     assert behind.tools == []
@@ -118,12 +118,12 @@ async def test_a_fallback_gets_the_tools_that_it_has(stack: Stack, vendors: Vend
     vendors.says("on the fallback", Spoken(words=2))
     route = '[[routes]]\nmodel = "mixed"\nprovider = "down"\nfallbacks = ["openai-fake"]\n'
     async with another_api(stack, tail=route) as api:
-        body = {"model": "mixed", "input": "on the fallback", "tools": [SEARCH, {"type": "google_search"}]}
+        body = {"model": "mixed", "input": "on the fallback", "tools": [DRAWING, {"type": "google_search"}]}
         events = await collect(api, body)
-    assert echoed(events[0]["response"]) == [("web_search", True), ("google_search", True)]
-    assert echoed(events[-1]["response"]) == [("web_search", False), ("google_search", True)]
+    assert echoed(events[0]["response"]) == [("image_generation", True), ("google_search", True)]
+    assert echoed(events[-1]["response"]) == [("image_generation", False), ("google_search", True)]
     (sent,) = vendors.asked("openai", "on the fallback")
-    assert sent["tools"] == [SEARCH]
+    assert sent["tools"] == [DRAWING]
 
 
 async def test_a_setting_of_cost_that_the_provider_lacks_is_left_out_and_named(
@@ -172,7 +172,7 @@ async def test_what_openai_says_about_the_response_reaches_the_client(
     moderated = {"input": {"type": "moderation_result", "flagged": False}, "output": None}
     reported = {"service_tier": "priority", "moderation": moderated, "tool_usage": {"web_search": {"num_requests": 1}}}
     vendors.says("moderated", Spoken(words=2, reported=reported))
-    asked = {"moderation": {"model": "omni-moderation-latest"}, "service_tier": "fast", "tools": [SEARCH]}
+    asked = {"moderation": {"model": "omni-moderation-latest"}, "service_tier": "fast", "tools": [DRAWING]}
     response = await create(client, model="openai-fake", input="moderated", **asked)
     assert {name: response[name] for name in reported} == reported
     (sent,) = vendors.asked("openai", "moderated")
@@ -187,11 +187,11 @@ async def test_required_is_met_by_a_tool_in_an_item_of_the_input(client: httpx.A
         {"type": "additional_tools", "role": "developer", "tools": [CLOCK]},
         {"role": "user", "content": "with a clock in an item"},
     ]
-    for tools in ([], [SEARCH]):
+    for tools in ([], [DRAWING]):
         response = await create(client, input=items, tools=tools, tool_choice="required")
         assert response["status"] == "completed"
         assert [tool["function"]["name"] for tool in script.tools] == ["clock"]
-    searches = [{"type": "additional_tools", "role": "developer", "tools": [SEARCH]}, items[1]]
+    searches = [{"type": "additional_tools", "role": "developer", "tools": [DRAWING]}, items[1]]
     body = {"model": "fake", "input": searches, "tool_choice": "required"}
     answer = await client.post("/v1/responses", json=body)
     is_error(answer, 400, "unsupported_tool", "tool_choice")

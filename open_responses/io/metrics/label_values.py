@@ -25,7 +25,7 @@ class LabelValues:
         self._most_models = len(self._models) + _MOST_MODELS
         self._tenants = {key.tenant for key in config.api_keys}
         self._most_tenants = max(_MOST_TENANTS, len(self._tenants))
-        self._tools = {tool.name for tool in config.tools}
+        self._tools = {tool.name for tool in config.tools} | config.built_in_tools.keys()
         self._servers = {server.label for server in config.mcp_servers}
         self._providers = {provider.name for provider in config.providers}
         self._codes = set[str]()
@@ -51,7 +51,7 @@ class LabelValues:
         return name
 
     def tool(self, name: str) -> str:
-        """The name of a hosted tool, or `mcp:{label}` for the tools of a configured MCP server, which names them."""
+        """The name of a hosted or built-in tool, or `mcp:{label}` for the tools of a configured MCP server."""
         if name in self._tools:
             return name
         label, has_dot, _ = name.partition(".")

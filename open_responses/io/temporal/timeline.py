@@ -23,7 +23,7 @@ from temporalio.converter import DataConverter
 
 from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads.names import CALL_MCP_TOOL, LIST_MCP_TOOLS, SAMPLE
+from open_responses.loop.payloads.names import CALL_BUILT_IN_TOOL, CALL_MCP_TOOL, LIST_MCP_TOOLS, SAMPLE
 
 Kind = Literal["model_turn", "tool", "mcp", "approval", "finish"]
 Status = Literal["completed", "failed", "running", "retrying", "cancelled"]
@@ -148,7 +148,8 @@ class Timeline:
             return Entry("mcp", label, self._turn, 1, at, detail="lists its tools")
         if activity == CALL_MCP_TOOL:
             return Entry("mcp", f"{label}.{_text(given.get('tool'))}", self._turn, attempt, at)
-        return Entry("tool", activity, self._turn, attempt, at)
+        name = _text(given.get("function")) if activity == CALL_BUILT_IN_TOOL else activity
+        return Entry("tool", name, self._turn, attempt, at)
 
     def _began(self, scheduled: int, attempt: int, at: float) -> None:
         entry = self._by_event.get(scheduled)

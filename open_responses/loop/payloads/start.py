@@ -18,6 +18,7 @@ from open_responses.schema.payload import Payload
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.response import initial_response
+from open_responses.tool_use.built_in import BuiltInTool, OfferedBuiltIn, offered_built_ins
 from open_responses.tool_use.hosted_tool import HostedTool
 
 PATCH_LEVEL = 1
@@ -32,6 +33,9 @@ class Target(Payload):
     context_window: int | None = None
     price: ModelPrice | None = Field(default=None, description="The route's own price.")
     omitted: Omitted | None = Field(default=None, description="What this provider lacks of the request.")
+    run_here: list[int] = Field(
+        default=[], description="The indexes of the built-in tools in the request that this server runs."
+    )
 
 
 class Admitted(Payload):
@@ -117,6 +121,7 @@ class StartResponse(Payload):
         context_window: The model's window in tokens; None where it is unknown.
         price: The route's own price, which stays in force for the response.
         omitted: What the provider lacks of the request; None for nothing.
+        run_here: The indexes of the built-in tools in the request that this server runs for the provider.
         fallbacks: Tried in order while the provider stays down.
         provider_key: The provider key in the request, sealed.
         is_compaction: The output is a summary of the conversation, and no answer.
@@ -137,6 +142,7 @@ class StartResponse(Payload):
         context_tokens: An estimate of the tokens that the first model turn sends, with the context that it continues;
             0 where no key's limits apply.
         hosted: The hosted tools that the response may call.
+        built_in: The built-in tools that this server runs for one of the targets.
         secrets: The headers and tokens of the request's MCP servers, by label, sealed.
         decisions: The approvals in the request.
         max_turns: The most model turns.
@@ -160,6 +166,7 @@ class StartResponse(Payload):
     context_window: int | None = None
     price: ModelPrice | None = None
     omitted: Omitted | None = None
+    run_here: list[int] = []
     fallbacks: list[Target] = []
     provider_key: str | None = None
     is_compaction: bool = False
@@ -174,6 +181,7 @@ class StartResponse(Payload):
     admitted: Admitted | None = None
     context_tokens: int = 0
     hosted: list[HostedTool] = []
+    built_in: list[BuiltInTool] = []
     secrets: dict[str, str] = {}
     decisions: list[Decision] = []
     max_turns: int = 100
@@ -246,6 +254,7 @@ class StartResponse(Payload):
             context_window=self.context_window,
             price=self.price,
             omitted=self.omitted,
+            run_here=self.run_here,
         )
         return [own, *self.fallbacks]
 
@@ -267,6 +276,11 @@ class StartResponse(Payload):
     def omitted_for(self, fallback: int) -> Omitted:
         """What the provider in use lacks of the request. `fallback` is 0 for the route's own."""
         return self.targets[fallback].omitted or Omitted()
+
+    def built_ins_for(self, fallback: int) -> list[OfferedBuiltIn]:
+        """The built-in tools that this server runs for the provider in use."""
+        run_here = self.targets[fallback].run_here
+        return offered_built_ins(self.request, run_here) if run_here else []
 
     def initial(self, fallback: int = 0) -> JsonObject:
         """The response resource before its first item, with the provider in use (`omitted_for`)."""

@@ -53,6 +53,28 @@ class McpCallInput(Payload):
     may_have_run: bool = False
 
 
+class BuiltInCallInput(Payload):
+    """The input of a call of a built-in tool that this server runs.
+
+    Attributes:
+        tool: The tool's name, of its table in the configuration.
+        function: The name of the function that the model called.
+        arguments: The arguments.
+        settings: The tool as the request has it.
+        item: The item as it stands, in OpenAI's form.
+        ordinal: The number of the call among those of the context.
+        context: The call.
+    """
+
+    tool: str
+    function: str
+    arguments: JsonObject
+    settings: JsonObject
+    item: JsonObject
+    ordinal: int
+    context: ToolContextPayload
+
+
 class McpListInput(Payload):
     """The input of the activity that lists an MCP server's tools, unless the context or the cache has the list."""
 
@@ -77,6 +99,8 @@ class ToolResult(Payload):
         parts: The parts of an MCP tool's output, if it has more than text. `mcp_call.output` is a string.
         reason: See `outcome`.
         attempts: How often the activity began, as Temporal counts. Each attempt may have had its effect.
+        item: Of a built-in tool, the members of the finished item.
+        citations: Of a built-in tool, the annotations that the model may cite.
     """
 
     outcome: ToolOutcome
@@ -84,6 +108,8 @@ class ToolResult(Payload):
     parts: list[JsonObject] = []
     reason: str | None = None
     attempts: int = 1
+    item: JsonObject = {}
+    citations: list[JsonObject] = []
 
 
 class ToolProgress(Payload):

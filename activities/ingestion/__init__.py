@@ -1,1 +1,0 @@
-"""The activities that ingest files into vector stores."""
