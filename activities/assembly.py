@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from temporalio.client import Client
 
+from activities.ingestion.ingest import IngestionActivities
 from activities.lifecycle.claim_approvals import ClaimActivity
 from activities.lifecycle.finish import FinishActivity
 from activities.lifecycle.publish import PublishActivity
@@ -35,6 +36,8 @@ from open_responses.config import Config
 from open_responses.contracts import Middleware, Provider, Tool
 from open_responses.io.background import kept_running
 from open_responses.io.config_watch import ConfigWatch
+from open_responses.io.files.folder import FilesFolder
+from open_responses.io.files.sweeping import sweep_files
 from open_responses.io.log.appender import Appender
 from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.breaker import Breaker
@@ -67,6 +70,7 @@ class Parts:
     tools: Mapping[str, Tool]
     middleware: Sequence[Middleware]
     store: ResponseStore
+    folder: FilesFolder
     eraser: Eraser
     records: Records
     running: RunningWork
@@ -87,6 +91,7 @@ def configured_by_file(parts: Parts) -> Configured:
         mcp=McpActivities(runner, parts.records, redis, parts.sealer, parts.schema_checks, config, os.environ),
         built_in=BuiltInToolActivity(runner, load_engines(config, _engine_parts(parts))),
         model_lists=ModelListRefresher(ModelLists(redis), config, parts.providers, os.environ),
+        ingestion=IngestionActivities(parts.folder, config, os.environ),
     )
 
 
@@ -115,6 +120,9 @@ def activities_of(parts: Parts, configured: Configured) -> list[Callable[..., An
         configured.hosted.call_tool,
         configured.mcp.list_tools,
         configured.mcp.call_tool,
+        configured.ingestion.read,
+        configured.ingestion.embed,
+        configured.ingestion.end,
         configured.built_in.call_built_in_tool,
     ]
 
@@ -123,7 +131,7 @@ def _sample_parts(parts: Parts) -> SampleParts:
     redis, settings = parts.redis, parts.settings
     return SampleParts(
         redis=redis,
-        contexts=Contexts(redis, parts.records),
+        contexts=Contexts(redis, parts.records, parts.folder.files, settings.config.files.max_inline_bytes),
         appender=parts.appender,
         breaker=Breaker(redis),
         quotas=Quotas(redis),
@@ -165,6 +173,7 @@ def chores_of(
         asyncio.create_task(detector.run()),
         asyncio.create_task(kept_running("control channel", lambda: listen(redis, parts.running, detector))),
         asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
+        asyncio.create_task(kept_running("files sweep", lambda: sweep_files(parts.folder, parts.temporal))),
         asyncio.create_task(parts.eraser.run()),
         asyncio.create_task(kept_running("ended runs", ended_runs.run)),
         asyncio.create_task(kept_running("usage rebuild", UsageRebuild(redis, parts.temporal).run)),

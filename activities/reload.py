@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 import structlog
 
+from activities.ingestion.ingest import IngestionActivities
 from activities.middleware_loader import load_middleware
 from activities.providers.registry import build_providers
 from activities.sampling.sample import SampleActivity
@@ -59,6 +60,7 @@ class Configured:
     mcp: McpActivities
     built_in: BuiltInToolActivity
     model_lists: ModelListRefresher
+    ingestion: IngestionActivities
 
     def put(self, loaded: Loaded) -> None:
         """Use this configuration for every activity that begins from now on."""
@@ -73,6 +75,8 @@ class Configured:
         self.runner.middleware = loaded.middleware
         self.hosted.tools = loaded.tools
         self.mcp.config = loaded.config
+        self.ingestion.config = loaded.config
+        self.sample.parts.contexts.inline_bytes = loaded.config.files.max_inline_bytes
         self.built_in.engines = loaded.engines
         self.model_lists.configure(loaded.config, loaded.providers)
 

@@ -18,6 +18,7 @@ from api.key_ring import KeyRing
 from api.readiness import Readiness
 from api.recent_answers import RecentAnswers
 from api.runtime_keys import RuntimeKeys
+from open_responses.io.files.folder import FilesFolder
 from open_responses.io.log.reader import LogHub
 from open_responses.io.metrics.exposition import SdkMetrics
 from open_responses.io.redis.client import Redis
@@ -70,6 +71,7 @@ class AppState:
     keys: KeyRing
     runtime_keys: RuntimeKeys
     configuration: ConfigurationStatus
+    folder: FilesFolder
     sdk_metrics: SdkMetrics | None = None
     """Where a worker runs in this process."""
 

@@ -35,6 +35,7 @@ from api.console import conformance
 from api.console import routes as console
 from api.conversation_entries import KnownEntries
 from api.conversations import routes as conversations
+from api.files import routes as files
 from api.http_headers import HttpHeaders
 from api.key_ring import KeyRing
 from api.live_state import LiveState
@@ -49,10 +50,14 @@ from api.request_ends import RequestEnds
 from api.request_spans import RequestSpans
 from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.runtime_keys import RENEWALS_PER_TTL, RuntimeKeys
+from api.vector_stores import batches as vector_store_batches
+from api.vector_stores import files as vector_store_files
+from api.vector_stores import stores as vector_stores
 from api.websocket import connection as websocket
 from open_responses import __version__
 from open_responses.io.background import end_tasks, in_background, kept_running
 from open_responses.io.config_watch import ConfigWatch
+from open_responses.io.files.folder import files_folder
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.reader import LogHub
 from open_responses.io.log.reader_copies import ReaderCopies
@@ -133,6 +138,7 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
             await asyncio.to_thread(apart.shutdown)
         await end_tasks(tasks)
         await state.schema_checks.close()
+        await state.folder.engine.close()
         await state.redis.aclose()
         if traces is not None:
             await asyncio.to_thread(traces.close)
@@ -151,6 +157,10 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
         websocket.router,
         compact.router,
         conversations.router,
+        files.router,
+        vector_stores.router,
+        vector_store_files.router,
+        vector_store_batches.router,
         input_tokens.router,
         models.router,
         metrics.router,
@@ -187,6 +197,7 @@ async def _connected(settings: Settings, host: Host | None) -> AppState:
         patience_seconds=settings.erase_after_seconds,
     )
     records = Records(store, temporal, ConversationPieces(settings.blobs, keys), eraser.marks)
+    folder = files_folder(settings.files)
     recording.configure(settings.config, "api")
     return AppState(
         settings=settings,
@@ -207,12 +218,13 @@ async def _connected(settings: Settings, host: Host | None) -> AppState:
         received=ReceivedBytes(settings.max_received_bytes),
         readings=ServerReadings(redis, temporal, (provider.name for provider in settings.config.providers)),
         search_attributes=NamespaceAttributes(temporal),
-        readiness=Readiness(temporal, redis, keys),
+        readiness=Readiness(temporal, redis, keys, folder),
         recent=RecentAnswers(),
         refusals=Refusals(redis),
         keys=KeyRing(),
         runtime_keys=RuntimeKeys(redis, temporal, renew_seconds=settings.blob_ttl_seconds / RENEWALS_PER_TTL),
         configuration=ConfigurationStatus(loaded_at=time.time()),
+        folder=folder,
         sdk_metrics=None if host is None else host.sdk_metrics,
     )
 

@@ -14,8 +14,8 @@ from open_responses.schema.validation import read_json_object
 
 # 8 KiB a second on average, or the rest of the body. The average is per window: over the whole body, a client could
 # send the first part fast, and then hold the connection for long.
-_WINDOW_SECONDS = 20.0
-_WINDOW_BYTES = 160 * 1024
+WINDOW_SECONDS = 20.0
+WINDOW_BYTES = 160 * 1024
 
 
 async def read_object(request: Request, limit: int) -> tuple[JsonObject, int]:
@@ -31,14 +31,10 @@ async def read_body(request: Request, limit: int) -> bytes:
         RequestTooLarge: As soon as the size is known; nothing more is read.
         RateLimited: The key's unanswered requests hold too many bytes.
         Unavailable: The process's unanswered requests hold too many bytes.
-        RequestTimeout: Less than `_WINDOW_BYTES` and not the end of the body arrived within `_WINDOW_SECONDS`.
+        RequestTimeout: Less than `WINDOW_BYTES` and not the end of the body arrived within `WINDOW_SECONDS`.
         UnsupportedEncoding: The body is compressed, so its real size is unknown.
     """
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise UnsupportedEncoding(
-            "Your request has a Content-Encoding, which this server does not accept. Send the body uncompressed."
-        )
+    check_is_plain(request)
     received = held_by(request)
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit():
@@ -47,10 +43,10 @@ async def read_body(request: Request, limit: int) -> bytes:
         if received is not None:
             received.expect(int(declared))
     chunks: list[bytes] = []
-    size, wanted = 0, _WINDOW_BYTES
+    size, wanted = 0, WINDOW_BYTES
     now = asyncio.get_running_loop().time
     try:
-        async with asyncio.timeout(_WINDOW_SECONDS) as window:
+        async with asyncio.timeout(WINDOW_SECONDS) as window:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > limit:
@@ -59,18 +55,31 @@ async def read_body(request: Request, limit: int) -> bytes:
                     received.add(len(chunk))
                 chunks.append(chunk)
                 if size >= wanted:
-                    wanted = size + _WINDOW_BYTES
-                    window.reschedule(now() + _WINDOW_SECONDS)
+                    wanted = size + WINDOW_BYTES
+                    window.reschedule(now() + WINDOW_SECONDS)
     except TimeoutError:
-        raise RequestTimeout(
-            f"The body of your request arrived too slowly: less than {_WINDOW_BYTES} bytes in {_WINDOW_SECONDS:g} "
-            "seconds. Send it again, faster."
-        ) from None
+        raise too_slow() from None
     else:
         return b"".join(chunks)
     finally:
         # An exception keeps this frame, and with it the chunks, until the next garbage collection.
         chunks.clear()
+
+
+def check_is_plain(request: Request) -> None:
+    """Raises UnsupportedEncoding for a compressed body."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedEncoding(
+            "Your request has a Content-Encoding, which this server does not accept. Send the body uncompressed."
+        )
+
+
+def too_slow() -> RequestTimeout:
+    return RequestTimeout(
+        f"The body of your request arrived too slowly: less than {WINDOW_BYTES} bytes in {WINDOW_SECONDS:g} "
+        "seconds. Send it again, faster."
+    )
 
 
 def _too_large(limit: int) -> RequestTooLarge:

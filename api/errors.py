@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 
 import structlog
 from fastapi import FastAPI, Request
@@ -86,7 +87,7 @@ def _says_who_is_away(error: Exception) -> bool:
     worker for a query)."""
     if isinstance(error, RPCError):
         return error.status != RPCStatusCode.INVALID_ARGUMENT
-    return isinstance(error, (*TemporalDown, RedisError, OSError))
+    return isinstance(error, (*TemporalDown, RedisError, OSError, sqlite3.Error))
 
 
 def refusal(error: OpenResponsesError, path: str, tenant: str | None, refusals: Refusals | None = None) -> JSONResponse:

@@ -22,13 +22,13 @@ def check_names(query: Mapping[str, str], known: frozenset[str]) -> None:
             )
 
 
-def page_limit(text: str | None) -> int:
+def page_limit(text: str | None, *, default: int = DEFAULT_PAGE, longest: int = LONGEST_PAGE) -> int:
     """`limit` of a query. Raises InvalidRequest."""
     if text is None:
-        return DEFAULT_PAGE
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and 1 <= int(text) <= LONGEST_PAGE):
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and 1 <= int(text) <= longest):
         raise InvalidRequest(
-            f"'limit' must be a whole number from 1 to {LONGEST_PAGE}.", param="limit", code="invalid_value"
+            f"'limit' must be a whole number from 1 to {longest}.", param="limit", code="invalid_value"
         )
     return int(text)
 

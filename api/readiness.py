@@ -12,14 +12,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
+import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from open_responses.io.background import in_background
+from open_responses.io.files.folder import FilesFolder
 from open_responses.io.redis.client import IS_CLUSTER, Redis, RedisDown, is_cluster
 from open_responses.io.redis.leases import count_living_workers
 from open_responses.io.temporal.encryption_check import lacks_marked_key
 from open_responses.io.temporal.task_queues import ACTIVITY_TASKS, WORKFLOW_TASKS, describe_queue
+
+log = structlog.get_logger(__name__)
 
 # Load balancers commonly wait for one second.
 _PATIENCE_SECONDS = 0.7
@@ -27,8 +31,8 @@ _LONGEST_CALL = timedelta(seconds=5)
 _SILENT = f"does not answer within {_PATIENCE_SECONDS} s"
 
 NEEDED = frozenset({"temporal", "redis", "encryption_keys"})
-"""The parts without which this process is not ready. Without workers it is: Temporal keeps the responses that it starts
-until a worker comes, and all API processes would leave the load balancer at once."""
+"""The parts without which this process is not ready. Without files it is, and without workers: Temporal keeps the
+responses that it starts until a worker comes, and all API processes would leave the load balancer at once."""
 
 
 Problems: TypeAlias = dict[str, str]
@@ -38,20 +42,33 @@ Problems: TypeAlias = dict[str, str]
 class Readiness:
     """Asks Temporal and Redis at most once at a time."""
 
-    def __init__(self, temporal: Client, redis: Redis, keys: Sequence[bytes]) -> None:
+    def __init__(self, temporal: Client, redis: Redis, keys: Sequence[bytes], folder: FilesFolder) -> None:
         self._temporal = temporal
         self._redis = redis
         self._keys = keys
-        self._checks = (_Check("temporal", self._ask_temporal), _Check("redis", self._ask_redis))
+        self._folder = folder
+        self._checks = (
+            _Check("temporal", self._ask_temporal),
+            _Check("redis", self._ask_redis),
+            _Check("files", self._ask_files),
+        )
 
     async def problems(self) -> Problems:
-        """The problems of `temporal`, `redis`, `workers` and `encryption_keys`.
+        """The problems of `temporal`, `redis`, `workers`, `encryption_keys` and `files`.
 
         Workers are seen in Redis, by their leases, and in Temporal, by their polls: Temporal lists a poller for minutes
         after its process died, and a lease expires within seconds.
         """
-        temporal, redis = await asyncio.gather(*(check.problems() for check in self._checks))
-        return {**temporal, **redis}
+        temporal, redis, files = await asyncio.gather(*(check.problems() for check in self._checks))
+        return {**temporal, **redis, **files}
+
+    async def _ask_files(self) -> Problems:
+        problem = await asyncio.to_thread(self._folder.problem)
+        if problem is None:
+            return {}
+        # Not why: anybody may ask, and the reason names a path.
+        log.warning("files_folder", problem=problem)
+        return {"files": "the folder of uploaded files cannot be used: the log says why"}
 
     async def _ask_temporal(self) -> Problems:
         for kind in (WORKFLOW_TASKS, ACTIVITY_TASKS):

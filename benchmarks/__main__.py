@@ -19,6 +19,7 @@ from benchmarks import run_history, scaling
 from benchmarks.parts import (
     chain,
     fairness,
+    file_search,
     history,
     loop,
     memory,
@@ -51,6 +52,7 @@ _ON_ONE_STACK: Mapping[str, Callable[[httpx.AsyncClient, Stack, str], Awaitable[
 }
 _APART: Mapping[str, Callable[[], Awaitable[None]]] = {
     "fairness": fairness.main,
+    "file-search": file_search.main,
     "silence": silence.main,
     "pace": pace.main,
     "scaling": scaling.main,

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from open_responses.built_in_config import BuiltInToolConfig
 from open_responses.contracts import Resume
+from open_responses.files_config import FilesConfig
 from open_responses.json_types import JsonObject
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.url_parts import is_below
+from open_responses.vector_stores_config import VectorStoresConfig
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 
@@ -95,7 +97,18 @@ class RouteConfig(_Table):
 
 
 RESERVED_TOOL_NAMES = frozenset(
-    {"sample", "finish", "publish", "list_mcp_tools", "call_mcp_tool", "call_built_in_tool", "claim_approvals"}
+    {
+        "sample",
+        "finish",
+        "publish",
+        "list_mcp_tools",
+        "call_mcp_tool",
+        "call_built_in_tool",
+        "claim_approvals",
+        "ingest_read",
+        "ingest_embed",
+        "ingest_end",
+    }
 )
 """Names that no tool may have, because the server's own activities have them: each tool is an activity of its name."""
 
@@ -294,6 +307,8 @@ class Config(_Table):
         mcp_servers: The `[[mcp_servers]]` tables.
         web_search: The `[web_search]` table, which enables web search for providers that lack it.
         middleware: The `[[middleware]]` tables, outermost first.
+        files: The `[files]` table.
+        vector_stores: The `[vector_stores]` table.
         api_keys: The `[[api_keys]]` tables. Without any, the server is open and listens on loopback only.
     """
 
@@ -307,6 +322,8 @@ class Config(_Table):
     mcp_servers: tuple[McpServerConfig, ...] = ()
     web_search: BuiltInToolConfig | None = None
     middleware: tuple[MiddlewareConfig, ...] = ()
+    files: FilesConfig = FilesConfig()
+    vector_stores: VectorStoresConfig = VectorStoresConfig()
     api_keys: tuple[ApiKeyConfig, ...] = ()
 
     @model_validator(mode="after")
@@ -320,10 +337,26 @@ class Config(_Table):
                     f"route {route.model!r} names provider {route.provider!r}, which is not in [[providers]]: add it "
                     "there"
                 )
+        self._check_embedding(names)
         _refuse_doubles("tools are named", [tool.name for tool in self.tools])
         _refuse_doubles("MCP servers have the label", [server.label for server in self.mcp_servers])
         self._check_keys()
         return self
+
+    def _check_embedding(self, names: list[str]) -> None:
+        name = self.vector_stores.embedding_provider
+        if name is None:
+            return
+        if name not in names:
+            raise ValueError(
+                f"vector_stores.embedding_provider names {name!r}, which is not in [[providers]]: add it there"
+            )
+        adapters = {provider.name: provider.adapter for provider in (*BUILT_IN_PROVIDERS, *self.providers)}
+        if adapters[name] not in ("openai", "openai-chat"):
+            raise ValueError(
+                f"vector_stores.embedding_provider names {name!r}, whose adapter is {adapters[name]!r}: only providers "
+                "with OpenAI's API ('openai', 'openai-chat') have /embeddings"
+            )
 
     def _check_keys(self) -> None:
         """Reject a scope that names an unknown tool, so that a typo stops the start and not the tenant's requests."""

@@ -34,6 +34,7 @@ from activities.worker.dead_worker_takeover import WorkerTakeover
 from activities.worker.temporal_outage import TemporalWatch
 from open_responses.io.background import end_tasks, in_background
 from open_responses.io.config_watch import ConfigWatch
+from open_responses.io.files.folder import files_folder
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
 from open_responses.io.metrics import recording as metrics
@@ -66,6 +67,7 @@ from workflows.api_keys import ApiKeysWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.by_hand import ArgumentCheck
 from workflows.conversation import ConversationWorkflow
+from workflows.ingestion import IngestionWorkflow
 from workflows.response import ResponseWorkflow
 
 log = structlog.get_logger("worker")
@@ -161,6 +163,7 @@ async def run_worker(settings: Settings, host: Host) -> None:
             tools=tools,
             middleware=middleware,
             store=store,
+            folder=files_folder(settings.files),
             eraser=eraser,
             records=Records(store, temporal, pieces, eraser.marks),
             running=RunningWork(),
@@ -232,6 +235,8 @@ async def _serve(
         await serving
         await lease.stop()
         await parts.schema_checks.close()
+        await parts.folder.engine.close()
+        await configured.ingestion.close()
 
     # After an error nothing is certain to end: the lease runs out then, and other workers take its work over.
     has_failed |= not await _ends_well(
@@ -275,7 +280,7 @@ def _worker(
     return Worker(
         parts.temporal,
         task_queue=TASK_QUEUE,
-        workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow, ApiKeysWorkflow],
+        workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow, ApiKeysWorkflow, IngestionWorkflow],
         activities=activities,
         interceptors=[watch, ArgumentCheck()],
         workflow_runner=WeighingRunner(deployment, cached_runs),

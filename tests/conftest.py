@@ -175,6 +175,9 @@ target = "tests.support.hosted_tools:returns_parts"
 name = "ends"
 target = "tests.support.hosted_tools:ends"
 retry_seconds = 0.05
+[files]
+max_file_bytes = 400_000
+max_inline_bytes = 300_000
 [web_search]
 target = "tests.support.built_in_engines:Search"
 retry_seconds = 0.05

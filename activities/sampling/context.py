@@ -12,6 +12,8 @@ from open_responses.context.configuration import configured
 from open_responses.context.excerpt import readable
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.events.trace import replay_trace
+from open_responses.io.files.file_store import FileStore
+from open_responses.io.files.inlined import with_files
 from open_responses.io.log.encoding import encode, item_field
 from open_responses.io.log.state_fields import read_items
 from open_responses.io.log.writer import Earlier
@@ -55,15 +57,18 @@ class HasEnded(Exception):
 class Contexts:
     """Loads contexts from the store, and from Temporal where the store has lost them."""
 
-    def __init__(self, redis: Redis, records: Records) -> None:
+    def __init__(self, redis: Redis, records: Records, files: FileStore, inline_bytes: int) -> None:
         self._redis = redis
+        self._files = files
+        self.inline_bytes = inline_bytes
         self._records = self.records = records
         self._chains = Chains(records)
 
     async def load(self, response_id: str, output_length: int) -> Context:
         """The context of a turn that begins with this many items in the output.
 
-        Raises HasEnded, and PreviousResponseNotFound for a response or an ancestor that is gone.
+        Raises HasEnded, PreviousResponseNotFound for a response or an ancestor that is gone, and ContextTooLarge for
+        named files that are too large together.
         """
         record = await self._records.load(response_id)
         if record is None:
@@ -74,6 +79,7 @@ class Contexts:
         start = record.start
         items += await remembered_items(await self._records.pieces.expanded(start.remembered))
         items += await off_loop(record.size, start.input_items)
+        items = await with_files(self._files, start.tenant, items, self.inline_bytes)
         return Context(start, items, await self._output(response_id, output_length))
 
     async def earlier(self, response_id: str, length: int) -> Earlier:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.openai_forms import PREFIX
+from api.openapi.file_paths import file_paths
 from api.openapi.operation import newest_first, operation, page, parameter, probe
 from api.openapi.schemas import ref
 from api.operations.filters import STATUSES
@@ -15,7 +16,7 @@ from open_responses.schema.requests import CreateResponse
 
 
 def paths() -> JsonObject:
-    found = {**_responses(), **_conversations(), **_admin(), **_service(), **_operations()}
+    found = {**_responses(), **_conversations(), **file_paths(), **_admin(), **_service(), **_operations()}
     for path, operations in found.items():
         if path.startswith("/v1/"):
             operations["servers"] = _SERVERS

@@ -17,7 +17,7 @@ from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.responses.approvals import ApprovalBody
 from open_responses.json_types import JsonObject
-from open_responses.schema import http_bodies, operation_bodies
+from open_responses.schema import file_bodies, http_bodies, operation_bodies, vector_store_bodies
 from open_responses.schema.compact import CompactRequest
 from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, OpaqueItem
 from open_responses.schema.names import SLUG
@@ -26,6 +26,14 @@ from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS,
 from open_responses.schema.stream_events import StreamEvent
 from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
 from open_responses.schema.validation import RequestObject
+from open_responses.schema.vector_store_requests import (
+    AttachFile,
+    CreateFileBatch,
+    CreateVectorStore,
+    ModifyAttributes,
+    ModifyVectorStore,
+    SearchVectorStore,
+)
 
 REQUESTS: tuple[type[BaseModel], ...] = (
     CreateResponse,
@@ -34,6 +42,12 @@ REQUESTS: tuple[type[BaseModel], ...] = (
     CreateConversation,
     UpdateConversation,
     CreateItems,
+    CreateVectorStore,
+    ModifyVectorStore,
+    AttachFile,
+    ModifyAttributes,
+    CreateFileBatch,
+    SearchVectorStore,
     CreateKeyBody,
     ChangeKeyBody,
 )
@@ -46,6 +60,18 @@ ANSWERS: tuple[Any, ...] = (
     http_bodies.ItemPage,
     http_bodies.Conversation,
     http_bodies.DeletedConversation,
+    file_bodies.FileObject,
+    file_bodies.FilePage,
+    file_bodies.DeletedFile,
+    vector_store_bodies.VectorStore,
+    vector_store_bodies.VectorStorePage,
+    vector_store_bodies.DeletedVectorStore,
+    vector_store_bodies.VectorStoreFile,
+    vector_store_bodies.VectorStoreFilePage,
+    vector_store_bodies.DeletedVectorStoreFile,
+    vector_store_bodies.VectorStoreFileBatch,
+    vector_store_bodies.FileContentPage,
+    vector_store_bodies.SearchResultsPage,
     http_bodies.ModelList,
     http_bodies.UsageReport,
     http_bodies.Health,

@@ -22,6 +22,7 @@ from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.context.tokens import at_most, counted, item_tokens
 from open_responses.context.truncation import check_fits
 from open_responses.errors import ContextTooLarge, InvalidRequest, SchemaTooComplex, Unavailable
+from open_responses.io.files.inlined import with_heads
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.loop.payloads.start import Target
 from open_responses.private_addresses import is_forbidden_host
@@ -41,12 +42,13 @@ _SCHEMA_PATIENCE_SECONDS = 20.0
 async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     """Raises ModelNotFound, since there is no silent default model, InvalidRequest for what its provider cannot take,
     for tools that cannot be had, and for calls without an answer, Conflict for an approval that was answered already,
-    ContextTooLarge, and ContextLengthExceeded for an input that no window takes."""
+    ContextTooLarge, ContextLengthExceeded for an input that no window takes, and NotFound for an unknown file."""
     config, settings, asked = state.settings.config, state.settings, resolved.asked
     parsed, tenant = resolved.authorized.parsed, resolved.authorized.caller.tenant
     check_continues(resolved.context)
     check_context(resolved.context, settings.max_context_bytes)
-    targets = targets_of(config, asked, parsed.provider_key, os.environ)
+    shown = await with_heads(state.folder.files, tenant, asked, config.files.max_inline_bytes)
+    targets = targets_of(config, shown, parsed.provider_key, os.environ)
     await _check_length(asked, targets[0].context_window)
     await _check_schemas(state.schema_checks, tenant, asked)
     hosted = _hosted(config, asked)

@@ -63,6 +63,7 @@ def _files(settings: Settings) -> Iterator[Found]:
     from activities.providers.registry import build_providers
     from activities.tool_calls.built_in_engines import check_engines
     from activities.tools.registry import load_tools
+    from open_responses.io.files.folder import files_folder
     from open_responses.io.sealing import configured_keys
 
     config = settings.config
@@ -79,6 +80,7 @@ def _files(settings: Settings) -> Iterator[Found]:
             yield Found(part, str(error))
         else:
             yield Found(part, None)
+    yield Found("files", files_folder(settings.files).problem())
     routed = {route.provider for route in config.routes}
     for provider in config.providers:
         variable = provider.api_key_env

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     """The folder with payloads of 128 KiB and more, and with the keys of responses with `store: false`. Every process
     needs the same folder."""
 
+    files_dir: str | None = None
+    """The folder with uploaded files, vector stores and their catalog; `files` in the data folder by default. Every
+    process needs the same folder."""
+
     blob_ttl_seconds: int = 60 * 24 * 3600
     """Must exceed the longest run of a response and Temporal's retention together."""
 
@@ -209,6 +213,11 @@ class Settings(BaseSettings):
         """`OPEN_RESPONSES_BLOB_DIR`, or a folder in the data folder."""
         return Path(self.blob_dir) if self.blob_dir else Path(self.data_dir) / "blobs"
 
+    @property
+    def files(self) -> Path:
+        """`OPEN_RESPONSES_FILES_DIR`, or a folder in the data folder."""
+        return Path(self.files_dir) if self.files_dir else Path(self.data_dir) / "files"
+
     @cached_property
     def config(self) -> Config:
         """The configuration in force. Raises ConfigError."""
@@ -305,8 +314,9 @@ def _advice(where: tuple[int | str, ...]) -> str:
     table: type[BaseModel] = Config
     for part in where[:-1]:
         if isinstance(part, str):
-            # An array of tables is a tuple[Table, ...], a table in a table a Table | None.
-            table = get_args(table.model_fields[part].annotation)[0]
+            # An array of tables is a tuple[Table, ...], a table in a table a Table | None, one of the file's a Table.
+            kind = table.model_fields[part].annotation
+            table = (get_args(kind) or (kind,))[0]
     known = list(table.model_fields)
     near = get_close_matches(str(where[-1]), known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"correct or remove it. Known are {', '.join(known)}"

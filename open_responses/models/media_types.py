@@ -10,7 +10,8 @@ import base64
 import binascii
 from mimetypes import MimeTypes
 
-# Sixteen bytes, of which the longest signature (WebP) takes twelve.
+IMAGE_BYTES = 16
+"""Of which the longest signature (WebP) takes twelve."""
 _SIGNATURE_CHARACTERS = 24
 _PDF_IN_BASE64 = "JVBERi"
 _HEIC = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
@@ -34,6 +35,11 @@ def image_type(data: str) -> str | None:
         first = base64.b64decode(data[:_SIGNATURE_CHARACTERS].rstrip("=") + "==")
     except (binascii.Error, ValueError):
         return None
+    return type_of_image(first)
+
+
+def type_of_image(first: bytes) -> str | None:
+    """The media type of an image by its first `IMAGE_BYTES`; None for what is none of the types that vendors take."""
     if first.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if first.startswith(b"\xff\xd8\xff"):

@@ -273,7 +273,8 @@ class UsageReport(_UsageFrom):
 class Health(TypedDict):
     """Whether the server is ready.
 
-    `missing` has a reason for each part that is not well: `temporal`, `redis`, `workers`, `encryption_keys`.
+    `missing` has a reason for each part that is not well: `temporal`, `redis`, `workers`, `files`,
+    `encryption_keys`.
     `configuration`: there if the configuration file as it is now is not in force; the one before it is.
     """
 

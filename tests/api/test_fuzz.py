@@ -55,6 +55,9 @@ class Known:
     conversation_id: str
     item_id: str
     model: str = "fake"
+    file_id: str = "file-" + "0" * 48
+    vector_store_id: str = "vs_" + "0" * 48
+    batch_id: str = "vsfb_" + "0" * 48
     key_id: str = "key_0123456789abcdef"
     """Of no key: the suite's server has none."""
 
@@ -67,7 +70,18 @@ async def known(session_stack: Stack, upstream: Upstream) -> Known:
         given_ = {"items": [{"role": "user", "content": "known"}]}
         conversation = (await client.post("/v1/conversations", json=given_)).json()
         items = (await client.get(f"/v1/conversations/{conversation['id']}/items")).json()["data"]
-    return Known(response["id"], conversation["id"], items[0]["id"])
+        form: Any = {"data": {"purpose": "user_data"}, "files": {"file": ("a.txt", b"known")}}
+        file = (await client.post("/v1/files", **form)).json()["id"]
+        store = (await client.post("/v1/vector_stores")).json()["id"]
+        batch = await client.post(f"/v1/vector_stores/{store}/file_batches", json={"file_ids": [file]})
+    return Known(
+        response["id"],
+        conversation["id"],
+        items[0]["id"],
+        file_id=file,
+        vector_store_id=store,
+        batch_id=batch.json()["id"],
+    )
 
 
 def tame(body: Any) -> Any:
@@ -95,6 +109,25 @@ def bodies(schema: Any) -> st.SearchStrategy[bytes]:
     return st.one_of(written, written, written, written, written, written, broken)
 
 
+def forms() -> st.SearchStrategy[dict[str, Any]]:
+    """Uploads, and bodies that are nearly one."""
+    names = st.sampled_from(["purpose", "expires_after[anchor]", "expires_after[seconds]", "file", "", "x"])
+    values = st.sampled_from(["user_data", "vision", "created_at", "3600", "-1", "", "9" * 30, "\x00"])
+    whole = st.builds(
+        lambda fields, content, name: {"data": fields, "files": {"file": (name, content)}, "headers": {}},
+        st.dictionaries(names, values, max_size=4),
+        st.binary(max_size=200),
+        st.sampled_from(["a.txt", "../../a", "\\", "", "n" * 1000]),
+    )
+    begun = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc'
+    broken = st.sampled_from([b"", b"--b--", b"--b\r\n\r\n", begun, b"\xff" * 300, b"--b\r\n" + b"a" * 70_000])
+    kinds = st.sampled_from(["multipart/form-data; boundary=b", "multipart/form-data", "text/plain"])
+    return st.one_of(
+        whole,
+        st.builds(lambda content, kind: {"content": content, "headers": {"content-type": kind}}, broken, kinds),
+    )
+
+
 @st.composite
 def requests(draw: st.DrawFn, method: str, path: str, known: Known) -> dict[str, Any]:
     told, request = operations()[method, path], {"headers": {"content-type": "application/json"}, "params": []}
@@ -110,7 +143,9 @@ def requests(draw: st.DrawFn, method: str, path: str, known: Known) -> dict[str,
                 request["params"].append((name, text.encode("utf-8", "replace").decode()))
             elif isinstance(value, str) and value.isascii() and value.isprintable():
                 request["headers"][name.lower()] = value
-    if "requestBody" in told:
+    if "multipart/form-data" in told.get("requestBody", {}).get("content", {}):
+        request |= draw(forms())
+    elif "requestBody" in told:
         request["content"] = draw(bodies(told["requestBody"]["content"]["application/json"]["schema"]))
     return {"method": method, "url": path, **request}
 

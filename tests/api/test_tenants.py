@@ -197,6 +197,8 @@ ENDPOINTS = [
 ]
 # Endpoints whose ids are of another kind, by the beginning of their path, and the test that tries another tenant's.
 TRIED_ELSEWHERE = {
+    "/v1/vector_stores": "api.test_tenants.test_a_vector_store_of_another_tenant_is_an_unknown_one",
+    "/v1/files": "api.test_tenants.test_a_file_of_another_tenant_is_an_unknown_one",
     "/v1/conversations": "api.test_conversations.test_a_conversation_of_another_tenant_is_an_unknown_one",
     "/v1/admin/keys": "no tenant has a part in it: api.test_admin_keys.test_only_an_operator_may",
     "/codec": "no tenant has a part in it: it decodes for the operator",
@@ -325,6 +327,73 @@ async def test_nothing_of_another_tenant_can_be_brought_in_the_input(api: httpx.
             assert seen[0] == seen[1], (path, make(foreign))
             if path == "/v1/responses":
                 assert seen[0][0] in (400, 404), seen[0]
+
+
+async def test_a_file_of_another_tenant_is_an_unknown_one(api: httpx.AsyncClient) -> None:
+    form: Any = {"data": {"purpose": "user_data"}, "files": {"file": ("a.txt", b"a secret")}}
+    foreign = (await api.post("/v1/files", headers=bearer("owner-key"), **form)).json()["id"]
+    unknown = new_id("file-")
+    for method, path in (("GET", "{id}"), ("GET", "{id}/content"), ("DELETE", "{id}"), ("GET", "?after={id}")):
+        seen = [
+            strange(await api.request(method, f"/v1/files/{path.format(id=id)}", headers=bearer("stranger-key")), id)
+            for id in (foreign, unknown)
+        ]
+        assert seen[0] == seen[1]
+        assert seen[0][0] == 404, path
+    seen = []
+    for id in (foreign, unknown):
+        part = {"type": "input_file", "file_id": id}
+        answer = await ask(api, "stranger-key", input=[{"role": "user", "content": [part]}])
+        is_error(answer, 404, "not_found", "input[0].content[0].file_id")
+        seen.append(strange(answer, id))
+    assert seen[0] == seen[1]
+    assert (await api.get("/v1/files", headers=bearer("stranger-key"))).json()["data"] == []
+    content = await api.get(f"/v1/files/{foreign}/content", headers=bearer("owner-key"))
+    assert content.content == b"a secret"
+
+
+async def test_a_vector_store_of_another_tenant_is_an_unknown_one(api: httpx.AsyncClient) -> None:
+    owner, stranger = bearer("owner-key"), bearer("stranger-key")
+    form: Any = {"data": {"purpose": "user_data"}, "files": {"file": ("a.txt", b"a secret")}}
+    file = (await api.post("/v1/files", headers=owner, **form)).json()["id"]
+    strangers = (await api.post("/v1/files", headers=stranger, **form)).json()["id"]
+    foreign = (await api.post("/v1/vector_stores", headers=owner, json={"file_ids": [file]})).json()["id"]
+    batch = (
+        await api.post(f"/v1/vector_stores/{foreign}/file_batches", headers=owner, json={"file_ids": [file]})
+    ).json()
+    tries: list[tuple[str, str, Any]] = [
+        ("GET", "", None),
+        ("POST", "", {"name": "mine"}),
+        ("POST", "/search", {"query": "secret"}),
+        ("GET", "/files", None),
+        ("POST", "/files", {"file_id": strangers}),
+        ("GET", f"/files/{file}", None),
+        ("POST", f"/files/{file}", {"attributes": {}}),
+        ("DELETE", f"/files/{file}", None),
+        ("GET", f"/files/{file}/content", None),
+        ("POST", "/file_batches", {"file_ids": [strangers]}),
+        ("GET", f"/file_batches/{batch['id']}", None),
+        ("POST", f"/file_batches/{batch['id']}/cancel", None),
+        ("GET", f"/file_batches/{batch['id']}/files", None),
+        ("DELETE", "", None),
+    ]
+    unknown = new_id("vs_")
+    for method, below, body in tries:
+        seen = [
+            strange(await api.request(method, f"/v1/vector_stores/{id}{below}", headers=stranger, json=body), id)
+            for id in (foreign, unknown)
+        ]
+        assert seen[0] == seen[1]
+        assert seen[0][0] == 404, (method, below)
+    # Nor can another's file be brought into a store of one's own.
+    is_error(
+        await api.post("/v1/vector_stores", headers=stranger, json={"file_ids": [file]}),
+        404,
+        "not_found",
+        "file_ids[0]",
+    )
+    assert (await api.get("/v1/vector_stores", headers=stranger)).json()["data"] == []
+    assert (await api.get(f"/v1/vector_stores/{foreign}", headers=owner)).json()["name"] == ""
 
 
 async def test_a_foreign_id_takes_as_long_as_an_unknown_one(api: httpx.AsyncClient, owned: Belongings) -> None:

@@ -1,0 +1,1 @@
+"""The activities that ingest files into vector stores."""

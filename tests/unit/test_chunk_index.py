@@ -1,0 +1,88 @@
+"""The index of a vector store, its search, and what a removal leaves of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from open_responses.io.files.chunk_index import Chunk, ChunkIndex
+from open_responses.io.files.vector_search import VectorSearch, Weights
+
+BOTH = Weights(0.5, 0.5)
+
+
+def vector(*values: float) -> bytes:
+    return np.array(values, np.float32).tobytes()
+
+
+def filled(path: Path, file_id: str, *texts: str, at: float = 1.0) -> ChunkIndex:
+    index = ChunkIndex(path)
+    index.put_chunks(file_id, "ingestion", [Chunk(text, 0) for text in texts])
+    waiting = index.without_vector(file_id, 100)
+    index.put_vectors([(chunk_id, vector(at, number, 0)) for number, (chunk_id, _) in enumerate(waiting)])
+    return index
+
+
+def found(search: VectorSearch, path: Path, query: str, *files: str, weights: Weights = BOTH) -> list[str]:
+    rows = np.array([[1, 0, 0]], np.float32)
+    return [text for _, _, text in search.search(str(path), files, [query], rows, weights, 10)]
+
+
+def test_an_ingestion_that_was_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    index = ChunkIndex(tmp_path / "a.sqlite")
+    index.put_chunks("f", "one", [Chunk(f"text {number}", 2) for number in range(5)])
+    assert index.has_chunks("f", "one")
+    assert not index.has_chunks("f", "another"), "one that begins anew reads the file again"
+    first = index.without_vector("f", 2)
+    assert [text for _, text in first] == ["text 0", "text 1"]
+    index.put_vectors([(chunk_id, vector(1)) for chunk_id, _ in first])
+    again = ChunkIndex(tmp_path / "a.sqlite")
+    assert [text for _, text in again.without_vector("f", 10)] == ["text 2", "text 3", "text 4"]
+    assert (again.progress("f").done, again.progress("f").total) == (2, 5)
+    assert again.texts("f") == [f"xt {number}" for number in range(5)]
+
+
+def test_words_and_meaning_are_both_found_and_only_in_the_files_that_are_asked_for(tmp_path: Path) -> None:
+    path, search = tmp_path / "a.sqlite", VectorSearch()
+    filled(path, "near", "about cats")
+    filled(path, "far", "the serial number X-4711", at=0.0)
+    assert found(search, path, "kittens", "near", "far", weights=Weights(1, 0)) == [
+        "about cats",
+        "the serial number X-4711",
+    ]
+    assert found(search, path, "X-4711", "near", "far", weights=Weights(0, 1))[0] == "the serial number X-4711"
+    assert found(search, path, "X-4711", "near") == ["about cats"]
+    assert found(search, path, "X-4711") == []
+    assert found(search, path, '" OR NEAR( * ^', "near") == ["about cats"], "a query has no operators"
+
+
+def test_a_search_sees_what_another_process_has_changed(tmp_path: Path) -> None:
+    path, search = tmp_path / "a.sqlite", VectorSearch()
+    filled(path, "f", "old")
+    assert found(search, path, "x", "f", "g") == ["old"]
+    filled(path, "g", "new")
+    assert sorted(found(search, path, "x", "f", "g")) == ["new", "old"]
+    ChunkIndex(path).remove("f")
+    assert found(search, path, "x", "f", "g") == ["new"]
+    path.unlink()
+    assert found(search, path, "x", "f", "g") == []
+
+
+def test_a_removed_file_leaves_no_word_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    index = filled(path, "f", "the password is swordfish", "and more")
+    filled(path, "g", "something else")
+    assert b"swordfish" in path.read_bytes()
+    index.remove("f")
+    assert b"swordfish" not in path.read_bytes()
+    assert b"something else" in path.read_bytes()
+    assert index.progress("f").total == 0
+
+
+def test_vectors_of_another_model_are_an_error_and_no_nonsense(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    filled(path, "f", "text")
+    with pytest.raises(ValueError, match="another model"):
+        VectorSearch().search(str(path), ["f"], ["x"], np.ones((1, 2), np.float32), BOTH, 10)
