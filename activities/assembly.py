@@ -24,6 +24,7 @@ from activities.sampling.sample import SampleActivity
 from activities.tool_calls.built_in import BuiltInToolActivity
 from activities.tool_calls.built_in_engines import EngineParts, load_engines
 from activities.tool_calls.mcp import McpActivities
+from activities.tool_calls.programs import ProgramActivity
 from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions
 from activities.worker.cancellation_registry import RunningWork
@@ -96,7 +97,9 @@ def configured_by_file(parts: Parts) -> Configured:
 
 
 def _engine_parts(parts: Parts) -> EngineParts:
-    return EngineParts(parts.settings, parts.redis, parts.temporal, parts.http, os.environ)
+    return EngineParts(
+        parts.settings, parts.redis, parts.temporal, parts.http, os.environ, parts.sealer, parts.eraser.keys
+    )
 
 
 def activities_of(parts: Parts, configured: Configured) -> list[Callable[..., Any]]:
@@ -124,6 +127,9 @@ def activities_of(parts: Parts, configured: Configured) -> list[Callable[..., An
         configured.ingestion.embed,
         configured.ingestion.end,
         configured.built_in.call_built_in_tool,
+        ProgramActivity(
+            ToolRunner(parts.lease, parts.running, parts.temporal, ()), parts.sealer, configured.built_in
+        ).run_program_step,
     ]
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from open_responses.built_in_config import BuiltInToolConfig
 from open_responses.contracts import Resume
 from open_responses.files_config import FilesConfig
+from open_responses.interpreter_config import CodeInterpreterConfig, ProgramConfig
 from open_responses.json_types import JsonObject
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.url_parts import is_below
@@ -104,6 +105,7 @@ RESERVED_TOOL_NAMES = frozenset(
         "list_mcp_tools",
         "call_mcp_tool",
         "call_built_in_tool",
+        "run_program_step",
         "claim_approvals",
         "ingest_read",
         "ingest_embed",
@@ -306,6 +308,9 @@ class Config(_Table):
         tools: The `[[tools]]` tables.
         mcp_servers: The `[[mcp_servers]]` tables.
         web_search: The `[web_search]` table, which enables web search for providers that lack it.
+        code_interpreter: The `[code_interpreter]` table, which enables the code interpreter for providers that lack it.
+        programmatic_tool_calling: The `[programmatic_tool_calling]` table, which enables programs that call tools for
+            providers that lack them.
         middleware: The `[[middleware]]` tables, outermost first.
         files: The `[files]` table.
         vector_stores: The `[vector_stores]` table.
@@ -321,6 +326,8 @@ class Config(_Table):
     tools: tuple[ToolConfig, ...] = ()
     mcp_servers: tuple[McpServerConfig, ...] = ()
     web_search: BuiltInToolConfig | None = None
+    code_interpreter: CodeInterpreterConfig | None = None
+    programmatic_tool_calling: ProgramConfig | None = None
     middleware: tuple[MiddlewareConfig, ...] = ()
     files: FilesConfig = FilesConfig()
     vector_stores: VectorStoresConfig = VectorStoresConfig()
@@ -407,7 +414,11 @@ class Config(_Table):
     @property
     def built_in_tools(self) -> dict[str, BuiltInToolConfig]:
         """The built-in tools that this server runs, by name."""
-        tables = {"web_search": self.web_search}
+        tables: dict[str, BuiltInToolConfig | None] = {
+            "web_search": self.web_search,
+            "code_interpreter": self.code_interpreter,
+            "programmatic_tool_calling": self.programmatic_tool_calling,
+        }
         return {name: table for name, table in tables.items() if table is not None}
 
     def weight_of(self, tenant: str) -> float:

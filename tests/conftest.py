@@ -181,6 +181,14 @@ max_inline_bytes = 300_000
 [web_search]
 target = "tests.support.built_in_engines:Search"
 retry_seconds = 0.05
+[code_interpreter]
+run_seconds = 2
+memory_mb = 64
+processes = 2
+[programmatic_tool_calling]
+run_seconds = 2
+memory_mb = 64
+processes = 2
 [[mcp_servers]]
 label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"

@@ -23,8 +23,10 @@ from open_responses.loop.payloads.names import (
     LIST_MCP_TOOLS,
     PUBLISH,
     REQUEST_CANCELLATION,
+    RUN_PROGRAM_STEP,
     SAMPLE,
 )
+from open_responses.loop.payloads.programs import ProgramStepInput, ProgramStepResult
 from open_responses.loop.payloads.publish import PublishInput, PublishResult
 from open_responses.loop.payloads.sample import SampleInput, SampleResult
 from open_responses.loop.payloads.tool_calls import (
@@ -211,6 +213,22 @@ def start_built_in_call(
         call,
         result_type=ToolResult,
         summary=f"{call.function}{_summary(call.arguments)}",
+        start_to_close_timeout=timedelta(seconds=tool.timeout_seconds),
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        retry_policy=_tool_retries(tool, attempts_left),
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+    )
+
+
+def start_program_step(
+    tool: BuiltInTool, given: ProgramStepInput, attempts_left: int, calls_so_far: int
+) -> workflow.ActivityHandle[ProgramStepResult]:
+    """Start a step of a program."""
+    return workflow.start_activity(
+        RUN_PROGRAM_STEP,
+        given,
+        result_type=ProgramStepResult,
+        summary=f"a program after {calls_so_far} calls",
         start_to_close_timeout=timedelta(seconds=tool.timeout_seconds),
         heartbeat_timeout=_HEARTBEAT_TIMEOUT,
         retry_policy=_tool_retries(tool, attempts_left),

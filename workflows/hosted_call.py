@@ -103,7 +103,7 @@ class ToolRun:
                 return await self._fleet(tool, call, output_index)
             return await self._hosted(tool, call, output_index)
         except ActivityError as error:
-            return Outcome(_message(error, call), failed=True)
+            return Outcome(message_of(error, call.name), failed=True)
 
     async def _hosted(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
         """Run a hosted tool at most `max_attempts` times in all: Temporal's retries inside each activity, and the
@@ -255,17 +255,18 @@ def _may_try_again(error: ActivityError) -> bool:
     return isinstance(error.cause, ApplicationError) and error.cause.type == MAY_TRY_AGAIN
 
 
-def _message(error: ActivityError, call: Call) -> str:
+def message_of(error: ActivityError, name: str) -> str:
+    """The failure of an activity that ran a call, as the model reads it."""
     cause = error.cause
     if isinstance(cause, TimeoutError):
         if cause.type == TimeoutType.SCHEDULE_TO_START:
-            return f"No worker runs the tool {call.name!r} at the moment."
-        return _with_unknown_outcome(f"The tool {call.name!r} did not answer in time.")
+            return f"No worker runs the tool {name!r} at the moment."
+        return _with_unknown_outcome(f"The tool {name!r} did not answer in time.")
     if isinstance(cause, ApplicationError):
         return cause.message
     if isinstance(cause, CancelledError | TerminatedError):
-        return _with_unknown_outcome(f"The call to {call.name!r} was cancelled.")
-    return _with_unknown_outcome(f"The call to {call.name!r} failed: {cause or error}")
+        return _with_unknown_outcome(f"The call to {name!r} was cancelled.")
+    return _with_unknown_outcome(f"The call to {name!r} failed: {cause or error}")
 
 
 def _with_unknown_outcome(message: str) -> str:

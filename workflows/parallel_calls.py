@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.next_step import Call, call_of
     from open_responses.loop.payloads.approvals import Decision
     from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.programs import SuspendedProgram
     from open_responses.schema.built_in_items import CALL, newest_item, without_call
     from open_responses.tool_use.built_in import (
         BY_ITEM_TYPE,
@@ -31,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from open_responses.tool_use.tool_table import HOSTED_LABEL
     from workflows.hosted_call import BuiltInWork, Outcome, ToolRun
+    from workflows.programs import ProgramRun, is_program
     from workflows.publication import Publication
     from workflows.state import ResponseState
 
@@ -58,6 +60,11 @@ class ToolCalls:
         ]
         await self.publication.publish()
         await asyncio.gather(*running)
+
+    async def go_on(self, suspended: Sequence[SuspendedProgram]) -> None:
+        """Run programs on that the workflow's run before handed over."""
+        self.state.show("running a program")
+        await asyncio.gather(*(self._run_program(one.index, one) for one in suspended))
 
     def add_decided(self, decision: Decision) -> Call:
         """Add the item of a call that a person has decided about. Returns it with the stored name and arguments."""
@@ -141,6 +148,9 @@ class ToolCalls:
         return limit is None or self.state.tool_calls <= limit
 
     async def _run_one(self, call: Call, index: int, ok: bool) -> None:
+        if ok and call.problem is None and is_program(self.state.output_ledger.output[index]):
+            await self._run_program(index)
+            return
         outcome: Outcome | None = _beyond_max_tool_calls(self.state.start.request.max_tool_calls)
         if ok:
             work = self._built_in_work(index) if call.kind == "built_in" else None
@@ -154,9 +164,32 @@ class ToolCalls:
             self.state.end_with(outcome.ending)
         await self.publication.publish()
 
+    async def _run_program(self, index: int, suspended: SuspendedProgram | None = None) -> None:
+        """Run a program to its end, or up to the place where the next run of the workflow goes on with it."""
+        program = ProgramRun(self.state, self.publication, self._run_for_program, self._may_run_another, index)
+        outcome = await program.run(suspended)
+        if outcome is None:
+            if not any(one.index == index for one in self.state.suspended):
+                self.state.end_with(Ending(status="cancelled"))
+            return
+        self._settle_built_in(index, outcome)
+        program.add_output(outcome)
+        if outcome.ending is not None:
+            self.state.end_with(outcome.ending)
+        await self.publication.publish()
+
+    async def _run_for_program(self, call: Call, index: int) -> Outcome | None:
+        """Run a call of a program, and end its item. Publishing is the program's."""
+        outcome = await ToolRun(self.state.start, self.state.is_stopping).run(call, index)
+        if outcome is not None:
+            self._settle(call, index, outcome)
+        return outcome
+
     def _show_work(self, call: Call) -> None:
         """Announce that a built-in tool runs."""
         row = BY_ITEM_TYPE[self.state.output_ledger.output[call.index]["type"]]
+        if not row.working:
+            return
         self.state.output_ledger.add_event(f"response.{row.item_type}.{row.working}", call.index)
 
     def _built_in_work(self, index: int) -> BuiltInWork:
@@ -177,7 +210,7 @@ class ToolCalls:
             failed=outcome.failed,
             include=include,
         )
-        if not outcome.failed:
+        if not outcome.failed and row.working:
             output_ledger.add_event(f"response.{row.item_type}.completed", index)
         output_ledger.settle(index, **ended)
 

@@ -179,6 +179,10 @@ class ResponseWorkflow:
         it."""
         if self._is_fresh:
             await BeforeFirstTurn(self._state, self._publication, self._calls).run()
+        elif self._state.suspended:
+            ending, goes_on = await self._go_on_with_programs()
+            if goes_on:
+                return ending
         while True:
             ending = self._limit()
             if ending is not None:
@@ -194,8 +198,32 @@ class ResponseWorkflow:
                 return self._state.stop or Ending(status="cancelled")
             step = self._step_after(result)
             await self._act(step)
+            if self._has_suspended(step):
+                return None
             if step.stop is not None and (self._stands(result, step) or self._state.stop is None):
                 return Ending(status=step.stop.status, incomplete_reason=step.stop.incomplete_reason)
+
+    async def _go_on_with_programs(self) -> tuple[Ending | None, bool]:
+        """Run the programs on that the run before handed over.
+
+        Returns the ending and True if the response ends, None and True if yet another run has to go on with them, and
+        None and False if a model turn follows.
+        """
+        suspended, self._state.suspended = self._state.suspended, []
+        await self._calls.go_on(suspended)
+        await self._close_if_stopped()
+        if self._state.suspended and self._state.stop is None:
+            return None, True
+        then, self._state.then = self._state.then, None
+        return then, then is not None and self._state.stop is None
+
+    def _has_suspended(self, step: Step) -> bool:
+        """Whether a new run of the workflow has to go on with programs of this turn."""
+        if not self._state.suspended or self._state.stop is not None:
+            return False
+        if step.stop is not None:
+            self._state.then = Ending(status=step.stop.status, incomplete_reason=step.stop.incomplete_reason)
+        return True
 
     def _stands(self, result: SampleResult, step: Step) -> bool:
         """Whether the answer ends the response by itself, even if a stop arrived in the same workflow task."""
@@ -245,6 +273,9 @@ class ResponseWorkflow:
             await asyncio.gather(self._calls.run(step.calls), self._approvals.run(step.approvals))
         elif step.calls:
             await self._calls.run(step.calls)
+        await self._close_if_stopped()
+
+    async def _close_if_stopped(self) -> None:
         if self._state.stop is not None:
             self._state.output_ledger.close_open_items()
             await self._publication.publish()

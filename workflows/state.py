@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.json_types import JsonObject
     from open_responses.loop.output_ledger import OutputLedger
     from open_responses.loop.payloads.ending import Ending
+    from open_responses.loop.payloads.programs import SuspendedProgram
     from open_responses.loop.payloads.sample import ProviderTrouble, SampleResult
     from open_responses.loop.payloads.start import Carried, StartResponse, Target
     from open_responses.loop.payloads.usage import TurnUsage
@@ -29,7 +30,8 @@ class ResponseState:
     requested, `stopped_in` the workflow task that received the request (0 in an earlier run), and `stopped_at` its
     time. `cut_off`: a sample was stopped in its middle, so that only the log has the end of the stream. `has_diverged`:
     the log holds other events than the output ledger, and clients were sent those. `answered_at` is the time at which a
-    model's answer ended the response, as its sample recorded it.
+    model's answer ended the response, as its sample recorded it. `suspended` are the programs with which the next run
+    of the workflow goes on; `then` is the ending that follows them, if their model turn ended the response.
 
     For an operator: `sampled_epoch` is that of the sample that runs, `trouble` the last failure of a provider, and
     `awaited` has the requests for approval that wait, by id.
@@ -55,6 +57,8 @@ class ResponseState:
     stopped_in: int = 0
     stopped_at: float | None = None
     answered_at: float | None = None
+    suspended: list[SuspendedProgram] = field(default_factory=list)
+    then: Ending | None = None
     sampled_epoch: int | None = None
     trouble: ProviderTrouble | None = None
     awaited: dict[str, JsonObject] = field(default_factory=dict)
@@ -81,6 +85,8 @@ class ResponseState:
             first_token_at=carried.first_token_at,
             reported=carried.reported,
             stop=carried.stop or (Ending(status="cancelled") if carried.cancelled else None),
+            suspended=carried.programs,
+            then=carried.then,
         )
 
     def handed_over(self) -> StartResponse:
@@ -100,6 +106,8 @@ class ResponseState:
             reported=self.reported,
             started_at=self.started_at,
             stop=self.stop,
+            programs=self.suspended,
+            then=self.then,
         )
         return self.start.model_copy(update={"carried": carried})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from temporalio.client import Client
 
 from open_responses.config import Config
 from open_responses.io.redis.client import Redis
+from open_responses.io.sealing import Sealer
 from open_responses.io.settings import Settings
+from open_responses.io.temporal.payload_keys import ResponseKeys
 from open_responses.tool_use.built_in import BuiltInEngine
 
 
@@ -24,13 +27,44 @@ class EngineParts:
     temporal: Client
     http: httpx.AsyncClient
     environ: Mapping[str, str]
+    sealer: Sealer
+    response_keys: ResponseKeys
 
 
 EngineFactory = Callable[[Config, EngineParts], BuiltInEngine]
 
+
+def _code_interpreter(config: Config, parts: EngineParts) -> BuiltInEngine:
+    from activities.tools.code_interpreter.engine import CodeInterpreter
+    from activities.tools.code_interpreter.sandbox import sandbox_of
+    from open_responses.io.store.containers import Containers
+
+    table = config.code_interpreter
+    assert table is not None
+    idle_seconds = table.idle_hours * 3600
+    containers = Containers(parts.settings.blobs, parts.sealer, parts.response_keys, idle_seconds=idle_seconds)
+    return CodeInterpreter(sandbox_of(table), containers)
+
+
+def _programs(config: Config, _: EngineParts) -> BuiltInEngine:
+    from activities.tools.code_interpreter.programs import Programs
+    from activities.tools.code_interpreter.sandbox import sandbox_of
+
+    table = config.programmatic_tool_calling
+    assert table is not None
+    return Programs(sandbox_of(table), most_parallel=table.max_parallel)
+
+
 # Of each tool with an engine of the server's own. A factory imports its room when it is called, so that a worker
 # without the tool does not.
-_FACTORIES: Mapping[str, EngineFactory] = {}
+_FACTORIES: Mapping[str, EngineFactory] = {
+    "code_interpreter": _code_interpreter,
+    "programmatic_tool_calling": _programs,
+}
+
+
+# The packages of the engines that a worker imports when the first call comes.
+_NEEDED: Mapping[str, str] = {"code_interpreter": "pydantic_monty", "programmatic_tool_calling": "pydantic_monty"}
 
 
 def load_engines(
@@ -66,6 +100,9 @@ def check_engines(config: Config) -> None:
 
 
 def _factory(name: str) -> EngineFactory:
+    needed = _NEEDED.get(name)
+    if needed is not None and importlib.util.find_spec(needed) is None:
+        raise ValueError(f"[{name}] needs the package {needed!r}: install it, or remove the table")
     factory = _FACTORIES.get(name)
     if factory is None:
         raise ValueError(f"[{name}] has no target: add one, such as target = 'my_package.module:Engine'")

@@ -21,7 +21,8 @@ from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.leases import Running
 from open_responses.io.temporal.client import TemporalAway, unstick
 from open_responses.io.temporal.large_payloads import ERASED
-from open_responses.loop.payloads.names import LIST_MCP_TOOLS, SAMPLE, WORKFLOW
+from open_responses.loop.payloads.names import LIST_MCP_TOOLS, RUN_PROGRAM_STEP, SAMPLE, WORKFLOW
+from open_responses.loop.payloads.programs import ProgramStepResult
 from open_responses.loop.payloads.sample import SampleResult
 from open_responses.loop.payloads.tool_calls import FLEET_PREFIX, McpListResult, ToolResult
 from open_responses.schema.payload import Payload
@@ -43,6 +44,8 @@ def lost_result(activity: Running) -> Payload:
         return SampleResult(outcome="lost", reason=_LOST)
     if activity.kind == LIST_MCP_TOOLS:
         return McpListResult(outcome="lost", error=_LOST)
+    if activity.kind == RUN_PROGRAM_STEP:
+        return ProgramStepResult(outcome="lost", reason=_LOST, attempts=activity.attempt)
     # A hosted tool's activity has the tool's name.
     return ToolResult(outcome="lost", reason=_LOST, attempts=activity.attempt)
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from api.admission.scopes import check_built_ins
 from api.app_state import AppState
 from api.compactions import check_compactions
+from api.responses.code_container import check_containers
 from api.responses.decisions import check_approvals_can_be_given, decisions_of
 from api.responses.plan import Plan
 from api.responses.resolve import ResolvedContext, ResolvedRequest
@@ -22,6 +23,7 @@ from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.context.tokens import at_most, counted, item_tokens
 from open_responses.context.truncation import check_fits
 from open_responses.errors import ContextTooLarge, InvalidRequest, SchemaTooComplex, Unavailable
+from open_responses.interpreter_config import ProgramConfig
 from open_responses.io.files.inlined import with_heads
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.loop.payloads.start import Target
@@ -53,6 +55,7 @@ async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     await _check_schemas(state.schema_checks, tenant, asked)
     hosted = _hosted(config, asked)
     built_in = _built_in(config, resolved.authorized.caller.key, asked, targets, [tool.name for tool in hosted])
+    await check_containers(state, tenant, _run_here(asked, targets))
     _check_servers(config, asked)
     check_approvals_can_be_given(config, asked, built_in)
     check_compactions(asked.input_items(), state.sealer, tenant)
@@ -156,6 +159,13 @@ def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
     ]
 
 
+def _run_here(asked: CreateResponse, targets: Sequence[Target]) -> list[tuple[int, ProviderTool]]:
+    """The built-in tools that this server runs for one of the targets, with their indexes in the request."""
+    indexes = sorted({index for target in targets for index in target.run_here})
+    tools = asked.tools or []
+    return [(index, tool) for index in indexes if isinstance(tool := tools[index], ProviderTool)]
+
+
 def _built_in(
     config: Config,
     key: ApiKeyConfig | None,
@@ -194,6 +204,7 @@ def _built_in(
             max_attempts=table.max_attempts,
             retry_seconds=table.retry_seconds,
             require_approval=table.require_approval,
+            max_calls=table.max_calls if isinstance(table, ProgramConfig) else None,
         )
         for one in offered
         if (table := config.built_in_tools.get(one.row.name)) is not None

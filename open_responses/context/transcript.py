@@ -7,7 +7,7 @@ that no adapter has to handle them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from open_responses.json_types import JsonObject
@@ -21,6 +21,7 @@ from open_responses.schema.items import (
     FunctionCall,
     FunctionCallOutput,
     InputItem,
+    OpaqueItem,
     Reasoning,
     RefusedCall,
     pairing_id,
@@ -51,6 +52,7 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
         if isinstance(item, McpCall | BuiltInCall) and item.approval_request_id
     }
     called |= {a for item in items if isinstance(item, FunctionCall) and (a := approval_of(item)) is not None}
+    items = _without_calls_of_programs(items)
     unpaired = _unpaired(items)
     answers = {item.approval_request_id: item for item in items if isinstance(item, McpApprovalResponse)}
     read: list[InputItem] = []
@@ -84,6 +86,27 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
             case _:
                 read.append(item)
     return read
+
+
+def _without_calls_of_programs(items: Sequence[InputItem]) -> Sequence[InputItem]:
+    """The items without those of programs that this server ran: the model reads what the program printed."""
+    programs = {
+        call_id
+        for item in items
+        if isinstance(item, BuiltInCall)
+        and item.type == "program"
+        and isinstance(call_id := (item.model_extra or {}).get("call_id"), str)
+    }
+    if not programs:
+        return items
+    return [item for item in items if not _is_of_a_program(item, programs)]
+
+
+def _is_of_a_program(item: InputItem, programs: Collection[str]) -> bool:
+    if isinstance(item, OpaqueItem):
+        return item.type == "program_output" and (item.model_extra or {}).get("call_id") in programs
+    caller = (getattr(item, "model_extra", None) or {}).get("caller")
+    return isinstance(caller, dict) and caller.get("caller_id") in programs
 
 
 def was_cut_off(item: InputItem) -> bool:

@@ -31,7 +31,7 @@ from open_responses.events.item_emitter import ItemStatus
 from open_responses.events.text_emitter import TextEmitter
 from open_responses.json_types import JsonObject
 from open_responses.schema.built_in_items import newest_item, runs_here, without_call
-from open_responses.tool_use.built_in import Opening, opened_item, read_arguments
+from open_responses.tool_use.built_in import PROGRAMS, Opening, opened_item, read_arguments
 from open_responses.tool_use.client_calls import NotACall, call_item
 from open_responses.tool_use.custom_input import CustomInput
 from open_responses.tool_use.tool_items import ITEM_PREFIXES, mcp_approval_request, mcp_call, refused_call
@@ -351,17 +351,20 @@ class Assembler(TextEmitter):
         offered, earlier = self._tool_table.built_in[route.tool], self._tool_table.earlier
         row = offered.row
         self._ordinal += 1
+        item_id = self._id(row.id_prefix)
         opening = Opening(
             self._response_id,
             route.tool,
             read_arguments(arguments or ""),
             offered.settings,
             newest_item(row.item_type, self.fold.output) or earlier.newest.get(row.item_type),
+            item_id,
+            self._tool_table.by_programs if row.name == PROGRAMS else (),
         )
-        item = opened_item(
-            row, self._id(row.id_prefix), opening, ordinal=self._ordinal, arguments=arguments, members=call.members
-        )
+        item = opened_item(row, item_id, opening, ordinal=self._ordinal, arguments=arguments, members=call.members)
         opened = self._add_item(item)
+        if not row.working:
+            return opened.index
         at = {"item_id": opened.item["id"], "output_index": opened.index}
         self._emit({"type": f"response.{row.item_type}.in_progress", **at})
         return opened.index

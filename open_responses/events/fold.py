@@ -224,7 +224,9 @@ def skeleton(item: JsonObject) -> JsonObject:
     if kind == "shell_call":
         return {**item, "action": {**item["action"], "commands": []}, "status": "in_progress"}
     if kind == "function_call_output":
-        return {"type": kind, "id": item["id"], "call_id": item["call_id"], "output": "", "status": "in_progress"}
+        caller = {"caller": item["caller"]} if "caller" in item else {}
+        bare = {"type": kind, "id": item["id"], "call_id": item["call_id"], "output": "", "status": "in_progress"}
+        return {**bare, **caller}
     if kind == "mcp_call":
         bare = {name: value for name, value in item.items() if name != "output_parts"}
         return {**bare, "arguments": "", "output": None, "error": None, "status": "in_progress"}

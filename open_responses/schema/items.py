@@ -97,6 +97,8 @@ PROVIDER_ITEM_TYPES: Mapping[str, frozenset[str]] = {
     ),
     "gemini": frozenset({"executable_code", "code_execution_result"}),
 }
+# The calls of built-in tools that this server may run itself (`open_responses/tool_use/built_in.py`).
+_RUN_HERE = OPAQUE_TYPES | {"program"}
 _ALL_PROVIDER_ITEMS = frozenset(kind for kinds in PROVIDER_ITEM_TYPES.values() for kind in kinds)
 
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
@@ -267,7 +269,7 @@ def _item_tag(value: Any) -> str | None:
         return None
     if kind == REFUSED_CALL:
         return "<refused_call>"
-    if kind in OPAQUE_TYPES and member(value, CALL) is not None:
+    if kind in _RUN_HERE and member(value, CALL) is not None:
         return "<built_in_call>"
     if kind in OPAQUE_TYPES or kind in _ALL_PROVIDER_ITEMS or kind.startswith(SLUG):
         return "<opaque>"

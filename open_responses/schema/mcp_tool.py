@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, Tag
 
+from open_responses.schema.client_tools import Callers
 from open_responses.schema.validation import RequestObject, either, fault, shorten
 
 # OpenAI's API takes 128 tools; room for a gateway that joins several MCP servers.
@@ -115,7 +116,6 @@ class McpTool(RequestObject):
     IGNORED: ClassVar[dict[str, str]] = {
         "server_description": "helps OpenAI's tool search",
         "defer_loading": "a hint that saves tokens: every tool is loaded at once",
-        "allowed_callers": "tools are called by the model alone",
     }
 
     type: Literal["mcp"]
@@ -138,6 +138,7 @@ class McpTool(RequestObject):
         ]
         | None
     ) = None
+    allowed_callers: Callers | None = None
 
     def offers(self, name: str, *, read_only: bool) -> bool:
         """Return whether `allowed_tools` includes a tool of the server."""

@@ -20,6 +20,7 @@ on.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -48,13 +49,17 @@ CITE = (
 
 
 class BuiltInTool(Payload):
-    """A built-in tool with the configuration's limits at the start of the response."""
+    """A built-in tool with the configuration's limits at the start of the response.
+
+    `max_calls` is the most calls of a program.
+    """
 
     name: str
     timeout_seconds: float = 60
     max_attempts: int = 3
     retry_seconds: float = 1
     require_approval: bool = False
+    max_calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,8 @@ class Opening:
         arguments: The arguments, as far as they are known: none yet of a call whose text is streamed.
         settings: The tool as the request has it.
         newest: The newest earlier item of the same type in the context, in OpenAI's form; None if there is none.
+        item_id: The id of the item.
+        functions: What a program may call (`ProgramFunction`).
     """
 
     response_id: str
@@ -140,6 +147,8 @@ class Opening:
     arguments: JsonObject
     settings: JsonObject
     newest: JsonObject | None = None
+    item_id: str = ""
+    functions: Sequence[JsonObject] = ()
 
 
 def _nothing(_: Opening) -> JsonObject:
@@ -157,7 +166,8 @@ class BuiltIn:
             tool's type forces the first.
         item_type: The type of the item.
         id_prefix: The prefix of the item's id.
-        working: The last word of the event that says that the call runs, behind `in_progress`.
+        working: The last word of the event that says that the call runs, behind `in_progress`. Empty for an item
+            without events of its own.
         opening: The members of the item when it begins, beside `type`, `id` and `status`.
         streamed: The argument that is streamed as the item's own text (`CALL_TEXTS`); None if there is none. A tool
             with a streamed argument has one function, with this argument alone.
@@ -212,6 +222,80 @@ def _search_opening(opening: Opening) -> JsonObject:
     return {"action": {"type": "search", "query": str(opening.arguments.get("query", ""))}}
 
 
+CODE_INTERPRETER = "code_interpreter"
+_PYTHON = (
+    "Runs Python code and returns what it prints, and the value of a last line that is an expression. Variables and "
+    "functions stay from call to call. "
+)
+_SUBSET = (
+    "The Python is a sandboxed subset: the built-in types, functions, classes, "
+    "comprehensions, exceptions, f-strings, async, and the standard modules asyncio, collections, csv, datetime, "
+    "decimal, functools, itertools, json, math, random, re, string, sys, time and typing as far as they exist. There "
+    "are no files, no network, no other packages (no numpy, no pandas, no matplotlib), no generators (yield) and no "
+    "del statement."
+)
+
+
+def _interpreter_functions(_: JsonObject) -> Sequence[FunctionTool]:
+    return (
+        FunctionTool(
+            type="function",
+            name=CODE_INTERPRETER,
+            description=_PYTHON + _SUBSET,
+            parameters={
+                "type": "object",
+                "properties": {"code": {"type": "string", "description": "The Python code."}},
+                "required": ["code"],
+                "additionalProperties": False,
+            },
+        ),
+    )
+
+
+def _interpreter_opening(opening: Opening) -> JsonObject:
+    asked, newest = opening.settings.get("container"), opening.newest or {}
+    container = asked if isinstance(asked, str) else newest.get("container_id")
+    return {
+        "code": "",
+        "container_id": container or member_id("cntr_", opening.response_id, 0),
+        "outputs": [],
+    }
+
+
+PROGRAMS = "programmatic_tool_calling"
+RUN_PROGRAM = "run_program"
+_PROGRAM = (
+    "Runs a Python program that calls functions, and returns what it prints. Use it for many calls, for loops over "
+    "records, and to filter or combine results without reading them all. Call a function with its arguments by name: "
+    "`await name(argument=value)`. Await several together with asyncio.gather to run them side by side. A result that "
+    "is a JSON object or array arrives as a dict or list, any other as a string. A failed call raises RuntimeError. "
+    "The program starts anew each time, and sees no variables of earlier ones. Print what you want to read. "
+)
+
+
+def _program_functions(_: JsonObject) -> Sequence[FunctionTool]:
+    return (
+        FunctionTool(
+            type="function",
+            name=RUN_PROGRAM,
+            description=_PROGRAM + _SUBSET,
+            parameters={
+                "type": "object",
+                "properties": {"code": {"type": "string", "description": "The Python program."}},
+                "required": ["code"],
+                "additionalProperties": False,
+            },
+        ),
+    )
+
+
+def _program_opening(opening: Opening) -> JsonObject:
+    code = opening.arguments.get("code")
+    written = code if isinstance(code, str) else ""
+    fingerprint = hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()
+    return {"call_id": f"call_{opening.item_id.partition('_')[2]}", "code": written, "fingerprint": fingerprint}
+
+
 BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
     row.name: row
     for row in (
@@ -226,6 +310,26 @@ BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
             working="searching",
             opening=_search_opening,
             on_request={"web_search_call.action.sources": ("action", "sources")},
+        ),
+        BuiltIn(
+            name=CODE_INTERPRETER,
+            types=frozenset({"code_interpreter"}),
+            functions=_interpreter_functions,
+            item_type="code_interpreter_call",
+            id_prefix="ci_",
+            working="interpreting",
+            opening=_interpreter_opening,
+            streamed="code",
+            on_request={"code_interpreter_call.outputs": ("outputs",)},
+        ),
+        BuiltIn(
+            name=PROGRAMS,
+            types=frozenset({PROGRAMS}),
+            functions=_program_functions,
+            item_type="program",
+            id_prefix="prog_",
+            working="",
+            opening=_program_opening,
         ),
     )
 }
@@ -287,6 +391,8 @@ def opened_item(
         call["arguments"] = arguments
     if members:
         call["members"] = members
+    if opening.functions:
+        call["functions"] = list(opening.functions)
     return {"type": row.item_type, "id": item_id, "status": "in_progress", **row.opening(opening), CALL: call}
 
 

@@ -38,10 +38,11 @@ from open_responses.schema.tools import (
     ProviderTool,
     looks_like_a_schema,
 )
-from open_responses.tool_use.built_in import OfferedBuiltIn, built_in_of_label, label_of
+from open_responses.tool_use.built_in import RUN_PROGRAM, OfferedBuiltIn, built_in_of_label, label_of
 from open_responses.tool_use.built_in_calls import EarlierCalls
 from open_responses.tool_use.client_functions import Form, Key, client_tools, native_tools, offered_tools, shown_name
 from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.tool_use.programs import callable_functions
 from open_responses.tool_use.strict_schema import made_strict
 
 __all__ = [
@@ -85,7 +86,7 @@ class ToolTable:
     `native` are the client's tools that are no plain functions, as they were sent: for a provider that has them itself,
     and empty for any other. `is_native` says which it is. `shown` has the names of the client's tools in the table.
     `built_in` has the built-in tools that this server runs, by the names of their functions, and `earlier` is what the
-    context has of their earlier calls.
+    context has of their earlier calls. `by_programs` are the functions that a program may call.
     """
 
     functions: Sequence[FunctionTool] = ()
@@ -99,6 +100,7 @@ class ToolTable:
     shown: Mapping[Key, str] = field(default_factory=dict)
     built_in: Mapping[str, OfferedBuiltIn] = field(default_factory=dict)
     earlier: EarlierCalls = field(default_factory=EarlierCalls)
+    by_programs: Sequence[JsonObject] = ()
 
     def route(self, called: str, namespace: str | None = None) -> Route:
         """The route of a call to this name. `refused`, with the reason, if the call may not run.
@@ -220,6 +222,16 @@ def build_tool_table(
     if allowed is not None and isinstance(choice, AllowedTools):
         # Only those that `allowed_tools` names are left of them.
         allowed |= client_run
+    by_programs: Sequence[JsonObject] = ()
+    if RUN_PROGRAM in offers:
+        found = callable_functions(request, functions, routes, allowed)
+        by_programs = found.functions
+        functions = [
+            _with_callable(one, found.description) if one.name == RUN_PROGRAM else one
+            for one in functions
+            if one.name not in found.hidden
+        ]
+        routes |= {name: _only_by_programs(name) for name in found.hidden}
     native = native_tools(given) if is_native else ()
     if isinstance(choice, AllowedTools) and not allowed and not provider_tools:
         # All that is allowed was left out.
@@ -238,7 +250,16 @@ def build_tool_table(
         shown=shown,
         built_in=offers,
         earlier=earlier or EarlierCalls(),
+        by_programs=by_programs,
     )
+
+
+def _with_callable(function: FunctionTool, functions: str) -> FunctionTool:
+    return function.model_copy(update={"description": f"{function.description}\nFunctions:\n{functions}"})
+
+
+def _only_by_programs(name: str) -> Route:
+    return Route("refused", name, reason=f"Only a program may call {name!r}: call it in the code of {RUN_PROGRAM!r}.")
 
 
 def as_functions(choice: ToolChoice | None, built_in: Sequence[OfferedBuiltIn]) -> ToolChoice | None:

@@ -18,6 +18,7 @@ from open_responses.io.redis.client import Redis
 from open_responses.io.redis.leases import Lease, Running, announce_death
 from open_responses.io.redis.takeovers import newest_takeovers
 from open_responses.io.temporal.client import TemporalAway
+from open_responses.loop.payloads.programs import ProgramStepResult
 from open_responses.loop.payloads.sample import SampleResult
 from open_responses.loop.payloads.tool_calls import McpListResult, ToolResult
 from open_responses.schema.payload import Payload
@@ -187,6 +188,7 @@ def test_a_list_of_an_earlier_version_is_read() -> None:
         ("sample", SampleResult),
         ("list_mcp_tools", McpListResult),
         ("call_mcp_tool", ToolResult),
+        ("run_program_step", ProgramStepResult),
         ("get_weather", ToolResult),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -52,11 +53,12 @@ async def small_stack(
     tail: str = "",
     namespaces: Sequence[str] = (),
     with_temporal: bool = True,
+    temporal: Mapping[str, object] | None = None,
     **env: str,
 ) -> AsyncIterator[Stack]:
     """Temporal, Valkey, two workers and the API, with this in the environment (`OPEN_RESPONSES_…`), and `more` under
-    other names. `tail` is the end of the configuration. Temporal has these `namespaces` beside its default one; without
-    a Temporal of its own, `more` names the address of another.
+    other names. `tail` is the end of the configuration. Temporal has these `namespaces` beside its default one, and the
+    values `temporal` in its dynamic configuration; without a Temporal of its own, `more` names the address of another.
 
     Raises AssertionError at the end for keys of Redis that have no time to live."""
     ports = {name: services.free_port() for name in ("valkey", "temporal", "api")}
@@ -70,10 +72,12 @@ async def small_stack(
     if not with_temporal:
         stack.temporal_address = ours["TEMPORAL_ADDRESS"]
         del stack.services["temporal"]
-    elif namespaces:
-        temporal = stack.services["temporal"]
+    else:
+        server = stack.services["temporal"]
         more_options = [option for name in namespaces for option in ("--namespace", name)]
-        stack.services["temporal"] = replace(temporal, command=(*temporal.command, *more_options))
+        for key, value in (temporal or {}).items():
+            more_options += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
+        stack.services["temporal"] = replace(server, command=(*server.command, *more_options))
     try:
         await asyncio.gather(*(stack.start(name) for name in ("valkey", "temporal") if name in stack.services))
         await asyncio.gather(*(stack.start(name) for name in ("worker-0", "worker-1", "api")))

@@ -40,7 +40,7 @@ def test_an_output_of_a_call_that_may_have_run_says_so(
 ) -> None:
     monkeypatch.setattr(hosted_call, "patched", lambda name: is_new)
     whole = f"{message} {OUTCOME_UNKNOWN} {DO_NOT_REPEAT}"
-    assert hosted_call._message(failed(cause), CALL) == (whole if is_new else message)
+    assert hosted_call.message_of(failed(cause), CALL.name) == (whole if is_new else message)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_an_output_of_a_call_that_may_have_run_says_so(
 def test_an_output_of_a_call_that_did_not_run_or_that_the_tool_explains_is_its_message_alone(
     cause: BaseException, message: str
 ) -> None:
-    assert hosted_call._message(failed(cause), CALL) == message
+    assert hosted_call.message_of(failed(cause), CALL.name) == message
 
 
 def test_only_what_says_so_may_be_tried_again() -> None:

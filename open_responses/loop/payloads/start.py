@@ -10,6 +10,7 @@ from open_responses.events.trace import Op
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.loop.payloads.ending import Ending
+from open_responses.loop.payloads.programs import SuspendedProgram
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.models.omissions import Omitted
 from open_responses.schema.items import INPUT_ITEM, InputItem
@@ -86,9 +87,12 @@ class Remembered(Payload):
 
 
 class Carried(Payload):
-    """The state that one run of the workflow passes to the next (continue-as-new), between two model turns.
+    """The state that one run of the workflow passes to the next (continue-as-new).
+
+    It does so between two model turns, or between two calls of a program.
 
     `stop` is an ending that was requested meanwhile. Workers of earlier versions write `cancelled` instead.
+    `programs` are those that are not at their end, and `then` the ending that follows them.
     """
 
     epoch: int
@@ -106,6 +110,8 @@ class Carried(Payload):
     reported: JsonObject | None = None
     stop: Ending | None = None
     cancelled: bool = False
+    programs: list[SuspendedProgram] = []
+    then: Ending | None = None
 
 
 class StartResponse(Payload):

@@ -1,0 +1,78 @@
+"""Checks the `container` of a `code_interpreter` that this server runs, before anything starts."""
+
+from __future__ import annotations
+
+from api.app_state import AppState
+from open_responses.errors import InvalidRequest
+from open_responses.io.store.containers import Containers
+from open_responses.json_types import JsonObject
+from open_responses.schema.tools import ProviderTool
+from open_responses.schema.validation import shorten
+from open_responses.tool_use.built_in import CODE_INTERPRETER, built_in_of
+
+_MEMORY = ("1g", "4g", "16g", "64g")
+
+
+async def check_containers(state: AppState, tenant: str, tools: list[tuple[int, ProviderTool]]) -> None:
+    """Raises InvalidRequest for a container that the tool cannot have. `tools` are those that this server runs, with
+    their indexes in the request."""
+    table = state.settings.config.code_interpreter
+    for index, tool in tools:
+        row = built_in_of(tool.type)
+        if row is None or row.name != CODE_INTERPRETER or table is None:
+            continue
+        field = f"tools[{index}].container"
+        container = (tool.model_extra or {}).get("container")
+        if isinstance(container, str):
+            containers = Containers(
+                state.settings.blobs, state.sealer, state.eraser.keys, idle_seconds=table.idle_hours * 3600
+            )
+            await _check_exists(containers, tenant, container, field)
+        elif isinstance(container, dict):
+            _check_new(container, field)
+        else:
+            raise InvalidRequest(
+                f"{field!r} is missing or no container. Send {{'type': 'auto'}}, or the id of a container.",
+                param=field,
+                code="invalid_type" if container is not None else "missing_required_parameter",
+            )
+
+
+async def _check_exists(containers: Containers, tenant: str, container: str, field: str) -> None:
+    try:
+        exists = await containers.exists(tenant, container)
+    except ValueError:
+        exists = False
+    if not exists:
+        raise InvalidRequest(
+            f"{field!r}: there is no container {shorten(container)!r}. It has expired, or its response was deleted. "
+            "Send {'type': 'auto'} for a new one.",
+            param=field,
+            code="invalid_value",
+        )
+
+
+def _check_new(container: JsonObject, field: str) -> None:
+    if container.get("type") != "auto":
+        raise InvalidRequest(f"{field + '.type'!r} must be 'auto'.", param=f"{field}.type", code="invalid_value")
+    if container.get("file_ids"):
+        raise InvalidRequest(
+            f"{field + '.file_ids'!r}: the code of this server's interpreter has no files. Put what it needs into the "
+            "input, or leave the ids out.",
+            param=f"{field}.file_ids",
+            code="unsupported_parameter",
+        )
+    if container.get("memory_limit") not in (None, *_MEMORY):
+        raise InvalidRequest(
+            f"{field + '.memory_limit'!r} must be one of {', '.join(_MEMORY)}.",
+            param=f"{field}.memory_limit",
+            code="invalid_value",
+        )
+    policy = container.get("network_policy")
+    if policy is not None and not (isinstance(policy, dict) and policy.get("type") == "disabled"):
+        raise InvalidRequest(
+            f"{field + '.network_policy'!r}: code of this server's interpreter has no network. Send "
+            "{'type': 'disabled'}, or leave it out.",
+            param=f"{field}.network_policy",
+            code="unsupported_parameter",
+        )

@@ -1,0 +1,108 @@
+"""What a program that a model writes may call: the functions, and how the model reads of them.
+
+OpenAI calls this programmatic tool calling. A tool whose `allowed_callers` are only `programmatic` is not offered to
+the model itself; its signature stands in the description of the function that runs programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from open_responses.json_types import JsonObject
+from open_responses.schema.mcp_tool import McpTool
+from open_responses.schema.requests import CreateResponse
+from open_responses.schema.tools import FunctionTool
+
+_SHOWN_DESCRIPTION = 500
+_KINDS = ("hosted", "mcp")
+
+
+class _Route(Protocol):
+    @property
+    def kind(self) -> str: ...
+    @property
+    def tool(self) -> str: ...
+    @property
+    def server_label(self) -> str: ...
+    @property
+    def needs_approval(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Callable:
+    """The functions of a model turn, as programs see them.
+
+    Attributes:
+        functions: What a program may call, as `ProgramFunction` has it.
+        hidden: The names of those that the model itself may not call.
+        description: What the model reads about them.
+    """
+
+    functions: Sequence[JsonObject]
+    hidden: Collection[str]
+    description: str
+
+
+def callable_functions(
+    request: CreateResponse,
+    functions: Sequence[FunctionTool],
+    routes: Mapping[str, _Route],
+    allowed: Collection[str] | None,
+) -> Callable:
+    """Return what a program may call of the functions of a model turn.
+
+    Args:
+        request: The request, with the `allowed_callers` of its tools.
+        functions: The functions of the model turn.
+        routes: Where a call to each name goes.
+        allowed: The names that `tool_choice` allows; None for all.
+    """
+    callers = _callers(request)
+    listed: list[JsonObject] = []
+    hidden, lines = set[str](), list[str]()
+    for function in functions:
+        route = routes.get(function.name)
+        if route is None or route.kind not in _KINDS or (allowed is not None and function.name not in allowed):
+            continue
+        asked = callers.get(route.server_label if route.kind == "mcp" else function.name)
+        if asked is not None and "programmatic" not in asked:
+            continue
+        if asked is not None and "direct" not in asked:
+            hidden.add(function.name)
+        properties = (function.parameters or {}).get("properties")
+        names = list(properties) if isinstance(properties, dict) else []
+        listed.append(
+            {
+                "name": function.name,
+                "kind": route.kind,
+                "tool": route.tool,
+                **({"server_label": route.server_label} if route.kind == "mcp" else {}),
+                "parameters": names,
+                **({"needs_approval": True} if route.needs_approval else {}),
+            }
+        )
+        if not route.needs_approval:
+            lines.append(_signature(function, names, is_hidden=function.name in hidden))
+    return Callable(listed, hidden, "\n".join(lines) or "(none)")
+
+
+def _callers(request: CreateResponse) -> dict[str, Collection[str] | None]:
+    """`allowed_callers` by the name of a function, or the label of an MCP server."""
+    found: dict[str, Collection[str] | None] = {}
+    for tool in request.tools or []:
+        if isinstance(tool, McpTool):
+            found[tool.server_label] = tool.allowed_callers
+        elif isinstance(tool, FunctionTool):
+            found[tool.name] = tool.allowed_callers
+    return found
+
+
+def _signature(function: FunctionTool, names: Sequence[str], *, is_hidden: bool) -> str:
+    """`get_page(url, depth)`; with its description, if the model reads of it nowhere else."""
+    line = f"- {function.name}({', '.join(names)})"
+    about = " ".join((function.description or "").split())
+    if not is_hidden or not about:
+        return line
+    return f"{line}: {about if len(about) <= _SHOWN_DESCRIPTION else about[:_SHOWN_DESCRIPTION] + '…'}"

@@ -1,0 +1,309 @@
+"""Code of a model runs in a process of its own, within limits, and ends as a text that the model reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+import pytest_asyncio
+
+from activities.tools.code_interpreter.code import run_code
+from activities.tools.code_interpreter.engine import CodeInterpreter
+from activities.tools.code_interpreter.last_value import with_last_value
+from activities.tools.code_interpreter.sandbox import MIB, Limits, Sandbox
+from open_responses.contracts import ToolContext, ToolError
+from open_responses.ids import new_id
+from open_responses.io.sealing import Sealer
+from open_responses.io.store.containers import Containers, container_of, owner_of
+from open_responses.io.temporal.erasure_marks import ErasureMarks
+from open_responses.io.temporal.large_payloads import forget_payloads
+from open_responses.io.temporal.payload_keys import ResponseKeys
+from open_responses.json_types import JsonObject
+from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
+
+LIMITS = Limits(seconds=0.5, memory_bytes=24 * MIB, output_bytes=2000, state_bytes=MIB)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def sandbox() -> AsyncIterator[Sandbox]:
+    made = Sandbox(LIMITS, processes=2)
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("x = 41\nx + 1", "42\n"),
+        ("print('a')\n(1,\n 2)  # both", "a\n(1, 2)\n"),
+        ("class Point:\n    def __init__(self, x):\n        self.x = x\nPoint(3).x", "3\n"),
+        ("x = 1", ""),
+        ("# nothing", ""),
+        ("if True:\n    5", ""),
+        ("print('é🎉')", "é🎉\n"),
+        ("import json\njson.loads('[1]')[0]", "1\n"),
+        ("async def f():\n    return 7\nawait f()", "7\n"),
+    ],
+)
+async def test_code_prints_and_shows_the_value_of_its_last_line(sandbox: Sandbox, code: str, printed: str) -> None:
+    assert (await run_code(sandbox, code, None)).logs == printed
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("while True:\n    pass", "may run for 0.5 seconds"),
+        ("try:\n    while True:\n        pass\nexcept BaseException:\n    print('caught')", "may run for 0.5 seconds"),
+        ("import time\nwhile True:\n    time.sleep(0.2)", "0.5 seconds"),
+        ("a = []\nwhile True:\n    a.append('x' * 1000)", "24 MiB of memory"),
+        ("'x' * 10**9", "24 MiB of memory"),
+        ("10 ** 10 ** 8", "24 MiB of memory"),
+        ("def f(n):\n    return f(n + 1)\nf(0)", "RecursionError"),
+        ("import socket", "No module named 'socket'"),
+        ("import subprocess", "No module named 'subprocess'"),
+        ("import numpy", "No module named 'numpy'"),
+        ("import os\nos.fork()", "has no attribute 'fork'"),
+        ("import os\nos.system('id')", "has no attribute 'system'"),
+        ("open('/etc/passwd').read()", "Permission denied"),
+        ("open('mine', 'w')", "Permission denied"),
+        ("import os\nprint(os.environ)", "Error"),
+        ("().__class__.__bases__[0].__subclasses__()", "AttributeError"),
+        ("input()", "Error"),
+        ("raise SystemExit('now')", "SystemExit"),
+        ("x = (", "SyntaxError"),
+        ("def f():\n    yield 1", "yield"),
+        ("-" * 50_000 + "1", "Error"),
+        ("\x00", "Error"),
+        ("unknown(1)", "not defined"),
+        ("class Slow:\n    def __repr__(self):\n        while True:\n            pass\nSlow()", "0.5 seconds"),
+    ],
+)
+async def test_what_code_must_not_do_ends_as_an_output_that_says_so(sandbox: Sandbox, code: str, said: str) -> None:
+    ran = await run_code(sandbox, code, None)
+    assert ran.failed
+    assert said in ran.logs, ran.logs
+    assert len(ran.logs) < 6000
+
+
+async def test_a_long_output_is_cut_and_says_so(sandbox: Sandbox) -> None:
+    ran = await run_code(sandbox, "for i in range(20000):\n    print('é' * 10)", None)
+    assert ran.logs.startswith("éééééééééé\n")
+    assert "the rest is left out" in ran.logs
+    assert len(ran.logs.encode()) < LIMITS.output_bytes + 200
+
+
+async def test_a_value_as_large_as_the_memory_never_enters_the_worker(sandbox: Sandbox) -> None:
+    """The event loop stays free while a loop runs, a process is killed and ten megabytes are printed."""
+    longest, began = 0.0, asyncio.get_running_loop().time()
+
+    async def watch() -> None:
+        nonlocal longest, began
+        while True:
+            await asyncio.sleep(0.005)
+            now = asyncio.get_running_loop().time()
+            longest, began = max(longest, now - began), now
+
+    watching = asyncio.create_task(watch())
+    ran = await run_code(sandbox, "x = list(range(300_000))\nx", None)
+    await run_code(sandbox, "while True:\n    pass", None)
+    watching.cancel()
+    assert "the rest is left out" in ran.logs
+    # The loop that runs for half a second would show if it ran in this process.
+    assert longest < LIMITS.seconds
+
+
+async def test_variables_that_are_too_large_to_keep_leave_the_state_as_it_was(sandbox: Sandbox) -> None:
+    first = await run_code(sandbox, "x = 1", None)
+    assert first.state is not None
+    second = await run_code(sandbox, "x = 'y' * 5_000_000", first.state)
+    assert second.state is None
+    assert "at most 1048576 are kept" in second.logs
+    assert (await run_code(sandbox, "x", first.state)).logs == "1\n"
+
+
+async def test_a_state_that_the_interpreter_cannot_load_is_none_and_the_output_says_so(sandbox: Sandbox) -> None:
+    ran = await run_code(sandbox, "1 + 1", b"of another version")
+    assert ran.logs == "[Variables and functions of earlier calls are gone.]\n2\n"
+    assert ran.state is not None
+
+
+async def test_an_error_behind_a_long_output_is_shown(sandbox: Sandbox) -> None:
+    ran = await run_code(sandbox, "print('x' * 10_000)\n1 / 0", None)
+    assert "the rest is left out" in ran.logs
+    assert "ZeroDivisionError" in ran.logs
+
+
+async def test_no_process_serves_two_runs_and_none_is_left(sandbox: Sandbox) -> None:
+    pids = []
+    for _ in range(2):
+        async with sandbox.session() as session:
+            await session.feed_run("1")
+            pids.append(session.worker_pid)
+    assert pids[0] != pids[1]
+
+
+async def test_a_process_that_dies_in_a_run_is_an_output_and_the_next_run_has_another(sandbox: Sandbox) -> None:
+    import os
+    import signal
+
+    ran = asyncio.create_task(run_code(sandbox, "import time\nfor i in range(5):\n    time.sleep(0.05)", None))
+    await asyncio.wait_for(_killed(os.getpid(), signal.SIGKILL), 10)
+    outcome = await ran
+    assert "process died" in outcome.logs
+    assert outcome.state is None
+    assert (await run_code(sandbox, "1 + 1", None)).logs == "2\n"
+
+
+async def _killed(parent: int, number: int) -> None:
+    """Kill the interpreter that is a child of this process, once there is one."""
+    import os
+
+    while True:
+        for pid in Path(f"/proc/{parent}/task/{parent}").joinpath("children").read_text().split() or _children(parent):
+            if b"subprocess" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), number)
+                return
+        await asyncio.sleep(0.01)
+
+
+def _children(parent: int) -> list[str]:
+    found = []
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        found += (task / "children").read_text().split()
+    return found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "x = 1",
+        "for i in x:\n  i",
+        "x == 1; 2",
+        "'''a",
+        "lambda: 1",
+        "import a",
+        "@a",
+        "x: int = 1",
+        "x += 1",
+    ],
+)
+def test_only_a_whole_last_line_that_is_an_expression_is_shown(code: str) -> None:
+    assert with_last_value(code) == f"{code}\nNone"
+
+
+# --- containers
+
+
+@pytest.fixture
+def containers(tmp_path: Path) -> Containers:
+    return Containers(tmp_path, Sealer([b"k" * 32]), ResponseKeys(tmp_path / "keys"), idle_seconds=60)
+
+
+def _call(code: object, container_id: str, key: str, response_id: str = "resp_x", tenant: str = "acme") -> BuiltInRun:
+    context = ToolContext(
+        response_id=response_id,
+        call_id=key,
+        tool="code_interpreter",
+        tenant=tenant,
+        attempt=1,
+        arguments={"code": code},
+    )
+    return BuiltInRun(
+        context=context,
+        function="code_interpreter",
+        arguments={"code": code},
+        settings={},
+        item={"type": "code_interpreter_call", "id": "ci_1", "container_id": container_id},
+    )
+
+
+def _logs(result: BuiltInResult) -> str:
+    outputs = cast(list[JsonObject], result.item["outputs"])
+    return "".join(str(one["logs"]) for one in outputs)
+
+
+async def test_variables_stay_from_call_to_call_and_a_repeated_call_has_no_second_effect(
+    sandbox: Sandbox, containers: Containers
+) -> None:
+    response_id = new_id("resp_")
+    container = container_of(response_id)
+    engine, other = CodeInterpreter(sandbox, containers), CodeInterpreter(sandbox, containers)
+    await engine.run(_call("x = 1", container, "a", response_id))
+    first = await engine.run(_call("x += 1\nx", container, "b", response_id))
+    again = await other.run(_call("x += 1\nx", container, "b", response_id))
+    assert _logs(first) == _logs(again) == "2\n"
+    assert _logs(await other.run(_call("x", container, "c", response_id))) == "2\n"
+
+
+async def test_calls_of_two_workers_at_once_both_count(sandbox: Sandbox, containers: Containers) -> None:
+    response_id = new_id("resp_")
+    container = container_of(response_id)
+    engines = CodeInterpreter(sandbox, containers), CodeInterpreter(sandbox, containers)
+    await engines[0].run(_call("x = 0", container, "first", response_id))
+    await asyncio.gather(
+        *(
+            engine.run(_call("x += 1", container, f"{n}{at}", response_id))
+            for n, engine in enumerate(engines)
+            for at in (1, 2)
+        )
+    )
+    assert _logs(await engines[1].run(_call("x", container, "last", response_id))) == "4\n"
+
+
+async def test_a_foreign_an_expired_and_a_changed_state_are_none(
+    sandbox: Sandbox, containers: Containers, tmp_path: Path
+) -> None:
+    response_id = new_id("resp_")
+    container = container_of(response_id)
+    await CodeInterpreter(sandbox, containers).run(_call("x = 1", container, "a", response_id))
+    assert await containers.exists("acme", container)
+    assert not await containers.exists("other", container)
+    expiring = Containers(tmp_path, Sealer([b"k" * 32]), ResponseKeys(tmp_path / "keys"), idle_seconds=-1)
+    assert not await expiring.exists("acme", container)
+    (file,) = (tmp_path / response_id).iterdir()
+    file.write_bytes(file.read_bytes()[:-4] + b"AAAA")
+    assert not await containers.exists("acme", container)
+    later = await CodeInterpreter(sandbox, containers).run(_call("x = 2\nx", container, "b", new_id("resp_")))
+    assert _logs(later).startswith("[Variables and functions of earlier calls are gone.]")
+
+
+async def test_a_container_goes_with_the_response_that_began_it_and_a_late_call_brings_nothing_back(
+    sandbox: Sandbox, containers: Containers, tmp_path: Path
+) -> None:
+    response_id = new_id("resp_")
+    container = container_of(response_id)
+    engine = CodeInterpreter(sandbox, containers)
+    await engine.run(_call("x = 'secret'", container, "a", response_id))
+    ErasureMarks(tmp_path).mark(response_id, 60)
+    await forget_payloads(tmp_path, response_id)
+    await engine.run(_call("x = 'secret'", container, "b", response_id))
+    assert not (tmp_path / response_id).exists()
+
+
+async def test_the_state_of_a_response_that_is_not_stored_cannot_be_read_without_its_key(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    response_id = new_id("resp_")
+    keys = ResponseKeys(tmp_path / "keys")
+    keys.make(response_id)
+    containers = Containers(tmp_path, Sealer([b"k" * 32]), keys, idle_seconds=60)
+    await CodeInterpreter(sandbox, containers).run(_call("x = 1", container_of(response_id), "a", response_id))
+    assert await containers.exists("acme", container_of(response_id))
+    keys.throw_away(response_id)
+    assert not await containers.exists("acme", container_of(response_id))
+
+
+@pytest.mark.parametrize("container_id", ["", "cntr_", "cntr_../x", "resp_" + "0" * 53, "cntr_" + "0" * 48 + "00001"])
+def test_a_text_that_is_no_containers_id_names_no_folder(container_id: str) -> None:
+    with pytest.raises(ValueError, match="is not the id of a container"):
+        owner_of(container_id)
+
+
+@pytest.mark.parametrize("code", [None, 3, "x" * 100_001])
+async def test_arguments_that_are_no_code_are_refused(sandbox: Sandbox, containers: Containers, code: object) -> None:
+    with pytest.raises(ToolError):
+        await CodeInterpreter(sandbox, containers).run(_call(code, container_of(new_id("resp_")), "a"))
