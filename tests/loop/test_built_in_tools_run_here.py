@@ -41,7 +41,7 @@ def names(events: list[Event], index: int) -> list[str]:
 
 
 async def test_a_search_is_openais_item_with_its_events_and_the_model_reads_its_result(
-    client: httpx.AsyncClient, upstream: Upstream, stack: Stack
+    client: httpx.AsyncClient, upstream: Upstream, stack: Stack, redis: Redis
 ) -> None:
     answer = Script(literal="Berlin has lakes 【1:1】. And 【9:9】.")
     script(upstream, "lakes of Berlin", asks("Berlin lakes"), answer)
@@ -79,7 +79,9 @@ async def test_a_search_is_openais_item_with_its_events_and_the_model_reads_its_
     (note,) = notes(stack, response)
     assert (note["settings"], note["tenant"], note["attempt"]) == (SEARCH, "default", 1)
     assert note["key"] == f"{response['id']}:{search['id']}"
+    await redis.flushall()
     assert (await client.get(f"/v1/responses/{response['id']}")).json() == response
+    assert [event async for event in events_of(client, resume=(response["id"], None))] == events
 
 
 @pytest.mark.parametrize("model", ["anthropic-fake", "gemini-fake", "ollama-fake"])
@@ -150,6 +152,34 @@ async def test_a_search_waits_for_an_approval_and_runs_as_it_was_shown(
     (note,) = notes(stack, ran)
     assert note["settings"] == SEARCH
     assert (await guarded.get(f"/v1/responses/{ran['id']}")).json() == ran
+
+
+async def test_a_search_that_a_person_denies_does_not_run(
+    guarded: httpx.AsyncClient, upstream: Upstream, stack: Stack
+) -> None:
+    script(upstream, "deny it", asks("Berlin"), Script(words=1))
+    asking = await create(guarded, model="fake", input="deny it", tools=[SEARCH], background=True)
+    url = f"/v1/responses/{asking['id']}"
+
+    async def response() -> dict[str, Any]:
+        return (await guarded.get(url)).json()  # type: ignore[no-any-return]
+
+    async def waits() -> bool:
+        return bool((await response())["output"])
+
+    await until(waits)
+    decision = {"approval_request_id": (await response())["output"][0]["id"], "approve": False, "reason": "no"}
+    assert (await guarded.post(f"{url}/approvals", json=decision)).status_code == 200
+
+    async def has_ended() -> bool:
+        return (await response())["status"] == "completed"
+
+    await until(has_ended)
+    ended = await response()
+    assert types(ended) == ["mcp_approval_request", "web_search_call", "message"]
+    assert ended["output"][1]["status"] == "failed"
+    assert "did not approve" in upstream.requests[-1]["messages"][-1]["content"]
+    assert notes(stack, ended) == []
 
 
 async def test_a_failed_search_is_an_item_that_failed_and_the_response_goes_on(

@@ -1,0 +1,142 @@
+"""Which built-in tools this server runs for a provider, and what it makes of their calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api.responses.routing import targets_of
+from open_responses.built_in_config import BuiltInToolConfig
+from open_responses.config import Config, ProviderConfig, RouteConfig
+from open_responses.context.excerpt import readable
+from open_responses.context.transcript import as_model_reads
+from open_responses.deltas import Finish, ProviderItem
+from open_responses.errors import InvalidRequest
+from open_responses.events.assembler import Assembler
+from open_responses.events.fold import Fold
+from open_responses.loop.next_step import next_step
+from open_responses.loop.payloads.sample import SampleResult
+from open_responses.loop.payloads.start import Target
+from open_responses.loop.payloads.usage import TurnUsage
+from open_responses.schema.built_in_items import CALL, without_call
+from open_responses.schema.items import INPUT_ITEMS, FunctionCall, FunctionCallOutput
+from open_responses.schema.requests import CreateResponse, validate_create_response
+from open_responses.tool_use.built_in import BUILT_IN_TOOLS, Opening, approved_item, ended_item
+
+RESPONSE = "resp_" + "b" * 48
+SEARCH = {"type": "web_search"}
+
+
+def asked(*tools: Any, **body: Any) -> CreateResponse:
+    return validate_create_response({"model": "first", "input": "x", "tools": list(tools), **body})
+
+
+def configured(table: BuiltInToolConfig | None, *adapters: str, strict: bool = False) -> Config:
+    """One route for each adapter; the first falls back to the rest."""
+    names = ["first", *(f"other{i}" for i in range(len(adapters) - 1))]
+    return Config(
+        strict_tools=strict,
+        providers=tuple(
+            ProviderConfig(name=name, adapter=adapter, base_url="http://127.0.0.1:9")
+            for name, adapter in zip(names, adapters, strict=True)
+        ),
+        routes=(
+            RouteConfig(model="first", provider="first", fallbacks=tuple(names[1:])),
+            *(RouteConfig(model=name, provider=name) for name in names[1:]),
+        ),
+        web_search=table,
+    )
+
+
+def targets(config: Config, request: CreateResponse) -> list[Target]:
+    return targets_of(config, request, None, {})
+
+
+ENABLED = BuiltInToolConfig(target="a.b:C")
+PREFERRED = BuiltInToolConfig(target="a.b:C", prefer=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "run_here", "omitted"),
+    [
+        (None, [[], [], []], [[], [1], []]),
+        (ENABLED, [[], [1], [1]], [[], [], []]),
+        (PREFERRED, [[1], [1], [1]], [[], [], []]),
+    ],
+)
+def test_each_target_of_a_route_has_its_own_answer(
+    table: BuiltInToolConfig | None, run_here: list[list[int]], omitted: list[list[int]]
+) -> None:
+    config = configured(table, "openai", "openai-chat", "my.own:Adapter")
+    clock = {"type": "function", "name": "clock"}
+    found = targets(config, asked(clock, SEARCH))
+    assert [target.run_here for target in found] == run_here
+    assert [target.omitted.tools if target.omitted else [] for target in found] == omitted
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "web_search"}])
+@pytest.mark.parametrize("adapter", ["openai-chat", "gemini", "anthropic"])
+def test_a_tool_that_runs_here_can_be_forced_on_any_provider(choice: Any, adapter: str) -> None:
+    request = asked(SEARCH, tool_choice=choice)
+    assert targets(configured(ENABLED, adapter, strict=True), request)[0].run_here == [0]
+    with pytest.raises(InvalidRequest):
+        targets(configured(None, adapter), request)
+
+
+def ended(**changes: Any) -> dict[str, Any]:
+    row = BUILT_IN_TOOLS["web_search"]
+    arguments = '{"query":"q"}'
+    item = approved_item(
+        row, RESPONSE, 2, Opening(RESPONSE, "web_search", {"query": "q"}, {}), approval_id="mcpr_1", arguments=arguments
+    )
+    given: dict[str, Any] = {
+        "output": "found",
+        "members": {"action": {"type": "search", "query": "q", "sources": [{"url": "u"}]}},
+        "citations": [],
+        "failed": False,
+        "include": [],
+    }
+    return ended_item(item, row, **(given | changes))
+
+
+def test_an_item_shows_what_include_names() -> None:
+    assert without_call(ended())["action"] == {"type": "search", "query": "q"}
+    assert ended(include=["web_search_call.action.sources"])["action"]["sources"] == [{"url": "u"}]
+    assert ended(failed=True, members={})["status"] == "failed"
+
+
+def test_an_engine_cannot_change_what_the_server_sets() -> None:
+    given = ended(members={"id": "other", "type": "other", "status": "queued", CALL: {}})
+    assert given["id"].startswith("ws_")
+    assert (given["type"], given["status"], given[CALL]["output"]) == ("web_search_call", "completed", "found")
+
+
+def test_the_model_reads_a_call_and_its_output_with_what_its_provider_wants_back() -> None:
+    item = ended()
+    item[CALL]["members"] = {"extra_content": {"google": {"thought_signature": "s"}}}
+    call, output = as_model_reads(INPUT_ITEMS.validate_python([item]), lambda label, tool: tool)
+    assert isinstance(call, FunctionCall)
+    assert isinstance(output, FunctionCallOutput)
+    assert (call.name, call.arguments, output.output) == ("web_search", '{"query":"q"}', "found")
+    assert call.call_id == output.call_id
+    assert (call.model_extra or {})["extra_content"] == {"google": {"thought_signature": "s"}}
+
+
+def test_a_long_result_is_cut_for_the_model() -> None:
+    cut = readable(ended(output="x" * 5000), 1000)
+    assert len(cut[CALL]["output"]) < 1200
+    parts = [{"type": "input_text", "text": "y" * 5000}]
+    assert len(readable(ended(output=parts), 1000)[CALL]["output"][0]["text"]) < 1200
+
+
+def test_a_call_that_another_server_ran_is_not_run_again() -> None:
+    assembler = Assembler(Fold(), None, RESPONSE)
+    theirs = {"type": "web_search_call", "status": "in_progress", CALL: {"function": "web_search", "arguments": "{}"}}
+    assembler.feed(ProviderItem(theirs))
+    assembler.feed(Finish("stop"))
+    assembler.close("completed")
+    (item,) = assembler.fold.output
+    assert CALL not in item
+    turn = SampleResult(outcome="done", items=[item], finish_reason="stop", usage=TurnUsage())
+    assert not next_step(turn, 0, frozenset(), waits_for_approval=False).calls
