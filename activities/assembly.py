@@ -27,6 +27,8 @@ from activities.tool_calls.mcp import McpActivities
 from activities.tool_calls.programs import ProgramActivity
 from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions
+from activities.webhooks.announce import AnnounceActivity
+from activities.webhooks.send import SendActivity
 from activities.worker.cancellation_registry import RunningWork
 from activities.worker.dead_worker_detector import DeadWorkerDetector
 from activities.worker.dead_worker_takeover import listen
@@ -93,6 +95,7 @@ def configured_by_file(parts: Parts) -> Configured:
         built_in=BuiltInToolActivity(runner, load_engines(config, _engine_parts(parts))),
         model_lists=ModelListRefresher(ModelLists(redis), config, parts.providers, os.environ),
         ingestion=IngestionActivities(parts.folder, config, os.environ),
+        webhooks=SendActivity(redis, parts.temporal, parts.sealer, parts.eraser.marks, config, os.environ),
     )
 
 
@@ -130,6 +133,8 @@ def activities_of(parts: Parts, configured: Configured) -> list[Callable[..., An
         ProgramActivity(
             ToolRunner(parts.lease, parts.running, parts.temporal, ()), parts.sealer, configured.built_in
         ).run_program_step,
+        AnnounceActivity(parts.temporal).announce,
+        configured.webhooks.send,
     ]
 
 

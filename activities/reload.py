@@ -22,6 +22,7 @@ from activities.tool_calls.built_in import BuiltInToolActivity
 from activities.tool_calls.mcp import McpActivities
 from activities.tool_calls.runner import HostedToolActivity, ToolRunner
 from activities.tools.registry import definitions, load_tools
+from activities.webhooks.send import SendActivity
 from activities.worker.model_list_refresher import ModelListRefresher
 from open_responses.config import Config
 from open_responses.contracts import Middleware, Provider, Tool
@@ -61,6 +62,7 @@ class Configured:
     built_in: BuiltInToolActivity
     model_lists: ModelListRefresher
     ingestion: IngestionActivities
+    webhooks: SendActivity
 
     def put(self, loaded: Loaded) -> None:
         """Use this configuration for every activity that begins from now on."""
@@ -78,6 +80,7 @@ class Configured:
         self.ingestion.config = loaded.config
         self.sample.parts.contexts.inline_bytes = loaded.config.files.max_inline_bytes
         self.built_in.engines = loaded.engines
+        self.webhooks.config = loaded.config
         self.model_lists.configure(loaded.config, loaded.providers)
 
 

@@ -53,6 +53,8 @@ from api.runtime_keys import RENEWALS_PER_TTL, RuntimeKeys
 from api.vector_stores import batches as vector_store_batches
 from api.vector_stores import files as vector_store_files
 from api.vector_stores import stores as vector_stores
+from api.webhooks import deliveries as webhook_deliveries
+from api.webhooks import endpoints as webhook_endpoints
 from api.websocket import connection as websocket
 from open_responses import __version__
 from open_responses.io.background import end_tasks, in_background, kept_running
@@ -173,6 +175,8 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
         health.router,
         refusals.router,
         admin_keys.router,
+        webhook_endpoints.router,
+        webhook_deliveries.router,
         conformance.router,
         console.router,
     ):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from open_responses.api_keys.state import StoredKey
 from open_responses.config import ApiKeyConfig
+from open_responses.webhooks.endpoints import WebhookTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,18 @@ class RingKey:
         if self.stored.revoked_at is not None:
             return "revoked"
         return "expired" if self.stored.expires_at is not None and self.stored.expires_at <= time.time() else None
+
+    def webhook_targets(self) -> list[WebhookTarget]:
+        """The endpoints of the key: those of the file, then those that were created at run time."""
+        key_id = self.config.id
+        in_file = [
+            WebhookTarget(endpoint_id=hook.id_for(key_id), key_id=key_id, url=hook.url, events=list(hook.events))
+            for hook in self.config.webhooks
+        ]
+        stored = [] if self.stored is None else self.stored.webhooks
+        return in_file + [
+            WebhookTarget(endpoint_id=one.id, key_id=key_id, url=one.url, events=one.event_types) for one in stored
+        ]
 
 
 @dataclass(frozen=True, slots=True)

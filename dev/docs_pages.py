@@ -18,7 +18,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 NAVIGATION = {
     "Start": ("README.md", "clients.md", "configuration.md", "providers.md", "tools.md", "openai-compatibility.md"),
-    "Use": ("conversations.md", "files.md", "websocket.md", "errors.md", "middleware.md", "specification.md"),
+    "Use": (
+        "conversations.md",
+        "files.md",
+        "websocket.md",
+        "webhooks.md",
+        "errors.md",
+        "middleware.md",
+        "specification.md",
+    ),
     "Operate": (
         "operations.md",
         "scaling.md",

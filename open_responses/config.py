@@ -19,6 +19,7 @@ from open_responses.json_types import JsonObject
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.url_parts import is_below
 from open_responses.vector_stores_config import VectorStoresConfig
+from open_responses.webhooks.endpoints import WebhookConfig, WebhookDelivery
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 
@@ -99,17 +100,19 @@ class RouteConfig(_Table):
 
 RESERVED_TOOL_NAMES = frozenset(
     {
-        "sample",
-        "finish",
-        "publish",
-        "list_mcp_tools",
-        "call_mcp_tool",
+        "announce_webhooks",
         "call_built_in_tool",
-        "run_program_step",
+        "call_mcp_tool",
         "claim_approvals",
-        "ingest_read",
+        "finish",
         "ingest_embed",
         "ingest_end",
+        "ingest_read",
+        "list_mcp_tools",
+        "publish",
+        "run_program_step",
+        "sample",
+        "send_webhook",
     }
 )
 """Names that no tool may have, because the server's own activities have them: each tool is an activity of its name."""
@@ -216,6 +219,7 @@ class ApiKeyConfig(_Table):
         budget_usd: US dollars in a `budget_period`, reserved and counted in the same way.
         budget_period: The period of the budgets: a day or a month.
         weight: The tenant's share of the workers while work is waiting.
+        webhooks: The `[[api_keys.webhooks]]` tables.
     """
 
     tenant: str = Field(min_length=1)
@@ -233,6 +237,7 @@ class ApiKeyConfig(_Table):
     budget_usd: float | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
     budget_period: Literal["day", "month"] = "month"
     weight: float = Field(default=1.0, ge=0.001, le=1000)
+    webhooks: tuple[WebhookConfig, ...] = ()
 
     @property
     def id(self) -> str:
@@ -315,6 +320,7 @@ class Config(_Table):
         files: The `[files]` table.
         vector_stores: The `[vector_stores]` table.
         api_keys: The `[[api_keys]]` tables. Without any, the server is open and listens on loopback only.
+        webhooks: The `[webhooks]` table.
     """
 
     max_turns: int = Field(default=100, ge=1)
@@ -332,6 +338,7 @@ class Config(_Table):
     files: FilesConfig = FilesConfig()
     vector_stores: VectorStoresConfig = VectorStoresConfig()
     api_keys: tuple[ApiKeyConfig, ...] = ()
+    webhooks: WebhookDelivery = WebhookDelivery()
 
     @model_validator(mode="after")
     def _names_agree(self) -> Config:
@@ -372,6 +379,7 @@ class Config(_Table):
         known = {tool.name for tool in self.tools} | {server.label for server in self.mcp_servers}
         known |= self.built_in_tools.keys()
         for key in self.api_keys:
+            _refuse_doubles(f"webhooks of the API key {key.id} have the url", [hook.url for hook in key.webhooks])
             for name in key.tools:
                 if name not in known:
                     raise ValueError(

@@ -69,6 +69,7 @@ from workflows.by_hand import ArgumentCheck
 from workflows.conversation import ConversationWorkflow
 from workflows.ingestion import IngestionWorkflow
 from workflows.response import ResponseWorkflow
+from workflows.webhook import WebhookWorkflow
 
 log = structlog.get_logger("worker")
 
@@ -280,7 +281,14 @@ def _worker(
     return Worker(
         parts.temporal,
         task_queue=TASK_QUEUE,
-        workflows=[ResponseWorkflow, ApprovalWorkflow, ConversationWorkflow, ApiKeysWorkflow, IngestionWorkflow],
+        workflows=[
+            ResponseWorkflow,
+            ApprovalWorkflow,
+            ConversationWorkflow,
+            ApiKeysWorkflow,
+            IngestionWorkflow,
+            WebhookWorkflow,
+        ],
         activities=activities,
         interceptors=[watch, ArgumentCheck()],
         workflow_runner=WeighingRunner(deployment, cached_runs),

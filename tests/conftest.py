@@ -23,6 +23,7 @@ from tests.support.fake_vendors import Vendors, configuration
 from tests.support.lasting_keys import check_lasting_keys
 from tests.support.mcp_token import TOKEN
 from tests.support.stack import Stack, http_client
+from tests.support.webhook_receiver import WebhookReceiver
 
 # The processes of pytest-xdist (`gw0`, `gw1`, …) choose ports from ranges of their own; what they start inherits that.
 _first_port = 20_000 + 3_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4)
@@ -209,6 +210,9 @@ url = "http://127.0.0.1:9/mcp"
 [[mcp_servers]]
 label = "odd"
 url = "http://127.0.0.1:{odd_mcp}/mcp"
+[webhooks]
+retry_seconds = 0.1
+trusted_urls = ["http://127.0.0.1:{hooks}/"]
 """
 
 
@@ -223,6 +227,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest_asyncio.fixture(scope="session")
 async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream() as fake:
+        yield fake
+
+
+@pytest_asyncio.fixture(scope="session")
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver() as fake:
         yield fake
 
 
@@ -258,12 +268,16 @@ def _mcp(name: str, port: int, *arguments: str, module: str = "tests.support.mcp
 
 @pytest_asyncio.fixture(scope="session")
 async def session_stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, vendors: Vendors
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    upstream: Upstream,
+    vendors: Vendors,
+    receiver: WebhookReceiver,
 ) -> AsyncIterator[Stack]:
     data: Path = tmp_path_factory.mktemp("data")
     names = ("valkey", "temporal", "llama", "api", "mcp", "mcp_sse", "odd_mcp", "parley")
     ports = {name: services.free_port() for name in names}
-    ours = _CONFIG.format(fake=upstream.port, audit=data / "audit.jsonl", **ports)
+    ours = _CONFIG.format(fake=upstream.port, hooks=receiver.port, audit=data / "audit.jsonl", **ports)
     env = {
         "OPEN_RESPONSES_RETRY_WINDOW_SECONDS": "20",
         "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",

@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.api_keys.state import API_KEYS_ID, ApiKeysState
     from open_responses.conversations.payloads import ConversationState
     from open_responses.loop.payloads.start import StartResponse
+    from open_responses.webhooks.deliveries import Delivery
 
 FOREIGN_INPUT = "foreign_input"
 """The type of the failure of a run that was started by hand, with the input of another."""
@@ -48,6 +49,8 @@ class _Checked(WorkflowInboundInterceptor):
             named = start.response_id
         elif isinstance(start, ConversationState):
             named = start.conversation_id
+        elif isinstance(start, Delivery):
+            named = start.id
         elif isinstance(start, ApiKeysState):
             named = API_KEYS_ID
         if named != own:

@@ -39,6 +39,7 @@ from open_responses.loop.payloads.tool_calls import (
 )
 from open_responses.tool_use.built_in import BuiltInTool
 from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.webhooks.deliveries import ANNOUNCE_WEBHOOKS, AnnounceInput
 
 # A slow fallback for the leases: it ends the activity of a worker that died during an outage of Redis.
 _HEARTBEAT_TIMEOUT = timedelta(seconds=60)
@@ -139,6 +140,17 @@ async def keep_end(finished: FinishedResponse) -> None:
     """Put the result into history. Local, and without I/O of its own."""
     await workflow.execute_local_activity(
         KEEP_END, finished, result_type=FinishedResponse, start_to_close_timeout=timedelta(seconds=15)
+    )
+
+
+async def announce_webhooks(call: AnnounceInput) -> None:
+    """Start the deliveries of a response's events. Local: it starts workflows, and sends nothing."""
+    await workflow.execute_local_activity(
+        ANNOUNCE_WEBHOOKS,
+        call,
+        schedule_to_close_timeout=_LONGEST_CLOSING,
+        start_to_close_timeout=timedelta(seconds=10),
+        retry_policy=_local_retries(_CLOSING_ATTEMPTS),
     )
 
 

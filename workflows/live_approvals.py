@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads.approvals import ApprovalAnswer, Decision
     from open_responses.loop.search_attributes import AWAITING_APPROVAL
     from workflows import search_attributes
+    from workflows.announcements import announce_approvals
     from workflows.claims import claimed_elsewhere, stopped_before_next_task
     from workflows.parallel_calls import ToolCalls
     from workflows.patches import patched
@@ -71,7 +72,10 @@ class LiveApprovals:
             self.state.awaited[request["id"]] = request
         self.state.show("waiting for approval")
         search_attributes.show_status(self.state.start, AWAITING_APPROVAL)
-        await asyncio.gather(*(self._await_answer(index) for index in approvals))
+        waiting = [self.state.output_ledger.output[index]["id"] for index in approvals]
+        await asyncio.gather(
+            announce_approvals(self.state.start, waiting), *(self._await_answer(index) for index in approvals)
+        )
 
     def _is_answered(self, approval_request_id: str) -> bool:
         """Whether an answer came, in this run or an earlier one: each leaves a call in the output, run or denied."""

@@ -25,6 +25,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "unknown-outcomes-are-said",
         }
     ),
+    frozenset({"webhooks"}),
 )
 """The patches by the level that brought them.
 

@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads.tool_calls import ToolProgress
     from open_responses.loop.payloads.usage import usage_with
     from workflows import ends
+    from workflows.announcements import announce_end
     from workflows.before_first_turn import BeforeFirstTurn
     from workflows.closing import Closing
     from workflows.failures import failure
@@ -94,6 +95,7 @@ class ResponseWorkflow:
         ended_at = await self._decided(ending) if self._state.start.repeats_alike else None
         await workflow.wait_condition(workflow.all_handlers_finished)
         finished = await Closing(self._state, self._publication).run(ending, ended_at)
+        await announce_end(self._state.start, finished.response)
         if ends_alike:
             if finished.response["status"] == "cancelled":
                 # Clients were sent a cancellation that this run did not decide, for instance because an operator has

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import orjson
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -17,6 +18,7 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.store.records import Record
 from open_responses.io.store.repository import Records
+from open_responses.io.temporal.webhook_deliveries import announce_end
 from open_responses.loop.payloads.finish import FinishedResponse
 from open_responses.loop.payloads.names import WORKFLOW
 
@@ -86,6 +88,9 @@ class EndedRuns:
         store = self._records.store
         (record,) = await store.load([response_id])
         if not isinstance(record, Record) or record.response is not None:
+            if isinstance(record, Record) and record.response is not None:
+                # The process that wrote the end may have died before it announced it.
+                await announce_end(self._temporal, record.start, orjson.loads(record.response))
             await store.close(response_id)
             return
         outcome = await self._records.outcome(response_id)

@@ -16,8 +16,14 @@ from pydantic_core import core_schema
 from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.responses.approvals import ApprovalBody
+from api.webhooks.bodies import (
+    CreateWebhookEndpoint,
+    RotateWebhookSecret,
+    TestWebhookEndpoint,
+    UpdateWebhookEndpoint,
+)
 from open_responses.json_types import JsonObject
-from open_responses.schema import file_bodies, http_bodies, operation_bodies, vector_store_bodies
+from open_responses.schema import file_bodies, http_bodies, operation_bodies, vector_store_bodies, webhook_bodies
 from open_responses.schema.compact import CompactRequest
 from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, OpaqueItem
 from open_responses.schema.names import SLUG
@@ -50,6 +56,10 @@ REQUESTS: tuple[type[BaseModel], ...] = (
     SearchVectorStore,
     CreateKeyBody,
     ChangeKeyBody,
+    CreateWebhookEndpoint,
+    UpdateWebhookEndpoint,
+    RotateWebhookSecret,
+    TestWebhookEndpoint,
 )
 # What these refer to (items, parts, usage) is generated with them.
 ANSWERS: tuple[Any, ...] = (
@@ -85,6 +95,12 @@ ANSWERS: tuple[Any, ...] = (
     operation_bodies.ApprovalPendingPage,
     operation_bodies.ServerHealth,
     operation_bodies.RefusalList,
+    webhook_bodies.WebhookEndpointWithSecret,
+    webhook_bodies.WebhookEndpointPage,
+    webhook_bodies.DeletedWebhookEndpoint,
+    webhook_bodies.WebhookEndpointTest,
+    webhook_bodies.WebhookEventTypeList,
+    webhook_bodies.WebhookDeliveryPage,
     StreamEvent,
     OpenAIStreamEvent,
 )

@@ -22,6 +22,7 @@ from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import Tool
 from open_responses.tool_use.built_in import BuiltInTool
 from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.webhooks.endpoints import WebhookTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
     key, (first, *fallbacks) = parsed.key, plan.targets
     response_id = key.response_id if key is not None else new_id("resp_")
     stripped, secrets = _sealed(asked, state.sealer, response_id)
+    webhooks = _webhooks(state, plan, response_id)
     provider_key = parsed.provider_key and state.sealer.seal(parsed.provider_key.encode(), bound_to=response_id)
     context = plan.resolved.context
     by_reference = context.earlier.remembered_bytes if context.conversation is not None else 0
@@ -88,7 +90,21 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
     )
     # A field that is not set takes no room where the start is stored.
     remembered = await _remembered(state, plan.resolved)
-    return start if remembered is None else start.model_copy(update={"remembered": remembered})
+    set_now = {"remembered": remembered, "webhooks": webhooks}
+    return start.model_copy(update={name: value for name, value in set_now.items() if value})
+
+
+def _webhooks(state: AppState, plan: Plan, response_id: str) -> list[WebhookTarget]:
+    """Where the events of the response are sent. The endpoints of a key get those of background responses, as OpenAI's
+    do: the client of any other response is there at its end."""
+    parsed, asked, key = plan.resolved.authorized.parsed, plan.resolved.asked, plan.resolved.authorized.caller.key
+    targets = list[WebhookTarget]()
+    if asked.is_background and key is not None and (found := state.keys.find(key.sha256)) is not None:
+        targets += found.webhook_targets()
+    if asked.webhook is not None and not parsed.is_compaction:
+        sealed = state.sealer.seal(orjson.dumps(asked.webhook.secret), bound_to=response_id)
+        targets.append(WebhookTarget(url=asked.webhook.url, events=asked.webhook.events or [], sealed=sealed))
+    return targets
 
 
 async def _remembered(state: AppState, resolved: ResolvedRequest) -> Remembered | None:
@@ -104,6 +120,8 @@ def _sealed(asked: CreateResponse, sealer: Sealer, response_id: str) -> tuple[Cr
 
     A URL's query may be a key as well, so it goes with them.
     """
+    if asked.webhook is not None:
+        asked = asked.model_copy(update={"webhook": None})
     secrets: dict[str, str] = {}
     tools: list[Tool] = []
     for tool in asked.tools or []:

@@ -18,6 +18,7 @@ from api.responses.decisions import check_approvals_can_be_given, decisions_of
 from api.responses.plan import Plan
 from api.responses.resolve import ResolvedContext, ResolvedRequest
 from api.responses.routing import targets_of
+from api.webhooks.addresses import check_address
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.context.tokens import at_most, counted, item_tokens
@@ -57,6 +58,8 @@ async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     built_in = _built_in(config, resolved.authorized.caller.key, asked, targets, [tool.name for tool in hosted])
     await check_containers(state, tenant, _run_here(asked, targets))
     _check_servers(config, asked)
+    if asked.webhook is not None:
+        check_address(config, asked.webhook.url, "webhook.url")
     check_approvals_can_be_given(config, asked, built_in)
     check_compactions(asked.input_items(), state.sealer, tenant)
     decisions = decisions_of(config, asked, resolved.approvals, [tool.name for tool in built_in])

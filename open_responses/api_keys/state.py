@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue
 from open_responses.api_keys.limits import LIMITS
 from open_responses.config import ApiKeyConfig
 from open_responses.schema.payload import Payload
+from open_responses.webhooks.endpoints import StoredEndpoint
 
 API_KEYS_WORKFLOW = "ApiKeysWorkflow"
 API_KEYS_ID = "api-keys"
@@ -62,6 +63,7 @@ class StoredKey(Payload):
         created_at: Unix seconds.
         expires_at: Unix seconds from which on the key is refused; None for a key that does not expire.
         revoked_at: Unix seconds; None for a key that was not revoked.
+        webhooks: The endpoints that get the events of the key's responses.
     """
 
     id: str
@@ -77,6 +79,7 @@ class StoredKey(Payload):
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
+    webhooks: list[StoredEndpoint] = Field(default_factory=list)
 
     def config(self) -> ApiKeyConfig:
         """Return the key as an `[[api_keys]]` table has it. Raises ValueError for one that no table could have."""
@@ -145,7 +148,10 @@ class CreateKey(Payload):
 
 
 class ChangeKey(Payload):
-    """The update `change`. `values`: name -> new value; in `limits`, None removes a limit."""
+    """The update `change`. `values`: name -> new value; in `limits`, None removes a limit.
+
+    In `webhooks`, by their ids, None removes an endpoint.
+    """
 
     id: str
     values: dict[str, JsonValue]
@@ -224,7 +230,7 @@ class ApiKeys:
         """Add a key."""
         self._state.keys.append(call.key)
         self._drop_revoked()
-        given = call.key.model_dump(mode="json", exclude={"id", "sha256", "prefix", "created_at", "tenant"})
+        given = call.key.model_dump(mode="json", exclude={"id", "sha256", "prefix", "created_at", "tenant", "webhooks"})
         self._record(
             "created", call.key, call.by, call.at, _flat({name: value for name, value in given.items() if value})
         )
@@ -242,6 +248,9 @@ class ApiKeys:
         self._state.keys[self._state.keys.index(before)] = changed
         old, new = (_flat(key.model_dump(mode="json")) for key in (before, changed))
         differing = {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
+        if "webhooks" in differing:
+            # The audit log has no secret, not even a sealed one.
+            differing["webhooks"] = [one.shown() for one in changed.webhooks]
         if differing:
             self._record("changed", changed, call.by, call.at, differing)
         return changed
@@ -298,6 +307,10 @@ class ApiKeys:
         if isinstance(limits, dict):
             merged = {**key.limits, **limits}
             values["limits"] = {name: value for name, value in merged.items() if value is not None}
+        webhooks = values.pop("webhooks", None)
+        if isinstance(webhooks, dict):
+            endpoints = {**{one.id: one.model_dump() for one in key.webhooks}, **webhooks}
+            values["webhooks"] = [one for one in endpoints.values() if one is not None]
         return StoredKey.model_validate({**key.model_dump(), **values})
 
     def _check_size(self, key: StoredKey) -> None:
@@ -336,7 +349,7 @@ class ApiKeys:
         self._state.changes = [*self._state.changes, record][-_MOST_CHANGES:]
 
 
-_CHANGEABLE = frozenset({"name", "scopes", "models", "tools", "limits", "weight", "expires_at"})
+_CHANGEABLE = frozenset({"name", "scopes", "models", "tools", "limits", "weight", "expires_at", "webhooks"})
 
 
 def _check_config(key: StoredKey) -> None:

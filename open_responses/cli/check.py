@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 
 from open_responses.cli.tables import print_json, print_table
-from open_responses.config import BUILT_IN_ROUTES, RouteConfig
+from open_responses.config import BUILT_IN_ROUTES, Config, RouteConfig
 from open_responses.io.settings import ConfigError, Settings, load_settings
+from open_responses.schema.webhooks import secret_problem
 
 _PATIENCE_SECONDS = 5.0
 
@@ -81,12 +82,23 @@ def _files(settings: Settings) -> Iterator[Found]:
         else:
             yield Found(part, None)
     yield Found("files", files_folder(settings.files).problem())
+    yield from _webhooks(config)
     routed = {route.provider for route in config.routes}
     for provider in config.providers:
         variable = provider.api_key_env
         own = [route for route in settings.config.routes if route.provider == provider.name]
         if provider.name in routed and variable is not None and not os.environ.get(variable) and _is_own(own):
             yield Found(f"key of {provider.name}", f"{variable} is not set: only requests with a key of their own work")
+
+
+def _webhooks(config: Config) -> Iterator[Found]:
+    """The secrets that webhooks of the file are signed with."""
+    for key in config.api_keys:
+        for name in {name for hook in key.webhooks for name in hook.secrets_env}:
+            secret = os.environ.get(name)
+            problem = "is not set" if not secret else secret_problem(secret)
+            if problem is not None:
+                yield Found(f"webhook of {key.tenant}", f"{name} {problem}")
 
 
 def _is_own(routes: Sequence[RouteConfig]) -> bool:

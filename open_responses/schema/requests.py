@@ -40,6 +40,7 @@ from open_responses.schema.validation import (
     fault,
     small_schema,
 )
+from open_responses.schema.webhooks import WebhookParam
 
 # A limit of this server: the name becomes a search attribute and a line in Temporal's UI.
 MAX_MODEL_NAME = 256
@@ -289,7 +290,7 @@ class CreateResponse(RequestObject):
 
     `model_fields_set` has the names of the fields that were sent. `model_dump_json(exclude_unset=True)` is the compact
     form, which `model_validate_json` reads back. `stop`, `seed` and `top_k` are extensions: a request with one of them
-    is an error if the route's provider does not support it.
+    is an error if the route's provider does not support it. `webhook` is an extension as well.
     """
 
     IGNORED: ClassVar[dict[str, str]] = IGNORED_PARAMETERS
@@ -335,6 +336,7 @@ class CreateResponse(RequestObject):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
     top_k: Annotated[int, Field(ge=1)] | None = None
     context_management: Annotated[list[ContextManagement], Field(max_length=1, fail_fast=True)] | None = None
+    webhook: WebhookParam | None = None
 
     @property
     def compact_threshold(self) -> int | None:

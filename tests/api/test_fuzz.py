@@ -60,6 +60,8 @@ class Known:
     batch_id: str = "vsfb_" + "0" * 48
     key_id: str = "key_0123456789abcdef"
     """Of no key: the suite's server has none."""
+    webhook_endpoint_id: str = "whe_0123456789abcdef01234567"
+    delivery_id: str = "whd_" + "0" * 64
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -93,6 +95,8 @@ def tame(body: Any) -> Any:
         for tool in tools if isinstance(tools, list) else []:
             if isinstance(tool, dict) and isinstance(tool.get("server_url"), str):
                 tool["server_url"] = "http://127.0.0.1:9/mcp"
+        if isinstance(body.get("webhook"), dict) and isinstance(body["webhook"].get("url"), str):
+            body["webhook"]["url"] = "http://127.0.0.1:9/hook"
         if isinstance(body.get("input"), list) and body["input"]:
             # The scripted model takes an answer at the end for its own, half-finished.
             body["input"].append({"role": "user", "content": "hello"})

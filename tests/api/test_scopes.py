@@ -28,6 +28,7 @@ SHOWN = "shows what the key may use alone"
 STORED = "nothing: it is the tenant's, and nothing runs"
 NO_TENANT = "nothing: no tenant has a part in it"
 OPERATORS = "the scope admin"
+OF_THE_KEY = "nothing: it is the key's own, and what is sent has no content"
 AS_THE_CALLER = "its requests are the caller's, each with the checks of its own"
 
 ROWS = {
@@ -45,6 +46,22 @@ ROWS = {
     ("GET", "/v1/responses/{response_id}/timeline"): STORED,
     ("GET", "/v1/responses"): STORED,
     ("GET", "/v1/approvals"): STORED,
+    ("GET", "/v1/webhook_event_types"): NO_TENANT,
+    **{
+        (method, f"/v1/webhook_endpoints{path}"): OF_THE_KEY
+        for method, path in (
+            ("GET", ""),
+            ("POST", ""),
+            ("GET", "/{webhook_endpoint_id}"),
+            ("POST", "/{webhook_endpoint_id}"),
+            ("DELETE", "/{webhook_endpoint_id}"),
+            ("POST", "/{webhook_endpoint_id}/rotate_secret"),
+            ("POST", "/{webhook_endpoint_id}/test"),
+        )
+    },
+    ("GET", "/v1/webhook_deliveries"): STORED,
+    ("GET", "/v1/webhook_deliveries/{delivery_id}"): STORED,
+    ("POST", "/v1/webhook_deliveries/{delivery_id}/replay"): STORED,
     ("GET", "/v1/admin/health"): OPERATORS,
     ("GET", "/v1/admin/refusals"): OPERATORS,
     ("GET", "/metrics"): OPERATORS,

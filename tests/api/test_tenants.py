@@ -201,6 +201,8 @@ TRIED_ELSEWHERE = {
     "/v1/files": "api.test_tenants.test_a_file_of_another_tenant_is_an_unknown_one",
     "/v1/conversations": "api.test_conversations.test_a_conversation_of_another_tenant_is_an_unknown_one",
     "/v1/admin/keys": "no tenant has a part in it: api.test_admin_keys.test_only_an_operator_may",
+    "/v1/webhook_endpoints": "api.test_webhooks.test_a_delivery_of_another_tenant_is_an_unknown_one",
+    "/v1/webhook_deliveries": "api.test_webhooks.test_a_delivery_of_another_tenant_is_an_unknown_one",
     "/codec": "no tenant has a part in it: it decodes for the operator",
 }
 WITHOUT_IDS_OF_RESPONSES = {
@@ -208,6 +210,7 @@ WITHOUT_IDS_OF_RESPONSES = {
     "/v1/responses/compact",
     "/v1/responses/input_tokens",
     "/v1/approvals",
+    "/v1/webhook_event_types",
     "/v1/usage",
     "/v1/admin/health",
     "/v1/admin/refusals",

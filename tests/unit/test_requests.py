@@ -140,7 +140,7 @@ def test_null_switches_take_their_defaults() -> None:
     assert (request.is_streamed, request.is_stored, request.is_background) == (False, True, False)
 
 
-EXTENSIONS = {"context_management", "stop", "seed", "top_k", "conversation"}
+EXTENSIONS = {"context_management", "stop", "seed", "top_k", "conversation", "webhook"}
 
 
 @needs_spec

@@ -37,6 +37,7 @@ from open_responses.io.temporal.earlier_runs import earlier_runs
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import ERASED, forget_payloads
 from open_responses.io.temporal.payload_keys import ResponseKeys
+from open_responses.io.temporal.webhook_deliveries import forget_deliveries
 from open_responses.loop.payloads.start import StartResponse
 
 log = structlog.get_logger(__name__)
@@ -187,6 +188,7 @@ class Eraser:
         await asyncio.to_thread(self.marks.mark, response_id, TOMBSTONE_SECONDS)
         await self._store.delete(response_id)
         await self._forget(response_id, description)
+        await forget_deliveries(self._temporal, response_id)
         with contextlib.suppress(*RedisDown):
             await self._store.note_erasure()
         return description is None

@@ -35,6 +35,7 @@ from open_responses.io.redis.client import Redis, RedisDown, script
 from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.telemetry.responses import response_ended_outside
 from open_responses.io.temporal.run_progress import progress_of
+from open_responses.io.temporal.webhook_deliveries import announce_end
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.ending import Ending
 from open_responses.loop.payloads.finish import FinishedResponse, Progress, final_resource
@@ -147,6 +148,9 @@ class OutsideEnds:
             return _finished(start, ending, ended_at, await self._from_workflow(start, log_is_there=False))
         # After the end is written: this stops the response's activities, and the caller may be one of them.
         await self._release(start, finished)
+        if finished is not None:
+            with contextlib.suppress(RPCError):
+                await announce_end(self._temporal, start, finished.response)
         return finished
 
     async def _written(self, start: StartResponse, ending: Ending, ended_at: int) -> FinishedResponse | None:

@@ -58,7 +58,12 @@ def moment(time: datetime) -> str:
 
 
 async def newest_runs(
-    temporal: Client, conditions: Sequence[str], *, limit: int, after: Cursor | None
+    temporal: Client,
+    conditions: Sequence[str],
+    *,
+    limit: int,
+    after: Cursor | None,
+    newest_counts: bool = False,
 ) -> tuple[list[WorkflowExecution], bool]:
     """The runs that meet all conditions, by the time of their start, and whether there are more.
 
@@ -69,6 +74,7 @@ async def newest_runs(
         conditions: Terms of a query, which are joined by AND.
         limit: The most runs.
         after: Only runs that began before this one.
+        newest_counts: Of several runs of a workflow, the newest counts, also if an earlier one has a result.
 
     Raises:
         RPCError: Temporal cannot be reached, or it rejects the query.
@@ -78,7 +84,7 @@ async def newest_runs(
     wanted = limit + 1
     while True:
         length = await windows.holding(wanted)
-        runs = _sorted(await windows.read(length), after)
+        runs = _sorted(await windows.read(length), after, newest_counts=newest_counts)
         if len(runs) > limit or length is None:
             return runs[:limit], len(runs) > limit
         # Further runs of the same workflows, or the last run of the page before, filled this page.
@@ -124,11 +130,13 @@ class _Windows:
         return " AND ".join([*self._conditions, *begin])
 
 
-def _sorted(runs: Sequence[WorkflowExecution], after: Cursor | None) -> list[WorkflowExecution]:
+def _sorted(
+    runs: Sequence[WorkflowExecution], after: Cursor | None, *, newest_counts: bool = False
+) -> list[WorkflowExecution]:
     best: dict[str, WorkflowExecution] = {}
     for run in runs:
         known = best.get(run.id)
-        if known is None or _weight(run) > _weight(known):
+        if known is None or _weight(run, newest_counts) > _weight(known, newest_counts):
             best[run.id] = run
     ordered = sorted(best.values(), key=lambda run: (run.start_time, run.id), reverse=True)
     if after is None:
@@ -136,6 +144,6 @@ def _sorted(runs: Sequence[WorkflowExecution], after: Cursor | None) -> list[Wor
     return [run for run in ordered if (run.start_time, run.id) < (after.started, after.workflow_id)]
 
 
-def _weight(run: WorkflowExecution) -> tuple[bool, datetime]:
+def _weight(run: WorkflowExecution, newest_counts: bool) -> tuple[bool, datetime]:
     """An operator's reset leaves the run that had ended in place: the first end stays."""
-    return run.status in _OWN_ENDS, run.start_time
+    return not newest_counts and run.status in _OWN_ENDS, run.start_time

@@ -21,8 +21,9 @@ from open_responses.schema.requests import CreateResponse
 from open_responses.schema.response import initial_response
 from open_responses.tool_use.built_in import BuiltInTool, OfferedBuiltIn, offered_built_ins
 from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.webhooks.endpoints import WebhookTarget
 
-PATCH_LEVEL = 1
+PATCH_LEVEL = 2
 """The newest level of patches (`workflows/patches.py`)."""
 
 
@@ -159,6 +160,7 @@ class StartResponse(Payload):
         request_id: The `X-Request-Id` of the request, for log lines and traces.
         traceparent: The trace of the request (`open_responses/io/telemetry/trace_context.py`); None if it is in none.
         accepted_at: The time at which the request was accepted, in Unix seconds; None in starts of earlier versions.
+        webhooks: Where the events of the response are sent.
         carried: The state of the run before this one.
     """
 
@@ -197,6 +199,7 @@ class StartResponse(Payload):
     request_id: str | None = None
     traceparent: str | None = None
     accepted_at: float | None = None
+    webhooks: list[WebhookTarget] = []
     carried: Carried | None = None
     accepted_input: list[JsonObject] | None = Field(
         default=None,

@@ -1,0 +1,1 @@
+"""Webhooks: starts the deliveries of a response's events, and sends each."""

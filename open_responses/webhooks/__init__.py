@@ -1,0 +1,1 @@
+"""Webhooks: what is sent, to whom, signed with what, and what became of it."""
