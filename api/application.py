@@ -50,6 +50,8 @@ from api.request_ends import RequestEnds
 from api.request_spans import RequestSpans
 from api.responses import approvals, compact, create, input_tokens, retrieve
 from api.runtime_keys import RENEWALS_PER_TTL, RuntimeKeys
+from api.schedules import routes as schedules
+from api.schedules.starts import serve_starts
 from api.vector_stores import batches as vector_store_batches
 from api.vector_stores import files as vector_store_files
 from api.vector_stores import stores as vector_stores
@@ -130,6 +132,8 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
         ]
         if not await check():
             tasks.append(in_background("encryption check", keep_checking(check, _leave)))
+        starts = functools.partial(serve_starts, settings, lambda: app.state.open_responses)
+        tasks.append(in_background("scheduled starts", kept_running("scheduled starts", starts)))
         tasks.append(in_background("server readings", kept_running("server readings", state.readings.run)))
         tasks.append(in_background("refusals", kept_running("refusals", lambda: refusals.keep_writing(state.refusals))))
         apart = metrics.serve_apart(state)
@@ -177,6 +181,7 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
         admin_keys.router,
         webhook_endpoints.router,
         webhook_deliveries.router,
+        schedules.router,
         conformance.router,
         console.router,
     ):

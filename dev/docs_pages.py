@@ -23,6 +23,7 @@ NAVIGATION = {
         "files.md",
         "websocket.md",
         "webhooks.md",
+        "schedules.md",
         "errors.md",
         "middleware.md",
         "specification.md",

@@ -16,6 +16,7 @@ from open_responses.contracts import Resume
 from open_responses.files_config import FilesConfig
 from open_responses.interpreter_config import CodeInterpreterConfig, ProgramConfig
 from open_responses.json_types import JsonObject
+from open_responses.schedules.payloads import ScheduleLimits
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.url_parts import is_below
 from open_responses.vector_stores_config import VectorStoresConfig
@@ -321,6 +322,7 @@ class Config(_Table):
         vector_stores: The `[vector_stores]` table.
         api_keys: The `[[api_keys]]` tables. Without any, the server is open and listens on loopback only.
         webhooks: The `[webhooks]` table.
+        schedules: The `[schedules]` table.
     """
 
     max_turns: int = Field(default=100, ge=1)
@@ -339,6 +341,7 @@ class Config(_Table):
     vector_stores: VectorStoresConfig = VectorStoresConfig()
     api_keys: tuple[ApiKeyConfig, ...] = ()
     webhooks: WebhookDelivery = WebhookDelivery()
+    schedules: ScheduleLimits = ScheduleLimits()
 
     @model_validator(mode="after")
     def _names_agree(self) -> Config:

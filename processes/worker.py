@@ -69,6 +69,7 @@ from workflows.by_hand import ArgumentCheck
 from workflows.conversation import ConversationWorkflow
 from workflows.ingestion import IngestionWorkflow
 from workflows.response import ResponseWorkflow
+from workflows.scheduled_response import ScheduledResponseWorkflow
 from workflows.webhook import WebhookWorkflow
 
 log = structlog.get_logger("worker")
@@ -288,6 +289,7 @@ def _worker(
             ApiKeysWorkflow,
             IngestionWorkflow,
             WebhookWorkflow,
+            ScheduledResponseWorkflow,
         ],
         activities=activities,
         interceptors=[watch, ArgumentCheck()],

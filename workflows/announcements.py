@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.json_types import JsonObject
     from open_responses.loop.payloads.start import StartResponse
+    from open_responses.schedules.payloads import SCHEDULED_RESPONSE_ENDED
     from open_responses.webhooks.deliveries import AnnounceInput, WebhookNews, news_of_approvals, news_of_end
     from workflows import calls
     from workflows.patches import patched
 
 
 async def announce_end(start: StartResponse, response: JsonObject) -> None:
-    """Start the deliveries of a response's end, after its terminal event."""
+    """Start the deliveries of a response's end, after its terminal event, and signal the schedule's run behind it."""
+    if start.scheduled_run is not None and patched("scheduled-runs"):
+        run = workflow.get_external_workflow_handle(start.scheduled_run)
+        with contextlib.suppress(FailureError):
+            await run.signal(SCHEDULED_RESPONSE_ENDED, response["status"])
     if start.webhooks and patched("webhooks"):
         await _announce(start, news_of_end(response), response.get("completed_at"))
 

@@ -25,7 +25,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "unknown-outcomes-are-said",
         }
     ),
-    frozenset({"webhooks"}),
+    frozenset({"scheduled-runs", "webhooks"}),
 )
 """The patches by the level that brought them.
 

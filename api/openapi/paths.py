@@ -7,6 +7,7 @@ from api.conversations.routes import CreateConversation, CreateItems, UpdateConv
 from api.openai_forms import PREFIX
 from api.openapi.file_paths import file_paths
 from api.openapi.operation import newest_first, operation, page, parameter, probe
+from api.openapi.schedule_paths import schedule_paths
 from api.openapi.schemas import ref
 from api.operations.filters import STATUSES
 from api.responses.approvals import ApprovalBody
@@ -17,7 +18,7 @@ from open_responses.schema.requests import CreateResponse
 
 
 def paths() -> JsonObject:
-    agents = {**_webhooks()}
+    agents = {**_webhooks(), **schedule_paths()}
     found = {**_responses(), **_conversations(), **file_paths(), **agents, **_admin(), **_service(), **_operations()}
     for path, operations in found.items():
         if path.startswith("/v1/"):

@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.responses.approvals import ApprovalBody
+from api.schedules.bodies import CreateSchedule, UpdateSchedule
 from api.webhooks.bodies import (
     CreateWebhookEndpoint,
     RotateWebhookSecret,
@@ -23,7 +24,14 @@ from api.webhooks.bodies import (
     UpdateWebhookEndpoint,
 )
 from open_responses.json_types import JsonObject
-from open_responses.schema import file_bodies, http_bodies, operation_bodies, vector_store_bodies, webhook_bodies
+from open_responses.schema import (
+    file_bodies,
+    http_bodies,
+    operation_bodies,
+    schedule_bodies,
+    vector_store_bodies,
+    webhook_bodies,
+)
 from open_responses.schema.compact import CompactRequest
 from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, OpaqueItem
 from open_responses.schema.names import SLUG
@@ -60,6 +68,8 @@ REQUESTS: tuple[type[BaseModel], ...] = (
     UpdateWebhookEndpoint,
     RotateWebhookSecret,
     TestWebhookEndpoint,
+    CreateSchedule,
+    UpdateSchedule,
 )
 # What these refer to (items, parts, usage) is generated with them.
 ANSWERS: tuple[Any, ...] = (
@@ -101,6 +111,9 @@ ANSWERS: tuple[Any, ...] = (
     webhook_bodies.WebhookEndpointTest,
     webhook_bodies.WebhookEventTypeList,
     webhook_bodies.WebhookDeliveryPage,
+    schedule_bodies.SchedulePage,
+    schedule_bodies.ScheduleRunPage,
+    schedule_bodies.DeletedSchedule,
     StreamEvent,
     OpenAIStreamEvent,
 )

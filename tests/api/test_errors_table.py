@@ -45,6 +45,7 @@ TESTS: dict[str, str] = {
     "api_key_revoked": "api.test_admin_keys.test_a_revoked_key_is_refused_in_every_process_and_stays_refused",
     "api_keys_full": "api.test_admin_keys.test_a_change_that_the_keys_refuse_is_a_409_and_one_without_an_answer_a_503",
     "no_admin_key": "api.test_admin_keys.test_a_server_that_needs_no_key_makes_none",
+    "schedules_full": "api.test_schedules.test_a_schedule_of_another_tenant_is_an_unknown_one_and_a_tenant_has_a_limit",
     "no_api_key": "api.test_webhooks.test_endpoints_that_cannot_be_are_refused",
     "webhook_endpoints_full": "api.test_webhooks.test_endpoints_that_cannot_be_are_refused",
     "webhook_not_answered": "api.test_webhooks.test_an_endpoint_that_does_not_answer_its_test_is_a_400_with_the_reason",

@@ -62,6 +62,7 @@ class Known:
     """Of no key: the suite's server has none."""
     webhook_endpoint_id: str = "whe_0123456789abcdef01234567"
     delivery_id: str = "whd_" + "0" * 64
+    schedule_id: str = "sched_" + "0" * 48
 
 
 @pytest_asyncio.fixture(scope="module")

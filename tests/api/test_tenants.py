@@ -203,6 +203,7 @@ TRIED_ELSEWHERE = {
     "/v1/admin/keys": "no tenant has a part in it: api.test_admin_keys.test_only_an_operator_may",
     "/v1/webhook_endpoints": "api.test_webhooks.test_a_delivery_of_another_tenant_is_an_unknown_one",
     "/v1/webhook_deliveries": "api.test_webhooks.test_a_delivery_of_another_tenant_is_an_unknown_one",
+    "/v1/schedules": "api.test_schedules.test_a_schedule_of_another_tenant_is_an_unknown_one_and_a_tenant_has_a_limit",
     "/codec": "no tenant has a part in it: it decodes for the operator",
 }
 WITHOUT_IDS_OF_RESPONSES = {

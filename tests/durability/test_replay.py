@@ -14,6 +14,7 @@ from workflows.api_keys import ApiKeysWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.conversation import ConversationWorkflow
 from workflows.response import ResponseWorkflow
+from workflows.scheduled_response import ScheduledResponseWorkflow
 from workflows.webhook import WebhookWorkflow
 
 RECORDED = sorted(HISTORIES.glob("*.json"))
@@ -86,7 +87,14 @@ def test_histories_are_there() -> None:
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     replayer = Replayer(
-        workflows=[ResponseWorkflow, ConversationWorkflow, ApprovalWorkflow, ApiKeysWorkflow, WebhookWorkflow],
+        workflows=[
+            ResponseWorkflow,
+            ConversationWorkflow,
+            ApprovalWorkflow,
+            ApiKeysWorkflow,
+            WebhookWorkflow,
+            ScheduledResponseWorkflow,
+        ],
         data_converter=DATA_CONVERTER,
         workflow_runner=UnsandboxedWorkflowRunner(),
     )

@@ -41,6 +41,7 @@ from open_responses.loop.payloads.ending import Ending
 from open_responses.loop.payloads.finish import FinishedResponse, Progress, final_resource
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
+from open_responses.schedules.payloads import SCHEDULED_RESPONSE_ENDED
 
 log = structlog.get_logger(__name__)
 
@@ -259,6 +260,10 @@ class OutsideEnds:
             await self._store.tell_workers_to_stop(start.response_id)
             await self._store.release(start, finished)
             await self._store.age_log(start)
+        if start.scheduled_run is not None and finished is not None:
+            with contextlib.suppress(RPCError):
+                run = self._temporal.get_workflow_handle(start.scheduled_run)
+                await run.signal(SCHEDULED_RESPONSE_ENDED, finished.response["status"])
         if start.request.conversation_id is not None:
             with contextlib.suppress(RPCError):
                 conversation = self._temporal.get_workflow_handle(start.request.conversation_id)

@@ -161,6 +161,7 @@ class StartResponse(Payload):
         traceparent: The trace of the request (`open_responses/io/telemetry/trace_context.py`); None if it is in none.
         accepted_at: The time at which the request was accepted, in Unix seconds; None in starts of earlier versions.
         webhooks: Where the events of the response are sent.
+        scheduled_run: The workflow of the schedule's run that started the response; None for any other.
         carried: The state of the run before this one.
     """
 
@@ -200,6 +201,7 @@ class StartResponse(Payload):
     traceparent: str | None = None
     accepted_at: float | None = None
     webhooks: list[WebhookTarget] = []
+    scheduled_run: str | None = None
     carried: Carried | None = None
     accepted_input: list[JsonObject] | None = Field(
         default=None,

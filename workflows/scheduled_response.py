@@ -1,0 +1,133 @@
+"""The workflow of one run of a schedule: it starts a response through the API's checks, and stays open until the
+response ends.
+
+It stays open for the schedule's overlap policy: Temporal skips, queues or cancels runs by whether this workflow runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from open_responses.schedules.payloads import (
+        API_TASK_QUEUE,
+        HAS_ENDED,
+        RUN_MEMO,
+        SCHEDULED_RESPONSE_WORKFLOW,
+        START_SCHEDULED,
+        RunStatus,
+        ScheduledRun,
+        ScheduleState,
+        StartedScheduled,
+        StartScheduled,
+        response_id_of,
+    )
+
+_LONGEST_START = timedelta(seconds=60)
+# A response signals its end. This finds one that was deleted, or whose signal was lost.
+_LOOK_EVERY = timedelta(minutes=30)
+_LOOK_PATIENCE = timedelta(minutes=10)
+
+
+@workflow.defn(name=SCHEDULED_RESPONSE_WORKFLOW)
+class ScheduledResponseWorkflow:
+    """One run. Temporal makes its id of the schedule's id and the time."""
+
+    @workflow.init
+    def __init__(self, schedule: ScheduleState) -> None:
+        info = workflow.info()
+        self._run = ScheduledRun(id=info.workflow_id, schedule_id=schedule.id, started_at=workflow.now().timestamp())
+        self._response_id = response_id_of(info.workflow_id, info.run_id)
+        self._ended_as: str | None = None
+
+    @workflow.run
+    async def run(self, schedule: ScheduleState) -> ScheduledRun:
+        """Start the response and wait for its end. A cancellation cancels the response."""
+        self._show("starting")
+        running = asyncio.create_task(self._respond(schedule))
+        while not running.done():
+            try:
+                await workflow.wait([running])
+            except asyncio.CancelledError:
+                await self._cancel_response()
+                running.cancel()
+                self._show("cancelled")
+                return self._run
+        running.result()
+        return self._run
+
+    @workflow.signal
+    def response_ended(self, status: str) -> None:
+        """The response has ended."""
+        self._ended_as = status
+
+    async def _respond(self, schedule: ScheduleState) -> None:
+        if not await self._started(schedule):
+            return
+        self._run.response_id = self._response_id
+        self._show("running")
+        while self._ended_as is None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._ended_as is not None, timeout=_LOOK_EVERY, timeout_summary="look at the response"
+                )
+            if self._ended_as is None:
+                self._ended_as = await self._looked()
+        self._run.response_status = self._ended_as
+        self._show("ended")
+
+    async def _started(self, schedule: ScheduleState) -> bool:
+        """Whether the response has begun. Limits and outages are waited for; anything else refuses the run."""
+        call = StartScheduled(schedule=schedule, run_id=self._run.id, response_id=self._response_id)
+        try:
+            started: StartedScheduled = await workflow.execute_activity(
+                START_SCHEDULED,
+                call,
+                result_type=StartedScheduled,
+                task_queue=API_TASK_QUEUE,
+                start_to_close_timeout=_LONGEST_START,
+                schedule_to_close_timeout=timedelta(seconds=schedule.patience_seconds),
+                retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=60)),
+            )
+        except ActivityError as error:
+            cause = error.cause
+            code = cause.type if isinstance(cause, ApplicationError) and cause.type else "unavailable"
+            started = StartedScheduled(
+                error_code=code, error_message="The response could not be started in time. The next run is tried anew."
+            )
+        if started.error_code is None:
+            return True
+        self._run.error_code, self._run.error_message = started.error_code, started.error_message
+        self._show("refused")
+        return False
+
+    async def _looked(self) -> str | None:
+        try:
+            found: str | None = await workflow.execute_activity(
+                HAS_ENDED,
+                self._response_id,
+                result_type=str | None,  # type: ignore[arg-type]
+                task_queue=API_TASK_QUEUE,
+                start_to_close_timeout=_LONGEST_START,
+                schedule_to_close_timeout=_LOOK_PATIENCE,
+            )
+        except ActivityError:
+            return None
+        return found
+
+    async def _cancel_response(self) -> None:
+        with contextlib.suppress(FailureError):
+            await workflow.get_external_workflow_handle(self._response_id).signal("cancel")
+
+    def _show(self, status: RunStatus) -> None:
+        """Keep the run's state where lists find it without a worker."""
+        self._run.status = status
+        if status in ("ended", "refused", "cancelled"):
+            self._run.ended_at = workflow.now().timestamp()
+        workflow.upsert_memo({RUN_MEMO: self._run})
