@@ -28,6 +28,7 @@ SHOWN = "shows what the key may use alone"
 STORED = "nothing: it is the tenant's, and nothing runs"
 NO_TENANT = "nothing: no tenant has a part in it"
 OPERATORS = "the scope admin"
+OF_THE_SCHEDULE = "model and tools of the request inside: test_schedule_owners.py"
 SCHEDULED = "model and tools of the schedule's request, for the schedule's own key, when it runs"
 OF_THE_KEY = "nothing: it is the key's own, and what is sent has no content"
 AS_THE_CALLER = "its requests are the caller's, each with the checks of its own"
@@ -60,8 +61,8 @@ ROWS = {
             ("POST", "/{webhook_endpoint_id}/test"),
         )
     },
-    ("POST", "/v1/schedules"): MODEL_AND_TOOLS,
-    ("POST", "/v1/schedules/{schedule_id}"): MODEL_AND_TOOLS,
+    ("POST", "/v1/schedules"): OF_THE_SCHEDULE,
+    ("POST", "/v1/schedules/{schedule_id}"): OF_THE_SCHEDULE,
     ("POST", "/v1/schedules/{schedule_id}/trigger"): SCHEDULED,
     ("POST", "/v1/schedules/{schedule_id}/resume"): SCHEDULED,
     ("POST", "/v1/schedules/{schedule_id}/pause"): STORED,

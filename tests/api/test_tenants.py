@@ -201,9 +201,9 @@ TRIED_ELSEWHERE = {
     "/v1/files": "api.test_tenants.test_a_file_of_another_tenant_is_an_unknown_one",
     "/v1/conversations": "api.test_conversations.test_a_conversation_of_another_tenant_is_an_unknown_one",
     "/v1/admin/keys": "no tenant has a part in it: api.test_admin_keys.test_only_an_operator_may",
-    "/v1/webhook_endpoints": "api.test_webhooks.test_a_delivery_of_another_tenant_is_an_unknown_one",
-    "/v1/webhook_deliveries": "api.test_webhooks.test_a_delivery_of_another_tenant_is_an_unknown_one",
-    "/v1/schedules": "api.test_schedules.test_a_schedule_of_another_tenant_is_an_unknown_one_and_a_tenant_has_a_limit",
+    "/v1/webhook_endpoints": "api.test_webhook_endpoints.test_a_delivery_of_another_tenant_is_an_unknown_one",
+    "/v1/webhook_deliveries": "api.test_webhook_endpoints.test_a_delivery_of_another_tenant_is_an_unknown_one",
+    "/v1/schedules": "api.test_schedule_owners.test_a_schedule_of_another_tenant_is_an_unknown_one",
     "/codec": "no tenant has a part in it: it decodes for the operator",
 }
 WITHOUT_IDS_OF_RESPONSES = {
