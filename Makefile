@@ -72,7 +72,7 @@ providers: .venv/stamp  ## call each configured provider once (ARGS=--sample als
 demo: .venv/stamp  ## kill every worker in the middle of a stream of `make dev`
 	@$(BIN)/python -m examples.kill_the_worker
 
-research: .venv/stamp  ## run an agent with thirty tool calls while its workers are killed
+research: .venv/stamp  ## run an agent that researches a small web, with citations, while its workers are killed
 	@$(BIN)/python -m examples.research_agent
 
 key: .venv/stamp  ## make an API key for TENANT=

@@ -1,9 +1,10 @@
-"""`make research`: an agent reads documents of this project with about thirty tool calls, while its workers are killed.
+"""`make research`: the agent of `examples/research.py` at work, while its workers are killed.
 
-Starts everything it needs on free ports. It kills a worker with `kill -9` every two seconds, but not before the last
-one's successor serves and the agent has come further: where a start takes longer than two seconds, no worker would live
-for long enough. The ids are printed, so kill more yourself. At the end it checks what a client may expect: events
-numbered without a gap, deltas that add up to the stored answer, and each note in the notebook once. The model is
+Starts everything it needs on free ports, a small web with a search engine included (`examples/local_web.py`). It kills
+a worker with `kill -9` every two seconds, but not before the last one's successor serves and the agent has come
+further: where a start takes longer than two seconds, no worker would live for long enough. The ids are printed, so kill
+more yourself. At the end it checks what a client may expect: events numbered without a gap, deltas that add up to the
+stored answer, each note in the notebook once, and citations of pages that the agent has found. The model is
 `examples/scripted_model.py`, which needs no account; a provider of yours takes its place with
 `python -m examples.research_agent --config open_responses.toml --model NAME`.
 """
@@ -16,15 +17,25 @@ import contextlib
 import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
+from openai import AsyncOpenAI
 
 from dev import services
 from dev.services import Service
+from examples.research import citations, research, show
 
-_TASK = "Read the documents of this project and report what each is about. Take a note on each before you go on."
+_TASK = """Answer these questions, one after the other, and take a note on each before you go on.
+- What happens with a response when its worker dies?
+- How are tenants kept apart?
+- Which tools can a model use?
+- How does an operator see what costs how much?
+- What does the event log promise to a client that reconnects?
+- How is a new version deployed without losing responses?
+- Which providers can be used?
+- What can an operator see in traces?"""
 _KILL_EVERY_SECONDS = 2.0
 _MODEL = """
 [[providers]]
@@ -36,10 +47,16 @@ resume = "prefill"
 model = "scripted"
 provider = "scripted"
 """
-_TOOLS = "".join(
-    f'[[tools]]\nname = "{name}"\ntarget = "examples.research_tools:{name}"\n'
-    for name in ("list_documents", "read_document", "take_note")
-)
+# Where your pages are public, `private_hosts` is not needed: this small web is on this machine.
+_TOOLS = """
+[[tools]]
+name = "take_note"
+target = "examples.research_tools:take_note"
+[web_search]
+backend = "searxng"
+url = "http://127.0.0.1:{port}"
+private_hosts = ["127.0.0.1:{port}"]
+"""
 
 
 class Running:
@@ -101,9 +118,9 @@ async def main() -> int:
 
 async def _start(running: Running, config: str | None) -> tuple[str, dict[str, str]]:
     folder = running.folder
-    model, valkey, temporal, api = (services.free_port() for _ in range(4))
+    model, web, valkey, temporal, api = (services.free_port() for _ in range(5))
     providers = Path(config).read_text(encoding="utf-8") if config else _MODEL.format(port=model)
-    (folder / "open_responses.toml").write_text(providers + _TOOLS, encoding="utf-8")
+    (folder / "open_responses.toml").write_text(providers + _TOOLS.format(port=web), encoding="utf-8")
     env = {
         "TEMPORAL_ADDRESS": f"127.0.0.1:{temporal}",
         "REDIS_URL": f"redis://127.0.0.1:{valkey}/0",
@@ -111,10 +128,11 @@ async def _start(running: Running, config: str | None) -> tuple[str, dict[str, s
         "OPEN_RESPONSES_DATA_DIR": str(folder),
         "RESEARCH_NOTEBOOK": str(folder / "notebook.jsonl"),
     }
-    print("starting Temporal, Valkey, two workers and the API …")
-    command = (sys.executable, "-m", "examples.scripted_model", str(model))
-    if config is None:
-        await running.start(Service("model", command, lambda: services.port_answers(model)))
+    print("starting a small web, Temporal, Valkey, two workers and the API …")
+    for name, module, port in (("model", "examples.scripted_model", model), ("web", "examples.local_web", web)):
+        if name == "web" or config is None:
+            command = (sys.executable, "-m", module, str(port))
+            await running.start(Service(name, command, partial(services.port_answers, port)))
     await running.start(services.valkey(valkey, folder))
     await running.start(services.temporal(temporal, folder))
     for index in range(2):
@@ -124,47 +142,57 @@ async def _start(running: Running, config: str | None) -> tuple[str, dict[str, s
 
 
 async def _research(api: str, model: str, notebook: Path, went_on: asyncio.Event) -> int:
-    body = {"model": model, "input": _TASK, "stream": True, "tools": [{"type": "open_responses:hosted_tools"}]}
     events: list[dict[str, Any]] = []
-    async with (
-        httpx.AsyncClient(timeout=None, trust_env=False) as client,
-        client.stream("POST", f"{api}/v1/responses", json=body) as answer,
-    ):
-        async for line in answer.aiter_lines():
-            if line.startswith("data: {"):
-                events.append(json.loads(line[6:]))
-                _show(events[-1])
-                if events[-1]["type"] == "response.output_item.done":
-                    went_on.set()
-    return _check(events, notebook)
+
+    def seen(event: dict[str, Any]) -> None:
+        events.append(event)
+        show(event)
+        if event["type"] == "response.output_item.done":
+            went_on.set()
+
+    async with AsyncOpenAI(base_url=f"{api}/v1", api_key="none", max_retries=0) as client:
+        response = await research(client, model, _TASK, seen)
+    return _check(response, events, notebook)
 
 
-def _show(event: dict[str, Any]) -> None:
-    if event["type"] == "response.output_text.delta":
-        print(event["delta"], end="", flush=True)
-    if event["type"] == "response.output_item.done" and event["item"]["type"] == "function_call":
-        print(f"  {event['item']['name']} {event['item']['arguments'][:100]}")
-    if event["type"] == "open_responses:attempt":
-        print(f"    [turn {event['turn']}: attempt {event['attempt']}, since {event['reason']}: {event['action']}]")
-
-
-def _check(events: list[dict[str, Any]], notebook: Path) -> int:
-    response = events[-1]["response"]
-    calls = sum(item["type"] == "function_call" for item in response["output"])
+def _check(response: dict[str, Any], events: list[dict[str, Any]], notebook: Path) -> int:
+    output = response["output"]
+    kinds = [item["type"] for item in output]
     text = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
-    stored = "".join(part["text"] for item in response["output"] for part in item.get("content", []))
+    stored = "".join(part["text"] for item in output if item["type"] == "message" for part in item["content"])
     keys = [json.loads(line)["key"] for line in notebook.read_text(encoding="utf-8").splitlines()]
     numbers = [event["sequence_number"] for event in events]
+    cited = citations(response)
+    seen = {one["url"] for one in _sources(events)}
+    print("\n\nSources:")
+    for title, url in dict.fromkeys((title, url) for _, title, url in cited):
+        print(f"- {title}: {url}")
+    calls = f"{kinds.count('web_search_call')} searches and pages, {kinds.count('function_call')} notes"
     checks = {
-        f"the response is {response['status']}, after {calls} tool calls": response["status"] == "completed",
+        f"the response is {response['status']}, after {calls}": response["status"] == "completed",
         f"{len(events)} events, numbered without a gap": numbers == [*range(len(events))],
         "the deltas add up to the stored text": text == stored,
         f"{len(keys)} notes, each once": len(keys) == len(set(keys)) > 0,
+        "each search and page has arrived": all(
+            item["status"] == "completed" for item in output if item["type"] == "web_search_call"
+        ),
+        f"{len(cited)} citations, each of a page that the agent found": bool(cited)
+        and {url for *_, url in cited} <= seen,
     }
-    print("\n")
+    print()
     for what, is_so in checks.items():
         print("ok  " if is_so else "NOT ", what)
     return 0 if all(checks.values()) else 1
+
+
+def _sources(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pages that the searches have found, from `include: ["web_search_call.action.sources"]`."""
+    return [
+        source
+        for event in events
+        if event["type"] == "response.output_item.done" and event["item"]["type"] == "web_search_call"
+        for source in event["item"]["action"].get("sources") or []
+    ]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A stand-in for a model that can use tools, for examples without an account: Chat Completions over HTTP.
 
-It plays a researcher: looks for the documents, reads each, notes what it is about, and reports from its notes. It
-decides from the conversation alone, so any process may ask it for the next step.
+It plays a researcher: for each question it searches the web, opens the two best pages, notes what the better one says,
+and at the end reports from its notes, with the marks of the sources. It decides from the conversation alone, so any
+process may ask it for the next step.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import uvicorn
 from starlette.applications import Starlette
@@ -19,6 +21,9 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 _PAUSE_SECONDS = 0.03
+_OPENED = 2
+_SOURCE = re.compile(r"^(【\d+:\d+】) (.+)\n(https?://\S+)", re.MULTILINE)
+_Calls: TypeAlias = list[tuple[str, dict[str, Any]]]
 
 
 async def complete(request: Request) -> StreamingResponse:
@@ -27,28 +32,47 @@ async def complete(request: Request) -> StreamingResponse:
     return StreamingResponse(_stream(_next_step(messages), _started(messages)), media_type="text/event-stream")
 
 
-def _next_step(messages: list[dict[str, Any]]) -> tuple[str, dict[str, Any]] | str:
-    """A call as name and arguments, or the text of the report."""
-    results = [json.loads(m["content"]) for m in messages if m["role"] == "tool"]
-    if not results:
-        return "list_documents", {}
-    names: list[str] = results[0]
-    read = [result for result in results[1:] if "text" in result]
-    noted = [result for result in results[1:] if "noted" in result]
-    if len(read) > len(noted):
-        document = read[-1]
-        return "take_note", {"document": document["name"], "note": _gist(document["text"])}
-    if len(read) < len(names):
-        return "read_document", {"name": names[len(read)]}
-    return "\n".join([f"I read {len(names)} documents.", *(f"- {note['noted']}" for note in noted)])
+def _next_step(messages: list[dict[str, Any]]) -> _Calls | str:
+    """Calls, each as a name and arguments, or the text of the report."""
+    task = next(_text(message) for message in messages if message["role"] == "user")
+    questions = [line.removeprefix("- ") for line in task.splitlines() if line.startswith("- ")]
+    results = _results(messages)
+    noted = results.get("take_note", [])
+    if len(noted) == len(questions):
+        notes = [json.loads(note)["noted"] for note in noted]
+        return "\n".join([f"I looked into {len(questions)} questions.", *(f"- {note}" for note in notes)])
+    searches, pages = results.get("web_search", []), results.get("open_page", [])
+    if len(searches) == len(noted):
+        return [("web_search", {"query": questions[len(noted)]})]
+    sources = _SOURCE.findall(searches[-1])[:_OPENED]
+    if len(pages) < _OPENED * len(searches):
+        return [("open_page", {"url": url}) for _, _, url in sources]
+    mark, title, _ = sources[0]
+    note = f"{title}: {_gist(pages[-len(sources)])} {mark}"
+    return [("take_note", {"document": questions[len(noted)], "note": note})]
 
 
-def _gist(text: str) -> str:
-    """The first heading, and the first sentence below it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    heading = lines[0].lstrip("# ") if lines else "(empty)"
-    sentence = next((line for line in lines[1:] if line[0].isalpha()), "")
-    return f"{heading}: {sentence.partition('. ')[0]}"
+def _results(messages: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The outputs of the calls so far, by the name of the function."""
+    names = {call["id"]: call["function"]["name"] for message in messages for call in message.get("tool_calls") or []}
+    found: dict[str, list[str]] = {}
+    for message in messages:
+        if message["role"] == "tool":
+            found.setdefault(names[message["tool_call_id"]], []).append(_text(message))
+    return found
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def _gist(page: str) -> str:
+    """The first sentence of the page's text that is long enough to say something."""
+    text = page.partition("\n")[2]
+    lines = (line.strip() for line in text.splitlines())
+    line = next((line for line in lines if len(line) > 60 and line[0].isalpha()), "(nothing)")
+    return line.partition(". ")[0][:200]
 
 
 def _started(messages: list[dict[str, Any]]) -> str:
@@ -56,7 +80,7 @@ def _started(messages: list[dict[str, Any]]) -> str:
     return messages[-1]["content"] or "" if messages[-1]["role"] == "assistant" else ""
 
 
-async def _stream(step: tuple[str, dict[str, Any]] | str, started: str) -> AsyncIterator[str]:
+async def _stream(step: _Calls | str, started: str) -> AsyncIterator[str]:
     if isinstance(step, str):
         rest = step.removeprefix(started)
         for word in rest.replace("\n", "\n ").split(" "):
@@ -65,8 +89,10 @@ async def _stream(step: tuple[str, dict[str, Any]] | str, started: str) -> Async
         finish = "stop"
     else:
         await asyncio.sleep(5 * _PAUSE_SECONDS)
-        function = {"name": step[0], "arguments": json.dumps(step[1])}
-        yield _chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]})
+        for index, (name, arguments) in enumerate(step):
+            function = {"name": name, "arguments": json.dumps(arguments)}
+            call = {"index": index, "id": f"call_{index}", "type": "function", "function": function}
+            yield _chunk({"tool_calls": [call]})
         finish = "tool_calls"
     yield _chunk({}, finish)
     yield "data: [DONE]\n\n"

@@ -20,6 +20,7 @@ from open_responses.schedules.payloads import ScheduleLimits
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.url_parts import is_below
 from open_responses.vector_stores_config import VectorStoresConfig
+from open_responses.web_search_config import WebSearchConfig
 from open_responses.webhooks.endpoints import WebhookConfig, WebhookDelivery
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
@@ -333,7 +334,7 @@ class Config(_Table):
     routes: tuple[RouteConfig, ...] = ()
     tools: tuple[ToolConfig, ...] = ()
     mcp_servers: tuple[McpServerConfig, ...] = ()
-    web_search: BuiltInToolConfig | None = None
+    web_search: WebSearchConfig | None = None
     code_interpreter: CodeInterpreterConfig | None = None
     programmatic_tool_calling: ProgramConfig | None = None
     middleware: tuple[MiddlewareConfig, ...] = ()
@@ -357,6 +358,11 @@ class Config(_Table):
         self._check_embedding(names)
         _refuse_doubles("tools are named", [tool.name for tool in self.tools])
         _refuse_doubles("MCP servers have the label", [server.label for server in self.mcp_servers])
+        label = self.web_search.mcp_server if self.web_search is not None else None
+        if label is not None and self.mcp_server(label) is None:
+            raise ValueError(
+                f"[web_search] names the mcp_server {label!r}, which is not in [[mcp_servers]]: add it there"
+            )
         self._check_keys()
         return self
 

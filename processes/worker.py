@@ -26,7 +26,7 @@ from activities.assembly import Parts, activities_of, chores_of, configured_by_f
 from activities.middleware_loader import load_middleware
 from activities.providers.registry import build_providers
 from activities.providers.shared.http import load_transport, open_http_client
-from activities.tool_calls.built_in_engines import check_engines
+from activities.tool_calls.built_in_engines import check_engines, close_engines
 from activities.tools.registry import load_tools
 from activities.worker.cancellation_registry import RunningWork
 from activities.worker.dead_worker_detector import DeadWorkerDetector
@@ -239,6 +239,7 @@ async def _serve(
         await parts.schema_checks.close()
         await parts.folder.engine.close()
         await configured.ingestion.close()
+        await close_engines(configured.built_in.engines)
 
     # After an error nothing is certain to end: the lease runs out then, and other workers take its work over.
     has_failed |= not await _ends_well(

@@ -55,16 +55,27 @@ def _programs(config: Config, _: EngineParts) -> BuiltInEngine:
     return Programs(sandbox_of(table), most_parallel=table.max_parallel)
 
 
+def _web_search(config: Config, parts: EngineParts) -> BuiltInEngine:
+    from activities.tools.web_search.engine import engine_of
+
+    return engine_of(config, parts.environ)
+
+
 # Of each tool with an engine of the server's own. A factory imports its room when it is called, so that a worker
 # without the tool does not.
 _FACTORIES: Mapping[str, EngineFactory] = {
     "code_interpreter": _code_interpreter,
     "programmatic_tool_calling": _programs,
+    "web_search": _web_search,
 }
 
 
 # The packages of the engines that a worker imports when the first call comes.
-_NEEDED: Mapping[str, str] = {"code_interpreter": "pydantic_monty", "programmatic_tool_calling": "pydantic_monty"}
+_NEEDED: Mapping[str, str] = {
+    "code_interpreter": "pydantic_monty",
+    "programmatic_tool_calling": "pydantic_monty",
+    "web_search": "trafilatura",
+}
 
 
 def load_engines(
@@ -76,9 +87,9 @@ def load_engines(
         config: The configuration.
         parts: The worker's clients and settings.
         old: The configuration that was in force before.
-        kept: Its engines. One whose table has not changed stays.
+        kept: Its engines. One whose table has not changed stays, unless it may be about an MCP server that has.
     """
-    before = {} if old is None else old.built_in_tools
+    before = {} if old is None or old.mcp_servers != config.mcp_servers else old.built_in_tools
     engines: dict[str, BuiltInEngine] = {}
     for name, table in config.built_in_tools.items():
         if kept is not None and name in kept and before.get(name) == table:
@@ -97,6 +108,14 @@ def check_engines(config: Config) -> None:
             _own_engine(name, table.target)
         else:
             _factory(name)
+
+
+async def close_engines(engines: Mapping[str, BuiltInEngine]) -> None:
+    """End the processes of the engines that have some."""
+    for engine in engines.values():
+        close = getattr(engine, "close", None)
+        if close is not None:
+            await close()
 
 
 def _factory(name: str) -> EngineFactory:

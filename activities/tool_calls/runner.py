@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -114,7 +115,12 @@ class ToolRunner:
                 return ToolResult(outcome="done", output=halt.text or "")
             return ToolResult(outcome="halted", output=halt.error.message, reason=halt.error.error_code)
         except OpenResponsesError as error:
-            raise ApplicationError(error.message, type=error.error_code, non_retryable=not error.retryable) from error
+            raise ApplicationError(
+                error.message,
+                type=error.error_code,
+                non_retryable=not error.retryable,
+                next_retry_delay=None if error.retry_after is None else timedelta(seconds=error.retry_after),
+            ) from error
         except Exception as error:
             raise ApplicationError(_shown(error), type=type(error).__name__) from error
         finally:

@@ -36,6 +36,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
     """One connection pool. `on_answer` is called with the head of each answer, `on_fault` with a guard's finding.
 
     The SDK above may swallow exceptions and retry, so a fault is reported to `on_fault` in addition to the exception.
+    With `takes_encoded`, a compressed body is passed on as it arrives: the caller has to bound what it unpacks to.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         max_bytes: int,
         on_answer: Callable[[httpx2.Request, httpx2.Response], None],
         on_fault: Callable[[Exception], None],
+        takes_encoded: bool = False,
     ) -> None:
         super().__init__(verify=tls_context(), trust_env=False)
+        self._takes_encoded = takes_encoded
         self._max_bytes = max_bytes
         self._on_answer = on_answer
         self._on_fault = on_fault
@@ -54,10 +57,12 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
             connect_through(self, _PublicNetwork(on_fault))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.headers["accept-encoding"] = "identity"
+        if not self._takes_encoded:
+            request.headers["accept-encoding"] = "identity"
         response = await super().handle_async_request(request)
         self._on_answer(request, response)
-        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity") and not self._takes_encoded:
             await response.aclose()
             fault = Encoded()
             self._on_fault(fault)
@@ -68,7 +73,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
 
 
 class _Counted(httpx2.AsyncByteStream):
-    """A body, up to a limit. It is not compressed, so the counted bytes are the bytes that are read."""
+    """A body, up to a limit of its bytes as they arrive."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, limit: int, on_fault: Callable[[Exception], None]) -> None:
         self._stream = stream

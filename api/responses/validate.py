@@ -34,7 +34,7 @@ from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse, schemas_of, tools_of_items
 from open_responses.schema.tool_choice import McpChoice, ProviderToolChoice, named_choices, names_of_tools
 from open_responses.schema.tools import FunctionTool, HostedTools, ProviderTool
-from open_responses.tool_use.built_in import BuiltInTool, offered_built_ins
+from open_responses.tool_use.built_in import BuiltInTool, built_in_of, offered_built_ins
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.tool_table import hosted_names, is_bare
 
@@ -179,6 +179,7 @@ def _built_in(
     """The built-in tools that this server runs for one of the targets. Raises PermissionDenied, and InvalidRequest for
     a function with the name of one of theirs."""
     run_here = sorted({index for target in targets for index in target.run_here})
+    check_settings(config, asked, run_here)
     offered = offered_built_ins(asked, run_here) if run_here else []
     check_built_ins(key, [one.row.name for one in offered])
     names = {function.name: one.row.name for one in offered for function in one.functions()}
@@ -212,6 +213,16 @@ def _built_in(
         for one in offered
         if (table := config.built_in_tools.get(one.row.name)) is not None
     ]
+
+
+def check_settings(config: Config, asked: CreateResponse, run_here: Sequence[int]) -> None:
+    """Raise InvalidRequest for settings that an engine of the server cannot follow. Another engine has its own."""
+    for index in run_here:
+        tool = (asked.tools or [])[index]
+        row = built_in_of(tool.type) if isinstance(tool, ProviderTool) else None
+        table = None if row is None else config.built_in_tools.get(row.name)
+        if row is not None and table is not None and table.target is None:
+            row.check(tool.model_dump(mode="json", exclude_unset=True), table, f"tools[{index}]")
 
 
 def _check_choice(asked: CreateResponse, hosted: list[str]) -> None:

@@ -83,6 +83,9 @@ def _files(settings: Settings) -> Iterator[Found]:
             yield Found(part, None)
     yield Found("files", files_folder(settings.files).problem())
     yield from _webhooks(config)
+    search = config.web_search
+    if search is not None and search.api_key_env is not None and not os.environ.get(search.api_key_env):
+        yield Found("key of [web_search]", f"{search.api_key_env} is not set: each search fails")
     routed = {route.provider for route in config.routes}
     for provider in config.providers:
         variable = provider.api_key_env

@@ -27,6 +27,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from open_responses.built_in_config import BuiltInToolConfig
 from open_responses.contracts import ToolContext, ToolOutput
 from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
@@ -35,6 +36,7 @@ from open_responses.schema.mcp_tool import HOSTED_LABEL
 from open_responses.schema.payload import Payload
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import FunctionTool, ProviderTool
+from open_responses.tool_use import web_search
 
 # Behind the numbers of all calls that are counted.
 _FIRST_APPROVED, _APPROVED = 100_000, 900_000
@@ -155,6 +157,10 @@ def _nothing(_: Opening) -> JsonObject:
     return {}
 
 
+def _anything(_: JsonObject, __: BuiltInToolConfig, ___: str) -> None:
+    """Accept all settings."""
+
+
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
     """A row of the table.
@@ -169,6 +175,8 @@ class BuiltIn:
         working: The last word of the event that says that the call runs, behind `in_progress`. Empty for an item
             without events of its own.
         opening: The members of the item when it begins, beside `type`, `id` and `status`.
+        check: Raises InvalidRequest for a tool of a request with settings that the server's own engine cannot follow.
+            It gets the tool, the configuration's table, and the tool's path in the request.
         streamed: The argument that is streamed as the item's own text (`CALL_TEXTS`); None if there is none. A tool
             with a streamed argument has one function, with this argument alone.
         on_request: Members of the item that `include` has to name, by the value of `include`. Each has its path.
@@ -181,45 +189,9 @@ class BuiltIn:
     id_prefix: str
     working: str
     opening: Callable[[Opening], JsonObject] = _nothing
+    check: Callable[[JsonObject, BuiltInToolConfig, str], None] = _anything
     streamed: str | None = None
     on_request: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-WEB_SEARCH = "web_search"
-OPEN_PAGE = "open_page"
-
-
-def _search_functions(_: JsonObject) -> Sequence[FunctionTool]:
-    return (
-        FunctionTool(
-            type="function",
-            name=WEB_SEARCH,
-            description="Search the web. Returns the best pages with their titles, addresses and excerpts.",
-            parameters={
-                "type": "object",
-                "properties": {"query": {"type": "string", "description": "What to search for."}},
-                "required": ["query"],
-                "additionalProperties": False,
-            },
-        ),
-        FunctionTool(
-            type="function",
-            name=OPEN_PAGE,
-            description="Read a page of the web, such as one that web_search has found.",
-            parameters={
-                "type": "object",
-                "properties": {"url": {"type": "string", "description": "The page's address, https://…"}},
-                "required": ["url"],
-                "additionalProperties": False,
-            },
-        ),
-    )
-
-
-def _search_opening(opening: Opening) -> JsonObject:
-    if opening.function == OPEN_PAGE:
-        return {"action": {"type": "open_page", "url": str(opening.arguments.get("url", ""))}}
-    return {"action": {"type": "search", "query": str(opening.arguments.get("query", ""))}}
 
 
 CODE_INTERPRETER = "code_interpreter"
@@ -304,11 +276,12 @@ BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
             types=frozenset(
                 {"web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"}
             ),
-            functions=_search_functions,
+            functions=web_search.functions_of,
             item_type="web_search_call",
             id_prefix="ws_",
             working="searching",
-            opening=_search_opening,
+            opening=lambda opening: {"action": web_search.action_of(opening.function, opening.arguments)},
+            check=web_search.check_settings,
             on_request={"web_search_call.action.sources": ("action", "sources")},
         ),
         BuiltIn(

@@ -222,11 +222,12 @@ async def test_check_names_what_is_wrong_part_by_part(stack: Stack, tmp_path: An
     assert problems["Temporal"] == "cannot be reached at 127.0.0.1:9 (TEMPORAL_ADDRESS): connection refused"
     broken.write_text(
         '[[providers]]\nname = "away"\nadapter = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\n'
-        '[[routes]]\nmodel = "m"\nprovider = "away"\n'
+        '[[routes]]\nmodel = "m"\nprovider = "away"\n[web_search]\nbackend = "brave"\napi_key_env = "NO_SUCH_KEY"\n'
     )
     status, out, _ = await run("check", "--json", **env)
     found = {one["part"]: one["problem"] for one in json.loads(out)}
     assert found["provider away"].startswith("provider_unavailable: away cannot be reached")
+    assert found["key of [web_search]"] == "NO_SUCH_KEY is not set: each search fails"
     broken.write_text('[[tools]]\nname = "gone"\ntarget = "no_such_module:tool"\n')
     assert "no_such_module" in problems["tools"]
     async with own_valkey(tmp_path, in_cluster_mode=True) as (cluster, _):

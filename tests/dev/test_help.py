@@ -19,6 +19,8 @@ PROGRAMS = {
     "make demo": ("-m", "examples.kill_the_worker"),
     "make research": ("-m", "examples.research_agent"),
     "its model": ("-m", "examples.scripted_model"),
+    "its small web": ("-m", "examples.local_web"),
+    "its agent": ("-m", "examples.research"),
     "the server of the example adapter": ("-m", "examples.custom_server"),
     "make bench": ("-m", "benchmarks"),
     "make chaos": ("-m", "tests.campaigns"),

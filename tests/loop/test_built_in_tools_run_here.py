@@ -66,7 +66,7 @@ async def test_a_search_is_openais_item_with_its_events_and_the_model_reads_its_
     assert part["text"][cited["start_index"] : cited["end_index"]] == LINK
     assert (cited["type"], cited["url"], cited["title"]) == ("url_citation", SOURCE["url"], SOURCE["title"])
     told = upstream.requests[-1]
-    assert [tool["function"]["name"] for tool in told["tools"]] == ["web_search", "open_page"]
+    assert [tool["function"]["name"] for tool in told["tools"]] == ["web_search", "open_page", "find_in_page"]
     *_, made, result = told["messages"]
     (function,) = made["tool_calls"]
     assert (function["function"]["name"], json.loads(function["function"]["arguments"])) == (
@@ -121,7 +121,9 @@ async def test_a_provider_that_has_the_tool_runs_it_itself_unless_ours_is_prefer
     assert vendors.asked("openai", "whose search")[-1]["tools"] == [SEARCH]
     await create(guarded, **body)
     sent = vendors.asked("openai", "whose search")[-1]["tools"]
-    assert [(tool["type"], tool["name"]) for tool in sent] == [("function", "web_search"), ("function", "open_page")]
+    assert [(tool["type"], tool["name"]) for tool in sent] == [
+        ("function", name) for name in ("web_search", "open_page", "find_in_page")
+    ]
 
 
 async def test_a_key_without_the_tool_is_refused_where_it_would_run_here(guarded: httpx.AsyncClient) -> None:
