@@ -101,7 +101,14 @@ def configured_by_file(parts: Parts) -> Configured:
 
 def _engine_parts(parts: Parts) -> EngineParts:
     return EngineParts(
-        parts.settings, parts.redis, parts.temporal, parts.http, os.environ, parts.sealer, parts.eraser.keys
+        parts.settings,
+        parts.redis,
+        parts.temporal,
+        parts.http,
+        os.environ,
+        parts.sealer,
+        parts.eraser.keys,
+        parts.folder,
     )
 
 

@@ -318,6 +318,7 @@ class Config(_Table):
         code_interpreter: The `[code_interpreter]` table, which enables the code interpreter for providers that lack it.
         programmatic_tool_calling: The `[programmatic_tool_calling]` table, which enables programs that call tools for
             providers that lack them.
+        file_search: The `[file_search]` table, which enables the search in vector stores for providers that lack it.
         middleware: The `[[middleware]]` tables, outermost first.
         files: The `[files]` table.
         vector_stores: The `[vector_stores]` table.
@@ -337,6 +338,7 @@ class Config(_Table):
     web_search: WebSearchConfig | None = None
     code_interpreter: CodeInterpreterConfig | None = None
     programmatic_tool_calling: ProgramConfig | None = None
+    file_search: BuiltInToolConfig | None = None
     middleware: tuple[MiddlewareConfig, ...] = ()
     files: FilesConfig = FilesConfig()
     vector_stores: VectorStoresConfig = VectorStoresConfig()
@@ -435,6 +437,7 @@ class Config(_Table):
             "web_search": self.web_search,
             "code_interpreter": self.code_interpreter,
             "programmatic_tool_calling": self.programmatic_tool_calling,
+            "file_search": self.file_search,
         }
         return {name: table for name, table in tables.items() if table is not None}
 

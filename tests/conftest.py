@@ -176,6 +176,7 @@ target = "tests.support.hosted_tools:returns_parts"
 name = "ends"
 target = "tests.support.hosted_tools:ends"
 retry_seconds = 0.05
+[file_search]
 [files]
 max_file_bytes = 400_000
 max_inline_bytes = 300_000

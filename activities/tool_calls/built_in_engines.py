@@ -11,11 +11,13 @@ import httpx
 from temporalio.client import Client
 
 from open_responses.config import Config
+from open_responses.io.files.folder import FilesFolder
 from open_responses.io.redis.client import Redis
 from open_responses.io.sealing import Sealer
 from open_responses.io.settings import Settings
 from open_responses.io.temporal.payload_keys import ResponseKeys
 from open_responses.tool_use.built_in import BuiltInEngine
+from open_responses.tool_use.file_search import FILE_SEARCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class EngineParts:
     environ: Mapping[str, str]
     sealer: Sealer
     response_keys: ResponseKeys
+    folder: FilesFolder
 
 
 EngineFactory = Callable[[Config, EngineParts], BuiltInEngine]
@@ -61,12 +64,20 @@ def _web_search(config: Config, parts: EngineParts) -> BuiltInEngine:
     return engine_of(config, parts.environ)
 
 
+def _file_search(config: Config, parts: EngineParts) -> BuiltInEngine:
+    from activities.tools.file_search.engine import FileSearchEngine
+    from open_responses.io.files.tool_search import ToolSearch
+
+    return FileSearchEngine(ToolSearch(parts.folder, config, parts.environ))
+
+
 # Of each tool with an engine of the server's own. A factory imports its room when it is called, so that a worker
 # without the tool does not.
 _FACTORIES: Mapping[str, EngineFactory] = {
     "code_interpreter": _code_interpreter,
     "programmatic_tool_calling": _programs,
     "web_search": _web_search,
+    FILE_SEARCH: _file_search,
 }
 
 
@@ -78,6 +89,11 @@ _NEEDED: Mapping[str, str] = {
 }
 
 
+def _read_beside(config: Config) -> object:
+    """What engines read of the configuration beside the tables of their tools."""
+    return config.mcp_servers, config.vector_stores, config.providers
+
+
 def load_engines(
     config: Config, parts: EngineParts, *, old: Config | None = None, kept: Mapping[str, BuiltInEngine] | None = None
 ) -> dict[str, BuiltInEngine]:
@@ -87,9 +103,9 @@ def load_engines(
         config: The configuration.
         parts: The worker's clients and settings.
         old: The configuration that was in force before.
-        kept: Its engines. One whose table has not changed stays, unless it may be about an MCP server that has.
+        kept: Its engines. One whose table has not changed stays, unless what engines read beside it has.
     """
-    before = {} if old is None or old.mcp_servers != config.mcp_servers else old.built_in_tools
+    before = {} if old is None or _read_beside(old) != _read_beside(config) else old.built_in_tools
     engines: dict[str, BuiltInEngine] = {}
     for name, table in config.built_in_tools.items():
         if kept is not None and name in kept and before.get(name) == table:

@@ -13,6 +13,7 @@ from open_responses.models.omissions import has_tool, omitted_of
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import ProviderTool
 from open_responses.tool_use.built_in import built_in_of
+from open_responses.tool_use.file_search import searches_here
 
 KEY_HEADER = "x-provider-api-key"
 _LONGEST_KEY = 4096
@@ -92,7 +93,8 @@ def _target(
 
 def run_here_for(config: Config, provider: ProviderConfig, asked: CreateResponse) -> list[int]:
     """The indexes of the request's built-in tools that this server runs for a provider: those that the configuration
-    enables, and that the provider lacks or the configuration prefers here.
+    enables, and that the provider lacks or the configuration prefers here. A search in this server's own vector stores
+    always runs here.
 
     Of the providers of other adapters nothing is known, so the tools run here.
     """
@@ -103,7 +105,9 @@ def run_here_for(config: Config, provider: ProviderConfig, asked: CreateResponse
     for index, tool in enumerate(asked.tools or []):
         row = built_in_of(tool.type) if isinstance(tool, ProviderTool) else None
         table = None if row is None else enabled.get(row.name)
-        if table is not None and isinstance(tool, ProviderTool) and (table.prefer or not has_tool(provider, tool)):
+        if table is None or not isinstance(tool, ProviderTool):
+            continue
+        if table.prefer or not has_tool(provider, tool) or searches_here(tool):
             found.append(index)
     return found
 

@@ -18,6 +18,7 @@ from api.responses.decisions import check_approvals_can_be_given, decisions_of
 from api.responses.plan import Plan
 from api.responses.resolve import ResolvedContext, ResolvedRequest
 from api.responses.routing import targets_of
+from api.responses.searched_stores import check_searched_stores
 from api.webhooks.addresses import check_address
 from open_responses.config import ApiKeyConfig, Config
 from open_responses.context.call_pairing import check_calls_are_answered
@@ -52,6 +53,7 @@ async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     check_context(resolved.context, settings.max_context_bytes)
     shown = await with_heads(state.folder.files, tenant, asked, config.files.max_inline_bytes)
     targets = targets_of(config, shown, parsed.provider_key, os.environ)
+    await check_searched_stores(state, tenant, shown, targets)
     await _check_length(asked, targets[0].context_window)
     await _check_schemas(state.schema_checks, tenant, asked)
     hosted = _hosted(config, asked)

@@ -37,6 +37,7 @@ from open_responses.schema.payload import Payload
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import FunctionTool, ProviderTool
 from open_responses.tool_use import web_search
+from open_responses.tool_use.file_search import FILE_SEARCH, file_search_functions, queries_of
 
 # Behind the numbers of all calls that are counted.
 _FIRST_APPROVED, _APPROVED = 100_000, 900_000
@@ -268,6 +269,10 @@ def _program_opening(opening: Opening) -> JsonObject:
     return {"call_id": f"call_{opening.item_id.partition('_')[2]}", "code": written, "fingerprint": fingerprint}
 
 
+def _file_search_opening(opening: Opening) -> JsonObject:
+    return {"queries": queries_of(opening.arguments), "results": None}
+
+
 BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
     row.name: row
     for row in (
@@ -303,6 +308,16 @@ BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
             id_prefix="prog_",
             working="",
             opening=_program_opening,
+        ),
+        BuiltIn(
+            name=FILE_SEARCH,
+            types=frozenset({"file_search"}),
+            functions=file_search_functions,
+            item_type="file_search_call",
+            id_prefix="fs_",
+            working="searching",
+            opening=_file_search_opening,
+            on_request={"file_search_call.results": ("results",)},
         ),
     )
 }

@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from open_responses.ids import is_id
 from open_responses.json_types import JsonObject
 from open_responses.schema.attribute_filters import BoundedFilter
-from open_responses.schema.tools import FunctionTool
+from open_responses.schema.tools import FunctionTool, ProviderTool
 from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of
 from open_responses.schema.vector_store_requests import MAX_QUERY, MAX_RESULTS, RankingOptions
 
 FILE_SEARCH = "file_search"
+STORE_PREFIX = "vs_"
 MAX_STORES = 8
 """The most vector stores of one tool."""
 MOST_QUERIES = 4
@@ -48,6 +50,17 @@ def read_file_search(tool: JsonObject) -> FileSearchTool:
         return FileSearchTool.model_validate(tool, context=CHECK_NAMES)
     except ValidationError as error:
         raise complaint_of(error) from None
+
+
+def searches_here(tool: ProviderTool) -> bool:
+    """Return whether a tool names vector stores of this server's alone. Their ids have a form of their own."""
+    named = (tool.model_extra or {}).get("vector_store_ids")
+    return (
+        tool.type == FILE_SEARCH
+        and isinstance(named, list)
+        and bool(named)
+        and all(isinstance(one, str) and is_id(STORE_PREFIX, one) for one in named)
+    )
 
 
 def file_search_functions(_: JsonObject) -> list[FunctionTool]:

@@ -1,0 +1,1 @@
+"""The engine of the tool `file_search`."""
