@@ -48,7 +48,7 @@ from api.readiness import Readiness
 from api.recent_answers import RecentAnswers
 from api.request_ends import RequestEnds
 from api.request_spans import RequestSpans
-from api.responses import approvals, compact, create, input_tokens, retrieve
+from api.responses import approvals, compact, create, input_tokens, retrieve, steer
 from api.runtime_keys import RENEWALS_PER_TTL, RuntimeKeys
 from api.schedules import routes as schedules
 from api.schedules.starts import serve_starts
@@ -159,6 +159,7 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
         create.router,
         retrieve.router,
         approvals.router,
+        steer.router,
         service.router,
         websocket.router,
         compact.router,

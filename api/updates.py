@@ -24,15 +24,22 @@ _PAUSE_SECONDS = 0.1
 
 
 async def send_update(
-    client: Client, workflow_id: str, name: str, *args: Payload | str, patience_seconds: float = PATIENCE_SECONDS
+    client: Client,
+    workflow_id: str,
+    name: str,
+    *args: Payload | str,
+    patience_seconds: float = PATIENCE_SECONDS,
+    update_id: str | None = None,
 ) -> object:
     """Sent under one id until Temporal takes it, so that it comes into effect once. Returns the update's result, as
     JSON.
 
+    `update_id`: the same for requests that are to come into effect once together; by default, each is its own.
+
     Raises WorkflowUpdateFailedError for what the workflow refuses, RPCError, and TimeoutError or
     WorkflowUpdateRPCTimeoutOrCancelledError where no worker answered in time: it may then still come into effect.
     """
-    handle, update_id = client.get_workflow_handle(workflow_id), uuid.uuid4().hex
+    handle, update_id = client.get_workflow_handle(workflow_id), update_id or uuid.uuid4().hex
     deadline = time.monotonic() + patience_seconds
     async with asyncio.timeout(patience_seconds):
         while True:

@@ -22,6 +22,7 @@ from open_responses.schema.url_parts import is_below
 from open_responses.vector_stores_config import VectorStoresConfig
 from open_responses.web_search_config import WebSearchConfig
 from open_responses.webhooks.endpoints import WebhookConfig, WebhookDelivery
+from open_responses.workflow_tools import WaitConfig
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 
@@ -133,6 +134,7 @@ class ToolConfig(_Table):
         max_attempts: The number of attempts in all.
         retry_seconds: The pause before the second attempt. Each later pause is twice as long.
         task_queue: The task queue of another worker fleet that runs the tool. `target` is then optional.
+        wait: The tool waits for a time, in the workflow itself. It has no `target`.
         require_approval: Whether a person must approve each call.
     """
 
@@ -145,12 +147,17 @@ class ToolConfig(_Table):
     max_attempts: int = Field(default=3, ge=1)
     retry_seconds: float = Field(default=1, gt=0)
     task_queue: str | None = None
+    wait: WaitConfig | None = None
     require_approval: bool = False
 
     @model_validator(mode="after")
     def _can_be_run(self) -> ToolConfig:
         if self.name in RESERVED_TOOL_NAMES:
             raise ValueError(f"the name {self.name!r} is one of the server's own activities; choose another")
+        if self.wait is not None:
+            if self.target is not None or self.task_queue is not None or self.parameters is not None:
+                raise ValueError(f"tool {self.name!r} waits: remove its target, its task_queue and its parameters")
+            return self
         if self.target is None and self.task_queue is None:
             raise ValueError(
                 f"tool {self.name!r} has no target: add one, or the task_queue of the fleet that runs the tool"

@@ -164,6 +164,9 @@ task_queue = "typescript"
 timeout_seconds = 10
 max_attempts = 2
 [[tools]]
+name = "wait_until"
+wait = {{ max_seconds = 3600 }}
+[[tools]]
 name = "talks"
 target = "tests.support.hosted_tools:talks"
 [[tools]]

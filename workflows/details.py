@@ -33,6 +33,9 @@ def details(state: ResponseState) -> str:
         f"- items: {len(state.output_ledger.output)}",
         *(_approval(item) for item in list(state.awaited.values())[:_MOST_APPROVALS]),
     ]
+    lines += [f"- waits {plain(text)}" for text in state.waits.values()]
+    if state.steers:
+        lines.append(f"- messages that wait for the next model turn: {len(state.steers)}")
     if state.trouble is not None:
         lines.append(_trouble(state.trouble))
     return f"**{plain(state.doing)}** · turn {state.turn} · attempt {state.epoch}\n\n" + "\n".join(lines)

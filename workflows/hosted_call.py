@@ -214,15 +214,15 @@ class ToolRun:
 
 
 async def until_stopped(
-    handle: workflow.ActivityHandle[Result],
+    handle: asyncio.Task[Result],
     is_stopping: Callable[[], bool],
     *,
     in_order: bool = False,
     repeats_alike: bool = False,
 ) -> Result | None:
-    """Wait for the activity's result. Returns None if the response was stopped first.
+    """Wait for the result of an activity or a child workflow. Returns None if the response was stopped first.
 
-    The activity's cancellation is requested and not awaited: its worker may be dead.
+    Its cancellation is requested and not awaited: its worker may be dead.
 
     `in_order`: of several waiting calls, the one whose result came first continues first. With a condition for each,
     the calls would continue in the order in which they began to wait. A task that Temporal repeats, and that finds

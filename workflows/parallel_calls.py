@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.programs import ProgramRun, is_program
     from workflows.publication import Publication
     from workflows.state import ResponseState
+    from workflows.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class ToolCalls:
 
     state: ResponseState
     publication: Publication
+    waiting: Waiting
 
     async def run(self, wanted: Sequence[Call]) -> None:
         """Run these calls. Their output items appear in the model's order, and each ends when its call does."""
@@ -153,8 +155,7 @@ class ToolCalls:
             return
         outcome: Outcome | None = _beyond_max_tool_calls(self.state.start.request.max_tool_calls)
         if ok:
-            work = self._built_in_work(index) if call.kind == "built_in" else None
-            outcome = await ToolRun(self.state.start, self.state.is_stopping).run(call, index, work)
+            outcome = await self._outcome(call, index)
         if outcome is None:
             # The tool may be cancelled before the workflow receives the signal.
             self.state.end_with(Ending(status="cancelled"))
@@ -180,7 +181,7 @@ class ToolCalls:
 
     async def _run_for_program(self, call: Call, index: int) -> Outcome | None:
         """Run a call of a program, and end its item. Publishing is the program's."""
-        outcome = await ToolRun(self.state.start, self.state.is_stopping).run(call, index)
+        outcome = await self._outcome(call, index)
         if outcome is not None:
             self._settle(call, index, outcome)
         return outcome
@@ -213,6 +214,14 @@ class ToolCalls:
         if not outcome.failed and row.working:
             output_ledger.add_event(f"response.{row.item_type}.completed", index)
         output_ledger.settle(index, **ended)
+
+    async def _outcome(self, call: Call, index: int) -> Outcome | None:
+        """Run the call here, where the workflow is the tool, or in an activity."""
+        tool = next((tool for tool in self.state.start.hosted if tool.name == call.name), None)
+        if call.kind == "hosted" and call.problem is None and tool is not None and tool.max_wait_seconds is not None:
+            return await self.waiting.run(tool, call, index)
+        work = self._built_in_work(index) if call.kind == "built_in" else None
+        return await ToolRun(self.state.start, self.state.is_stopping).run(call, index, work)
 
     def _settle(self, call: Call, index: int, outcome: Outcome) -> None:
         if call.kind == "mcp":

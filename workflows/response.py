@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads.names import WORKFLOW
     from open_responses.loop.payloads.sample import ProviderTrouble, SampleResult
     from open_responses.loop.payloads.start import StartResponse
+    from open_responses.loop.payloads.steering import Steer
     from open_responses.loop.payloads.tool_calls import ToolProgress
     from open_responses.loop.payloads.usage import usage_with
     from workflows import ends
@@ -38,7 +39,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.patches import patched
     from workflows.publication import Publication
     from workflows.state import ResponseState
+    from workflows.steering import Steering
     from workflows.tasks import current_task, next_task
+    from workflows.waiting import Waiting
 
 
 @workflow.defn(name=WORKFLOW)
@@ -52,8 +55,10 @@ class ResponseWorkflow:
         self._state = ResponseState.of(start)
         self._hosted = frozenset(tool.name for tool in start.hosted)
         self._publication = Publication(self._state)
-        self._calls = ToolCalls(self._state, self._publication)
+        self._waiting = Waiting(self._state, self._publication)
+        self._calls = ToolCalls(self._state, self._publication, self._waiting)
         self._approvals = LiveApprovals(self._state, self._publication, self._calls)
+        self._steering = Steering(self._state, self._publication, self._waiting)
         self._ending: Ending | None = None
         self._state.show("queued")
 
@@ -86,6 +91,7 @@ class ResponseWorkflow:
         ending = await self._looped()
         if ending is None:
             return None
+        self._steering.close()
         if deadline is not None:
             deadline.cancel()
         self._ending = ending
@@ -139,6 +145,15 @@ class ResponseWorkflow:
     def _check_answer(self, answer: ApprovalAnswer) -> None:
         self._approvals.check(answer)
 
+    @workflow.update
+    async def steer(self, steer: Steer) -> None:
+        """Accept messages of the user, which the next model turn reads."""
+        await self._steering.accept(steer)
+
+    @steer.validator
+    def _check_steer(self, steer: Steer) -> None:
+        self._steering.check(steer)
+
     @workflow.query
     def progress(self) -> Progress:
         """The state, the output and the trace of the stream, from which a log that Redis has lost is restored."""
@@ -184,6 +199,8 @@ class ResponseWorkflow:
         elif self._state.suspended:
             ending, goes_on = await self._go_on_with_programs()
             if goes_on:
+                if ending is not None and ending.status == "completed":
+                    await self._steering.take_up()
                 return ending
         while True:
             ending = self._limit()
@@ -191,6 +208,7 @@ class ResponseWorkflow:
                 return ending
             if await self._is_too_long():
                 return None
+            await self._steering.take_up()
             self._state.turn += 1
             try:
                 result = await ModelTurn(self._state, workflow.now()).sample()
@@ -202,6 +220,8 @@ class ResponseWorkflow:
             await self._act(step)
             if self._has_suspended(step):
                 return None
+            if await self._steering.goes_on(step):
+                continue
             if step.stop is not None and (self._stands(result, step) or self._state.stop is None):
                 return Ending(status=step.stop.status, incomplete_reason=step.stop.incomplete_reason)
 

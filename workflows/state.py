@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads.programs import SuspendedProgram
     from open_responses.loop.payloads.sample import ProviderTrouble, SampleResult
     from open_responses.loop.payloads.start import Carried, StartResponse, Target
+    from open_responses.loop.payloads.steering import Steer
     from open_responses.loop.payloads.usage import TurnUsage
     from open_responses.loop.search_attributes import RETRYING
     from workflows import search_attributes
@@ -31,10 +32,13 @@ class ResponseState:
     time. `cut_off`: a sample was stopped in its middle, so that only the log has the end of the stream. `has_diverged`:
     the log holds other events than the output ledger, and clients were sent those. `answered_at` is the time at which a
     model's answer ended the response, as its sample recorded it. `suspended` are the programs with which the next run
-    of the workflow goes on; `then` is the ending that follows them, if their model turn ended the response.
+    of the workflow goes on; `then` is the ending that follows them, if their model turn ended the response. `steers`
+    are the user's messages that wait for the next model turn, `steered` has the digests of all so far, by id, and
+    `steered_in` the workflow tasks that received those of this run (`workflows/steering.py`). `turn_ended_at` is the
+    time at which the last model turn ended.
 
-    For an operator: `sampled_epoch` is that of the sample that runs, `trouble` the last failure of a provider, and
-    `awaited` has the requests for approval that wait, by id.
+    For an operator: `sampled_epoch` is that of the sample that runs, `trouble` the last failure of a provider,
+    `awaited` has the requests for approval that wait, by id, and `waits` the model's waits, by output index.
     """
 
     start: StartResponse
@@ -59,9 +63,14 @@ class ResponseState:
     answered_at: float | None = None
     suspended: list[SuspendedProgram] = field(default_factory=list)
     then: Ending | None = None
+    steers: list[Steer] = field(default_factory=list)
+    steered: dict[str, str] = field(default_factory=dict)
+    steered_in: dict[str, int] = field(default_factory=dict)
+    turn_ended_at: float | None = None
     sampled_epoch: int | None = None
     trouble: ProviderTrouble | None = None
     awaited: dict[str, JsonObject] = field(default_factory=dict)
+    waits: dict[int, str] = field(default_factory=dict)
     doing: str = ""
 
     @classmethod
@@ -87,6 +96,8 @@ class ResponseState:
             stop=carried.stop or (Ending(status="cancelled") if carried.cancelled else None),
             suspended=carried.programs,
             then=carried.then,
+            steers=list(carried.steers),
+            steered=dict(carried.steered),
         )
 
     def handed_over(self) -> StartResponse:
@@ -108,6 +119,8 @@ class ResponseState:
             stop=self.stop,
             programs=self.suspended,
             then=self.then,
+            steers=self.steers,
+            steered=self.steered,
         )
         return self.start.model_copy(update={"carried": carried})
 
@@ -118,6 +131,7 @@ class ResponseState:
     def take(self, result: SampleResult) -> None:
         """Add a complete model turn."""
         self.output_ledger.absorb(result.items, result.trace)
+        self.turn_ended_at = result.ended_at
         self.usage = result.usage if self.usage is None else self.usage.plus(result.usage)
         self.paid = TurnUsage()
         self.produced += result.produced
@@ -134,6 +148,16 @@ class ResponseState:
 
     def is_stopping(self) -> bool:
         return self.stop is not None
+
+    def due_steers(self) -> list[Steer]:
+        """The user's messages that wait and that an earlier workflow task recorded: a repeated task has the same."""
+        now = current_task()
+        return [steer for steer in self.steers if self.steered_in.get(steer.steer_id, 0) < now]
+
+    @property
+    def clock(self) -> float:
+        """The end of the last model turn, in Unix seconds. The workflow's own clock differs when a task is repeated."""
+        return self.started_at if self.turn_ended_at is None else self.turn_ended_at
 
     @property
     def target(self) -> Target:

@@ -49,12 +49,18 @@ async def next_task_in_order() -> None:
     event loop later.
     """
     await next_task()
+    await behind_results()
+
+
+async def behind_results() -> None:
+    """Let code that waits for an activity's result of this task continue, where the result precedes the event that has
+    resumed the caller."""
     is_exact = patched("an-approval-in-the-order-of-history")
     for _ in range(_LOOP_PASSES_TO_A_RESULT if is_exact else _LOOP_PASSES_IN_EARLIER_RUNS):
         await asyncio.sleep(0)
 
 
-async def came_with_the_stop(handle: workflow.ActivityHandle[Result]) -> bool:
+async def came_with_the_stop(handle: asyncio.Future[Result]) -> bool:
     """Whether the result belongs to the task in which the response was stopped.
 
     The SDK applies signals before the results of the same task. A task that ended with this result, and is repeated

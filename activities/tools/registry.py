@@ -10,19 +10,25 @@ from activities.tools.functions import HostedFunction
 from open_responses.config import Config, ToolConfig
 from open_responses.contracts import Tool
 from open_responses.schema.tools import FunctionTool
+from open_responses.tool_use.waiting import wait_function
 
 
 def load_tools(config: Config) -> dict[str, Tool]:
     """The tools that this worker runs itself. Raises ValueError, with the name of the tool, if one cannot be loaded."""
-    return {tool.name: _load(tool) for tool in config.tools if tool.task_queue is None}
+    return {tool.name: _load(tool) for tool in config.tools if tool.task_queue is None and tool.wait is None}
 
 
 def definitions(config: Config, tools: Mapping[str, Tool]) -> dict[str, FunctionTool]:
     """The definition of each hosted tool as the model gets it, those of other fleets included."""
-    return {
-        tool.name: tools[tool.name].definition if tool.name in tools else _fleet_definition(tool)
-        for tool in config.tools
-    }
+    return {tool.name: _definition(tool, tools) for tool in config.tools}
+
+
+def _definition(tool: ToolConfig, tools: Mapping[str, Tool]) -> FunctionTool:
+    if tool.name in tools:
+        return tools[tool.name].definition
+    if tool.wait is not None:
+        return wait_function(tool.name, tool.wait, tool.description, strict=tool.strict)
+    return _fleet_definition(tool)
 
 
 def _load(tool: ToolConfig) -> Tool:

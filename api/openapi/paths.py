@@ -15,6 +15,7 @@ from api.webhooks.bodies import CreateWebhookEndpoint, RotateWebhookSecret, Test
 from open_responses.json_types import JsonObject
 from open_responses.schema.compact import CompactRequest
 from open_responses.schema.requests import CreateResponse
+from open_responses.schema.steering import SteerBody
 
 
 def paths() -> JsonObject:
@@ -127,6 +128,19 @@ def _responses() -> JsonObject:
                 parameters=[response_id],
                 request=ApprovalBody,
                 errors=(404, 409),
+            )
+        },
+        "/v1/responses/{response_id}/steer": {
+            "post": operation(
+                "steerResponse",
+                "Add messages of the user to a running response, for its next model turn (an extension)",
+                {200: ("The messages are recorded, and a model turn will read them.", ref("ResponseSteer"), {})},
+                parameters=[
+                    response_id,
+                    parameter("Idempotency-Key", "header", {"type": "string", "minLength": 1, "maxLength": 255}),
+                ],
+                request=SteerBody,
+                errors=(404, 409, 429),
             )
         },
         "/v1/responses/{response_id}/timeline": {

@@ -37,6 +37,7 @@ from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, Opaqu
 from open_responses.schema.names import SLUG
 from open_responses.schema.openai_events import OpenAIStreamEvent
 from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
+from open_responses.schema.steering import SteerBody
 from open_responses.schema.stream_events import StreamEvent
 from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool
 from open_responses.schema.validation import RequestObject
@@ -53,6 +54,7 @@ REQUESTS: tuple[type[BaseModel], ...] = (
     CreateResponse,
     CompactRequest,
     ApprovalBody,
+    SteerBody,
     CreateConversation,
     UpdateConversation,
     CreateItems,
@@ -75,6 +77,7 @@ REQUESTS: tuple[type[BaseModel], ...] = (
 ANSWERS: tuple[Any, ...] = (
     http_bodies.Response,
     http_bodies.DeletedResponse,
+    http_bodies.ResponseSteer,
     http_bodies.Compacted,
     http_bodies.InputTokens,
     http_bodies.ItemPage,

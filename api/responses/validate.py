@@ -38,9 +38,12 @@ from open_responses.schema.tools import FunctionTool, HostedTools, ProviderTool
 from open_responses.tool_use.built_in import BuiltInTool, built_in_of, offered_built_ins
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.tool_table import hosted_names, is_bare
+from open_responses.workflow_tools import WaitConfig
 
 _SCHEMA_PATIENCE_SECONDS = 20.0
 """For a free process, and for the check itself: other tenants' checks do not delay it for long."""
+# Files of large payloads must outlive a response that waits, and then Temporal's retention of its run.
+_LIVES_PER_BLOB_TTL = 2
 
 
 async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
@@ -56,7 +59,7 @@ async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     await check_searched_stores(state, tenant, shown, targets)
     await _check_length(asked, targets[0].context_window)
     await _check_schemas(state.schema_checks, tenant, asked)
-    hosted = _hosted(config, asked)
+    hosted = _hosted(config, asked, lifetime_seconds=settings.blob_ttl_seconds / _LIVES_PER_BLOB_TTL)
     built_in = _built_in(config, resolved.authorized.caller.key, asked, targets, [tool.name for tool in hosted])
     await check_containers(state, tenant, _run_here(asked, targets))
     _check_servers(config, asked)
@@ -134,7 +137,7 @@ async def _check_schemas(checks: SchemaChecks, tenant: str, asked: CreateRespons
             raise InvalidRequest(f"{param!r} must be a valid JSON Schema: {problem}", param=param, code="invalid_value")
 
 
-def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
+def _hosted(config: Config, asked: CreateResponse, *, lifetime_seconds: float) -> list[HostedTool]:
     names = hosted_names(asked, [tool.name for tool in config.tools])
     for index, tool in enumerate(asked.tools or []):
         if isinstance(tool, HostedTools) and not config.tools:
@@ -158,6 +161,7 @@ def _hosted(config: Config, asked: CreateResponse) -> list[HostedTool]:
             retry_seconds=found.retry_seconds,
             task_queue=found.task_queue,
             require_approval=found.require_approval,
+            **({} if found.wait is None else _waits(found.wait, lifetime_seconds)),
         )
         for name in names
         if (found := config.tool(name)) is not None
@@ -225,6 +229,10 @@ def check_settings(config: Config, asked: CreateResponse, run_here: Sequence[int
         table = None if row is None else config.built_in_tools.get(row.name)
         if row is not None and table is not None and table.target is None:
             row.check(tool.model_dump(mode="json", exclude_unset=True), table, f"tools[{index}]")
+
+
+def _waits(wait: WaitConfig, lifetime_seconds: float) -> dict[str, float]:
+    return {"max_wait_seconds": wait.max_seconds, "lifetime_seconds": lifetime_seconds}
 
 
 def _check_choice(asked: CreateResponse, hosted: list[str]) -> None:

@@ -32,8 +32,10 @@ from open_responses.loop.payloads.start import StartResponse
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_SECONDS = 1.0
-# The log is looked at each time; Temporal, which costs more, once the silence has lasted.
-_ASK_TEMPORAL_SECONDS = 5.0
+# The log is looked at each time; Temporal, which costs more, once the silence has lasted. In a silence of days, such as
+# that of a response that waits for a time, the pauses between two questions grow to the longest.
+_ASK_TEMPORAL_SECONDS, _LONGEST_UNASKED_SECONDS = 5.0, 30.0
+_QUESTIONS_PER_SILENCE = 10
 _SHOW_READER_SECONDS = 10.0
 
 
@@ -88,13 +90,18 @@ class Follower:
         now = time.monotonic()
         if events:
             self._heard = now
-        elif now - max(self._heard, self._asked) > _ASK_TEMPORAL_SECONDS:
+        elif now - max(self._heard, self._asked) > self._patience(now):
             self._asked = now
             events = await self._from_temporal()
         if len(events) < 2:
             return events
         self._ahead.extend(in_batches(events))
         return self._ahead.popleft()
+
+    def _patience(self, now: float) -> float:
+        """The pause before the next question to Temporal."""
+        silent = (now - self._heard) / _QUESTIONS_PER_SILENCE
+        return min(_LONGEST_UNASKED_SECONDS, max(_ASK_TEMPORAL_SECONDS, silent))
 
     def _note(self, batch: Batch) -> None:
         """Remember events that are about to be sent."""

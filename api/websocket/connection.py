@@ -37,6 +37,8 @@ from api.responses.routing import take_provider_key
 from api.responses.start import start_response
 from api.streaming.obfuscation import obfuscated
 from api.websocket.messages import envelope, names_openais_protocol, read_message, read_request, take_generate
+from api.websocket.steering import steer_message
+from api.websocket.steers import Steers, Waiting
 from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied, RateLimited, RequestTooLarge
 from open_responses.events.lifecycle import opening_events, terminal_events
 from open_responses.io.background import end_tasks
@@ -46,7 +48,6 @@ from open_responses.io.settings import Settings
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.ending import Ending
 from open_responses.loop.payloads.finish import final_resource
-from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.mcp_items import McpApprovalResponse
 from open_responses.schema.off_loop import off_loop
@@ -106,15 +107,18 @@ class Connection:
         self._waiting: asyncio.Queue[tuple[bytes | OpenResponsesError, Received]] = asyncio.Queue(_MAX_WAITING)
         self._waiting_bytes = 0
         self._held: HeldResponse | None = None
-        self._in_flight: StartResponse | None = None
-        self._last_event = b""
+        self._steers = Steers(websocket, self._send, self._current)
         self._has_begun = False
         self._received: Received | None = None
         self._is_openais = speaks_openai(websocket) or names_openais_protocol(websocket.headers)
 
     async def serve(self) -> None:
         """Until the client leaves, or its time is up (WS-8), or the server shuts down."""
-        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._run())]
+        tasks = [
+            asyncio.create_task(self._read()),
+            asyncio.create_task(self._run()),
+            asyncio.create_task(self._steers.run()),
+        ]
         try:
             lifetime = self._state.settings.socket_seconds
             done, _ = await asyncio.wait(tasks, timeout=lifetime, return_when=asyncio.FIRST_COMPLETED)
@@ -124,6 +128,7 @@ class Connection:
                 await self._say_goodbye()
         finally:
             results = await end_tasks(tasks)
+            self._steers.release()
             while not self._waiting.empty():
                 self._waiting.get_nowait()[1].release()
         for result in results:
@@ -142,6 +147,9 @@ class Connection:
             text = received.get("text")
             message = read_message(received["bytes"] if text is None else text, limit)
             size = len(message) if isinstance(message, bytes) else 0
+            if isinstance(message, bytes) and (steer := await off_loop(size, steer_message, message)) is not None:
+                await self._take_steer(steer, size)
+                continue
             if self._waiting.full() or (self._waiting_bytes and self._waiting_bytes + size > limit):
                 await self._refuse(_too_many())
                 continue
@@ -153,6 +161,16 @@ class Connection:
                 continue
             self._waiting_bytes += size
             self._waiting.put_nowait((message, received_bytes))
+
+    async def _take_steer(self, steer: JsonObject, size: int) -> None:
+        """Pass on a message for the response that runs, which does not wait behind it."""
+        received_bytes = self._state.received.of(self._caller.key)
+        try:
+            received_bytes.add(size)
+        except OpenResponsesError as error:
+            await self._refuse(error)
+        else:
+            await self._steers.take(Waiting(steer, size, received_bytes))
 
     async def _run(self) -> None:
         """Run one request after the other (WS-3)."""
@@ -188,10 +206,15 @@ class Connection:
     def _renew(self) -> None:
         """Go on with the configuration as it is now, and with the key as it is now. Raises Unauthorized for a key that
         was revoked or has expired since."""
-        self._state = latest_state_of(self._websocket)
-        if self._state.settings.config.api_keys:
-            key = valid_key(self._state, self._websocket)
-            self._caller = replace(self._caller, tenant=key.tenant, key=key)
+        self._state, self._caller = self._current()
+
+    def _current(self) -> tuple[AppState, Caller]:
+        """The state and the caller as they are now. Raises as `_renew`."""
+        state = latest_state_of(self._websocket)
+        if not state.settings.config.api_keys:
+            return state, self._caller
+        key = valid_key(state, self._websocket)
+        return state, replace(self._caller, tenant=key.tenant, key=key)
 
     def _release(self) -> None:
         if self._received is not None:
@@ -242,7 +265,7 @@ class Connection:
 
     async def _stream(self, prepared: Prepared) -> tuple[bytes, bool]:
         """The response's events, as over SSE. Returns the terminal one, and whether it tells of a failure."""
-        self._in_flight, self._last_event = prepared.start, b""
+        await self._steers.follow(prepared.start)
         forms = forms_for(self._websocket, prepared.start.request)
         try:
             async with subscribed(self._state, prepared.start) as subscription:
@@ -253,10 +276,11 @@ class Connection:
                     for event in batch:
                         padded = obfuscated(event)
                         await self._send(padded if forms is None else forms.event(padded))
-                        self._last_event = event
+                        self._steers.last_event = event
+            await self._steers.follow(None)
         finally:
-            self._in_flight = None
-        return self._last_event, peek(self._last_event)[0] == _FAILED
+            self._steers.in_flight = None
+        return self._steers.last_event, peek(self._steers.last_event)[0] == _FAILED
 
     async def _warm_up(self, prepared: Prepared) -> tuple[bytes, bool]:
         """`generate: false`: a response with an empty output, at once. It lives in this connection's memory only, and
@@ -329,9 +353,9 @@ class Connection:
         message = (
             f"Responses websocket connection limit reached ({limit}). Create a new websocket connection to continue."
         )
-        start = self._in_flight
+        start, last_event = self._steers.in_flight, self._steers.last_event
         if start is not None and start.request.is_stored:
-            after = f"&starting_after={peek(self._last_event)[1]}" if self._last_event else ""
+            after = f"&starting_after={peek(last_event)[1]}" if last_event else ""
             message += f" Your response goes on. Read it with GET /v1/responses/{start.response_id}?stream=true{after}"
         elif start is not None:
             message += f" Your response {start.response_id} has 'store': false, so it is cancelled. Send it again."

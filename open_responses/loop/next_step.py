@@ -49,13 +49,15 @@ class Call:
 class Step:
     """Run `calls` in parallel. Then `stop`; with None, wait for `approvals`, if any, and sample again.
 
-    `unanswered` are calls that are not run and get no output.
+    `unanswered` are calls that are not run and get no output. `waits_for_client`: the response stops because a call
+    needs the client's output or approval.
     """
 
     calls: Sequence[Call] = ()
     approvals: Sequence[int] = ()
     stop: Stop | None = None
     unanswered: Sequence[Call] = ()
+    waits_for_client: bool = False
 
 
 def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *, waits_for_approval: bool) -> Step:
@@ -82,7 +84,7 @@ def next_step(result: SampleResult, first_index: int, hosted: frozenset[str], *,
     answered = {item.get("call_id") for _, item in items if item["type"] in OUTPUT_TYPES}
     asks_client = any(_is_clients(item, hosted) and item.get("call_id") not in answered for _, item in items)
     if asks_client or (approvals and not waits_for_approval):
-        return Step(calls, (), Stop("completed"))
+        return Step(calls, (), Stop("completed"), waits_for_client=True)
     refused = any(item["type"] == REFUSED_CALL for _, item in items)
     if calls or approvals or refused or result.finish_reason == "pause":
         return Step(calls, approvals)

@@ -155,6 +155,14 @@ class DeletedResponse(TypedDict):
     deleted: Literal[True]
 
 
+class ResponseSteer(TypedDict):
+    """Messages that a running response has accepted. `previous_response_id` is that response, as OpenAI names it."""
+
+    object: Literal["response.steer"]
+    id: str
+    previous_response_id: str
+
+
 class InputTokens(TypedDict):
     """The length of a request's context."""
 

@@ -91,6 +91,22 @@ class Message(_Item):
     phase: NotRequired[Literal["commentary", "final_answer"]]
 
 
+class InputTextPart(TypedDict):
+    """Text of the user."""
+
+    type: Literal["input_text"]
+    text: str
+
+
+class SteeringMessage(_Item):
+    """A message that the user added to the response while it ran. `steer_id` (an extension) names the submission."""
+
+    type: Literal["message"]
+    role: Literal["user"]
+    content: Sequence[InputTextPart | JsonObject]
+    steer_id: NotRequired[str]
+
+
 class FunctionCallItem(_Item):
     """A function call. The server has run it if a `function_call_output` follows; otherwise the client answers it."""
 
@@ -233,6 +249,7 @@ class ProviderItem(_Item):
 OutputItem = TypeAliasType(
     "OutputItem",
     Message
+    | SteeringMessage
     | FunctionCallItem
     | FunctionCallOutputItem
     | CustomToolCallItem

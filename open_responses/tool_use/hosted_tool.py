@@ -6,7 +6,11 @@ from open_responses.schema.payload import Payload
 
 
 class HostedTool(Payload):
-    """A hosted tool with the configuration's limits at the start of the response: later changes do not reach it."""
+    """A hosted tool with the configuration's limits at the start of the response: later changes do not reach it.
+
+    `max_wait_seconds`: the tool waits, and this is its longest wait; None for any other tool. `lifetime_seconds` is the
+    longest time from the response's start to the end of a wait.
+    """
 
     name: str
     timeout_seconds: float = 30
@@ -14,3 +18,5 @@ class HostedTool(Payload):
     retry_seconds: float = 1
     task_queue: str | None = None
     require_approval: bool = False
+    max_wait_seconds: float | None = None
+    lifetime_seconds: float | None = None

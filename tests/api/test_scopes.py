@@ -39,6 +39,7 @@ ROWS = {
     ("POST", "/v1/responses/compact"): MODEL_AND_TOOLS,
     ("POST", "/v1/responses/input_tokens"): TOOLS_AND_MODEL_IF_GIVEN,
     ("POST", "/v1/responses/{response_id}/approvals"): OF_THE_RESPONSE,
+    ("POST", "/v1/responses/{response_id}/steer"): OF_THE_RESPONSE,
     ("GET", "/v1/models"): SHOWN,
     ("GET", "/v1/models/{model:path}"): SHOWN,
     ("GET", "/v1/responses/{response_id}"): STORED,
@@ -215,7 +216,7 @@ async def test_tokens_are_counted_without_a_model(api: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize("approve", [True, False])
-async def test_an_approval_is_of_those_who_may_ask_for_the_tool(
+async def test_an_approval_or_a_message_is_of_those_who_may_ask_for_the_tool(
     api: httpx.AsyncClient, upstream: Upstream, approve: bool
 ) -> None:
     prompt = f"delete by scope {approve}"
@@ -236,6 +237,8 @@ async def test_an_approval_is_of_those_who_may_ask_for_the_tool(
     answer = {"approval_request_id": (await now())["output"][0]["id"], "approve": approve}
     refused = await api.post(f"{url}/approvals", json=answer, headers=NARROW)
     is_error(refused, 403, "permission_denied", "tools")
+    steered = await api.post(f"{url}/steer", json={"input": "delete more"}, headers=NARROW)
+    is_error(steered, 403, "permission_denied", "tools")
     assert (await now())["status"] == "in_progress"
     assert (await api.post(f"{url}/approvals", json=answer, headers=BROAD)).status_code == 200
 

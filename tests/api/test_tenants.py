@@ -193,6 +193,7 @@ ENDPOINTS = [
     ("DELETE", "/v1/responses/{id}"),
     ("GET", "/v1/responses/{id}/input_items"),
     ("POST", "/v1/responses/{id}/approvals"),
+    ("POST", "/v1/responses/{id}/steer"),
     ("GET", "/v1/responses/{id}/timeline"),
 ]
 # Endpoints whose ids are of another kind, by the beginning of their path, and the test that tries another tenant's.
@@ -288,7 +289,8 @@ def test_every_endpoint_is_tried() -> None:
 async def test_an_id_of_another_tenant_is_an_unknown_id(
     api: httpx.AsyncClient, owned: Belongings, method: str, path: str, which: str
 ) -> None:
-    body = {"approval_request_id": owned.approval_id, "approve": True}
+    approval = {"approval_request_id": owned.approval_id, "approve": True}
+    body = {"input": "stop"} if path.endswith("/steer") else approval
     foreign, unknown = getattr(owned, which)["id"], new_id("resp_")
     seen = []
     for prefix in PREFIXES:

@@ -316,7 +316,7 @@ BAD_MESSAGES: list[tuple[Any, int, str, str | None]] = [
     ({}, 400, "missing_required_parameter", "type"),
     ({"model": "fake", "input": "hi"}, 400, "missing_required_parameter", "type"),
     ({**CREATE, "type": None}, 400, "missing_required_parameter", "type"),
-    ({**CREATE, "type": "response.steer"}, 400, "invalid_value", "type"),
+    ({**CREATE, "type": "response.inject"}, 400, "invalid_value", "type"),
     ({**CREATE, "type": "response.cancel"}, 400, "invalid_value", "type"),
     ({**CREATE, "type": "session.update"}, 400, "invalid_value", "type"),
     ({**CREATE, "type": "RESPONSE.CREATE"}, 400, "invalid_value", "type"),

@@ -79,7 +79,13 @@ _AS_NOW = {
 TOOL = "get_weather"
 GUARDED = "guarded"
 """Waits for a person's approval."""
-_ROUTES = {TOOL: Route("hosted", TOOL), GUARDED: Route("hosted", GUARDED, needs_approval=True)}
+WAIT = "wait_until"
+"""Waits, in the workflow itself."""
+_ROUTES = {
+    TOOL: Route("hosted", TOOL),
+    GUARDED: Route("hosted", GUARDED, needs_approval=True),
+    WAIT: Route("hosted", WAIT),
+}
 
 
 class WatchedFinish(FinishActivity):
@@ -230,7 +236,11 @@ class Bench:
 
     async def start(self, request: JsonObject, *, task_timeout: timedelta | None = None, **more: Any) -> Running:
         asked = CreateResponse.model_validate({"model": "fake", "input": "hello", **request})
-        hosted = [HostedTool(name=TOOL), HostedTool(name=GUARDED, require_approval=True)]
+        hosted = [
+            HostedTool(name=TOOL),
+            HostedTool(name=GUARDED, require_approval=True),
+            HostedTool(name=WAIT, max_wait_seconds=3600),
+        ]
         start = StartResponse(
             tenant="default",
             created_at=int(time.time()),

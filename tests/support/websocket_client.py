@@ -36,6 +36,11 @@ class Client:
             validate_event(heard)
         return heard
 
+    async def hear_any(self) -> Event:
+        """A message that may be none of the specification's."""
+        heard: Event = json.loads(await asyncio.wait_for(self.connection.recv(), 50))
+        return heard
+
     async def events(self) -> AsyncIterator[Event]:
         """Up to the end of one response."""
         while True:

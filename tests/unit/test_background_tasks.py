@@ -22,7 +22,7 @@ AWAITED = {
     "activities/tool_calls/runner.py": 1,  # the call, whose result is the activity's
     "activities/tools/mcp_client.py": 2,  # raced, and the conversation's result taken
     "api/streaming/sse.py": 2,  # sending, whose result is taken; and the client's departure
-    "api/websocket/connection.py": 2,  # reading and running, both awaited
+    "api/websocket/connection.py": 3,  # reading, running and steering, all awaited
     "open_responses/io/background.py": 1,  # reports
     "open_responses/testing/loopback.py": 1,  # the fake that ships
     "processes/serve.py": 3,  # the halves, of which each that ends, ends the process; and what they wait for

@@ -11,6 +11,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.loop.payloads.ending import Ending
 from open_responses.loop.payloads.programs import SuspendedProgram
+from open_responses.loop.payloads.steering import Steer
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.models.omissions import Omitted
 from open_responses.schema.items import INPUT_ITEM, InputItem
@@ -93,7 +94,8 @@ class Carried(Payload):
     It does so between two model turns, or between two calls of a program.
 
     `stop` is an ending that was requested meanwhile. Workers of earlier versions write `cancelled` instead.
-    `programs` are those that are not at their end, and `then` the ending that follows them.
+    `programs` are those that are not at their end, and `then` the ending that follows them. `steers` are the messages
+    that wait for the next model turn; `steered` has the digests of all so far, by id.
     """
 
     epoch: int
@@ -113,6 +115,8 @@ class Carried(Payload):
     cancelled: bool = False
     programs: list[SuspendedProgram] = []
     then: Ending | None = None
+    steers: list[Steer] = []
+    steered: dict[str, str] = {}
 
 
 class StartResponse(Payload):
