@@ -44,9 +44,11 @@ class CodeInterpreterConfig(InterpreterConfig):
 
     Attributes:
         idle_hours: A container that was not used for so long is empty.
+        max_files_mb: The size of all files of a request that its code may read, in MiB.
     """
 
     idle_hours: float = Field(default=24, gt=0, le=24 * 365)
+    max_files_mb: int = Field(default=64, ge=1, le=1024)
 
 
 class ProgramConfig(InterpreterConfig):

@@ -27,12 +27,13 @@ with workflow.unsafe.imports_passed_through():
         built_in_of_label,
         ended_item,
         offered_built_ins,
+        opened_item,
         read_arguments,
     )
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from open_responses.tool_use.tool_table import HOSTED_LABEL
     from workflows.hosted_call import BuiltInWork, Outcome, ToolRun
-    from workflows.programs import ProgramRun, is_program
+    from workflows.programs import BuiltInCallOfProgram, ProgramRun, is_program
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.waiting import Waiting
@@ -167,7 +168,9 @@ class ToolCalls:
 
     async def _run_program(self, index: int, suspended: SuspendedProgram | None = None) -> None:
         """Run a program to its end, or up to the place where the next run of the workflow goes on with it."""
-        program = ProgramRun(self.state, self.publication, self._run_for_program, self._may_run_another, index)
+        program = ProgramRun(
+            self.state, self.publication, self._run_for_program, self._may_run_another, self._begin_for_program, index
+        )
         outcome = await program.run(suspended)
         if outcome is None:
             if not any(one.index == index for one in self.state.suspended):
@@ -185,6 +188,25 @@ class ToolCalls:
         if outcome is not None:
             self._settle(call, index, outcome)
         return outcome
+
+    def _begin_for_program(self, made: BuiltInCallOfProgram) -> Call:
+        """Add the item of a built-in tool's call that a program makes."""
+        output_ledger, response_id = self.state.output_ledger, self.state.start.response_id
+        row = built_in_of_label(made.label)
+        assert row is not None
+        opening = Opening(
+            response_id,
+            made.function,
+            read_arguments(made.arguments),
+            self._settings(row),
+            newest_item(row.item_type, output_ledger.output),
+        )
+        item_id = member_id(row.id_prefix, response_id, len(output_ledger.output))
+        item = opened_item(row, item_id, opening, ordinal=made.ordinal, arguments=made.arguments, members={})
+        index = output_ledger.add_built_in_call({**item, "caller": made.caller})
+        call = call_of("built_in", index, made.function, made.arguments, item_id)
+        self._show_work(call)
+        return call
 
     def _show_work(self, call: Call) -> None:
         """Announce that a built-in tool runs."""

@@ -38,24 +38,39 @@ with workflow.unsafe.imports_passed_through():
 
 # Of one program, side by side. The others wait for a place.
 _SIDE_BY_SIDE = 16
+_MOST_CALLS = 100_000
 _LARGEST_ANSWER = 1_000_000
 _NOTHING = "(The program ran and printed nothing. Use print() for what you want to read.)"
 _LOST = "The worker that ran the program was lost each time; its calls so far have been made."
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltInCallOfProgram:
+    """A call of a built-in tool that a program makes. `ordinal` is its number in the context."""
+
+    label: str
+    function: str
+    arguments: str
+    ordinal: int
+    caller: JsonObject
+
 
 RunCall = Callable[[Call, int], Awaitable[Outcome | None]]
 
 
 @dataclass(slots=True)
 class ProgramRun:
-    """Runs one program. `run_call` runs one of its calls, and counts it; None means that the response was stopped.
+    """Runs one program. `run_call` runs one of its calls, and ends its item; None means that the response was stopped.
 
-    `may_run_another` counts a call, and returns whether the response may make it.
+    `may_run_another` counts a call, and returns whether the response may make it. `begin_built_in` adds the item of a
+    built-in tool's call.
     """
 
     state: ResponseState
     publication: Publication
     run_call: RunCall
     may_run_another: Callable[[], bool]
+    begin_built_in: Callable[[BuiltInCallOfProgram], Call]
     index: int
     _functions: dict[str, ProgramFunction] = field(default_factory=dict)
 
@@ -179,6 +194,11 @@ class ProgramRun:
         function, ledger, response_id = self._functions[call.function], self.state.output_ledger, self._response_id
         caller = {"type": "program", "caller_id": caller_id}
         index, arguments = len(ledger.output), json.dumps(call.arguments, ensure_ascii=False)
+        if function.kind == "built_in":
+            # Behind the numbers of the model's own calls, so that a mark of a citation means one call.
+            ordinal = ledger.output[self.index][CALL].get("ordinal", 0) * _MOST_CALLS + call.number + 1
+            made = BuiltInCallOfProgram(function.server_label, function.tool, arguments, ordinal, caller)
+            return self.begin_built_in(made), index
         if function.kind == "mcp":
             item_id = member_id("mcp_", response_id, index)
             item = {**mcp_call(item_id, function.server_label, function.tool, arguments), "caller": caller}

@@ -38,6 +38,7 @@ EngineFactory = Callable[[Config, EngineParts], BuiltInEngine]
 
 
 def _code_interpreter(config: Config, parts: EngineParts) -> BuiltInEngine:
+    from activities.tool_calls.lent_files import LentFiles
     from activities.tools.code_interpreter.engine import CodeInterpreter
     from activities.tools.code_interpreter.sandbox import sandbox_of
     from open_responses.io.store.containers import Containers
@@ -46,7 +47,7 @@ def _code_interpreter(config: Config, parts: EngineParts) -> BuiltInEngine:
     assert table is not None
     idle_seconds = table.idle_hours * 3600
     containers = Containers(parts.settings.blobs, parts.sealer, parts.response_keys, idle_seconds=idle_seconds)
-    return CodeInterpreter(sandbox_of(table), containers)
+    return CodeInterpreter(sandbox_of(table), containers, LentFiles(parts.folder.files))
 
 
 def _programs(config: Config, _: EngineParts) -> BuiltInEngine:

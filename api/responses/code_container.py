@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from api.app_state import AppState
-from open_responses.errors import InvalidRequest
+from open_responses.errors import InvalidRequest, NotFound
 from open_responses.io.store.containers import Containers
 from open_responses.json_types import JsonObject
 from open_responses.schema.tools import ProviderTool
 from open_responses.schema.validation import shorten
 from open_responses.tool_use.built_in import CODE_INTERPRETER, built_in_of
 
+_MOST_FILES = 50
 _MEMORY = ("1g", "4g", "16g", "64g")
 
 
@@ -30,6 +33,7 @@ async def check_containers(state: AppState, tenant: str, tools: list[tuple[int, 
             await _check_exists(containers, tenant, container, field)
         elif isinstance(container, dict):
             _check_new(container, field)
+            await _check_files(state, tenant, container.get("file_ids"), table.max_files_mb, f"{field}.file_ids")
         else:
             raise InvalidRequest(
                 f"{field!r} is missing or no container. Send {{'type': 'auto'}}, or the id of a container.",
@@ -55,13 +59,6 @@ async def _check_exists(containers: Containers, tenant: str, container: str, fie
 def _check_new(container: JsonObject, field: str) -> None:
     if container.get("type") != "auto":
         raise InvalidRequest(f"{field + '.type'!r} must be 'auto'.", param=f"{field}.type", code="invalid_value")
-    if container.get("file_ids"):
-        raise InvalidRequest(
-            f"{field + '.file_ids'!r}: the code of this server's interpreter has no files. Put what it needs into the "
-            "input, or leave the ids out.",
-            param=f"{field}.file_ids",
-            code="unsupported_parameter",
-        )
     if container.get("memory_limit") not in (None, *_MEMORY):
         raise InvalidRequest(
             f"{field + '.memory_limit'!r} must be one of {', '.join(_MEMORY)}.",
@@ -75,4 +72,26 @@ def _check_new(container: JsonObject, field: str) -> None:
             "{'type': 'disabled'}, or leave it out.",
             param=f"{field}.network_policy",
             code="unsupported_parameter",
+        )
+
+
+async def _check_files(state: AppState, tenant: str, file_ids: object, most_mb: int, field: str) -> None:
+    """Raises NotFound for a file that the tenant does not have, and InvalidRequest for files that are too many, or too
+    large together."""
+    if file_ids is None:
+        return
+    if not isinstance(file_ids, list) or not all(isinstance(file_id, str) for file_id in file_ids):
+        raise InvalidRequest(f"{field!r} must be an array of strings.", param=field, code="invalid_type")
+    if len(file_ids) > _MOST_FILES:
+        raise InvalidRequest(f"{field!r} may name {_MOST_FILES} files.", param=field, code="invalid_value")
+    found = await asyncio.to_thread(state.folder.files.get_all, file_ids, tenant) if file_ids else {}
+    missing = next((file_id for file_id in file_ids if file_id not in found), None)
+    if missing is not None:
+        raise NotFound(f"File with id {missing[:80]!r} not found.", param=field)
+    if sum(file.bytes for file in found.values()) > most_mb * 2**20:
+        raise InvalidRequest(
+            f"{field!r}: the files are together larger than {most_mb} MiB, the most that code may read. Name fewer or "
+            "smaller files.",
+            param=field,
+            code="invalid_value",
         )

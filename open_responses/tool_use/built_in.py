@@ -204,17 +204,26 @@ _SUBSET = (
     "The Python is a sandboxed subset: the built-in types, functions, classes, "
     "comprehensions, exceptions, f-strings, async, and the standard modules asyncio, collections, csv, datetime, "
     "decimal, functools, itertools, json, math, random, re, string, sys, time and typing as far as they exist. There "
-    "are no files, no network, no other packages (no numpy, no pandas, no matplotlib), no generators (yield) and no "
-    "del statement."
+    "is no network, and there are no other packages (no numpy, no pandas, no matplotlib), no generators (yield) and no "
+    "del statement. "
 )
 
 
-def _interpreter_functions(_: JsonObject) -> Sequence[FunctionTool]:
+_NO_FILES = "There are no files."
+_FILES = (
+    "The files of the user are in /mnt/data, which cannot be written to: os.listdir('/mnt/data') has their names, and "
+    "open('/mnt/data/…') reads one."
+)
+
+
+def _interpreter_functions(settings: JsonObject) -> Sequence[FunctionTool]:
+    container = settings.get("container")
+    has_files = isinstance(container, dict) and bool(container.get("file_ids"))
     return (
         FunctionTool(
             type="function",
             name=CODE_INTERPRETER,
-            description=_PYTHON + _SUBSET,
+            description=_PYTHON + _SUBSET + (_FILES if has_files else _NO_FILES),
             parameters={
                 "type": "object",
                 "properties": {"code": {"type": "string", "description": "The Python code."}},
@@ -251,7 +260,7 @@ def _program_functions(_: JsonObject) -> Sequence[FunctionTool]:
         FunctionTool(
             type="function",
             name=RUN_PROGRAM,
-            description=_PROGRAM + _SUBSET,
+            description=_PROGRAM + _SUBSET + _NO_FILES,
             parameters={
                 "type": "object",
                 "properties": {"code": {"type": "string", "description": "The Python program."}},

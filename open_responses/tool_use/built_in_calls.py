@@ -40,7 +40,9 @@ def earlier_calls(items: Iterable[InputItem], output: Iterable[JsonObject]) -> E
     for item in found:
         call = item[CALL]
         ordinal = call.get("ordinal", 0)
-        count = max(count, ordinal)
+        if "caller" not in item:
+            # The numbers of a program's calls follow from the program's.
+            count = max(count, ordinal)
         newest[item["type"]] = without_call(item)
         sources |= {f"{ordinal}:{number}": cited for number, cited in enumerate(call.get("citations") or [], start=1)}
     return EarlierCalls(count, newest, sources)

@@ -13,10 +13,13 @@ from typing import Protocol
 from open_responses.json_types import JsonObject
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.tools import FunctionTool
+from open_responses.schema.tools import FunctionTool, ProviderTool
+from open_responses.tool_use.built_in import CODE_INTERPRETER, RUN_PROGRAM, built_in_of, label_of
 
 _SHOWN_DESCRIPTION = 500
-_KINDS = ("hosted", "mcp")
+_KINDS = ("hosted", "mcp", "built_in")
+# Code within code: its state would be that of a container, and its time that of two limits.
+_NOT_CALLED = (RUN_PROGRAM, CODE_INTERPRETER)
 
 
 class _Route(Protocol):
@@ -64,9 +67,11 @@ def callable_functions(
     hidden, lines = set[str](), list[str]()
     for function in functions:
         route = routes.get(function.name)
-        if route is None or route.kind not in _KINDS or (allowed is not None and function.name not in allowed):
+        if route is None or route.kind not in _KINDS or function.name in _NOT_CALLED:
             continue
-        asked = callers.get(route.server_label if route.kind == "mcp" else function.name)
+        if allowed is not None and function.name not in allowed:
+            continue
+        asked = callers.get(function.name if route.kind == "hosted" else route.server_label)
         if asked is not None and "programmatic" not in asked:
             continue
         if asked is not None and "direct" not in asked:
@@ -78,7 +83,7 @@ def callable_functions(
                 "name": function.name,
                 "kind": route.kind,
                 "tool": route.tool,
-                **({"server_label": route.server_label} if route.kind == "mcp" else {}),
+                **({} if route.kind == "hosted" else {"server_label": route.server_label}),
                 "parameters": names,
                 **({"needs_approval": True} if route.needs_approval else {}),
             }
@@ -89,13 +94,16 @@ def callable_functions(
 
 
 def _callers(request: CreateResponse) -> dict[str, Collection[str] | None]:
-    """`allowed_callers` by the name of a function, or the label of an MCP server."""
+    """`allowed_callers` by the name of a function, or the label of an MCP server or a built-in tool."""
     found: dict[str, Collection[str] | None] = {}
     for tool in request.tools or []:
         if isinstance(tool, McpTool):
             found[tool.server_label] = tool.allowed_callers
         elif isinstance(tool, FunctionTool):
             found[tool.name] = tool.allowed_callers
+        elif isinstance(tool, ProviderTool) and (row := built_in_of(tool.type)) is not None:
+            given = (tool.model_extra or {}).get("allowed_callers")
+            found[label_of(row.name)] = given if isinstance(given, list) else None
     return found
 
 

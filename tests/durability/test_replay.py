@@ -84,6 +84,9 @@ def test_histories_are_there() -> None:
         "usage_in_the_memo",
         "usage_with_the_account_of_its_key",
         "api_keys",
+        "program_that_calls_tools",
+        "program_hands_over_to_a_new_run",
+        "program_goes_on_in_a_new_run",
     }
 
 

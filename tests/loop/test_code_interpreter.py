@@ -122,6 +122,26 @@ async def test_a_deleted_response_takes_its_container_along(
     is_error(again, 400, "invalid_value", "tools[0].container")
 
 
+async def test_code_reads_the_files_that_the_request_names_and_cannot_write(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    sent = {"file": ("../sales.csv", b"city,sum\nBerlin,2\nParis,40\n"), "purpose": (None, "user_data")}
+    file = (await client.post("/v1/files", files=sent)).json()
+    reads = "import csv, os\nprint(os.listdir('/mnt/data'))\nrows = list(csv.DictReader(open('/mnt/data/sales.csv')))"
+    writes = "print(sum(int(row['sum']) for row in rows))\nopen('/mnt/data/sales.csv', 'w').write('')"
+    script(upstream, "sum the sales", runs(reads), runs(writes, "b"), Script(words=1))
+    tool = {"type": "code_interpreter", "container": {"type": "auto", "file_ids": [file["id"]]}}
+    await create(client, model="fake", input="sum the sales", tools=[tool])
+    first, second = told(upstream)
+    assert first == "['sales.csv']\n"
+    assert second.startswith("42\n")
+    assert "Read-only file system" in second
+    assert "/mnt/data" in upstream.requests[-1]["tools"][0]["function"]["description"]
+    unknown = {"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-unknown"]}}
+    answer = await client.post("/v1/responses", json={"model": "fake", "input": "x", "tools": [unknown]})
+    is_error(answer, 404, "not_found", "tools[0].container.file_ids")
+
+
 @pytest.mark.parametrize(
     ("container", "code", "param"),
     [
@@ -130,7 +150,8 @@ async def test_a_deleted_response_takes_its_container_along(
         ("cntr_unknown", "invalid_value", "tools[0].container"),
         ("cntr_" + "0" * 53, "invalid_value", "tools[0].container"),
         ({"type": "other"}, "invalid_value", "tools[0].container.type"),
-        ({"type": "auto", "file_ids": ["file-1"]}, "unsupported_parameter", "tools[0].container.file_ids"),
+        ({"type": "auto", "file_ids": "file-1"}, "invalid_type", "tools[0].container.file_ids"),
+        ({"type": "auto", "file_ids": ["f"] * 51}, "invalid_value", "tools[0].container.file_ids"),
         ({"type": "auto", "memory_limit": "9g"}, "invalid_value", "tools[0].container.memory_limit"),
         (
             {"type": "auto", "network_policy": {"type": "allowlist", "allowed_domains": ["example.com"]}},

@@ -125,6 +125,24 @@ async def test_awaited_together_calls_run_side_by_side_mcp_tools_among_them(
     assert response["output"][-2]["type"] == "program_output"
 
 
+async def test_a_program_searches_the_web_and_the_model_cites_what_it_printed(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    code = (
+        "import asyncio\nfor page in await asyncio.gather(web_search(query='a'), web_search(query='b')):\n"
+        "    print(page)"
+    )
+    cites = Script(literal="Berlin 【100002:1】.")
+    script(upstream, "search in a program", program(code), cites)
+    events = await collect(client, {"input": "search in a program", "tools": [PROGRAMS, {"type": "web_search"}]})
+    response = check_whole(events, "Berlin ([example.com](https://www.example.com/berlin?a=1)).")
+    ran, *searches, _, message = response["output"]
+    assert [(item["type"], item["status"]) for item in searches] == [("web_search_call", "completed")] * 2
+    assert all(item["caller"]["caller_id"] == ran["call_id"] for item in searches)
+    assert "【100001:1】 Berlin" in told(upstream)[0]
+    assert message["content"][0]["annotations"][0]["type"] == "url_citation"
+
+
 async def test_a_tool_for_programs_alone_is_not_offered_to_the_model(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +25,14 @@ from open_responses.io.temporal.payload_keys import ResponseKeys
 from open_responses.json_types import JsonObject
 from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
 
+
+class _NoFiles:
+    @asynccontextmanager
+    async def folder(self, tenant: str, file_ids: Sequence[str]) -> AsyncIterator[Path | None]:
+        yield None
+
+
+NO_FILES = _NoFiles()
 LIMITS = Limits(seconds=0.5, memory_bytes=24 * MIB, output_bytes=2000, state_bytes=MIB)
 
 
@@ -195,6 +204,24 @@ def test_only_a_whole_last_line_that_is_an_expression_is_shown(code: str) -> Non
     assert with_last_value(code) == f"{code}\nNone"
 
 
+async def test_code_reads_lent_files_and_neither_leaves_their_folder_nor_reads_more_than_its_memory(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    (tmp_path / "big.txt").write_bytes(b"x" * 40 * MIB)
+    (tmp_path / "link").symlink_to("/etc/passwd")
+
+    async def said(code: str) -> str:
+        return (await run_code(sandbox, code, None, tmp_path)).logs
+
+    assert await said("open('/mnt/data/a.txt').read()") == "'hello'\n"
+    for path in ("/mnt/data/link", "/mnt/data/../../etc/passwd", "/etc/passwd", "/proc/self/environ"):
+        assert "PermissionError" in await said(f"open({path!r}).read()")
+    assert "MemoryError" in await said("open('/mnt/data/big.txt').read()")
+    assert "Read-only" in await said("open('/mnt/data/a.txt', 'w').write('x')")
+    assert (tmp_path / "a.txt").read_text() == "hello"
+
+
 # --- containers
 
 
@@ -231,7 +258,7 @@ async def test_variables_stay_from_call_to_call_and_a_repeated_call_has_no_secon
 ) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    engine, other = CodeInterpreter(sandbox, containers), CodeInterpreter(sandbox, containers)
+    engine, other = CodeInterpreter(sandbox, containers, NO_FILES), CodeInterpreter(sandbox, containers, NO_FILES)
     await engine.run(_call("x = 1", container, "a", response_id))
     first = await engine.run(_call("x += 1\nx", container, "b", response_id))
     again = await other.run(_call("x += 1\nx", container, "b", response_id))
@@ -242,7 +269,7 @@ async def test_variables_stay_from_call_to_call_and_a_repeated_call_has_no_secon
 async def test_calls_of_two_workers_at_once_both_count(sandbox: Sandbox, containers: Containers) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    engines = CodeInterpreter(sandbox, containers), CodeInterpreter(sandbox, containers)
+    engines = CodeInterpreter(sandbox, containers, NO_FILES), CodeInterpreter(sandbox, containers, NO_FILES)
     await engines[0].run(_call("x = 0", container, "first", response_id))
     await asyncio.gather(
         *(
@@ -259,7 +286,7 @@ async def test_a_foreign_an_expired_and_a_changed_state_are_none(
 ) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    await CodeInterpreter(sandbox, containers).run(_call("x = 1", container, "a", response_id))
+    await CodeInterpreter(sandbox, containers, NO_FILES).run(_call("x = 1", container, "a", response_id))
     assert await containers.exists("acme", container)
     assert not await containers.exists("other", container)
     expiring = Containers(tmp_path, Sealer([b"k" * 32]), ResponseKeys(tmp_path / "keys"), idle_seconds=-1)
@@ -267,7 +294,7 @@ async def test_a_foreign_an_expired_and_a_changed_state_are_none(
     (file,) = (tmp_path / response_id).iterdir()
     file.write_bytes(file.read_bytes()[:-4] + b"AAAA")
     assert not await containers.exists("acme", container)
-    later = await CodeInterpreter(sandbox, containers).run(_call("x = 2\nx", container, "b", new_id("resp_")))
+    later = await CodeInterpreter(sandbox, containers, NO_FILES).run(_call("x = 2\nx", container, "b", new_id("resp_")))
     assert _logs(later).startswith("[Variables and functions of earlier calls are gone.]")
 
 
@@ -276,7 +303,7 @@ async def test_a_container_goes_with_the_response_that_began_it_and_a_late_call_
 ) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    engine = CodeInterpreter(sandbox, containers)
+    engine = CodeInterpreter(sandbox, containers, NO_FILES)
     await engine.run(_call("x = 'secret'", container, "a", response_id))
     ErasureMarks(tmp_path).mark(response_id, 60)
     await forget_payloads(tmp_path, response_id)
@@ -291,7 +318,9 @@ async def test_the_state_of_a_response_that_is_not_stored_cannot_be_read_without
     keys = ResponseKeys(tmp_path / "keys")
     keys.make(response_id)
     containers = Containers(tmp_path, Sealer([b"k" * 32]), keys, idle_seconds=60)
-    await CodeInterpreter(sandbox, containers).run(_call("x = 1", container_of(response_id), "a", response_id))
+    await CodeInterpreter(sandbox, containers, NO_FILES).run(
+        _call("x = 1", container_of(response_id), "a", response_id)
+    )
     assert await containers.exists("acme", container_of(response_id))
     keys.throw_away(response_id)
     assert not await containers.exists("acme", container_of(response_id))
@@ -306,4 +335,4 @@ def test_a_text_that_is_no_containers_id_names_no_folder(container_id: str) -> N
 @pytest.mark.parametrize("code", [None, 3, "x" * 100_001])
 async def test_arguments_that_are_no_code_are_refused(sandbox: Sandbox, containers: Containers, code: object) -> None:
     with pytest.raises(ToolError):
-        await CodeInterpreter(sandbox, containers).run(_call(code, container_of(new_id("resp_")), "a"))
+        await CodeInterpreter(sandbox, containers, NO_FILES).run(_call(code, container_of(new_id("resp_")), "a"))

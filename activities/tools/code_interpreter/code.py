@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from activities.tools.code_interpreter.last_value import with_last_value
 from activities.tools.code_interpreter.sandbox import MIB, Limits, Printed, Sandbox
 
+FILES = "/mnt/data"
 _SHOWN_CHARACTERS = 4000
 
 LOST = "[Variables and functions of earlier calls are gone.]\n"
@@ -33,15 +35,20 @@ class _StateLost(Exception):
     """The state cannot be loaded."""
 
 
-async def run_code(sandbox: Sandbox, code: str, state: bytes | None) -> Ran:
+async def run_code(sandbox: Sandbox, code: str, state: bytes | None, files: Path | None = None) -> Ran:
     """Run the code on a state. Every outcome, also a crash of the interpreter, is logs that the model can read.
 
-    `state` must be from a `Ran` of this server: a foreign one is code that the interpreter trusts.
+    Args:
+        sandbox: The processes.
+        code: The code.
+        state: The state, from a `Ran` of this server: a foreign one is code that the interpreter trusts.
+        files: A folder with files that the code may read, below `/mnt/data`.
     """
-    from pydantic_monty import MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError
+    from pydantic_monty import MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError, MountDir
 
     # In a thread: a hundred thousand tokens take a third of a second.
     prepared = await asyncio.to_thread(with_last_value, code)
+    mount = None if files is None else MountDir(host_path=files, virtual_path=FILES, mode="read-only")
     limits, printed = sandbox.limits, Printed(sandbox.limits.output_bytes)
     try:
         async with sandbox.session() as session:
@@ -52,7 +59,7 @@ async def run_code(sandbox: Sandbox, code: str, state: bytes | None) -> Ran:
                     raise _StateLost from error
             failure = ""
             try:
-                await session.feed_run(prepared, print_callback=printed)
+                await session.feed_run(prepared, print_callback=printed, mount=mount)
             except (MontyRuntimeError, MontySyntaxError) as error:
                 if _is_spent(error):
                     return _failure(printed, shown_error(error, limits))
@@ -60,7 +67,7 @@ async def run_code(sandbox: Sandbox, code: str, state: bytes | None) -> Ran:
             left = await session.dump()
     except _StateLost:
         # It is of another version of the interpreter.
-        ran = await run_code(sandbox, code, None)
+        ran = await run_code(sandbox, code, None, files)
         return replace(ran, logs=f"{LOST}{ran.logs}")
     except MontyCrashedError as error:
         return _failure(printed, why_crashed(error.timed_out, limits))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -47,12 +50,21 @@ class States(Protocol):
         ...
 
 
+class Files(Protocol):
+    """The tenants' files (`activities/tool_calls/lent_files.py`)."""
+
+    def folder(self, tenant: str, file_ids: Sequence[str]) -> AbstractAsyncContextManager[Path | None]:
+        """A folder with these files; None without any."""
+        ...
+
+
 class CodeInterpreter:
     """The engine. One object serves all calls of a worker."""
 
-    def __init__(self, sandbox: Sandbox, states: States) -> None:
+    def __init__(self, sandbox: Sandbox, states: States, files: Files) -> None:
         self._sandbox = sandbox
         self._states = states
+        self._files = files
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, call: BuiltInRun) -> BuiltInResult:
@@ -64,13 +76,13 @@ class CodeInterpreter:
             raise ToolError(f"The code has {len(code)} characters, and at most {_LONGEST_CODE} are run.")
         container_id = str(call.item["container_id"])
         lock = self._locks.setdefault(container_id, asyncio.Lock())
-        async with lock:
-            logs = await self._logs(call, code, container_id)
+        async with lock, self._files.folder(call.context.tenant, _file_ids(call)) as folder:
+            logs = await self._logs(call, code, container_id, folder)
         shown = [{"type": "logs", "logs": logs}] if logs else []
         item = {"code": code, "container_id": container_id, "outputs": shown}
         return BuiltInResult(output=logs or _NOTHING, item=item)
 
-    async def _logs(self, call: BuiltInRun, code: str, container_id: str) -> str:
+    async def _logs(self, call: BuiltInRun, code: str, container_id: str, folder: Path | None) -> str:
         """Run the code, and once more on the newer state if another call of the container ended meanwhile: the code
         has no effect but on the state."""
         context, states = call.context, self._states
@@ -79,7 +91,7 @@ class CodeInterpreter:
             if before.call_key == context.idempotency_key:
                 # An earlier attempt of this call has run it, and its worker died.
                 return before.logs
-            ran = await run_code(self._sandbox, code, before.state)
+            ran = await run_code(self._sandbox, code, before.state, folder)
             logs = ran.logs
             if before.state is None and not states.is_begun_by(container_id, context.response_id):
                 logs = LOST + logs
@@ -93,3 +105,9 @@ class CodeInterpreter:
             ):
                 return logs
         raise RuntimeError(f"other calls keep changing container {container_id}")
+
+
+def _file_ids(call: BuiltInRun) -> list[str]:
+    container = call.settings.get("container")
+    given = container.get("file_ids") if isinstance(container, dict) else None
+    return [file_id for file_id in given if isinstance(file_id, str)] if isinstance(given, list) else []

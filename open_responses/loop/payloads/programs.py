@@ -13,7 +13,7 @@ class ProgramFunction(Payload):
     """A function that a program may call: the tool behind it, and its parameters in their order."""
 
     name: str
-    kind: Literal["hosted", "mcp"]
+    kind: Literal["hosted", "mcp", "built_in"]
     tool: str
     server_label: str = ""
     parameters: list[str] = []

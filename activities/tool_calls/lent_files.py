@@ -1,0 +1,50 @@
+"""Lends files of a tenant to the code of a model, as copies in a folder that is removed after the run."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+
+from open_responses.io.files.file_store import FileStore, StoredFile
+
+
+class LentFiles:
+    """Files by their ids. The copies are read-only for the code, and the files themselves are never opened by it."""
+
+    def __init__(self, files: FileStore) -> None:
+        self._files = files
+
+    @asynccontextmanager
+    async def folder(self, tenant: str, file_ids: Sequence[str]) -> AsyncIterator[Path | None]:
+        """A folder with the files, under their names; None without any. A file that was deleted is left out."""
+        if not file_ids:
+            yield None
+            return
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="open_responses-code-"))
+        try:
+            await asyncio.to_thread(self._fill, folder, tenant, file_ids)
+            yield folder
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    def _fill(self, folder: Path, tenant: str, file_ids: Sequence[str]) -> None:
+        found = self._files.get_all(file_ids, tenant)
+        for file_id in dict.fromkeys(file_ids):
+            if file_id in found:
+                _copy(found[file_id], folder, file_id)
+
+
+def _copy(file: StoredFile, folder: Path, file_id: str) -> None:
+    name = PurePosixPath(file.filename.replace("\\", "/")).name.replace("\0", "") or file_id
+    target = folder / name
+    if name in (".", "..") or target.exists():
+        target = folder / f"{file_id}-{name.strip('.')}"
+    try:
+        shutil.copyfile(file.path, target)
+    except FileNotFoundError:
+        # The file was deleted meanwhile.
+        target.unlink(missing_ok=True)
