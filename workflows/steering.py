@@ -17,12 +17,12 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.next_step import Step
     from open_responses.loop.payloads.steering import Steer
     from open_responses.loop.steering import (
-        HAS_ENDED,
         KEY_REUSED,
         MAX_STEERS,
         MAX_WAITING_STEERS,
         NO_TURN_LEFT,
         NOT_SUPPORTED,
+        STEERED_TOO_LATE,
         TOO_MANY,
         TOO_MANY_WAITING,
         steer_items,
@@ -56,7 +56,7 @@ class Steering:
         if state.start.is_compaction:
             raise _refused(NOT_SUPPORTED)
         if self._is_closed or state.is_stopping():
-            raise _refused(HAS_ENDED)
+            raise _refused(STEERED_TOO_LATE)
         if not self._has_turn_left():
             raise _refused(NO_TURN_LEFT)
         if len(state.steers) >= MAX_WAITING_STEERS:
@@ -83,7 +83,7 @@ class Steering:
             return
         if self._is_closed or state.is_stopping():
             self._withdraw(steer)
-            raise _refused(HAS_ENDED)
+            raise _refused(STEERED_TOO_LATE)
         if not self._has_turn_left():
             self._withdraw(steer)
             raise _refused(NO_TURN_LEFT)

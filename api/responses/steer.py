@@ -32,12 +32,12 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.start import StartResponse
 from open_responses.loop.payloads.steering import Steer
 from open_responses.loop.steering import (
-    HAS_ENDED,
     KEY_REUSED,
     MAX_STEERS,
     MAX_WAITING_STEERS,
     NO_TURN_LEFT,
     NOT_SUPPORTED,
+    STEERED_TOO_LATE,
     TOO_MANY,
     TOO_MANY_WAITING,
     messages_of,
@@ -88,7 +88,7 @@ async def steer_stored(state: AppState, caller: Caller, record: Record, steer: S
     try:
         await steer_running(state, record.start, steer)
     except Conflict as error:
-        if error.error_code != HAS_ENDED:
+        if error.error_code != STEERED_TOO_LATE:
             raise
         record = await owned_record(state, caller.reads_of, record.start.response_id, decided=True)
         _check_was_read(record, steer)
@@ -114,7 +114,7 @@ async def steer_running(state: AppState, start: StartResponse, steer: Steer) -> 
         ) from error
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
-            raise _refusal(HAS_ENDED) from None
+            raise _refusal(STEERED_TOO_LATE) from None
         if error.status == RPCStatusCode.RESOURCE_EXHAUSTED:
             # As many updates of one run are under way as Temporal takes.
             raise _refusal(TOO_MANY_WAITING) from None
@@ -125,16 +125,16 @@ def _check_was_read(record: Record, steer: Steer) -> None:
     """Raises Conflict, unless the messages are in the output of the ended response: they were sent before."""
     found = steered_content(record.output, steer.steer_id)
     if found is None:
-        raise _refusal(HAS_ENDED)
+        raise _refusal(STEERED_TOO_LATE)
     if found != [message["content"] for message in steer.messages]:
         raise _refusal(KEY_REUSED)
 
 
 def _refusal(code: str | None) -> OpenResponsesError:
     elsewhere = "Send yours in a new request: its previous_response_id names this response."
-    if code == HAS_ENDED:
+    if code == STEERED_TOO_LATE:
         message = f"The response has ended, or is about to, and reads no further messages. {elsewhere}"
-        return Conflict(message, code=HAS_ENDED)
+        return Conflict(message, code=STEERED_TOO_LATE)
     if code == NO_TURN_LEFT:
         message = f"The response is in the last model turn that it may take (max_turns). {elsewhere}"
         return Conflict(message, code=NO_TURN_LEFT)

@@ -21,7 +21,7 @@ _STEER = "response.steer"
 _MEMBERS = ("previous_response_id", "input")
 # OpenAI's name for what has the same or a wider meaning here. Its clients have to handle other codes as well.
 _OPENAIS_CODES = {
-    steering.HAS_ENDED: "response_already_completed",
+    steering.STEERED_TOO_LATE: "response_already_completed",
     steering.NO_TURN_LEFT: "response_not_active",
     NotFound.code: "response_not_found",
 }

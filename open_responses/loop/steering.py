@@ -14,7 +14,7 @@ MAX_STEERS = 500
 """The most of one response, all runs together. Temporal takes at most 2,000 updates of a run."""
 
 # The codes with which the workflow refuses a steer, and why.
-HAS_ENDED = "response_ended"
+STEERED_TOO_LATE = "response_ended"
 NO_TURN_LEFT = "no_turn_left"
 TOO_MANY_WAITING = "too_many_pending_steers"
 TOO_MANY = "too_many_steers"
