@@ -16,6 +16,7 @@ import httpx
 import uvloop
 
 from benchmarks import run_history, scaling
+from benchmarks.floor import run as floor
 from benchmarks.parts import (
     chain,
     fairness,
@@ -60,6 +61,7 @@ _APART: Mapping[str, Callable[[], Awaitable[None]]] = {
     "waterfall": waterfall.main,
     "memory": memory.main,
     "one-process": one_process.main,
+    "floor": floor.main,
 }
 """These bring servers of their own."""
 _TABLE, _COMPARE, _ALL = "table", "compare", "all"

@@ -26,7 +26,8 @@ def profiled(processes: Mapping[str, subprocess.Popen[bytes]], suffix: str = "")
     if sampler is None:
         sys.exit("PROFILE needs py-spy on the PATH: `pip install py-spy`")
     file = os.environ.get("PROFILE_FILE", f"{name}.profile") + suffix
-    command = (sampler, "record", "--format", "raw", "--output", file, "--nonblocking")
+    # Without --gil, py-spy takes much of the time in which an event loop waits for time in which it works.
+    command = (sampler, "record", "--format", "raw", "--output", file, "--nonblocking", "--gil", "--rate", "400")
     sampling = subprocess.Popen([*command, "--pid", str(processes[name].pid)], stdout=subprocess.DEVNULL)
     try:
         yield

@@ -150,8 +150,11 @@ class _Unused:
 
     server = 0
 
-    def wake(self, writer: Writer) -> None:
+    def wake(self, writer: Writer, *, at_once: bool = False) -> None:
         """Nothing is written through a writer here."""
+
+    def hurry(self) -> None:
+        """Nothing is waited for here."""
 
 
 def _ids(streams: int) -> list[str]:

@@ -16,6 +16,7 @@ from open_responses.io.log.appender import Appender
 from open_responses.io.log.writer import AppendRefused, Diverged, Earlier, Fenced, LogLost, Writer
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
+from tests.support.stack import until
 
 
 @pytest_asyncio.fixture
@@ -36,6 +37,77 @@ async def serves(appender: Appender) -> None:
     other = writer(appender)
     other.write([{"type": "open_responses:test"}])
     await asyncio.wait_for(other.flush(), 50)
+
+
+def delta(number: int) -> dict[str, object]:
+    return {"type": "open_responses:test.delta", "delta": f"{number} "}
+
+
+@contextlib.asynccontextmanager
+async def busy_appender(redis: Redis) -> AsyncIterator[tuple[Appender, Writer]]:
+    """With a window that nothing in the test lasts as long as. Yields a stream that has begun, too.
+
+    It is busy once it has sent many batches within the time in which it counts.
+    """
+    appender = Appender(redis, ttl_seconds=60, window_seconds=3600)
+    running = asyncio.create_task(appender.run())
+    try:
+        begun = writer(appender)
+        begun.write([delta(0)])
+        await asyncio.wait_for(begun.flush(), 50)
+
+        async def is_waiting() -> bool:
+            """All that these write would be sent at once where nothing waits for more."""
+            others = [writer(appender) for _ in range(300)]
+            for other in others:
+                other.write([delta(0)])
+            await asyncio.gather(*(other.flush() for other in others))
+            before = await redis.xlen(key_names.log(begun.response_id))
+            begun.write([delta(before)])
+            # A round trip on another connection: the appender would have sent it by then.
+            for _ in range(20):
+                await redis.ping()
+            return bool(await redis.xlen(key_names.log(begun.response_id)) == before)
+
+        await until(is_waiting)
+        yield appender, begun
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_a_busy_appender_sends_a_first_delta_at_once_and_the_others_with_it(redis: Redis) -> None:
+    async with busy_appender(redis) as (appender, begun):
+        waits = begun.next_sequence
+        first = writer(appender)
+        first.write([{"type": "open_responses:test"}, delta(0)])
+
+        async def are_there() -> bool:
+            lengths = [await redis.xlen(key_names.log(one.response_id)) for one in (first, begun)]
+            return lengths == [2, waits]
+
+        await until(are_there)
+
+
+async def test_a_busy_appender_lets_nobody_wait_who_flushes(redis: Redis) -> None:
+    async with busy_appender(redis) as (_, begun):
+        await asyncio.wait_for(begun.flush(), 50)
+        assert await redis.xlen(key_names.log(begun.response_id)) == begun.next_sequence
+        begun.record({"turn:1": b"{}"})
+        await asyncio.wait_for(begun.flush(), 50)
+        assert await redis.hget(key_names.state(begun.response_id), "turn:1") == b"{}"  # type: ignore[misc]
+
+
+async def test_a_busy_appender_sends_a_command_at_once(redis: Redis) -> None:
+    """Such as a worker's entry about an activity that it runs."""
+    async with busy_appender(redis) as (appender, _):
+        appender.command("SET", "or:test:command", "sent", "EX", 60)
+
+        async def is_sent() -> bool:
+            return await redis.get("or:test:command") == b"sent"
+
+        await until(is_sent)
 
 
 async def test_a_writer_that_hears_too_late_that_it_is_fenced_keeps_nobody_waiting(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from open_responses.io.log.append_script import AppendScript, is_of_one_stream
+from open_responses.io.log.append_window import WINDOW_SECONDS, AppendWindow
 from open_responses.io.log.batch import Batch, EventTooLarge
 from open_responses.io.log.restore import LogRestorer
 from open_responses.io.log.writer import Writer
@@ -29,13 +30,17 @@ _FAILURES_ALONE = 3
 
 
 class Appender:
-    """Collects the events of all streams of this process, and sends them in one pipeline: at once when idle."""
+    """Collects the events of all streams of this process, and sends them in one pipeline.
 
-    def __init__(self, redis: Redis, *, ttl_seconds: int) -> None:
+    At once when idle; with those of the next milliseconds when many streams are busy (`append_window.py`).
+    """
+
+    def __init__(self, redis: Redis, *, ttl_seconds: int, window_seconds: float = WINDOW_SECONDS) -> None:
         self._redis = redis
         self._pipeline = PackedPipeline(redis)
         self._dirty: dict[Writer, None] = {}
         self._wake = asyncio.Event()
+        self._window = AppendWindow(seconds=window_seconds)
         self._commands: list[Command] = []
         self._script = AppendScript(ttl_seconds=ttl_seconds)
         self._restorer = LogRestorer(redis, self._script, self)
@@ -48,15 +53,23 @@ class Appender:
         """
         return self._script.servers
 
-    def wake(self, writer: Writer) -> None:
-        """Send the pending events of this writer with the next pipeline."""
+    def wake(self, writer: Writer, *, at_once: bool = False) -> None:
+        """Send the pending events of this writer with the next pipeline; with `at_once`, do not wait for others."""
         self._dirty[writer] = None
         self._wake.set()
+        if at_once:
+            self._window.close()
+
+    def hurry(self) -> None:
+        """Do not wait for more events with those that wait to be sent."""
+        if self._dirty:
+            self._window.close()
 
     def command(self, *parts: bytes | str | int) -> None:
         """Send a command that is not an append with the next pipeline; commands keep their order."""
         self._commands.append(parts)
         self._wake.set()
+        self._window.close()
 
     async def run(self) -> None:
         """Append until cancelled. An outage of Redis delays and loses nothing."""
@@ -70,11 +83,13 @@ class Appender:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
+            await self._window.wait()
             self._wake.clear()
             writers, self._dirty = [w for w in self._dirty if not w.restoring], {}
             commands, self._commands = self._commands, []
             batches = [(w, batch) for w in writers if not w.is_over and (batch := _taken(w)) is not None]
             await self._deliver(batches, commands)
+            self._window.sent(len(batches))
             for writer in writers:
                 if writer.has_more and not writer.restoring:
                     self.wake(writer)

@@ -111,7 +111,7 @@ class LogRestorer:
         writer.restoring = False
         if not writer.is_over:
             writer.unsent = batch
-            self._appender.wake(writer)
+            self._appender.wake(writer, at_once=True)
 
     async def _rewrite(self, writer: Writer, length: int, earlier: Earlier) -> None:
         """Append what the log has lost, from sequence number `length` on.

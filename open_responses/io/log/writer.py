@@ -71,8 +71,11 @@ class WakesForWriters(Protocol):
     def server(self) -> int:
         """The number of the Redis server that the appender writes to."""
 
-    def wake(self, writer: Writer) -> None:
-        """Send what this writer holds, in the next pipeline."""
+    def wake(self, writer: Writer, *, at_once: bool = False) -> None:
+        """Send what this writer holds, in the next pipeline; with `at_once`, do not wait for other writers."""
+
+    def hurry(self) -> None:
+        """Send at once what all writers hold: one of them is waited for."""
 
 
 class Writer:
@@ -121,6 +124,7 @@ class Writer:
         self._idle.set()
         self._acknowledged = base
         self._began: int | None = None
+        self._has_delta = False
 
     @property
     def origin(self) -> bytes:
@@ -173,7 +177,8 @@ class Writer:
                 self.pending.append(event)
         if self.pending:
             self._idle.clear()
-            self._appender.wake(self)
+            self._appender.wake(self, at_once=not self._has_delta)
+            self._has_delta = self._has_delta or any(event["type"].endswith(".delta") for event in events)
 
     def record(self, fields: Mapping[str, bytes]) -> None:
         """Set fields of the state together with the last events written: both are there, or neither.
@@ -191,7 +196,9 @@ class Writer:
         if self._idle.is_set() and not self.is_over:
             # No event is pending. An empty batch detects a log that is shorter than it should be.
             self._idle.clear()
-            self._appender.wake(self)
+            self._appender.wake(self, at_once=True)
+        else:
+            self._appender.hurry()
         await self._idle.wait()
         self._check()
 
