@@ -97,7 +97,7 @@ async def served(app: ASGIApp, **options: Any) -> AsyncIterator[tuple[int, uvico
 
 @pytest.fixture
 async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[int, uvicorn.Server]]:
-    monkeypatch.setattr(body_module, "_WINDOW_SECONDS", 0.6)
+    monkeypatch.setattr(body_module, "WINDOW_SECONDS", 0.6)
     async with served(application(), timeout_keep_alive=2) as started:
         yield started
 
