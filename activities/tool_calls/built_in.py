@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from temporalio import activity
 
 from activities.tool_calls.runner import ToolRunner
@@ -14,7 +15,8 @@ from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.names import CALL_BUILT_IN_TOOL
 from open_responses.loop.payloads.tool_calls import BuiltInCallInput, ToolResult
-from open_responses.schema.built_in_items import MAX_CITATIONS
+from open_responses.schema.built_in_items import CITATIONS, MAX_CITATIONS
+from open_responses.schema.validation import complaint_of
 from open_responses.tool_use.built_in import CITE, BuiltInEngine, BuiltInResult, BuiltInRun
 from open_responses.tool_use.json_safety import writing_problem
 
@@ -70,6 +72,12 @@ def _checked(result: BuiltInResult) -> BuiltInResult:
     problem = writing_problem(shown)
     if problem is not None:
         raise ToolError(f"The tool has run, but its result cannot be shown: {problem}")
+    try:
+        CITATIONS.validate_python(shown["citations"])
+    except ValidationError as error:
+        raise ToolError(
+            f"The tool has run, but one of its sources is invalid: {complaint_of(error).message}"
+        ) from error
     if len(json.dumps(shown)) > _MAX_ITEM_CHARACTERS:
         raise ToolError("The tool has run, but its result is too large. Ask for less.")
     if len(result.citations) > MAX_CITATIONS:

@@ -183,7 +183,8 @@ def _built_in(item: BuiltInCall) -> list[InputItem]:
         item.id, made.function, item.arguments, made.output if made.output is not None else _UNFINISHED
     )
     assert isinstance(call, FunctionCall)
-    return [FunctionCall.model_validate({**call.model_dump(exclude_unset=True), **made.members}), output]
+    more = {name: value for name, value in made.members.items() if name not in FunctionCall.model_fields}
+    return [FunctionCall.model_validate({**call.model_dump(exclude_unset=True), **more}), output]
 
 
 def error_text(error: str | JsonObject) -> str:

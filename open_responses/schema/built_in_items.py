@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from open_responses.json_types import JsonObject
 from open_responses.schema.content import LenientObject, ToolOutput
+from open_responses.schema.deferred import DEFERRED, deferred
 from open_responses.schema.names import FunctionName
 
 CALL = "open_responses_call"
@@ -25,6 +26,20 @@ MAX_CITATIONS = 200
 """Of one call. More are left out of the item."""
 
 _STREAMED = {"code_interpreter_call": "code"}
+
+
+class Citation(LenientObject):
+    """A source that a text may cite: an annotation without its indexes in a text."""
+
+    type: Literal["url_citation", "file_citation", "container_file_citation"]
+    url: str | None = None
+    title: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+    container_id: str | None = None
+
+
+CITATIONS: TypeAdapter[list[Citation]] = deferred(TypeAdapter(list[Citation], config=DEFERRED))
 
 
 class CallRecord(LenientObject):
@@ -43,7 +58,7 @@ class CallRecord(LenientObject):
     arguments: str | None = None
     ordinal: int = 0
     output: ToolOutput | None = None
-    citations: Annotated[list[JsonObject], Field(max_length=MAX_CITATIONS, fail_fast=True)] = []  # noqa: RUF012
+    citations: Annotated[list[Citation], Field(max_length=MAX_CITATIONS, fail_fast=True)] = []  # noqa: RUF012
     members: JsonObject = {}  # noqa: RUF012
 
 

@@ -215,6 +215,21 @@ async def test_a_chain_reads_the_earlier_result_and_may_cite_it(
     assert (await client.get(f"/v1/responses/{first['id']}")).json()["output"] == first["output"]
 
 
+async def test_redis_may_lose_all_while_a_search_runs(
+    client: httpx.AsyncClient, upstream: Upstream, redis: Redis
+) -> None:
+    script(upstream, "lose all", asks("slow 0.3"), Script(literal="Found 【1:1】."))
+    events: list[Event] = []
+    async for event in events_of(client, {"input": "lose all", "tools": [SEARCH]}):
+        events.append(event)
+        if event["type"] == "response.web_search_call.searching":
+            await redis.flushall()
+    response = check_whole(events, f"Found {LINK}.")
+    assert [item["status"] for item in response["output"]] == ["completed", "completed"]
+    assert SECRET_TEXT not in json.dumps(events)
+    assert [event async for event in events_of(client, resume=(response["id"], None))] == events
+
+
 async def test_without_a_store_the_client_brings_the_result_back(client: httpx.AsyncClient, upstream: Upstream) -> None:
     script(upstream, "kept by the client", asks("Berlin"), Script(words=1))
     first = await create(client, model="fake", input="kept by the client", tools=[SEARCH], store=False)

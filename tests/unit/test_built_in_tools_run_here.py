@@ -123,6 +123,35 @@ def test_the_model_reads_a_call_and_its_output_with_what_its_provider_wants_back
     assert (call.model_extra or {})["extra_content"] == {"google": {"thought_signature": "s"}}
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"citations": [{}]},
+        {"citations": [{"type": "url_citation", "url": 5}]},
+        {"function": "no name"},
+        {"output": 5},
+        {"ordinal": "one"},
+        {"members": [1]},
+    ],
+    ids=str,
+)
+def test_a_call_that_a_client_has_changed_is_an_error_before_anything_starts(wrong: dict[str, Any]) -> None:
+    item = ended()
+    item[CALL] |= wrong
+    with pytest.raises(InvalidRequest) as refused:
+        validate_create_response({"model": "m", "input": [item]})
+    assert refused.value.param is not None
+    assert refused.value.param.startswith(f"input[0].{CALL}")
+
+
+def test_members_of_a_call_cannot_replace_its_own() -> None:
+    item = ended()
+    item[CALL]["members"] = {"name": 5, "id": 5, "arguments": "other", "more": 1}
+    call, _ = as_model_reads(INPUT_ITEMS.validate_python([item]), lambda label, tool: tool)
+    assert isinstance(call, FunctionCall)
+    assert (call.name, call.arguments, call.model_extra) == ("web_search", '{"query":"q"}', {"more": 1})
+
+
 def test_a_long_result_is_cut_for_the_model() -> None:
     cut = readable(ended(output="x" * 5000), 1000)
     assert len(cut[CALL]["output"]) < 1200
