@@ -75,9 +75,8 @@ def _checked(result: BuiltInResult) -> BuiltInResult:
     try:
         CITATIONS.validate_python(shown["citations"])
     except ValidationError as error:
-        raise ToolError(
-            f"The tool has run, but one of its sources is invalid: {complaint_of(error).message}"
-        ) from error
+        problem = complaint_of(error).message
+        raise ToolError(f"The tool has run, but one of its sources is invalid: {problem}") from error
     if len(json.dumps(shown)) > _MAX_ITEM_CHARACTERS:
         raise ToolError("The tool has run, but its result is too large. Ask for less.")
     if len(result.citations) > MAX_CITATIONS:

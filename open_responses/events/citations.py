@@ -79,9 +79,9 @@ class CitationReader:
         source = None if found is None else self._sources.get(found[1])
         if source is None:
             return None
-        if source.get("type") != "url_citation":
+        if source["type"] != "url_citation":
             return Cited("", source)
-        url = quote(str(source.get("url", "")), safe=_SAFE_IN_A_LINK)
+        url = quote(source.get("url") or "", safe=_SAFE_IN_A_LINK)
         return Cited(f"([{_host(url)}]({url}))", source)
 
 
