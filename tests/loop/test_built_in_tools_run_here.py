@@ -251,8 +251,8 @@ async def test_sources_are_shown_where_include_names_them(client: httpx.AsyncCli
 
 
 async def test_tool_choice_allowed_tools_and_max_tool_calls_hold(client: httpx.AsyncClient, upstream: Upstream) -> None:
-    script(upstream, "forced", asks("Berlin"), Script(words=1))
-    await create(client, model="fake", input="forced", tools=[SEARCH], tool_choice={"type": "web_search"})
+    script(upstream, "forced to search", asks("Berlin"), Script(words=1))
+    await create(client, model="fake", input="forced to search", tools=[SEARCH], tool_choice={"type": "web_search"})
     choices = [request.get("tool_choice") for request in list(upstream.requests)[-2:]]
     assert choices == [{"type": "function", "function": {"name": "web_search"}}, "auto"]
     clock = {"type": "function", "name": "clock", "parameters": {"type": "object", "properties": {}}}
