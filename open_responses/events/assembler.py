@@ -248,7 +248,7 @@ class Assembler(TextEmitter):
 
     def _annotate(self, annotation: JsonObject) -> None:
         opened = self._item_of("message")
-        self._annotate_part(opened, self._part_of(opened, "output_text"), annotation)
+        self._annotate_given(opened, self._part_of(opened, "output_text"), annotation)
 
     def _text(
         self,

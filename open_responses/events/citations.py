@@ -48,10 +48,14 @@ class CitationReader:
     def __init__(self, sources: Mapping[str, JsonObject]) -> None:
         self._sources = sources
         self._held = ""
+        self._length = 0
+        # Where marks end in the model's text, each with the change of the length of what clients read, up to there.
+        self._shifts: list[tuple[int, int]] = []
 
     def feed(self, text: str) -> Iterator[str | Cited]:
         """Yield the text that is known now, in order, with the sources that it cites."""
         whole, self._held = self._held + text, ""
+        before, self._length = self._length - len(whole) + len(text), self._length + len(text)
         at = 0
         while (closing := whole.find(_CLOSING, at)) >= 0:
             opening = whole.rfind(_OPENING, at, closing)
@@ -61,6 +65,8 @@ class CitationReader:
             else:
                 if opening > at:
                     yield whole[at:opening]
+                change = len(cited.text) - (closing + 1 - opening)
+                self._shifts.append((before + closing + 1, change + self._shift_at(before + opening)))
                 yield cited
             at = closing + 1
         opening = whole.rfind(_OPENING, at)
@@ -68,6 +74,20 @@ class CitationReader:
             self._held, whole = whole[opening:], whole[:opening]
         if at < len(whole):
             yield whole[at:]
+
+    def moved(self, annotation: JsonObject) -> JsonObject:
+        """Return a provider's annotation of the model's text, with its indexes in the text that clients read."""
+        return {
+            **annotation,
+            **{
+                name: place + self._shift_at(place)
+                for name in ("start_index", "end_index", "index")
+                if isinstance(place := annotation.get(name), int)
+            },
+        }
+
+    def _shift_at(self, place: int) -> int:
+        return next((shift for end, shift in reversed(self._shifts) if end <= place), 0)
 
     def rest(self) -> str:
         """Return the text that still waits: it has ended, and is no mark."""

@@ -71,6 +71,11 @@ class TextEmitter(ItemEmitter):
             event["logprobs"] = logprobs or []
         self._emit(event)
 
+    def _annotate_given(self, opened: OpenItem, part: OpenPart, annotation: JsonObject) -> None:
+        """Add a provider's annotation, which counts the characters of the model's own text."""
+        moved = annotation if self._citations is None else self._citations.moved(annotation)
+        self._annotate_part(opened, part, moved)
+
     def _annotate_part(self, opened: OpenItem, part: OpenPart, annotation: JsonObject) -> None:
         self._emit(
             {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from open_responses.deltas import Finish, TextDelta, ToolCallDelta
+from open_responses.deltas import Finish, TextAnnotation, TextDelta, ToolCallDelta
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.events.trace import Trace, replay_trace
@@ -53,6 +53,24 @@ def test_however_the_text_is_cut_the_annotations_are_the_same(cuts: list[int]) -
     (message,) = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     again = [{k: v for k, v in e.items() if k != "sequence_number"} for e in replay_trace(trace.ops, [message], {})]
     assert again == events
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_the_providers_own_annotations_move_with_the_text(size: int) -> None:
+    text = "One 【1:1】, two 【1:2】 and three."
+    assembler = Assembler(Fold(), TABLE, RESPONSE)
+    for at in range(0, len(text), size):
+        assembler.feed(TextDelta(text[at : at + size]))
+    words = ("One", "two", "three")
+    for word in words:
+        start = text.index(word)
+        theirs = {"type": "url_citation", "url": "u", "title": word, "start_index": start}
+        assembler.feed(TextAnnotation({**theirs, "end_index": start + len(word)}))
+    assembler.feed(Finish("stop"))
+    assembler.close("completed")
+    part = assembler.fold.output[0]["content"][0]
+    own = [cited for cited in part["annotations"] if cited.get("title") in words]
+    assert [part["text"][cited["start_index"] : cited["end_index"]] for cited in own] == list(words)
 
 
 def test_without_sources_a_mark_is_text_and_nothing_waits() -> None:
