@@ -7,7 +7,6 @@ import os
 import random
 import socket
 
-
 _given: set[int] = set()
 
 
