@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +14,13 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from activities.tools.code_interpreter.code import run_code
+from activities.tools.code_interpreter.code import Ran, run_code
 from activities.tools.code_interpreter.engine import CodeInterpreter
 from activities.tools.code_interpreter.last_value import with_last_value
-from activities.tools.code_interpreter.sandbox import MIB, Limits, Sandbox
+from activities.tools.code_interpreter.sandbox import MIB, Busy, Limits, Sandbox, sandbox_of
 from open_responses.contracts import ToolContext, ToolError
 from open_responses.ids import new_id
+from open_responses.interpreter_config import CodeInterpreterConfig
 from open_responses.io.sealing import Sealer
 from open_responses.io.store.containers import Containers, container_of, owner_of
 from open_responses.io.temporal.erasure_marks import ErasureMarks
@@ -155,33 +159,60 @@ async def test_no_process_serves_two_runs_and_none_is_left(sandbox: Sandbox) -> 
 
 
 async def test_a_process_that_dies_in_a_run_is_an_output_and_the_next_run_has_another(sandbox: Sandbox) -> None:
-    import os
-    import signal
-
-    ran = asyncio.create_task(run_code(sandbox, "import time\nfor i in range(5):\n    time.sleep(0.05)", None))
-    await asyncio.wait_for(_killed(os.getpid(), signal.SIGKILL), 10)
+    patient = Sandbox(Limits(seconds=60), processes=1)
+    ran = asyncio.create_task(run_code(patient, "while True:\n    pass", None))
+    async with asyncio.timeout(20):
+        await _kill_interpreters(ran)
     outcome = await ran
+    await patient.close()
     assert "process died" in outcome.logs
     assert outcome.state is None
     assert (await run_code(sandbox, "1 + 1", None)).logs == "2\n"
 
 
-async def _killed(parent: int, number: int) -> None:
-    """Kill the interpreter that is a child of this process, once there is one."""
-    import os
+async def test_where_all_interpreters_are_busy_the_call_is_attempted_again_later() -> None:
+    table = CodeInterpreterConfig(processes=1, run_seconds=1, timeout_seconds=12)
+    made = sandbox_of(table)
+    assert made.limits == Limits(seconds=1, memory_bytes=128 * MIB, output_bytes=100 * 1024, state_bytes=4 * MIB)
+    busy = Sandbox(LIMITS, processes=1, wait_seconds=0.05)
+    async with busy.session():
+        with pytest.raises(Busy, match="no interpreter became free"):
+            await run_code(busy, "1", None)
+    await busy.close()
 
-    while True:
-        for pid in Path(f"/proc/{parent}/task/{parent}").joinpath("children").read_text().split() or _children(parent):
-            if b"subprocess" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(int(pid), number)
-                return
-        await asyncio.sleep(0.01)
+
+async def test_a_run_that_is_cancelled_leaves_no_process_and_gives_its_place_back(sandbox: Sandbox) -> None:
+    running = [asyncio.create_task(run_code(sandbox, "import time\ntime.sleep(100)", None)) for _ in range(2)]
+    async with asyncio.timeout(10):
+        while len(_interpreters(os.getpid())) < 2:
+            await asyncio.sleep(0.01)
+    for one in running:
+        one.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    assert (await run_code(sandbox, "1 + 1", None)).logs == "2\n"
+    async with asyncio.timeout(10):
+        while _interpreters(os.getpid()):
+            await asyncio.sleep(0.01)
 
 
-def _children(parent: int) -> list[str]:
+async def _kill_interpreters(until: asyncio.Task[Ran]) -> None:
+    """Kill the interpreters of this process that have been there for a moment, until the run has ended."""
+    seen: set[int] = set()
+    while not until.done():
+        for pid in seen & set(_interpreters(os.getpid())):
+            os.kill(pid, signal.SIGKILL)
+        seen = set(_interpreters(os.getpid()))
+        await asyncio.sleep(0.1)
+
+
+def _interpreters(parent: int) -> list[int]:
+    """The interpreters that are children of a process."""
     found = []
     for task in Path(f"/proc/{parent}/task").iterdir():
-        found += (task / "children").read_text().split()
+        for pid in (task / "children").read_text().split():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"monty\0subprocess\0"):
+                    found.append(int(pid))
     return found
 
 

@@ -25,6 +25,8 @@ _MOST_SUSPENSIONS = 20_000
 _RECURSION = 500
 # The interpreter ends a run itself. After this time more, its process is killed.
 _GRACE_SECONDS = 2.0
+# For the state's way from and to the disk. The configuration leaves room for it.
+_BESIDE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ def sandbox_of(table: InterpreterConfig) -> Sandbox:
         output_bytes=table.max_output_kb * 1024,
         state_bytes=table.max_state_mb * MIB,
     )
-    return Sandbox(limits, processes=table.processes, wait_seconds=table.timeout_seconds)
+    # A run that has begun ends before the attempt's time does.
+    wait_seconds = table.timeout_seconds - 2 * table.run_seconds - _BESIDE_SECONDS
+    return Sandbox(limits, processes=table.processes, wait_seconds=wait_seconds)
 
 
 class Printed:
