@@ -22,7 +22,7 @@ from open_responses.schema.url_parts import is_below
 from open_responses.vector_stores_config import VectorStoresConfig
 from open_responses.web_search_config import WebSearchConfig
 from open_responses.webhooks.endpoints import WebhookConfig, WebhookDelivery
-from open_responses.workflow_tools import WaitConfig
+from open_responses.workflow_tools import AGENT_BUILT_INS, MOST_AGENT_LEVELS, AgentConfig, WaitConfig
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 
@@ -135,6 +135,7 @@ class ToolConfig(_Table):
         retry_seconds: The pause before the second attempt. Each later pause is twice as long.
         task_queue: The task queue of another worker fleet that runs the tool. `target` is then optional.
         wait: The tool waits for a time, in the workflow itself. It has no `target`.
+        agent: The tool is an agent: each call starts a response of its own. It has no `target`.
         require_approval: Whether a person must approve each call.
     """
 
@@ -148,21 +149,34 @@ class ToolConfig(_Table):
     retry_seconds: float = Field(default=1, gt=0)
     task_queue: str | None = None
     wait: WaitConfig | None = None
+    agent: AgentConfig | None = None
     require_approval: bool = False
 
     @model_validator(mode="after")
     def _can_be_run(self) -> ToolConfig:
         if self.name in RESERVED_TOOL_NAMES:
             raise ValueError(f"the name {self.name!r} is one of the server's own activities; choose another")
-        if self.wait is not None:
-            if self.target is not None or self.task_queue is not None or self.parameters is not None:
-                raise ValueError(f"tool {self.name!r} waits: remove its target, its task_queue and its parameters")
+        if self.runs_in_workflow:
+            if any(given is not None for given in (self.target, self.task_queue, self.parameters)) or (
+                self.wait is not None and self.agent is not None
+            ):
+                raise ValueError(
+                    f"tool {self.name!r} has 'wait' or 'agent': remove its target, its task_queue, its parameters, and "
+                    "the other of the two"
+                )
+            if self.agent is not None and not self.description:
+                raise ValueError(f"tool {self.name!r} is an agent without a description: add what it is good for")
             return self
         if self.target is None and self.task_queue is None:
             raise ValueError(
                 f"tool {self.name!r} has no target: add one, or the task_queue of the fleet that runs the tool"
             )
         return self
+
+    @property
+    def runs_in_workflow(self) -> bool:
+        """Whether the response's workflow runs the tool, and no activity."""
+        return self.wait is not None or self.agent is not None
 
 
 class McpServerConfig(_Table):
@@ -373,6 +387,8 @@ class Config(_Table):
                 f"[web_search] names the mcp_server {label!r}, which is not in [[mcp_servers]]: add it there"
             )
         self._check_keys()
+        for tool in self.tools:
+            self._check_agent(tool, ())
         return self
 
     def _check_embedding(self, names: list[str]) -> None:
@@ -389,6 +405,25 @@ class Config(_Table):
                 f"vector_stores.embedding_provider names {name!r}, whose adapter is {adapters[name]!r}: only providers "
                 "with OpenAI's API ('openai', 'openai-chat') have /embeddings"
             )
+
+    def _check_agent(self, tool: ToolConfig, above: tuple[str, ...]) -> None:
+        """Reject an agent that would call itself, or has too many levels of agents below it."""
+        if tool.agent is None:
+            return
+        if tool.name in above or len(above) >= MOST_AGENT_LEVELS:
+            way = " -> ".join([*above, tool.name])
+            raise ValueError(f"agents call each other in a circle, or on more than {MOST_AGENT_LEVELS} levels: {way}")
+        for name in tool.agent.tools:
+            found = self.tool(name)
+            is_built_in = name in AGENT_BUILT_INS and name in self.built_in_tools
+            if found is None and self.mcp_server(name) is None and not is_built_in:
+                raise ValueError(
+                    f"the agent {tool.name!r} names the tool {name!r}, which is neither in [[tools]], nor a label in "
+                    f"[[mcp_servers]], nor {' or '.join(AGENT_BUILT_INS)} with a table of its own: add it there, or "
+                    "remove it from the agent"
+                )
+            if found is not None:
+                self._check_agent(found, (*above, tool.name))
 
     def _check_keys(self) -> None:
         """Reject a scope that names an unknown tool, so that a typo stops the start and not the tenant's requests."""
@@ -423,6 +458,9 @@ class Config(_Table):
                     raise ValueError(
                         f"route {route.model!r} falls back to {model!r}, but no route matches that: add a route"
                     )
+        for tool in whole.tools:
+            if tool.agent is not None and whole.route(tool.agent.model) is None:
+                raise ValueError(f"agent {tool.name!r} has the model {tool.agent.model!r}, but no route matches that")
         return whole
 
     def route(self, model: str) -> RouteConfig | None:

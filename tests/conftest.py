@@ -164,6 +164,14 @@ task_queue = "typescript"
 timeout_seconds = 10
 max_attempts = 2
 [[tools]]
+name = "researcher"
+description = "Finds things out, and reports."
+[tools.agent]
+model = "fake"
+instructions = "You research."
+tools = ["get_weather", "slow"]
+max_calls = 2
+[[tools]]
 name = "wait_until"
 wait = {{ max_seconds = 3600 }}
 [[tools]]

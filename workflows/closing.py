@@ -68,6 +68,7 @@ class Closing:
             ended_at,
             fallback=state.fallback,
             reported=state.reported,
+            agents=state.agents_usage,
         )
         return self._shown(response, output_ledger.trace, usage)
 
@@ -77,7 +78,7 @@ class Closing:
         search_attributes.show_end(self.state.start, response, usage)
         self.state.show(response["status"])
         remember_usage(self.state.start, response["status"], usage)
-        return FinishedResponse(response=response, trace=trace, usage=usage)
+        return FinishedResponse(response=response, trace=trace, usage=usage, agents=self.state.agents_usage)
 
     async def _close_cut_off_sample(self, ending: Ending) -> None:
         """Bring the items of a sample that was cut off from the log into history, before the end is announced.
@@ -117,6 +118,7 @@ class Closing:
             call.ended_at,
             fallback=call.fallback,
             reported=call.reported,
+            agents=call.agents,
         )
         end = end_fields(call.start, response, usage, now=workflow.now().timestamp())
         fields = {**end, **how_far(call), "without_redis": True}
@@ -141,6 +143,7 @@ class Closing:
             first_token_at=state.first_token_at,
             fallback=state.fallback,
             reported=state.reported,
+            agents=state.agents_usage,
         )
 
     async def _release_conversation(self, ending: Ending) -> None:

@@ -55,5 +55,7 @@ def end_alike(start: StartResponse, finished: FinishedResponse) -> FinishedRespo
         code = error["code"]
         # A response with `store: false` must leave nothing readable, and its history is deleted only later.
         reason = f"{code}: {error['message']}" if start.request.is_stored else own_words(code)
-        raise ApplicationError(reason, type=code, non_retryable=True)
+        # A response that this one is an agent of counts its tokens.
+        used = () if start.agent_of is None or finished.usage is None else ({"usage": finished.usage.model_dump()},)
+        raise ApplicationError(reason, *used, type=code, non_retryable=True)
     return finished

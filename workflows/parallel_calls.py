@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from open_responses.tool_use.tool_table import HOSTED_LABEL
+    from workflows.agents import Agents
     from workflows.hosted_call import BuiltInWork, Outcome, ToolRun
     from workflows.programs import BuiltInCallOfProgram, ProgramRun, is_program
     from workflows.publication import Publication
@@ -46,6 +47,7 @@ class ToolCalls:
     state: ResponseState
     publication: Publication
     waiting: Waiting
+    agents: Agents
 
     async def run(self, wanted: Sequence[Call]) -> None:
         """Run these calls. Their output items appear in the model's order, and each ends when its call does."""
@@ -240,8 +242,11 @@ class ToolCalls:
     async def _outcome(self, call: Call, index: int) -> Outcome | None:
         """Run the call here, where the workflow is the tool, or in an activity."""
         tool = next((tool for tool in self.state.start.hosted if tool.name == call.name), None)
-        if call.kind == "hosted" and call.problem is None and tool is not None and tool.max_wait_seconds is not None:
-            return await self.waiting.run(tool, call, index)
+        if call.kind == "hosted" and call.problem is None and tool is not None:
+            if tool.max_wait_seconds is not None:
+                return await self.waiting.run(tool, call, index)
+            if tool.agent is not None:
+                return await self.agents.run(tool.agent, call, index)
         work = self._built_in_work(index) if call.kind == "built_in" else None
         return await ToolRun(self.state.start, self.state.is_stopping).run(call, index, work)
 

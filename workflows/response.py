@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads.tool_calls import ToolProgress
     from open_responses.loop.payloads.usage import usage_with
     from workflows import ends
+    from workflows.agents import Agents
     from workflows.announcements import announce_end
     from workflows.before_first_turn import BeforeFirstTurn
     from workflows.closing import Closing
@@ -56,7 +57,7 @@ class ResponseWorkflow:
         self._hosted = frozenset(tool.name for tool in start.hosted)
         self._publication = Publication(self._state)
         self._waiting = Waiting(self._state, self._publication)
-        self._calls = ToolCalls(self._state, self._publication, self._waiting)
+        self._calls = ToolCalls(self._state, self._publication, self._waiting, Agents(self._state, self._publication))
         self._approvals = LiveApprovals(self._state, self._publication, self._calls)
         self._steering = Steering(self._state, self._publication, self._waiting)
         self._ending: Ending | None = None

@@ -16,6 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads.start import StartResponse
     from open_responses.loop.payloads.usage import TurnUsage
 
+MODEL = SearchAttributeKey.for_keyword(names.MODEL)
+TENANT = SearchAttributeKey.for_keyword(names.TENANT)
 STATUS = SearchAttributeKey.for_keyword(names.STATUS)
 PROVIDER = SearchAttributeKey.for_keyword(names.PROVIDER)
 ERROR_CODE = SearchAttributeKey.for_keyword(names.ERROR_CODE)

@@ -36,6 +36,7 @@ class ResponseState:
     are the user's messages that wait for the next model turn, `steered` has the digests of all so far, by id, and
     `steered_in` the workflow tasks that received those of this run (`workflows/steering.py`). `turn_ended_at` is the
     time at which the last model turn ended.
+    `agent_calls` counts the calls of each agent, and `agents_usage` sums the usage of their responses.
 
     For an operator: `sampled_epoch` is that of the sample that runs, `trouble` the last failure of a provider,
     `awaited` has the requests for approval that wait, by id, and `waits` the model's waits, by output index.
@@ -66,6 +67,8 @@ class ResponseState:
     steers: list[Steer] = field(default_factory=list)
     steered: dict[str, str] = field(default_factory=dict)
     steered_in: dict[str, int] = field(default_factory=dict)
+    agent_calls: dict[str, int] = field(default_factory=dict)
+    agents_usage: TurnUsage | None = None
     turn_ended_at: float | None = None
     sampled_epoch: int | None = None
     trouble: ProviderTrouble | None = None
@@ -98,6 +101,8 @@ class ResponseState:
             then=carried.then,
             steers=list(carried.steers),
             steered=dict(carried.steered),
+            agent_calls=dict(carried.agent_calls),
+            agents_usage=carried.agents_usage,
         )
 
     def handed_over(self) -> StartResponse:
@@ -121,6 +126,8 @@ class ResponseState:
             then=self.then,
             steers=self.steers,
             steered=self.steered,
+            agent_calls=self.agent_calls,
+            agents_usage=self.agents_usage,
         )
         return self.start.model_copy(update={"carried": carried})
 

@@ -179,7 +179,14 @@ class FinishActivity:
 
 def _resource(call: FinishInput, output: list[JsonObject], usage: TurnUsage | None) -> JsonObject:
     return final_resource(
-        call.start, call.ending, output, usage, call.ended_at, fallback=call.fallback, reported=call.reported
+        call.start,
+        call.ending,
+        output,
+        usage,
+        call.ended_at,
+        fallback=call.fallback,
+        reported=call.reported,
+        agents=call.agents,
     )
 
 

@@ -10,12 +10,13 @@ from activities.tools.functions import HostedFunction
 from open_responses.config import Config, ToolConfig
 from open_responses.contracts import Tool
 from open_responses.schema.tools import FunctionTool
+from open_responses.tool_use.agents import agent_function
 from open_responses.tool_use.waiting import wait_function
 
 
 def load_tools(config: Config) -> dict[str, Tool]:
     """The tools that this worker runs itself. Raises ValueError, with the name of the tool, if one cannot be loaded."""
-    return {tool.name: _load(tool) for tool in config.tools if tool.task_queue is None and tool.wait is None}
+    return {tool.name: _load(tool) for tool in config.tools if tool.task_queue is None and not tool.runs_in_workflow}
 
 
 def definitions(config: Config, tools: Mapping[str, Tool]) -> dict[str, FunctionTool]:
@@ -28,6 +29,8 @@ def _definition(tool: ToolConfig, tools: Mapping[str, Tool]) -> FunctionTool:
         return tools[tool.name].definition
     if tool.wait is not None:
         return wait_function(tool.name, tool.wait, tool.description, strict=tool.strict)
+    if tool.agent is not None:
+        return agent_function(tool.name, tool.description or "", strict=tool.strict)
     return _fleet_definition(tool)
 
 

@@ -96,10 +96,10 @@ def _responses() -> JsonObject:
             ),
             "delete": operation(
                 "deleteResponse",
-                "Delete a response. One that runs is cancelled",
+                "Delete a response, and those of its agents. One that runs is cancelled",
                 {200: ("", ref("DeletedResponse"), {})},
                 parameters=[response_id],
-                errors=(404,),
+                errors=(404, 409),
             ),
         },
         "/v1/responses/{response_id}/cancel": {

@@ -18,6 +18,7 @@ from api.lookup import owned_record
 from api.paging import is_newest_first, list_object, page_limit
 from api.responses.cancel import cancel
 from api.responses.cost import show_cost
+from api.responses.deletion import check_no_parent_runs, delete_with_agents
 from api.responses.http_response import response_json
 from api.streaming.reconnect import reconnect, starting_after
 from api.streaming.sse import EventStream
@@ -83,12 +84,10 @@ async def cancel_response(request: Request, response_id: str, state: State, tena
 
 @router.delete("")
 async def delete_response(response_id: str, state: State, tenant: ReadsOf) -> Response:
-    """Forget a response: Redis, Temporal's history, large payloads. One that runs is stopped first."""
+    """Forget a response, and those of its agents. One that runs is stopped first."""
     record = await owned_record(state, tenant, response_id)
-    if record.response is None:
-        await cancel(state, response_id)
-        await _ended(state, response_id)
-    await state.eraser.delete(response_id)
+    await check_no_parent_runs(state, record)
+    await delete_with_agents(state, record)
     return _json({"id": response_id, "object": "response", "deleted": True})
 
 
@@ -134,15 +133,6 @@ async def _from_workflow(state: AppState, record: Record) -> JsonObject | None:
         if progress.trace:
             return {**started_response(record.start.initial()), "output": progress.output}
     return None
-
-
-async def _ended(state: AppState, response_id: str) -> None:
-    """Wait for the workflow's end; one that will not end is terminated with its deletion."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if await state.records.outcome(response_id) != "running":
-            return
-        await asyncio.sleep(0.05)
 
 
 def _between(items: list[JsonObject], after: str | None, before: str | None) -> list[JsonObject]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 from api.admission.scopes import check_built_ins
 from api.app_state import AppState
 from api.compactions import check_compactions
+from api.responses.agents import agent_plan, check_agents_are_stored
 from api.responses.code_container import check_containers
 from api.responses.decisions import check_approvals_can_be_given, decisions_of
 from api.responses.plan import Plan
@@ -28,6 +30,7 @@ from open_responses.errors import ContextTooLarge, InvalidRequest, SchemaTooComp
 from open_responses.interpreter_config import ProgramConfig
 from open_responses.io.files.inlined import with_heads
 from open_responses.io.schema_checks.checks import SchemaChecks
+from open_responses.io.settings import Settings
 from open_responses.loop.payloads.start import Target
 from open_responses.private_addresses import is_forbidden_host
 from open_responses.schema.items import InputItem
@@ -38,7 +41,6 @@ from open_responses.schema.tools import FunctionTool, HostedTools, ProviderTool
 from open_responses.tool_use.built_in import BuiltInTool, built_in_of, offered_built_ins
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.tool_use.tool_table import hosted_names, is_bare
-from open_responses.workflow_tools import WaitConfig
 
 _SCHEMA_PATIENCE_SECONDS = 20.0
 """For a free process, and for the check itself: other tenants' checks do not delay it for long."""
@@ -59,7 +61,8 @@ async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     await check_searched_stores(state, tenant, shown, targets)
     await _check_length(asked, targets[0].context_window)
     await _check_schemas(state.schema_checks, tenant, asked)
-    hosted = _hosted(config, asked, lifetime_seconds=settings.blob_ttl_seconds / _LIVES_PER_BLOB_TTL)
+    hosted = _hosted(settings, asked)
+    check_agents_are_stored(asked, hosted)
     built_in = _built_in(config, resolved.authorized.caller.key, asked, targets, [tool.name for tool in hosted])
     await check_containers(state, tenant, _run_here(asked, targets))
     _check_servers(config, asked)
@@ -137,7 +140,8 @@ async def _check_schemas(checks: SchemaChecks, tenant: str, asked: CreateRespons
             raise InvalidRequest(f"{param!r} must be a valid JSON Schema: {problem}", param=param, code="invalid_value")
 
 
-def _hosted(config: Config, asked: CreateResponse, *, lifetime_seconds: float) -> list[HostedTool]:
+def _hosted(settings: Settings, asked: CreateResponse) -> list[HostedTool]:
+    config = settings.config
     names = hosted_names(asked, [tool.name for tool in config.tools])
     for index, tool in enumerate(asked.tools or []):
         if isinstance(tool, HostedTools) and not config.tools:
@@ -153,19 +157,36 @@ def _hosted(config: Config, asked: CreateResponse, *, lifetime_seconds: float) -
                 code="invalid_value",
             )
     _check_choice(asked, names)
-    return [
-        HostedTool(
+    return _hosted_tools(settings, names)
+
+
+def _hosted_tools(settings: Settings, names: Sequence[str]) -> list[HostedTool]:
+    """The tools as a response has them, with the plans of agents and of those that agents may call."""
+    tools = []
+    for name in names:
+        found = settings.config.tool(name)
+        if found is None:
+            continue
+        tool = HostedTool(
             name=found.name,
             timeout_seconds=found.timeout_seconds,
             max_attempts=found.max_attempts,
             retry_seconds=found.retry_seconds,
             task_queue=found.task_queue,
             require_approval=found.require_approval,
-            **({} if found.wait is None else _waits(found.wait, lifetime_seconds)),
         )
-        for name in names
-        if (found := config.tool(name)) is not None
-    ]
+        if found.wait is not None:
+            limits = {
+                "max_wait_seconds": found.wait.max_seconds,
+                "lifetime_seconds": settings.blob_ttl_seconds / _LIVES_PER_BLOB_TTL,
+            }
+            tool = tool.model_copy(update=limits)
+        if found.agent is not None:
+            hosted_of, built_in_of = partial(_hosted_tools, settings), partial(_built_in, settings.config, None)
+            plan = agent_plan(settings, found, hosted_of, built_in_of, os.environ)
+            tool = tool.model_copy(update={"agent": plan})
+        tools.append(tool)
+    return tools
 
 
 def _run_here(asked: CreateResponse, targets: Sequence[Target]) -> list[tuple[int, ProviderTool]]:
@@ -229,10 +250,6 @@ def check_settings(config: Config, asked: CreateResponse, run_here: Sequence[int
         table = None if row is None else config.built_in_tools.get(row.name)
         if row is not None and table is not None and table.target is None:
             row.check(tool.model_dump(mode="json", exclude_unset=True), table, f"tools[{index}]")
-
-
-def _waits(wait: WaitConfig, lifetime_seconds: float) -> dict[str, float]:
-    return {"max_wait_seconds": wait.max_seconds, "lifetime_seconds": lifetime_seconds}
 
 
 def _check_choice(asked: CreateResponse, hosted: list[str]) -> None:

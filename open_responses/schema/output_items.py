@@ -162,11 +162,12 @@ class ToolSearchCallItem(_Item):
 
 
 class FunctionCallOutputItem(_Item):
-    """The result of a hosted tool."""
+    """The result of a hosted tool. `agent_response_id` (an extension) is the response of an agent that was called."""
 
     type: Literal["function_call_output"]
     call_id: str
     output: str | Sequence[JsonObject]
+    agent_response_id: NotRequired[str]
 
 
 class ReasoningItem(_Item):

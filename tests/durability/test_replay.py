@@ -87,6 +87,14 @@ def test_histories_are_there() -> None:
         "program_that_calls_tools",
         "program_hands_over_to_a_new_run",
         "program_goes_on_in_a_new_run",
+        "steered",
+        "waits_for_a_time",
+        "wait_that_a_message_ends",
+        "wait_that_a_cancel_ends",
+        "calls_an_agent",
+        "calls_an_agent_that_fails",
+        "cancelled_with_its_agent",
+        "agent_of_a_cancelled_response",
     }
 
 

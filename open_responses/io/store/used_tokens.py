@@ -27,6 +27,9 @@ def used_by(response: JsonObject, *, context_tokens: int, was_cut_off: bool, usa
     """
     cost_usd = None if usage is None else usage.cost_usd
     known = response["usage"]["total_tokens"] if response["usage"] is not None else 0
+    if usage is not None:
+        # The response shows the tokens of its agents as well, which their own responses count.
+        known = usage.total
     unreported = [item for item in response["output"] if not known or item.get("status") == "incomplete"]
     if not was_cut_off or (response["status"] == "failed" and not unreported):
         return Used(known, cost_usd=cost_usd)

@@ -66,6 +66,7 @@ class FinishInput(Payload):
         first_token_at: The time at which a model first brought content, in Unix seconds.
         fallback: The provider in use: 0 for the route's own, i for the i-th fallback.
         reported: Members of the response resource that the provider reports.
+        agents: The usage of the responses of its agents, which count for themselves.
     """
 
     start: StartResponse
@@ -85,6 +86,7 @@ class FinishInput(Payload):
     first_token_at: float | None = None
     fallback: int = 0
     reported: JsonObject | None = None
+    agents: TurnUsage | None = None
 
 
 class FinishResult(Payload):
@@ -109,12 +111,14 @@ class FinishResult(Payload):
 class FinishedResponse(Payload):
     """The result of the workflow: what `GET`, a replay of the stream and a later response read.
 
-    `usage` has the cost, which the response shows only on request; None in results of earlier versions.
+    `usage` has the cost, which the response shows only on request; None in results of earlier versions. `agents` is the
+    usage of its agents' responses, which the response shows together with its own.
     """
 
     response: JsonObject
     trace: list[Op]
     usage: TurnUsage | None = None
+    agents: TurnUsage | None = None
 
     def used_by(self, start: StartResponse) -> UsageRecord:
         """What the response used. Of a response of an earlier version, the tokens are known, and not the cost."""
@@ -144,11 +148,14 @@ def final_resource(
     *,
     fallback: int = 0,
     reported: JsonObject | None = None,
+    agents: TurnUsage | None = None,
 ) -> JsonObject:
     """The final response resource. The workflow and the activity build the same.
 
-    `fallback` and `reported` are as in `FinishInput`.
+    `fallback`, `reported` and `agents` are as in `FinishInput`.
     """
+    if agents is not None:
+        usage = agents if usage is None else usage.plus(agents)
     total = None
     if usage is not None:
         total = Usage(**usage.model_dump())

@@ -96,6 +96,7 @@ class Carried(Payload):
     `stop` is an ending that was requested meanwhile. Workers of earlier versions write `cancelled` instead.
     `programs` are those that are not at their end, and `then` the ending that follows them. `steers` are the messages
     that wait for the next model turn; `steered` has the digests of all so far, by id.
+    `agent_calls` counts the calls of each agent, and `agents_usage` sums the usage of all.
     """
 
     epoch: int
@@ -117,6 +118,8 @@ class Carried(Payload):
     then: Ending | None = None
     steers: list[Steer] = []
     steered: dict[str, str] = {}
+    agent_calls: dict[str, int] = {}
+    agents_usage: TurnUsage | None = None
 
 
 class StartResponse(Payload):
@@ -166,6 +169,7 @@ class StartResponse(Payload):
         accepted_at: The time at which the request was accepted, in Unix seconds; None in starts of earlier versions.
         webhooks: Where the events of the response are sent.
         scheduled_run: The workflow of the schedule's run that started the response; None for any other.
+        agent_of: The response whose call this response answers, as its agent; None for a client's.
         carried: The state of the run before this one.
     """
 
@@ -206,6 +210,7 @@ class StartResponse(Payload):
     accepted_at: float | None = None
     webhooks: list[WebhookTarget] = []
     scheduled_run: str | None = None
+    agent_of: str | None = None
     carried: Carried | None = None
     accepted_input: list[JsonObject] | None = Field(
         default=None,
