@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from api.responses.routing import targets_of
-from open_responses.built_in_config import BuiltInToolConfig
 from open_responses.config import Config, ProviderConfig, RouteConfig
 from open_responses.context.excerpt import readable
 from open_responses.context.transcript import as_model_reads
@@ -23,6 +22,7 @@ from open_responses.schema.built_in_items import CALL, without_call
 from open_responses.schema.items import INPUT_ITEMS, FunctionCall, FunctionCallOutput
 from open_responses.schema.requests import CreateResponse, validate_create_response
 from open_responses.tool_use.built_in import BUILT_IN_TOOLS, Opening, approved_item, ended_item
+from open_responses.web_search_config import WebSearchConfig
 
 RESPONSE = "resp_" + "b" * 48
 SEARCH = {"type": "web_search"}
@@ -32,7 +32,7 @@ def asked(*tools: Any, **body: Any) -> CreateResponse:
     return validate_create_response({"model": "first", "input": "x", "tools": list(tools), **body})
 
 
-def configured(table: BuiltInToolConfig | None, *adapters: str, strict: bool = False) -> Config:
+def configured(table: WebSearchConfig | None, *adapters: str, strict: bool = False) -> Config:
     """One route for each adapter; the first falls back to the rest."""
     names = ["first", *(f"other{i}" for i in range(len(adapters) - 1))]
     return Config(
@@ -53,8 +53,8 @@ def targets(config: Config, request: CreateResponse) -> list[Target]:
     return targets_of(config, request, None, {})
 
 
-ENABLED = BuiltInToolConfig(target="a.b:C")
-PREFERRED = BuiltInToolConfig(target="a.b:C", prefer=True)
+ENABLED = WebSearchConfig(target="a.b:C")
+PREFERRED = WebSearchConfig(target="a.b:C", prefer=True)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ PREFERRED = BuiltInToolConfig(target="a.b:C", prefer=True)
     ],
 )
 def test_each_target_of_a_route_has_its_own_answer(
-    table: BuiltInToolConfig | None, run_here: list[list[int]], omitted: list[list[int]]
+    table: WebSearchConfig | None, run_here: list[list[int]], omitted: list[list[int]]
 ) -> None:
     config = configured(table, "openai", "openai-chat", "my.own:Adapter")
     clock = {"type": "function", "name": "clock"}
