@@ -33,23 +33,23 @@ _LISTED = frozenset({"after", "limit", "order", "purpose"})
 async def create_file(request: Request, state: State, tenant: Tenant) -> Response:
     """Upload a file: a form with `file`, `purpose` and maybe `expires_after`."""
     limits = state.settings.config.files
-    size = declared_size(request) or 0
-    file_id, incoming = await asyncio.to_thread(state.folder.files.begin, tenant, size, limits)
+    files = state.folder.files
+    upload = await asyncio.to_thread(files.begin, tenant, declared_size(request), limits)
     begins = bytearray()
 
     async def write(data: bytes) -> None:
         begins.extend(data[: IMAGE_BYTES - len(begins)])
-        await asyncio.to_thread(incoming.write, data)
+        await asyncio.to_thread(upload.incoming.write, data)
 
     try:
-        form = await read_form(request, most=limits.max_file_bytes, write=write)
+        form = await read_form(request, most=upload.most, write=write)
         purpose, seconds = _settings(form)
         _check_content(form, purpose, bytes(begins))
         assert form.filename is not None
-        file = state.folder.files.described(file_id, tenant, form.filename, purpose, form.size, seconds)
-        await asyncio.to_thread(state.folder.files.complete, incoming, file, limits)
+        file = files.described(upload.file_id, tenant, form.filename, purpose, form.size, seconds)
+        await asyncio.to_thread(files.complete, upload.incoming, file, limits)
     finally:
-        await asyncio.to_thread(incoming.discard)
+        await asyncio.to_thread(files.end, upload)
     return _json(file.resource())
 
 

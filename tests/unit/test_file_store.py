@@ -25,15 +25,16 @@ def store_in(folder: Path) -> FileStore:
 
 
 def upload(store: FileStore, data: bytes = b"content", tenant: str = "t", **settings: object) -> StoredFile:
-    file_id, incoming = store.begin(tenant, len(data), LIMITS)
-    incoming.write(data)
+    started = store.begin(tenant, len(data), LIMITS)
+    started.incoming.write(data)
     seconds = settings.get("seconds")
     assert seconds is None or isinstance(seconds, int)
-    file = store.described(file_id, tenant, "a.txt", str(settings.get("purpose", "user_data")), len(data), seconds)
+    purpose = str(settings.get("purpose", "user_data"))
+    file = store.described(started.file_id, tenant, "a.txt", purpose, len(data), seconds)
     try:
-        store.complete(incoming, file, LIMITS)
+        store.complete(started.incoming, file, LIMITS)
     finally:
-        incoming.discard()
+        store.end(started)
     return file
 
 
@@ -110,21 +111,26 @@ def test_a_tenant_has_so_many_files_and_bytes_and_no_more(tmp_path: Path) -> Non
 
 
 def test_two_uploads_at_once_do_not_share_the_last_room(tmp_path: Path) -> None:
-    store = store_in(tmp_path)
-    uploads = [store.begin("t", 60, LIMITS) for _ in range(2)]
-    ends = []
-    for file_id, incoming in uploads:
-        incoming.write(b"x" * 60)
-        try:
-            store.complete(incoming, store.described(file_id, "t", "a", "user_data", 60, None), LIMITS)
-        except InvalidRequest:
-            ends.append("refused")
+    """In one process none begins without room; of two processes, the one that ends first is kept."""
+    store, other = store_in(tmp_path), store_in(tmp_path)
+    first = store.begin("t", 60, LIMITS)
+    with pytest.raises(InvalidRequest, match="bytes"):
+        store.begin("t", 60, LIMITS)
+    unknown = store.begin("t", None, LIMITS)
+    assert unknown.most == 40
+    store.end(unknown)
+    second = other.begin("t", 60, LIMITS)
+    for one, files in ((first, store), (second, other)):
+        one.incoming.write(b"x" * 60)
+        file = files.described(one.file_id, "t", "a", "user_data", 60, None)
+        if one is second:
+            with pytest.raises(InvalidRequest, match="bytes"):
+                files.complete(one.incoming, file, LIMITS)
         else:
-            ends.append("kept")
-        finally:
-            incoming.discard()
-    assert ends == ["kept", "refused"]
+            files.complete(one.incoming, file, LIMITS)
+        files.end(one)
     assert all_bytes(tmp_path).count(b"x" * 60) == 1
+    store.end(store.begin("t", 40, LIMITS))
 
 
 def test_pages_follow_each_other_in_both_orders(tmp_path: Path) -> None:
@@ -159,9 +165,9 @@ def test_a_process_that_dies_in_an_upload_leaves_nothing(tmp_path: Path) -> None
         "from open_responses.files_config import FilesConfig\n"
         "from open_responses.io.files.catalog import Catalog\n"
         "from open_responses.io.files.file_store import FileStore\n"
-        "file_id, incoming = FileStore(Catalog(Path(sys.argv[1]))).begin('t', 5, FilesConfig())\n"
-        "incoming.write(b'half a file')\n"
-        "print(file_id, flush=True)\n"
+        "upload = FileStore(Catalog(Path(sys.argv[1]))).begin('t', 5, FilesConfig())\n"
+        "upload.incoming.write(b'half a file')\n"
+        "print(upload.file_id, flush=True)\n"
         "time.sleep(600)\n"
     )
     store = store_in(tmp_path)

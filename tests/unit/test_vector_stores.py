@@ -30,11 +30,12 @@ def store_of(folder: FilesFolder, tenant: str = "t", **settings: object) -> Stor
 
 
 def file_of(folder: FilesFolder, data: bytes = b"text") -> str:
-    file_id, incoming = folder.files.begin("t", len(data), FilesConfig())
-    incoming.write(data)
-    file = folder.files.described(file_id, "t", "a.txt", "user_data", len(data), None)
-    folder.files.complete(incoming, file, FilesConfig())
-    return file_id
+    upload = folder.files.begin("t", len(data), FilesConfig())
+    upload.incoming.write(data)
+    file = folder.files.described(upload.file_id, "t", "a.txt", "user_data", len(data), None)
+    folder.files.complete(upload.incoming, file, FilesConfig())
+    folder.files.end(upload)
+    return upload.file_id
 
 
 def attach(folder: FilesFolder, store: StoreRow, *file_ids: str, most: int = 2) -> str:

@@ -8,6 +8,7 @@ interrupted. No part of a path is taken from a client: a file's name on disk is 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,15 @@ class StoredFile:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that is uploaded: its id, the most bytes that it may have, and where they go."""
+
+    file_id: str
+    most: int
+    incoming: IncomingFile
+
+
 class FileStore:
     """Files by id, for the tenant that owns them. All methods block: call them in threads.
 
@@ -65,18 +75,34 @@ class FileStore:
     def __init__(self, catalog: Catalog, on_delete: Sequence[OnDelete] = ()) -> None:
         self._catalog = catalog
         self._on_delete = on_delete
+        self._lock = threading.Lock()
+        # File id -> tenant, and the bytes that its upload may still bring.
+        self._reserved: dict[str, tuple[str, int]] = {}
         self._incoming = catalog.folder / "incoming"
         self._bytes = catalog.folder / "bytes"
 
-    def begin(self, tenant: str, size: int, limits: FilesConfig) -> tuple[str, IncomingFile]:
-        """Begin an upload of about `size` bytes: the id of the file, and where to write it.
+    def begin(self, tenant: str, declared: int | None, limits: FilesConfig) -> Upload:
+        """Begin an upload of so many bytes at most, or of an unknown number. `end` has to follow.
 
-        Raises InvalidRequest if the tenant has no room.
+        The bytes are reserved in this process, so that many uploads at a time do not fill the disk together before the
+        first of them is counted. Raises InvalidRequest if the tenant has no room.
         """
-        with self._catalog.reading() as connection:
-            _check_room(connection, tenant, size, limits)
         file_id = new_id(PREFIX)
-        return file_id, IncomingFile(self._incoming, file_id)
+        with self._catalog.reading() as connection, self._lock:
+            reserved = sum(size for owner, size in self._reserved.values() if owner == tenant)
+            left = _check_room(connection, tenant, reserved + (declared or 1), limits)
+            most = min(limits.max_file_bytes, left + 1) if declared is None else limits.max_file_bytes
+            self._reserved[file_id] = (tenant, most if declared is None else min(declared, most))
+        try:
+            return Upload(file_id, most, IncomingFile(self._incoming, file_id))
+        except BaseException:
+            self._release(file_id)
+            raise
+
+    def end(self, upload: Upload) -> None:
+        """End an upload, whether its file was kept or not."""
+        self._release(upload.file_id)
+        upload.incoming.discard()
 
     def complete(self, incoming: IncomingFile, file: StoredFile, limits: FilesConfig) -> None:
         """Keep a file whose bytes have all arrived. Raises InvalidRequest if the tenant has no room any more."""
@@ -175,6 +201,10 @@ class FileStore:
             self._erase(row["id"])
         return removed + len(ended) + self._remove_orphans()
 
+    def _release(self, file_id: str) -> None:
+        with self._lock:
+            self._reserved.pop(file_id, None)
+
     def _erase(self, file_id: str) -> None:
         for forget in self._on_delete:
             forget(file_id)
@@ -222,7 +252,8 @@ def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _check_room(connection: sqlite3.Connection, tenant: str, size: int, limits: FilesConfig) -> None:
+def _check_room(connection: sqlite3.Connection, tenant: str, size: int, limits: FilesConfig) -> int:
+    """The bytes for which there is room beside these. Raises InvalidRequest."""
     count, used = connection.execute(
         "SELECT count(*), coalesce(sum(bytes), 0) FROM files WHERE tenant = ?", (tenant,)
     ).fetchone()
@@ -240,3 +271,4 @@ def _check_room(connection: sqlite3.Connection, tenant: str, size: int, limits: 
             param="file",
             code="file_quota_exceeded",
         )
+    return int(limits.max_tenant_bytes - used - size)

@@ -21,6 +21,8 @@ import numpy as np
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64
 _MOST_KEPT_BYTES = 256 * 1024 * 1024
+_COMMON_CHUNKS, _COMMON_SHARE = 100, 0.1
+"""A word that more chunks have, by number and by share of all, does not count."""
 _CANDIDATES = 200
 """The chunks with matching words whose BM25 counts."""
 
@@ -78,7 +80,8 @@ class VectorSearch:
         best = np.zeros(len(chosen), np.float32)
         total = weights.embedding + weights.text
         for query, vector in zip(queries, vectors, strict=True):
-            scores = np.clip(index.vectors[chosen] @ vector, 0, 1) * (weights.embedding / total)
+            # All of them: to choose the rows first would copy them.
+            scores = np.clip((index.vectors @ vector)[chosen], 0, 1) * (weights.embedding / total)
             if weights.text:
                 scores += _by_words(index, query, chosen) * (weights.text / total)
             np.maximum(best, scores, out=best)
@@ -126,14 +129,28 @@ def _read(connection: sqlite3.Connection, inode: int) -> _Loaded:
     return _Loaded(inode, connection, version, np.array(ids), np.array(files, np.int64), list(numbers), vectors)
 
 
+def _telling(index: _Loaded, words: list[str]) -> list[str]:
+    """The words that few chunks have, each in quotes, so that none is an operator.
+
+    A word of every other chunk says nothing about one of them, and BM25 would be computed for all that have it.
+    """
+    quoted = [f'"{word}"' for word in words]
+    counts = {
+        word: index.connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", (word,)).fetchone()[0]
+        for word in quoted
+    }
+    found = sorted((word for word in quoted if counts[word]), key=lambda word: counts[word])
+    few = max(_COMMON_CHUNKS, len(index.ids) * _COMMON_SHARE)
+    return [word for word in found if counts[word] <= few] or found[:1]
+
+
 def _by_words(index: _Loaded, query: str, chosen: np.ndarray) -> np.ndarray:
     """For each chosen chunk, its BM25 in relation to that of the best."""
     scores = np.zeros(len(chosen), np.float32)
     words = list(dict.fromkeys(_WORD.findall(query.lower())))[:_MOST_WORDS]
-    if not words:
+    asked = " OR ".join(_telling(index, words))
+    if not asked:
         return scores
-    # Each word in quotes, so that none is an operator.
-    asked = " OR ".join(f'"{word}"' for word in words)
     found = index.connection.execute(
         "SELECT rowid, bm25(words) FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?",
         (asked, _CANDIDATES if len(chosen) == len(index.ids) else -1),
