@@ -55,7 +55,7 @@ class Page:
         }
         found = sum(math.log1p(self.words[word]) * rare[word] for word in asked)
         # A long page has many words.
-        return found / math.log(10 + sum(self.words.values()))
+        return found / (10 + sum(self.words.values())) ** 0.3
 
     def excerpt(self, asked: list[str]) -> str:
         """The line that has most of the words."""

@@ -3,8 +3,9 @@
 Starts everything it needs on free ports, a small web with a search engine included (`examples/local_web.py`). It kills
 a worker with `kill -9` every two seconds, but not before the last one's successor serves and the agent has come
 further: where a start takes longer than two seconds, no worker would live for long enough. The ids are printed, so kill
-more yourself. At the end it checks what a client may expect: events numbered without a gap, deltas that add up to the
-stored answer, each note in the notebook once, and citations of pages that the agent has found. The model is
+more yourself. Before that, some files are uploaded to a vector store. At the end it checks what a client may expect:
+events numbered without a gap, deltas that add up to the stored answer, each note in the notebook once, and citations of
+pages that the agent has found, and of files. The model is
 `examples/scripted_model.py`, which needs no account; a provider of yours takes its place with
 `python -m examples.research_agent --config open_responses.toml --model NAME`.
 """
@@ -25,7 +26,7 @@ from openai import AsyncOpenAI
 
 from dev import services
 from dev.services import Service
-from examples.research import citations, research, show
+from examples.research import citations, research, show, store_of
 
 _TASK = """Answer these questions, one after the other, and take a note on each before you go on.
 - What happens with a response when its worker dies?
@@ -34,8 +35,11 @@ _TASK = """Answer these questions, one after the other, and take a note on each 
 - How does an operator see what costs how much?
 - What does the event log promise to a client that reconnects?
 - How is a new version deployed without losing responses?
-- Which providers can be used?
-- What can an operator see in traces?"""
+- In our files: How are payloads in Temporal encrypted?
+- In our files: Why do late writers restore nothing of a deleted response?"""
+_ROOT = Path(__file__).parent.parent
+# The records of some decisions, which are not in the small web.
+_FILES = sorted((_ROOT / "docs" / "decisions").glob("001*.md"))
 _KILL_EVERY_SECONDS = 2.0
 _MODEL = """
 [[providers]]
@@ -52,6 +56,7 @@ _TOOLS = """
 [[tools]]
 name = "take_note"
 target = "examples.research_tools:take_note"
+[file_search]
 [web_search]
 backend = "searxng"
 url = "http://127.0.0.1:{port}"
@@ -151,7 +156,8 @@ async def _research(api: str, model: str, notebook: Path, went_on: asyncio.Event
             went_on.set()
 
     async with AsyncOpenAI(base_url=f"{api}/v1", api_key="none", max_retries=0) as client:
-        response = await research(client, model, _TASK, seen)
+        store = await store_of(client, _FILES)
+        response = await research(client, model, _TASK, seen, store)
     return _check(response, events, notebook)
 
 
@@ -164,20 +170,22 @@ def _check(response: dict[str, Any], events: list[dict[str, Any]], notebook: Pat
     numbers = [event["sequence_number"] for event in events]
     cited = citations(response)
     seen = {one["url"] for one in _sources(events)}
+    pages = [place for _, place in cited if place.startswith("http")]
     print("\n\nSources:")
-    for title, url in dict.fromkeys((title, url) for _, title, url in cited):
-        print(f"- {title}: {url}")
-    calls = f"{kinds.count('web_search_call')} searches and pages, {kinds.count('function_call')} notes"
+    for title, place in dict.fromkeys(cited):
+        print(f"- {title}: {place}")
+    numbered = (kinds.count(kind) for kind in ("web_search_call", "file_search_call", "function_call"))
+    calls = "{} searches and pages, {} searches in files, {} notes".format(*numbered)
     checks = {
         f"the response is {response['status']}, after {calls}": response["status"] == "completed",
         f"{len(events)} events, numbered without a gap": numbers == [*range(len(events))],
         "the deltas add up to the stored text": text == stored,
         f"{len(keys)} notes, each once": len(keys) == len(set(keys)) > 0,
         "each search and page has arrived": all(
-            item["status"] == "completed" for item in output if item["type"] == "web_search_call"
+            item["status"] == "completed" for item in output if item["type"].endswith("_search_call")
         ),
-        f"{len(cited)} citations, each of a page that the agent found": bool(cited)
-        and {url for *_, url in cited} <= seen,
+        f"{len(pages)} citations of pages, each of one that the agent found": bool(pages) and set(pages) <= seen,
+        f"{len(cited) - len(pages)} citations of files": len(cited) > len(pages),
     }
     print()
     for what, is_so in checks.items():

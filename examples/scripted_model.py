@@ -1,8 +1,8 @@
 """A stand-in for a model that can use tools, for examples without an account: Chat Completions over HTTP.
 
-It plays a researcher: for each question it searches the web, opens the two best pages, notes what the better one says,
-and at the end reports from its notes, with the marks of the sources. It decides from the conversation alone, so any
-process may ask it for the next step.
+It plays a researcher: for each question it searches the web and opens the two best pages, or searches the files, notes
+what the best source says, and at the end reports from its notes, with the marks of the sources. It decides from the
+conversation alone, so any process may ask it for the next step.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from starlette.routing import Route
 _PAUSE_SECONDS = 0.03
 _OPENED = 2
 _SOURCE = re.compile(r"^(【\d+:\d+】) (.+)\n(https?://\S+)", re.MULTILINE)
+_PASSAGE = re.compile(r"^(【\d+:\d+】) (.+)\n", re.MULTILINE)
+_IN_FILES = "In our files: "
 _Calls: TypeAlias = list[tuple[str, dict[str, Any]]]
 
 
@@ -41,15 +43,26 @@ def _next_step(messages: list[dict[str, Any]]) -> _Calls | str:
     if len(noted) == len(questions):
         notes = [json.loads(note)["noted"] for note in noted]
         return "\n".join([f"I looked into {len(questions)} questions.", *(f"- {note}" for note in notes)])
+    question = questions[len(noted)]
+    if question.startswith(_IN_FILES):
+        return _in_files(question, [one for one in questions[: len(noted)] if one.startswith(_IN_FILES)], results)
     searches, pages = results.get("web_search", []), results.get("open_page", [])
-    if len(searches) == len(noted):
-        return [("web_search", {"query": questions[len(noted)]})]
+    if len(searches) == sum(not one.startswith(_IN_FILES) for one in questions[: len(noted)]):
+        return [("web_search", {"query": question})]
     sources = _SOURCE.findall(searches[-1])[:_OPENED]
     if len(pages) < _OPENED * len(searches):
         return [("open_page", {"url": url}) for _, _, url in sources]
     mark, title, _ = sources[0]
     note = f"{title}: {_gist(pages[-len(sources)])} {mark}"
-    return [("take_note", {"document": questions[len(noted)], "note": note})]
+    return [("take_note", {"document": question, "note": note})]
+
+
+def _in_files(question: str, earlier: list[str], results: dict[str, list[str]]) -> _Calls:
+    searches = results.get("file_search", [])
+    if len(searches) == len(earlier):
+        return [("file_search", {"queries": [question.removeprefix(_IN_FILES)]})]
+    mark, name = _PASSAGE.findall(searches[-1])[0]
+    return [("take_note", {"document": question, "note": f"{name}: {_gist(searches[-1])} {mark}"})]
 
 
 def _results(messages: list[dict[str, Any]]) -> dict[str, list[str]]:

@@ -22,6 +22,10 @@ def check_effects(answers: list[Answer], folder: Path) -> None:
         kinds = [item["type"] for item in answer.response["output"]]
         if answer.kind == "hosted tools" and "function_call_output" in kinds:
             _settle(answer, len(hosted[answer.prompt]), is_known=True)
+        elif answer.kind == "web search" and not answer.was_ended_by_operator:
+            ends = [item["status"] for item in answer.response["output"] if item["type"] == "web_search_call"]
+            if ends != ["completed"] * 2:
+                answer.settle(Verdict.LOST, f"the searches ended as {ends}")
         elif answer.kind == "MCP" and "mcp_call" in kinds:
             call = next(item for item in answer.response["output"] if item["type"] == "mcp_call")
             _settle(answer, noted[answer.prompt], is_known=call.get("error") is None)

@@ -39,6 +39,10 @@ label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"
 headers_env = {{ Authorization = "CALC_AUTH" }}
 timeout_seconds = 5
+[web_search]
+backend = "searxng"
+url = "http://127.0.0.1:{web}"
+max_attempts = 10
 """
 
 
@@ -68,7 +72,7 @@ class Servers:
 @asynccontextmanager
 async def campaign_servers(data: Path, upstream: Upstream) -> AsyncIterator[Servers]:
     """Temporal, three Redis and a Sentinel, two workers, the API and an MCP server, with a link for each dependency."""
-    ports = {name: services.free_port() for name in ("temporal", "api", "mcp")}
+    ports = {name: services.free_port() for name in ("temporal", "api", "mcp", "web")}
     targets = {"redis": services.free_port(), "temporal": ports["temporal"]}
     given = {
         f"{client}-{server}": (services.free_port(), target)
@@ -78,7 +82,7 @@ async def campaign_servers(data: Path, upstream: Upstream) -> AsyncIterator[Serv
     data.mkdir(parents=True, exist_ok=True)
     (data / "hosted").mkdir()
     config = data / "open_responses.toml"
-    config.write_text(_CONFIG.format(fake=upstream.port, mcp=ports["mcp"]))
+    config.write_text(_CONFIG.format(fake=upstream.port, mcp=ports["mcp"], web=ports["web"]))
     disk = SmallDisk(data / "blobs")
     disk.mount()
     try:
@@ -98,12 +102,13 @@ async def campaign_servers(data: Path, upstream: Upstream) -> AsyncIterator[Serv
             stack.services = {
                 "temporal": services.temporal(ports["temporal"], data),
                 "mcp": _mcp(ports["mcp"], {"HOSTED_TOOLS_DIR": str(data / "hosted")}),
+                "web": _web(ports["web"]),
                 "api": services.api(ports["api"], {**stack.env, **stack.own_env["api"]}),
             }
             redis = ReplicatedRedis(stack, links, tuple(f"{client}-redis" for client in CLIENTS_OF_REDIS))
             try:
                 await redis.start()
-                for name in ("temporal", "mcp", *WORKERS, "api"):
+                for name in ("temporal", "mcp", "web", *WORKERS, "api"):
                     await stack.start(name)
                 yield Servers(stack, links, redis, disk if disk.can_be_filled else None)
             finally:
@@ -118,6 +123,13 @@ def _addresses(links: Links, client: str) -> dict[str, str]:
         "REDIS_URL": f"redis://127.0.0.1:{links.ports[f'{client}-redis']}/0",
         "TEMPORAL_ADDRESS": f"127.0.0.1:{links.ports[f'{client}-temporal']}",
     }
+
+
+def _web(port: int) -> Service:
+    async def ready() -> bool:
+        return is_taken(port)
+
+    return Service("web", (sys.executable, "-m", "examples.local_web", str(port)), ready)
 
 
 def _mcp(port: int, env: dict[str, str]) -> Service:

@@ -40,6 +40,7 @@ class Sessions:
             "large input": (2, self._large),
             "hosted tools": (4, self._hosted_tools),
             "MCP": (2, self._mcp),
+            "web search": (2, self._web_search),
             "chain": (1, self._chain),
             "WebSocket": (2, self._socket),
             "conversation": (1, self._conversation),
@@ -89,6 +90,13 @@ class Sessions:
     async def _mcp(self, connection: Connection) -> None:
         answer = self._ask("MCP", tools=_MCP)
         self._upstream.says(answer.prompt, calls(("a", "note", {"text": answer.prompt}), turns=[answer.script]))
+        await self._settled(connection, [answer], connection.stream(answer))
+
+    async def _web_search(self, connection: Connection) -> None:
+        """Two searches side by side."""
+        answer = self._ask("web search", tools=[{"type": "web_search"}])
+        wanted = [(name, "web_search", {"query": f"{name} in {answer.prompt}"}) for name in ("workers", "tenants")]
+        self._upstream.says(answer.prompt, calls(*wanted, turns=[answer.script]))
         await self._settled(connection, [answer], connection.stream(answer))
 
     async def _chain(self, connection: Connection) -> None:
