@@ -99,6 +99,11 @@ async def test_plain_text_and_json_are_read_as_they_are(web: Web) -> None:
     assert "これは日本語のページです。" in await web.text("/japanese")
 
 
+@pytest.mark.parametrize("path", ["/pdf", "/pdf-said-text"])
+async def test_a_pdf_is_read_by_its_bytes(web: Web, path: str) -> None:
+    assert "A workflow survives." in await web.text(path)
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [
@@ -116,6 +121,9 @@ async def test_plain_text_and_json_are_read_as_they_are(web: Web) -> None:
         ("/binary", "of type application/octet-stream, which is not text"),
         ("/picture", "of type image/png, which is not text"),
         ("/binary-said-html", "a binary file"),
+        ("/pdf-encrypted", "cannot be extracted: the PDF is encrypted"),
+        ("/pdf-broken", "cannot be extracted: the PDF is broken"),
+        ("/pdf-empty", "cannot be extracted: the PDF has no text"),
         ("/empty", "has no text"),
         ("/only-script", "has no text. It may need a browser"),
         ("/status/404", "answered with status 404"),
@@ -316,7 +324,7 @@ async def test_a_query_that_is_no_text_is_refused(web: Web, query: Any) -> None:
 # --- the processes that make text of pages
 
 
-PAGE = Fetched("https://example.com/", is_html=True, body=b"<p>x</p>", charset=None)
+PAGE = Fetched("https://example.com/", kind="html", body=b"<p>x</p>", charset=None)
 
 
 def program(folder: Path, code: str) -> Path:
@@ -355,7 +363,7 @@ async def test_one_tenants_pages_leave_a_process_for_another(tmp_path: Path, mon
     while processes._running["hog"] < 1:
         await asyncio.sleep(0.01)
     monkeypatch.setattr(extraction_module, "_PROGRAM", original)
-    other = Fetched("https://example.com/", is_html=False, body=b"plain", charset=None)
+    other = Fetched("https://example.com/", kind="text", body=b"plain", charset=None)
     assert (await processes.text_of(other, "acme")).text == "plain"
     for hog in hogs:
         hog.cancel()

@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from tests.support.documents import encrypted_pdf, pdf_of
+
 ARTICLE = """<!doctype html><html><head><title>Durable workflows</title>
 <meta property="article:published_time" content="2026-03-01"></head><body>
 <nav><a href="/a">Home</a> <a href="/b">Products</a> <a href="/c">Pricing</a></nav>
@@ -170,6 +172,11 @@ PAGES: dict[str, tuple[bytes, str, *tuple[str, ...]]] = {
     "/binary": (b"\x7fELF\0\0", "application/octet-stream"),
     "/picture": (b"\x89PNG\r\n", "image/png"),
     "/binary-said-html": (b"\x7fELF\0\0\0\1" * 100, _HTML),
+    "/pdf": (pdf_of("A workflow survives.", "The second page."), "application/pdf"),
+    "/pdf-said-text": (pdf_of("A workflow survives."), "text/plain"),
+    "/pdf-encrypted": (encrypted_pdf("secret"), "application/pdf"),
+    "/pdf-broken": (b"%PDF-1.7 nonsense", "application/pdf"),
+    "/pdf-empty": (pdf_of(""), "application/pdf"),
     "/empty": (b"", _HTML),
     "/only-script": (b"<html><head><script>render()</script></head><body><div id=app></div></body></html>", _HTML),
     "/nested": (b"<div>" * 200_000 + b"deep" + b"</div>" * 200_000, _HTML),

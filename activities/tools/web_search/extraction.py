@@ -51,13 +51,17 @@ class Extraction:
 
     async def text_of(self, page: Fetched, tenant: str) -> PageText:
         """The page as text. A cancelled call ends its process. Raises PageError if the limits do not suffice."""
-        asked = json.dumps({"url": page.url, "charset": page.charset, "is_html": page.is_html}).encode()
+        asked = json.dumps({"url": page.url, "charset": page.charset, "kind": page.kind}).encode()
         async with self._slot(tenant):
             # One that waited may have ended meanwhile.
             for _ in range(self._size + 1):
                 answer = await self._once(asked, page)
-                if answer is not None:
-                    return PageText(url=page.url, **json.loads(answer))
+                if answer is None:
+                    continue
+                found = json.loads(answer)
+                if found.get("problem"):
+                    raise PageError(f"The text of {page.url[:200]!r} cannot be extracted: {found['problem']}.")
+                return PageText(url=page.url, **found)
         raise PageError(f"The text of {page.url[:200]!r} cannot be extracted.")
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import json
 import math
 import re
@@ -62,10 +63,15 @@ def decoded(body: bytes, declared: str | None) -> str:
     return body.decode(best.encoding if best is not None else "utf-8", errors="replace")
 
 
-def text_of(body: bytes, charset: str | None, url: str, *, is_html: bool) -> dict[str, Any]:
-    """The title, the date and the text of a page; Markdown for HTML. Each is empty if there is none."""
+def text_of(body: bytes, charset: str | None, url: str, kind: str) -> dict[str, Any]:
+    """The title, the date and the text of a page; Markdown for HTML. Each is empty if there is none.
+
+    The member `problem` alone says why a PDF has no text.
+    """
+    if kind == "pdf":
+        return _pdf(body)
     text = decoded(body, charset)
-    if not is_html:
+    if kind != "html":
         return {"title": "", "date": "", "text": _bounded(text), "is_cut": len(text) > MAX_CHARACTERS}
     found = _article(text, url) if len(text) <= _SEARCHED else None
     return found or _all_text(text)
@@ -94,6 +100,32 @@ def _article(text: str, url: str) -> dict[str, Any] | None:
                 "is_cut": len(document.text) > MAX_CHARACTERS,
             }
     return None
+
+
+def _pdf(body: bytes) -> dict[str, Any]:
+    import pypdf
+    from pypdf.errors import DependencyError, PyPdfError
+
+    broken = (PyPdfError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OSError)
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(body))
+        if reader.is_encrypted and not reader.decrypt(""):
+            return {"problem": "the PDF is encrypted"}
+        pages, length = [], 0
+        for page in reader.pages:
+            pages.append(page.extract_text())
+            length += len(pages[-1])
+            if length > MAX_CHARACTERS:
+                break
+        title = reader.metadata.title if reader.metadata is not None else None
+    except DependencyError:
+        return {"problem": "the PDF is encrypted"}
+    except broken as error:
+        return {"problem": f"the PDF is broken ({type(error).__name__})"}
+    text = "\n\n".join(pages)
+    if not text.strip():
+        return {"problem": "the PDF has no text, perhaps only pictures of pages"}
+    return {"title": title or "", "date": "", "text": _bounded(text), "is_cut": len(text) > MAX_CHARACTERS}
 
 
 def _all_text(text: str) -> dict[str, Any]:
@@ -155,7 +187,7 @@ def main() -> None:
             return
         _allow_cpu(CPU_SECONDS)
         asked = json.loads(given)
-        answer = json.dumps(text_of(body, asked["charset"], asked["url"], is_html=asked["is_html"])).encode()
+        answer = json.dumps(text_of(body, asked["charset"], asked["url"], asked["kind"])).encode()
         sink.write(LENGTH.pack(len(answer)) + answer)
         sink.flush()
 

@@ -12,6 +12,7 @@ import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
@@ -25,13 +26,17 @@ MAX_PAGE_BYTES = 5 * 1024 * 1024
 """As they arrive, and unpacked."""
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_ACCEPT = "text/html,application/xhtml+xml,text/plain;q=0.9,application/json;q=0.8,*/*;q=0.5"
+_ACCEPT = "text/html,application/xhtml+xml,application/pdf,text/plain;q=0.9,application/json;q=0.8,*/*;q=0.5"
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
+_PDF = "application/pdf"
 _TEXT = re.compile(r"text/.*|application/(json|ld\+json|xml|javascript|x-yaml|yaml|toml|.*\+(json|xml))")
 # No port: `example.com:8080` has no scheme.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+
+
+PageKind: TypeAlias = Literal["html", "text", "pdf"]
 
 
 class PageError(ToolError):
@@ -43,7 +48,7 @@ class Fetched:
     """A page as it arrived. `url` is the address after all redirects, `charset` the one that the server names."""
 
     url: str
-    is_html: bool
+    kind: PageKind
     body: bytes
     charset: str | None
 
@@ -152,7 +157,7 @@ class PageFetcher:
         ):
             content_type = response.headers.get("content-type", "")
             location = response.headers.get("location") if response.status_code in _REDIRECTS else None
-            if location is not None or response.status_code >= 400 or not _may_be_text(content_type):
+            if location is not None or response.status_code >= 400 or not _may_be_read(content_type):
                 return Answer(response.status_code, location, content_type, b"")
             body = await _unpacked(response, max_bytes)
             return Answer(response.status_code, None, content_type, body)
@@ -172,18 +177,20 @@ def page_of(url: str, answer: Answer) -> Fetched:
     media = answer.content_type.split(";")[0].strip().lower()
     found = _CHARSET.search(answer.content_type)
     charset = found[1] if found else None
-    if not _may_be_text(answer.content_type):
+    if not _may_be_read(answer.content_type):
         raise PageError(f"{_shown(url)} is of type {media[:100]}, which is not text.")
     head = answer.body[:1024]
+    if b"%PDF-" in head:
+        return Fetched(url, "pdf", answer.body, None)
     if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")) and "utf-16" not in (charset or "").lower():
         raise PageError(f"{_shown(url)} is a binary file and no text.")
     is_html = media in _HTML or (not media and head.lstrip()[:1] == b"<")
-    return Fetched(url, is_html, answer.body, charset)
+    return Fetched(url, "html" if is_html else "text", answer.body, charset)
 
 
-def _may_be_text(content_type: str) -> bool:
+def _may_be_read(content_type: str) -> bool:
     media = content_type.split(";")[0].strip().lower()
-    return not media or media in _HTML or _TEXT.fullmatch(media) is not None
+    return not media or media in _HTML or media == _PDF or _TEXT.fullmatch(media) is not None
 
 
 async def _unpacked(response: httpx2.Response, limit: int) -> bytes:
