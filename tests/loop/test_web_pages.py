@@ -267,10 +267,10 @@ async def test_a_part_that_is_no_number_from_1_is_refused(web: Web, part: Any) -
 
 async def test_a_text_is_found_in_a_page_over_its_line_breaks(web: Web) -> None:
     result = await web.call("find_in_page", url=web.site.at("/long"), pattern="PARAGRAPH 77 has")
-    assert "at 1 places" in str(result.output)
+    assert "Places with 'PARAGRAPH 77 has': 1." in str(result.output)
     assert "Paragraph 76 has" in str(result.output)
     many = await web.call("find_in_page", url=web.site.at("/long"), pattern="Paragraph")
-    assert "at 600 places. These are the first 20." in str(many.output)
+    assert "Places with 'Paragraph': 600. These are the first 20." in str(many.output)
     none = await web.call("find_in_page", url=web.site.at("/long"), pattern="(a+)+$")
     assert "does not contain" in str(none.output)
     assert none.item["action"]["pattern"] == "(a+)+$"

@@ -36,7 +36,7 @@ class OddSite:
         self.heads: list[str] = []
         self.port = 0
         self._robots = robots
-        self._held = 0
+        self._held = self._slowed = 0
         self.searching = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -53,6 +53,10 @@ class OddSite:
         """The next searches, so many of them, get no answer. `searching` is set when the first has come."""
         self._held = number
         self.searching.clear()
+
+    def slow_down(self, number: int) -> None:
+        """The next searches, so many of them, get a 429 that asks to wait for a second."""
+        self._slowed = number
 
     def at(self, path: str) -> str:
         return f"http://{self.host}{path}"
@@ -93,6 +97,10 @@ class OddSite:
             self._held -= 1
             if self._held >= 0:
                 await asyncio.Event().wait()
+            self._slowed -= 1
+            if self._slowed >= 0:
+                _send(writer, b"slow down", "text/plain", 429, "Retry-After: 1")
+                return
             found = [{"url": self.at("/article"), "title": "Durable workflows", "content": "A workflow survives."}]
             _send(writer, json.dumps({"results": found}).encode(), "application/json", 200)
         elif path == "/robots.txt":

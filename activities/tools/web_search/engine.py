@@ -158,7 +158,7 @@ class WebSearchEngine:
         else:
             shown = f" These are the first {len(places)}." if number > len(places) else ""
             body = "\n\n".join(f"({index + 1}) {place}" for index, place in enumerate(places))
-            output = f"{about} It contains {pattern!r} at {number} places.{shown} {_UNTRUSTED}\n{_marked(body)}"
+            output = f"{about} Places with {pattern!r}: {number}.{shown} {_UNTRUSTED}\n{_marked(body)}"
         return BuiltInResult(output, {"action": action}, [_citation(page.url, _title(page))])
 
     async def _page(self, call: BuiltInRun, options: WebSearchOptions) -> PageText:
