@@ -13,7 +13,7 @@ from open_responses.context.excerpt import readable
 from open_responses.errors import PreviousResponseNotFound
 from open_responses.events.trace import replay_trace
 from open_responses.io.files.file_store import FileStore
-from open_responses.io.files.inlined import with_files
+from open_responses.io.files.inlined import NamedFiles, read_named
 from open_responses.io.log.encoding import encode, item_field
 from open_responses.io.log.state_fields import read_items
 from open_responses.io.log.writer import Earlier
@@ -31,11 +31,13 @@ from open_responses.schema.requests import CreateResponse
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The request, the conversation before it and its input, oldest first, and its own output so far."""
+    """The request, the conversation before it and its input, oldest first, its own output so far, and the files that
+    these name."""
 
     start: StartResponse
     items: list[InputItem]
     output: list[JsonObject]
+    named: NamedFiles
 
     @property
     def request(self) -> CreateResponse:
@@ -45,9 +47,8 @@ class Context:
     def conversation(self, output: Sequence[JsonObject], *, goes_on: bool = False) -> list[InputItem]:
         """The conversation that the model may read, with the output so far. `goes_on`: the model continues the open
         item of the output."""
-        return self.items + INPUT_ITEMS.validate_python(
-            [readable(item) for item in without_partials(output, goes_on=goes_on)]
-        )
+        added = INPUT_ITEMS.validate_python([readable(item) for item in without_partials(output, goes_on=goes_on)])
+        return self.items + self.named.put_into(added)
 
 
 class HasEnded(Exception):
@@ -79,8 +80,11 @@ class Contexts:
         start = record.start
         items += await remembered_items(await self._records.pieces.expanded(start.remembered))
         items += await off_loop(record.size, start.input_items)
-        items = await with_files(self._files, start.tenant, items, self.inline_bytes)
-        return Context(start, items, await self._output(response_id, output_length))
+        output = await self._output(response_id, output_length)
+        # Of the output, a message of the user that came while the response ran may name a file.
+        steered = INPUT_ITEMS.validate_python([item for item in output if item.get("role") == "user"])
+        named = await read_named(self._files, start.tenant, [*items, *steered], self.inline_bytes)
+        return Context(start, named.put_into(items), output, named)
 
     async def earlier(self, response_id: str, length: int) -> Earlier:
         """The first `length` events of a running response, and its items, from its workflow. Raises RPCError."""

@@ -26,6 +26,7 @@ from api.idempotency import idempotency_key
 from api.lookup import owned_record
 from api.updates import send_update
 from open_responses.errors import Conflict, OpenResponsesError, RateLimited, Unavailable
+from open_responses.io.files.inlined import with_heads
 from open_responses.io.store.records import Record
 from open_responses.io.temporal.client import TemporalDown
 from open_responses.json_types import JsonObject
@@ -43,6 +44,7 @@ from open_responses.loop.steering import (
     messages_of,
     steered_content,
 )
+from open_responses.schema.items import INPUT_ITEMS
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.steering import MAX_STEER_BYTES, validate_steer
 
@@ -97,8 +99,11 @@ async def steer_stored(state: AppState, caller: Caller, record: Record, steer: S
 async def steer_running(state: AppState, start: StartResponse, steer: Steer) -> None:
     """Send the messages to the response's workflow.
 
-    Raises Conflict or RateLimited where it refuses them, and Unavailable where no worker says in time that it has them.
+    Raises NotFound for a file that the tenant does not have, Conflict or RateLimited where the workflow refuses the
+    messages, and Unavailable where no worker says in time that it has them.
     """
+    asked = start.request.model_copy(update={"input": INPUT_ITEMS.validate_python(steer.messages)})
+    await with_heads(state.folder.files, start.tenant, asked, state.settings.config.files.max_inline_bytes)
     # Other messages under the same key are another update, which the workflow refuses.
     update_id = f"{steer.steer_id}-{steer.digest[:_ID_DIGITS]}"
     try:

@@ -17,7 +17,7 @@ from openai import AsyncOpenAI
 from open_responses.ids import new_id
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import is_error
-from tests.support.stack import Stack
+from tests.support.stack import Stack, until
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -239,3 +239,30 @@ async def test_what_a_model_cannot_read_is_a_400_before_anything_starts(
     both = [{"type": "input_image", "file_id": one} for one in large]
     is_error(await ask(*both), 400, "context_too_large", "input[0].content[1].file_id")
     assert prompt not in upstream.scripts
+
+
+async def test_a_message_to_a_running_response_names_files_as_well(
+    client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    draft = upstream.says("steered with a picture", Script(words=2, hold_end=True))
+    answer = upstream.says("look at it", Script(words=1))
+    image = await upload(client, PNG, "dot.png")
+    body = {"model": "fake", "input": "steered with a picture", "background": True}
+    response = (await client.post("/v1/responses", json=body)).json()
+    await asyncio.wait_for(draft.held.wait(), 50)
+
+    def message(file_id: str) -> dict[str, Any]:
+        content = [{"type": "input_image", "file_id": file_id}, {"type": "input_text", "text": "look at it"}]
+        return {"input": [{"type": "message", "role": "user", "content": content}]}
+
+    path = f"/v1/responses/{response['id']}"
+    refused = await client.post(f"{path}/steer", json=message(new_id("file-")))
+    is_error(refused, 404, "not_found", "input[0].content[0].file_id")
+    assert (await client.post(f"{path}/steer", json=message(image))).status_code == 200
+    draft.released.set()
+
+    async def has_ended() -> bool:
+        return (await client.get(path)).json()["status"] == "completed"
+
+    await until(has_ended)
+    assert base64.b64encode(PNG).decode() in str(answer.messages[-1])

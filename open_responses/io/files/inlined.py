@@ -7,7 +7,9 @@ file that was deleted since leaves a line of text, because the response that nam
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from open_responses.errors import ContextTooLarge, InvalidRequest, NotFound
 from open_responses.io.files.file_store import FileStore, StoredFile
@@ -58,12 +60,42 @@ async def with_heads(files: FileStore, tenant: str, asked: CreateResponse, most_
     return asked.model_copy(update={"input": filled(items, fill)})
 
 
-async def with_files(files: FileStore, tenant: str, items: Sequence[InputItem], most_bytes: int) -> list[InputItem]:
-    """The items, with the content of each named file. Raises ContextTooLarge, and OSError if a file cannot be read."""
-    named = list(parts_with_files(items))
+@dataclass(frozen=True, slots=True)
+class NamedFiles:
+    """The content of the files that a conversation names, by their ids. A file that is gone is not among them."""
+
+    contents: Mapping[str, tuple[str, bytes]]
+
+    def put_into(self, items: Sequence[InputItem]) -> list[InputItem]:
+        """The items, with the content of each named file."""
+        return filled(items, self._fill)
+
+    def _fill(self, part: Part) -> Part | InputText:
+        found = self.contents.get(part.file_id or "")
+        if found is None:
+            name = part.filename if isinstance(part, InputFile) else None
+            return InputText(type="input_text", text=f"[The file {name or part.file_id} was deleted.]")
+        return with_content(part, *found)
+
+
+async def read_named(files: FileStore, tenant: str, items: Sequence[InputItem], most_bytes: int) -> NamedFiles:
+    """The files that the items name. Raises ContextTooLarge, and OSError if a file cannot be read."""
+    named = [part.file_id or "" for _, part in parts_with_files(items)]
     if not named:
-        return list(items)
-    return await asyncio.to_thread(_whole, files, tenant, items, [part for _, part in named], most_bytes)
+        return NamedFiles({})
+    return NamedFiles(await asyncio.to_thread(_contents, files, tenant, named, most_bytes))
+
+
+def _contents(files: FileStore, tenant: str, named: Sequence[str], most_bytes: int) -> dict[str, tuple[str, bytes]]:
+    found = files.get_all(named, tenant)
+    # A file that is named twice is sent twice.
+    if sum(found[file_id].bytes for file_id in named if file_id in found) > most_bytes:
+        raise _too_large(most_bytes, None)
+    contents: dict[str, tuple[str, bytes]] = {}
+    for file_id, file in found.items():
+        with contextlib.suppress(FileNotFoundError):
+            contents[file_id] = (file.filename, file.path.read_bytes())
+    return contents
 
 
 def _heads(files: FileStore, tenant: str, file_ids: Sequence[str]) -> dict[str, tuple[StoredFile, bytes]]:
@@ -75,28 +107,6 @@ def _head(file: StoredFile) -> bytes:
     with file.path.open("rb") as opened:
         head = opened.read(HEAD_BYTES)
     return whole_characters(head) or head
-
-
-def _whole(
-    files: FileStore, tenant: str, items: Sequence[InputItem], parts: Sequence[Part], most_bytes: int
-) -> list[InputItem]:
-    found: Mapping[str, StoredFile] = files.get_all([part.file_id or "" for part in parts], tenant)
-    sizes = [found[part.file_id].bytes for part in parts if part.file_id is not None and part.file_id in found]
-    if sum(sizes) > most_bytes:
-        raise _too_large(most_bytes, None)
-
-    def fill(part: Part) -> Part | InputText:
-        file = found.get(part.file_id or "")
-        try:
-            data = None if file is None else file.path.read_bytes()
-        except FileNotFoundError:
-            data = None
-        if file is None or data is None:
-            name = part.filename if isinstance(part, InputFile) else None
-            return InputText(type="input_text", text=f"[The file {name or part.file_id} was deleted.]")
-        return with_content(part, file.filename, data)
-
-    return filled(items, fill)
 
 
 def _too_large(most_bytes: int, param: str | None) -> ContextTooLarge:
