@@ -20,6 +20,7 @@ from referencing.jsonschema import DRAFT202012
 
 from open_responses.schema.client_items import CLIENT_ITEM_TYPES
 from open_responses.schema.items import PROVIDER_ITEM_TYPES
+from open_responses.schema.tools import ALL_PROVIDER_TOOLS
 
 SLUG = "open_responses:"
 SPEC_PATH = Path(
@@ -120,6 +121,10 @@ FOREIGN_EVENTS = {
         "shell_call_command.done",
     )
 }
+# The file that OpenAI's search found is cited in OpenAI's form: the specification has citations of web pages alone.
+FOREIGN_ANNOTATIONS = {"file_citation": {"file_id", "filename", "index"}}
+# The types of tools that a client may force, beside functions and lists of tools.
+_FOREIGN_CHOICES = ALL_PROVIDER_TOOLS
 _STAND_IN = {"type": "function_call", "id": "x", "call_id": "x", "name": "x", "arguments": "", "status": "completed"}
 
 
@@ -129,6 +134,7 @@ def validate_response(resource: Any) -> None:
         **resource,
         "output": [_checked(item) for item in resource["output"]],
         "tools": [tool for tool in resource["tools"] if tool.get("type", "function") == "function"],
+        "tool_choice": _checked_choice(resource["tool_choice"]),
     }
     validate("ResponseResource", inside)
 
@@ -151,14 +157,46 @@ def validate_event(event: dict[str, Any]) -> None:
             **event["response"],
             "output": [_checked(item) for item in event["response"]["output"]],
             "tools": [],
+            "tool_choice": _checked_choice(event["response"]["tool_choice"]),
         }
+    if "annotation" in event:
+        inside["annotation"] = next(iter(_checked_annotations([event["annotation"]])), None)
+    if "part" in event:
+        inside["part"] = _checked_part(event["part"])
     validate(event_schemas()[str(kind)], inside)
 
 
 def _checked(item: dict[str, Any]) -> dict[str, Any]:
     """The item, or a stand-in for one that the specification does not know."""
+    if item["type"] == "message":
+        return {**item, "content": [_checked_part(part) for part in item["content"]]}
     if item["type"] not in FOREIGN_ITEMS and not item["type"].startswith(SLUG):
         return item
     assert item["id"], item
     assert item["status"] in ("in_progress", "completed", "incomplete", "failed"), item
     return _STAND_IN
+
+
+def _checked_part(part: dict[str, Any]) -> dict[str, Any]:
+    annotations = part.get("annotations")
+    return part if not annotations else {**part, "annotations": _checked_annotations(annotations)}
+
+
+def _checked_annotations(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that the specification knows; the others are checked for their members, and left out."""
+    for annotation in annotations:
+        members = FOREIGN_ANNOTATIONS.get(annotation["type"])
+        assert members is None or annotation.keys() == {"type", *members}, annotation
+    return [annotation for annotation in annotations if annotation["type"] not in FOREIGN_ANNOTATIONS]
+
+
+def _checked_choice(choice: Any) -> Any:
+    """The choice; `auto` for one that names a built-in tool, which the specification does not have."""
+    if not isinstance(choice, dict):
+        return choice
+    if choice["type"] in _FOREIGN_CHOICES:
+        assert choice.keys() == {"type"}, choice
+        return "auto"
+    if choice["type"] == "allowed_tools":
+        return {**choice, "tools": [tool for tool in choice["tools"] if tool["type"] not in _FOREIGN_CHOICES]}
+    return choice
