@@ -1,8 +1,15 @@
-"""Lends files of a tenant to the code of a model, as copies in a folder that is removed after the run."""
+"""Lends files of a tenant to the code of a model, as copies in a folder that is removed after the run.
+
+A worker that is killed in the middle leaves its folder. The next worker on the machine removes it as it starts, and
+each worker does before it lends files: the folder's name has the process.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -11,12 +18,16 @@ from pathlib import Path, PurePosixPath
 
 from open_responses.io.files.file_store import FileStore, StoredFile
 
+_PREFIX = "open_responses-code-"
+_LENT = re.compile(rf"{_PREFIX}(\d+)-\w+")
+
 
 class LentFiles:
     """Files by their ids. The copies are read-only for the code, and the files themselves are never opened by it."""
 
     def __init__(self, files: FileStore) -> None:
         self._files = files
+        remove_left_folders()
 
     @asynccontextmanager
     async def folder(self, tenant: str, file_ids: Sequence[str]) -> AsyncIterator[Path | None]:
@@ -24,7 +35,8 @@ class LentFiles:
         if not file_ids:
             yield None
             return
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="open_responses-code-"))
+        await asyncio.to_thread(remove_left_folders)
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"{_PREFIX}{os.getpid()}-"))
         try:
             await asyncio.to_thread(self._fill, folder, tenant, file_ids)
             yield folder
@@ -48,3 +60,23 @@ def _copy(file: StoredFile, folder: Path, file_id: str) -> None:
     except FileNotFoundError:
         # The file was deleted meanwhile.
         target.unlink(missing_ok=True)
+
+
+def remove_left_folders() -> None:
+    """Remove the folders of processes that have died."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        found = _LENT.fullmatch(folder.name)
+        if found is not None and not _is_alive(int(found[1])):
+            with contextlib.suppress(OSError):
+                if folder.stat().st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
+from activities.tool_calls.lent_files import LentFiles
 from activities.tools.code_interpreter.code import Ran, run_code
 from activities.tools.code_interpreter.engine import CodeInterpreter
 from activities.tools.code_interpreter.last_value import with_last_value
@@ -21,6 +23,7 @@ from activities.tools.code_interpreter.sandbox import MIB, Busy, Limits, Sandbox
 from open_responses.contracts import ToolContext, ToolError
 from open_responses.ids import new_id
 from open_responses.interpreter_config import CodeInterpreterConfig
+from open_responses.io.files.file_store import FileStore, StoredFile
 from open_responses.io.sealing import Sealer
 from open_responses.io.store.containers import Containers, container_of, owner_of
 from open_responses.io.temporal.erasure_marks import ErasureMarks
@@ -251,6 +254,43 @@ async def test_code_reads_lent_files_and_neither_leaves_their_folder_nor_reads_m
     assert "MemoryError" in await said("open('/mnt/data/big.txt').read()")
     assert "Read-only" in await said("open('/mnt/data/a.txt', 'w').write('x')")
     assert (tmp_path / "a.txt").read_text() == "hello"
+
+
+async def test_copies_of_lent_files_go_with_the_run_and_with_a_process_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, living = tmp_path / "open_responses-code-2147483647-abc", tmp_path / f"open_responses-code-{os.getpid()}-abc"
+    for folder in (dead, living):
+        folder.mkdir()
+        (folder / "secret.txt").write_text("x")
+    kept = tmp_path / "kept"
+    kept.write_text("sum\n42\n")
+    stored = StoredFile(
+        id="file-1",
+        tenant="acme",
+        filename="../a.csv",
+        purpose="user_data",
+        bytes=7,
+        created_at=0,
+        expires_at=None,
+        path=kept,
+    )
+    lent = LentFiles(cast(FileStore, _OneFile(stored)))
+    assert not dead.exists()
+    async with lent.folder("acme", ["file-1", "file-gone"]) as copies:
+        assert copies is not None
+        assert [path.name for path in copies.iterdir()] == ["a.csv"]
+    assert not copies.exists()
+    assert living.exists()
+
+
+class _OneFile:
+    def __init__(self, file: StoredFile) -> None:
+        self._file = file
+
+    def get_all(self, file_ids: Sequence[str], tenant: str) -> dict[str, StoredFile]:
+        return {one: self._file for one in file_ids if one == self._file.id}
 
 
 # --- containers
