@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from open_responses.cli import accounts, conformance, responses, server
+from open_responses.cli import accounts, agents, conformance, responses, server
 from open_responses.cli.http import CommandFailed, Server
 from open_responses.cli.tables import complain
 from open_responses.io.listening import add_options
@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(offline=None)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_responses(commands)
+    _add_webhooks(commands)
+    _add_schedules(commands)
     _add_usage(commands)
     _add_keys(commands)
     _add_server(commands)
@@ -96,6 +98,37 @@ def _add_responses(commands: Commands) -> None:
     waiting = _remote(commands, "approvals", responses.approvals, "the calls that wait for a person")
     waiting.add_argument("--tenant", help="of this tenant")
     _limited(waiting)
+
+
+def _add_webhooks(commands: Commands) -> None:
+    group = _group(commands, "webhooks", "what was sent to webhooks, and sending it again")
+    listing = _remote(group, "list", agents.list_deliveries, "the deliveries, newest first")
+    listing.add_argument("--status", help="pending, delivered or failed")
+    listing.add_argument("--response", type=_id, help="of this response, resp_…")
+    listing.add_argument("--tenant", help="of this tenant")
+    _limited(listing)
+    replay = _remote(group, "replay", agents.replay_delivery, "send an event again, with the same id")
+    replay.add_argument("id", type=_id, help="the delivery, whd_…")
+    test = _remote(group, "test", agents.test_endpoint, "send a test event to an endpoint of your key")
+    test.add_argument("id", type=_id, help="the endpoint, whe_…")
+    test.add_argument("--event", default="response.completed", help="its type (default: response.completed)")
+
+
+def _add_schedules(commands: Commands) -> None:
+    group = _group(commands, "schedules", "requests that run at a time or on a cron expression")
+    _limited(_remote(group, "list", agents.list_schedules, "your tenant's schedules"))
+    runs = _remote(group, "runs", agents.list_runs, "the runs of a schedule, with their responses")
+    runs.add_argument("id", type=_id, help="the schedule, sched_…")
+    _limited(runs)
+    for act, about in (
+        ("pause", "start nothing until the schedule is resumed"),
+        ("resume", "go on with the next time"),
+        ("trigger", "run the request now"),
+        ("delete", "delete a schedule; its responses stay"),
+    ):
+        one = _remote(group, act, agents.act_on_schedule, about)
+        one.set_defaults(act=act)
+        one.add_argument("id", type=_id, help="the schedule, sched_…")
 
 
 def _add_usage(commands: Commands) -> None:

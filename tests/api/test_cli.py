@@ -20,6 +20,7 @@ from tests.support.operator import HOSTED, turns
 from tests.support.own_valkey import own_valkey
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, until
+from tests.support.webhook_receiver import WebhookReceiver
 
 api = api_of_the_module(
     key_block("cli", "cli-key"),
@@ -297,3 +298,40 @@ def test_a_query_has_only_what_was_given() -> None:
     )
     with pytest.raises(CommandFailed, match="is no address"):
         Server.at("file:///etc/passwd", None)
+
+
+@pytest.mark.campaign
+async def test_webhooks_are_replayed_and_schedules_run_from_the_command_line(
+    api: httpx.AsyncClient, receiver: WebhookReceiver
+) -> None:
+    url, path = api.base_url, receiver.answers("/cli", 410, 200)
+    done = await made(api, webhook={"url": receiver.url("/cli"), "secret": "whsec_" + "A" * 44})
+    found: list[Any] = []
+
+    async def is_listed() -> bool:
+        found[:] = await told("webhooks", "list", "--response", done["id"], "--status", "failed", url=url)
+        return bool(found)
+
+    await until(is_listed)
+    status, out, _ = await run("webhooks", "replay", found[0]["id"], url=url)
+    assert (status, found[0]["event_id"] in out) == (0, True)
+
+    async def is_sent() -> bool:
+        return len(path.requests) == 2
+
+    await until(is_sent)
+    request = {"request": {"model": "fake", "input": "hello"}, "cron": "@yearly", "name": "of the command line"}
+    schedule = (await api.post("/v1/schedules", json=request, headers=bearer("cli-key"))).json()
+    assert (await told("schedules", "pause", schedule["id"], url=url))["status"] == "paused"
+    assert (await told("schedules", "resume", schedule["id"], url=url))["status"] == "active"
+    assert (await run("schedules", "trigger", schedule["id"], url=url))[0] == 0
+
+    async def has_ended() -> bool:
+        runs = await told("schedules", "runs", schedule["id"], url=url)
+        return any(run["status"] == "ended" for run in runs)
+
+    await until(has_ended)
+    assert "@yearly UTC" in (await run("schedules", "list", url=url))[1]
+    assert (await told("schedules", "delete", schedule["id"], url=url))["deleted"] is True
+    status, _, error = await run("webhooks", "test", "whe_unknown", url=url)
+    assert (status, "not_found" in error) == (1, True)

@@ -60,6 +60,8 @@ def test_histories_are_there() -> None:
         "in_a_chain",
         "in_the_background_in_a_conversation",
         "not_stored",
+        "response_of_a_schedule",
+        "run_of_a_schedule",
         "webhook_delivery",
         "webhook_of_a_request",
         "webhook_of_an_approval",

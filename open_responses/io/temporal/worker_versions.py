@@ -25,8 +25,11 @@ from temporalio.worker import (
 )
 from typing_extensions import override
 
+from open_responses.api_keys.state import API_KEYS_WORKFLOW
 from open_responses.conversations.payloads import CONVERSATION_WORKFLOW
 from open_responses.loop.payloads.names import APPROVAL_WORKFLOW
+from open_responses.schedules.payloads import SCHEDULED_RESPONSE_WORKFLOW
+from open_responses.webhooks.deliveries import WEBHOOK_WORKFLOW
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +37,18 @@ _HASH_CHARACTERS = 12
 # Parts of the package that no workflow imports.
 _NOT_IN_WORKFLOWS = frozenset({"io", "testing", "middleware"})
 _ASK_AGAIN_SECONDS = 0.5
-# These workflows have no end that an old version could wait for: a conversation lives until it is deleted, and the
-# record of a used approval is started and never run.
-_FOLLOW_THE_CURRENT_VERSION = frozenset({CONVERSATION_WORKFLOW, APPROVAL_WORKFLOW})
+# These workflows have no end that an old version could wait for: a conversation lives until it is deleted, the API keys
+# for as long as the server, the record of a used approval is started and never run, and a webhook's delivery and a
+# schedule's run wait for others, for days.
+_FOLLOW_THE_CURRENT_VERSION = frozenset(
+    {
+        API_KEYS_WORKFLOW,
+        APPROVAL_WORKFLOW,
+        CONVERSATION_WORKFLOW,
+        SCHEDULED_RESPONSE_WORKFLOW,
+        WEBHOOK_WORKFLOW,
+    }
+)
 
 
 def code_build_id(workflows: Path, vocabulary: Path) -> str:
