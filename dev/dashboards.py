@@ -159,6 +159,12 @@ PROVIDERS = Dashboard(
             _rate("open_responses_mcp_requests_total", "server", "operation", "outcome"),
             "{{server}} {{operation}} {{outcome}}",
         ),
+        _lines(
+            "Attempts to send webhooks",
+            "reqps",
+            _rate("open_responses_webhook_attempts_total", "outcome"),
+            "{{outcome}}",
+        ),
     ),
 )
 

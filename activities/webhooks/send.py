@@ -22,6 +22,7 @@ from temporalio.client import Client
 from activities.providers.shared.retry_after import wait_of
 from open_responses.config import Config
 from open_responses.io.background import in_background
+from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import Redis
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.io.temporal.erasure_marks import ErasureMarks
@@ -104,6 +105,7 @@ class SendActivity:
             duration_ms=round((time.monotonic() - ticks) * 1000),
         )
         result = self._decided(delivery, attempt, answer, is_final=is_final)
+        metrics.webhook_attempted(result.status)
         log.info(
             "webhook_attempt",
             delivery=delivery.id,

@@ -166,6 +166,11 @@ TOOL_DURATION = _histogram(
     _SECONDS,
 )
 MCP_REQUESTS = _counter("open_responses_mcp_requests", "Requests to MCP servers.", ["server", "operation", "outcome"])
+WEBHOOK_ATTEMPTS = _counter(
+    "open_responses_webhook_attempts",
+    "Attempts to send a webhook, by what became of the delivery: delivered, pending (it is tried again), failed.",
+    ["outcome"],
+)
 RUNNING_ACTIVITIES = _gauge("open_responses_running_activities", "Samples and tool calls that this worker runs.")
 
 # --- the API

@@ -200,6 +200,11 @@ def _by_type(usage: TurnUsage) -> dict[str, int]:
     }
 
 
+def webhook_attempted(outcome: str) -> None:
+    """An attempt to send a webhook was made. The delivery is `delivered`, `pending` or `failed` after it."""
+    d.WEBHOOK_ATTEMPTS.of(outcome).inc()
+
+
 # --- durability
 
 
