@@ -112,7 +112,7 @@ async def test_a_schedule_that_cannot_be_is_refused_before_anything_is_kept(
     is_error(answer, 404 if code == "model_not_found" else 400, code, param)
 
 
-async def test_an_overlap_skips_a_run_or_cancels_the_response_before_it(
+async def test_a_run_is_open_until_its_response_has_ended_also_where_that_is_cancelled(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:
     held = upstream.says("scheduled and slow", Script(words=5, hold_after=2))

@@ -55,7 +55,7 @@ async def test_a_worker_killed_between_sending_and_its_result_sends_again_with_t
 async def test_a_receiver_that_is_down_for_a_while_gets_each_event_once_while_everything_is_replaced(
     stack: Stack, client: httpx.AsyncClient, receiver: WebhookReceiver
 ) -> None:
-    path = receiver.answers("/down", *["drop"] * 6, 200)
+    path = receiver.answers("/down", *["drop"] * 4, 200)
     body = {"model": "fake", "input": "hello", "webhook": a_webhook(receiver, "/down")}
     response = (await client.post("/v1/responses", json=body)).json()
 
