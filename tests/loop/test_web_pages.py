@@ -17,8 +17,9 @@ import pytest_asyncio
 from activities.tools.web_search import extraction as extraction_module
 from activities.tools.web_search.engine import WebSearchEngine
 from activities.tools.web_search.extraction import Extraction
-from activities.tools.web_search.pages import Fetched, PageError, checked_url
+from activities.tools.web_search.pages import Answer, Fetched, PageError, PageFetcher, checked_url
 from activities.tools.web_search.results import SearchAnswer, SearchQuery, SearchResult
+from activities.tools.web_search.robots import Robots
 from open_responses.contracts import ToolContext, ToolError
 from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
 from open_responses.tool_use.web_search import WebSearchOptions
@@ -377,3 +378,18 @@ async def test_a_page_made_to_cost_ends_within_its_limits(web: Web) -> None:
     with contextlib.suppress(ToolError):
         await web.text("/nested")
     assert "Just a line of text." in await web.text("/plain")
+
+
+async def test_the_rules_of_sites_take_no_more_memory_than_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetcher = PageFetcher(user_agent="x", wait_seconds=1, private_hosts=())
+
+    async def get(url: str, *_: Any, **__: Any) -> tuple[str, Answer]:
+        return url, Answer(200, None, "text/plain", b"User-agent: *\nDisallow: /x\n" + b"#" * 400_000)
+
+    monkeypatch.setattr(fetcher, "get", get)
+    robots = Robots(fetcher)
+    for number in range(20):
+        await robots.check(f"https://site-{number}.example/page")
+    assert sum(one.size for one in robots._kept.values()) <= 4 * 1024 * 1024
+    with pytest.raises(PageError):
+        await robots.check("https://site-19.example/x")
