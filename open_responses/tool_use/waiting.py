@@ -6,7 +6,7 @@ publish another text (`workflows/waiting.py`).
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -94,7 +94,9 @@ def _read(arguments: JsonObject) -> Wait:
     if unknown or (until is None) == (seconds is None):
         raise ToolError("Give either 'until', a time in RFC 3339, or 'seconds', a number, and nothing else.")
     if seconds is not None:
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        # An integer of JSON may be larger than any float: its conversion would fail the workflow's task, without end.
+        most = sys.float_info.max
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= most:
             raise ToolError("'seconds' must be a number that is not negative.")
         return Wait(f"for {spoken(seconds)}", seconds=float(seconds))
     try:
