@@ -17,7 +17,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.admission.scopes import check_scopes
+from api.admission.scopes import check_built_ins, check_scopes
 from api.app_state import AppState
 from api.auth import Caller
 from api.body import read_object
@@ -84,6 +84,7 @@ def steer_of(response_id: str, body: JsonObject, tenant: str, headers: Mapping[s
 async def steer_stored(state: AppState, caller: Caller, record: Record, steer: Steer) -> None:
     """Raises PermissionDenied for a key that may not ask for what the response does, and as `steer_running` does."""
     check_scopes(state.settings.config, caller.key, record.start.request)
+    check_built_ins(caller.key, [tool.name for tool in record.start.built_in])
     if record.response is not None:
         _check_was_read(record, steer)
         return

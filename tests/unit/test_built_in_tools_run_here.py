@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from api.auth import Caller
 from api.responses.routing import targets_of
-from open_responses.config import Config, ProviderConfig, RouteConfig
+from api.responses.steer import steer_stored
+from open_responses.config import ApiKeyConfig, Config, ProviderConfig, RouteConfig
 from open_responses.context.excerpt import readable
 from open_responses.context.transcript import as_model_reads
 from open_responses.deltas import Finish, ProviderItem
-from open_responses.errors import InvalidRequest
+from open_responses.errors import InvalidRequest, PermissionDenied
 from open_responses.events.assembler import Assembler
 from open_responses.events.fold import Fold
 from open_responses.loop.next_step import next_step
 from open_responses.loop.payloads.sample import SampleResult
 from open_responses.loop.payloads.start import Target
+from open_responses.loop.payloads.steering import Steer
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.built_in_items import CALL, without_call
 from open_responses.schema.items import INPUT_ITEMS, FunctionCall, FunctionCallOutput
 from open_responses.schema.requests import CreateResponse, validate_create_response
-from open_responses.tool_use.built_in import BUILT_IN_TOOLS, Opening, approved_item, ended_item
+from open_responses.tool_use.built_in import BUILT_IN_TOOLS, BuiltInTool, Opening, approved_item, ended_item
 from open_responses.web_search_config import WebSearchConfig
 
 RESPONSE = "resp_" + "b" * 48
@@ -169,3 +173,12 @@ def test_a_call_that_another_server_ran_is_not_run_again() -> None:
     assert CALL not in item
     turn = SampleResult(outcome="done", items=[item], finish_reason="stop", usage=TurnUsage())
     assert not next_step(turn, 0, frozenset(), waits_for_approval=False).calls
+
+
+async def test_a_message_for_a_running_response_is_of_those_who_may_ask_for_its_built_in_tools() -> None:
+    start = SimpleNamespace(request=asked(SEARCH), built_in=[BuiltInTool(name="web_search")])
+    state: Any = SimpleNamespace(settings=SimpleNamespace(config=Config()))
+    record: Any = SimpleNamespace(start=start, response=None)
+    narrow = Caller("t", ApiKeyConfig(sha256="0" * 64, tenant="t", tools=("file_search",)))
+    with pytest.raises(PermissionDenied, match="web_search"):
+        await steer_stored(state, narrow, record, Steer(steer_id="steer_1", digest="", messages=[]))
