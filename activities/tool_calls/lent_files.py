@@ -20,6 +20,8 @@ from open_responses.io.files.file_store import FileStore, StoredFile
 
 _PREFIX = "open_responses-code-"
 _LENT = re.compile(rf"{_PREFIX}(\d+)-\w+")
+# In bytes. A file system takes 255; an upload's name has as many characters.
+_LONGEST_NAME, _LONGEST_SUFFIX = 255, 20
 
 
 class LentFiles:
@@ -52,9 +54,10 @@ class LentFiles:
 
 def _copy(file: StoredFile, folder: Path, file_id: str) -> None:
     name = PurePosixPath(file.filename.replace("\\", "/")).name.replace("\0", "") or file_id
+    name = _shortened(name, _LONGEST_NAME)
     target = folder / name
     if name in (".", "..") or target.exists():
-        target = folder / f"{file_id}-{name.strip('.')}"
+        target = folder / f"{file_id}-{_shortened(name.strip('.'), _LONGEST_NAME - len(file_id) - 1)}"
     try:
         shutil.copyfile(file.path, target)
     except FileNotFoundError:
@@ -80,3 +83,13 @@ def _is_alive(pid: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
+
+
+def _shortened(name: str, most: int) -> str:
+    """A name of at most so many bytes, which keeps its suffix if that is a short one."""
+    if len(name.encode()) <= most:
+        return name
+    stem, suffix = os.path.splitext(name)
+    if len(suffix.encode()) > _LONGEST_SUFFIX:
+        stem, suffix = name, ""
+    return stem.encode()[: most - len(suffix.encode())].decode("utf-8", "ignore") + suffix

@@ -21,8 +21,10 @@ from activities.tools.code_interpreter.engine import CodeInterpreter
 from activities.tools.code_interpreter.last_value import with_last_value
 from activities.tools.code_interpreter.sandbox import MIB, Busy, Limits, Sandbox, sandbox_of
 from open_responses.contracts import ToolContext, ToolError
+from open_responses.files_config import FilesConfig
 from open_responses.ids import new_id
 from open_responses.interpreter_config import CodeInterpreterConfig
+from open_responses.io.files.catalog import Catalog
 from open_responses.io.files.file_store import FileStore, StoredFile
 from open_responses.io.sealing import Sealer
 from open_responses.io.store.containers import Containers, container_of, owner_of
@@ -293,6 +295,24 @@ class _OneFile:
         return {one: self._file for one in file_ids if one == self._file.id}
 
 
+async def test_files_with_the_longest_names_are_lent(tmp_path: Path) -> None:
+    store = FileStore(Catalog(tmp_path))
+    names = ["\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 251 + ".csv", *["x" * 251 + ".csv"] * 2]
+    ids = []
+    for name in names:
+        started = store.begin("acme", 1, FilesConfig())
+        started.incoming.write(b"1")
+        file = store.described(started.file_id, "acme", name, "user_data", 1, None)
+        store.complete(started.incoming, file, FilesConfig())
+        store.end(started)
+        ids.append(started.file_id)
+    async with LentFiles(store).folder("acme", ids) as folder:
+        assert folder is not None
+        lent = [path.name for path in folder.iterdir()]
+    assert len(lent) == 3
+    assert all(name.endswith(".csv") for name in lent)
+
+
 # --- containers
 
 
@@ -337,6 +357,33 @@ async def test_variables_stay_from_call_to_call_and_a_repeated_call_has_no_secon
     assert _logs(await other.run(_call("x", container, "c", response_id))) == "2\n"
 
 
+async def test_a_call_that_is_repeated_behind_a_later_call_of_its_container_has_no_second_effect(
+    sandbox: Sandbox, containers: Containers
+) -> None:
+    response_id = new_id("resp_")
+    container = container_of(response_id)
+    engine = CodeInterpreter(sandbox, containers, NO_FILES)
+    await engine.run(_call("x = 0", container, "a", response_id))
+    # Two calls side by side. The worker of one dies after its effect, and the other ends before it is repeated.
+    killed = await engine.run(_call("x += 1\nx", container, "killed", response_id))
+    await engine.run(_call("x += 10", container, "beside", response_id))
+    assert _logs(await engine.run(_call("x += 1\nx", container, "killed", response_id))) == _logs(killed) == "1\n"
+    assert _logs(await engine.run(_call("x", container, "last", response_id))) == "11\n"
+
+
+async def test_a_state_that_two_later_ones_have_replaced_is_not_taken_for_kept(containers: Containers) -> None:
+    container = container_of(new_id("resp_"))
+
+    async def keep(version: int, key: str) -> bool:
+        return await containers.keep_after("acme", container, version, call_key=key, logs="", state=b"s")
+
+    assert await keep(0, "first")
+    assert await keep(1, "second")
+    assert await keep(2, "third")
+    assert not await keep(1, "late"), "the file of version 2 is gone, and its number is used all the same"
+    assert (await containers.load("acme", container)).version == 3
+
+
 async def test_calls_of_two_workers_at_once_both_count(sandbox: Sandbox, containers: Containers) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
@@ -367,6 +414,17 @@ async def test_a_foreign_an_expired_and_a_changed_state_are_none(
     assert not await containers.exists("acme", container)
     later = await CodeInterpreter(sandbox, containers, NO_FILES).run(_call("x = 2\nx", container, "b", new_id("resp_")))
     assert _logs(later).startswith("[Variables and functions of earlier calls are gone.]")
+
+
+async def test_a_container_that_another_tenants_item_names_keeps_its_state(
+    sandbox: Sandbox, containers: Containers
+) -> None:
+    response_id = new_id("resp_")
+    container = container_of(response_id)
+    engine = CodeInterpreter(sandbox, containers, NO_FILES)
+    await engine.run(_call("x = 1", container, "a", response_id))
+    await engine.run(_call("x = 2", container, "b", new_id("resp_"), tenant="other"))
+    assert _logs(await engine.run(_call("x", container, "c", response_id))) == "1\n"
 
 
 async def test_a_container_goes_with_the_response_that_began_it_and_a_late_call_brings_nothing_back(

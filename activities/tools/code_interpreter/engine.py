@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -25,11 +25,11 @@ class State(Protocol):
     @property
     def version(self) -> int: ...
     @property
-    def call_key(self) -> str: ...
-    @property
-    def logs(self) -> str: ...
+    def calls(self) -> Mapping[str, str]: ...
     @property
     def state(self) -> bytes | None: ...
+    @property
+    def is_sealed(self) -> bool: ...
 
 
 class States(Protocol):
@@ -40,9 +40,19 @@ class States(Protocol):
         ...
 
     async def keep_after(
-        self, tenant: str, container_id: str, version: int, *, call_key: str, logs: str, state: bytes
+        self,
+        tenant: str,
+        container_id: str,
+        version: int,
+        *,
+        call_key: str,
+        logs: str,
+        state: bytes,
+        calls: Mapping[str, str] | None = None,
     ) -> bool:
-        """Write the state after a call. Returns False if another call has changed it since that version was read."""
+        """Write the state after a call. `calls` are those of the state before it.
+
+        Returns False if another call has changed it since that version was read."""
         ...
 
     def is_begun_by(self, container_id: str, response_id: str) -> bool:
@@ -88,13 +98,16 @@ class CodeInterpreter:
         context, states = call.context, self._states
         for _ in range(_TRIES):
             before = await states.load(context.tenant, container_id)
-            if before.call_key == context.idempotency_key:
+            if context.idempotency_key in before.calls:
                 # An earlier attempt of this call has run it, and its worker died.
-                return before.logs
+                return before.calls[context.idempotency_key]
             ran = await run_code(self._sandbox, code, before.state, folder)
             logs = ran.logs
             if before.state is None and not states.is_begun_by(container_id, context.response_id):
                 logs = LOST + logs
+                if before.is_sealed:
+                    # A client may have named the container in an item. What another tenant has there stays.
+                    return logs
             if ran.state is None or await states.keep_after(
                 context.tenant,
                 container_id,
@@ -102,6 +115,7 @@ class CodeInterpreter:
                 call_key=context.idempotency_key,
                 logs=logs,
                 state=ran.state,
+                calls=before.calls,
             ):
                 return logs
         raise RuntimeError(f"other calls keep changing container {container_id}")

@@ -17,7 +17,8 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -33,6 +34,8 @@ from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadab
 _PREFIX = "cntr_"
 _FILE = re.compile(r"container-(\d{8})")
 _LARGEST_BYTES = 1 << 30
+# A call whose worker died is repeated within seconds; others of the same container may have ended meanwhile.
+_KEPT_CALLS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,15 @@ class Kept:
 
     Attributes:
         version: Counts the calls, from 1.
-        call_key: The idempotency key of the call that left this state.
-        logs: The output of that call.
+        calls: The outputs of the newest calls that this state has the effects of, by their idempotency keys.
         state: The interpreter's state; None if there is none yet.
+        is_sealed: There is a state that cannot be opened. It may be another tenant's.
     """
 
     version: int = 0
-    call_key: str = ""
-    logs: str = ""
+    calls: Mapping[str, str] = field(default_factory=dict)
     state: bytes | None = None
+    is_sealed: bool = False
 
 
 class Containers:
@@ -77,15 +80,26 @@ class Containers:
         return (await self.load(tenant, container_id)).state is not None
 
     async def keep_after(
-        self, tenant: str, container_id: str, version: int, *, call_key: str, logs: str, state: bytes
+        self,
+        tenant: str,
+        container_id: str,
+        version: int,
+        *,
+        call_key: str,
+        logs: str,
+        state: bytes,
+        calls: Mapping[str, str] | None = None,
     ) -> bool:
         """Write the state after a call. It is synced to disk when this returns.
+
+        `calls` are those of the state that it began with.
 
         The state of a container whose response was deleted is not written.
 
         Returns False if another call has changed the container since `version` was read.
         """
-        kept = Kept(version + 1, call_key, logs, state)
+        newest = [*(calls or {}).items(), (call_key, logs)][-_KEPT_CALLS:]
+        kept = Kept(version + 1, dict(newest), state)
         return await asyncio.to_thread(self._keep, tenant, container_id, kept)
 
     def is_begun_by(self, container_id: str, response_id: str) -> bool:
@@ -119,15 +133,15 @@ class Containers:
             )
             told = orjson.loads(head)
         except (SealBroken, PayloadUnreadable, UnicodeDecodeError, zstandard.ZstdError, orjson.JSONDecodeError):
-            return Kept(version=version)
-        return Kept(version, told["call"], told["logs"], state if told["state"] else None)
+            return Kept(version=version, is_sealed=True)
+        return Kept(version, told.get("calls", {}), state if told["state"] else None)
 
     def _keep(self, tenant: str, container_id: str, kept: Kept) -> bool:
         owner = owner_of(container_id)
         folder = self._directory / owner
         if ErasureMarks(self._directory).is_marked(owner):
             return True
-        head = {"call": kept.call_key, "logs": kept.logs, "state": kept.state is not None}
+        head = {"calls": kept.calls, "state": kept.state is not None}
         plain = zstandard.ZstdCompressor(level=3).compress(orjson.dumps(head) + b"\n" + (kept.state or b""))
         name, data = self._keys.encrypt(plain, owner) or ("", plain)
         sealed = self._sealer.seal(name.encode() + b"\n" + data, bound_to=_bound_to(tenant, container_id))
@@ -144,7 +158,12 @@ class Containers:
             written.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             sync(folder)
-        for version in self._versions(owner):
+        versions = self._versions(owner)
+        if any(version > kept.version for version in versions):
+            # The file of this version was there, and was removed as an old one.
+            self._path(owner, kept.version).unlink(missing_ok=True)
+            return ErasureMarks(self._directory).is_marked(owner)
+        for version in versions:
             if version < kept.version:
                 self._path(owner, version).unlink(missing_ok=True)
         # Checked after the write. An erasure marks the owner before it removes the folder, so one of the two removes
