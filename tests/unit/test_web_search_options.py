@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from activities.tools.web_search.engine import parts_of
+from activities.tools.web_search.engine import parts_of, places_of
+from activities.tools.web_search.pages import Answer
+from activities.tools.web_search.robots import Robots
 from api.responses.validate import check_settings
 from open_responses.config import Config
 from open_responses.errors import InvalidRequest
@@ -160,3 +163,41 @@ def test_a_request_is_refused_before_it_starts_where_the_backend_cannot_follow_i
 def test_the_mcp_server_of_a_search_has_to_be_configured() -> None:
     with pytest.raises(ValidationError, match="names the mcp_server 'search', which is not in"):
         Config.model_validate({"web_search": MCP})
+
+
+def test_a_page_is_searched_without_regard_to_case_and_kind_of_spaces() -> None:
+    text = "Before.\n\nThe  Quick\n\tbrown \N{LATIN CAPITAL LETTER I WITH DOT ABOVE} fox. After; the quick brown rest."
+    places, number = places_of(text, " THE quick brown ")
+    assert number == 2
+    assert "Quick" in places[0]
+    assert "fox" in places[0]
+    assert places_of(text, "quick fox") == ([], 0)
+
+
+def test_a_page_of_near_matches_is_searched_in_linear_time() -> None:
+    """With a regular expression for the spaces, this took seconds, in which the worker did nothing else."""
+
+    def seconds(words: int) -> float:
+        began = time.process_time()
+        assert places_of("a " * 500_000, "a " * words + "b") == ([], 0)
+        return time.process_time() - began
+
+    short = seconds(1)
+    assert seconds(99) < 10 * short + 0.5
+
+
+async def test_rules_of_sites_are_kept_up_to_a_size() -> None:
+    asked: list[str] = []
+
+    class Fetcher:
+        async def get(self, url: str, *_: object, **__: object) -> tuple[str, Answer]:
+            asked.append(url)
+            return url, Answer(200, None, "text/plain", b"User-agent: *\nDisallow: /closed\n" + b"#" * 500_000)
+
+    robots = Robots(Fetcher())  # type: ignore[arg-type]
+    for number in range(20):
+        await robots.check(f"https://{number}.example/page")
+    await robots.check("https://19.example/page")
+    assert len(asked) == 20, "the newest is kept"
+    await robots.check("https://0.example/page")
+    assert len(asked) == 21
