@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,32 @@ def test_vectors_of_another_model_are_an_error_and_no_nonsense(tmp_path: Path) -
     filled(path, "f", "text")
     with pytest.raises(ValueError, match="another model"):
         VectorSearch().search(str(path), ["f"], ["x"], np.ones((1, 2), np.float32), BOTH, 10)
+
+
+def test_a_vector_of_a_removed_chunk_does_not_become_that_of_another_file(tmp_path: Path) -> None:
+    index = ChunkIndex(tmp_path / "a.sqlite")
+    index.put_chunks("f", "one", [Chunk("first", 0)])
+    waiting = index.without_vector("f", 10)
+    index.remove("f")
+    index.put_chunks("g", "two", [Chunk("second", 0)])
+    # The ingestion of f, which was embedding its text meanwhile.
+    index.put_vectors([(chunk_id, vector(1)) for chunk_id, _ in waiting])
+    assert index.progress("g").done == 0
+
+
+def test_a_search_keeps_few_indexes_open_and_none_that_was_deleted(tmp_path: Path) -> None:
+    search = VectorSearch()
+    paths = [tmp_path / f"{number}.sqlite" for number in range(70)]
+    for path in paths:
+        filled(path, "f", "text")
+        assert found(search, path, "x", "f") == ["text"]
+
+    def still_open() -> list[str]:
+        links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        return [link for link in links if str(tmp_path) in link]
+
+    assert len(still_open()) <= 64
+    for path in paths[:-1]:
+        path.unlink()
+    found(search, paths[-1], "x", "f")
+    assert still_open() == [str(paths[-1])], "the text of a deleted store is on disk while a process has its index open"

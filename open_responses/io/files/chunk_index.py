@@ -15,7 +15,8 @@ from pathlib import Path
 _WAIT_SECONDS = 20.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunks (
-    id INTEGER PRIMARY KEY,
+    -- No id is given twice: the vectors of a file that is removed meanwhile must not become those of another.
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     file_id TEXT NOT NULL,
     number INTEGER NOT NULL,
     text TEXT NOT NULL,

@@ -23,6 +23,8 @@ _MOST_WORDS = 64
 _MOST_KEPT_BYTES = 256 * 1024 * 1024
 _COMMON_CHUNKS, _COMMON_SHARE = 100, 0.1
 """A word that more chunks have, by number and by share of all, does not count."""
+_MOST_OPEN = 64
+"""Each index that is kept has an open file."""
 _CANDIDATES = 200
 """The chunks with matching words whose BM25 counts."""
 
@@ -67,6 +69,7 @@ class VectorSearch:
 
         `vectors` has a row for each query. A chunk has the best of its scores for all queries. Raises sqlite3.Error.
         """
+        self._close_deleted()
         if not Path(path).exists():
             return []
         index = self._load(path)
@@ -95,6 +98,11 @@ class VectorSearch:
                 found.append((row[0], float(best[at]), row[1]))
         return found
 
+    def _close_deleted(self) -> None:
+        """The text of a deleted store stays on disk while its file is open here."""
+        for path in [path for path in self._loaded if not Path(path).exists()]:
+            self._loaded.pop(path).connection.close()
+
     def _load(self, path: str) -> _Loaded:
         inode = os.stat(path).st_ino
         kept = self._loaded.pop(path, None)
@@ -107,7 +115,10 @@ class VectorSearch:
         connection = sqlite3.connect(path, timeout=20, isolation_level=None)
         loaded = _read(connection, inode)
         self._loaded[path] = loaded
-        while len(self._loaded) > 1 and sum(one.vectors.nbytes for one in self._loaded.values()) > _MOST_KEPT_BYTES:
+        while len(self._loaded) > 1 and (
+            len(self._loaded) > _MOST_OPEN
+            or sum(one.vectors.nbytes for one in self._loaded.values()) > _MOST_KEPT_BYTES
+        ):
             _, old = self._loaded.popitem(last=False)
             old.connection.close()
         return loaded
