@@ -31,7 +31,10 @@ _STATUS = SearchAttributeKey.for_keyword(names.STATUS)
 # An attempt bounds itself. A worker that was killed in one is noticed by its missing heartbeats.
 _LONGEST_ATTEMPT = timedelta(seconds=90)
 _HEARTBEAT_TIMEOUT = timedelta(seconds=12)
+# Longer with each attempt in a row: a day of one attempt a second would be more than a history takes.
 _AFTER_A_LOST_WORKER_SECONDS = 1.0
+_LONGEST_AFTER_A_LOST_WORKER_SECONDS = 600.0
+_MOST_DOUBLINGS = 10
 _AFTER_A_LOST_WORKER_FOR_SECONDS = 24 * 3600.0
 
 
@@ -43,6 +46,7 @@ class WebhookWorkflow:
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
         self._is_due = False
+        self._lost_in_a_row = 0
 
     @workflow.run
     async def run(self, delivery: Delivery) -> Delivery:
@@ -85,11 +89,14 @@ class WebhookWorkflow:
             workflow.logger.warning("an attempt to send a webhook has no result")
             begun = self._delivery.begun_at or began
             is_last = self._delivery.is_single or began - begun > _AFTER_A_LOST_WORKER_FOR_SECONDS
+            pause = _AFTER_A_LOST_WORKER_SECONDS * 2 ** min(self._lost_in_a_row, _MOST_DOUBLINGS)
+            self._lost_in_a_row += 1
             return SendResult(
                 attempt=WebhookAttempt(at=began, error="outcome_unknown"),
                 status="failed" if is_last else "pending",
-                retry_in=None if is_last else _AFTER_A_LOST_WORKER_SECONDS,
+                retry_in=None if is_last else min(pause, _LONGEST_AFTER_A_LOST_WORKER_SECONDS),
             )
+        self._lost_in_a_row = 0
         return result
 
     def _note(self, result: SendResult) -> None:

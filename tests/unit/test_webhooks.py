@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from openai import OpenAI
+from temporalio.exceptions import ActivityError
 
 from activities.webhooks.send import SendActivity, _Answer
 from open_responses.config import ApiKeyConfig, Config
@@ -22,6 +25,7 @@ from open_responses.webhooks.deliveries import (
 from open_responses.webhooks.endpoints import WebhookDelivery, WebhookTarget
 from open_responses.webhooks.signing import body_of, headers_of, hint_of, new_webhook_secret
 from tests.support.webhook_receiver import WebhookReceiver
+from workflows.webhook import WebhookWorkflow
 
 RESPONSE = "resp_" + "a" * 48
 
@@ -138,3 +142,29 @@ def test_a_file_with_a_webhook_that_cannot_be_does_not_start() -> None:
     twice = {"url": "https://example.com/", "secrets_env": ["A"]}
     with pytest.raises(ValueError, match="webhooks of the API key"):
         Config.model_validate({"api_keys": [{**key, "webhooks": [twice, twice]}]})
+
+
+async def test_attempts_without_a_result_do_not_fill_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour of one attempt a second is more than Temporal takes into a history, and ends the delivery for good."""
+
+    async def execute_activity(*_: object, **__: object) -> None:
+        raise ActivityError(
+            "lost",
+            scheduled_event_id=1,
+            started_event_id=2,
+            identity="",
+            activity_type="",
+            activity_id="",
+            retry_state=None,
+        )
+
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    fake = SimpleNamespace(execute_activity=execute_activity, now=lambda: now, logger=logging.getLogger("webhook"))
+    monkeypatch.setattr("workflows.webhook.workflow", fake)
+    sending = WebhookWorkflow(a_delivery(begun_at=now.timestamp()))
+    pauses = []
+    while (pause := (await sending._attempt()).retry_in) is not None:
+        pauses.append(pause)
+        now += timedelta(seconds=pause)
+    assert pauses[:3] == [1, 2, 4]
+    assert 100 < len(pauses) < 300
