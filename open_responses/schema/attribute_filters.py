@@ -7,6 +7,7 @@ with numbers, so a comparison of two types is false instead of an error.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, Tag
@@ -94,6 +95,11 @@ class MemberFilter(RequestObject):
     key: _Key
     value: Annotated[list[Any], BeforeValidator(_list)]
 
+    @cached_property
+    def members(self) -> frozenset[tuple[bool, Scalar]]:
+        """The values as `_comparable` has them. A search asks for each file of a store."""
+        return frozenset(_comparable(one) for one in self.value)
+
 
 class CompoundFilter(RequestObject):
     """All of the filters, or any of them."""
@@ -145,12 +151,16 @@ def matches(filter: AttributeFilter | None, attributes: Attributes) -> bool:
         case CompoundFilter():
             return any(matches(one, attributes) for one in filter.filters)
         case MemberFilter():
-            is_in = any(_is_equal(attributes.get(filter.key), one) for one in filter.value)
-            return is_in == (filter.type == "in")
+            given = attributes.get(filter.key)
+            return (given is not None and _comparable(given) in filter.members) == (filter.type == "in")
         case EqualityFilter():
             return _is_equal(attributes.get(filter.key), filter.value) == (filter.type == "eq")
         case OrderFilter():
             return _is_ordered(filter.type, attributes.get(filter.key), filter.value)
+
+
+def _comparable(value: Scalar) -> tuple[bool, Scalar]:
+    return isinstance(value, bool), value
 
 
 def _is_equal(one: Scalar | None, other: Scalar) -> bool:
