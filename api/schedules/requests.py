@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import orjson
 
 from api.app_state import AppState
@@ -12,7 +14,7 @@ from api.responses.parse import ParsedRequest
 from api.responses.resolve import resolve
 from api.responses.routing import take_provider_key
 from api.responses.validate import validate
-from open_responses.errors import InvalidRequest, OpenResponsesError
+from open_responses.errors import InvalidRequest, OpenResponsesError, PermissionDenied
 from open_responses.io.sealing import SealBroken
 from open_responses.json_types import JsonObject
 from open_responses.schedules.payloads import ScheduleState
@@ -57,6 +59,23 @@ async def check_request(state: AppState, caller: Caller, body: JsonObject) -> No
         await validate(state, await resolve(state, authorized))
     except OpenResponsesError as error:
         raise below_request(error) from None
+
+
+async def check_may_start(state: AppState, caller: Caller, schedule: ScheduleState) -> None:
+    """Raises PermissionDenied for a key that may not ask for what the schedule's request does. The runs have the scopes
+    of another key then, so this one must neither start them nor choose their times.
+
+    What else may be wrong with the request is said by its runs.
+    """
+    if caller.key is None or caller.key.id == schedule.key_id:
+        return
+    with contextlib.suppress(SealBroken):
+        try:
+            await check_request(state, caller, request_of(state, schedule))
+        except PermissionDenied:
+            raise
+        except OpenResponsesError:
+            pass
 
 
 def authorized_request(state: AppState, caller: Caller, body: JsonObject, key: IdempotencyKey) -> AuthorizedRequest:

@@ -27,7 +27,7 @@ from api.dependencies import AuthenticatedCaller, State
 from api.paging import check_names, list_object, page_limit, unknown_cursor
 from api.schedules import temporal_schedules as schedules
 from api.schedules.bodies import CreateSchedule, UpdateSchedule
-from api.schedules.requests import check_request, sealed_request, shown_request
+from api.schedules.requests import check_may_start, check_request, sealed_request, shown_request
 from open_responses.errors import Conflict, InvalidRequest, NotFound
 from open_responses.ids import new_id
 from open_responses.io.temporal.client import TENANT
@@ -118,7 +118,9 @@ async def update_schedule(
         values |= {"cron": given.cron, "at": given.at}
     elif given.timezone is not None and before.cron is None:
         raise _with_cron_alone()
-    if given.request is not None:
+    if given.request is None:
+        await check_may_start(state, caller, before)
+    else:
         await check_request(state, caller, given.request)
         values["sealed"] = sealed_request(state, schedule_id, given.request)
         values["key_id"] = caller.key.id if caller.key is not None else ""
@@ -157,7 +159,8 @@ async def pause_schedule(schedule_id: str, state: State, caller: AuthenticatedCa
 @router.post("/{schedule_id}/resume")
 async def resume_schedule(schedule_id: str, state: State, caller: AuthenticatedCaller) -> JSONResponse:
     """Go on with the next time. Times that have passed meanwhile are not made up for."""
-    await _owned(state, caller, schedule_id)
+    _, schedule = await _owned(state, caller, schedule_id)
+    await check_may_start(state, caller, schedule)
     await state.temporal.get_schedule_handle(schedule_id).unpause(note="Resumed by its owner.")
     return JSONResponse(await _shown(state, caller, schedule_id))
 
@@ -165,7 +168,8 @@ async def resume_schedule(schedule_id: str, state: State, caller: AuthenticatedC
 @router.post("/{schedule_id}/trigger")
 async def trigger_schedule(schedule_id: str, state: State, caller: AuthenticatedCaller) -> JSONResponse:
     """Start a run now, beside those that go on. Its response is in the list of runs."""
-    await _owned(state, caller, schedule_id)
+    _, schedule = await _owned(state, caller, schedule_id)
+    await check_may_start(state, caller, schedule)
     await state.temporal.get_schedule_handle(schedule_id).trigger(overlap=ScheduleOverlapPolicy.ALLOW_ALL)
     return JSONResponse(await _shown(state, caller, schedule_id), status_code=202)
 

@@ -19,6 +19,7 @@ api = api_of_the_module(
     key_block("house", "schedules-operator", 'scopes = ["admin"]'),
     key_block("schedules-a", "schedules-a-key"),
     key_block("schedules-b", "schedules-b-key", 'models = ["fake"]'),
+    key_block("schedules-a", "schedules-a-narrow", 'models = ["smollm2"]'),
     "[schedules]",
     "max_per_tenant = 4",
 )
@@ -81,3 +82,15 @@ async def test_scopes_hold_for_a_scheduled_request(api: httpx.AsyncClient) -> No
     body = {"cron": "@daily", "request": {"model": "smollm2", "input": "x"}}
     answer = await api.post(SCHEDULES, json=body, headers=bearer("schedules-b-key"))
     is_error(answer, 403, "permission_denied", "request.model")
+
+
+async def test_a_key_starts_no_run_for_which_its_scopes_do_not_suffice(api: httpx.AsyncClient) -> None:
+    owner, narrow = bearer("schedules-a-key"), bearer("schedules-a-narrow")
+    schedule = await made(api, owner, cron="@daily", paused=True)
+    url = f"{SCHEDULES}/{schedule['id']}"
+    for path, body in (("/trigger", None), ("/resume", None), ("", {"cron": "@hourly"})):
+        answer = await api.post(f"{url}{path}", json=body, headers=narrow)
+        is_error(answer, 403, "permission_denied", "request.model")
+    assert (await api.get(url, headers=narrow)).json()["status"] == "paused"
+    assert (await api.post(f"{url}/pause", headers=narrow)).status_code == 200
+    assert (await api.delete(url, headers=narrow)).status_code == 200

@@ -29,7 +29,7 @@ STORED = "nothing: it is the tenant's, and nothing runs"
 NO_TENANT = "nothing: no tenant has a part in it"
 OPERATORS = "the scope admin"
 OF_THE_SCHEDULE = "model and tools of the request inside: test_schedule_owners.py"
-SCHEDULED = "model and tools of the schedule's request, for the schedule's own key, when it runs"
+SCHEDULED = "model and tools of the request that the schedule has: test_schedule_owners.py"
 OF_THE_KEY = "nothing: it is the key's own, and what is sent has no content"
 AS_THE_CALLER = "its requests are the caller's, each with the checks of its own"
 
