@@ -70,6 +70,7 @@ def _responses() -> JsonObject:
             "x-open-responses-websocket": {
                 "description": "The same path accepts a WebSocket. A client sends `response.create` messages: the body "
                 "without `stream`, `stream_options` and `background`. The server sends one message for each event. "
+                "`response.steer`, with `previous_response_id` and `input`, adds a message to the response that runs. "
                 'An error is `{"type": "error", "status", "error"}`. docs/websocket.md.',
                 "clientMessage": {
                     "allOf": [

@@ -82,6 +82,8 @@ async def test_an_agent_is_a_response_of_its_own_and_its_answer_is_the_calls_out
     assert (child["status"], child["model"], child["metadata"]) == ("completed", "fake", {"a": "b"})
     assert [item["type"] for item in child["output"]] == ["function_call", "function_call_output", "message"]
     check_whole([event async for event in events_of(client, resume=(child_id, None))], "w0 w1 w2 ")
+    timeline = await client.get(f"/v1/responses/{response['id']}/timeline")
+    assert timeline.status_code == 200
     # Two turns of the parent, the first without words, and two of the agent.
     assert response["usage"]["output_tokens"] == 2 + child["usage"]["output_tokens"]
     assert response["usage"]["input_tokens"] == 20 + child["usage"]["input_tokens"]
