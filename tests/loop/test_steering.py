@@ -243,6 +243,7 @@ async def test_an_accepted_message_outlives_the_worker_and_redis(
 # --- over the WebSocket
 
 
+@pytest.mark.campaign
 async def test_openais_client_steers_a_response_that_is_not_stored(stack: Stack, upstream: Upstream) -> None:
     draft = upstream.says("steer over a socket", Script(words=DRAFT_WORDS, hold_end=True))
     upstream.says("shorter, over a socket", Script(words=SHORT_WORDS))
