@@ -13,6 +13,7 @@ from tests.support.record_history import HISTORIES
 from workflows.api_keys import ApiKeysWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.conversation import ConversationWorkflow
+from workflows.ingestion import IngestionWorkflow
 from workflows.response import ResponseWorkflow
 from workflows.scheduled_response import ScheduledResponseWorkflow
 from workflows.webhook import WebhookWorkflow
@@ -36,6 +37,7 @@ def test_histories_are_there() -> None:
         "cut_off_at_calls",
         "falls_back",
         "conversation",
+        "ingestion",
         "turn_in_a_conversation",
         "operator_cancels_a_sample",
         "operator_cancels_tools",
@@ -106,6 +108,7 @@ async def test_a_recorded_history_replays(path: Path) -> None:
         workflows=[
             ResponseWorkflow,
             ConversationWorkflow,
+            IngestionWorkflow,
             ApprovalWorkflow,
             ApiKeysWorkflow,
             WebhookWorkflow,
