@@ -168,7 +168,7 @@ def validate_event(event: dict[str, Any]) -> None:
 
 def _checked(item: dict[str, Any]) -> dict[str, Any]:
     """The item, or a stand-in for one that the specification does not know."""
-    if item["type"] == "message":
+    if item["type"] == "message" and isinstance(item.get("content"), list):
         return {**item, "content": [_checked_part(part) for part in item["content"]]}
     if item["type"] not in FOREIGN_ITEMS and not item["type"].startswith(SLUG):
         return item

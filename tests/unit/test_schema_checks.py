@@ -88,7 +88,8 @@ async def test_a_check_that_does_not_end_fails_alone(
     assert await checks.format_problem(asked(ODD), '{"a":"b"}', "another") is None
     assert not endless.done(), "the other tenant did not wait for it"
     before = turns
-    with pytest.raises(SchemaTooComplex, match=f"too much ({limit})"):
+    # A busy machine may not give the process its CPU time before the other limit.
+    with pytest.raises(SchemaTooComplex, match=f"too much ({limit})|more than 30 seconds"):
         await endless
     assert turns > before + 100
     turning.cancel()

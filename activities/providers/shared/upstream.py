@@ -46,7 +46,8 @@ async def open_stream(
         config.base_url.rstrip("/") + path,
         content=None if body is None else _written(body),
         headers=dict(headers) if body is None else {**headers, "Content-Type": "application/json"},
-        timeout=httpx.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS),
+        # aiohttp counts the connection as a part of the wait for a free one.
+        timeout=httpx.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
     )
     with transport_errors(config):
         with _nothing_answered(config):
