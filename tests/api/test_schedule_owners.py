@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from temporalio.client import ScheduleOverlapPolicy
 
 from open_responses.ids import new_id
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block
+from tests.support.fake_upstream import Script, Upstream
+from tests.support.operator import console
 from tests.support.responses_http import is_error
 from tests.support.schedules import REQUEST, SCHEDULES, made, run_of
-from tests.support.stack import until
+from tests.support.stack import Stack, until
 
 pytestmark = pytest.mark.campaign
 
@@ -94,3 +97,33 @@ async def test_a_key_starts_no_run_for_which_its_scopes_do_not_suffice(api: http
     assert (await api.get(url, headers=narrow)).json()["status"] == "paused"
     assert (await api.post(f"{url}/pause", headers=narrow)).status_code == 200
     assert (await api.delete(url, headers=narrow)).status_code == 200
+
+
+async def test_a_time_at_which_the_response_before_goes_on_skips_the_run_or_cancels_that_response(
+    stack: Stack, client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    held = upstream.says("scheduled and slow", Script(words=5, hold_after=2))
+    schedule = await made(client, cron="@yearly", request={**REQUEST, "input": "scheduled and slow"})
+    path = f"{SCHEDULES}/{schedule['id']}"
+    by_hand = (await console(stack)).get_schedule_handle(schedule["id"])
+    # As the schedule's own times do. Of a run beside others, which `/trigger` starts, Temporal takes no notice.
+    await by_hand.trigger(overlap=ScheduleOverlapPolicy.SKIP)
+    run = await run_of(client, schedule, "running")
+    await by_hand.trigger(overlap=ScheduleOverlapPolicy.SKIP)
+
+    async def is_skipped() -> bool:
+        return bool((await client.get(path)).json()["skipped_count"])
+
+    await until(is_skipped)
+    assert len((await client.get(f"{path}/runs")).json()["data"]) == 1
+    await by_hand.trigger(overlap=ScheduleOverlapPolicy.CANCEL_OTHER)
+    replaced = await run_of(client, schedule, "cancelled")
+    assert replaced["id"] == run["id"]
+
+    async def is_cancelled() -> bool:
+        return bool((await client.get(f"/v1/responses/{run['response_id']}")).json()["status"] == "cancelled")
+
+    await until(is_cancelled)
+    held.released.set()
+    assert (await run_of(client, schedule, "ended"))["response_status"] == "completed"
+    await client.delete(path)
