@@ -11,18 +11,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from open_responses.built_in_config import BuiltInToolConfig
+from open_responses.config_tables.built_in import BuiltInToolConfig
+from open_responses.config_tables.files import FilesConfig
+from open_responses.config_tables.interpreter import CodeInterpreterConfig, ProgramConfig
+from open_responses.config_tables.vector_stores import VectorStoresConfig
+from open_responses.config_tables.web_search import WebSearchConfig
+from open_responses.config_tables.workflow_tools import AGENT_BUILT_INS, MOST_AGENT_LEVELS, AgentConfig, WaitConfig
 from open_responses.contracts import Resume
-from open_responses.files_config import FilesConfig
-from open_responses.interpreter_config import CodeInterpreterConfig, ProgramConfig
 from open_responses.json_types import JsonObject
 from open_responses.schedules.payloads import ScheduleLimits
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.url_parts import is_below
-from open_responses.vector_stores_config import VectorStoresConfig
-from open_responses.web_search_config import WebSearchConfig
 from open_responses.webhooks.endpoints import WebhookConfig, WebhookDelivery
-from open_responses.workflow_tools import AGENT_BUILT_INS, MOST_AGENT_LEVELS, AgentConfig, WaitConfig
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 

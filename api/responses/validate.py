@@ -23,11 +23,11 @@ from api.responses.routing import targets_of
 from api.responses.searched_stores import check_searched_stores
 from api.webhooks.addresses import check_address
 from open_responses.config import ApiKeyConfig, Config
+from open_responses.config_tables.interpreter import ProgramConfig
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.context.tokens import at_most, counted, item_tokens
 from open_responses.context.truncation import check_fits
 from open_responses.errors import ContextTooLarge, InvalidRequest, SchemaTooComplex, Unavailable
-from open_responses.interpreter_config import ProgramConfig
 from open_responses.io.files.inlined import with_heads
 from open_responses.io.schema_checks.checks import SchemaChecks
 from open_responses.io.settings import Settings

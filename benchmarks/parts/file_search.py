@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from open_responses.config import Config
+from open_responses.config_tables.vector_stores import VectorStoresConfig
 from open_responses.io.files.chunk_index import Chunk, ChunkIndex
 from open_responses.io.files.engine import Embedding, Engine, embedding_of
 from open_responses.io.files.reading import read_chunks
-from open_responses.vector_stores_config import VectorStoresConfig
 from tests.support.documents import pdf_of
 
 _WORDS_PER_PAGE = 400

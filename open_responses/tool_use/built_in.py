@@ -27,7 +27,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from open_responses.built_in_config import BuiltInToolConfig
+from open_responses.config_tables.built_in import BuiltInToolConfig
 from open_responses.contracts import ToolContext, ToolOutput
 from open_responses.ids import member_id
 from open_responses.json_types import JsonObject

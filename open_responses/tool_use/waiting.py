@@ -10,10 +10,10 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from open_responses.config_tables.workflow_tools import WaitConfig
 from open_responses.contracts import ToolError
 from open_responses.json_types import JsonObject
 from open_responses.schema.tools import FunctionTool
-from open_responses.workflow_tools import WaitConfig
 
 _DESCRIPTION = (
     "Waits until a time, or for some seconds, and returns when the time has come. Use it where something has to happen "

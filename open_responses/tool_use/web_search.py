@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from open_responses.built_in_config import BuiltInToolConfig
+from open_responses.config_tables.built_in import BuiltInToolConfig
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
 from open_responses.schema.tools import FunctionTool
-from open_responses.web_search_config import WebSearchConfig
 
 ContextSize: TypeAlias = Literal["low", "medium", "high"]
 Recency: TypeAlias = Literal["day", "week", "month", "year"]

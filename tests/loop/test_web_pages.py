@@ -20,10 +20,10 @@ from activities.tools.web_search.extraction import Extraction
 from activities.tools.web_search.pages import Answer, Fetched, PageError, PageFetcher, checked_url
 from activities.tools.web_search.results import SearchAnswer, SearchQuery, SearchResult
 from activities.tools.web_search.robots import Robots
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.contracts import ToolContext, ToolError
 from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
 from open_responses.tool_use.web_search import WebSearchOptions
-from open_responses.web_search_config import WebSearchConfig
 from tests.support.odd_site import ROBOTS, OddSite
 
 

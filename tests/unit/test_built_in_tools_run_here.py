@@ -11,6 +11,7 @@ from api.auth import Caller
 from api.responses.routing import targets_of
 from api.responses.steer import steer_stored
 from open_responses.config import ApiKeyConfig, Config, ProviderConfig, RouteConfig
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.context.excerpt import readable
 from open_responses.context.transcript import as_model_reads
 from open_responses.deltas import Finish, ProviderItem
@@ -26,7 +27,6 @@ from open_responses.schema.built_in_items import CALL, without_call
 from open_responses.schema.items import INPUT_ITEMS, FunctionCall, FunctionCallOutput
 from open_responses.schema.requests import CreateResponse, validate_create_response
 from open_responses.tool_use.built_in import BUILT_IN_TOOLS, BuiltInTool, Opening, approved_item, ended_item
-from open_responses.web_search_config import WebSearchConfig
 
 RESPONSE = "resp_" + "b" * 48
 SEARCH = {"type": "web_search"}

@@ -20,10 +20,10 @@ from activities.tools.code_interpreter.code import Ran, run_code
 from activities.tools.code_interpreter.engine import CodeInterpreter
 from activities.tools.code_interpreter.last_value import with_last_value
 from activities.tools.code_interpreter.sandbox import MIB, Busy, Limits, Sandbox, sandbox_of
+from open_responses.config_tables.files import FilesConfig
+from open_responses.config_tables.interpreter import CodeInterpreterConfig
 from open_responses.contracts import ToolContext, ToolError
-from open_responses.files_config import FilesConfig
 from open_responses.ids import new_id
-from open_responses.interpreter_config import CodeInterpreterConfig
 from open_responses.io.files.catalog import Catalog
 from open_responses.io.files.file_store import FileStore, StoredFile
 from open_responses.io.sealing import Sealer

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from open_responses.config_tables.files import FilesConfig
 from open_responses.errors import InvalidRequest
-from open_responses.files_config import FilesConfig
 from open_responses.ids import new_id
 from open_responses.io.files.catalog import Catalog
 from open_responses.io.files.file_store import FileStore, StoredFile
@@ -162,7 +162,7 @@ def test_a_process_that_dies_in_an_upload_leaves_nothing(tmp_path: Path) -> None
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from open_responses.files_config import FilesConfig\n"
+        "from open_responses.config_tables.files import FilesConfig\n"
         "from open_responses.io.files.catalog import Catalog\n"
         "from open_responses.io.files.file_store import FileStore\n"
         "upload = FileStore(Catalog(Path(sys.argv[1]))).begin('t', 5, FilesConfig())\n"

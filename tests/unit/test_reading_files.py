@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from open_responses.config_tables.vector_stores import VectorStoresConfig
 from open_responses.io.files.chunking import chunks_of, estimated_tokens
 from open_responses.io.files.reading import FileUnreadable, read_chunks
-from open_responses.vector_stores_config import VectorStoresConfig
 from tests.support.documents import docx_of, encrypted_pdf, pdf_of, zip_of
 
 LIMITS = VectorStoresConfig(max_text_bytes=1_000_000, parse_seconds=2, parse_memory_bytes=512 * 1024 * 1024)

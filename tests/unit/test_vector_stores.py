@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from open_responses.config import Config
+from open_responses.config_tables.files import FilesConfig
 from open_responses.errors import Conflict, InvalidRequest
-from open_responses.files_config import FilesConfig
 from open_responses.ids import new_id
 from open_responses.io.files.chunk_index import Chunk
 from open_responses.io.files.engine import embedding_of

@@ -13,10 +13,10 @@ from activities.tools.web_search.pages import Answer
 from activities.tools.web_search.robots import Robots
 from api.responses.validate import check_settings
 from open_responses.config import Config
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.errors import InvalidRequest
 from open_responses.schema.requests import validate_create_response
 from open_responses.tool_use.web_search import UserLocation, functions_of, read_options
-from open_responses.web_search_config import WebSearchConfig
 
 SEARXNG = WebSearchConfig.model_validate({"backend": "searxng", "url": "http://search.internal:8080/"})
 MCP: dict[str, Any] = {"backend": "mcp", "mcp_server": "search", "mcp_tool": "find"}

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from open_responses.interpreter_config import InterpreterConfig
+from open_responses.config_tables.interpreter import InterpreterConfig
 
 if TYPE_CHECKING:
     from pydantic_monty import AsyncMonty, AsyncMontySession, OSPolicy, ResourceLimits

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from activities.tools.web_search.json_api import LONGEST_WAIT_SECONDS, JsonApi, entries, text_at
 from activities.tools.web_search.results import SearchAnswer, SearchError, SearchQuery, SearchResult
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.json_types import JsonObject
-from open_responses.web_search_config import WebSearchConfig
 
 _FRESHNESS = {"day": "pd", "week": "pw", "month": "pm", "year": "py"}
 _COUNTRIES = frozenset(

@@ -22,6 +22,7 @@ from activities.tools.web_search.robots import ROBOT, Robots
 from activities.tools.web_search.searxng import SearxngBackend
 from activities.tools.web_search.tavily import TavilyBackend
 from open_responses.config import Config
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.contracts import ToolError
 from open_responses.errors import Unavailable
 from open_responses.json_types import JsonObject
@@ -37,7 +38,6 @@ from open_responses.tool_use.web_search import (
     action_of,
     read_options,
 )
-from open_responses.web_search_config import WebSearchConfig
 
 MAX_PLACES = 20
 """The places of a text in a page that the model gets."""

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from activities.tools.web_search.json_api import JsonApi, entries, text_at
 from activities.tools.web_search.results import SearchAnswer, SearchQuery, SearchResult
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.json_types import JsonObject
-from open_responses.web_search_config import WebSearchConfig
 
 _MAX_RESULTS = 100
 _DAYS = {"day": 1, "week": 7, "month": 31, "year": 366}

@@ -15,9 +15,9 @@ from activities.tools import mcp
 from activities.tools.mcp_server import McpError, McpServer
 from activities.tools.web_search.json_api import text_at
 from activities.tools.web_search.results import SearchAnswer, SearchError, SearchQuery, SearchResult
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.json_types import JsonObject
 from open_responses.tool_use.tool_output import in_words
-from open_responses.web_search_config import WebSearchConfig
 
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`\\^{}|\[\]]+")
 _MAX_DEPTH = 7

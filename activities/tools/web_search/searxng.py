@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from activities.tools.web_search.json_api import JsonApi, entries, text_at
 from activities.tools.web_search.results import SearchAnswer, SearchError, SearchQuery, SearchResult
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.json_types import JsonObject
-from open_responses.web_search_config import WebSearchConfig
 
 _SHOWN_ENGINES = 5
 

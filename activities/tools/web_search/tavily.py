@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from activities.tools.web_search.json_api import JsonApi, entries, text_at
 from activities.tools.web_search.results import SearchAnswer, SearchQuery, SearchResult
+from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.json_types import JsonObject
-from open_responses.web_search_config import WebSearchConfig
 
 _MAX_RESULTS = 20
 # It takes names instead of codes. Of a country that is not here, the model knows alone.

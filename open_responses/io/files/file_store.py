@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from open_responses.config_tables.files import FilesConfig
 from open_responses.errors import InvalidRequest
-from open_responses.files_config import FilesConfig
 from open_responses.ids import is_id, new_id
 from open_responses.io.files.catalog import Catalog
 from open_responses.io.files.incoming import IncomingFile, remove_abandoned

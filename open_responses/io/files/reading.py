@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import open_responses
+from open_responses.config_tables.vector_stores import VectorStoresConfig
 from open_responses.io.files.chunk_index import Chunk
 from open_responses.io.files.parse_process import NO_MEMORY
 from open_responses.schema.vector_store_bodies import IngestionErrorCode
-from open_responses.vector_stores_config import VectorStoresConfig
 
 _ROOT = Path(open_responses.__file__).parents[1]
 # Only these variables are passed on: others have the keys of providers.

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from open_responses.built_in_config import BuiltInToolConfig
+from open_responses.config_tables.built_in import BuiltInToolConfig
 from open_responses.json_types import JsonObject
 
 SearchBackendName: TypeAlias = Literal["searxng", "brave", "tavily", "exa", "mcp"]

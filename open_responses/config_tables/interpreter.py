@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from open_responses.built_in_config import BuiltInToolConfig
+from open_responses.config_tables.built_in import BuiltInToolConfig
 
 # What an attempt needs beside the code's own time: a free process, and the state's way to disk.
 _BESIDE_SECONDS = 10.0
