@@ -119,6 +119,7 @@ async def test_the_parts_of_a_chain_are_those_of_its_requests(records: Records) 
     assert items[:-1] == start.input_items()
 
 
+@pytest.mark.campaign
 async def test_a_chain_with_a_deleted_link_is_refused_however_often_it_was_used(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:

@@ -153,6 +153,7 @@ async def test_a_key_for_the_file_is_made_without_a_server() -> None:
         assert (await run("keys", "add", name))[0] == 2, name
 
 
+@pytest.mark.campaign
 async def test_keys_of_the_running_server_are_made_changed_and_revoked(api: httpx.AsyncClient) -> None:
     operator = {"key": "cli-operator-key", "url": api.base_url}
 

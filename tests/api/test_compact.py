@@ -81,6 +81,7 @@ async def test_a_stored_chain_is_compacted_by_its_last_id(client: httpx.AsyncCli
     assert compacted["output"][0]["content"][0]["text"] == "of a chain"
 
 
+@pytest.mark.campaign
 async def test_a_compaction_outlives_the_worker_that_makes_it(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from tests.support.api_with_keys import bearer, key_block, keyed_api
@@ -93,6 +94,7 @@ async def test_a_broken_file_changes_nothing_and_one_line_says_what_is_wrong(rel
     await until(is_gone)
 
 
+@pytest.mark.campaign
 async def test_the_last_key_cannot_be_taken_away_while_the_server_runs(reloading: Reloading) -> None:
     reloading.file.write_text(reloading.file.read_text().replace(FIRST, ""))
 
@@ -110,6 +112,7 @@ async def test_a_hangup_reads_the_file_at_once(reloading: Reloading) -> None:
     await reloading.until_status("reload-second", 200)
 
 
+@pytest.mark.campaign
 async def test_prices_of_a_provider_are_those_of_the_file_that_is_in_force(reloading: Reloading) -> None:
     """A key with a budget in dollars may use models with a known price alone."""
     reloading.file.write_text(
@@ -130,6 +133,7 @@ async def test_prices_of_a_provider_are_those_of_the_file_that_is_in_force(reloa
     await until(is_admitted)
 
 
+@pytest.mark.campaign
 async def test_a_stream_that_is_open_goes_on_through_a_reload(reloading: Reloading, upstream: Upstream) -> None:
     script = upstream.says("through a reload", Script(words=30, hold_after=3))
     api = reloading.api

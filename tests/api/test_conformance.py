@@ -404,6 +404,7 @@ async def test_nothing_of_an_unstored_response_is_there_afterwards(client: httpx
         is_error(await client.request(method, f"/v1/responses/{response['id']}{path}"), 404, "not_found")
 
 
+@pytest.mark.campaign
 async def test_a_second_server_gives_the_same_answer_for_an_id(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

@@ -82,6 +82,7 @@ async def test_a_forced_tool_that_the_provider_lacks_is_an_error_that_lists_what
         assert has in refused.json()["error"]["message"]
 
 
+@pytest.mark.campaign
 async def test_with_strict_tools_each_tool_that_the_provider_lacks_is_an_error(stack: Stack) -> None:
     async with another_api(stack, "strict_tools = true") as api:
         refused = await api.post("/v1/responses", json={"model": "fake", "input": "x", "tools": [CLOCK, DRAWING]})

@@ -176,6 +176,7 @@ async def test_each_filter_lists_the_responses_that_it_names(api: httpx.AsyncCli
     assert running["id"] in await ids(status="cancelled")
 
 
+@pytest.mark.campaign
 async def test_slow_responses_are_listed_whether_they_run_or_have_ended(
     api: httpx.AsyncClient, upstream: Upstream
 ) -> None:

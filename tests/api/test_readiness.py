@@ -73,6 +73,7 @@ async def test_readiness_is_known_at_once_while_temporal_and_redis_hang(hung_api
         assert "does not answer" in answer.json()["missing"]["temporal"]
 
 
+@pytest.mark.campaign
 async def test_a_redis_cluster_is_named_instead_of_looking_like_an_outage(tmp_path: Path) -> None:
     async with silent_server() as temporal, own_valkey(tmp_path, in_cluster_mode=True) as (url, _):
         with pytest.MonkeyPatch.context() as patch:

@@ -270,6 +270,7 @@ async def test_the_counts_come_back_after_a_flush_of_redis(
     assert (await usage(api, C))["total"]["responses"] == 5
 
 
+@pytest.mark.campaign
 async def test_what_a_key_has_spent_of_its_budgets_comes_back_after_a_flush_of_redis(
     api: httpx.AsyncClient, upstream: Upstream, redis: Redis, stack: Stack
 ) -> None:

@@ -41,6 +41,7 @@ async def ingested(client: httpx.AsyncClient, store: str, file: str, seconds: fl
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.campaign
 async def test_the_openai_sdk_makes_a_store_attaches_files_and_searches(
     stack: Stack, client: httpx.AsyncClient
 ) -> None:

@@ -20,6 +20,7 @@ HOSTED = [{"type": "open_responses:hosted_tools"}]
 # --- attempts
 
 
+@pytest.mark.campaign
 async def test_each_attempt_has_the_same_id_and_body_and_the_log_has_them_all_also_after_a_flush(
     stack: Stack, client: httpx.AsyncClient, receiver: WebhookReceiver
 ) -> None:

@@ -557,6 +557,7 @@ async def test_the_api_may_die_and_the_client_goes_on_over_http(stack: Stack, up
     check_whole(events + rest, script.text)
 
 
+@pytest.mark.campaign
 async def test_an_api_that_shuts_down_says_so_at_once(stack: Stack, upstream: Upstream) -> None:
     script = upstream.says("the api leaves", Script(words=5, hold_after=2))
     async with connected(stack.api_url) as ws, connected(stack.api_url) as idle:

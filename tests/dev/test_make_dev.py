@@ -44,6 +44,7 @@ def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:
     assert "OPEN_RESPONSES_VALKEY_PORT" in said
 
 
+@pytest.mark.campaign
 def test_a_bad_configuration_is_named_in_one_line(tmp_path: Path) -> None:
     config = tmp_path / "bad.toml"
     config.write_text('[[routes]]\nmodel = "x"\nprovidr = "y"\n')

@@ -70,6 +70,7 @@ async def test_a_response_starts_eagerly_in_the_process_that_was_asked_for_it(
     assert by[1].startswith(stack.services["serve"].env["OPEN_RESPONSES_WORKER_ID"])
 
 
+@pytest.mark.campaign
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_a_client_that_leaves_does_not_end_the_process(served: httpx.AsyncClient, stack: Stack) -> None:
     """The command line ends at a broken pipe, as `head` expects. The server, which runs under it, does not."""
@@ -124,6 +125,7 @@ async def _is_handed_over(script: Script) -> bool:
     return script.attempts == 2
 
 
+@pytest.mark.campaign
 async def test_without_temporal_it_says_so_and_waits_for_it(stack: Stack, tmp_path: Path) -> None:
     port = services.free_port()
     env = {**stack.env, "TEMPORAL_ADDRESS": "127.0.0.1:9", "OPEN_RESPONSES_START_PATIENCE_SECONDS": "0.1"}
@@ -150,6 +152,7 @@ async def _logs(log: Path, name: str) -> bool:
     return name in {orjson.loads(line)["event"] for line in log.read_text().splitlines() if line.startswith("{")}
 
 
+@pytest.mark.campaign
 async def test_what_keeps_it_from_starting_is_one_line(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "unknown.toml").write_text(
         '[[providers]]\nname = "none"\nadapter = "no.such:Adapter"\nbase_url = "http://127.0.0.1:9"\n'
@@ -177,6 +180,7 @@ async def test_what_keeps_it_from_starting_is_one_line(stack: Stack, tmp_path: P
             assert told.decode().splitlines()[-1].startswith(line), what
 
 
+@pytest.mark.campaign
 async def test_one_address_has_the_metrics_of_both_halves_and_of_temporals_sdk(stack: Stack) -> None:
     port = services.free_port()
     async with serving(stack, OPEN_RESPONSES_API_METRICS_PORT=str(port)), http_client(f"http://127.0.0.1:{port}") as at:

@@ -53,6 +53,7 @@ async def test_a_killed_worker_leaves_no_gap_in_the_stream(
     assert [e["action"] for e in events if e["type"] == "open_responses:attempt"] == ["continued"]
 
 
+@pytest.mark.campaign
 async def test_a_worker_killed_before_the_first_token_is_not_noticed(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:
@@ -127,6 +128,7 @@ async def test_a_frozen_worker_that_wakes_up_cannot_write_any_more(
     assert again == events
 
 
+@pytest.mark.campaign
 async def test_the_api_may_die_and_the_client_comes_back_for_the_rest(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream
 ) -> None:

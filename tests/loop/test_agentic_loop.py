@@ -212,6 +212,7 @@ async def test_a_response_in_a_tool_is_shown_as_it_is_after_a_flush(
     await client.post(f"/v1/responses/{started['id']}/cancel")
 
 
+@pytest.mark.campaign
 async def test_a_deadline_ends_the_response_in_the_middle_of_a_tool(stack: Stack, upstream: Upstream) -> None:
     script(upstream, "late", calls(("c", "slow", {"seconds": 30})), Script(words=2))
     async with another_api(stack, head="deadline_seconds = 1.5") as client:

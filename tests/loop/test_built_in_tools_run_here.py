@@ -112,6 +112,7 @@ async def guarded(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield api
 
 
+@pytest.mark.campaign
 async def test_a_provider_that_has_the_tool_runs_it_itself_unless_ours_is_preferred(
     client: httpx.AsyncClient, guarded: httpx.AsyncClient, vendors: Vendors
 ) -> None:

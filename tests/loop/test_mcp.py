@@ -251,6 +251,7 @@ async def test_a_background_response_waits_inside_its_workflow(
     assert check_whole(replayed, Script(words=2).text) == response
 
 
+@pytest.mark.campaign
 async def test_nobody_else_answers_a_tenants_approval(stack: Stack, upstream: Upstream) -> None:
     keys = {"acme": "a-key", "other": "o-key"}
     tail = "".join(

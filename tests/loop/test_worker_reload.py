@@ -75,6 +75,7 @@ async def test_a_new_provider_has_its_prices_without_a_restart(
     assert response["usage"]["cost_usd"], response
 
 
+@pytest.mark.campaign
 async def test_a_response_that_runs_goes_on_when_its_provider_is_taken_away(
     client: httpx.AsyncClient, upstream: Upstream, file: Path
 ) -> None:

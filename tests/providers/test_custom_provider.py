@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from dev.services import Service
@@ -73,6 +74,7 @@ async def test_a_response_streams_through_the_example(client: httpx.AsyncClient,
     assert response["usage"]["output_tokens"] == 4
 
 
+@pytest.mark.campaign
 async def test_the_example_runs_tools_in_the_loop(client: httpx.AsyncClient, parley: None) -> None:
     tools = [{"type": "function", "name": "talks"}]
     events = await collect(client, {"model": "parley-1", "input": "call it", "tools": tools})
