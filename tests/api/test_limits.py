@@ -336,12 +336,19 @@ async def test_who_fills_the_queue_is_refused_and_others_are_let_in(stack: Stack
             await services.stop(stack.processes[name])
             await stack.start(name)
         async with keyed_api(stack, *blocks, MAX_BACKLOG="5") as client:
+            accepted: list[str] = []
 
             async def is_refused() -> bool:
                 answer = await ask(client, "greedy", input="fill the queue", background=True)
                 if answer.status_code == 503:
                     is_error(answer, 503, "overloaded")
+                else:
+                    accepted.append(answer.json()["id"])
                 return answer.status_code == 503
+
+            async def have_ended() -> bool:
+                answers = [await client.get(f"/v1/responses/{one}", headers=bearer("greedy")) for one in accepted]
+                return all(answer.json()["status"] == "completed" for answer in answers)
 
             await until(is_refused, 20)
             # Its turn comes as soon as a slot is free, however many of the other's wait.
@@ -351,6 +358,8 @@ async def test_who_fills_the_queue_is_refused_and_others_are_let_in(stack: Stack
             answer = await modest
             assert answer.status_code == 200, answer.text
             assert answer.json()["status"] == "completed"
+            # The next test counts what the workers do.
+            await until(have_ended, 100)
     finally:
         script.released.set()
         for name in few_slots:

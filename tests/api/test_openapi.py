@@ -24,6 +24,8 @@ from tests.support.fake_vendors import Spoken, Vendors
 from tests.support.openapi_document import operations, problem
 from tests.support.scripts import HOSTED, script
 from tests.support.stack import Stack, until
+from tests.support.webhook_receiver import WebhookReceiver
+from tests.support.webhooks import delivery_of, new_path, new_secret, with_webhook
 
 EVENTS = event_models()
 
@@ -210,6 +212,75 @@ class Told:
         return events
 
 
+# Keys, and the endpoints of webhooks that belong to one, can be made only where there are keys. `test_admin_keys.py`
+# and `test_webhook_endpoints.py` have what is answered there.
+_WITH_KEYS = ("/v1/admin/keys", "/v1/webhook_endpoints")
+_OF_LONG_LIVED_AGENTS = ("/v1/files", "/v1/vector_stores", "/v1/schedules", "/v1/webhook")
+
+
+@pytest.mark.campaign
+async def test_every_answer_about_files_stores_schedules_and_webhooks_fits(
+    client: httpx.AsyncClient, receiver: WebhookReceiver
+) -> None:
+    told = Told(client)
+    file = await told("POST", "/v1/files", files={"file": ("cats.txt", b"Cats sleep.")}, data={"purpose": "assistants"})
+    of_file = f"/v1/files/{{file_id={file['id']}}}"
+    await told("GET", "/v1/files")
+    await told("GET", of_file)
+    await told("GET", f"{of_file}/content")
+    await told("GET", "/v1/files/{file_id=file-none}")
+    store = await told("POST", "/v1/vector_stores", json={"name": "cats"})
+    of_store = f"/v1/vector_stores/{{vector_store_id={store['id']}}}"
+    in_store = f"{of_store}/files/{{file_id={file['id']}}}"
+    await told("GET", "/v1/vector_stores")
+    await told("GET", of_store)
+    await told("POST", of_store, json={"metadata": {"a": "b"}})
+    await told("POST", f"{of_store}/files", json={"file_id": file["id"]})
+
+    async def is_read() -> bool:
+        return bool((await told("GET", in_store))["status"] == "completed")
+
+    await until(is_read, 100)
+    await told("GET", f"{of_store}/files")
+    await told("POST", in_store, json={"attributes": {"kind": "animal"}})
+    await told("GET", f"{in_store}/content")
+    await told("POST", f"{of_store}/search", json={"query": "cats"})
+    batch = await told("POST", f"{of_store}/file_batches", json={"file_ids": [file["id"]]})
+    of_batch = f"{of_store}/file_batches/{{batch_id={batch['id']}}}"
+    await told("GET", of_batch)
+    await told("GET", f"{of_batch}/files")
+    await told("POST", f"{of_batch}/cancel")
+    await told("DELETE", in_store)
+    await told("DELETE", of_store)
+    await told("DELETE", of_file)
+    await told("GET", of_store)
+
+    request = {"model": "fake", "input": "x"}
+    schedule = await told("POST", "/v1/schedules", json={"cron": "0 0 1 1 *", "request": request})
+    of_schedule = f"/v1/schedules/{{schedule_id={schedule['id']}}}"
+    await told("GET", "/v1/schedules")
+    await told("GET", of_schedule)
+    await told("POST", of_schedule, json={"cron": "0 0 2 1 *"})
+    for act in ("pause", "resume", "trigger"):
+        await told("POST", f"{of_schedule}/{act}")
+    await told("GET", f"{of_schedule}/runs")
+    await told("DELETE", of_schedule)
+    await told("GET", of_schedule)
+
+    path = new_path()
+    response = await with_webhook(client, receiver.url(path), new_secret())
+    done = await delivery_of(client, response["id"], "delivered")
+    delivery = f"/v1/webhook_deliveries/{{delivery_id={done['id']}}}"
+    await told("GET", "/v1/webhook_deliveries")
+    await told("GET", delivery)
+    await told("POST", f"{delivery}/replay")
+    await told("GET", "/v1/webhook_event_types")
+
+    answered = {(method, path) for method, path, status in told.seen if status < 300}
+    wanted = {(method, path) for method, path in operations() if path.startswith(_OF_LONG_LIVED_AGENTS)}
+    assert answered == {one for one in wanted if not one[1].startswith(_WITH_KEYS)}, "every operation was answered"
+
+
 @pytest.mark.campaign
 async def test_every_answer_of_a_run_fits(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, vendors: Vendors
@@ -326,10 +397,12 @@ async def test_every_answer_of_a_run_fits(
     await told("POST", f"{at}/items", json={"items": []})
     await told("DELETE", at)
     await told("GET", at)
-    # Keys can be made only where there are keys. `test_admin_keys.py` has what is answered there.
-    keys = "/v1/admin/keys"
-    answered = {(method, path) for method, path, status in told.seen if status == 200 or path.startswith(keys)}
+    answered = {(method, path) for method, path, status in told.seen if status == 200 or path.startswith(_WITH_KEYS)}
     # An answer to HEAD has no body to be judged.
-    wanted = {(method, path) for method, path in operations() if method != "HEAD"}
+    wanted = {
+        (method, path)
+        for method, path in operations()
+        if method != "HEAD" and not path.startswith(_OF_LONG_LIVED_AGENTS)
+    }
     assert answered == wanted, "every operation was answered"
     assert {status for _, _, status in told.seen} >= {200, 400, 404, 409, 413}
