@@ -221,6 +221,7 @@ async def test_headers_that_come_slowly_have_no_more_time(port: int) -> None:
         assert await asyncio.wait_for(reading, 1) == b""
 
 
+@pytest.mark.campaign
 async def test_a_connection_is_kept_between_requests_and_while_one_is_answered(port: int) -> None:
     """An idle one, also after an empty line, for as long as uvicorn keeps it; and an answer takes the time it takes,
     with the next request half sent."""
@@ -331,6 +332,7 @@ async def test_a_socket_that_nobody_reads_is_dropped(running: tuple[int, uvicorn
         await none_left(server)
 
 
+@pytest.mark.campaign
 async def test_a_socket_that_is_read_slowly_gets_all_messages(port: int) -> None:
     """For longer than one that reads nothing is kept, one message is on its way."""
     async with Raw(port) as raw:

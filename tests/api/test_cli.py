@@ -120,6 +120,7 @@ async def test_usage_is_shown_by_tenant(api: httpx.AsyncClient) -> None:
     assert out.splitlines()[0].split()[:3] == ["tenant", "responses", "failed"]
 
 
+@pytest.mark.campaign
 async def test_an_operator_asks_for_health_and_refusals(api: httpx.AsyncClient) -> None:
     url, key = api.base_url, "cli-operator-key"
     status, out, error = await run("health", url=url, key=key)

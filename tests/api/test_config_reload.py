@@ -63,6 +63,7 @@ async def test_a_changed_file_is_in_force_without_a_restart(reloading: Reloading
     assert "route 'new-model' added" in reloading.log
 
 
+@pytest.mark.campaign
 async def test_a_broken_file_changes_nothing_and_one_line_says_what_is_wrong(reloading: Reloading) -> None:
     whole = reloading.file.read_text()
 

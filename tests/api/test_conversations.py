@@ -458,6 +458,7 @@ async def test_a_response_that_ended_without_a_word_is_counted_once(
     assert len(await items_of(client, conversation)) == 4
 
 
+@pytest.mark.campaign
 async def test_what_failed_or_was_cancelled_adds_nothing_and_what_was_cut_short_does(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:
@@ -532,6 +533,7 @@ async def test_a_conversation_of_megabytes_goes_on(client: httpx.AsyncClient, up
     assert texts(await items_of(client, conversation))[:5] == parts
 
 
+@pytest.mark.campaign
 async def test_what_is_longer_than_the_window_is_truncated_as_a_chain_is(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:
@@ -677,6 +679,7 @@ async def test_an_approval_is_given_in_the_conversation(client: httpx.AsyncClien
     is_error(await ask(client, conversation, [word], tools=HOSTED), 409, "approval_already_answered")
 
 
+@pytest.mark.campaign
 async def test_the_tools_of_an_mcp_server_are_listed_once_in_a_conversation(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:

@@ -264,6 +264,7 @@ async def test_without_redis_each_process_goes_on_counting_from_where_all_were(r
     ]
 
 
+@pytest.mark.campaign
 async def test_while_redis_is_away_the_limit_holds_and_requests_are_answered_again_afterwards(
     stack: Stack, upstream: Upstream
 ) -> None:

@@ -91,6 +91,7 @@ async def test_a_response_leaves_opentelemetrys_metrics_and_its_end(
     assert await grown.by("open_responses_cost_usd_total", model="fake") == 0
 
 
+@pytest.mark.campaign
 async def test_a_failure_shows_with_its_code_and_so_do_the_attempts_before_it(
     stack: Stack, client: httpx.AsyncClient, upstream: Upstream
 ) -> None:
@@ -176,6 +177,7 @@ async def test_a_workers_address_has_the_sdks_metrics_as_well(stack: Stack, clie
         assert "temporal_request_total" in text or "temporal_request{" in text
 
 
+@pytest.mark.campaign
 async def test_with_keys_only_an_operators_key_reads_them_and_a_port_of_their_own_asks_for_none(
     api: httpx.AsyncClient,
 ) -> None:

@@ -107,6 +107,7 @@ async def test_what_a_route_takes_is_there_though_the_provider_does_not_list_it(
     assert (await client.get("/v1/models/whisper-1")).status_code == 404
 
 
+@pytest.mark.campaign
 async def test_a_key_sees_what_it_may_use_and_nothing_else(stack: Stack, listed: dict[str, dict[str, Any]]) -> None:
     blocks = (
         key_block("narrow", "narrow-key", 'models = ["vendor/s*", "openai-lists-*"]'),

@@ -109,6 +109,7 @@ async def test_a_response_is_listed_with_what_it_was_and_how_it_ended(
     }
 
 
+@pytest.mark.campaign
 async def test_a_list_has_the_cost_the_end_and_the_link_of_each_response(
     api: httpx.AsyncClient, upstream: Upstream
 ) -> None:
@@ -143,6 +144,7 @@ async def test_a_response_that_an_operator_terminates_is_listed_as_it_ended(
         assert (response["id"] in found) == is_there, query
 
 
+@pytest.mark.campaign
 async def test_each_filter_lists_the_responses_that_it_names(api: httpx.AsyncClient, upstream: Upstream) -> None:
     upstream.says("a failure to filter", Script(faults=[Fault(status=400)]))
     failed = await made(api, "a-key", input="a failure to filter")
@@ -343,6 +345,7 @@ async def waiting_response(api: httpx.AsyncClient, upstream: Upstream, key: str,
     return await made(api, key, input=prompt, tools=HOSTED, background=True)
 
 
+@pytest.mark.campaign
 async def test_calls_that_wait_are_listed_until_they_are_answered(api: httpx.AsyncClient, upstream: Upstream) -> None:
     async def pending(key: str, **query: Any) -> list[JsonObject]:
         answer = await api.get("/v1/approvals", params=query, headers=bearer(key))

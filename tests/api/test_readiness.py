@@ -62,6 +62,7 @@ async def hung_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ht
                 yield api
 
 
+@pytest.mark.campaign
 async def test_readiness_is_known_at_once_while_temporal_and_redis_hang(hung_api: httpx.AsyncClient) -> None:
     for _ in range(3):
         began = time.monotonic()

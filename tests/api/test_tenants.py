@@ -86,6 +86,7 @@ def keys_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.campaign
 async def test_a_key_that_the_command_made_lets_its_tenant_in(stack: Stack) -> None:
     made = keys_command("add", "new tenant")
     assert made.returncode == 0
@@ -615,6 +616,7 @@ async def test_cors_is_closed_by_default(api: httpx.AsyncClient) -> None:
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+@pytest.mark.campaign
 async def test_cors_is_open_to_the_origins_that_are_named(stack: Stack) -> None:
     origins = "https://app.example, https://other.example"
     async with keyed_api(stack, key_block("t", "k", "requests_per_minute = 9"), CORS_ORIGINS=origins) as client:

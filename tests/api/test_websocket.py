@@ -211,6 +211,7 @@ async def test_a_stored_response_survives_a_failed_continuation(ws: Client) -> N
     await ws.answer(input="hello", previous_response_id=first["id"])
 
 
+@pytest.mark.campaign
 async def test_what_is_remembered_is_truncated_or_refused_like_any_context(ws: Client, upstream: Upstream) -> None:
     old = "old " * 250
     upstream.says(old, Script(words=1))

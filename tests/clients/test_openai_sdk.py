@@ -171,6 +171,7 @@ async def test_input_items_come_in_pages_and_what_is_deleted_is_gone(sdk: AsyncO
         await sdk.responses.retrieve(response.id)
 
 
+@pytest.mark.campaign
 async def test_models_compaction_and_counting(sdk: AsyncOpenAI) -> None:
     assert "fake" in [model.id async for model in sdk.models.list()]
     assert (await sdk.models.retrieve("fake")).owned_by == "fake"
@@ -181,6 +182,7 @@ async def test_models_compaction_and_counting(sdk: AsyncOpenAI) -> None:
     assert (await sdk.responses.create(model="fake", input=went_on)).status == "completed"
 
 
+@pytest.mark.campaign
 async def test_a_failed_response_is_told_and_not_raised(sdk: AsyncOpenAI, upstream: Upstream) -> None:
     upstream.says("sdk fails", Script(faults=[Fault(status=400)]))
     response = await sdk.responses.create(model="fake", input="sdk fails")
@@ -235,6 +237,7 @@ async def test_an_error_over_a_socket_is_the_sdks_own(
         upstream.scripts.pop(ORDER)
 
 
+@pytest.mark.campaign
 async def test_keys_scopes_limits_and_conflicts_are_the_sdks_own(stack: Stack) -> None:
     blocks = [
         key_block("of-sdk", "sdk-key", 'models = ["fake"]', "requests_per_minute = 3"),

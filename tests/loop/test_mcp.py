@@ -156,6 +156,7 @@ async def test_a_request_has_so_many_servers_at_the_most(client: httpx.AsyncClie
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
 
 
+@pytest.mark.campaign
 async def test_an_approved_call_runs_as_it_was_shown_and_once(client: httpx.AsyncClient, upstream: Upstream) -> None:
     asked = await ask(client, upstream, "approve me", GUARDED, ("c", "add", {"a": 40, "b": 2}))
     assert asked["status"] == "completed"

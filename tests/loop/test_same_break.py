@@ -24,6 +24,7 @@ async def test_an_answer_that_is_begun_anew_and_breaks_in_the_same_place_has_fai
     assert script.attempts == 2
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("model", ["anthropic-prefill", "ollama"])
 async def test_an_answer_that_is_continued_and_brings_nothing_twice_has_failed(
     client: httpx.AsyncClient, vendors: Vendors, model: str

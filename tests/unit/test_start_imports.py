@@ -56,6 +56,7 @@ def test_a_process_imports_what_it_needs_to_start(module: str) -> None:
     assert not loaded & set(HEAVY[module])
 
 
+@pytest.mark.campaign
 def test_every_model_can_be_built() -> None:
     """Building is deferred, so an import does not show a mistake in a field."""
     program = (

@@ -162,6 +162,7 @@ def test_tokens_are_counted_and_not_guessed() -> None:
     assert 200_000 < count_tokens("ab1" * 200_000) < 600_000
 
 
+@pytest.mark.campaign
 async def test_auto_drops_the_oldest_turns_and_disabled_refuses(client: httpx.AsyncClient, upstream: Upstream) -> None:
     previous = None
     for number in range(5):
