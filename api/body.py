@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 
 from api.admission.received_bytes import held_by
 from open_responses.errors import RequestTimeout, RequestTooLarge, UnsupportedEncoding
 from open_responses.json_types import JsonObject
 from open_responses.schema.off_loop import off_loop
-from open_responses.schema.validation import read_json_object
+from open_responses.schema.validation import CHECK_NAMES, complaint_of, read_json_object
+
+Body = TypeVar("Body", bound=BaseModel)
 
 # 8 KiB a second on average, or the rest of the body. The average is per window: over the whole body, a client could
 # send the first part fast, and then hold the connection for long.
@@ -22,6 +26,21 @@ async def read_object(request: Request, limit: int) -> tuple[JsonObject, int]:
     """The body as an object, and its size in bytes. Raises as `read_body` and `read_json_object` do."""
     raw = await read_body(request, limit)
     return await off_loop(len(raw), read_json_object, raw), len(raw)
+
+
+async def read_model(kind: type[Body], request: Request, limit: int, *, may_be_empty: bool = False) -> Body:
+    """Return the body as this model; an empty body as an empty object, if it may be one. Raises as `read_body`, and
+    InvalidRequest."""
+    raw = await read_body(request, limit)
+    return model_of(kind, {} if may_be_empty and not raw else await off_loop(len(raw), read_json_object, raw))
+
+
+def model_of(kind: type[Body], read: JsonObject) -> Body:
+    """Raises InvalidRequest, with the place and the reason."""
+    try:
+        return kind.model_validate(read, context=CHECK_NAMES)
+    except ValidationError as error:
+        raise complaint_of(error) from None
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -106,28 +106,17 @@ class ToolRun:
             return Outcome(message_of(error, call.name), failed=True)
 
     async def _hosted(self, tool: HostedTool, call: Call, output_index: int) -> Outcome | None:
-        """Run a hosted tool at most `max_attempts` times in all: Temporal's retries inside each activity, and the
-        activities that follow a lost worker. A run whose worker was lost counts, since it may have had its effect."""
-        runs = 0
-        while runs < tool.max_attempts:
-            given = ToolCall(
-                tool=tool.name, arguments=call.arguments, context=self._context(call, output_index, runs + 1)
-            )
-            handle = calls.start_tool(tool, given, tool.max_attempts - runs)
-            result = await self._ended(handle)
-            if result is None or result.outcome == "cancelled":
-                return None
-            if result.outcome in ("done", "failed", "halted"):
-                return _outcome(result)
-            runs += max(1, result.attempts)
-        lost = f"The worker that ran {call.name!r} was lost; the call was not finished."
-        return Outcome(_with_unknown_outcome(lost), failed=True)
+        def begin(runs: int) -> workflow.ActivityHandle[ToolResult]:
+            context = self._context(call, output_index, runs + 1)
+            given = ToolCall(tool=tool.name, arguments=call.arguments, context=context)
+            return calls.start_tool(tool, given, tool.max_attempts - runs)
+
+        return await self._at_most(tool.max_attempts, call.name, begin)
 
     async def _built_in(self, work: BuiltInWork, call: Call, output_index: int) -> Outcome | None:
-        """Run a built-in tool at most `max_attempts` times in all, as a hosted tool."""
         tool = next((tool for tool in self.start.built_in if tool.name == work.tool), BuiltInTool(name=work.tool))
-        runs = 0
-        while runs < tool.max_attempts:
+
+        def begin(runs: int) -> workflow.ActivityHandle[ToolResult]:
             given = BuiltInCallInput(
                 tool=work.tool,
                 function=call.name,
@@ -137,13 +126,27 @@ class ToolRun:
                 ordinal=work.ordinal,
                 context=self._context(call, output_index, runs + 1),
             )
-            result = await self._ended(calls.start_built_in_call(tool, given, tool.max_attempts - runs))
+            return calls.start_built_in_call(tool, given, tool.max_attempts - runs)
+
+        return await self._at_most(tool.max_attempts, call.name, begin)
+
+    async def _at_most(
+        self, max_attempts: int, name: str, begin: Callable[[int], workflow.ActivityHandle[ToolResult]]
+    ) -> Outcome | None:
+        """Run a tool at most `max_attempts` times in all: Temporal's retries inside each activity, and the activities
+        that follow a lost worker. A run whose worker was lost counts, since it may have had its effect.
+
+        `begin` starts an activity, given the number of runs so far.
+        """
+        runs = 0
+        while runs < max_attempts:
+            result = await self._ended(begin(runs))
             if result is None or result.outcome == "cancelled":
                 return None
             if result.outcome in ("done", "failed", "halted"):
                 return _outcome(result)
             runs += max(1, result.attempts)
-        lost = f"The worker that ran {call.name!r} was lost; the call was not finished."
+        lost = f"The worker that ran {name!r} was lost; the call was not finished."
         return Outcome(_with_unknown_outcome(lost), failed=True)
 
     async def _mcp(self, call: Call, output_index: int) -> Outcome | None:

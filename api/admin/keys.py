@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import structlog
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
@@ -17,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.app_state import AppState
 from api.auth import Caller
-from api.body import read_object
+from api.body import read_model
 from api.dependencies import AdminCaller, State
 from api.key_ring import RingKey
 from api.paging import check_names, list_object, page_limit, unknown_cursor
@@ -39,7 +38,6 @@ from open_responses.config import key_id
 from open_responses.errors import Conflict, InvalidRequest, NotFound, OpenResponsesError, Unavailable
 from open_responses.io.temporal.client import TemporalDown
 from open_responses.json_types import JsonObject
-from open_responses.schema.validation import CHECK_NAMES, complaint_of
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +70,7 @@ async def list_keys(request: Request, state: State, caller: AdminCaller) -> Resp
 @router.post("")
 async def create_key(request: Request, state: State, caller: AdminCaller) -> Response:
     """Create a key. The answer is the only one that has the key itself."""
-    given = await _read(CreateKeyBody, request)
+    given = await read_model(CreateKeyBody, request, _MOST_BYTES)
     now, values = time.time(), given.values(state.settings.config)
     by = _maker(state, caller)
     if given.expires_at is not None and given.expires_at <= now:
@@ -124,7 +122,7 @@ async def get_key(key_id: str, state: State, caller: AdminCaller) -> Response:
 @router.post("/{key_id}")
 async def change_key(request: Request, key_id: str, state: State, caller: AdminCaller) -> Response:
     """Change what is given, and leave the rest as it is. An `expires_at` that has passed ends the key at once."""
-    given = await _read(ChangeKeyBody, request)
+    given = await read_model(ChangeKeyBody, request, _MOST_BYTES)
     values, by = given.values(state.settings.config), _maker(state, caller)
     _check_made_here(_known(state, key_id))
     changed = await _changed(state.runtime_keys.change(ChangeKey(id=key_id, values=values, by=by, at=time.time())))
@@ -179,15 +177,6 @@ def _maker(state: AppState, caller: Caller) -> str:
             code="no_admin_key",
         )
     return caller.key.id
-
-
-async def _read(kind: type[Body], request: Request) -> Body:
-    """Raises InvalidRequest."""
-    body, _ = await read_object(request, _MOST_BYTES)
-    try:
-        return kind.model_validate(body, context=CHECK_NAMES)
-    except ValidationError as error:
-        raise complaint_of(error) from None
 
 
 async def _changed(change: Awaitable[StoredKey]) -> StoredKey:

@@ -9,12 +9,12 @@ from typing import Annotated, TypeVar
 
 import orjson
 from fastapi import APIRouter, Request
-from pydantic import Field, ValidationError
+from pydantic import Field
 from starlette.responses import Response
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from api.app_state import AppState, state_of
-from api.body import read_body
+from api.body import model_of, read_body
 from api.compactions import check_compactions
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.conversations.lock import free_stale_lock
@@ -37,7 +37,7 @@ from open_responses.schema.http_bodies import DeletedConversation
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
 from open_responses.schema.requests import INCLUDES, Metadata
-from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of, one_of, read_json_object, shorten
+from open_responses.schema.validation import RequestObject, one_of, read_json_object, shorten
 from workflows.conversation import ConversationWorkflow
 
 Body = TypeVar("Body", bound=RequestObject)
@@ -195,10 +195,7 @@ async def _read(kind: type[Body], request: Request) -> tuple[Body, int]:
 
 
 def _parsed(kind: type[Body], raw: bytes) -> Body:
-    try:
-        return kind.model_validate(_object(raw), context=CHECK_NAMES)
-    except ValidationError as error:
-        raise complaint_of(error) from None
+    return model_of(kind, _object(raw))
 
 
 def _page_query(request: Request) -> PageQuery:

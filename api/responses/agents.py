@@ -9,7 +9,7 @@ from open_responses.config import ToolConfig
 from open_responses.errors import InvalidRequest
 from open_responses.io.settings import Settings
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads.start import PATCH_LEVEL, StartResponse, Target
+from open_responses.loop.payloads.start import StartResponse, Target, members_of_now
 from open_responses.schema.requests import CreateResponse
 from open_responses.tool_use.agents import AgentPlan
 from open_responses.tool_use.built_in import BuiltInTool
@@ -51,27 +51,15 @@ def agent_plan(
         }
     )
     targets = targets_of(config, asked, None, environ)
-    first, *fallbacks = targets
     start = StartResponse(
         response_id="",
         tenant="",
         created_at=0,
         request=asked,
-        provider=first.provider,
-        upstream_model=first.upstream_model,
-        context_window=first.context_window,
-        price=first.price,
-        omitted=first.omitted,
-        fallbacks=fallbacks,
+        **members_of_now(targets),
         retry_window=settings.background_retry_window_seconds,
-        run_here=first.run_here,
         hosted=hosted_of(own),
         built_in=built_in_of(asked, targets, own),
-        results_in_order=True,
-        repeats_alike=True,
-        ends_alike=True,
-        keeps_usage=True,
-        patch_level=PATCH_LEVEL,
         max_turns=agent.max_turns,
     )
     plan: JsonObject = start.model_dump(mode="json", exclude_unset=True)

@@ -16,7 +16,7 @@ from open_responses.io.telemetry.request_context import current_request_id
 from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
-from open_responses.loop.payloads.start import PATCH_LEVEL, Remembered, StartResponse, Target
+from open_responses.loop.payloads.start import Remembered, StartResponse, Target, members_of_now
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import Tool
@@ -48,7 +48,7 @@ class Plan:
 async def start_of(state: AppState, plan: Plan) -> StartResponse:
     """The workflow's input. What was sent in confidence is sealed in it."""
     settings, parsed, asked = state.settings, plan.resolved.authorized.parsed, plan.resolved.asked
-    key, (first, *fallbacks) = parsed.key, plan.targets
+    key = parsed.key
     response_id = key.response_id if key is not None else new_id("resp_")
     stripped, secrets = _sealed(asked, state.sealer, response_id)
     webhooks = _webhooks(state, plan, response_id)
@@ -60,25 +60,14 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         tenant=plan.resolved.authorized.caller.tenant,
         created_at=int(time.time()),
         request=stripped,
-        provider=first.provider,
-        upstream_model=first.upstream_model,
+        **members_of_now(plan.targets),
         retry_window=settings.background_retry_window_seconds if asked.is_background else settings.retry_window_seconds,
-        context_window=first.context_window,
-        price=first.price,
-        omitted=first.omitted,
-        run_here=first.run_here,
-        fallbacks=fallbacks,
         provider_key=provider_key,
         hosted=list(plan.hosted),
         built_in=list(plan.built_in),
         secrets=secrets,
         decisions=list(plan.decisions),
         is_compaction=parsed.is_compaction,
-        results_in_order=True,
-        repeats_alike=True,
-        ends_alike=True,
-        keeps_usage=True,
-        patch_level=PATCH_LEVEL,
         body_digest=key and key.body_digest,
         nonce=key and new_id("nonce_"),
         max_turns=settings.config.max_turns,

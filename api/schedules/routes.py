@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from temporalio.client import (
     ScheduleDescription,
     ScheduleOverlapPolicy,
@@ -22,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.app_state import AppState
 from api.auth import Caller
-from api.body import read_object
+from api.body import read_model
 from api.dependencies import AuthenticatedCaller, State
 from api.paging import check_names, list_object, page_limit, unknown_cursor
 from api.schedules import temporal_schedules as schedules
@@ -36,7 +35,6 @@ from open_responses.io.temporal.visibility import Cursor, literal, newest_runs
 from open_responses.json_types import JsonObject
 from open_responses.schedules.cron import parse_cron
 from open_responses.schedules.payloads import RUN_MEMO, ScheduledRun, ScheduleState, is_schedule_id
-from open_responses.schema.validation import CHECK_NAMES, complaint_of
 
 router = APIRouter(prefix="/v1/schedules")
 
@@ -50,7 +48,7 @@ Body = TypeVar("Body", bound=UpdateSchedule)
 @router.post("")
 async def create_schedule(request: Request, state: State, caller: AuthenticatedCaller) -> JSONResponse:
     """Create a schedule. Its request is checked as POST /v1/responses checks it, and nothing starts before its time."""
-    given = await _read(CreateSchedule, request)
+    given = await read_model(CreateSchedule, request, _MOST_BYTES)
     body = given.request
     assert body is not None, "checked by its model"
     now, limits = int(time.time()), state.settings.config.schedules
@@ -110,7 +108,7 @@ async def update_schedule(
     request: Request, schedule_id: str, state: State, caller: AuthenticatedCaller
 ) -> JSONResponse:
     """Change what is given, and leave the rest. A new request runs with the key that sends it."""
-    given = await _read(UpdateSchedule, request)
+    given = await read_model(UpdateSchedule, request, _MOST_BYTES)
     _, before = await _owned(state, caller, schedule_id)
     values: JsonObject = {"updated_at": int(time.time())}
     if given.cron is not None or given.at is not None:
@@ -326,12 +324,3 @@ async def _run(schedule_id: str, run: WorkflowExecution) -> JsonObject:
         # No worker has begun it.
         kept = ScheduledRun(id=run.id, schedule_id=schedule_id, started_at=run.start_time.timestamp())
     return {"object": "schedule.run", **kept.model_dump(mode="json")}
-
-
-async def _read(kind: type[Body], request: Request) -> Body:
-    """Raises InvalidRequest."""
-    body, _ = await read_object(request, _MOST_BYTES)
-    try:
-        return kind.model_validate(body, context=CHECK_NAMES)
-    except ValidationError as error:
-        raise complaint_of(error) from None

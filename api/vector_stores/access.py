@@ -9,11 +9,10 @@ from typing import TypeVar
 
 import orjson
 from fastapi import Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from api.app_state import AppState, state_of
-from api.body import read_body
+from api.body import model_of, read_body
 from api.files.routes import unknown_file
 from api.paging import check_names, is_newest_first, list_object, page_limit, unknown_cursor
 from open_responses.errors import InvalidRequest, NotFound
@@ -21,7 +20,7 @@ from open_responses.io.files.ingestion_starts import start_ingestion
 from open_responses.io.files.store_files import Attached, NewStoreFile
 from open_responses.io.files.store_rows import StoreRow
 from open_responses.schema.off_loop import off_loop
-from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of, read_json_object
+from open_responses.schema.validation import RequestObject, read_json_object
 from open_responses.schema.vector_store_requests import AttachFile, StaticChunking
 
 Body = TypeVar("Body", bound=RequestObject)
@@ -84,10 +83,7 @@ async def read_json(kind: type[Body], request: Request) -> Body:
 
 
 def _parsed(kind: type[Body], raw: bytes) -> Body:
-    try:
-        return kind.model_validate(read_json_object(raw) if raw else {}, context=CHECK_NAMES)
-    except ValidationError as error:
-        raise complaint_of(error) from None
+    return model_of(kind, read_json_object(raw) if raw else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import time
 from typing import TypeVar
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
@@ -20,7 +19,7 @@ from temporalio.service import RPCError
 
 from api.app_state import AppState
 from api.auth import Caller
-from api.body import read_body
+from api.body import read_model
 from api.dependencies import AuthenticatedCaller, State
 from api.key_ring import RingKey
 from api.paging import check_names, list_object, page_limit, unknown_cursor
@@ -37,7 +36,7 @@ from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailabl
 from open_responses.io.temporal.client import TemporalDown
 from open_responses.io.temporal.webhook_deliveries import start_deliveries
 from open_responses.json_types import JsonObject
-from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of, read_json_object
+from open_responses.schema.validation import RequestObject
 from open_responses.schema.webhooks import WEBHOOK_EVENTS
 from open_responses.webhooks.deliveries import TEST_DATA_ID, Delivery, event_id
 from open_responses.webhooks.endpoints import EndpointSecret, StoredEndpoint, WebhookConfig, WebhookTarget
@@ -78,7 +77,7 @@ async def list_endpoints(request: Request, state: State, caller: AuthenticatedCa
 @router.post("/webhook_endpoints")
 async def create_endpoint(request: Request, state: State, caller: AuthenticatedCaller) -> Response:
     """Create an endpoint. The answer has its secret, which no later one has."""
-    given = await _read(CreateWebhookEndpoint, request)
+    given = await read_model(CreateWebhookEndpoint, request, _MOST_BYTES)
     key, stored = _changeable(state, caller)
     config = state.settings.config
     check_address(config, given.url, "url")
@@ -118,7 +117,7 @@ async def update_endpoint(
     request: Request, webhook_endpoint_id: str, state: State, caller: AuthenticatedCaller
 ) -> Response:
     """Change what is given, and leave the rest. Deliveries that wait go to the address that they began with."""
-    given = await _read(UpdateWebhookEndpoint, request)
+    given = await read_model(UpdateWebhookEndpoint, request, _MOST_BYTES)
     key, endpoint = _stored(state, caller, webhook_endpoint_id)
     values = {name: getattr(given, name) for name in ("name", "url", "event_types")}
     values = {name: value for name, value in values.items() if value is not None}
@@ -143,7 +142,7 @@ async def rotate_secret(
     request: Request, webhook_endpoint_id: str, state: State, caller: AuthenticatedCaller
 ) -> Response:
     """Replace the secret. The old one signs beside the new one for 24 hours, if the request asks for that."""
-    given = await _read(RotateWebhookSecret, request, may_be_empty=True)
+    given = await read_model(RotateWebhookSecret, request, _MOST_BYTES, may_be_empty=True)
     key, endpoint = _stored(state, caller, webhook_endpoint_id)
     now = int(time.time())
     secret, sealed = _new_secret(state, endpoint.id)
@@ -161,7 +160,7 @@ async def test_endpoint(
     request: Request, webhook_endpoint_id: str, state: State, caller: AuthenticatedCaller
 ) -> Response:
     """Send one event of this type now, whose response does not exist, and return the receiver's status."""
-    given = await _read(TestWebhookEndpoint, request)
+    given = await read_model(TestWebhookEndpoint, request, _MOST_BYTES)
     targets = [] if caller.key is None else _ring_key(state, caller.key).webhook_targets()
     target = next((one for one in targets if one.endpoint_id == webhook_endpoint_id), None)
     if target is None:
@@ -293,16 +292,6 @@ def _new_secret(state: AppState, endpoint_id: str) -> tuple[str, EndpointSecret]
     secret = new_webhook_secret()
     sealed = state.sealer.seal(secret.encode(), bound_to=endpoint_id)
     return secret, EndpointSecret(sealed=sealed, hint=hint_of(secret))
-
-
-async def _read(kind: type[Body], request: Request, *, may_be_empty: bool = False) -> Body:
-    """Raises InvalidRequest."""
-    raw = await read_body(request, _MOST_BYTES)
-    body = {} if may_be_empty and not raw else read_json_object(raw)
-    try:
-        return kind.model_validate(body, context=CHECK_NAMES)
-    except ValidationError as error:
-        raise complaint_of(error) from None
 
 
 def _unknown() -> NotFound:

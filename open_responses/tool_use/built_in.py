@@ -219,18 +219,21 @@ _FILES = (
 def _interpreter_functions(settings: JsonObject) -> Sequence[FunctionTool]:
     container = settings.get("container")
     has_files = isinstance(container, dict) and bool(container.get("file_ids"))
-    return (
-        FunctionTool(
-            type="function",
-            name=CODE_INTERPRETER,
-            description=_PYTHON + _SUBSET + (_FILES if has_files else _NO_FILES),
-            parameters={
-                "type": "object",
-                "properties": {"code": {"type": "string", "description": "The Python code."}},
-                "required": ["code"],
-                "additionalProperties": False,
-            },
-        ),
+    about = _PYTHON + _SUBSET + (_FILES if has_files else _NO_FILES)
+    return (_function_of_code(CODE_INTERPRETER, about, "The Python code."),)
+
+
+def _function_of_code(name: str, description: str, about_code: str) -> FunctionTool:
+    return FunctionTool(
+        type="function",
+        name=name,
+        description=description,
+        parameters={
+            "type": "object",
+            "properties": {"code": {"type": "string", "description": about_code}},
+            "required": ["code"],
+            "additionalProperties": False,
+        },
     )
 
 
@@ -256,19 +259,7 @@ _PROGRAM = (
 
 
 def _program_functions(_: JsonObject) -> Sequence[FunctionTool]:
-    return (
-        FunctionTool(
-            type="function",
-            name=RUN_PROGRAM,
-            description=_PROGRAM + _SUBSET + _NO_FILES,
-            parameters={
-                "type": "object",
-                "properties": {"code": {"type": "string", "description": "The Python program."}},
-                "required": ["code"],
-                "additionalProperties": False,
-            },
-        ),
-    )
+    return (_function_of_code(RUN_PROGRAM, _PROGRAM + _SUBSET + _NO_FILES, "The Python program."),)
 
 
 def _program_opening(opening: Opening) -> JsonObject:

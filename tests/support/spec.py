@@ -130,13 +130,17 @@ _STAND_IN = {"type": "function_call", "id": "x", "call_id": "x", "name": "x", "a
 
 def validate_response(resource: Any) -> None:
     """With items and tools from outside the specification checked for what every item has, and left out."""
-    inside = {
+    validate("ResponseResource", _inside(resource))
+
+
+def _inside(resource: dict[str, Any]) -> dict[str, Any]:
+    """The part of a response that the specification knows."""
+    return {
         **resource,
         "output": [_checked(item) for item in resource["output"]],
         "tools": [tool for tool in resource["tools"] if tool.get("type", "function") == "function"],
         "tool_choice": _checked_choice(resource["tool_choice"]),
     }
-    validate("ResponseResource", inside)
 
 
 def validate_event(event: dict[str, Any]) -> None:
@@ -153,12 +157,7 @@ def validate_event(event: dict[str, Any]) -> None:
         inside["item"] = _checked(event["item"])
     if "response" in event:
         validate_response(event["response"])
-        inside["response"] = {
-            **event["response"],
-            "output": [_checked(item) for item in event["response"]["output"]],
-            "tools": [],
-            "tool_choice": _checked_choice(event["response"]["tool_choice"]),
-        }
+        inside["response"] = _inside(event["response"])
     if "annotation" in event:
         inside["annotation"] = next(iter(_checked_annotations([event["annotation"]])), None)
     if "part" in event:

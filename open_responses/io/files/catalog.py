@@ -1,7 +1,7 @@
 """The catalog of the files folder: an SQLite database beside the files, which all processes open.
 
-What this prevents: files whose owner and name are lost with Redis. The catalog and the files have one fate: whoever
-backs the folder up, or deletes it, does so with both.
+What this prevents: files whose owner and name are lost with Redis. The catalog and the files have one fate: a
+backup of the folder has both, and so has a deletion.
 
 Each call opens a connection of its own, so none is shared between threads or kept over a fork. The journal is a file
 that SQLite deletes after each commit, and not a write-ahead log, which needs memory that processes on other machines
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+
+from open_responses.io.files.transactions import transaction
 
 _WAIT_SECONDS = 20.0
 """For the lock of another process's commit, each of which takes milliseconds."""
@@ -94,17 +96,9 @@ class Catalog:
         with closing(self._connect()) as connection:
             yield connection
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection in a transaction that is committed at the end, and rolled back by an exception."""
-        with closing(self._connect()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+        return transaction(self._connect)
 
     def _connect(self) -> sqlite3.Connection:
         if not self._is_made:

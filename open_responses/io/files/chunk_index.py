@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from open_responses.io.files.transactions import transaction
 
 _WAIT_SECONDS = 20.0
 _SCHEMA = """
@@ -127,16 +129,8 @@ class ChunkIndex:
         with closing(self._connect()) as connection:
             yield connection
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with closing(self._connect()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._connect)
 
     def _connect(self) -> sqlite3.Connection:
         is_new = not self.path.exists()

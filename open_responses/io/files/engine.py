@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 import open_responses
 from open_responses.config import Config
 from open_responses.io.background import in_background
-from open_responses.io.files.frames import LENGTH
+from open_responses.io.child_processes import end, exchange
 from open_responses.json_types import JsonObject
 
 _LONGEST_SECONDS = 120.0
@@ -137,14 +136,7 @@ class Engine:
     async def _exchange(self, raw: bytes) -> bytes:
         if self._process is None or self._process.returncode is not None:
             self._process = await self._start()
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(LENGTH.pack(len(raw)))
-        stdin.write(raw)
-        await stdin.drain()
-        (size,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
-        return await stdout.readexactly(size)
+        return await exchange(self._process, raw)
 
     async def _start(self) -> asyncio.subprocess.Process:
         given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
@@ -169,12 +161,6 @@ class Engine:
         """End the process, without waiting for its end."""
         process, self._process = self._process, None
         if process is not None:
-            ending = in_background("end an engine", _end(process))
+            ending = in_background("end an engine", end(process))
             self._ends.add(ending)
             ending.add_done_callback(self._ends.discard)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()

@@ -16,8 +16,8 @@ import sqlite3
 import sys
 from typing import Any, BinaryIO
 
+from open_responses.io.child_processes import LENGTH
 from open_responses.io.files.embedding import EmbeddingFailed, vectors_of
-from open_responses.io.files.frames import LENGTH
 from open_responses.io.files.vector_search import VectorSearch, Weights
 
 

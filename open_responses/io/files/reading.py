@@ -12,6 +12,7 @@ from pathlib import Path
 
 import open_responses
 from open_responses.config_tables.vector_stores import VectorStoresConfig
+from open_responses.io.child_processes import end
 from open_responses.io.files.chunk_index import Chunk
 from open_responses.io.files.parse_process import NO_MEMORY
 from open_responses.schema.vector_store_bodies import IngestionErrorCode
@@ -63,9 +64,7 @@ async def read_chunks(
     except TimeoutError:
         raise FileUnreadable("invalid_file", "The file takes too much time to read. Split it.") from None
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await end(process)
 
 
 async def _answer(process: asyncio.subprocess.Process, order: bytes) -> list[Chunk]:

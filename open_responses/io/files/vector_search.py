@@ -143,7 +143,8 @@ def _read(connection: sqlite3.Connection, inode: int) -> _Loaded:
 def _telling(index: _Loaded, words: list[str]) -> list[str]:
     """The words that few chunks have, each in quotes, so that none is an operator.
 
-    A word of every other chunk says nothing about one of them, and BM25 would be computed for all that have it.
+    A word that half of the chunks have does not tell them apart, and BM25 would compute a score for each
+    of these chunks.
     """
     quoted = [f'"{word}"' for word in words]
     counts = {

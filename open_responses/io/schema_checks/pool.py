@@ -20,7 +20,8 @@ import structlog
 
 from open_responses.errors import Unavailable
 from open_responses.io.background import in_background
-from open_responses.io.schema_checks.process import LENGTH, NO_MEMORY
+from open_responses.io.child_processes import end, exchange
+from open_responses.io.schema_checks.process import NO_MEMORY
 from open_responses.json_types import JsonObject
 
 log = structlog.get_logger(__name__)
@@ -78,7 +79,7 @@ class SchemaProcesses:
         is_whole = False
         try:
             async with asyncio.timeout(_WALL_SECONDS):
-                answer: list[str | None] = json.loads(await _exchange(process, raw))
+                answer: list[str | None] = json.loads(await exchange(process, raw))
             is_whole = True
         except TimeoutError:
             log.warning("schema_check_exceeded", tenant=tenant, limit="wall")
@@ -143,7 +144,7 @@ class SchemaProcesses:
 
     def _discard(self, process: asyncio.subprocess.Process) -> None:
         """End a process, without waiting for its end."""
-        reaping = in_background("end a checking process", _end(process))
+        reaping = in_background("end a checking process", end(process))
         self._reaping.add(reaping)
         reaping.add_done_callback(self._reaping.discard)
 
@@ -161,19 +162,3 @@ async def _start() -> asyncio.subprocess.Process:
         )
     except OSError as error:
         raise Unavailable(f"a schema cannot be checked now: no process can be started ({error.strerror})") from error
-
-
-async def _exchange(process: asyncio.subprocess.Process, raw: bytes) -> bytes:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(LENGTH.pack(len(raw)))
-    process.stdin.write(raw)
-    await process.stdin.drain()
-    (size,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-    return await process.stdout.readexactly(size)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_serializer, model_validator
@@ -39,6 +40,23 @@ class Target(Payload):
     run_here: list[int] = Field(
         default=[], description="The indexes of the built-in tools in the request that this server runs."
     )
+
+
+def members_of_now(targets: Sequence[Target]) -> dict[str, Any]:
+    """The members of every start that this version makes: its targets, in their order, and the rules of its workflow.
+
+    Workers of later versions read from the rules which commands the workflow's history has.
+    """
+    first, *fallbacks = targets
+    return {
+        **{name: getattr(first, name) for name in Target.model_fields},
+        "fallbacks": fallbacks,
+        "results_in_order": True,
+        "repeats_alike": True,
+        "ends_alike": True,
+        "keeps_usage": True,
+        "patch_level": PATCH_LEVEL,
+    }
 
 
 class Admitted(Payload):
