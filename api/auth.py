@@ -17,7 +17,7 @@ from api.admission.reads import begins_response
 from api.admission.received_bytes import hold
 from api.app_state import AppState, state_of
 from api.http_headers import http_headers
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import PermissionDenied, Unauthorized, Unavailable
 from open_responses.io.settings import Settings
 

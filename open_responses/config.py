@@ -1,37 +1,33 @@
-"""The models of the configuration file (`open_responses.toml`): providers, routes, tools, middleware and API keys.
+"""The configuration file (`open_responses.toml`) as a whole, and its tables of providers, routes and middleware.
 
-An unknown key is an error, because a typo would otherwise change the behaviour without notice. `io.settings` reads the
-file.
+`open_responses/config_tables/` has the other tables. `io.settings` reads the file.
 """
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.config_tables.built_in import BuiltInToolConfig
 from open_responses.config_tables.files import FilesConfig
 from open_responses.config_tables.interpreter import CodeInterpreterConfig, ProgramConfig
+from open_responses.config_tables.table import Table
+from open_responses.config_tables.tools import McpServerConfig, ToolConfig
 from open_responses.config_tables.vector_stores import VectorStoresConfig
 from open_responses.config_tables.web_search import WebSearchConfig
-from open_responses.config_tables.workflow_tools import AGENT_BUILT_INS, MOST_AGENT_LEVELS, AgentConfig, WaitConfig
+from open_responses.config_tables.workflow_tools import AGENT_BUILT_INS, MOST_AGENT_LEVELS
 from open_responses.contracts import Resume
-from open_responses.json_types import JsonObject
 from open_responses.schedules.payloads import ScheduleLimits
 from open_responses.schema.price import ModelPrice
 from open_responses.schema.url_parts import is_below
-from open_responses.webhooks.endpoints import WebhookConfig, WebhookDelivery
+from open_responses.webhooks.endpoints import WebhookDelivery
 
 BUILT_IN_ADAPTERS = ("openai", "openai-chat", "anthropic", "gemini", "ollama", "scripted")
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ProviderConfig(_Table):
+class ProviderConfig(Table):
     """A `[[providers]]` table.
 
     Attributes:
@@ -77,7 +73,7 @@ class ProviderConfig(_Table):
         return self
 
 
-class RouteConfig(_Table):
+class RouteConfig(Table):
     """A `[[routes]]` table. The first route that matches the request's model applies.
 
     Attributes:
@@ -101,101 +97,7 @@ class RouteConfig(_Table):
         return fnmatchcase(model, self.model)
 
 
-RESERVED_TOOL_NAMES = frozenset(
-    {
-        "announce_webhooks",
-        "call_built_in_tool",
-        "call_mcp_tool",
-        "claim_approvals",
-        "finish",
-        "ingest_embed",
-        "ingest_end",
-        "ingest_read",
-        "list_mcp_tools",
-        "publish",
-        "run_program_step",
-        "sample",
-        "send_webhook",
-    }
-)
-"""Names that no tool may have, because the server's own activities have them: each tool is an activity of its name."""
-
-
-class ToolConfig(_Table):
-    """A `[[tools]]` table: a hosted tool.
-
-    Attributes:
-        name: The name that the model calls, and the name of the activity.
-        target: The function, as `my_package.module:function`.
-        description: The description that the model reads; the function's docstring if None.
-        parameters: The JSON Schema of the arguments; the function's signature if None.
-        strict: Whether the provider must enforce the schema; its default if None.
-        timeout_seconds: The longest time of one attempt.
-        max_attempts: The number of attempts in all.
-        retry_seconds: The pause before the second attempt. Each later pause is twice as long.
-        task_queue: The task queue of another worker fleet that runs the tool. `target` is then optional.
-        wait: The tool waits for a time, in the workflow itself. It has no `target`.
-        agent: The tool is an agent: each call starts a response of its own. It has no `target`.
-        require_approval: Whether a person must approve each call.
-    """
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    target: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
-    description: str | None = None
-    parameters: JsonObject | None = None
-    strict: bool | None = None
-    timeout_seconds: float = Field(default=30, gt=0)
-    max_attempts: int = Field(default=3, ge=1)
-    retry_seconds: float = Field(default=1, gt=0)
-    task_queue: str | None = None
-    wait: WaitConfig | None = None
-    agent: AgentConfig | None = None
-    require_approval: bool = False
-
-    @model_validator(mode="after")
-    def _can_be_run(self) -> ToolConfig:
-        if self.name in RESERVED_TOOL_NAMES:
-            raise ValueError(f"the name {self.name!r} is one of the server's own activities; choose another")
-        if self.runs_in_workflow:
-            if any(given is not None for given in (self.target, self.task_queue, self.parameters)) or (
-                self.wait is not None and self.agent is not None
-            ):
-                raise ValueError(
-                    f"tool {self.name!r} has 'wait' or 'agent': remove its target, its task_queue, its parameters, and "
-                    "the other of the two"
-                )
-            if self.agent is not None and not self.description:
-                raise ValueError(f"tool {self.name!r} is an agent without a description: add what it is good for")
-            return self
-        if self.target is None and self.task_queue is None:
-            raise ValueError(
-                f"tool {self.name!r} has no target: add one, or the task_queue of the fleet that runs the tool"
-            )
-        return self
-
-    @property
-    def runs_in_workflow(self) -> bool:
-        """Whether the response's workflow runs the tool, and no activity."""
-        return self.wait is not None or self.agent is not None
-
-
-class McpServerConfig(_Table):
-    """A `[[mcp_servers]]` table: an MCP server that requests name by its label.
-
-    Attributes:
-        label: The `server_label` of requests.
-        url: The URL of the server's streamable HTTP endpoint.
-        headers_env: HTTP headers, each with the environment variable that has its value.
-        timeout_seconds: The longest time of one call.
-    """
-
-    label: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$")
-    url: str = Field(pattern=r"^https?://")
-    headers_env: dict[str, str] = Field(default_factory=dict)
-    timeout_seconds: float = Field(default=60, gt=0, le=600)
-
-
-class MiddlewareConfig(_Table):
+class MiddlewareConfig(Table):
     """A `[[middleware]]` table.
 
     Attributes:
@@ -205,97 +107,6 @@ class MiddlewareConfig(_Table):
 
     target: str = Field(pattern=r"^[\w.]+:\w+$")
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-
-
-KeyScope = Literal["admin"]
-"""What a key may do beyond the requests of its tenant."""
-
-_KEY_ID_DIGITS = 24
-
-
-def key_id(sha256: str) -> str:
-    """Return the public id of an API key: a part of its hash, from which the key cannot be found."""
-    return f"key_{sha256[:_KEY_ID_DIGITS]}"
-
-
-class ApiKeyConfig(_Table):
-    """An `[[api_keys]]` table: an API key of a tenant, with its own scope and limits.
-
-    Each API process counts `max_open_streams`, `max_received_bytes` and `reads_per_minute` by itself. The other limits
-    are shared by all processes. A limit of None does not apply.
-
-    Attributes:
-        tenant: The tenant that owns everything that the key creates.
-        sha256: The SHA-256 of the key, in hexadecimal.
-        scopes: `admin` lets the key read what every tenant has stored, and use the endpoints of operators.
-        models: Shell patterns of the models that the key may use; all models if empty.
-        tools: Names of hosted tools, of built-in tools that this server runs, and labels of MCP servers that the key
-            may use; all if empty.
-        requests_per_minute: Responses that the key may start in a minute.
-        tokens_per_minute: Tokens in a minute, counted as responses end.
-        max_concurrent: Responses that may run at the same time.
-        max_open_streams: Streams that may be open at the same time.
-        max_received_bytes: Bytes of requests that are not answered yet.
-        reads_per_minute: Requests in a minute that start no response.
-        budget_tokens: Tokens in a `budget_period`. A model turn reserves an estimate; the count is exact once the
-            response has ended.
-        budget_usd: US dollars in a `budget_period`, reserved and counted in the same way.
-        budget_period: The period of the budgets: a day or a month.
-        weight: The tenant's share of the workers while work is waiting.
-        webhooks: The `[[api_keys.webhooks]]` tables.
-    """
-
-    tenant: str = Field(min_length=1)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    scopes: tuple[KeyScope, ...] = ()
-    models: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
-    requests_per_minute: int | None = Field(default=None, gt=0)
-    tokens_per_minute: int | None = Field(default=None, gt=0)
-    max_concurrent: int | None = Field(default=None, gt=0)
-    max_open_streams: int = Field(default=100, gt=0)
-    max_received_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
-    reads_per_minute: int | None = Field(default=None, gt=0)
-    budget_tokens: int | None = Field(default=None, gt=0)
-    budget_usd: float | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
-    budget_period: Literal["day", "month"] = "month"
-    weight: float = Field(default=1.0, ge=0.001, le=1000)
-    webhooks: tuple[WebhookConfig, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """The public id of the key."""
-        return key_id(self.sha256)
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether the key is an operator's."""
-        return "admin" in self.scopes
-
-    @property
-    def account(self) -> str:
-        """The name under which usage is counted: the first 32 hexadecimal digits of `sha256`."""
-        return self.sha256[:32]
-
-    @property
-    def has_limits(self) -> bool:
-        """Whether the key has a limit or budget that all API processes share."""
-        limits = (
-            self.requests_per_minute,
-            self.tokens_per_minute,
-            self.max_concurrent,
-            self.budget_tokens,
-            self.budget_usd,
-        )
-        return any(limit is not None for limit in limits)
-
-    def allows_model(self, model: str) -> bool:
-        """Return whether the key may use a model."""
-        return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
-
-    def allows_tool(self, name: str) -> bool:
-        """Return whether the key may use a hosted or built-in tool, by its name, or an MCP server, by its label."""
-        return not self.tools or name in self.tools
 
 
 BUILT_IN_PROVIDERS = (
@@ -322,7 +133,7 @@ BUILT_IN_ROUTES = (
 """Routes that apply after those of the file."""
 
 
-class Config(_Table):
+class Config(Table):
     """The whole configuration file.
 
     Attributes:

@@ -17,7 +17,8 @@ from activities.tool_calls.runner import ToolRunner
 from activities.tools.mcp import call_tool, list_tools
 from activities.tools.mcp_server import McpError, McpServer, McpToolDefinition
 from activities.worker.cancellation_registry import current_activity
-from open_responses.config import Config, McpServerConfig
+from open_responses.config import Config
+from open_responses.config_tables.tools import McpServerConfig
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.errors import SchemaTooComplex, Unavailable
 from open_responses.ids import position_of

@@ -7,7 +7,8 @@ import importlib
 from collections.abc import Mapping
 
 from activities.tools.functions import HostedFunction
-from open_responses.config import Config, ToolConfig
+from open_responses.config import Config
+from open_responses.config_tables.tools import ToolConfig
 from open_responses.contracts import Tool
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.agents import agent_function

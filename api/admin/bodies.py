@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator
 
 from open_responses.api_keys.limits import LIMITS
-from open_responses.config import Config, KeyScope
+from open_responses.config import Config
+from open_responses.config_tables.api_keys import KeyScope
 from open_responses.errors import InvalidRequest
 from open_responses.io.temporal.visibility import literal
 from open_responses.schema.validation import RequestObject, fault

@@ -34,7 +34,7 @@ from open_responses.api_keys.state import (
     StoredKey,
     new_secret,
 )
-from open_responses.config import key_id
+from open_responses.config_tables.api_keys import key_id
 from open_responses.errors import Conflict, InvalidRequest, NotFound, OpenResponsesError, Unavailable
 from open_responses.io.temporal.client import TemporalDown
 from open_responses.json_types import JsonObject

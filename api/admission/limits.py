@@ -15,7 +15,8 @@ from temporalio.service import RPCError
 
 from api.admission.estimates import Continues, context_tokens
 from api.admission.overload import Overload
-from open_responses.config import ApiKeyConfig, Config, ProviderConfig
+from open_responses.config import Config, ProviderConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import OpenResponsesError, PermissionDenied, RateLimited, TokenBudgetExceeded
 from open_responses.io.background import in_background
 from open_responses.io.metrics import recording as metrics

@@ -11,7 +11,7 @@ from collections import Counter
 from starlette.requests import HTTPConnection
 
 from api.request_ends import ends_of
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import RateLimited, Unavailable
 from open_responses.io.metrics import recording as metrics
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.requests import HTTPConnection
 
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import RateLimited
 from open_responses.io.redis.sliding_window import Window
 

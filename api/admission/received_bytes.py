@@ -11,7 +11,7 @@ from collections import Counter
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import RateLimited, RequestTooLarge, Unavailable
 
 _SCOPE = "open_responses.received"

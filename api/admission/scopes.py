@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from open_responses.config import ApiKeyConfig, Config
+from open_responses.config import Config
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import PermissionDenied
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from api.responses.routing import targets_of
-from open_responses.config import ToolConfig
+from open_responses.config_tables.tools import ToolConfig
 from open_responses.errors import InvalidRequest
 from open_responses.io.settings import Settings
 from open_responses.json_types import JsonObject

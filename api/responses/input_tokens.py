@@ -16,7 +16,8 @@ from api.responses.omitted import show_omitted
 from api.responses.resolve import resolve_context
 from api.responses.routing import route_of, run_here_for, take_provider_key
 from api.responses.validate import check_context, check_continues
-from open_responses.config import ApiKeyConfig, Config
+from open_responses.config import Config
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.context.tokens import count_tokens, counted, item_tokens, json_tokens
 from open_responses.io.store.chains import Chains, remembered_items
 from open_responses.models.omissions import Omitted, omitted_of

@@ -22,7 +22,8 @@ from api.responses.resolve import ResolvedContext, ResolvedRequest
 from api.responses.routing import targets_of
 from api.responses.searched_stores import check_searched_stores
 from api.webhooks.addresses import check_address
-from open_responses.config import ApiKeyConfig, Config
+from open_responses.config import Config
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.config_tables.interpreter import ProgramConfig
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.context.tokens import at_most, counted, item_tokens

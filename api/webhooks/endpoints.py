@@ -31,7 +31,7 @@ from api.webhooks.bodies import (
     UpdateWebhookEndpoint,
 )
 from open_responses.api_keys.state import KEYS_FULL, ChangeKey, StoredKey
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from open_responses.io.temporal.client import TemporalDown
 from open_responses.io.temporal.webhook_deliveries import start_deliveries

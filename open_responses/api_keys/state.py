@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from open_responses.api_keys.limits import LIMITS
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.schema.payload import Payload
 from open_responses.webhooks.endpoints import StoredEndpoint
 

@@ -1,4 +1,1 @@
-"""The tables of the configuration file that have a module of their own.
-
-`open_responses/config.py` has the file as a whole.
-"""
+"""The tables of the configuration file. `open_responses/config.py` has the file as a whole."""

@@ -5,10 +5,12 @@ A tool's own table, such as `[web_search]`, is a subclass with the tool's own se
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from open_responses.config_tables.table import Table
 
 
-class BuiltInToolConfig(BaseModel):
+class BuiltInToolConfig(Table):
     """The table of a built-in tool. The table in the file enables the tool.
 
     Attributes:
@@ -19,8 +21,6 @@ class BuiltInToolConfig(BaseModel):
         retry_seconds: The pause before the second attempt. Each later pause is twice as long.
         require_approval: Whether a person must approve each call.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
     prefer: bool = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from open_responses.config_tables.table import Table
 
 _MIB = 1024 * 1024
 
 
-class FilesConfig(BaseModel):
+class FilesConfig(Table):
     """The `[files]` table.
 
     Attributes:
@@ -17,8 +19,6 @@ class FilesConfig(BaseModel):
         max_inline_bytes: The most bytes that the files of a request have together which `input_file` and `input_image`
             name by `file_id`. The worker sends them to the provider inside of each model call.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_file_bytes: int = Field(default=512 * _MIB, gt=0)
     max_tenant_bytes: int = Field(default=10 * 1024 * _MIB, gt=0)

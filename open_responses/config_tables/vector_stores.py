@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from open_responses.config_tables.table import Table
 
 _MIB = 1024 * 1024
 
 
-class VectorStoresConfig(BaseModel):
+class VectorStoresConfig(Table):
     """The `[vector_stores]` table.
 
     Attributes:
@@ -22,8 +24,6 @@ class VectorStoresConfig(BaseModel):
         parse_seconds: The longest CPU time in which a file is read. A file that takes longer is `invalid_file`.
         parse_memory_bytes: The most memory of the process that reads a file.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     embedding_provider: str | None = None
     embedding_model: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from open_responses.config_tables.table import Table
 
 MOST_AGENT_LEVELS = 3
 """The agents of an agent's agents. Each response has the plans of all that are below it."""
@@ -11,19 +13,17 @@ AGENT_BUILT_INS = ("web_search",)
 LONGEST_WAIT_SECONDS = 30 * 24 * 3600.0
 
 
-class WaitConfig(BaseModel):
+class WaitConfig(Table):
     """`wait` in a `[[tools]]` table: the tool lets the model wait for a time, by a durable timer.
 
     Attributes:
         max_seconds: The longest single wait.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     max_seconds: float = Field(default=7 * 24 * 3600.0, gt=0, le=LONGEST_WAIT_SECONDS)
 
 
-class AgentConfig(BaseModel):
+class AgentConfig(Table):
     """`agent` in a `[[tools]]` table: each call of the tool starts a response of its own.
 
     Attributes:
@@ -36,8 +36,6 @@ class AgentConfig(BaseModel):
         deadline_seconds: The longest time of one call.
         max_calls: The most calls of one response.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(min_length=1)
     instructions: str | None = None

@@ -24,7 +24,8 @@ from pydantic import ValidationError
 from api.auth import Caller, _check_is_near
 from api.dependencies import require_admin
 from api.openai_forms import PREFIX
-from open_responses.config import ApiKeyConfig, Config
+from open_responses.config import Config
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import PermissionDenied
 from open_responses.ids import new_id
 from open_responses.io.settings import Settings

@@ -13,7 +13,7 @@ import pytest
 from temporalio.client import WorkflowExecution
 
 from api.responses.cost import COST_HEADER, in_digits
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas, recount

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from open_responses.config import Config, ToolConfig
+from open_responses.config import Config
+from open_responses.config_tables.tools import ToolConfig
 from open_responses.contracts import ToolError
 from open_responses.ids import is_id, new_id
 from open_responses.loop.next_step import call_of

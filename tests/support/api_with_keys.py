@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from tests.support.stack import Stack, another_api
 
 

@@ -26,7 +26,7 @@ from open_responses.api_keys.state import (
     StoredKey,
     new_secret,
 )
-from open_responses.config import ApiKeyConfig, key_id
+from open_responses.config_tables.api_keys import ApiKeyConfig, key_id
 from open_responses.errors import Unauthorized, Unavailable
 
 

@@ -10,7 +10,8 @@ import pytest
 from api.auth import Caller
 from api.responses.routing import targets_of
 from api.responses.steer import steer_stored
-from open_responses.config import ApiKeyConfig, Config, ProviderConfig, RouteConfig
+from open_responses.config import Config, ProviderConfig, RouteConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.context.excerpt import readable
 from open_responses.context.transcript import as_model_reads

@@ -13,7 +13,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dev import services
-from open_responses.config import ApiKeyConfig, Config, McpServerConfig, RouteConfig, ToolConfig
+from open_responses.config import Config, RouteConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
+from open_responses.config_tables.tools import McpServerConfig, ToolConfig
 from open_responses.events.event_types import EVENT_TYPES
 from open_responses.io.metrics import definitions, families, recording
 from open_responses.io.metrics.exposition import SdkMetrics, exposed, serve_metrics

@@ -13,7 +13,8 @@ from openai import OpenAI
 from temporalio.exceptions import ActivityError
 
 from activities.webhooks.send import SendActivity, _Answer
-from open_responses.config import ApiKeyConfig, Config
+from open_responses.config import Config
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.webhooks.deliveries import (
     AnnounceInput,
     Delivery,

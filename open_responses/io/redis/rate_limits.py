@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 
 import structlog
 
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Pipeline, Redis, RedisDown, script
 from open_responses.io.redis.sliding_window import Window
