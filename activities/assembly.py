@@ -57,7 +57,7 @@ from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.store.usage_rebuild import UsageRebuild
 from open_responses.io.temporal.large_payloads import sweep_daily
-from open_responses.tool_use.built_in import BuiltInEngine
+from open_responses.tool_use.built_in_engine import BuiltInEngine
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from open_responses.io.config_changes import changes_between
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.settings import ConfigError, Settings
-from open_responses.tool_use.built_in import BuiltInEngine
+from open_responses.tool_use.built_in_engine import BuiltInEngine
 
 log = structlog.get_logger(__name__)
 

@@ -19,19 +19,11 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads.ending import Ending
     from open_responses.loop.payloads.programs import SuspendedProgram
     from open_responses.schema.built_in_items import CALL, newest_item, without_call
-    from open_responses.tool_use.built_in import (
-        BY_ITEM_TYPE,
-        BuiltIn,
-        Opening,
-        approved_item,
-        built_in_of_label,
-        ended_item,
-        offered_built_ins,
-        opened_item,
-        read_arguments,
-    )
+    from open_responses.schema.mcp_tool import HOSTED_LABEL
+    from open_responses.tool_use.built_in import BY_ITEM_TYPE, built_in_of_label, offered_built_ins
+    from open_responses.tool_use.built_in_call_items import approved_item, ended_item, opened_item, read_arguments
+    from open_responses.tool_use.built_in_row import BuiltIn, Opening
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
-    from open_responses.tool_use.tool_table import HOSTED_LABEL
     from workflows.agents import Agents
     from workflows.hosted_call import BuiltInWork, Outcome, ToolRun
     from workflows.programs import BuiltInCallOfProgram, ProgramRun, is_program

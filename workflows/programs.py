@@ -29,7 +29,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from open_responses.loop.payloads.tool_calls import ToolContextPayload
     from open_responses.schema.built_in_items import CALL
-    from open_responses.tool_use.built_in import PROGRAMS, BuiltInTool
+    from open_responses.tool_use.built_in import BuiltInTool
+    from open_responses.tool_use.code_functions import PROGRAMS
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from workflows import calls
     from workflows.hosted_call import Outcome, message_of, until_stopped

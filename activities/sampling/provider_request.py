@@ -11,8 +11,9 @@ from open_responses.events.fold import Fold
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.loop.payloads.sample import SampleInput
 from open_responses.loop.payloads.start import StartResponse
+from open_responses.schema.mcp_tool import HOSTED_LABEL
 from open_responses.tool_use.client_calls import as_function_calls
-from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
+from open_responses.tool_use.tool_table import ToolTable
 
 
 def build_call(

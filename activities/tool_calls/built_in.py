@@ -1,4 +1,4 @@
-"""The activity of built-in tools: runs a call through the tool's engine (`open_responses/tool_use/built_in.py`)."""
+"""The activity of built-in tools: a call runs through its engine (`open_responses/tool_use/built_in_engine.py`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from open_responses.loop.payloads.names import CALL_BUILT_IN_TOOL
 from open_responses.loop.payloads.tool_calls import BuiltInCallInput, ToolResult
 from open_responses.schema.built_in_items import CITATIONS, MAX_CITATIONS
 from open_responses.schema.validation import complaint_of
-from open_responses.tool_use.built_in import CITE, BuiltInEngine, BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import CITE, BuiltInEngine, BuiltInResult, BuiltInRun
 from open_responses.tool_use.json_safety import writing_problem
 
 # Of the members of an item, which every client of the response reads.

@@ -16,7 +16,7 @@ from open_responses.io.redis.client import Redis
 from open_responses.io.sealing import Sealer
 from open_responses.io.settings import Settings
 from open_responses.io.temporal.payload_keys import ResponseKeys
-from open_responses.tool_use.built_in import BuiltInEngine
+from open_responses.tool_use.built_in_engine import BuiltInEngine
 from open_responses.tool_use.file_search import FILE_SEARCH
 
 

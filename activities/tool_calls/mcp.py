@@ -38,8 +38,8 @@ from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.tools import looks_like_a_schema
 from open_responses.tool_use.json_safety import writing_problem
+from open_responses.tool_use.mcp_functions import may_run_twice
 from open_responses.tool_use.tool_output import DO_NOT_REPEAT, OUTCOME_UNKNOWN, in_words
-from open_responses.tool_use.tool_table import may_run_twice
 
 log = structlog.get_logger(__name__)
 

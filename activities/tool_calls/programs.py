@@ -18,7 +18,7 @@ from open_responses.contracts import ToolContext, ToolError, ToolOutput
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.loop.payloads.names import RUN_PROGRAM_STEP
 from open_responses.loop.payloads.programs import ProgramCall, ProgramStepInput, ProgramStepResult
-from open_responses.tool_use.built_in import PROGRAMS
+from open_responses.tool_use.code_functions import PROGRAMS
 
 _GONE = "This server no longer runs programs: [programmatic_tool_calling] was removed from its configuration."
 _LARGEST_BYTES = 1 << 30

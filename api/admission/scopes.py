@@ -9,7 +9,7 @@ from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import PermissionDenied
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
-from open_responses.tool_use.tool_table import hosted_names
+from open_responses.tool_use.hosted_tool import hosted_names
 
 
 def check_scopes(config: Config, key: ApiKeyConfig | None, asked: CreateResponse) -> None:

@@ -36,7 +36,7 @@ from open_responses.schema.built_in_items import without_call
 from open_responses.schema.http_bodies import DeletedConversation
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
-from open_responses.schema.requests import INCLUDES, Metadata
+from open_responses.schema.request_settings import INCLUDES, Metadata
 from open_responses.schema.validation import RequestObject, one_of, read_json_object, shorten
 from workflows.conversation import ConversationWorkflow
 

@@ -36,7 +36,8 @@ from open_responses.schema.compact import CompactRequest
 from open_responses.schema.items import OPAQUE_TYPES, PROVIDER_ITEM_TYPES, OpaqueItem
 from open_responses.schema.names import SLUG
 from open_responses.schema.openai_events import OpenAIStreamEvent
-from open_responses.schema.requests import MAX_METADATA_KEY, MAX_METADATA_PAIRS, CreateResponse
+from open_responses.schema.request_settings import MAX_METADATA_KEY, MAX_METADATA_PAIRS
+from open_responses.schema.requests import CreateResponse
 from open_responses.schema.steering import SteerBody
 from open_responses.schema.stream_events import StreamEvent
 from open_responses.schema.tools import PROVIDER_TOOL_TYPES, ProviderTool

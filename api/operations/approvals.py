@@ -21,8 +21,8 @@ from open_responses.ids import is_id, position_of
 from open_responses.io.temporal.client import TENANT
 from open_responses.io.temporal.pending_approvals import PendingApproval, pending_approvals
 from open_responses.json_types import JsonObject
+from open_responses.schema.mcp_tool import HOSTED_LABEL
 from open_responses.schema.operation_bodies import ApprovalPending
-from open_responses.tool_use.tool_table import HOSTED_LABEL
 
 router = APIRouter(prefix="/v1/approvals")
 

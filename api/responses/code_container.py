@@ -10,7 +10,8 @@ from open_responses.io.store.containers import Containers
 from open_responses.json_types import JsonObject
 from open_responses.schema.tools import ProviderTool
 from open_responses.schema.validation import shorten
-from open_responses.tool_use.built_in import CODE_INTERPRETER, built_in_of
+from open_responses.tool_use.built_in import built_in_of
+from open_responses.tool_use.code_functions import CODE_INTERPRETER
 
 _MOST_FILES = 50
 _MEMORY = ("1g", "4g", "16g", "64g")

@@ -14,10 +14,12 @@ from open_responses.errors import Conflict, InvalidRequest
 from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
-from open_responses.schema.mcp_tool import McpTool
+from open_responses.schema.mcp_tool import HOSTED_LABEL, McpTool
 from open_responses.schema.requests import CreateResponse
+from open_responses.tool_use.allowed_calls import choice_allows
 from open_responses.tool_use.built_in import BuiltInTool, built_in_of_label
-from open_responses.tool_use.tool_table import HOSTED_LABEL, choice_allows, hosted_names, is_read_only
+from open_responses.tool_use.hosted_tool import hosted_names
+from open_responses.tool_use.mcp_functions import is_read_only
 
 
 def decisions_of(

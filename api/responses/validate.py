@@ -40,8 +40,7 @@ from open_responses.schema.requests import CreateResponse, schemas_of, tools_of_
 from open_responses.schema.tool_choice import McpChoice, ProviderToolChoice, named_choices, names_of_tools
 from open_responses.schema.tools import FunctionTool, HostedTools, ProviderTool
 from open_responses.tool_use.built_in import BuiltInTool, built_in_of, offered_built_ins
-from open_responses.tool_use.hosted_tool import HostedTool
-from open_responses.tool_use.tool_table import hosted_names, is_bare
+from open_responses.tool_use.hosted_tool import HostedTool, hosted_names, is_bare
 
 _SCHEMA_PATIENCE_SECONDS = 20.0
 """For a free process, and for the check itself: other tenants' checks do not delay it for long."""

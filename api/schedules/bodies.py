@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from open_responses.json_types import JsonObject
 from open_responses.schedules.cron import BadCron, parse_cron
 from open_responses.schedules.payloads import Overlap
-from open_responses.schema.requests import Metadata, present
+from open_responses.schema.request_settings import Metadata
+from open_responses.schema.requests import present
 from open_responses.schema.validation import RequestObject, fault
 
 # The end of the year 9999.

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from open_responses.schema.client_items import ConfigurationUpdate
 from open_responses.schema.items import InputItem
-from open_responses.schema.requests import CreateResponse, ReasoningSettings, text_settings_of
+from open_responses.schema.request_settings import ReasoningSettings
+from open_responses.schema.requests import CreateResponse, text_settings_of
 from open_responses.schema.text_settings import TextSettings
 
 

@@ -8,15 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from open_responses.json_types import JsonObject
-from open_responses.schema.requests import (
-    MAX_MODEL_NAME,
-    CreateResponse,
-    Input,
-    PromptCacheOptions,
-    ServiceTier,
-    present,
-    printable,
-)
+from open_responses.schema.request_settings import PromptCacheOptions, ServiceTier
+from open_responses.schema.requests import MAX_MODEL_NAME, CreateResponse, Input, present, printable
 from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of, fault
 
 

@@ -7,7 +7,7 @@ would change the answer. An explicit null means "not set", because OpenAI's clie
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationError, ValidationInfo, model_validator
 
@@ -17,10 +17,19 @@ from open_responses.schema.client_items import AdditionalTools, ConfigurationUpd
 from open_responses.schema.content import Text
 from open_responses.schema.items import MAX_ITEMS, InputItem, UserMessage
 from open_responses.schema.json_schema_cost import SchemaBudget, SchemaTooCostly
-from open_responses.schema.text_settings import (
-    JsonSchemaFormat,
-    TextSettings,
+from open_responses.schema.request_settings import (
+    BackgroundOptions,
+    ContextManagement,
+    ConversationParam,
+    ConversationReference,
+    Include,
+    Metadata,
+    PromptCacheOptions,
+    ReasoningSettings,
+    ServiceTier,
+    StreamOptions,
 )
+from open_responses.schema.text_settings import JsonSchemaFormat, TextSettings
 from open_responses.schema.tool_choice import ToolChoice, check_choice_fits
 from open_responses.schema.tools import (
     FunctionTool,
@@ -32,19 +41,11 @@ from open_responses.schema.tools import (
     check_names_are_unique,
     check_search_finds,
 )
-from open_responses.schema.validation import (
-    CHECK_NAMES,
-    RequestObject,
-    complaint_of,
-    either,
-    fault,
-    small_schema,
-)
+from open_responses.schema.validation import CHECK_NAMES, RequestObject, complaint_of, either, fault, small_schema
 from open_responses.schema.webhooks import WebhookParam
 
 # A limit of this server: the name becomes a search attribute and a line in Temporal's UI.
 MAX_MODEL_NAME = 256
-MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512
 
 # Parameters of OpenAI's API that this server accepts and ignores, since they do not change the answer.
 IGNORED_PARAMETERS = {
@@ -150,66 +151,6 @@ def _refuse_prewarming(cache_options: Any) -> None:
         raise InvalidRequest(message, param=param, code="unsupported_parameter")
 
 
-class ReasoningSettings(RequestObject):
-    """How the model reasons. `minimal` and `max` are OpenAI's values; the specification's list has neither."""
-
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    summary: Literal["auto", "concise", "detailed"] | None = None
-    generate_summary: Literal["auto", "concise", "detailed"] | None = None
-    context: Literal["auto", "current_turn", "all_turns"] | None = None
-    mode: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-
-    @model_validator(mode="after")
-    def _has_one_summary(self) -> ReasoningSettings:
-        """Read OpenAI's former name of `summary`."""
-        if self.generate_summary is None:
-            return self
-        summary = self.summary or self.generate_summary
-        return self.model_copy(update={"summary": summary, "generate_summary": None})
-
-
-class PromptCacheOptions(RequestObject):
-    """OpenAI's options of the prompt cache. `prewarm`, which requests no answer, is an error before this is read."""
-
-    mode: Literal["implicit", "explicit"] | None = None
-    ttl: Literal["30m", "12h"] | None = None
-    comparison_response_id: Annotated[str, Field(max_length=256)] | None = None
-    prewarm: Literal[False] | None = None
-
-
-class BackgroundOptions(RequestObject):
-    """OpenAI's options of a background response. This server starts each at once, whatever the window."""
-
-    completion_window: Literal["soonest", "2h", "8h"] | None = None
-    continuation_id: Annotated[str, Field(max_length=256)] | None = None
-
-
-class StreamOptions(RequestObject):
-    """Options of a stream (REQ-14)."""
-
-    include_obfuscation: bool | None = None
-
-
-ServiceTier: TypeAlias = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
-Include: TypeAlias = Literal[
-    "reasoning.encrypted_content",
-    "message.output_text.logprobs",
-    # Values of OpenAI's for its own built-in tools.
-    "web_search_call.action.sources",
-    "file_search_call.results",
-    "code_interpreter_call.outputs",
-    "web_search_call.results",
-    "computer_call_output.output.image_url",
-    # This server always returns whole items.
-    "message.input_image.image_url",
-    # Ours: `usage.cost_usd`.
-    "open_responses.cost",
-]
-COST: Include = "open_responses.cost"
-# REQ-12.
-INCLUDES: tuple[str, ...] = get_args(Include)
-
-
 def present(value: Any) -> Any:
     """Return the value; a `fault` if it is null, for fields that must be given."""
     if value is None:
@@ -224,20 +165,6 @@ def printable(model: str) -> str:
     return model
 
 
-def _metadata_in_bounds(value: Any) -> Any:
-    """Check REQ-13. Pydantic would report a key that is too long under a path that no client recognises."""
-    if isinstance(value, dict):
-        if len(value) > MAX_METADATA_PAIRS:
-            raise fault("invalid_value", f"must have at most {MAX_METADATA_PAIRS} pairs, but has {len(value)}")
-        for key in value:
-            if isinstance(key, str) and len(key) > MAX_METADATA_KEY:
-                raise fault("invalid_value", f"must be a key of at most {MAX_METADATA_KEY} characters", field=key)
-    return value
-
-
-Metadata: TypeAlias = Annotated[
-    dict[str, Annotated[str, Field(max_length=MAX_METADATA_VALUE)]], BeforeValidator(_metadata_in_bounds)
-]
 Input: TypeAlias = Annotated[
     Annotated[Text, Tag("<string>")]
     | Annotated[list[InputItem], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("<items>")],
@@ -245,8 +172,6 @@ Input: TypeAlias = Annotated[
     BeforeValidator(present),
 ]
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
-
-
 StopText: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -256,25 +181,6 @@ def _continues(body: dict[Any, Any]) -> bool:
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
-
-
-class ContextManagement(RequestObject):
-    """OpenAI's `context_management`: a conversation with more tokens than the threshold is summarized."""
-
-    type: Literal["compaction"]
-    compact_threshold: Annotated[int, Field(ge=1000)] = 200_000
-
-
-class ConversationParam(RequestObject):
-    """A conversation, by its id."""
-
-    id: Annotated[str, Field(min_length=1, max_length=64)]
-
-
-ConversationReference: TypeAlias = Annotated[
-    Annotated[str, Field(min_length=1, max_length=64), Tag("<string>")] | Annotated[ConversationParam, Tag("<object>")],
-    either("a string or an object with an id", string=str, object=dict | ConversationParam),
-]
 
 
 def _check_update(index: int, update: ConfigurationUpdate) -> None:

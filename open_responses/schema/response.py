@@ -16,7 +16,8 @@ from open_responses.schema import http_bodies
 from open_responses.schema.http_bodies import EchoedReasoning, EchoedText, EchoedTool, InputTokensDetails
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.names import SLUG
-from open_responses.schema.requests import CreateResponse, ReasoningSettings
+from open_responses.schema.request_settings import ReasoningSettings
+from open_responses.schema.requests import CreateResponse
 from open_responses.schema.text_settings import JsonSchemaFormat, TextSettings
 from open_responses.schema.tools import FunctionTool, HostedTools
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, Field, Tag, model_validator
 
 from open_responses.schema.attribute_filters import BoundedFilter, FileAttributes
-from open_responses.schema.requests import Metadata
+from open_responses.schema.request_settings import Metadata
 from open_responses.schema.validation import RequestObject, by_type, either, fault
 
 MAX_BATCH = 500

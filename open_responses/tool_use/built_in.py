@@ -12,43 +12,32 @@ To add a tool:
 3. Write the engine in a room of its own, `activities/tools/<name>/`, and add it to
    `activities/tool_calls/built_in_engines.py`.
 
-An engine gets one `BuiltInRun` and returns one `BuiltInResult`. It need not know items, events or Temporal. If its
-worker dies, the call runs again with the same `context.idempotency_key`. A `ToolError` is a final error, which the
-model reads; any other exception is attempted again. Whatever happens, the call ends as an item, and the response goes
-on.
+`open_responses/tool_use/built_in_engine.py` says what an engine gets and returns.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from open_responses.config_tables.built_in import BuiltInToolConfig
-from open_responses.contracts import ToolContext, ToolOutput
-from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
-from open_responses.schema.built_in_items import CALL
 from open_responses.schema.mcp_tool import HOSTED_LABEL
 from open_responses.schema.payload import Payload
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import FunctionTool, ProviderTool
 from open_responses.tool_use import web_search
+from open_responses.tool_use.built_in_row import BuiltIn, Opening
+from open_responses.tool_use.code_functions import (
+    CODE_INTERPRETER,
+    PROGRAMS,
+    interpreter_functions,
+    interpreter_opening,
+    program_functions,
+    program_opening,
+)
 from open_responses.tool_use.file_search import FILE_SEARCH, file_search_functions, queries_of
 
-# Behind the numbers of all calls that are counted.
-_FIRST_APPROVED, _APPROVED = 100_000, 900_000
-
 _LABEL = f"{HOSTED_LABEL}:"
-
-CITE = (
-    "Cite what you use from this result: behind each statement, repeat the mark in 【 】 of its source exactly as it "
-    "stands here, for example 【1:2】. Write no links of your own."
-)
-"""Ends the output of a call that has citations."""
 
 
 class BuiltInTool(Payload):
@@ -63,210 +52,6 @@ class BuiltInTool(Payload):
     retry_seconds: float = 1
     require_approval: bool = False
     max_calls: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltInRun:
-    """One attempt at a call, as an engine gets it.
-
-    Attributes:
-        context: The response, the tenant, the attempt, the idempotency key, and the ways to report progress and to see
-            a cancellation. `context.tool` is the tool's name.
-        function: The name of the function that the model called, one of the tool's.
-        arguments: The arguments that the model wrote. They are a JSON object, and are not checked otherwise.
-        settings: The tool as the request has it, with its parameters (`vector_store_ids`, `user_location` …).
-        item: The item as it stands, in OpenAI's form. `item["id"]` is the call's id.
-        ordinal: The number of the call among those of the context, from 1.
-    """
-
-    context: ToolContext
-    function: str
-    arguments: JsonObject
-    settings: JsonObject
-    item: JsonObject
-    ordinal: int = 1
-
-    def mark(self, index: int) -> str:
-        """Return the mark with which the model cites `BuiltInResult.citations[index]`. Write it into the output."""
-        return f"【{self.ordinal}:{index + 1}】"
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltInResult:
-    """The result of a call.
-
-    Attributes:
-        output: The text, or content parts, that the model reads. The server adds how to cite, if there are citations.
-        item: The members of the finished item in OpenAI's form, all of them: the server leaves out those that `include`
-            has to name (`action.sources`, `results`, `outputs`).
-        citations: The sources that the model may cite, as annotations without indexes:
-            `{"type": "url_citation", "url", "title"}`, `{"type": "file_citation", "file_id", "filename"}` or
-            `{"type": "container_file_citation", "container_id", "file_id", "filename"}`. The output shows each with its
-            mark.
-        failed: Whether the item ends as `failed`. `output` then has the error.
-    """
-
-    output: ToolOutput
-    item: JsonObject = field(default_factory=dict)
-    citations: Sequence[JsonObject] = ()
-    failed: bool = False
-
-
-class BuiltInEngine(Protocol):
-    """Runs the calls of one built-in tool. One object serves all calls of a worker, many at the same time."""
-
-    async def run(self, call: BuiltInRun) -> BuiltInResult:
-        """Run one call.
-
-        Args:
-            call: The call.
-
-        Returns:
-            The result.
-
-        Raises:
-            ToolError: A final error, such as arguments that do not fit. The model reads its message.
-            Exception: Any other error. The call may be attempted again.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A call whose item begins.
-
-    Attributes:
-        response_id: The response.
-        function: The name of the function that the model called.
-        arguments: The arguments, as far as they are known: none yet of a call whose text is streamed.
-        settings: The tool as the request has it.
-        newest: The newest earlier item of the same type in the context, in OpenAI's form; None if there is none.
-        item_id: The id of the item.
-        functions: What a program may call (`ProgramFunction`).
-    """
-
-    response_id: str
-    function: str
-    arguments: JsonObject
-    settings: JsonObject
-    newest: JsonObject | None = None
-    item_id: str = ""
-    functions: Sequence[JsonObject] = ()
-
-
-def _nothing(_: Opening) -> JsonObject:
-    return {}
-
-
-def _anything(_: JsonObject, __: BuiltInToolConfig, ___: str) -> None:
-    """Accept all settings."""
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltIn:
-    """A row of the table.
-
-    Attributes:
-        name: The tool's name: of its table in the configuration, of its engine, and in the scope of an API key.
-        types: The types of the request's `tools` that it answers.
-        functions: The functions that the model is offered, made from the tool in the request. `tool_choice` with the
-            tool's type forces the first.
-        item_type: The type of the item.
-        id_prefix: The prefix of the item's id.
-        working: The last word of the event that says that the call runs, behind `in_progress`. Empty for an item
-            without events of its own.
-        opening: The members of the item when it begins, beside `type`, `id` and `status`.
-        check: Raises InvalidRequest for a tool of a request with settings that the server's own engine cannot follow.
-            It gets the tool, the configuration's table, and the tool's path in the request.
-        streamed: The argument that is streamed as the item's own text (`CALL_TEXTS`); None if there is none. A tool
-            with a streamed argument has one function, with this argument alone.
-        on_request: Members of the item that `include` has to name, by the value of `include`. Each has its path.
-    """
-
-    name: str
-    types: frozenset[str]
-    functions: Callable[[JsonObject], Sequence[FunctionTool]]
-    item_type: str
-    id_prefix: str
-    working: str
-    opening: Callable[[Opening], JsonObject] = _nothing
-    check: Callable[[JsonObject, BuiltInToolConfig, str], None] = _anything
-    streamed: str | None = None
-    on_request: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-CODE_INTERPRETER = "code_interpreter"
-_PYTHON = (
-    "Runs Python code and returns what it prints, and the value of a last line that is an expression. Variables and "
-    "functions stay from call to call. "
-)
-_SUBSET = (
-    "The Python is a sandboxed subset: the built-in types, functions, classes, "
-    "comprehensions, exceptions, f-strings, async, and the standard modules asyncio, collections, csv, datetime, "
-    "decimal, functools, itertools, json, math, random, re, string, sys, time and typing as far as they exist. There "
-    "is no network, and there are no other packages (no numpy, no pandas, no matplotlib), no generators (yield) and no "
-    "del statement. "
-)
-
-
-_NO_FILES = "There are no files."
-_FILES = (
-    "The files of the user are in /mnt/data, which cannot be written to: os.listdir('/mnt/data') has their names, and "
-    "open('/mnt/data/…') reads one."
-)
-
-
-def _interpreter_functions(settings: JsonObject) -> Sequence[FunctionTool]:
-    container = settings.get("container")
-    has_files = isinstance(container, dict) and bool(container.get("file_ids"))
-    about = _PYTHON + _SUBSET + (_FILES if has_files else _NO_FILES)
-    return (_function_of_code(CODE_INTERPRETER, about, "The Python code."),)
-
-
-def _function_of_code(name: str, description: str, about_code: str) -> FunctionTool:
-    return FunctionTool(
-        type="function",
-        name=name,
-        description=description,
-        parameters={
-            "type": "object",
-            "properties": {"code": {"type": "string", "description": about_code}},
-            "required": ["code"],
-            "additionalProperties": False,
-        },
-    )
-
-
-def _interpreter_opening(opening: Opening) -> JsonObject:
-    asked, newest = opening.settings.get("container"), opening.newest or {}
-    container = asked if isinstance(asked, str) else newest.get("container_id")
-    return {
-        "code": "",
-        "container_id": container or member_id("cntr_", opening.response_id, 0),
-        "outputs": [],
-    }
-
-
-PROGRAMS = "programmatic_tool_calling"
-RUN_PROGRAM = "run_program"
-_PROGRAM = (
-    "Runs a Python program that calls functions, and returns what it prints. Use it for many calls, for loops over "
-    "records, and to filter or combine results without reading them all. Call a function with its arguments by name: "
-    "`await name(argument=value)`. Await several together with asyncio.gather to run them side by side. A result that "
-    "is a JSON object or array arrives as a dict or list, any other as a string. A failed call raises RuntimeError. "
-    "The program starts anew each time, and sees no variables of earlier ones. Print what you want to read. "
-)
-
-
-def _program_functions(_: JsonObject) -> Sequence[FunctionTool]:
-    return (_function_of_code(RUN_PROGRAM, _PROGRAM + _SUBSET + _NO_FILES, "The Python program."),)
-
-
-def _program_opening(opening: Opening) -> JsonObject:
-    code = opening.arguments.get("code")
-    written = code if isinstance(code, str) else ""
-    fingerprint = hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()
-    return {"call_id": f"call_{opening.item_id.partition('_')[2]}", "code": written, "fingerprint": fingerprint}
 
 
 def _file_search_opening(opening: Opening) -> JsonObject:
@@ -292,22 +77,22 @@ BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
         BuiltIn(
             name=CODE_INTERPRETER,
             types=frozenset({"code_interpreter"}),
-            functions=_interpreter_functions,
+            functions=interpreter_functions,
             item_type="code_interpreter_call",
             id_prefix="ci_",
             working="interpreting",
-            opening=_interpreter_opening,
+            opening=interpreter_opening,
             streamed="code",
             on_request={"code_interpreter_call.outputs": ("outputs",)},
         ),
         BuiltIn(
             name=PROGRAMS,
             types=frozenset({PROGRAMS}),
-            functions=_program_functions,
+            functions=program_functions,
             item_type="program",
             id_prefix="prog_",
             working="",
-            opening=_program_opening,
+            opening=program_opening,
         ),
         BuiltIn(
             name=FILE_SEARCH,
@@ -368,73 +153,3 @@ def offered_built_ins(request: CreateResponse, run_here: Collection[int]) -> lis
             settings = tool.model_dump(mode="json", exclude_unset=True)
             found.setdefault(row.name, OfferedBuiltIn(row, settings))
     return list(found.values())
-
-
-def opened_item(
-    row: BuiltIn, item_id: str, opening: Opening, *, ordinal: int, arguments: str | None, members: JsonObject
-) -> JsonObject:
-    """Return the item of a call that begins. `arguments` are None while they are streamed as the item's own text."""
-    call: JsonObject = {"function": opening.function, "ordinal": ordinal}
-    if arguments is not None:
-        call["arguments"] = arguments
-    if members:
-        call["members"] = members
-    if opening.functions:
-        call["functions"] = list(opening.functions)
-    return {"type": row.item_type, "id": item_id, "status": "in_progress", **row.opening(opening), CALL: call}
-
-
-def approved_item(
-    row: BuiltIn, response_id: str, index: int, opening: Opening, *, approval_id: str, arguments: str
-) -> JsonObject:
-    """Return the item of a call that a person has decided about, with its arguments.
-
-    The workflow does not know how many calls the context has, so the number follows from the approval.
-    """
-    ordinal = _FIRST_APPROVED + zlib.crc32(approval_id.encode()) % _APPROVED
-    item = opened_item(
-        row, member_id(row.id_prefix, response_id, index), opening, ordinal=ordinal, arguments=arguments, members={}
-    )
-    if row.streamed is not None:
-        item = {**item, row.streamed: str(opening.arguments.get(row.streamed, ""))}
-    return {**item, "approval_request_id": approval_id}
-
-
-def ended_item(
-    item: JsonObject,
-    row: BuiltIn,
-    *,
-    output: ToolOutput,
-    members: JsonObject,
-    citations: Sequence[JsonObject],
-    failed: bool,
-    include: Collection[str],
-) -> JsonObject:
-    """Return the item of a call that has ended, without the members that `include` does not name."""
-    shown = {**members}
-    for value, path in row.on_request.items():
-        if value not in include:
-            shown = _without(shown, path)
-    call = {**item[CALL], "output": output, **({"citations": list(citations)} if citations else {})}
-    own = {"type": item["type"], "id": item["id"], "status": "failed" if failed else "completed", CALL: call}
-    return {**item, **shown, **own}
-
-
-def _without(members: JsonObject, path: tuple[str, ...]) -> JsonObject:
-    """The members without the one at the path. A member of the item itself becomes null, as in OpenAI's items."""
-    first, *rest = path
-    if not rest:
-        return {**members, first: None}
-    inner = members.get(first)
-    if not isinstance(inner, dict):
-        return members
-    return {**members, first: {name: value for name, value in inner.items() if name != rest[0]}}
-
-
-def read_arguments(written: str) -> JsonObject:
-    """Return the arguments that a model wrote, or none if they are no JSON object."""
-    try:
-        read = json.loads(written)
-    except (ValueError, RecursionError):
-        return {}
-    return read if isinstance(read, dict) else {}

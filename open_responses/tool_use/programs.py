@@ -8,29 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from open_responses.json_types import JsonObject
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import FunctionTool, ProviderTool
-from open_responses.tool_use.built_in import CODE_INTERPRETER, RUN_PROGRAM, built_in_of, label_of
+from open_responses.tool_use.built_in import built_in_of, label_of
+from open_responses.tool_use.code_functions import CODE_INTERPRETER, RUN_PROGRAM
+from open_responses.tool_use.route import Route
 
 _SHOWN_DESCRIPTION = 500
 _KINDS = ("hosted", "mcp", "built_in")
 # Code within code: its state would be that of a container, and its time that of two limits.
 _NOT_CALLED = (RUN_PROGRAM, CODE_INTERPRETER)
-
-
-class _Route(Protocol):
-    @property
-    def kind(self) -> str: ...
-    @property
-    def tool(self) -> str: ...
-    @property
-    def server_label(self) -> str: ...
-    @property
-    def needs_approval(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +41,7 @@ class Callable:
 def callable_functions(
     request: CreateResponse,
     functions: Sequence[FunctionTool],
-    routes: Mapping[str, _Route],
+    routes: Mapping[str, Route],
     allowed: Collection[str] | None,
 ) -> Callable:
     """Return what a program may call of the functions of a model turn.

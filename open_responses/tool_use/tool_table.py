@@ -7,76 +7,26 @@ table: with two, a call could be streamed as the client's and run by the server.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
-
-from pydantic_core import PydanticCustomError
 
 from open_responses.json_types import JsonObject
 from open_responses.schema.items import InputItem
-from open_responses.schema.mcp_tool import HOSTED_LABEL, McpTool
+from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
-from open_responses.schema.tool_choice import (
-    AllowedTools,
-    ClientToolChoice,
-    CustomChoice,
-    FunctionChoice,
-    McpChoice,
-    NamedChoice,
-    NamedTool,
-    ProviderToolChoice,
-    ToolChoice,
-    is_chosen,
-)
-from open_responses.schema.tools import (
-    CLIENT_RUN_TOOLS,
-    FunctionTool,
-    HostedTools,
-    ProviderTool,
-    looks_like_a_schema,
-)
-from open_responses.tool_use.built_in import RUN_PROGRAM, OfferedBuiltIn, built_in_of_label, label_of
+from open_responses.schema.tool_choice import AllowedTools, ToolChoice, is_chosen
+from open_responses.schema.tools import CLIENT_RUN_TOOLS, FunctionTool, ProviderTool
+from open_responses.tool_use.allowed_calls import as_functions, by_function_names, sent_choice
+from open_responses.tool_use.built_in import OfferedBuiltIn, label_of
 from open_responses.tool_use.built_in_calls import EarlierCalls
 from open_responses.tool_use.client_functions import Form, Key, client_tools, native_tools, offered_tools, shown_name
-from open_responses.tool_use.hosted_tool import HostedTool
+from open_responses.tool_use.code_functions import RUN_PROGRAM
+from open_responses.tool_use.hosted_tool import HostedTool, as_asked
+from open_responses.tool_use.mcp_functions import FUNCTION_NAME, add_server
 from open_responses.tool_use.programs import callable_functions
-from open_responses.tool_use.strict_schema import made_strict
+from open_responses.tool_use.route import Route
 
-__all__ = [
-    "HOSTED_LABEL",
-    "Route",
-    "ToolTable",
-    "build_tool_table",
-    "choice_allows",
-    "hosted_names",
-    "is_bare",
-    "is_read_only",
-    "may_run_twice",
-]
-
-Disposition: TypeAlias = Literal["client", "hosted", "mcp", "built_in", "refused"]
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SHOWN_NAMES = 40
-_ANY_OBJECT: JsonObject = {"type": "object", "properties": {}}
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The target of a call. `tool` is the tool's name there; `reason` is set for `refused`.
-
-    `form` and `namespace` are those of the client's tool.
-    """
-
-    kind: Disposition
-    tool: str
-    server_label: str = HOSTED_LABEL
-    needs_approval: bool = False
-    reason: str = ""
-    form: Form = "function"
-    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +66,7 @@ class ToolTable:
         if known is not None:
             return known
         runs_here = any(route.kind != "client" for route in self.routes.values())
-        if runs_here or not all(_NAME.fullmatch(part) for part in (name, namespace) if part is not None):
+        if runs_here or not all(FUNCTION_NAME.fullmatch(part) for part in (name, namespace) if part is not None):
             return Route("refused", name, reason=f"There is no tool named {name[:64]!r}. {self._there_is()}")
         # If all functions are the client's, the client answers calls to unknown names, too.
         return Route("client", name, namespace=namespace)
@@ -204,7 +154,7 @@ def build_tool_table(
     for name, run_here in by_name.items():
         routes[name] = Route("hosted", name, needs_approval=run_here.require_approval)
         if name in definitions:
-            functions.append(_as_asked(definitions[name], request))
+            functions.append(as_asked(definitions[name], request))
     offers: dict[str, OfferedBuiltIn] = {}
     for one in built_in:
         for function in one.functions():
@@ -214,11 +164,11 @@ def build_tool_table(
                 "built_in", function.name, label_of(one.row.name), needs_approval=one.row.name in guarded
             )
     for server in (tool for tool in request.tools or [] if isinstance(tool, McpTool)):
-        _add_server(server, lists.get(server.server_label, ()), functions, routes)
+        add_server(server, lists.get(server.server_label, ()), functions, routes)
     asked = as_functions(request.tool_choice, built_in)
-    choice, allowed = _choice(asked, routes, spent=choice_spent)
+    choice, allowed = sent_choice(asked, routes, spent=choice_spent)
     if not is_native:
-        choice = _of_functions(choice, routes)
+        choice = by_function_names(choice, routes)
     if allowed is not None and isinstance(choice, AllowedTools):
         # Only those that `allowed_tools` names are left of them.
         allowed |= client_run
@@ -262,32 +212,6 @@ def _only_by_programs(name: str) -> Route:
     return Route("refused", name, reason=f"Only a program may call {name!r}: call it in the code of {RUN_PROGRAM!r}.")
 
 
-def as_functions(choice: ToolChoice | None, built_in: Sequence[OfferedBuiltIn]) -> ToolChoice | None:
-    """The choice with the functions of the built-in tools that this server runs in place of the tools' types.
-
-    A choice of the tool alone forces its first function.
-    """
-    if isinstance(choice, ProviderToolChoice):
-        names = _function_names(choice, built_in)
-        return FunctionChoice(type="function", name=names[0]) if names else choice
-    if not isinstance(choice, AllowedTools) or not built_in:
-        return choice
-    named: list[NamedTool] = []
-    for one in choice.tools:
-        names = _function_names(one, built_in)
-        named += [FunctionChoice(type="function", name=name) for name in names] or [one]
-    return choice.model_copy(update={"tools": named})
-
-
-def _function_names(choice: NamedTool, built_in: Sequence[OfferedBuiltIn]) -> list[str]:
-    return [
-        function.name
-        for one in built_in
-        if any(is_chosen(kind, choice) for kind in one.row.types)
-        for function in one.functions()
-    ]
-
-
 def _provider_tools(request: CreateResponse, omitted: Collection[int]) -> list[JsonObject]:
     """The built-in tools that the provider is sent, as the request has them.
 
@@ -304,179 +228,5 @@ def _provider_tools(request: CreateResponse, omitted: Collection[int]) -> list[J
     ]
 
 
-def hosted_names(request: CreateResponse, configured: Iterable[str]) -> list[str]:
-    """The hosted tools that a request names, in its order: all of them, or functions without a definition.
-
-    A function with parameters or a description is the client's, also under the name of a hosted tool.
-    """
-    known, names = list(configured), []
-    for tool in request.tools or []:
-        if isinstance(tool, HostedTools):
-            names += known
-        elif isinstance(tool, FunctionTool) and is_bare(tool) and tool.name in known:
-            names.append(tool.name)
-    return list(dict.fromkeys(names))
-
-
-def is_bare(tool: FunctionTool) -> bool:
-    """Whether the request gives only the function's name."""
-    return tool.parameters is None and tool.description is None
-
-
-def _as_asked(definition: FunctionTool, request: CreateResponse) -> FunctionTool:
-    asked = next((t for t in request.tools or [] if isinstance(t, FunctionTool) and t.name == definition.name), None)
-    if asked is None or asked.strict is None:
-        return definition
-    parameters = definition.parameters
-    if asked.strict and parameters is not None:
-        parameters = made_strict(parameters)
-    return definition.model_copy(update={"strict": asked.strict, "parameters": parameters})
-
-
-def _add_server(
-    server: McpTool, tools: Sequence[JsonObject], functions: list[FunctionTool], routes: dict[str, Route]
-) -> None:
-    for tool in tools:
-        name = tool["name"]
-        read_only = _has_hint(tool, "readOnlyHint")
-        if not server.offers(name, read_only=read_only):
-            continue
-        shown = _free_name(server.server_label, name, routes)
-        needs_approval = server.needs_approval(name, read_only=read_only)
-        routes[shown] = Route("mcp", name, server.server_label, needs_approval)
-        functions.append(
-            FunctionTool(
-                type="function",
-                name=shown,
-                description=tool.get("description") or None,
-                parameters=_parameters(tool),
-            )
-        )
-
-
-def is_read_only(tools: Iterable[JsonObject], name: str) -> bool:
-    """Whether a server marks its tool as read-only. `tools` is the list in its `mcp_list_tools` item."""
-    return any(tool["name"] == name and _has_hint(tool, "readOnlyHint") for tool in tools)
-
-
-def may_run_twice(tools: Iterable[JsonObject], name: str) -> bool:
-    """Whether a server marks its tool as read-only or idempotent, so that a second call does no harm."""
-    return any(
-        tool["name"] == name and (_has_hint(tool, "readOnlyHint") or _has_hint(tool, "idempotentHint"))
-        for tool in tools
-    )
-
-
-def _has_hint(tool: JsonObject, hint: str) -> bool:
-    annotations = tool.get("annotations")
-    return isinstance(annotations, dict) and annotations.get(hint) is True
-
-
-def _parameters(tool: JsonObject) -> JsonObject:
-    """The tool's schema, or one for any object if it is invalid: servers send it, and clients can change it."""
-    given = tool.get("input_schema")
-    try:
-        return looks_like_a_schema(given) if isinstance(given, dict) and given else dict(_ANY_OBJECT)
-    except PydanticCustomError:
-        return dict(_ANY_OBJECT)
-
-
-def _free_name(label: str, name: str, taken: Mapping[str, Route]) -> str:
-    """The tool's own name, if it is valid as a function's name and free; else the name with the server's label."""
-    if _NAME.fullmatch(name) and name not in taken:
-        return name
-    plain = _with_label(label, name)
-    if len(plain) <= 64 and plain not in taken:
-        return plain
-    return f"{plain[:55]}_{hashlib.sha256(f'{label}/{name}'.encode()).hexdigest()[:8]}"
-
-
-def _with_label(label: str, name: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", f"{label}_{name}")
-
-
-def _choice(
-    choice: ToolChoice | None, routes: Mapping[str, Route], *, spent: bool
-) -> tuple[ToolChoice | None, frozenset[str] | None]:
-    """The choice that is sent to the provider, and the names that may be called; None for all."""
-    if choice == "none":
-        return "none", frozenset()
-    if isinstance(choice, AllowedTools):
-        names = frozenset(name for named in choice.tools for name in _names_of(named, routes))
-        if choice.mode == "none":
-            return "none", frozenset()
-        return choice.model_copy(update={"mode": "auto"}) if spent else choice, names
-    if choice is None or spent:
-        return None if choice is None else "auto", None
-    if isinstance(choice, McpChoice):
-        names = frozenset(_names_of(choice, routes))
-        if len(names) == 1:
-            return FunctionChoice(type="function", name=next(iter(names))), names
-        return ("required", names) if names else ("none", names)
-    if isinstance(choice, FunctionChoice | CustomChoice | ClientToolChoice):
-        return choice, frozenset(_names_of(choice, routes))
-    return choice, None
-
-
-def _of_functions(choice: ToolChoice | None, routes: Mapping[str, Route]) -> ToolChoice | None:
-    """The choice by the names of functions, for a provider that has no other tools of the client."""
-    if isinstance(choice, FunctionChoice | CustomChoice | ClientToolChoice):
-        return FunctionChoice(type="function", name=_names_of(choice, routes)[0])
-    if isinstance(choice, AllowedTools):
-        return choice.model_copy(update={"tools": [_as_function(named, routes) for named in choice.tools]})
-    return choice
-
-
-def _as_function(named: NamedChoice, routes: Mapping[str, Route]) -> NamedChoice:
-    if isinstance(named, McpChoice | ProviderToolChoice):
-        return named
-    return FunctionChoice(type="function", name=_names_of(named, routes)[0])
-
-
 def _spellings(route: Route) -> tuple[str, ...]:
     return route.tool, f"{route.namespace}.{route.tool}", f"{route.namespace}/{route.tool}"
-
-
-def choice_allows(choice: ToolChoice | None, server_label: str, tool: str) -> bool:
-    """Whether a call that a person approved may run in a request with this choice.
-
-    A choice that forces a call applies to the next call of the model, not to an approved one.
-    """
-    if choice == "none":
-        return False
-    if not isinstance(choice, AllowedTools):
-        return True
-    return choice.mode != "none" and any(_is_named(named, server_label, tool) for named in choice.tools)
-
-
-def _is_named(named: NamedChoice, server_label: str, tool: str) -> bool:
-    if isinstance(named, McpChoice):
-        return named.server_label == server_label and named.name in (None, tool)
-    if isinstance(named, ProviderToolChoice):
-        row = built_in_of_label(server_label)
-        return row is not None and any(is_chosen(kind, named) for kind in row.types)
-    if not isinstance(named, FunctionChoice):
-        return False
-    return named.name == tool or (server_label != HOSTED_LABEL and named.name == _with_label(server_label, tool))
-
-
-def _names_of(named: NamedChoice, routes: Mapping[str, Route]) -> list[str]:
-    """The names in the table that a choice means: any number for an MCP server, none for a built-in tool, else one."""
-    if isinstance(named, ProviderToolChoice):
-        return []
-    if not isinstance(named, McpChoice):
-        wanted = getattr(named, "namespace", None)
-        found = [
-            shown
-            for shown, route in routes.items()
-            if (route.kind, route.form, route.tool) == ("client", named.type, named.name)
-            and wanted in (None, route.namespace)
-        ]
-        return sorted(found, key=lambda shown: routes[shown].namespace is not None)[:1] or [named.name]
-    return [
-        name
-        for name, route in routes.items()
-        if route.kind == "mcp"
-        and route.server_label == named.server_label
-        and (named.name is None or route.tool == named.name)
-    ]

@@ -24,7 +24,7 @@ from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.loop.payloads.finish import FinishedResponse, Progress
 from open_responses.loop.payloads.names import CLAIM_APPROVALS, FINISH, PUBLISH
-from open_responses.tool_use.tool_table import HOSTED_LABEL
+from open_responses.schema.mcp_tool import HOSTED_LABEL
 from tests.support.repeated_task import GUARDED, TOOL, Bench, Running, bench
 from tests.support.stack import Stack, until
 

@@ -22,7 +22,7 @@ from activities.tools.web_search.results import SearchAnswer, SearchQuery, Searc
 from activities.tools.web_search.robots import Robots
 from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.contracts import ToolContext, ToolError
-from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 from open_responses.tool_use.web_search import WebSearchOptions
 from tests.support.odd_site import ROBOTS, OddSite
 

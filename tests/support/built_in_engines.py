@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from open_responses.contracts import ToolError
-from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 
 SECRET_TEXT = "Only the model reads this line"
 SOURCE = {"type": "url_citation", "url": "https://www.example.com/berlin?a=1", "title": "Berlin"}

@@ -63,7 +63,8 @@ from open_responses.loop.payloads.start import PATCH_LEVEL, StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.requests import CreateResponse
 from open_responses.tool_use.hosted_tool import HostedTool
-from open_responses.tool_use.tool_table import Route, ToolTable
+from open_responses.tool_use.route import Route
+from open_responses.tool_use.tool_table import ToolTable
 from workflows.response import ResponseWorkflow
 
 Meanwhile = Callable[[], Awaitable[None]]

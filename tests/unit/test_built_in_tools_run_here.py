@@ -27,7 +27,9 @@ from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.built_in_items import CALL, without_call
 from open_responses.schema.items import INPUT_ITEMS, FunctionCall, FunctionCallOutput
 from open_responses.schema.requests import CreateResponse, validate_create_response
-from open_responses.tool_use.built_in import BUILT_IN_TOOLS, BuiltInTool, Opening, approved_item, ended_item
+from open_responses.tool_use.built_in import BUILT_IN_TOOLS, BuiltInTool
+from open_responses.tool_use.built_in_call_items import approved_item, ended_item
+from open_responses.tool_use.built_in_row import Opening
 
 RESPONSE = "resp_" + "b" * 48
 SEARCH = {"type": "web_search"}

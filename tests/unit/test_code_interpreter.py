@@ -32,7 +32,7 @@ from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import forget_payloads
 from open_responses.io.temporal.payload_keys import ResponseKeys
 from open_responses.json_types import JsonObject
-from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 
 
 class _NoFiles:

@@ -47,10 +47,11 @@ from open_responses.loop.output_ledger import OutputLedger
 from open_responses.loop.payloads.sample import SampleResult
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.items import INPUT_ITEMS
+from open_responses.schema.mcp_tool import HOSTED_LABEL
 from open_responses.schema.requests import validate_create_response
 from open_responses.schema.response import finished_response, initial_response, started_response
 from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
-from open_responses.tool_use.tool_table import HOSTED_LABEL, ToolTable
+from open_responses.tool_use.tool_table import ToolTable
 from tests.support.delta_strategies import _CITATION, _TEXT, BUILT_IN, DELTAS
 from tests.support.offered_tools import CALC, MINE, OF_CALC, tool_table
 from tests.support.spec import validate_event, validate_response

@@ -40,8 +40,8 @@ from open_responses.schema.mcp_tool import _is_header_value
 from open_responses.schema.validation import read_json_object
 from open_responses.testing.sample_calls import call_of
 from open_responses.tool_use.json_safety import whole_characters, writing_problem
+from open_responses.tool_use.mcp_functions import with_label
 from open_responses.tool_use.strict_schema import made_strict
-from open_responses.tool_use.tool_table import _with_label
 
 pytestmark = pytest.mark.campaign
 
@@ -164,7 +164,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], Callable[[int], Any], int]] = {
         lambda n: b'{"type":"response.output_text.delta","delta":"' + b"x" * n + b'"}',
         MEGABYTE,
     ),
-    "a tool's name": (lambda name: _with_label("label", name), lambda n: "é" * n, MEGABYTE // 40),
+    "a tool's name": (lambda name: with_label("label", name), lambda n: "é" * n, MEGABYTE // 40),
     "an MCP server's message": (_line, lambda n: "http://a?b " * n, MEGABYTE // 100),
     "arguments in pieces": (tool_calls, lambda n: ['{"a":[', *["{}, "] * n, "1]}"], MEGABYTE // 100),
     "arguments of a text in pieces": (tool_calls, lambda n: ['{"a":"', *['\\"}'] * n, '"}'], MEGABYTE // 100),

@@ -11,7 +11,8 @@ import pytest
 from api.openai_forms import RENAMED_EVENTS
 from open_responses.errors import InvalidRequest
 from open_responses.events.event_types import EVENT_TYPES
-from open_responses.schema.requests import INCLUDES, ReasoningSettings, ServiceTier, validate_create_response
+from open_responses.schema.request_settings import INCLUDES, ReasoningSettings, ServiceTier
+from open_responses.schema.requests import validate_create_response
 from open_responses.schema.tools import PROVIDER_TOOL_TYPES
 from tests.support import openai_sdk
 

@@ -15,7 +15,7 @@ from open_responses.contracts import SampleCall
 from open_responses.json_types import JsonObject
 from open_responses.models.capabilities import nothing_to_read
 from open_responses.schema.items import Reasoning
-from open_responses.schema.requests import COST
+from open_responses.schema.request_settings import COST
 
 _PLAIN_SETTINGS = (
     "temperature",

@@ -14,7 +14,8 @@ from activities.providers.shared.tool_choices import plain_choice
 from open_responses.contracts import Resume, SampleCall
 from open_responses.errors import InvalidRequest
 from open_responses.json_types import JsonObject
-from open_responses.schema.requests import CreateResponse, PromptCacheOptions
+from open_responses.schema.request_settings import PromptCacheOptions
+from open_responses.schema.requests import CreateResponse
 from open_responses.schema.text_settings import JsonObjectFormat, JsonSchemaFormat
 from open_responses.schema.tool_choice import FunctionChoice
 from open_responses.schema.tools import FunctionTool

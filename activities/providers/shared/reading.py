@@ -37,7 +37,8 @@ class Reader(Protocol[EventT]):
     `left_out` counts blocks, parts and items of kinds that the adapter does not know.
     """
 
-    left_out: int
+    @property
+    def left_out(self) -> int: ...
 
     @property
     def knows_end(self) -> bool: ...

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from activities.tools.code_interpreter.code import LOST, run_code
 from activities.tools.code_interpreter.sandbox import Sandbox
 from open_responses.contracts import ToolError
-from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 
 _LONGEST_CODE = 100_000
 _TRIES = 8

@@ -18,7 +18,7 @@ from activities.tools.code_interpreter.last_value import with_last_value
 from activities.tools.code_interpreter.sandbox import Printed, Sandbox
 from open_responses.contracts import ToolError
 from open_responses.json_types import JsonObject
-from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 from open_responses.tool_use.json_safety import writing_problem
 
 if TYPE_CHECKING:

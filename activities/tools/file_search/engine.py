@@ -8,7 +8,7 @@ from typing import Protocol
 from open_responses.contracts import ToolError
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.json_types import JsonObject
-from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 from open_responses.tool_use.file_search import FileSearchTool, FoundChunk, queries_of, read_file_search
 
 
@@ -25,7 +25,7 @@ class Finder(Protocol):
 
 
 class FileSearchEngine:
-    """The engine of `open_responses/tool_use/built_in.py`."""
+    """The engine of `file_search` (`open_responses/tool_use/built_in_engine.py`)."""
 
     def __init__(self, finder: Finder) -> None:
         self._finder = finder

@@ -26,7 +26,7 @@ from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.contracts import ToolError
 from open_responses.errors import Unavailable
 from open_responses.json_types import JsonObject
-from open_responses.tool_use.built_in import BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 from open_responses.tool_use.json_safety import whole_characters
 from open_responses.tool_use.web_search import (
     MAX_PATTERN,

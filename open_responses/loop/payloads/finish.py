@@ -12,7 +12,7 @@ from open_responses.loop.payloads.start import Admitted, StartResponse
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.http_bodies import ResponseStatus
 from open_responses.schema.payload import Payload
-from open_responses.schema.requests import COST
+from open_responses.schema.request_settings import COST
 from open_responses.schema.response import finished_response
 
 USAGE_MEMO = "open_responses_usage"

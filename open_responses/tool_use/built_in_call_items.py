@@ -1,0 +1,86 @@
+"""The item of a call of a built-in tool that this server runs, from its beginning to its end."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Collection, Sequence
+
+from open_responses.contracts import ToolOutput
+from open_responses.ids import member_id
+from open_responses.json_types import JsonObject
+from open_responses.schema.built_in_items import CALL
+from open_responses.tool_use.built_in_row import BuiltIn, Opening
+
+# Behind the numbers of all calls that are counted.
+_FIRST_APPROVED, _APPROVED = 100_000, 900_000
+
+
+def opened_item(
+    row: BuiltIn, item_id: str, opening: Opening, *, ordinal: int, arguments: str | None, members: JsonObject
+) -> JsonObject:
+    """Return the item of a call that begins. `arguments` are None while they are streamed as the item's own text."""
+    call: JsonObject = {"function": opening.function, "ordinal": ordinal}
+    if arguments is not None:
+        call["arguments"] = arguments
+    if members:
+        call["members"] = members
+    if opening.functions:
+        call["functions"] = list(opening.functions)
+    return {"type": row.item_type, "id": item_id, "status": "in_progress", **row.opening(opening), CALL: call}
+
+
+def approved_item(
+    row: BuiltIn, response_id: str, index: int, opening: Opening, *, approval_id: str, arguments: str
+) -> JsonObject:
+    """Return the item of a call that a person has decided about, with its arguments.
+
+    The workflow does not know how many calls the context has, so the number follows from the approval.
+    """
+    ordinal = _FIRST_APPROVED + zlib.crc32(approval_id.encode()) % _APPROVED
+    item = opened_item(
+        row, member_id(row.id_prefix, response_id, index), opening, ordinal=ordinal, arguments=arguments, members={}
+    )
+    if row.streamed is not None:
+        item = {**item, row.streamed: str(opening.arguments.get(row.streamed, ""))}
+    return {**item, "approval_request_id": approval_id}
+
+
+def ended_item(
+    item: JsonObject,
+    row: BuiltIn,
+    *,
+    output: ToolOutput,
+    members: JsonObject,
+    citations: Sequence[JsonObject],
+    failed: bool,
+    include: Collection[str],
+) -> JsonObject:
+    """Return the item of a call that has ended, without the members that `include` does not name."""
+    shown = {**members}
+    for value, path in row.on_request.items():
+        if value not in include:
+            shown = _without(shown, path)
+    call = {**item[CALL], "output": output, **({"citations": list(citations)} if citations else {})}
+    own = {"type": item["type"], "id": item["id"], "status": "failed" if failed else "completed", CALL: call}
+    return {**item, **shown, **own}
+
+
+def _without(members: JsonObject, path: tuple[str, ...]) -> JsonObject:
+    """The members without the one at the path. A member of the item itself becomes null, as in OpenAI's items."""
+    first, *rest = path
+    if not rest:
+        return {**members, first: None}
+    inner = members.get(first)
+    if not isinstance(inner, dict):
+        return members
+    return {**members, first: {name: value for name, value in inner.items() if name != rest[0]}}
+
+
+def read_arguments(written: str) -> JsonObject:
+    """Return the arguments that a model wrote, or none if they are no JSON object."""
+    try:
+        read = json.loads(written)
+    except (ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}
