@@ -19,10 +19,11 @@ from open_responses.context.compaction import ORDER
 from open_responses.io.ports import is_taken
 from open_responses.io.redis.client import Redis, connect
 from tests.support.fake_upstream import Upstream
-from tests.support.fake_vendors import Vendors, configuration
+from tests.support.fake_vendors import Vendors
 from tests.support.lasting_keys import check_lasting_keys
 from tests.support.mcp_token import TOKEN
 from tests.support.stack import Stack, http_client
+from tests.support.vendor_configuration import configuration
 from tests.support.webhook_receiver import WebhookReceiver
 
 # The processes of pytest-xdist (`gw0`, `gw1`, …) choose ports from ranges of their own; what they start inherits that.

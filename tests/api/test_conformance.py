@@ -19,12 +19,13 @@ from temporalio.client import Client
 from open_responses.schema.requests import CreateResponse
 from tests.support.conformance_scenarios import ECHOED, SCENARIOS, WEATHER, Json, Scenario, message, prepared
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.responses_http import create, is_error
 from tests.support.scripts import HOSTED, outputs, script
 from tests.support.spec import document, validate, validate_response
 from tests.support.stack import Stack, another_api, collect, events_of, until
 from tests.support.stream_judge import judge
+from tests.support.vendor_scripts import Spoken
 
 
 def asked(model: str, scenario: Scenario) -> Json:

@@ -24,14 +24,7 @@ from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis
 from open_responses.io.redis.rate_limits import Quotas, Used, settle
 from open_responses.loop.payloads.start import Admitted
-from tests.support.api_with_keys import (
-    api_of_the_module,
-    bearer,
-    blocks_of,
-    fresh_key,
-    key_block,
-    keyed_api,
-)
+from tests.support.api_with_keys import api_of_the_module, bearer, blocks_of, fresh_key, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.responses_http import is_error
 from tests.support.stack import Stack, another_api, events_of, until

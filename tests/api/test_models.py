@@ -27,9 +27,11 @@ from open_responses.io.redis.model_lists import ModelLists
 from open_responses.models.catalog import MOST_LISTED, offered_models, usable
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream
-from tests.support.fake_vendors import LISTED, LISTED_AT, VENDORS, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.provider_wire import Answer, Wire, refusal
 from tests.support.stack import Stack, check_whole, collect, until
+from tests.support.vendor_configuration import VENDORS
+from tests.support.vendor_scripts import LISTED, LISTED_AT
 
 SLASHES = "vendor/model-with/slashes"
 KEY = "sk-hush-0123456789"

@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from tests.support.fake_upstream import Script, Upstream
-from tests.support.fake_vendors import Spoken, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.responses_http import create, is_error
 from tests.support.stack import Stack, another_api, check_whole, collect
+from tests.support.vendor_scripts import Spoken
 from tests.support.websocket_client import connected
 
 HEADER = "x-open-responses-omitted"

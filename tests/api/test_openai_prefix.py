@@ -16,10 +16,11 @@ from api.openapi.document import document
 from tests.support.conformance_scenarios import SCENARIOS, prepared
 from tests.support.event_models import openais_event_models
 from tests.support.fake_upstream import Fault, Script, Upstream
-from tests.support.fake_vendors import Spoken, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.openapi_document import problem
 from tests.support.stack import Stack
 from tests.support.stream_judge import judge
+from tests.support.vendor_scripts import Spoken
 
 Json = dict[str, Any]
 EVENT_MODELS = openais_event_models()

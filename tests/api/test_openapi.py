@@ -20,10 +20,11 @@ from tests.support.bad_bodies import BAD_BODIES, body
 from tests.support.conformance_scenarios import ECHOED, IMAGE, SCENARIOS, WEATHER
 from tests.support.event_models import event_models
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.openapi_document import operations, problem
 from tests.support.scripts import HOSTED, script
 from tests.support.stack import Stack, until
+from tests.support.vendor_scripts import Spoken
 from tests.support.webhook_receiver import WebhookReceiver
 from tests.support.webhooks import delivery_of, new_path, new_secret, with_webhook
 

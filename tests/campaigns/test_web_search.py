@@ -13,12 +13,13 @@ import pytest_asyncio
 from openai import AsyncOpenAI
 
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors, call
+from tests.support.fake_vendors import Vendors
 from tests.support.odd_site import OddSite
 from tests.support.own_stack import client, stack
 from tests.support.scripts import script
 from tests.support.small_stack import small_stack
 from tests.support.stack import Stack
+from tests.support.vendor_scripts import Spoken, call
 
 __all__ = ["client", "stack"]
 pytestmark = pytest.mark.campaign

@@ -19,9 +19,10 @@ import pytest_asyncio
 
 from api.openai_forms import PREFIX
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors, call
+from tests.support.fake_vendors import Vendors
 from tests.support.npm_packages import installed
 from tests.support.stack import Stack, another_api
+from tests.support.vendor_scripts import Spoken, call
 
 pytestmark = [
     pytest.mark.campaign,

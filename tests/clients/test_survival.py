@@ -14,11 +14,12 @@ import pytest_asyncio
 from api.openai_forms import PREFIX
 from tests.support.agents import AGENTS, NEEDS, Agent, Seen
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.mcp_token import TOKEN
 from tests.support.npm_packages import installed
 from tests.support.scripts import script
 from tests.support.stack import Stack
+from tests.support.vendor_scripts import Spoken
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
 

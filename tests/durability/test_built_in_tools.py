@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 
 from open_responses.io.redis.client import Redis
-from tests.support.fake_vendors import Spoken, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.spec import validate_event
 from tests.support.stack import Event, Stack, check_whole, collect, events_of
 from tests.support.stream_judge import judge
+from tests.support.vendor_scripts import Spoken
 
 IMAGE = "iVBORw0KGgo="
 CODE = ["import random\n", "print(random.random())"]

@@ -20,8 +20,10 @@ import pytest_asyncio
 import redis.asyncio as aioredis
 
 from tests.support.fake_upstream import Fault, Script, Upstream
-from tests.support.fake_vendors import VENDORS, Spoken, VendorFault, Vendors, call
+from tests.support.fake_vendors import Vendors
 from tests.support.stack import Event, Stack, another_api, check_whole, collect, events_of, text_of, until
+from tests.support.vendor_configuration import VENDORS
+from tests.support.vendor_scripts import Spoken, VendorFault, call
 
 pytestmark = pytest.mark.campaign
 

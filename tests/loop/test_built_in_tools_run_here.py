@@ -16,10 +16,11 @@ from open_responses.io.redis.client import Redis
 from tests.support.api_with_keys import bearer, key_block
 from tests.support.built_in_engines import SECRET_TEXT, SOURCE
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors, call
+from tests.support.fake_vendors import Vendors
 from tests.support.responses_http import create, is_error
 from tests.support.scripts import script, types
 from tests.support.stack import Event, Stack, another_api, check_whole, collect, events_of, until
+from tests.support.vendor_scripts import Spoken, call
 
 SEARCH = {"type": "web_search", "search_context_size": "low"}
 LINK = "([example.com](https://www.example.com/berlin?a=1))"

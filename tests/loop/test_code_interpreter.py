@@ -13,10 +13,11 @@ from openai import AsyncOpenAI
 
 from open_responses.io.redis.client import Redis
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors, call
+from tests.support.fake_vendors import Vendors
 from tests.support.responses_http import create, is_error
 from tests.support.scripts import script, types
 from tests.support.stack import Event, Stack, check_whole, collect, events_of, until
+from tests.support.vendor_scripts import Spoken, call
 
 PYTHON = {"type": "code_interpreter", "container": {"type": "auto"}}
 OUTPUTS = ["code_interpreter_call.outputs"]

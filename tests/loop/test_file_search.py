@@ -15,10 +15,11 @@ from openai import AsyncOpenAI
 
 from open_responses.ids import new_id
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors, call
+from tests.support.fake_vendors import Vendors
 from tests.support.responses_http import is_error
 from tests.support.scripts import script, types
 from tests.support.stack import Stack, check_whole, collect, http_client
+from tests.support.vendor_scripts import Spoken, call
 
 CATS = "Cats sleep for sixteen hours a day."
 RENT = "The rent is due on the first working day."

@@ -14,11 +14,12 @@ from openai import AsyncOpenAI
 from temporalio.client import Client
 
 from tests.support.fake_upstream import Script, Upstream, calls
-from tests.support.fake_vendors import Spoken, Vendors, call
+from tests.support.fake_vendors import Vendors
 from tests.support.responses_http import create
 from tests.support.scripts import script, types
 from tests.support.small_stack import small_stack
 from tests.support.stack import Event, Stack, check_whole, collect, events_of, http_client
+from tests.support.vendor_scripts import Spoken, call
 
 PROGRAMS = {"type": "programmatic_tool_calling"}
 WRITE = {"type": "function", "name": "once"}

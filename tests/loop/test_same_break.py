@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from tests.support.fake_upstream import Fault, Script, Upstream
-from tests.support.fake_vendors import Spoken, VendorFault, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.stack import check_whole, collect
+from tests.support.vendor_scripts import Spoken, VendorFault
 
 # The vendors' fakes count the words of each request by themselves.
 FIRST, AGAIN = VendorFault(after=5, ends=True), VendorFault(after=0, ends=True)

@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from tests.support.fake_upstream import Fault, Script, Upstream
-from tests.support.fake_vendors import Spoken, VendorFault, Vendors
+from tests.support.fake_vendors import Vendors
 from tests.support.stack import Stack, collect, events_of, http_client, until
+from tests.support.vendor_scripts import Spoken, VendorFault
 
 FORM = {"format": {"type": "json_schema", "name": "city", "schema": {"type": "object"}}}
 

@@ -13,14 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from activities.providers.anthropic import Anthropic
 from activities.providers.gemini import Gemini
 from activities.providers.ollama import Ollama
 from activities.providers.openai import OpenAIResponses
 from activities.providers.openai_chat import OpenAIChat
-from activities.providers.shared.http import open_http_client
 from open_responses.config import ProviderConfig
 from open_responses.contracts import Provider
 from open_responses.errors import OpenResponsesError, ProviderAnswerRefused, ProviderError
@@ -88,12 +86,6 @@ async def endless(piece: bytes, **settings: Any) -> AsyncIterator[Endless]:
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
         server.port = listening.sockets[0].getsockname()[1]
         yield server
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 def provider(name: str, port: int, http: httpx.AsyncClient, **settings: Any) -> Provider:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from activities.providers.shared.http import open_http_client
 from open_responses.testing.delta_checks import check_stream
 from tests.support.provider_wire import Answer, outputs_of
 from tests.support.vendor_streams import chat_chunk, read, stream_of
@@ -18,12 +15,6 @@ from tests.support.vendor_streams import chat_chunk, read, stream_of
 Json = dict[str, Any]
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,aW1hZ2U="}, "index": 0}
 ONE, TWO = "https://one.example/", "https://two.example/"
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 async def items_of(http: httpx.AsyncClient, *chunks: Json) -> list[Json]:

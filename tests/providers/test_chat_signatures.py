@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from activities.providers.shared.http import open_http_client
 from tests.support.provider_wire import Wire, call, output_of, outputs_of
 from tests.support.vendor_streams import ADAPTERS, chat_chunk, read, stream_of
 
@@ -24,12 +21,6 @@ SPELLINGS: dict[str, Json] = {
     "camel": {"thoughtSignature": SIGNATURE},
 }
 TOOLS = [{"type": "function", "name": name} for name in ("get_weather", "get_time")]
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 def piece(index: int, name: str, **more: Any) -> Json:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from activities.providers.shared.http import open_http_client
 from open_responses.events.assembler import CUT_OFF, Assembler
 from tests.support.provider_wire import finish_of
 from tests.support.vendor_streams import (
@@ -48,12 +45,6 @@ STOP: dict[str, list[Json]] = {
     "gemini": [gemini_chunk(finish="STOP")],
     "ollama": [ollama_line(done=True)],
 }
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 async def items_of(http: httpx.AsyncClient, vendor: str, *events: Json) -> list[Json]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from activities.providers.shared.http import open_http_client
 from open_responses.deltas import ToolCallDelta
 from open_responses.errors import ProviderStreamBroken
 from tests.support.provider_wire import Answer, Wire, call, failure_of, finish_of, text_of
@@ -38,12 +35,6 @@ REASONS: dict[str, Json] = {
     "gemini": gemini_chunk(finish="STOP"),
     "ollama": ollama_line(done=True, done_reason="stop"),
 }
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 def ended(vendor: str) -> Answer:

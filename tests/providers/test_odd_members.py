@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from activities.providers.shared.http import open_http_client
 from open_responses.errors import ProviderError
 from open_responses.testing.delta_checks import check_stream
 from tests.support import vendor_streams as v
@@ -187,12 +185,6 @@ STREAMS: dict[str, list[Json]] = {
         v.ollama_line(done=True, done_reason="stop", prompt_eval_count=3, eval_count=4),
     ],
 }
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 def paths_in(value: Any, path: Path = ()) -> Iterator[Path]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from activities.providers.shared.http import open_http_client
 from open_responses.deltas import Usage
 from open_responses.testing.delta_checks import check_stream
 from tests.support.provider_wire import call, text_of
@@ -62,12 +60,6 @@ TEXT_ALONE = {
         *anthropic_block({"type": "text", "text": ""}, {"type": "text_delta", "text": "Hello"}),
     ],
 }
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 async def usage_of(http: httpx.AsyncClient, vendor: str, usage: Any) -> Usage:

@@ -7,27 +7,16 @@ a recorded end of a stream with `prompt_eval_cached_count`; the words are ours.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from activities.providers.ollama import Ollama
-from activities.providers.shared.http import open_http_client
 from dev.services import free_port
 from open_responses.config import ProviderConfig
 from open_responses.contracts import SampleCall
-from open_responses.deltas import (
-    Delta,
-    Finish,
-    ReasoningDelta,
-    ReasoningSeal,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-)
+from open_responses.deltas import Delta, Finish, ReasoningDelta, ReasoningSeal, TextDelta, ToolCallDelta, Usage
 from open_responses.errors import (
     ContextLengthExceeded,
     InvalidRequest,
@@ -57,12 +46,6 @@ from tests.support.provider_wire import (
 
 PNG = "iVBORw0KGgo="
 PICTURE = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 def line(message: dict[str, Any], **more: Any) -> dict[str, Any]:

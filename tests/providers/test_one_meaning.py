@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from activities.providers.shared.http import open_http_client
 from open_responses.errors import OpenResponsesError, ProviderRejected
 from tests.support.provider_wire import Answer, Wire, call, failure_of, finish_of, refusal
 from tests.support.vendor_streams import (
@@ -27,12 +24,6 @@ from tests.support.vendor_streams import (
 )
 
 Json = dict[str, Any]
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 async def failed(http: httpx.AsyncClient, vendor: str, answer: Answer) -> OpenResponsesError:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from activities.providers.shared.http import open_http_client
 from open_responses.deltas import Delta, ReasoningSummaryDelta, ToolCallDelta
 from open_responses.testing.delta_checks import check_stream
 from tests.support.provider_wire import Answer, call, finish_of, outputs_of, text_of
@@ -38,12 +36,6 @@ STOP = {
     "gemini": gemini_chunk(finish="STOP"),
     "ollama": ollama_line(done=True),
 }
-
-
-@pytest_asyncio.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_client() as client:
-        yield client
 
 
 def calls_in(deltas: Sequence[Delta]) -> list[tuple[str, str]]:

@@ -45,14 +45,14 @@ CLAUSES: dict[str, list[str]] = {
         "api.test_websocket.test_more_turns_than_can_wait_are_refused_and_the_others_run",
     ],
     "WS-4": [
-        "api.test_websocket.test_a_response_that_is_not_stored_is_continued_on_its_socket_only",
-        "api.test_websocket.test_only_the_newest_response_is_remembered",
-        "api.test_websocket.test_older_stored_responses_are_found_in_the_store",
+        "api.test_websocket_memory.test_a_response_that_is_not_stored_is_continued_on_its_socket_only",
+        "api.test_websocket_memory.test_only_the_newest_response_is_remembered",
+        "api.test_websocket_memory.test_older_stored_responses_are_found_in_the_store",
     ],
-    "WS-5": ["api.test_websocket.test_a_response_that_is_not_stored_is_continued_on_its_socket_only"],
-    "WS-6": ["api.test_websocket.test_a_failed_continuation_makes_the_socket_forget"],
-    "WS-7": ["api.test_websocket.test_a_chain_starts_from_compacted_output"],
-    "WS-8": ["api.test_websocket.test_a_connection_ends_after_its_time_and_its_stored_response_goes_on"],
+    "WS-5": ["api.test_websocket_memory.test_a_response_that_is_not_stored_is_continued_on_its_socket_only"],
+    "WS-6": ["api.test_websocket_memory.test_a_failed_continuation_makes_the_socket_forget"],
+    "WS-7": ["api.test_websocket_memory.test_a_chain_starts_from_compacted_output"],
+    "WS-8": ["api.test_websocket_ends.test_a_connection_ends_after_its_time_and_its_stored_response_goes_on"],
     "WS-9": [
         "api.test_websocket.test_bad_messages_get_an_envelope_and_the_socket_stays_usable",
         "api.test_websocket.test_a_refused_turn_does_not_hold_up_the_next_one",
@@ -128,7 +128,7 @@ CLAUSES: dict[str, list[str]] = {
     "REQ-15": [
         "api.test_responses.test_plain_json_is_the_fold_of_the_stream",
         "api.test_conformance.test_usage_is_summed_over_every_turn",
-        "providers.test_openai_chat.test_usage_is_counted_as_the_server_means_it",
+        "providers.test_openai_chat_stream.test_usage_is_counted_as_the_server_means_it",
     ],
     "EXT-2": [
         "loop.test_agentic_loop.test_a_hosted_tool_runs_inside_the_loop_and_leaves_its_receipt",
@@ -140,8 +140,8 @@ CLAUSES: dict[str, list[str]] = {
         "api.test_conformance.test_a_client_that_ignores_extensions_rebuilds_the_same_response",
     ],
     "ITEM-9": [
-        "providers.test_openai.test_phases_and_message_boundaries_are_kept",
-        "providers.test_openai.test_an_answer_goes_back_with_its_phase_and_without_its_id",
+        "providers.test_openai_stream.test_phases_and_message_boundaries_are_kept",
+        "providers.test_openai_items.test_an_answer_goes_back_with_its_phase_and_without_its_id",
         "api.test_conformance.test_reasoning_and_phase_survive_the_round_trip_as_input",
         "api.test_conformance.test_commentary_and_answer_are_two_messages_over_http",
     ],
@@ -158,7 +158,7 @@ CLAUSES: dict[str, list[str]] = {
     "REQ-12": [
         "api.test_conformance.test_reasoning_and_phase_survive_the_round_trip_as_input",
         "api.test_conformance.test_logprobs_come_when_they_are_included",
-        "providers.test_openai_chat.test_logprobs_are_asked_for_by_include",
+        "providers.test_openai_chat_request.test_logprobs_are_asked_for_by_include",
     ],
     "REQ-14": [
         "api.test_obfuscation.test_streams_are_padded_unless_the_client_says_no",

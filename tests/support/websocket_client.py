@@ -11,9 +11,11 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support.fake_upstream import Upstream
 from tests.support.spec import validate_event
 from tests.support.stack import Event
 
+ADD = {"type": "function", "name": "sum_up", "parameters": {"type": "object"}}
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -81,3 +83,8 @@ async def connected(url: str, headers: dict[str, str] | None = None, **options: 
     options = {"proxy": None, "max_size": None, **options}
     async with connect(target, additional_headers=headers or {}, **options) as connection:
         yield Client(connection)
+
+
+def sent(upstream: Upstream) -> list[tuple[str, Any]]:
+    """The role and content of each message of the last request that the model got."""
+    return [(message["role"], message["content"]) for message in upstream.requests[-1]["messages"]]
