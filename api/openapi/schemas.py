@@ -17,12 +17,7 @@ from api.admin.bodies import ChangeKeyBody, CreateKeyBody
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
 from api.responses.approvals import ApprovalBody
 from api.schedules.bodies import CreateSchedule, UpdateSchedule
-from api.webhooks.bodies import (
-    CreateWebhookEndpoint,
-    RotateWebhookSecret,
-    TestWebhookEndpoint,
-    UpdateWebhookEndpoint,
-)
+from api.webhooks.bodies import CreateWebhookEndpoint, RotateWebhookSecret, TestWebhookEndpoint, UpdateWebhookEndpoint
 from open_responses.json_types import JsonObject
 from open_responses.schema import (
     file_bodies,

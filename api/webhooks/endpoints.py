@@ -24,12 +24,7 @@ from api.dependencies import AuthenticatedCaller, State
 from api.key_ring import RingKey
 from api.paging import check_names, list_object, page_limit, unknown_cursor
 from api.webhooks.addresses import check_address
-from api.webhooks.bodies import (
-    CreateWebhookEndpoint,
-    RotateWebhookSecret,
-    TestWebhookEndpoint,
-    UpdateWebhookEndpoint,
-)
+from api.webhooks.bodies import CreateWebhookEndpoint, RotateWebhookSecret, TestWebhookEndpoint, UpdateWebhookEndpoint
 from open_responses.api_keys.state import KEYS_FULL, ChangeKey, StoredKey
 from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import Conflict, InvalidRequest, NotFound, Unavailable
