@@ -60,9 +60,10 @@ def _programs(config: Config, _: EngineParts) -> BuiltInEngine:
 
 
 def _web_search(config: Config, parts: EngineParts) -> BuiltInEngine:
+    from activities.tool_calls.page_extraction import PageExtraction
     from activities.tools.web_search.engine import engine_of
 
-    return engine_of(config, parts.environ)
+    return engine_of(config, parts.environ, PageExtraction())
 
 
 def _file_search(config: Config, parts: EngineParts) -> BuiltInEngine:

@@ -13,12 +13,13 @@ import struct
 LENGTH = struct.Struct(">I")
 
 
-async def exchange(process: asyncio.subprocess.Process, request: bytes) -> bytes:
-    """Send a frame, and return the next one. Raises OSError and IncompleteReadError where the process has died."""
+async def exchange(process: asyncio.subprocess.Process, *frames: bytes) -> bytes:
+    """Send frames, and return the next one. Raises OSError and IncompleteReadError where the process has died."""
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(LENGTH.pack(len(request)))
-    process.stdin.write(request)
+    for frame in frames:
+        process.stdin.write(LENGTH.pack(len(frame)))
+        process.stdin.write(frame)
     await process.stdin.drain()
     (size,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
     return await process.stdout.readexactly(size)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from activities.tools.web_search import extraction as extraction_module
+from activities.tool_calls.page_extraction import PageExtraction
+from activities.tools.web_search import extractor
 from activities.tools.web_search.engine import WebSearchEngine
 from activities.tools.web_search.extraction import Extraction
 from activities.tools.web_search.pages import Answer, Fetched, PageError, PageFetcher, checked_url
@@ -58,7 +59,7 @@ def engine(site: OddSite, extraction: Extraction, *results: SearchResult, **sett
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def extraction() -> AsyncIterator[Extraction]:
-    processes = Extraction()
+    processes = PageExtraction()
     yield processes
     await processes.close()
 
@@ -344,26 +345,24 @@ def program(folder: Path, code: str) -> Path:
         ("sys.exit(1)", "cannot be extracted"),
     ],
 )
-async def test_a_page_that_ends_its_process_is_a_sentence_for_the_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, says: str
-) -> None:
-    monkeypatch.setattr(extraction_module, "_PROGRAM", program(tmp_path, code))
-    if "sleep" in code:
-        monkeypatch.setattr(extraction_module, "WALL_SECONDS", 0.3)
-    processes = Extraction()
+async def test_a_page_that_ends_its_process_is_a_sentence_for_the_model(tmp_path: Path, code: str, says: str) -> None:
+    processes = PageExtraction(program(tmp_path, code), wall_seconds=0.3 if "sleep" in code else 25)
     with pytest.raises(PageError, match=says):
         await processes.text_of(PAGE, "acme")
     await processes.close()
 
 
-async def test_one_tenants_pages_leave_a_process_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = extraction_module._PROGRAM
-    monkeypatch.setattr(extraction_module, "_PROGRAM", program(tmp_path, "time.sleep(60)"))
-    processes = Extraction()
+async def test_one_tenants_pages_leave_a_process_for_another(tmp_path: Path) -> None:
+    # The first process never answers.
+    mark, real = tmp_path / "hog", extractor.__file__
+    code = f"import pathlib, runpy\nmark = pathlib.Path({str(mark)!r})\n"
+    code += (
+        f"if not mark.exists():\n    mark.touch()\n    time.sleep(60)\nrunpy.run_path({real!r}, run_name='__main__')"
+    )
+    processes = PageExtraction(program(tmp_path, code))
     hogs = [asyncio.create_task(processes.text_of(PAGE, "hog")) for _ in range(3)]
-    while processes._running["hog"] < 1:
+    while not mark.exists():
         await asyncio.sleep(0.01)
-    monkeypatch.setattr(extraction_module, "_PROGRAM", original)
     other = Fetched("https://example.com/", kind="text", body=b"plain", charset=None)
     assert (await processes.text_of(other, "acme")).text == "plain"
     for hog in hogs:

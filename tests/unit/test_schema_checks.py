@@ -100,26 +100,26 @@ async def test_a_check_that_takes_too_much_memory_fails_alone(processes: SchemaP
     # Four bytes a character, once as text and once as a value: memory runs out long before the CPU time does.
     text = '["' + "x" * 70_000_000 + '\U0001f600"]'
     with pytest.raises(CheckExceeded, match="memory"):
-        await processes.ask({"schemas": [], "text": text}, "a")
-    assert await processes.ask(ordinary(), "a") == [None]
+        await processes.check({"schemas": [], "text": text}, "a")
+    assert await processes.check(ordinary(), "a") == [None]
 
 
 async def test_one_tenant_never_has_all_processes(processes: SchemaProcesses) -> None:
-    bombs = [asyncio.create_task(processes.ask(bomb(), "a")) for _ in range(20)]
+    bombs = [asyncio.create_task(processes.check(bomb(), "a")) for _ in range(20)]
     await asyncio.sleep(0)
     for _ in range(3):
-        assert await processes.ask(ordinary(), "b") == [None]
+        assert await processes.check(ordinary(), "b") == [None]
     assert not any(task.done() for task in bombs[1:])
     for task in bombs:
         task.cancel()
     await asyncio.gather(*bombs, return_exceptions=True)
-    assert await processes.ask(ordinary(), "a") == [None]
+    assert await processes.check(ordinary(), "a") == [None]
 
 
 async def test_a_cancelled_check_ends_its_process(processes: SchemaProcesses) -> None:
-    assert await processes.ask(ordinary(), "a") == [None]
+    assert await processes.check(ordinary(), "a") == [None]
     (pid,) = pids(processes)
-    endless = asyncio.create_task(processes.ask(bomb(), "a"))
+    endless = asyncio.create_task(processes.check(bomb(), "a"))
     while pids(processes):
         await asyncio.sleep(0.01)
     endless.cancel()
@@ -131,17 +131,17 @@ async def test_a_cancelled_check_ends_its_process(processes: SchemaProcesses) ->
 
 
 async def test_a_process_that_was_killed_is_replaced(processes: SchemaProcesses) -> None:
-    assert await processes.ask(ordinary(), "a") == [None]
+    assert await processes.check(ordinary(), "a") == [None]
     (pid,) = pids(processes)
     os.kill(pid, signal.SIGKILL)
-    assert await processes.ask(ordinary(), "a") == [None]
+    assert await processes.check(ordinary(), "a") == [None]
     assert pids(processes) != [pid]
 
 
 async def test_who_gives_up_waiting_takes_no_place(processes: SchemaProcesses) -> None:
-    first = asyncio.create_task(processes.ask(bomb(), "a"))
+    first = asyncio.create_task(processes.check(bomb(), "a"))
     await asyncio.sleep(0)
-    waiting = [asyncio.create_task(processes.ask(ordinary(), "a")) for _ in range(3)]
+    waiting = [asyncio.create_task(processes.check(ordinary(), "a")) for _ in range(3)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     first.cancel()

@@ -174,11 +174,11 @@ class WebSearchEngine:
         return replace(page, text=_without_marks(page.text))
 
 
-def engine_of(config: Config, environ: Mapping[str, str]) -> WebSearchEngine:
+def engine_of(config: Config, environ: Mapping[str, str], extraction: Extraction) -> WebSearchEngine:
     """The engine of a configuration whose `[web_search]` names a backend."""
     table = config.web_search
     assert table is not None
-    return WebSearchEngine(table, backend_of(config, table, environ), Extraction())
+    return WebSearchEngine(table, backend_of(config, table, environ), extraction)
 
 
 def backend_of(config: Config, table: WebSearchConfig, environ: Mapping[str, str]) -> SearchBackend:

@@ -48,7 +48,7 @@ class SchemaChecks:
         if sum(cost.steps for cost in costs) <= _STEPS_COMPILED_HERE and all(cost.is_plain for cost in costs):
             return [process.schema_problem(schema) for schema in schemas]
         try:
-            return await self._processes.ask({"schemas": list(schemas)}, tenant)
+            return await self._processes.check({"schemas": list(schemas)}, tenant)
         except CheckExceeded as exceeded:
             raise SchemaTooComplex(f"Your schema cannot be checked: {exceeded}. Make it simpler.") from exceeded
 
@@ -68,7 +68,7 @@ class SchemaChecks:
                 return None
         request_to_process = {"schemas": [] if schema is None else [schema], "text": text}
         try:
-            return (await self._processes.ask(request_to_process, tenant))[0]
+            return (await self._processes.check(request_to_process, tenant))[0]
         except CheckExceeded as exceeded:
             raise SchemaTooComplex(
                 f"The answer cannot be checked against text.format: {exceeded}. Send a simpler schema: fewer "
