@@ -18,6 +18,7 @@ from open_responses.tool_use.tool_items import approval_workflow_id
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.mcp_requests import GUARDED, ask
 from tests.support.operator import console
+from tests.support.responses_http import ended
 from tests.support.scripts import HOSTED, outputs, script, types
 from tests.support.stack import Stack, until
 
@@ -96,17 +97,6 @@ async def asks_live(
         return types(response).count("mcp_approval_request") == len(wanted)
 
     await until(asks)
-    return response
-
-
-async def ended(client: httpx.AsyncClient, response_id: str) -> Json:
-    response: Json = {}
-
-    async def has_ended() -> bool:
-        response.update((await client.get(f"/v1/responses/{response_id}")).json())
-        return response["status"] not in ("queued", "in_progress")
-
-    await until(has_ended)
     return response
 
 

@@ -22,9 +22,9 @@ from open_responses.loop.steering import MAX_STEERS, MAX_WAITING_STEERS, message
 from open_responses.schema.steering import MAX_STEER_BYTES, validate_steer
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.repeated_task import Bench, bench
-from tests.support.responses_http import create, is_error
+from tests.support.responses_http import create, ended, is_error
 from tests.support.scripts import HOSTED, script
-from tests.support.stack import Event, Stack, check_whole, events_of, until
+from tests.support.stack import Event, Stack, check_whole, events_of
 from tests.support.websocket_client import connected
 from workflows.publication import Publication
 from workflows.state import ResponseState
@@ -60,17 +60,6 @@ async def held_draft(client: httpx.AsyncClient, upstream: Upstream, prompt: str,
     response = await create(client, input=prompt, background=True, **body)
     await asyncio.wait_for(draft.held.wait(), 50)
     return response, draft
-
-
-async def ended(client: httpx.AsyncClient, response_id: str) -> Json:
-    response: Json = {}
-
-    async def has_ended() -> bool:
-        response.update((await client.get(f"/v1/responses/{response_id}")).json())
-        return response["status"] not in ("queued", "in_progress")
-
-    await until(has_ended)
-    return response
 
 
 async def replayed(client: httpx.AsyncClient, response_id: str) -> list[Event]:

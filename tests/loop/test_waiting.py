@@ -13,7 +13,7 @@ from open_responses.contracts import ToolError
 from open_responses.tool_use.waiting import PASSED, WOKEN, read_wait, spoken
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.operator import console
-from tests.support.responses_http import create
+from tests.support.responses_http import create, ended
 from tests.support.scripts import HOSTED, outputs, script
 from tests.support.stack import Event, Stack, check_whole, collect, events_of, until
 
@@ -34,17 +34,6 @@ async def waiting(client: httpx.AsyncClient, upstream: Upstream, prompt: str, se
             assert event["message"] == f"waits for {spoken(seconds)}"
             return response_id
     raise AssertionError("it does not wait")
-
-
-async def ended(client: httpx.AsyncClient, response_id: str) -> Json:
-    response: Json = {}
-
-    async def has_ended() -> bool:
-        response.update((await client.get(f"/v1/responses/{response_id}")).json())
-        return response["status"] not in ("queued", "in_progress")
-
-    await until(has_ended)
-    return response
 
 
 async def test_a_model_waits_for_a_time_and_goes_on(client: httpx.AsyncClient, upstream: Upstream) -> None:

@@ -1,4 +1,4 @@
-"""Requests to `/v1/responses`, and the check of an error body."""
+"""Requests to `/v1/responses`, the wait for the end of a response, and the check of an error body."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from tests.support.spec import validate_response
+from tests.support.stack import until
 
 
 async def create(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
@@ -25,3 +26,15 @@ def is_error(answer: httpx.Response, status: int, code: str, param: str | None =
     assert error["code"] == code
     if param is not None:
         assert error["param"] == param
+
+
+async def ended(client: httpx.AsyncClient, response_id: str) -> dict[str, Any]:
+    """The response, once it has ended."""
+    response: dict[str, Any] = {}
+
+    async def has_ended() -> bool:
+        response.update((await client.get(f"/v1/responses/{response_id}")).json())
+        return response["status"] not in ("queued", "in_progress")
+
+    await until(has_ended)
+    return response
