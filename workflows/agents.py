@@ -1,7 +1,8 @@
 """Agents as tools: each call starts a response of its own, which runs in a child workflow.
 
 What this prevents: an agent that runs twice for one call, that goes on when its parent has ended, or whose tokens
-nobody sees. The child's id follows from the call, Temporal cancels it with its parent, and the parent shows its usage.
+are in no usage report. The child's id follows from the call, Temporal cancels it with its parent, and the parent shows
+its usage.
 """
 
 from __future__ import annotations

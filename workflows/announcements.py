@@ -1,4 +1,4 @@
-"""Announces the events of a response to its webhooks. The response goes on, or ends, whatever becomes of them."""
+"""Announces the events of a response to its webhooks. The response goes on, or ends, whether or not they arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a file into the chunks of a vector store's index, embeds them, and makes the file known to searches.
+"""Reads a file into the chunks of a vector store's index, embeds them, and then lets searches find the file.
 
 Each activity may be repeated at any point. It first asks the catalog whether the ingestion is still wanted, because the
 file may have been deleted, removed from the store, or attached anew.
@@ -153,7 +153,7 @@ class IngestionActivities:
         )
 
     async def _take_back(self, file: FileIngestion) -> None:
-        """Remove chunks that nobody wants: they were written while their file or store was deleted."""
+        """Remove the chunks of a file or store that was deleted while they were written."""
         if not await self._is_wanted(file):
             await asyncio.to_thread(self._remove_unwanted, file)
 

@@ -99,7 +99,7 @@ def _read_beside(config: Config) -> object:
 def load_engines(
     config: Config, parts: EngineParts, *, old: Config | None = None, kept: Mapping[str, BuiltInEngine] | None = None
 ) -> dict[str, BuiltInEngine]:
-    """The engines by the names of their tools. Raises ValueError for one that cannot be had.
+    """The engines by the names of their tools. Raises ValueError for one that cannot be loaded.
 
     Args:
         config: The configuration.
@@ -120,7 +120,7 @@ def load_engines(
 
 
 def check_engines(config: Config) -> None:
-    """Raises ValueError for an engine that cannot be had, as far as that is known without a server."""
+    """Raises ValueError for an engine that cannot be loaded, as far as that shows without a server."""
     for name, table in config.built_in_tools.items():
         if table.target is not None:
             _own_engine(name, table.target)

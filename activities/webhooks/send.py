@@ -44,7 +44,7 @@ _MOST_BYTES = 64 * 1024
 
 
 class NotSent(Exception):
-    """No request is made. `code` goes into the delivery's log; `is_final`: it will not be otherwise later."""
+    """No request is made. `code` goes into the delivery's log; `is_final`: another attempt would end the same."""
 
     def __init__(self, code: str, *, is_final: bool) -> None:
         super().__init__(code)
@@ -54,7 +54,7 @@ class NotSent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Whom an attempt is made to: the secrets that sign it, and whether the address may be a private one."""
+    """The receiver of an attempt: the secrets that sign it, and whether the address may be a private one."""
 
     secrets: list[str]
     is_trusted: bool
@@ -131,10 +131,10 @@ class SendActivity:
             return SendResult(attempt=attempt, status="failed")
         return SendResult(attempt=attempt, status="pending", retry_in=pause)
 
-    # --- whom it is sent to
+    # --- the receiver
 
     async def _receiver(self, delivery: Delivery) -> Receiver:
-        """The secrets are those of now: a secret that was replaced while a response ran signs nothing any more."""
+        """The current secrets: one that was replaced while a response ran signs no later attempt."""
         target = delivery.target
         if delivery.ends_with_response and await asyncio.to_thread(self.marks.is_hidden, delivery.response_id):
             raise NotSent("response_deleted", is_final=True)

@@ -1,7 +1,7 @@
 """`POST /v1/responses/{id}/steer`: messages of the user for a response that runs.
 
 What this prevents: a message that a client believes to be sent, and that no model reads. The answer comes once the
-response's workflow has recorded the messages and will take another model turn, or says that it will not.
+response's workflow has recorded the messages and will take another model turn, or has refused them.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ async def steer_running(state: AppState, start: StartResponse, steer: Steer) -> 
     """Send the messages to the response's workflow.
 
     Raises NotFound for a file that the tenant does not have, Conflict or RateLimited where the workflow refuses the
-    messages, and Unavailable where no worker says in time that it has them.
+    messages, and Unavailable where no worker confirms them in time.
     """
     asked = start.request.model_copy(update={"input": INPUT_ITEMS.validate_python(steer.messages)})
     await with_heads(state.folder.files, start.tenant, asked, state.settings.config.files.max_inline_bytes)

@@ -127,7 +127,7 @@ async def update_schedule(
             values[name] = getattr(given, name)
 
     async def changed(current: ScheduleUpdateInput) -> ScheduleUpdate:
-        # Another change may have come in between: Temporal asks again for each.
+        # Temporal calls this again if another change came in between.
         latest = await schedules.state_of(state.temporal, current.description)
         after = latest.model_copy(update=values)
         kept = current.description.schedule.state

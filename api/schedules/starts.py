@@ -137,7 +137,7 @@ async def serve_starts(settings: Settings, latest: Callable[[], AppState]) -> No
 def _caller(state: AppState, schedule: ScheduleState, attempt: int) -> Caller:
     """The schedule's owner, with its key as it is now.
 
-    Raises KeyEnded, and ApplicationError for a key that this process may not have read yet: another one may know it, or
+    Raises KeyEnded, and ApplicationError for a key that this process may not have read yet: another one may have it, or
     this one a moment later.
     """
     has_keys = bool(state.settings.config.api_keys)

@@ -10,7 +10,7 @@ from open_responses.private_addresses import is_forbidden_host
 
 
 def check_address(config: Config, url: str, param: str) -> None:
-    """Raises InvalidRequest for a private address, as far as its letters tell."""
+    """Raises InvalidRequest for a host that is private as it is written. Names are resolved by each attempt."""
     is_trusted = config.allow_private_addresses or config.webhooks.trusts(url)
     if not is_trusted and is_forbidden_host(urlsplit(url).hostname or ""):
         raise InvalidRequest(

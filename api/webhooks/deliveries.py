@@ -1,4 +1,4 @@
-"""`/v1/webhook_deliveries`: what was sent, what became of it, and sending it again.
+"""`/v1/webhook_deliveries`: the events that were sent, their outcomes, and sending one again.
 
 Each delivery is a workflow, and its log is in the workflow's memo. So the log outlives a flush of Redis and needs no
 worker to be read, and Temporal deletes it when the namespace's retention has passed since the delivery's end.

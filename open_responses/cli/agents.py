@@ -1,4 +1,4 @@
-"""`open_responses webhooks` and `schedules`: what was sent, and what runs by itself."""
+"""`open_responses webhooks` and `schedules`: the deliveries, and the requests that run at their times."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Webhooks: what is sent, to whom, signed with what, and what became of it."""
+"""Webhooks: the events, the endpoints that get them, the signatures, and the log of deliveries."""

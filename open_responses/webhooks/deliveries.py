@@ -56,7 +56,7 @@ class Delivery(Payload):
         ends_with_response: A deletion of the response ends the delivery. False for a response with `store: false`,
             which is erased as soon as it ends, and for a test.
         is_single: Only one attempt is made, as for a test.
-        status: What became of it.
+        status: The outcome so far.
         attempts: The newest attempts, oldest first.
         made: The number of all attempts.
         next_at: The time of the next attempt, in Unix seconds; None if there is none.
@@ -85,7 +85,7 @@ class Delivery(Payload):
 
 
 class SendResult(Payload):
-    """What became of one attempt. `retry_in`: seconds to the next attempt, None where there is none."""
+    """The outcome of one attempt. `retry_in`: seconds to the next attempt, None where there is none."""
 
     attempt: WebhookAttempt
     status: DeliveryStatus

@@ -106,7 +106,7 @@ class CodeInterpreter:
             if before.state is None and not states.is_begun_by(container_id, context.response_id):
                 logs = LOST + logs
                 if before.is_sealed:
-                    # A client may have named the container in an item. What another tenant has there stays.
+                    # A client may have named the container in an item. Another tenant's state is not touched.
                     return logs
             if ran.state is None or await states.keep_after(
                 context.tenant,

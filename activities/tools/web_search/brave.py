@@ -86,7 +86,7 @@ def _goggle(query: SearchQuery) -> str:
 
 def _place(query: SearchQuery) -> dict[str, str]:
     """The location as headers. They have no agreed form for letters beyond ASCII, so such a place is left out: the
-    model knows it."""
+    model reads it in the function's description."""
     place = query.location
     named = {
         "x-loc-city": place.city,

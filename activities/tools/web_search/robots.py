@@ -1,7 +1,7 @@
 """Whether a site's `robots.txt` lets this server read a page (RFC 9309).
 
 A model reads pages on its own, many in a row, so the server keeps to the file as a crawler would, unless the operator
-decides otherwise. The model reads which rule stands in its way: no page is left out in silence.
+decides otherwise. The model reads which rule closes a page, so that it does not take the page for missing.
 """
 
 from __future__ import annotations

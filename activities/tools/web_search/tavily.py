@@ -11,7 +11,7 @@ from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.json_types import JsonObject
 
 _MAX_RESULTS = 20
-# It takes names instead of codes. Of a country that is not here, the model knows alone.
+# The API takes names instead of codes. A country without a row is only in the function's description.
 _COUNTRIES = {
     "AR": "argentina",
     "AT": "austria",

@@ -1,4 +1,4 @@
-"""Starts the workflows that ingest files, and those again that nobody runs any more.
+"""Starts the workflows that ingest files, and starts those again that no longer run.
 
 A file is `in_progress` in the catalog before its workflow starts. If the API dies in between, or an operator ends the
 workflow, a worker starts it again: the workflow's id is that of the ingestion, so there is one at a time.

@@ -2,7 +2,7 @@
 
 It writes one JSON object for each chunk of the text to standard output, and one at the end that says how it ended. The
 kernel enforces the limits. What this prevents: a file that takes a worker's memory (a small archive may hold
-gigabytes), keeps it busy, or makes a library fail in a way that nobody foresaw.
+gigabytes), keeps it busy, or makes a library fail in an unforeseen way.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class StoreRow:
 
     @property
     def expires_at(self) -> int | None:
-        """When it expires if nobody uses it any more."""
+        """The time at which it expires if it is not used again."""
         return None if self.expires_days is None else self.last_active_at + self.expires_days * DAY_SECONDS
 
     def resource(self, counts: FileCounts, usage_bytes: int) -> VectorStore:

@@ -1,6 +1,6 @@
 """The text of a PDF, a DOCX, an HTML page, or anything that is text. For the process that reads files.
 
-The type is found in the bytes, because names lie. The libraries are imported for the type that needs them.
+The bytes give the type, because a name may be wrong. The libraries are imported for the type that needs them.
 """
 
 from __future__ import annotations
