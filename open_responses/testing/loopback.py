@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+from typing_extensions import override
 
 
 @dataclass(frozen=True)
@@ -58,23 +61,15 @@ class Asked:
         return json.loads(self.body)
 
 
-class Loopback:
-    """The server: `async with Loopback(answer) as upstream:`.
-
-    Each request gets the next answer, and the last answer repeats. Without any answer, the server accepts connections
-    and sends nothing.
+class LoopbackServer(ABC):
+    """A server on a free port of 127.0.0.1, with a task for each connection. Its end cancels them.
 
     Attributes:
-        asked: The requests so far.
-        hung_up: Set when a client has closed its connection before the end of the answer.
-        port: The port on 127.0.0.1.
+        port: The port, once the server has started.
     """
 
-    def __init__(self, *answers: Canned) -> None:
-        self.asked: list[Asked] = []
-        self.hung_up = asyncio.Event()
+    def __init__(self) -> None:
         self.port = 0
-        self._answers = list(answers)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
@@ -95,6 +90,29 @@ class Loopback:
         self._open.add(task)
         task.add_done_callback(self._open.discard)
 
+    @abstractmethod
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of a connection, and close it."""
+
+
+class Loopback(LoopbackServer):
+    """The server: `async with Loopback(answer) as upstream:`.
+
+    Each request gets the next answer, and the last answer repeats. Without any answer, the server accepts connections
+    and sends nothing.
+
+    Attributes:
+        asked: The requests so far.
+        hung_up: Set when a client has closed its connection before the end of the answer.
+    """
+
+    def __init__(self, *answers: Canned) -> None:
+        super().__init__()
+        self.asked: list[Asked] = []
+        self.hung_up = asyncio.Event()
+        self._answers = list(answers)
+
+    @override
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             self.asked.append(await _read_request(reader))

@@ -7,8 +7,8 @@ import gzip
 import json
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Self
 
+from open_responses.testing.loopback import LoopbackServer
 from tests.support.documents import encrypted_pdf, pdf_of
 
 ARTICLE = """<!doctype html><html><head><title>Durable workflows</title>
@@ -28,18 +28,16 @@ ROBOTS = "User-agent: OpenResponses\nDisallow: /closed\n\nUser-agent: *\nDisallo
 _Respond = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
-class OddSite:
+class OddSite(LoopbackServer):
     """The site. `asked` has the paths of all requests in order, `port` is on 127.0.0.1."""
 
     def __init__(self, robots: str | int = 404) -> None:
+        super().__init__()
         self.asked: list[str] = []
         self.heads: list[str] = []
-        self.port = 0
         self._robots = robots
         self._held = self._slowed = 0
         self.searching = asyncio.Event()
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
 
     @property
     def host(self) -> str:
@@ -60,23 +58,6 @@ class OddSite:
 
     def at(self, path: str) -> str:
         return f"http://{self.host}{path}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
