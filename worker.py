@@ -1,4 +1,4 @@
-"""The worker's process: runs the workflows and the activities. A composition root; nobody imports it.
+"""The worker's process: runs the workflows and the activities. A composition root; no module imports it.
 
 TEMPORAL_ADDRESS=… REDIS_URL=… python worker.py
 """

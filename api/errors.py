@@ -158,7 +158,7 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _left(request: Request, error: Exception) -> Response:
-    """The client went away in the middle of its request: nobody reads this."""
+    """The client went away in the middle of its request. No client reads this answer."""
     if begins_response(request):
         count_as_read(request)
     return Response(status_code=499)

@@ -43,7 +43,7 @@ class RingKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """Keys by their SHA-256. It is looked up by the hash of what a caller sent, so the time of a lookup tells nothing.
+    """Keys by their SHA-256. It is looked up by the hash of what a caller sent, so the time of a lookup does not depend on the key.
 
     `is_complete`: the keys that were made at run time have been read, once at least.
     """

@@ -96,7 +96,7 @@ def _stages(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list
         env["OPEN_RESPONSES_LOCAL_MODEL_URL"] = f"http://127.0.0.1:{settings.llama_port}/v1"
         servers.append(Part(lambda: services.llama(settings.llama_port)))
 
-    async def bury(dead: Service) -> None:
+    async def announce(dead: Service) -> None:
         with contextlib.suppress(ConnectionError):
             await announce_death(redis_url, dead.env["OPEN_RESPONSES_WORKER_ID"])
 
@@ -110,7 +110,7 @@ def _stages(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list
             worker_id = new_worker_id(settings.workers)
             return services.standby(worker_id, worker_env, metrics_port=metrics, ready_file=data / "ready" / worker_id)
 
-        standby = Part(make_standby, bury, is_spare=True)
+        standby = Part(make_standby, announce, is_spare=True)
 
     def make_worker(index: int) -> Service:
         worker_id = new_worker_id(index)
@@ -118,8 +118,8 @@ def _stages(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list
         port = metrics if settings.standby else metrics + index
         return services.worker(index, worker_id, worker_env, metrics_port=port, ready_file=data / "ready" / worker_id)
 
-    workers = [Part(functools.partial(make_worker, index), bury, spare=standby) for index in range(settings.workers)]
-    # Kept open by us, so that a restart of the API refuses nobody.
+    workers = [Part(functools.partial(make_worker, index), announce, spare=standby) for index in range(settings.workers)]
+    # Kept open by us, so that a restart of the API refuses no connection.
     listener = services.listen(settings.api_port)
     api_env = {**env, "OPEN_RESPONSES_DEV_PID_DIR": str(data / "pids")}
     api = Part(lambda: services.api(settings.api_port, api_env, listener=listener, with_workers=False))

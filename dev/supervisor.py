@@ -33,7 +33,7 @@ class Part:
     """A supervised service. `make` gives the service for each start, so that a restarted worker gets a new id.
 
     `spare` is a process that takes over by itself when this one dies, and then has its name; a new spare is started.
-    `is_spare`: it is one, and has no pid file, since it serves nobody.
+    `is_spare`: it is one, and has no pid file, since it serves no requests yet.
     """
 
     make: Callable[[], Service]
@@ -105,7 +105,7 @@ class Supervisor:
             raise StartFailed(f"{part.service.name} is not ready after {_START_SECONDS:.0f} s. {self._tail(part)}")
 
     async def watch(self, stopping: asyncio.Event) -> None:
-        """Restart what dies until told to stop."""
+        """Restart each service that dies, until `stopping` is set."""
         while not stopping.is_set():
             for part in self._started:
                 if part.due is not None:
@@ -115,7 +115,7 @@ class Supervisor:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self) -> None:
-        """In reverse order, so that nobody loses what it still needs."""
+        """Stop the services in reverse order, so that none loses one that it needs."""
         for task in self._in_background:
             task.cancel()
         for part in reversed(self._started):

@@ -169,8 +169,8 @@ class ModelAnswer:
         )
 
     def _check_names(self, finish: Finish) -> None:
-        """Raise ProviderAnswerRefused for a whole answer with a call of no function: the model would be told so, and
-        asked again, up to the last turn, while it is the provider that leaves the name out."""
+        """Raise ProviderAnswerRefused for a whole answer with a call of no function: the model would read so, and
+        be asked again, up to the last turn, while it is the provider that leaves the name out."""
         if finish.reason not in CUT_OFF and self.assembler.has_nameless_calls:
             raise ProviderAnswerRefused(f"{self.state.attempt.call.provider} sent a function call without its name")
 

@@ -16,7 +16,7 @@ from open_responses.io.store.approvals import is_used_otherwise
 from open_responses.io.temporal.client import TemporalDown
 from open_responses.loop.payloads.approvals import ApprovalClaim, Decision
 
-# Longer than a start may take; after that, what nobody let go of is free again.
+# Longer than a start may take; after that, a hold that was not released ends by itself.
 _HOLD_SECONDS = 60
 
 

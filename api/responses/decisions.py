@@ -1,7 +1,7 @@
 """What a request decides about stored calls: a person's approvals and denials, in the input of the next response.
 
 What this prevents: a call that runs twice on one approval, with other arguments or at another server than those that
-were shown, for another tenant, or on an approval that nobody asked for. What runs is always the stored call.
+were shown, for another tenant, or on an approval that no response has requested. The call that runs is always the stored one.
 """
 
 from __future__ import annotations

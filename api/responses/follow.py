@@ -59,7 +59,7 @@ async def subscribed(state: AppState, start: StartResponse, *, only_end: bool = 
 
 
 async def _end(state: AppState, start: StartResponse, subscription: Subscription) -> None:
-    """A client that leaves ends only its reader; but nobody can ever fetch a response that is not stored. One with an
+    """A client that leaves ends only its reader; but no client can fetch a response that is not stored. One with an
     `Idempotency-Key` that this client has not read from may be another request's."""
     may_be_others = start.nonce is not None and not subscription.has_begun
     if not (subscription.has_ended or start.request.is_stored or may_be_others):

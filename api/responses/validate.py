@@ -296,5 +296,5 @@ def _check_servers(config: Config, asked: CreateResponse) -> None:
 
 
 def may_reach(config: Config, url: str) -> bool:
-    """Whether a request may name this address, as far as its letters tell; the connection is checked again."""
+    """Whether a request may name this address, as it is written; the connection is checked again."""
     return config.trusts(url) or not is_forbidden_host(urlsplit(url).hostname or "")

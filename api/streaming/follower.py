@@ -111,7 +111,7 @@ class Follower:
         self._has_ended = is_terminal(batch[-1])
 
     def _show_reader(self) -> None:
-        """What is not to be stored is erased when nobody reads it any more."""
+        """Note that the stream is read: a response with `store: false` is erased once it has no reader."""
         if self._is_stored:
             return
         now = time.monotonic()

@@ -1,7 +1,7 @@
 """The state machine of the API keys that operators make at run time.
 
 One workflow has them all (`workflows/api_keys.py`). Its rules are here, without Temporal, so that they can be tested
-alone. What they prevent: a key that comes back after it was revoked, a change that nobody can trace to its maker, and a
+alone. What they prevent: a key that comes back after it was revoked, a change that cannot be traced to its maker, and a
 state that grows until its workflow cannot pass it on.
 """
 

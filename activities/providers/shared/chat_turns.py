@@ -7,7 +7,7 @@ order of messages that they accept, so the turns have the one form that all of t
 - consecutive messages of one role are one turn, since templates demand that user and assistant alternate;
 - outputs belong to the turn with their calls, wherever they stood, and what is not text in them is kept apart: a `tool`
   message holds text;
-- reasoning goes with the turn that it led to, if this provider made it, or nobody sealed it.
+- reasoning goes with the turn that it led to, if this provider made it, or it has no seal.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def read_conversation(call: SampleCall, provider: str) -> Conversation:
     """Return the turns, with the unfinished answer (`prefix`) last. Raises InvalidRequest for an item without a form in
     a chat.
 
-    `provider` is the name in the configuration: only reasoning that it made, or that nobody sealed, is kept.
+    `provider` is the name in the configuration: only reasoning that it made, or that has no seal, is kept.
     """
     reader = _TurnReader(provider)
     for index, item in enumerate(call.items):

@@ -92,6 +92,6 @@ class Subscription(ReplyProtocol):
     def _end(self, error: Exception) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
-            # Where nobody waits for the end.
+            # Where no task waits for the end.
             self._ended.exception()
         self._opened.close()
