@@ -43,7 +43,7 @@ class RingKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """Keys by their SHA-256. It is looked up by the hash of what a caller sent, so the time of a lookup does not depend on the key.
+    """Keys by their SHA-256. A lookup is by the hash of the sent key, so its time reveals nothing of other keys.
 
     `is_complete`: the keys that were made at run time have been read, once at least.
     """

@@ -118,7 +118,9 @@ def _stages(settings: DevSettings, *, local_model: bool, has_keys: bool) -> list
         port = metrics if settings.standby else metrics + index
         return services.worker(index, worker_id, worker_env, metrics_port=port, ready_file=data / "ready" / worker_id)
 
-    workers = [Part(functools.partial(make_worker, index), announce, spare=standby) for index in range(settings.workers)]
+    workers = [
+        Part(functools.partial(make_worker, index), announce, spare=standby) for index in range(settings.workers)
+    ]
     # Kept open by us, so that a restart of the API refuses no connection.
     listener = services.listen(settings.api_port)
     api_env = {**env, "OPEN_RESPONSES_DEV_PID_DIR": str(data / "pids")}

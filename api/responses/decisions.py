@@ -1,7 +1,8 @@
 """What a request decides about stored calls: a person's approvals and denials, in the input of the next response.
 
 What this prevents: a call that runs twice on one approval, with other arguments or at another server than those that
-were shown, for another tenant, or on an approval that no response has requested. The call that runs is always the stored one.
+were shown, for another tenant, or on an approval that no response has requested. The stored call is the one that
+runs.
 """
 
 from __future__ import annotations
