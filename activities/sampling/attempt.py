@@ -107,6 +107,7 @@ class AttemptRun:
             self._parts.breaker.ask(call.provider),
         )
         self._state = state = self._open(context, found)
+        await self._list_agent(context.start)
         self._parts.prices.start_loading(call.provider, state.target.price)
         if call.fell_back and self._attempt.number == 1:
             metrics.fell_back(call.provider, context.start.request.model)
@@ -148,6 +149,12 @@ class AttemptRun:
         return await fence_for_attempt(
             self._parts.redis, self._call, attempt.fence, attempt.number, ttl=ttl, authority=authority
         )
+
+    async def _list_agent(self, start: StartResponse) -> None:
+        """List an agent's response as open, as the API lists those that clients begin. No request began this one."""
+        if start.agent_of is not None and self._call.tries == 1 and self._attempt.number == 1:
+            with contextlib.suppress(*RedisDown):
+                await self._parts.contexts.records.store.list_open(start)
 
     async def _as_recorded(self, state: AttemptState, ended: JsonObject) -> SampleResult:
         """The result of a turn that has ended: it was lost with its worker, or an operator has reset the run to it.

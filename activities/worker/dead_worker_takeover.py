@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import structlog
 from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.client import AsyncActivityHandle, Client
+from temporalio.client import AsyncActivityHandle, Client, WorkflowExecutionDescription
 from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -81,7 +82,8 @@ class WorkerTakeover:
         worker is checked at that moment."""
         try:
             async for execution in self._temporal.list_workflows(_RUNNING):
-                for activity, worker_id in await self._started_activities(execution.id):
+                description = await self._temporal.get_workflow_handle(execution.id).describe()
+                for activity, worker_id in _started_activities(description):
                     if not activity.activity_id.startswith(FLEET_PREFIX) and await is_orphaned(worker_id):
                         log.warning("orphan_found", response_id=execution.id, worker=worker_id)
                         await self._report_lost(activity)
@@ -90,25 +92,34 @@ class WorkerTakeover:
 
     async def _take_over_unlisted(self, worker_id: str, done: set[str]) -> list[str]:
         """Report as lost the activities that the worker had not listed yet. It may die between Temporal's dispatch and
-        its own entry. Returns the response of each.
+        its own entry, of one of several calls as well. Returns the response of each.
+
+        The list of open responses may lack those of agents, which no request began; Temporal names them as children.
         """
         found: list[str] = []
         try:
             members: list[tuple[bytes, float]] = await self._redis.zrange(key_names.OPEN, 0, -1, withscores=True)  # type: ignore[assignment]
         except RedisDown:
             return found
-        for member, started_at in members:
-            workflow_id = member.decode()
-            if workflow_id in done:
-                continue
+        opened = {member.decode(): started_at for member, started_at in members}
+        # First those of which nothing is known to be lost: of the others, a part goes on already.
+        waiting = deque([*(workflow_id for workflow_id in opened if workflow_id not in done), *done])
+        seen = set(waiting)
+        while waiting:
+            workflow_id = waiting.popleft()
             try:
-                found += await self._take_over_unlisted_of(worker_id, workflow_id)
+                lost, agents = await self._take_over_unlisted_of(worker_id, workflow_id)
             except TemporalAway:
                 raise
             except RPCError as error:
                 log.info("nothing_to_take_over", response_id=workflow_id, reason=str(error))
+                started_at = opened.get(workflow_id, time.time())
                 if error.status == RPCStatusCode.NOT_FOUND and time.time() - started_at > _START_TAKES_SECONDS:
                     await self._take_off(workflow_id)
+                continue
+            found += [workflow_id] * lost
+            waiting += [agent for agent in agents if agent not in seen]
+            seen.update(agents)
         return found
 
     async def _take_off(self, workflow_id: str) -> None:
@@ -116,35 +127,16 @@ class WorkerTakeover:
         with contextlib.suppress(*RedisDown):
             await self._redis.zrem(key_names.OPEN, workflow_id)
 
-    async def _take_over_unlisted_of(self, worker_id: str, workflow_id: str) -> list[str]:
-        started = await self._started_activities(workflow_id)
+    async def _take_over_unlisted_of(self, worker_id: str, workflow_id: str) -> tuple[int, list[str]]:
+        """Returns how many activities were reported as lost, and the workflow's children."""
+        description = await self._temporal.get_workflow_handle(workflow_id).describe()
+        started = _started_activities(description)
         if not started:
             await unstick(self._temporal, workflow_id)
         lost = [activity for activity, identity in started if identity == worker_id]
         for activity in lost:
             await self._report_lost(activity)
-        return [workflow_id] * len(lost)
-
-    async def _started_activities(self, workflow_id: str) -> list[tuple[Running, str]]:
-        """Each activity that Temporal has dispatched to a worker, with that worker's identity.
-
-        An activity that waits for its next attempt is left out: no worker runs it.
-        """
-        description = await self._temporal.get_workflow_handle(workflow_id).describe()
-        return [
-            (
-                Running(
-                    workflow_id,
-                    description.run_id or "",
-                    pending.activity_id,
-                    kind=pending.activity_type.name,
-                    attempt=pending.attempt,
-                ),
-                pending.last_worker_identity,
-            )
-            for pending in description.raw_description.pending_activities
-            if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED and pending.last_worker_identity
-        ]
+        return len(lost), [child.workflow_id for child in description.raw_description.pending_children]
 
     async def _report_lost(self, activity: Running) -> None:
         await unstick(self._temporal, activity.workflow_id)
@@ -166,6 +158,27 @@ class WorkerTakeover:
             )
         context = WorkflowSerializationContext(namespace=self._temporal.namespace, workflow_id=activity.workflow_id)
         return self._temporal.get_async_activity_handle(task_token=activity.task_token).with_context(context)
+
+
+def _started_activities(description: WorkflowExecutionDescription) -> list[tuple[Running, str]]:
+    """Each activity that Temporal has dispatched to a worker, with that worker's identity.
+
+    An activity that waits for its next attempt is left out: no worker runs it.
+    """
+    return [
+        (
+            Running(
+                description.id,
+                description.run_id or "",
+                pending.activity_id,
+                kind=pending.activity_type.name,
+                attempt=pending.attempt,
+            ),
+            pending.last_worker_identity,
+        )
+        for pending in description.raw_description.pending_activities
+        if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED and pending.last_worker_identity
+    ]
 
 
 async def listen(redis: Redis, running: RunningWork, detector: DeadWorkerDetector) -> None:

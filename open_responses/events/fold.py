@@ -227,6 +227,8 @@ def skeleton(item: JsonObject) -> JsonObject:
         caller = {"caller": item["caller"]} if "caller" in item else {}
         bare = {"type": kind, "id": item["id"], "call_id": item["call_id"], "output": "", "status": "in_progress"}
         return {**bare, **caller}
+    if kind == "program_output":
+        return {**item, "result": "", "status": "in_progress"}
     if kind == "mcp_call":
         bare = {name: value for name, value in item.items() if name != "output_parts"}
         return {**bare, "arguments": "", "output": None, "error": None, "status": "in_progress"}

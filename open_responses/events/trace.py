@@ -31,6 +31,8 @@ class Trace:
     def __init__(self) -> None:
         self.ops: list[Op] = []
         self.length = 0
+        # The items that were added and are not done, each with its place among `ops`.
+        self._added: dict[int, tuple[int, JsonObject]] = {}
 
     def record(self, event: JsonObject) -> None:
         """Record one published event."""
@@ -43,7 +45,17 @@ class Trace:
         elif row.trace == "d":
             self._delta(event, row)
         else:
+            if row.trace == "+":
+                self._added[event["output_index"]] = len(self.ops), event["item"]
+            elif row.trace == "-":
+                self._keep_its_start(event["output_index"], event["item"])
             self.ops.append([row.trace, event["output_index"], _part_number(event, row)])
+
+    def _keep_its_start(self, index: int, done: JsonObject) -> None:
+        """Record the event that added an item whole, if the finished item does not show how it began."""
+        place, added = self._added.pop(index, (None, None))
+        if place is not None and added != skeleton(done) and self.ops[place][:2] == ["+", index]:
+            self.ops[place] = ["x", {"type": "response.output_item.added", "output_index": index, "item": added}]
 
     def _delta(self, event: JsonObject, row: EventType) -> None:
         index, part = event["output_index"], _part_number(event, row)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -73,6 +74,12 @@ class Answer:
     silences: list[tuple[float, float]] = field(default_factory=list)
     verdict: Verdict | None = None
     detail: str = ""
+    check: Callable[[dict[str, Any]], None] | None = None
+    """Raises Misfit unless the completed response says what it must, where that is more than the script's words."""
+    more_tags: list[str] = field(default_factory=list)
+    """Of the words that answer what the response was told while it ran."""
+    waits_for: str = ""
+    """What its session waits for, where that is not the end of its stream."""
     heard: float = field(default_factory=time.monotonic)
 
     @property
@@ -144,8 +151,16 @@ def check_stream(answer: Answer) -> dict[str, Any]:
         return response
     if response["status"] != "completed":
         raise Misfit(Verdict.WRONG, f"{response['status']}: {response['error'] or response['incomplete_details']}")
-    check_words(_text_of(response), answer.tag, answer.script.words)
+    if answer.check is None:
+        check_text(answer, response)
+    else:
+        answer.check(response)
     return response
+
+
+def check_text(answer: Answer, response: dict[str, Any]) -> None:
+    """The response's text is one draw of the script's words. Raises Misfit."""
+    check_words(_text_of(response), answer.tag, answer.script.words)
 
 
 def _check_items(events: list[Event], response: dict[str, Any]) -> None:
@@ -163,7 +178,7 @@ def _check_items(events: list[Event], response: dict[str, Any]) -> None:
             texts.setdefault(event["item_id"], []).append(event["delta"])
             streamed[event["item_id"]] += 1
     for item in response["output"]:
-        if item["type"] == "message" and "".join(texts.get(item["id"], [])) != _text_in(item):
+        if item["type"] == "message" and "".join(texts.get(item["id"], [])) != text_in(item):
             raise Misfit(Verdict.WRONG, f"the deltas of {item['id']} do not add up to its text: a splice")
 
 
@@ -174,7 +189,9 @@ def _check_end_by_operator(answer: Answer, response: dict[str, Any]) -> None:
         raise Misfit(Verdict.WRONG, f"{answer.operated} in Temporal left a failure without an error")
     for item in response["output"]:
         if item["type"] == "message":
-            check_words(_text_in(item), answer.tag, None)
+            text = text_in(item)
+            tag = next((tag for tag in answer.more_tags if text.startswith(f"{tag}.")), answer.tag)
+            check_words(text, tag, None)
 
 
 def check_words(text: str, tag: str, count: int | None) -> None:
@@ -200,9 +217,9 @@ def check_words(text: str, tag: str, count: int | None) -> None:
 def _text_of(response: dict[str, Any]) -> str:
     """Of messages that were finished: a half one that had to be given up stays in the output, marked."""
     return "".join(
-        _text_in(item) for item in response["output"] if item["type"] == "message" and item["status"] == "completed"
+        text_in(item) for item in response["output"] if item["type"] == "message" and item["status"] == "completed"
     )
 
 
-def _text_in(item: dict[str, Any]) -> str:
+def text_in(item: dict[str, Any]) -> str:
     return "".join(part["text"] for part in item["content"] if part["type"] == "output_text")

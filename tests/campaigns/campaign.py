@@ -15,6 +15,8 @@ from tests.campaigns.answers import Answer, Misfit, Verdict
 from tests.campaigns.connection import Connection
 from tests.campaigns.effects import check_effects
 from tests.campaigns.faults import Fault, Faults
+from tests.campaigns.kinds.table import KINDS
+from tests.campaigns.kinds.webhooks import check_webhooks
 from tests.campaigns.report import FaultRun, Report
 from tests.campaigns.servers import Servers
 from tests.campaigns.sessions import Sessions, differences
@@ -28,7 +30,7 @@ _BETWEEN_SECONDS = (0.3, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """It ends when it has had so many responses and faults, or after so many seconds."""
+    """It ends when it has had so many responses and faults, or after so many seconds, and a session of each kind."""
 
     seed: str
     clients: int = 8
@@ -43,6 +45,8 @@ class Plan:
     """Names of faults that are left out."""
     only: frozenset[str] = frozenset()
     """Names of the faults that there are; all, where none is named."""
+    kinds: frozenset[str] = frozenset()
+    """Names of the kinds of sessions that there are; all, where none is named."""
 
     def has(self, fault: str) -> bool:
         return fault not in self.without and (not self.only or fault in self.only)
@@ -59,7 +63,8 @@ class Campaign:
         self._say = say
         self._http = httpx.AsyncClient(base_url=servers.stack.api_url, trust_env=False)
         draw = random.Random(f"clients {plan.seed}")
-        self._sessions = Sessions(self._connection, upstream, draw, plan.seed, plan.patience)
+        kinds = {name: kind for name, kind in KINDS.items() if not plan.kinds or name in plan.kinds}
+        self._sessions = Sessions(kinds, self._connection, servers, upstream, draw, plan.seed, plan.patience)
         self._draw = random.Random(f"faults {plan.seed}")
         self._runs: list[FaultRun] = []
         self._began = time.monotonic()
@@ -82,6 +87,7 @@ class Campaign:
             finally:
                 progress.cancel()
         check_effects(self._sessions.answers, self._servers.stack.data / "hosted")
+        check_webhooks(self._sessions.answers, self._servers.receiver)
         return self._report(await asyncio.to_thread(keys_without_ttl, self._servers.stack.redis_url))
 
     def _connection(self) -> Connection:
@@ -89,6 +95,8 @@ class Campaign:
 
     def _is_over(self) -> bool:
         plan, elapsed = self._plan, time.monotonic() - self._began
+        if not self._sessions.has_begun_each_kind:
+            return False
         if plan.seconds is not None:
             return elapsed > plan.seconds
         return len(self._sessions.answers) >= plan.responses and len(self._runs) >= plan.faults

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -67,6 +68,18 @@ class Connection:
 
     async def request(self, method: str, path: str, *, answer: Answer | None = None, **options: Any) -> Any:
         """The JSON of an answer, repeated until there is one. Raises Misfit for a refusal."""
+        return (await self.fetch(method, path, answer=answer, **options)).json()
+
+    async def fetch(
+        self,
+        method: str,
+        path: str,
+        *,
+        answer: Answer | None = None,
+        accepts: Callable[[httpx.Response], bool] = lambda response: response.status_code == 200,
+        **options: Any,
+    ) -> httpx.Response:
+        """An answer that is accepted, repeated until there is one. Raises Misfit for a refusal."""
         while True:
             if answer is not None:
                 answer.connections += 1
@@ -75,9 +88,37 @@ class Connection:
             except httpx.TransportError:
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
-            if response.status_code == 200:
-                return response.json()
+            if accepts(response):
+                return response
             check_refusal(response.status_code, response.headers, response.text)
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def once(self, method: str, path: str, **options: Any) -> httpx.Response | None:
+        """One try at a request that must not be repeated as it is. None where it has no answer, or is refused for now.
+
+        Raises Misfit for any other refusal.
+        """
+        try:
+            response = await self._http.request(method, path, timeout=60, **options)
+            if response.status_code == 200:
+                return response
+            check_refusal(response.status_code, response.headers, response.text)
+        except httpx.TransportError:
+            pass
+        await asyncio.sleep(_AGAIN_SECONDS)
+        return None
+
+    async def end_of(self, response_id: str) -> dict[str, Any] | None:
+        """A response once it has ended; None if it is unknown."""
+        while True:
+            found = await self.fetch(
+                "GET", f"/v1/responses/{response_id}", accepts=lambda answer: answer.status_code in (200, 404)
+            )
+            if found.status_code == 404:
+                return None
+            response: dict[str, Any] = found.json()
+            if response["status"] not in _RUNNING:
+                return response
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def replayed(self, response_id: str) -> list[dict[str, Any]]:

@@ -22,13 +22,24 @@ def check_effects(answers: list[Answer], folder: Path) -> None:
         kinds = [item["type"] for item in answer.response["output"]]
         if answer.kind == "hosted tools" and "function_call_output" in kinds:
             _settle(answer, len(hosted[answer.prompt]), is_known=True)
-        elif answer.kind == "web search" and not answer.was_ended_by_operator:
-            ends = [item["status"] for item in answer.response["output"] if item["type"] == "web_search_call"]
-            if ends != ["completed"] * 2:
-                answer.settle(Verdict.LOST, f"the searches ended as {ends}")
+        elif answer.kind == "program":
+            _settle_program(answer, hosted, noted)
         elif answer.kind == "MCP" and "mcp_call" in kinds:
             call = next(item for item in answer.response["output"] if item["type"] == "mcp_call")
             _settle(answer, noted[answer.prompt], is_known=call.get("error") is None)
+
+
+def _settle_program(answer: Answer, hosted: dict[str, set[str]], noted: dict[str, int]) -> None:
+    """Each record of the program's loop has one effect of each tool, where the program was told that it has."""
+    assert answer.response is not None
+    said = [item["result"] for item in answer.response["output"] if item["type"] == "program_output"]
+    known = {line for text in said for line in text.splitlines()}
+    records = {text for text in (*hosted, *noted) if text.startswith(f"{answer.tag} ")}
+    records |= {f"{answer.tag} {line.split()[0]}" for line in known}
+    for record in records:
+        number = record.split()[-1]
+        _settle(answer, len(hosted.get(record, ())), is_known=f"{number} written" in known)
+        _settle(answer, noted.get(record, 0), is_known=f"{number} noted" in known)
 
 
 def _settle(answer: Answer, effects: int, *, is_known: bool) -> None:

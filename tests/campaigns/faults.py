@@ -8,7 +8,6 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from temporalio.client import Client
 from temporalio.service import RPCError
 
 from tests.campaigns.answers import Answer
@@ -43,10 +42,11 @@ class Faults:
         self._draw = draw
         self._in_flight = in_flight
         self._pause_seconds = pause
-        self._temporal: Client | None = None
 
     def possible(self) -> list[Fault]:
         found = [*self._deaths(), *self._freezes(), *self._operator()]
+        if "web" in self._stack.services:
+            found.append(Fault("kill -9 of the search service", 1, lambda: self._stack.kill("web")))
         if self._servers.links is not None:
             found += self._networks()
         if self._servers.redis is not None:
@@ -191,9 +191,7 @@ class Faults:
         if not running:
             return
         answer = self._draw.choice(running)
-        if self._temporal is None:
-            self._temporal = await Client.connect(self._stack.temporal_address)
-        handle = self._temporal.get_workflow_handle(str(answer.id))
+        handle = (await self._servers.temporal()).get_workflow_handle(str(answer.id))
         answer.operated = how
         try:
             await (handle.terminate("campaign") if how == "terminate" else handle.cancel())

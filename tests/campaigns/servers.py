@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from temporalio.client import Client
+
 from dev import services
 from dev.services import Service
 from open_responses.io.ports import is_taken
@@ -17,6 +19,7 @@ from tests.campaigns.tcp_proxy import Links
 from tests.support.fake_upstream import Upstream
 from tests.support.mcp_token import TOKEN
 from tests.support.stack import Stack
+from tests.support.webhook_receiver import WebhookReceiver
 
 CLIENTS_OF_REDIS = ("api", "worker-0", "worker-1")
 WORKERS = ("worker-0", "worker-1")
@@ -34,6 +37,17 @@ target = "tests.support.hosted_tools:get_weather"
 [[tools]]
 name = "once"
 target = "tests.support.hosted_tools:append_line"
+max_attempts = 10
+[[tools]]
+name = "wait_until"
+wait = {{}}
+[[tools]]
+name = "researcher"
+description = "Finds things out, and reports."
+[tools.agent]
+model = "fake"
+instructions = "You research."
+tools = ["get_weather"]
 [[mcp_servers]]
 label = "calc"
 url = "http://127.0.0.1:{mcp}/mcp"
@@ -42,7 +56,19 @@ timeout_seconds = 5
 [web_search]
 backend = "searxng"
 url = "http://127.0.0.1:{web}"
+private_hosts = ["127.0.0.1:{web}"]
 max_attempts = 10
+[code_interpreter]
+processes = 2
+max_attempts = 10
+[programmatic_tool_calling]
+processes = 2
+max_attempts = 10
+[file_search]
+max_attempts = 10
+[webhooks]
+retry_seconds = 0.5
+trusted_urls = ["http://127.0.0.1:{hooks}/"]
 """
 
 
@@ -51,14 +77,24 @@ class Servers:
     """A stack, and what some faults need beside it; a fault that needs more than there is, is left out."""
 
     stack: Stack
+    receiver: WebhookReceiver
+    page_url: str = "https://www.example.com/"
+    """A page that a model may open."""
     links: Links | None = None
     redis: ReplicatedRedis | None = None
     disk: SmallDisk | None = None
+    _temporal: Client | None = None
 
     def left_out(self) -> list[str]:
         """The kinds of faults for which something is missing."""
         needs = {"cuts and slow links": self.links, "failover of Redis": self.redis, "full disk": self.disk}
         return [name for name, needed in needs.items() if needed is None]
+
+    async def temporal(self) -> Client:
+        """A client of Temporal. Raises RuntimeError and RPCError while Temporal is away."""
+        if self._temporal is None:
+            self._temporal = await Client.connect(self.stack.temporal_address)
+        return self._temporal
 
     async def heal(self) -> None:
         """Undo what a fault may have left, and start again what it has ended."""
@@ -70,7 +106,7 @@ class Servers:
 
 
 @asynccontextmanager
-async def campaign_servers(data: Path, upstream: Upstream) -> AsyncIterator[Servers]:
+async def campaign_servers(data: Path, upstream: Upstream, receiver: WebhookReceiver) -> AsyncIterator[Servers]:
     """Temporal, three Redis and a Sentinel, two workers, the API and an MCP server, with a link for each dependency."""
     ports = {name: services.free_port() for name in ("temporal", "api", "mcp", "web")}
     targets = {"redis": services.free_port(), "temporal": ports["temporal"]}
@@ -82,7 +118,7 @@ async def campaign_servers(data: Path, upstream: Upstream) -> AsyncIterator[Serv
     data.mkdir(parents=True, exist_ok=True)
     (data / "hosted").mkdir()
     config = data / "open_responses.toml"
-    config.write_text(_CONFIG.format(fake=upstream.port, mcp=ports["mcp"], web=ports["web"]))
+    config.write_text(_CONFIG.format(fake=upstream.port, mcp=ports["mcp"], web=ports["web"], hooks=receiver.port))
     disk = SmallDisk(data / "blobs")
     disk.mount()
     try:
@@ -110,7 +146,8 @@ async def campaign_servers(data: Path, upstream: Upstream) -> AsyncIterator[Serv
                 await redis.start()
                 for name in ("temporal", "mcp", "web", *WORKERS, "api"):
                     await stack.start(name)
-                yield Servers(stack, links, redis, disk if disk.can_be_filled else None)
+                page_url = f"http://127.0.0.1:{ports['web']}/pages/durability"
+                yield Servers(stack, receiver, page_url, links, redis, disk if disk.can_be_filled else None)
             finally:
                 await redis.stop()
                 await stack.stop()

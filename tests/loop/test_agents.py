@@ -14,6 +14,8 @@ from open_responses.config import Config
 from open_responses.config_tables.tools import ToolConfig
 from open_responses.contracts import ToolError
 from open_responses.ids import is_id, new_id
+from open_responses.io.redis import key_names
+from open_responses.io.redis.client import Redis
 from open_responses.loop.next_step import call_of
 from open_responses.loop.payloads.start import Admitted
 from open_responses.tool_use.agents import AgentPlan, agent_response_id, agents_in, answer_of, read_task
@@ -106,6 +108,39 @@ async def test_a_cancelled_response_cancels_its_agent(client: httpx.AsyncClient,
     cancelled = (await client.post(f"/v1/responses/{parent}/cancel")).json()
     assert (cancelled["status"], links(cancelled)) == ("cancelled", [child])
     assert (await ended(client, child))["status"] == "cancelled"
+
+
+@pytest.mark.campaign
+async def test_an_agents_answer_goes_on_where_its_worker_was_killed(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream, redis: Redis
+) -> None:
+    parent, child = await running_agent(client, upstream, "kill the agent's worker")
+    # Redis has it among those without an end, as it has a client's: its log is not taken for a lost one.
+    assert await redis.zscore(key_names.OPEN, child) is not None
+    await stack.kill(await stack.busy_worker())
+    await stack.heal()
+    upstream.scripts["kill the agent's worker, research"].released.set()
+    response = await ended(client, parent)
+    assert (response["status"], outputs(response)) == ("completed", ["w0 w1 w2 w3 "])
+    check_whole([event async for event in events_of(client, resume=(child, None))], "w0 w1 w2 w3 ")
+    assert await redis.hget(key_names.state(child), "anew") is None
+    assert await redis.zscore(key_names.OPEN, child) is None
+
+
+@pytest.mark.campaign
+async def test_a_worker_that_dies_before_it_lists_an_agents_turn_is_replaced_at_once(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream, redis: Redis
+) -> None:
+    parent, child = await running_agent(client, upstream, "an unlisted turn")
+    worker = await stack.busy_worker()
+    dead = str(await stack.worker_id(worker))
+    await stack.kill(worker)
+    # As if it had died between Temporal's dispatch and its own entries.
+    await asyncio.gather(redis.zrem(key_names.OPEN, child), redis.delete(key_names.running(dead)))
+    upstream.scripts["an unlisted turn, research"].released.set()
+    await stack.heal()
+    # Sooner than Temporal misses the heartbeat of the lost activity.
+    assert outputs(await ended(client, parent)) == ["w0 w1 w2 w3 "]
 
 
 @pytest.mark.campaign

@@ -46,7 +46,9 @@ async def test_a_program_calls_hosted_tools_and_the_model_reads_what_it_printed(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:
     script(upstream, "both cities", program(CITIES), Script(words=1))
-    response = check_whole(await collect(client, {"input": "both cities", "tools": [PROGRAMS, WEATHER]}), "w0 ")
+    events = await collect(client, {"input": "both cities", "tools": [PROGRAMS, WEATHER]})
+    response = check_whole(events, "w0 ")
+    assert [event async for event in events_of(client, resume=(response["id"], None))] == events
     assert types(response) == [
         "program",
         *["function_call", "function_call_output"] * 2,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from open_responses.events.trace import replay_trace
 from open_responses.json_types import JsonObject
 from open_responses.loop.output_ledger import PROGRESS, OutputLedger, Unpublished
@@ -98,3 +100,22 @@ def test_the_parts_of_an_mcp_result_are_in_no_event_before_its_end_and_come_back
         for event in replay_trace(ledger.trace, ledger.output, initial)
     ]
     assert again == taken.events
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended"),
+    [
+        ({"type": "program_output", "id": "prog_1", "call_id": "c", "result": "", "status": "in_progress"}, "result"),
+        ({"type": "of_another_vendor", "id": "item_1", "text": "", "status": "in_progress"}, "text"),
+    ],
+)
+def test_an_item_that_ends_with_other_members_than_it_began_with_comes_back_as_it_was_sent(
+    begun: JsonObject, ended: str
+) -> None:
+    ledger = OutputLedger()
+    ledger.settle(ledger.add(begun), status="completed", **{ended: "42"})
+    taken = ledger.take()
+    assert taken is not None
+    assert [event["item"][ended] for event in taken.events] == ["", "42"]
+    sent = [{**event, "sequence_number": number} for number, event in enumerate(taken.events)]
+    assert list(replay_trace(ledger.trace, ledger.output, {})) == sent

@@ -79,6 +79,14 @@ class ResponseStore:
             await self._redis.zrem(key_names.OPEN, start.response_id)
         return bool(written == 1)
 
+    async def list_open(self, start: StartResponse) -> None:
+        """List a response that no request began as one without an end, before its first event.
+
+        A response that is not in the list is taken for one that Redis has lost, with the events that clients have read.
+        """
+        oldest = start.created_at - self._ttl
+        await self._redis.eval(_LIST_OPEN, 1, key_names.OPEN, self._ttl, start.created_at, start.response_id, oldest)
+
     async def retract(self, response_id: str, written: bytes) -> None:
         """Remove the record of a request that does not start.
 
