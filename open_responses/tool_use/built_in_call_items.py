@@ -19,7 +19,16 @@ _FIRST_APPROVED, _APPROVED = 100_000, 900_000
 def opened_item(
     row: BuiltIn, item_id: str, opening: Opening, *, ordinal: int, arguments: str | None, members: JsonObject
 ) -> JsonObject:
-    """Return the item of a call that begins. `arguments` are None while they are streamed as the item's own text."""
+    """Return the item of a call that begins.
+
+    Args:
+        row: The tool.
+        item_id: The id of the item.
+        opening: The call.
+        ordinal: The number of the call among those of the context, from 1.
+        arguments: The arguments as the model wrote them; None while they are streamed as the item's own text.
+        members: Members of the model's call that its provider has to get back.
+    """
     call: JsonObject = {"function": opening.function, "ordinal": ordinal}
     if arguments is not None:
         call["arguments"] = arguments
@@ -36,6 +45,14 @@ def approved_item(
     """Return the item of a call that a person has decided about, with its arguments.
 
     The workflow does not know how many calls the context has, so the number follows from the approval.
+
+    Args:
+        row: The tool.
+        response_id: The response that runs the call.
+        index: The output index of the item.
+        opening: The call.
+        approval_id: The id of the approval request.
+        arguments: The arguments as the model wrote them.
     """
     ordinal = _FIRST_APPROVED + zlib.crc32(approval_id.encode()) % _APPROVED
     item = opened_item(
@@ -56,7 +73,17 @@ def ended_item(
     failed: bool,
     include: Collection[str],
 ) -> JsonObject:
-    """Return the item of a call that has ended, without the members that `include` does not name."""
+    """Return the item of a call that has ended.
+
+    Args:
+        item: The item as it began.
+        row: The tool.
+        output: The output that the model reads.
+        members: The members of the finished item, as the engine returned them.
+        citations: The annotations that the model may cite.
+        failed: Whether the call failed.
+        include: The request's `include`. Members of `row.on_request` that it does not name are left out.
+    """
     shown = {**members}
     for value, path in row.on_request.items():
         if value not in include:

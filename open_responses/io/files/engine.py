@@ -92,7 +92,22 @@ class Engine:
         text_weight: float,
         most: int,
     ) -> list[Hit]:
-        """The best chunks of some files of some indexes, best first. Raises EngineFailed."""
+        """Search indexes.
+
+        Args:
+            indexes: The path of each index, and the ids of the files of which chunks may be found.
+            queries: The queries. A chunk has the best of its scores for all of them.
+            embedding: The model that made the vectors of the indexes.
+            embedding_weight: How much the meaning counts in a score.
+            text_weight: How much the words count. The weights need not sum to 1.
+            most: The most chunks.
+
+        Returns:
+            The best chunks, best first.
+
+        Raises:
+            EngineFailed: The process gave no answer.
+        """
         answer = await self._ask(
             {
                 "do": "search",

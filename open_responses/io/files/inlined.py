@@ -28,10 +28,18 @@ from open_responses.schema.requests import CreateResponse
 
 
 async def with_heads(files: FileStore, tenant: str, asked: CreateResponse, most_bytes: int) -> CreateResponse:
-    """The request, with the beginning of each named file: enough to check whether a provider takes it.
+    """Return the request with the beginning of each named file: enough to check whether a provider takes it.
 
-    Raises NotFound for a file that the tenant does not have, InvalidRequest for an `input_image` that is no image, and
-    ContextTooLarge for files of more than `most_bytes` together.
+    Args:
+        files: The files of this server.
+        tenant: The owner of the request.
+        asked: The request.
+        most_bytes: The most bytes that all named files have together.
+
+    Raises:
+        NotFound: The tenant does not have a file.
+        InvalidRequest: The file of an `input_image` is no image.
+        ContextTooLarge: The files have more than `most_bytes` together.
     """
     items = asked.input_items()
     named = list(parts_with_files(items))
@@ -79,7 +87,18 @@ class NamedFiles:
 
 
 async def read_named(files: FileStore, tenant: str, items: Sequence[InputItem], most_bytes: int) -> NamedFiles:
-    """The files that the items name. Raises ContextTooLarge, and OSError if a file cannot be read."""
+    """Return the files that the items name.
+
+    Args:
+        files: The files of this server.
+        tenant: The owner of the items.
+        items: The items.
+        most_bytes: The most bytes of all named files together. A file that is named twice counts twice.
+
+    Raises:
+        ContextTooLarge: The files have more than `most_bytes`.
+        OSError: A file cannot be read.
+    """
     named = [part.file_id or "" for _, part in parts_with_files(items)]
     if not named:
         return NamedFiles({})

@@ -37,7 +37,19 @@ class FileUnreadable(Exception):
 async def read_chunks(
     path: Path, name: str, chunk_tokens: int, overlap_tokens: int, limits: VectorStoresConfig
 ) -> list[Chunk]:
-    """The chunks of a file. Raises FileUnreadable, and OSError if no process can be started."""
+    """Read a file, and cut its text into chunks.
+
+    Args:
+        path: The file.
+        name: The name that its uploader gave it.
+        chunk_tokens: The most tokens of a chunk.
+        overlap_tokens: The most tokens that a chunk repeats of the one before it.
+        limits: The limits on memory, CPU time and text.
+
+    Raises:
+        FileUnreadable: The file has no text, or exceeds a limit.
+        OSError: No process can be started.
+    """
     order = {
         "path": str(path),
         "name": name,

@@ -38,9 +38,22 @@ class StoreSearch:
         ranking: RankingOptions | None,
         most: int,
     ) -> list[FoundChunk]:
-        """The best chunks of the stores, best first.
+        """Search stores.
 
-        Raises Conflict for a store whose vectors another model made, and Unavailable if the engine gives no answer.
+        Args:
+            stores: The stores, all of one tenant.
+            queries: The queries. A chunk has the best of its scores for all of them.
+            embedding: The embedding model of the configuration.
+            filter: Only files with these attributes; all if None.
+            ranking: How scores are made, and the smallest score; the defaults if None.
+            most: The most chunks.
+
+        Returns:
+            The best chunks, best first.
+
+        Raises:
+            Conflict: Another model made the vectors of a store.
+            Unavailable: The embedding engine gives no answer.
         """
         for store in stores:
             if store.embedding != embedding.name:

@@ -65,9 +65,22 @@ class VectorSearch:
         weights: Weights,
         most: int,
     ) -> list[tuple[str, float, str]]:
-        """(file id, score, text) of the best chunks of these files, best first.
+        """Search one index.
 
-        `vectors` has a row for each query. A chunk has the best of its scores for all queries. Raises sqlite3.Error.
+        Args:
+            path: The path of the index.
+            file_ids: The files of which chunks may be found.
+            queries: The queries. A chunk has the best of its scores for all of them.
+            vectors: A row of length 1 for each query.
+            weights: How much meaning and words count.
+            most: The most chunks.
+
+        Returns:
+            (file id, score between 0 and 1, text) of the best chunks, best first.
+
+        Raises:
+            sqlite3.Error: The index cannot be read.
+            ValueError: Another model made the vectors of the index.
         """
         self._close_deleted()
         if not Path(path).exists():

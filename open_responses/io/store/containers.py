@@ -92,11 +92,19 @@ class Containers:
     ) -> bool:
         """Write the state after a call. It is synced to disk when this returns.
 
-        `calls` are those of the state that it began with.
-
         The state of a container whose response was deleted is not written.
 
-        Returns False if another call has changed the container since `version` was read.
+        Args:
+            tenant: The owner of the container.
+            container_id: The container.
+            version: The version of the state that the call began with.
+            call_key: The idempotency key of the call.
+            logs: The output of the call.
+            state: The interpreter's state after the call.
+            calls: The outputs of earlier calls, as the state before had them.
+
+        Returns:
+            False if another call has changed the container since `version` was read.
         """
         newest = [*(calls or {}).items(), (call_key, logs)][-_KEPT_CALLS:]
         kept = Kept(version + 1, dict(newest), state)
