@@ -16,6 +16,7 @@ import httpx
 import uvloop
 
 from benchmarks import run_history, scaling
+from benchmarks.calls import run as calls
 from benchmarks.floor import run as floor
 from benchmarks.parts import (
     chain,
@@ -62,6 +63,7 @@ _APART: Mapping[str, Callable[[], Awaitable[None]]] = {
     "memory": memory.main,
     "one-process": one_process.main,
     "floor": floor.main,
+    "calls": calls.main,
 }
 """These bring servers of their own."""
 _TABLE, _COMPARE, _ALL = "table", "compare", "all"

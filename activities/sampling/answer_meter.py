@@ -57,19 +57,27 @@ class AnswerMeter:
     size: int = 0
     deltas: int = 0
     characters: int = 0
+    _most: int = field(init=False)
     _empty: int = 0
     _calls: set[int] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._most = min(self.bounds.turn_bytes, self.bounds.response_bytes - self.before)
+
     @property
     def left(self) -> int:
-        return min(self.bounds.turn_bytes - self.size, self.bounds.response_bytes - self.before - self.size)
+        return self._most - self.size
 
     def count(self, delta: Delta) -> Excess | None:
         """Count a delta, or return the bound that it would exceed; such a delta is not counted. Raises
         ProviderAnswerRefused for too many deltas in a row without content."""
         if isinstance(delta, Finish | ResumeToken):
             return None
-        size = size_of(delta)
+        if type(delta) is TextDelta and delta.text.isascii() and not delta.logprobs:
+            # Nearly all deltas.
+            size = len(delta.text)
+        else:
+            size = size_of(delta)
         self.deltas += 1
         self._empty = 0 if size else self._empty + 1
         if self._empty > self.bounds.empty_deltas:
@@ -83,7 +91,7 @@ class AnswerMeter:
             size += _ITEM_BYTES
         elif isinstance(delta, ItemEnd | ReasoningSeal | ProviderItem | ProviderItemProgress | ProviderItemStart):
             size += _ITEM_BYTES
-        if size > self.left:
+        if size > self._most - self.size:
             return "max_output_bytes"
         self.size += size
         self.characters += size

@@ -71,6 +71,10 @@ class AttemptProgress:
 
         Ids and seals are left out: they differ each time.
         """
+        if type(delta) is TextDelta and self._kind == "TextDelta":
+            # Nearly all deltas.
+            self._content.update(delta.text.encode(errors="surrogatepass"))
+            return
         match delta:
             case TextDelta() | RefusalDelta() | ReasoningDelta() | ReasoningSummaryDelta():
                 self._add(type(delta).__name__, delta.text)

@@ -31,7 +31,7 @@ class CallTimes:
         if isinstance(delta, Finish):
             self.output_tokens, self.ended = delta.usage.output_tokens, self.so_far
         elif not isinstance(delta, ResumeToken):
-            self.last = self.so_far
+            self.last = time.monotonic() - self._began
             if self.first is None:
                 self.first = self.last
 

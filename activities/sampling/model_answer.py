@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -109,7 +110,8 @@ class ModelAnswer:
         state.meter.forget_calls()
         context = self._context(await fitted(sampled, state.attempt.call.context_window))
         with timed_call(state) as times:
-            return await self._deltas(sampled, sample(context), times, held)
+            # In a task of its own: each piece of the answer resumes all coroutines of its task, and there are ten here.
+            return await asyncio.create_task(self._deltas(sampled, sample(context), times, held))
 
     async def _deltas(
         self,
@@ -146,8 +148,11 @@ class ModelAnswer:
                 elif not progress.is_read_again:
                     self._remember(delta.token)
                 delta = joiner.clean(delta)
-                text.read([delta] if fence is None else fence.read(delta))
-                if writer.cancelled.is_set():
+                if fence is None and text.held is None:
+                    self._write_one(delta)
+                else:
+                    text.read([delta] if fence is None else fence.read(delta))
+                if writer.cancelled:
                     state.attempt.cancel()
         raise ProviderStreamBroken("the provider's stream ended without saying why")
 
@@ -203,11 +208,14 @@ class ModelAnswer:
         return bounded
 
     def _write(self, deltas: Iterable[Delta]) -> None:
-        progress, writer = self.state.progress, self.state.writer
         for delta in deltas:
-            events = self.assembler.feed(delta)
-            progress.has_new_events = progress.has_new_events or bool(events)
-            writer.write(events)
+            self._write_one(delta)
+
+    def _write_one(self, delta: Delta) -> None:
+        events = self.assembler.feed(delta)
+        if events:
+            self.state.progress.has_new_events = True
+        self.state.writer.write(events)
 
     def _remember(self, token: str) -> None:
         """Keep the token in the log, by which a later attempt reads the answer again."""

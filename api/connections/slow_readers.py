@@ -93,7 +93,8 @@ class _Reader:
         """Counts the bytes that go to `send`, which waits for the client when the server's buffer is full."""
 
         async def counted(message: Message) -> None:
-            self._written += _size(message)
+            body = message.get("body")
+            self._written += _size(message) if body is None else len(body)
             self._writing += 1
             try:
                 await send(message)

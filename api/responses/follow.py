@@ -6,7 +6,7 @@ The client subscribes, and the response is started inside of the subscription: n
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import structlog
 from temporalio.service import RPCError
@@ -23,22 +23,26 @@ log = structlog.get_logger(__name__)
 
 
 class Subscription:
-    """Receives the events of one response from now on. `has_begun` and `has_ended`: how far the client has read."""
+    """Receives the events of one response from now on. `has_begun`: the client reads them."""
 
     def __init__(self, follower: Follower, queue: Messages) -> None:
         self._follower = follower
         self._queue = queue
-        self.has_begun = self.has_ended = False
+        self.has_begun = False
 
-    async def next_batch(self) -> Batch | None:
+    @property
+    def has_ended(self) -> bool:
+        """Whether the client has been given the terminal event."""
+        return self._follower.has_ended
+
+    def next_batch(self) -> Awaitable[Batch | None]:
         """The events of a response that has been started, as `Follower.next_batch` has them."""
-        if not self.has_begun:
-            self.has_begun = True
-            await self._queue.subscribed()
-        batch = await self._follower.next_batch(self._queue)
-        if batch is None:
-            self.has_ended = True
-        return batch
+        return self._follower.next_batch(self._queue) if self.has_begun else self._first_batch()
+
+    async def _first_batch(self) -> Batch | None:
+        self.has_begun = True
+        await self._queue.subscribed()
+        return await self._follower.next_batch(self._queue)
 
 
 @contextlib.asynccontextmanager

@@ -65,7 +65,8 @@ class Follower:
         self._ahead: deque[Batch] = deque()
         self._is_behind = True
         """Whether the log has to be read before the messages are."""
-        self._has_ended = False
+        self.has_ended = False
+        """Whether the terminal event was returned."""
         self._heard = self._asked = 0.0
 
     async def next_batch(self, queue: Messages) -> Batch | None:
@@ -74,13 +75,35 @@ class Follower:
         Empty after a second of silence, None behind the terminal event. Raises StreamLost where what was sent is lost,
         and another answer has taken its place.
         """
-        if self._has_ended:
+        if self.has_ended:
             return None
-        self._show_reader()
-        batch = self._ahead.popleft() if self._ahead else await self._read(queue)
+        if not self._is_stored:
+            self._show_reader()
+        if self._ahead:
+            batch = self._ahead.popleft()
+        else:
+            if not self._is_behind and not queue.waiting:
+                await queue.arrive(_LOOK_AGAIN_SECONDS)
+            batch = self._one_message(queue) or await self._read(queue)
         if batch:
             self._note(batch)
         return batch
+
+    def _one_message(self, queue: Messages) -> Batch:
+        """The event of the one message that waits, where it goes on from what was sent; else nothing.
+
+        Nearly all batches of a stream are this.
+        """
+        if self._is_behind or len(queue.waiting) != 1:
+            return []
+        origin, event = queue.waiting[0]
+        sequence = peek(event)[1]
+        if sequence != self._next or self._needs_log(origin, sequence, queue):
+            return []
+        queue.waiting.popleft()
+        self._next = sequence + 1
+        self._heard = time.monotonic()
+        return [event]
 
     async def _read(self, queue: Messages) -> Batch:
         if not self._heard:
@@ -108,20 +131,18 @@ class Follower:
         if not self._only_end:
             self._state.hub.copies.add(self._id, self._sent.next, batch)
             self._sent.add(batch)
-        self._has_ended = is_terminal(batch[-1])
+        self.has_ended = is_terminal(batch[-1])
 
     def _show_reader(self) -> None:
         """Note that the stream is read: a response with `store: false` is erased once it has no reader."""
-        if self._is_stored:
-            return
         now = time.monotonic()
         if now - self._seen_at > _SHOW_READER_SECONDS:
             self._seen_at = now
             self._state.eraser.keys.touch(self._id)
 
     async def _next_events(self, queue: Messages) -> list[bytes]:
-        """Those of the messages that wait, up to the first one for which the log has to be read."""
-        await queue.arrive(_LOOK_AGAIN_SECONDS)
+        """Those of the messages that wait, up to the first one for which the log has to be read; the log's where none
+        has come."""
         waiting = queue.waiting
         if not waiting:
             return await self._missed(queue)

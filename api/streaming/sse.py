@@ -69,15 +69,16 @@ class EventStream(Response):
                 else:
                     continue
                 last = time.monotonic()
-                await _write(send, body, more=True)
+                # Returns at once while the server's buffer has room, and waits for the client when that is full.
+                await send({"type": "http.response.body", "body": body, "more_body": True})
         except LostAt as lost:
             end = self._frame(lost.event()) + end
-        await _write(send, end, more=False)
+        await send({"type": "http.response.body", "body": end, "more_body": False})
 
     def _frames(self, batch: Batch) -> bytes:
         """One piece of the body, and so one write, for events that are sent together."""
         padded = map(obfuscated, batch) if self._obfuscate else batch
-        return b"".join(map(self._frame, padded))
+        return b"".join(map(frame if self._forms is None else self._frame, padded))
 
     def _frame(self, event: bytes) -> bytes:
         return frame(event if self._forms is None else self._forms.event(event))
@@ -91,8 +92,3 @@ def frame(event: bytes) -> bytes:
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _write(send: Send, body: bytes, *, more: bool) -> None:
-    """Returns at once while the server's buffer has room, and waits for the client when that is full."""
-    await send({"type": "http.response.body", "body": body, "more_body": more})

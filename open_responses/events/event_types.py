@@ -6,7 +6,7 @@ modules, a new event type could be traced but not folded, or documented as padde
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 FoldStep: TypeAlias = Literal[
@@ -52,13 +52,13 @@ class EventType:
     mergeable: bool = False
     padded: bool = False
     terminal: bool = False
+    part_index: Literal["content_index", "summary_index"] | None = field(init=False, default=None)
+    """The member that numbers the part within its item; None if the event has no such member."""
 
-    @property
-    def part_index(self) -> Literal["content_index", "summary_index"] | None:
-        """The member that numbers the part within its item; None if the event has no such member."""
-        if "summary_index" in self.members:
-            return "summary_index"
-        return "content_index" if "content_index" in self.members else None
+    def __post_init__(self) -> None:
+        for member in ("content_index", "summary_index"):
+            if member in self.members:
+                object.__setattr__(self, "part_index", member)
 
 
 _ITEM = ("output_index", "item")

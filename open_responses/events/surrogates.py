@@ -33,6 +33,9 @@ class Joiner:
 
     def clean(self, delta: Delta) -> Delta:
         """Return the delta with text that UTF-8 can encode."""
+        if type(delta) is TextDelta and not self._held and delta.text.isascii():
+            # Nearly all deltas.
+            return delta
         match delta:
             case TextDelta() | RefusalDelta() | ReasoningDelta() | ReasoningSummaryDelta():
                 text = self._joined((type(delta), 0), delta.text)

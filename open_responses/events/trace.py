@@ -38,12 +38,13 @@ class Trace:
         """Record one published event."""
         self.length += 1
         row = EVENT_TYPES.get(event["type"])
-        if row is None or row.trace == "x" or _must_stay_whole(event, row):
+        if row is not None and row.trace == "d" and not event.get("logprobs"):
+            # Nearly all events, and each costs time.
+            self._delta(event, row)
+        elif row is None or row.trace == "x" or _must_stay_whole(event, row):
             self.ops.append(["x", {k: v for k, v in event.items() if k != "sequence_number"}])
         elif row.trace == "r":
             self.ops.append(["r", row.name])
-        elif row.trace == "d":
-            self._delta(event, row)
         else:
             if row.trace == "+":
                 self._added[event["output_index"]] = len(self.ops), event["item"]
@@ -58,7 +59,8 @@ class Trace:
             self.ops[place] = ["x", {"type": "response.output_item.added", "output_index": index, "item": added}]
 
     def _delta(self, event: JsonObject, row: EventType) -> None:
-        index, part = event["output_index"], _part_number(event, row)
+        index = event["output_index"]
+        part = event["content_index"] if row.part_index == "content_index" else _part_number(event, row)
         last = self.ops[-1] if self.ops else None
         if last is not None and last[0] == "d" and last[1] == index and last[2] == part:
             last[3].append(len(event["delta"]))

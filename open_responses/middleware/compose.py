@@ -30,7 +30,7 @@ def compose_sample(
         ServerError: Raised by the returned function if a middleware returns no stream.
     """
 
-    async def sample(context: SampleContext) -> AsyncGenerator[Delta, None]:
+    async def through_all(context: SampleContext) -> AsyncGenerator[Delta, None]:
         opened: list[AsyncIterator[Delta]] = []
         wrapped = _kept(last, opened)
         for middleware in reversed(middlewares):
@@ -41,6 +41,13 @@ def compose_sample(
         finally:
             for stream in opened:
                 await _close(stream)
+
+    def sample(context: SampleContext) -> AsyncGenerator[Delta, None]:
+        if not middlewares:
+            stream = last(context)
+            if isinstance(stream, AsyncGenerator):
+                return stream
+        return through_all(context)
 
     return sample
 

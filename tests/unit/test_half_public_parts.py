@@ -20,7 +20,7 @@ import httpcore2
 import httpx2
 import pytest
 import uvicorn
-from httpx_aiohttp.transport import AIOHTTP_EXC_MAP
+from httpx_aiohttp.transport import AIOHTTP_EXC_MAP, AiohttpResponseStream
 from packaging.requirements import Requirement
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry
@@ -54,7 +54,7 @@ OURS = ("open_responses", "workflows", "activities", "api", "dev", "processes", 
 ADAPTERS = {
     "open_responses/io/temporal/sdk_internals.py": ("temporalio",),
     "open_responses/io/redis/redis_py_pool.py": ("redis",),
-    "activities/providers/shared/httpx_aiohttp_errors.py": ("httpx-aiohttp",),
+    "activities/providers/shared/httpx_aiohttp_parts.py": ("httpx-aiohttp",),
     "activities/tools/httpx2_pool.py": ("httpx2",),
     "api/connections/uvicorn_protocols.py": ("uvicorn", "starlette"),
     # Its base class has the connection of websockets in it, whose reader it empties.
@@ -115,6 +115,7 @@ def test_private_attributes_of_dependencies_are_read_by_their_adapters_alone() -
         "open_responses/io/redis/redis_py_pool.py: _writer",
         "open_responses/io/redis/redis_py_pool.py: _close",
         "activities/tools/httpx2_pool.py: _pool",
+        "activities/providers/shared/httpx_aiohttp_parts.py: _aiohttp_response",
         "api/connections/uvicorn_protocols.py: _receive",
     }
 
@@ -241,6 +242,13 @@ def test_httpx_aiohttp_still_looks_its_errors_up_in_the_table() -> None:
     assert aiohttp.ClientConnectionError in AIOHTTP_EXC_MAP, "httpx-aiohttp: AIOHTTP_EXC_MAP has changed"
     module = importlib.import_module("httpx_aiohttp.transport")
     assert "in AIOHTTP_EXC_MAP.items()" in inspect.getsource(module), "httpx-aiohttp: AIOHTTP_EXC_MAP is not read"
+
+
+def test_httpx_aiohttp_still_keeps_the_answer_whose_body_is_read() -> None:
+    """Otherwise no answer of a provider can be read. Its own iteration reads the same body, and maps errors alike."""
+    source = inspect.getsource(AiohttpResponseStream)
+    assert "self._aiohttp_response.content." in source, "httpx-aiohttp: the body of an answer is elsewhere"
+    assert "with map_aiohttp_exceptions():" in source, "httpx-aiohttp: exceptions are mapped elsewhere"
 
 
 async def test_httpx2_still_opens_its_connections_in_the_pool_that_we_replace() -> None:

@@ -21,6 +21,7 @@ from activities.providers.anthropic.stream import StreamReader
 from activities.providers.gemini.schema import gemini_schema
 from activities.providers.openai_chat.call_fragments import ToolCalls
 from activities.providers.openai_chat.thoughts import Thoughts
+from activities.providers.shared.answer_guard import guard
 from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.keys import Key
 from activities.providers.shared.object_schema import object_schema
@@ -264,6 +265,7 @@ async def test_a_line_in_many_chunks_is_joined_once(kind: str) -> None:
         for _ in range(2):
             stream = Chunks([head, *[b"0123456789" * 5] * count, tail])
             response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
+            guard(response, ProviderConfig(name="p", adapter="openai-chat", base_url="http://localhost"))
             began = time.thread_time()
             found: list[Any] = [one async for one in read(response)]
             best = min(best, time.thread_time() - began)

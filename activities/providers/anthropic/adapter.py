@@ -14,8 +14,8 @@ Source: platform.claude.com/docs, Messages.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 
@@ -29,12 +29,13 @@ from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
-from activities.providers.shared.reading import deltas_of
+from activities.providers.shared.reading import Answer, deltas_of
 from activities.providers.shared.tool_choices import is_forced
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
+from open_responses.json_types import JsonObject
 from open_responses.models.vendor_limits import LIMITS
 
 API_VERSION = "2023-06-01"
@@ -58,8 +59,12 @@ class Anthropic:
         free = not thinks and not is_forced(call) and native_format(call, model) is None
         return "prefill" if model.has_prefill and free else "none"
 
-    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+    def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
+        return deltas_of(self._answer(call))
+
+    @asynccontextmanager
+    async def _answer(self, call: SampleCall) -> AsyncIterator[Answer[JsonObject]]:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         prefill = self.resume_of(call) == "prefill"
@@ -67,19 +72,15 @@ class Anthropic:
         body, betas = await built(call, lambda: request_body(fitting.call(), self._config.name, prefill=prefill))
         beta = {"anthropic-beta": ",".join(betas)} if betas else {}
         reader = StreamReader(call, failures)
-        async with (
-            open_stream(
-                self._http,
-                self._config,
-                "/v1/messages",
-                body=body,
-                headers={"anthropic-version": API_VERSION, **key.as_header("x-api-key"), **beta},
-                read_error=failures.read_by(error_of),
-            ) as response,
-            contextlib.aclosing(deltas_of(response, events(response), reader, fitting)) as answer,
-        ):
-            async for delta in answer:
-                yield delta
+        async with open_stream(
+            self._http,
+            self._config,
+            "/v1/messages",
+            body=body,
+            headers={"anthropic-version": API_VERSION, **key.as_header("x-api-key"), **beta},
+            read_error=failures.read_by(error_of),
+        ) as response:
+            yield Answer(response, events(response), reader, fitting)
 
     async def list_models(self) -> list[ListedModel]:
         """Raises the ProviderError family."""

@@ -49,15 +49,15 @@ _KINDS = {
 }
 
 
-async def events(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
+async def events(response: httpx.Response) -> AsyncGenerator[list[JsonObject], None]:
     """Yield the stream's events. A server that does not stream sends its whole message, which is read as one event."""
     if is_event_stream(response):
-        async for name, event in sse_objects(response):
+        async for found in sse_objects(response):
             # Gateways end each stream as OpenAI's end.
-            yield {"type": "message_stop"} if name == DONE else event
+            yield [{"type": "message_stop"} if name == DONE else event for name, event in found]
         return
     for event in _events_of(json.loads(await response.aread())):
-        yield event
+        yield [event]
 
 
 def _events_of(message: Any) -> Iterator[JsonObject]:

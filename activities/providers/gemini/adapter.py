@@ -10,8 +10,8 @@ turn of their own).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import httpx
@@ -25,11 +25,12 @@ from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
-from activities.providers.shared.reading import deltas_of
+from activities.providers.shared.reading import Answer, deltas_of
 from activities.providers.shared.upstream import open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
+from open_responses.json_types import JsonObject
 from open_responses.models.vendor_limits import LIMITS
 
 # A finish reason may come before the result of a code execution, which takes up to 30 seconds.
@@ -49,8 +50,12 @@ class Gemini:
         text."""
         return self._config.resume or "none"
 
-    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+    def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
+        return deltas_of(self._answer(call))
+
+    @asynccontextmanager
+    async def _answer(self, call: SampleCall) -> AsyncIterator[Answer[JsonObject]]:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         reader = ChunkReader(call, failures)
@@ -63,10 +68,7 @@ class Gemini:
             headers=key.as_header("x-goog-api-key"),
             read_error=failures.read_by(error_of),
         ) as response:
-            told = deltas_of(response, chunks(response), reader, fitting, patience=_SECONDS_AFTER_END)
-            async with contextlib.aclosing(told) as answer:
-                async for delta in answer:
-                    yield delta
+            yield Answer(response, chunks(response), reader, fitting, patience=_SECONDS_AFTER_END)
 
     async def list_models(self) -> list[ListedModel]:
         """Raises the ProviderError family."""

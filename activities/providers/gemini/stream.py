@@ -48,18 +48,18 @@ _FINAL = frozenset({"MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS"})
 _UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED")
 
 
-async def chunks(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
+async def chunks(response: httpx.Response) -> AsyncGenerator[list[JsonObject], None]:
     """Yield the stream's objects. Some proxies drop `alt=sse`, and the objects then come as one array."""
     if is_event_stream(response):
         async for text in _texts(response):
             if text.strip() == DONE:
                 # Gateways end each stream as OpenAI's end.
                 return
-            yield chunk_object(json.loads(text))
+            yield [chunk_object(json.loads(text))]
         return
     read = json.loads(await response.aread())
     for chunk in read if isinstance(read, list) else [read]:
-        yield chunk_object(chunk)
+        yield [chunk_object(chunk)]
 
 
 async def _texts(response: httpx.Response) -> AsyncGenerator[str, None]:

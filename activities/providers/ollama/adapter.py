@@ -5,8 +5,8 @@ Sources: docs.ollama.com (openapi.yaml), `api/types.go` and `server/routes.go` o
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import httpx
@@ -21,11 +21,12 @@ from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.model_list import read_models
 from activities.providers.shared.prefill import takes_prefill
-from activities.providers.shared.reading import deltas_of
+from activities.providers.shared.reading import Answer, deltas_of
 from activities.providers.shared.upstream import ndjson_objects, open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
+from open_responses.json_types import JsonObject
 from open_responses.models.vendor_limits import LIMITS
 
 
@@ -41,27 +42,27 @@ class Ollama:
         """Ollama continues a trailing assistant message (ollama/ollama#6778)."""
         return self._config.resume or "prefill" if takes_prefill(call) else "none"
 
-    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+    def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
+        return deltas_of(self._answer(call))
+
+    @asynccontextmanager
+    async def _answer(self, call: SampleCall) -> AsyncIterator[Answer[JsonObject]]:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         error_of = partial(error_for, call.model)
         reader = LineReader(call, failures)
         fitting = Fitting(call, LIMITS["ollama"])
         with hint_to_start(self._config):
-            async with (
-                open_stream(
-                    self._http,
-                    self._config,
-                    "/api/chat",
-                    body=await built(call, lambda: request_body(fitting.call(), self._config.name)),
-                    headers=key.as_bearer(),
-                    read_error=failures.read_by(error_of),
-                ) as response,
-                contextlib.aclosing(deltas_of(response, ndjson_objects(response), reader, fitting)) as answer,
-            ):
-                async for delta in answer:
-                    yield delta
+            async with open_stream(
+                self._http,
+                self._config,
+                "/api/chat",
+                body=await built(call, lambda: request_body(fitting.call(), self._config.name)),
+                headers=key.as_bearer(),
+                read_error=failures.read_by(error_of),
+            ) as response:
+                yield Answer(response, ndjson_objects(response), reader, fitting)
 
     async def list_models(self) -> list[ListedModel]:
         """Raises the ProviderError family."""

@@ -7,8 +7,8 @@ Source: OpenAI's API reference, Responses.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from urllib.parse import quote
 
 import httpx
@@ -21,8 +21,8 @@ from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
-from activities.providers.shared.reading import deltas_of
-from activities.providers.shared.upstream import open_stream
+from activities.providers.shared.reading import Answer, deltas_of
+from activities.providers.shared.upstream import NamedObject, open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta, Finish, Usage
@@ -32,6 +32,10 @@ from open_responses.models.vendor_limits import LIMITS
 _LEAST_OUTPUT = 16
 # A connection is used again only after the whole answer was read; its end comes right behind the last event.
 _DRAIN_SECONDS = 1.0
+
+
+async def _cut_off() -> AsyncGenerator[Delta, None]:
+    yield Finish("length", Usage())
 
 
 class OpenAIResponses:
@@ -47,23 +51,23 @@ class OpenAIResponses:
         is_background = self._config.resume == "background" and call.request.is_stored
         return "background" if is_background else "none"
 
-    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+    def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest.
 
         If the rest of the budget is below OpenAI's minimum, the answer ends before the request.
         """
         if call.max_output_tokens is not None and call.max_output_tokens < _LEAST_OUTPUT and not call.resume_token:
-            yield Finish("length", Usage())
-            return
+            return _cut_off()
+        return deltas_of(self._answer(call))
+
+    @asynccontextmanager
+    async def _answer(self, call: SampleCall) -> AsyncIterator[Answer[NamedObject]]:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         fitting = Fitting(call, LIMITS["openai"])
         reader = EventReader(call, failures, resumes=self.resume_of(call) == "background")
         async with await self._opened(call, fitting, key, failures) as response:
-            told = deltas_of(response, events(response), reader, fitting, patience=_DRAIN_SECONDS)
-            async with contextlib.aclosing(told) as answer:
-                async for delta in answer:
-                    yield delta
+            yield Answer(response, events(response), reader, fitting, patience=_DRAIN_SECONDS)
 
     async def list_models(self) -> list[ListedModel]:
         """Raises the ProviderError family."""
@@ -86,7 +90,7 @@ class OpenAIResponses:
 
     async def _opened(
         self, call: SampleCall, fitting: Fitting, key: Key, failures: Failures
-    ) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
+    ) -> AbstractAsyncContextManager[httpx.Response]:
         if call.resume_token:
             return open_stream(
                 self._http,

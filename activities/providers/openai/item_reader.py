@@ -228,7 +228,8 @@ class ItemReader:
             return []
         self._sent[position] = self._sent.get(position, 0) + len(text)
         if position[1] == "output_text":
-            return self._text(position, text, logprobs_of(event.get("logprobs")))
+            given = event.get("logprobs")
+            return self._text(position, text, logprobs_of(given) if given else None)
         return self._piece(position, text) if text else []
 
     def _whole(self, position: _Position, event: JsonObject) -> list[Delta]:

@@ -18,25 +18,27 @@ from activities.providers.shared.error_mapping import Failures
 from activities.providers.shared.finish_reasons import meaning_of
 from activities.providers.shared.json_objects import as_object
 from activities.providers.shared.token_counts import TokenCounts, count_in, first_count
-from activities.providers.shared.upstream import DONE, is_event_stream, sse_objects
+from activities.providers.shared.upstream import DONE, NamedObject, is_event_stream, sse_objects
 from open_responses.contracts import SampleCall
 from open_responses.deltas import Delta, Finish, FinishReason, ResumeToken, Usage
 from open_responses.errors import ProviderStreamBroken
 from open_responses.json_types import JsonObject
 
 
-async def events(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
+async def events(response: httpx.Response) -> AsyncGenerator[list[NamedObject], None]:
     """Yield (type, event). A server that does not stream sends its whole response at once."""
     if is_event_stream(response):
-        async for name, event in sse_objects(response):
-            yield name if name == DONE else event.get("type") or ("error" if event.get("error") else name), event
+        async for found in sse_objects(response):
+            yield [
+                (name if name == DONE else event.get("type") or ("error" if event.get("error") else name), event)
+                for name, event in found
+            ]
         return
     whole = as_object(json.loads(await response.aread()))
     if "status" not in whole and "output" not in whole:
-        yield "error", whole
+        yield [("error", whole)]
         return
-    yield "response.created", {"response": whole}
-    yield "response.done", {"response": whole}
+    yield [("response.created", {"response": whole}), ("response.done", {"response": whole})]
 
 
 class EventReader:
@@ -68,19 +70,20 @@ class EventReader:
     def knows_end(self) -> bool:
         return self._is_done or self._reason is not None
 
-    def read(self, named: tuple[str, JsonObject]) -> list[Delta]:
+    def read(self, named: NamedObject) -> list[Delta]:
         """Return the deltas of one event. Raises the error that an `error` event or a failed response describes."""
         kind, event = named
         if self._reason is not None:
             return []
-        event = self._with_index(event)
+        if "output_index" not in event:
+            event = self._with_index(event)
         deltas = self._items.read(kind, event)
         return deltas if deltas is not None else self._other(kind, event)
 
     def _with_index(self, event: JsonObject) -> JsonObject:
         """Some servers (llama.cpp) send no `output_index`: then the items are counted by their ids."""
         item_id = event.get("item_id") or as_object(event.get("item")).get("id")
-        if "output_index" in event or not isinstance(item_id, str):
+        if not isinstance(item_id, str):
             return event
         return {**event, "output_index": self._indexes.setdefault(item_id, len(self._indexes))}
 

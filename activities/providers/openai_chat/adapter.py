@@ -6,8 +6,8 @@ OpenRouter, xAI, z.ai, and OpenAI itself: `POST /chat/completions` with `stream:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 
@@ -21,8 +21,8 @@ from activities.providers.shared.fitting import Fitting
 from activities.providers.shared.keys import Key
 from activities.providers.shared.openai_models import list_openai_models
 from activities.providers.shared.prefill import takes_prefill
-from activities.providers.shared.reading import deltas_of
-from activities.providers.shared.upstream import open_stream
+from activities.providers.shared.reading import Answer, deltas_of
+from activities.providers.shared.upstream import NamedObject, open_stream
 from open_responses.config import ProviderConfig
 from open_responses.contracts import ListedModel, Resume, SampleCall
 from open_responses.deltas import Delta
@@ -43,27 +43,27 @@ class OpenAIChat:
     def resume_of(self, call: SampleCall) -> Resume:
         return self._resume if takes_prefill(call) else "none"
 
-    async def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
+    def sample(self, call: SampleCall) -> AsyncGenerator[Delta, None]:
         """Yields deltas and one Finish. Raises the ProviderError family, and InvalidRequest."""
+        return deltas_of(self._answer(call))
+
+    @asynccontextmanager
+    async def _answer(self, call: SampleCall) -> AsyncIterator[Answer[NamedObject]]:
         key = Key.of(call, self._api_key)
         failures = Failures(self._config, key)
         fitting = Fitting(call, self._limits)
         reader = ChunkReader(call, failures, fitting.names)
-        async with (
-            open_stream(
-                self._http,
-                self._config,
-                "/chat/completions",
-                body=await built(
-                    call, lambda: request_body(fitting.call(), self._config.name, self._dialect, self._resume)
-                ),
-                headers=key.as_bearer(),
-                read_error=failures.read_by(error_of),
-            ) as response,
-            contextlib.aclosing(deltas_of(response, chunks(response), reader, fitting)) as answer,
-        ):
-            async for delta in answer:
-                yield delta
+        async with open_stream(
+            self._http,
+            self._config,
+            "/chat/completions",
+            body=await built(
+                call, lambda: request_body(fitting.call(), self._config.name, self._dialect, self._resume)
+            ),
+            headers=key.as_bearer(),
+            read_error=failures.read_by(error_of),
+        ) as response:
+            yield Answer(response, chunks(response), reader, fitting)
 
     async def list_models(self) -> list[ListedModel]:
         """Raises the ProviderError family."""

@@ -73,14 +73,18 @@ class CitedPages:
         """Take note of the deltas, to know the text of the message that is open."""
         for delta in deltas:
             if isinstance(delta, TextDelta):
-                if not self._is_in_text:
-                    self._texts.clear()
-                self._is_in_text = True
-                self._texts.append(delta.text)
+                self.passed_on_text(delta.text)
             elif isinstance(delta, TextAnnotation):
                 self._annotated.add(str(delta.annotation.get("url")))
             else:
                 self._is_in_text = False
+
+    def passed_on_text(self, text: str) -> None:
+        """Take note of a piece of text."""
+        if not self._is_in_text:
+            self._texts.clear()
+        self._is_in_text = True
+        self._texts.append(text)
 
     def annotations(self) -> list[Delta]:
         """Return the citations at the answer's end: one for each mark in the text, and for a page without a mark one at

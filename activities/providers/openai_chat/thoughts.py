@@ -31,7 +31,8 @@ class Thoughts:
         # Texts that grow by pieces, joined once: by the detail's position and the member's name.
         self._growing: dict[tuple[int, str], list[str]] = {}
         self._positions: dict[tuple[Any, Any], int] = {}
-        self._is_open = True
+        self.is_open = True
+        """Whether reasoning may have come since the last output."""
 
     def read(self, delta: JsonObject) -> list[Delta]:
         details = [as_object(detail) for detail in delta.get("reasoning_details") or ()]
@@ -47,7 +48,7 @@ class Thoughts:
         signed = signed_members(delta)
         if signed:
             self._seal["message"] = signed
-        self._is_open = self._is_open or bool(said)
+        self.is_open = self.is_open or bool(said)
         return said
 
     def of_calls(self, pieces: list[Any]) -> list[Delta]:
@@ -61,17 +62,17 @@ class Thoughts:
         self._seal["field"] = "content"
         if part.get("signature"):
             self._seal["signature"] = part["signature"]
-        self._is_open = True
+        self.is_open = True
         return [ReasoningDelta(text) for text in texts if text]
 
     def read_summary(self, part: JsonObject) -> list[Delta]:
         texts = [as_object(piece).get("text") for piece in part.get("summary") or ()]
-        self._is_open = True
+        self.is_open = True
         return [ReasoningSummaryDelta(text) for text in texts if text]
 
     def before_output(self) -> list[Delta]:
-        sealed = self.at_end() if self._is_open else []
-        self._is_open = False
+        sealed = self.at_end() if self.is_open else []
+        self.is_open = False
         return sealed
 
     def at_end(self) -> list[Delta]:

@@ -31,6 +31,11 @@ class WholeMessages:
         if delta.get("tool_calls"):
             self._calls |= {str(call["id"]) for call in _calls_of(delta) if call.get("id")}
 
+    def passed_on_text(self, text: str) -> None:
+        """Take note of a chunk that has nothing but this text."""
+        self._said.setdefault("content", []).append(text)
+        self._lengths["content"] = self._lengths.get("content", 0) + len(text)
+
     def rest_of(self, message: JsonObject, *, is_last: bool) -> JsonObject:
         """The message as a delta, without what was passed on before.
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from activities.providers.shared.answer_guard import PIECES
+
 _STALE_CONNECTIONS = 3
 
 
@@ -56,7 +58,11 @@ class _Aiohttp(httpx.AsyncBaseTransport):
             self._made = self._made or transport(
                 verify=_tls_context(), limits=httpx.Limits(max_connections=5000, max_keepalive_connections=500)
             )
-        return await self._made.handle_async_request(request)
+        response = await self._made.handle_async_request(request)
+        from activities.providers.shared.httpx_aiohttp_parts import pieces_of
+
+        response.extensions[PIECES] = pieces_of(response)
+        return response
 
     async def aclose(self) -> None:
         if self._made is not None:
@@ -68,7 +74,7 @@ def load_transport() -> Callable[..., httpx.AsyncBaseTransport]:
     with _loading:
         from httpx_aiohttp import AiohttpTransport
 
-        from activities.providers.shared.httpx_aiohttp_errors import tell_connection_errors_apart
+        from activities.providers.shared.httpx_aiohttp_parts import tell_connection_errors_apart
 
         tell_connection_errors_apart()
         _tls_context()
@@ -94,6 +100,7 @@ async def _refuse_encoded(response: httpx.Response) -> None:
     # The status is sufficient for the error.
     await response.stream.aclose()  # type: ignore[union-attr]
     response.stream = httpx.ByteStream(b"")
+    response.extensions.pop(PIECES, None)
     for header in ("content-encoding", "content-length"):
         response.headers.pop(header, None)
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 
-from activities.providers.shared.answer_guard import content_read
+from activities.providers.shared.answer_guard import body_of
 from activities.providers.shared.fitting import Fitting
-from activities.providers.shared.sound_deltas import sound
+from activities.providers.shared.sound_deltas import are_plain, sound
 from activities.providers.shared.unread_events import UnreadEvents
 from open_responses.deltas import Delta, ReasoningSeal, ResumeToken
 from open_responses.errors import ProviderAnswerRefused, ProviderStreamBroken
@@ -27,10 +29,11 @@ _SECONDS_AFTER_END = 10.0
 # What Python raises where a text is a number, a list an object, or a needed member is missing.
 _ODD = (TypeError, AttributeError, KeyError, IndexError)
 
-EventT = TypeVar("EventT", contravariant=True)
+EventT = TypeVar("EventT")
+EventIn = TypeVar("EventIn", contravariant=True)
 
 
-class Reader(Protocol[EventT]):
+class Reader(Protocol[EventIn]):
     """Turns a vendor's events into deltas.
 
     `knows_end` is True once an event has said that, or why, the answer ends; `is_over`, once it was the vendor's last.
@@ -46,51 +49,73 @@ class Reader(Protocol[EventT]):
     @property
     def is_over(self) -> bool: ...
 
-    def read(self, event: EventT) -> list[Delta]: ...
+    def read(self, event: EventIn) -> list[Delta]: ...
 
     def finish(self) -> list[Delta]: ...
 
 
-async def deltas_of(
-    response: httpx.Response,
-    events: AsyncGenerator[EventT, None],
-    reader: Reader[EventT],
-    fitting: Fitting,
-    *,
-    patience: float | None = None,
-) -> AsyncGenerator[Delta, None]:
-    """The deltas of an answer, with the names restored that `fitting` changed.
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[EventT]):
+    """An answer whose head has arrived.
 
-    `patience` are the seconds that the answer's end may precede that of its stream: 10 unless the vendor needs another
-    number. The call's `on_unread` gets the shapes of events that were left out, because a member has another type than
+    Attributes:
+        response: The answer.
+        events: Its events; those that arrive together come together.
+        reader: Makes deltas of events.
+        fitting: Restores the names that it has changed.
+        patience: The seconds that the answer's end may precede that of its stream.
+    """
+
+    response: httpx.Response
+    events: AsyncGenerator[list[EventT], None]
+    reader: Reader[EventT]
+    fitting: Fitting
+    patience: float = _SECONDS_AFTER_END
+
+
+async def deltas_of(opened: AbstractAsyncContextManager[Answer[Any]]) -> AsyncGenerator[Delta, None]:
+    """Open an answer, and yield its deltas, with the names restored that `Answer.fitting` has changed.
+
+    The call's `on_unread` gets the shapes of events that were left out, because a member has another type than
     the vendor documents or the adapter does not know the kind of their content, or those of all if the whole stream has
     no content. Raises what the events stand for, and what `open_stream` maps of the connection.
     """
-    end = _End(reader, _SECONDS_AFTER_END if patience is None else patience)
     unread, odd, has_content, left_out = UnreadEvents(), UnreadEvents(), False, 0
-    async with contextlib.aclosing(events):
-        while (event := await _next(events, end.deadline)) is not None:
-            try:
-                deltas = sound(reader.read(event))
-            except _ODD:
-                # One member of another type than documented takes nothing but its own event away.
-                deltas = []
-                odd.keep(event)
-            content_read(response, deltas)
-            if reader.left_out != left_out:
-                odd.keep(event)
-                left_out = reader.left_out
-            if not deltas:
-                unread.keep(event)
-            is_content = any(map(_is_content, deltas))
-            has_content = has_content or is_content
-            end.event_read(has_content=has_content, is_content=is_content)
-            for delta in fitting.restored(deltas):
-                yield delta
-    if odd or not has_content:
-        fitting.given.on_unread((odd or unread).shapes())
-    for delta in fitting.restored(reader.finish()):
-        yield delta
+    async with opened as answer, contextlib.aclosing(answer.events) as events:
+        reader, fitting, body = answer.reader, answer.fitting, body_of(answer.response)
+        end = _End(reader, answer.patience)
+        while True:
+            found = await (anext(events, None) if end.deadline is None else _next(events, end.deadline))
+            if found is None:
+                break
+            for event in found:
+                try:
+                    deltas = reader.read(event)
+                    is_plain = are_plain(deltas)
+                    if not is_plain:
+                        deltas = sound(deltas)
+                except _ODD:
+                    # One member of another type than documented takes nothing but its own event away.
+                    deltas, is_plain = [], True
+                    odd.keep(event)
+                if reader.left_out != left_out:
+                    odd.keep(event)
+                    left_out = reader.left_out
+                is_content = False
+                if deltas:
+                    body.since_content = 0
+                    is_content = is_plain or any(map(_is_content, deltas))
+                    has_content = has_content or is_content
+                else:
+                    unread.keep(event)
+                if end.deadline is not None or reader.knows_end or reader.is_over:
+                    end.event_read(has_content=has_content, is_content=is_content)
+                for delta in deltas if is_plain else fitting.restored(deltas):
+                    yield delta
+        if odd or not has_content:
+            fitting.given.on_unread((odd or unread).shapes())
+        for delta in fitting.restored(reader.finish()):
+            yield delta
 
 
 def _is_content(delta: Delta) -> bool:
@@ -122,10 +147,8 @@ class _End:
             self.deadline = asyncio.get_running_loop().time() + self._patience
 
 
-async def _next(events: AsyncGenerator[EventT, None], until: float | None) -> EventT | None:
-    """The next event; None behind the last one, and for all that goes wrong behind the end of the answer."""
-    if until is None:
-        return await anext(events, None)
+async def _next(events: AsyncGenerator[EventT, None], until: float) -> EventT | None:
+    """What follows the end of the answer; None behind the last event, and for all that goes wrong."""
     # ValueError and RecursionError: what follows is not JSON.
     unread = (TimeoutError, httpx.TransportError, ValueError, RecursionError, ProviderStreamBroken)
     with contextlib.suppress(*unread, ProviderAnswerRefused):

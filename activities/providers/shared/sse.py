@@ -6,17 +6,10 @@ parser to encode it again. Source: the WHATWG HTML standard, section 9.2.6.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
-import httpx
-
-from activities.providers.shared.answer_guard import event_read
-
 MESSAGE = "message"
 """The name of an event that has none."""
 
-# Most providers send an event with one line of data in one piece.
-_START, _END = b"data: ", b"\n\n"
+_NAME, _DATA, _END = b"event: ", b"data: ", b"\n\n"
 
 
 class SseDecoder:
@@ -30,19 +23,11 @@ class SseDecoder:
 
     def feed(self, piece: bytes) -> list[tuple[str, bytes]]:
         """Return (name, data) of each event that this piece completes."""
-        if self._is_simple_event(piece):
-            return [(MESSAGE, piece[len(_START) : -len(_END)])]
+        if piece.endswith(_END) and b"\r" not in piece and not (self._line or self._data or self._ends_with_cr):
+            events = _whole_events(piece) if self._name == MESSAGE else None
+            if events is not None:
+                return events
         return self._lines(piece)
-
-    def _is_simple_event(self, piece: bytes) -> bool:
-        return (
-            piece.startswith(_START)
-            and piece.endswith(_END)
-            and piece.find(b"\n") == len(piece) - len(_END)
-            and b"\r" not in piece
-            and not (self._line or self._data)
-            and self._name == MESSAGE
-        )
 
     def _lines(self, piece: bytes) -> list[tuple[str, bytes]]:
         if self._ends_with_cr:
@@ -74,14 +59,18 @@ class SseDecoder:
             self._name = value.removeprefix(b" ").decode(errors="replace") or MESSAGE
 
 
-async def server_sent_events(response: httpx.Response) -> AsyncGenerator[tuple[str, bytes], None]:
-    """(name, data) of each event, up to the end of the body. The data is not decoded.
+def _whole_events(piece: bytes) -> list[tuple[str, bytes]] | None:
+    """The events of a piece that is whole events with one line of data each, and a name or none; None for any other.
 
-    The body has to be guarded (`answer_guard.guard`), which takes its byte order mark away and ends its last event.
+    Most providers send nothing else.
     """
-    decoder = SseDecoder()
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for piece in response.stream:
-        for event in decoder.feed(piece):
-            event_read(response)
-            yield event
+    events: list[tuple[str, bytes]] = []
+    for block in piece[: -len(_END)].split(_END):
+        name = MESSAGE
+        if block.startswith(_NAME):
+            line, _, block = block.partition(b"\n")
+            name = line[len(_NAME) :].decode(errors="replace") or MESSAGE
+        if not block.startswith(_DATA) or b"\n" in block:
+            return None
+        events.append((name, block[len(_DATA) :]))
+    return events

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import httpx
 import orjson
 
-from activities.providers.shared.answer_guard import event_read, guard
+from activities.providers.shared.answer_guard import body_of, event_read, guard
 from activities.providers.shared.error_mapping import ReadError, transport_errors
 from activities.providers.shared.http import EncodedAnswer, send_stream
-from activities.providers.shared.sse import server_sent_events
+from activities.providers.shared.sse import SseDecoder
 from open_responses.config import ProviderConfig
 from open_responses.errors import ProviderHungUp, ProviderStreamBroken
 from open_responses.json_types import JsonObject
@@ -23,6 +23,8 @@ CONNECT_SECONDS = 10.0
 DONE = "[DONE]"
 """The data of the last event of OpenAI's streams, and the name of the event that `sse_objects` yields for it."""
 _DONE = (DONE, DONE.encode())
+NamedObject: TypeAlias = tuple[str, JsonObject]
+"""The name of a server-sent event, and the object in its data."""
 _LARGEST_ERROR = 64 * 1024
 
 
@@ -99,15 +101,33 @@ def is_event_stream(response: httpx.Response) -> bool:
     return kind.startswith("text/event-stream")
 
 
-async def sse_objects(response: httpx.Response) -> AsyncGenerator[tuple[str, JsonObject], None]:
-    """(event name, object) of each event with data, up to the stream's end; (DONE, {}) where the server sends that."""
-    async for name, data in server_sent_events(response):
-        for text in (data,) if b"\n" not in data else texts_of(data.decode(errors="replace")):
-            if text.strip() in _DONE:
-                yield DONE, {}
-                return
-            if text:
-                yield name, chunk_object(_read(text))
+async def sse_objects(response: httpx.Response) -> AsyncGenerator[list[NamedObject], None]:
+    """(event name, object) of each event with data, up to the stream's end; (DONE, {}) where the server sends that.
+
+    Those that arrive together come together.
+    """
+    body, decoder, is_done = body_of(response), SseDecoder(), False
+    while not is_done and (piece := await body.read()):
+        found: list[NamedObject] = []
+        try:
+            for name, data in decoder.feed(piece):
+                body.since_event = 0
+                for text in (data,) if b"\n" not in data else texts_of(data.decode(errors="replace")):
+                    if text.strip() in _DONE:
+                        found.append((DONE, {}))
+                        is_done = True
+                        break
+                    if text:
+                        found.append((name, _object(text)))
+                if is_done:
+                    break
+        except (ValueError, RecursionError, ProviderStreamBroken):
+            # What came before it is whole, and may be the end of the answer.
+            if found:
+                yield found
+            raise
+        if found:
+            yield found
 
 
 def texts_of(data: str) -> list[str]:
@@ -121,12 +141,12 @@ def texts_of(data: str) -> list[str]:
     return [data]
 
 
-async def ndjson_objects(response: httpx.Response) -> AsyncGenerator[JsonObject, None]:
+async def ndjson_objects(response: httpx.Response) -> AsyncGenerator[list[JsonObject], None]:
     """The object on each line."""
     async for line in lines(response):
         if line.strip():
             event_read(response)
-            yield chunk_object(_read(line))
+            yield [_object(line)]
 
 
 async def lines(response: httpx.Response) -> AsyncIterator[str]:
@@ -150,6 +170,15 @@ def _read(text: str | bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return json.loads(text.decode(errors="replace") if isinstance(text, bytes) else text)
+
+
+def _object(text: str | bytes) -> JsonObject:
+    """Raises ProviderStreamBroken for JSON that is not an object."""
+    try:
+        read = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        read = _read(text)
+    return read if type(read) is dict else chunk_object(read)
 
 
 def chunk_object(read: Any) -> JsonObject:

@@ -7,6 +7,7 @@ replica: neither keeps scripts. It may have lost the newest fences of its logs, 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import secrets
 
 from open_responses.io.log.batch import Batch
@@ -61,21 +62,20 @@ class AppendScript:
 
     def command(self, writer: Writer, batch: Batch, *, origin: bytes | None = None) -> Command:
         """The command that appends a batch; `origin` defaults to the writer's own."""
-        response_id = writer.response_id
         is_unsure = writer.authority is not None and writer.server != self.servers
         return (
             "EVALSHA",
             self._sha,
             2,
-            key_names.log(response_id),
-            key_names.state(response_id),
+            writer.log_key,
+            writer.state_key,
             writer.fence,
             batch.first,
             self.ttl,
-            key_names.channel(response_id),
+            writer.channel,
             writer.origin if origin is None else origin,
             NO_LIFE if is_unsure else writer.life,
             len(batch.fields),
-            *(part for pair in batch.fields.items() for part in pair),
+            *itertools.chain.from_iterable(batch.fields.items()),
             *batch.events,
         )

@@ -55,8 +55,9 @@ class Appender:
 
     def wake(self, writer: Writer, *, at_once: bool = False) -> None:
         """Send the pending events of this writer with the next pipeline; with `at_once`, do not wait for others."""
+        if not self._dirty:
+            self._wake.set()
         self._dirty[writer] = None
-        self._wake.set()
         if at_once:
             self._window.close()
 
@@ -91,7 +92,9 @@ class Appender:
             await self._deliver(batches, commands)
             self._window.sent(len(batches))
             for writer in writers:
-                if writer.has_more and not writer.restoring:
+                if (writer.pending or writer.pending_fields or writer.unsent) and not (
+                    writer.is_over or writer.restoring
+                ):
                     self.wake(writer)
 
     async def _deliver(self, batches: list[tuple[Writer, Batch]], commands: list[Command]) -> None:
@@ -172,7 +175,7 @@ class Appender:
     def _settle(self, writer: Writer, batch: Batch, *, refused: bool, cancelled: bool) -> None:
         writer.in_flight = False
         if cancelled:
-            writer.cancelled.set()
+            writer.cancelled = True
         if refused:
             writer.refuse()
         else:

@@ -59,7 +59,8 @@ class Messages:
             self.has_gap = True
             return
         self.waiting.append(message)
-        self._wake()
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
     async def arrive(self, seconds: float) -> None:
         """Wait until there are messages, for as long as this at most. Only one task waits at a time."""

@@ -22,6 +22,7 @@ from open_responses.io.log.fences import END_FENCE, epoch_of
 from open_responses.io.log.lives import ANY_LIFE, Authority
 from open_responses.io.log.merged_delta import MergedDelta
 from open_responses.io.metrics import recording as metrics
+from open_responses.io.redis import key_names
 from open_responses.json_types import JsonObject
 
 log = structlog.get_logger(__name__)
@@ -102,8 +103,12 @@ class Writer:
         self.fence = fence
         self.fold = fold
         self.trace = Trace()
-        self.cancelled = asyncio.Event()
-        self.fenced = asyncio.Event()
+        self.log_key, self.state_key = key_names.log(response_id), key_names.state(response_id)
+        self.channel = key_names.channel(response_id)
+        self.cancelled = False
+        self.is_fenced = False
+        self.is_over = False
+        """Whether this writer can send nothing any more."""
         self.pending: list[JsonObject] = []
         self._merged = MergedDelta()
         self.pending_fields: dict[str, bytes] = {}
@@ -120,10 +125,11 @@ class Writer:
         self.refusal: str | None = None
         self.unsent: Batch | None = None
         self._appender = appender
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._is_idle = True
+        self._until_idle: asyncio.Event | None = None
         self._acknowledged = base
         self._began: int | None = None
+        self._origin: bytes | None = None
         self._has_delta = False
 
     @property
@@ -132,6 +138,8 @@ class Writer:
 
         The opening events do not count as its own: each writer would write them alike.
         """
+        if self._origin is not None:
+            return self._origin
         return self.origin_from(self.base + self.trace.length if self._began is None else self._began)
 
     def origin_from(self, begin: int) -> bytes:
@@ -170,13 +178,14 @@ class Writer:
 
         Raises Fenced once another writer is known to own the log, LogLost, and Diverged.
         """
-        self._check()
+        if self.is_over:
+            self._check()
         for event in events:
             last = self.pending[-1] if self.pending and self.in_flight else None
             if last is None or not self._merged.takes(last, event):
                 self.pending.append(event)
         if self.pending:
-            self._idle.clear()
+            self._is_idle = False
             self._appender.wake(self, at_once=not self._has_delta)
             self._has_delta = self._has_delta or any(event["type"].endswith(".delta") for event in events)
 
@@ -188,22 +197,31 @@ class Writer:
         if self.is_over:
             return
         self.pending_fields.update(fields)
-        self._idle.clear()
+        self._is_idle = False
         self._appender.wake(self)
 
     async def flush(self) -> None:
         """Wait until Redis has all events, also those that it has lost meanwhile. Raises as `write` does."""
-        if self._idle.is_set() and not self.is_over:
+        if self._is_idle and not self.is_over:
             # No event is pending. An empty batch detects a log that is shorter than it should be.
-            self._idle.clear()
+            self._is_idle = False
             self._appender.wake(self, at_once=True)
         else:
             self._appender.hurry()
-        await self._idle.wait()
+        if not self._is_idle:
+            if self._until_idle is None:
+                self._until_idle = asyncio.Event()
+            await self._until_idle.wait()
         self._check()
 
+    def _become_idle(self) -> None:
+        self._is_idle = True
+        if self._until_idle is not None:
+            self._until_idle.set()
+            self._until_idle = None
+
     def _check(self) -> None:
-        if self.fenced.is_set():
+        if self.is_fenced:
             raise Fenced
         if self.diverged:
             raise Diverged
@@ -219,10 +237,14 @@ class Writer:
             return batch
         self._merged.close()
         first = self.base + self.trace.length
-        encoded = first_page(encode(event, first + i) for i, event in enumerate(self.pending))
+        if len(self.pending) == 1:
+            encoded = first_page((encode(self.pending[0], first),))
+        else:
+            encoded = first_page(encode(event, first + i) for i, event in enumerate(self.pending))
         events = self.pending[: len(encoded)]
         if self._began is None and events:
             self._began = first + sum(event["type"] in OPENING_EVENTS for event in events)
+            self._origin = self.origin_from(self._began)
         del self.pending[: len(encoded)]
         for event in events:
             self.trace.record(event)
@@ -230,7 +252,8 @@ class Writer:
         fields: dict[str, bytes] = {}
         if not self.pending:
             fields, self.pending_fields = self.pending_fields, {}
-        first_page(fields.values())
+        if fields:
+            first_page(fields.values())
         return Batch(first, encoded, fields)
 
     def rebuilt(self, length: int) -> list[bytes]:
@@ -251,8 +274,8 @@ class Writer:
     def acknowledge(self, batch: Batch) -> None:
         """Note that Redis has these events."""
         self._acknowledged = max(self._acknowledged, batch.first + len(batch.events))
-        if not self.has_more:
-            self._idle.set()
+        if not (self.pending or self.pending_fields or self.unsent) or self.is_over:
+            self._become_idle()
 
     @property
     def has_more(self) -> bool:
@@ -261,11 +284,6 @@ class Writer:
         The pending events of a fenced or lost writer do not count: the appender would retry them in a busy loop.
         """
         return not self.is_over and bool(self.pending or self.pending_fields or self.unsent)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether this writer can send nothing any more."""
-        return self.fenced.is_set() or self.lost
 
     def diverge(self) -> None:
         """End the writer: the log has another event at its sequence number."""
@@ -280,12 +298,12 @@ class Writer:
 
     def lose(self) -> None:
         """End the writer: the log is lost and cannot be restored here. `flush` raises LogLost."""
-        self.lost = True
+        self.lost = self.is_over = True
         self.pending.clear()
-        self._idle.set()
+        self._become_idle()
 
     def refuse(self) -> None:
         """End the writer: a newer one owns the log. `flush` raises Fenced."""
-        self.fenced.set()
+        self.is_fenced = self.is_over = True
         self.pending.clear()
-        self._idle.set()
+        self._become_idle()

@@ -42,7 +42,7 @@ class PackedPipeline:
         """
         if not commands:
             return []
-        packed = b"".join(hiredis.pack_command(command) for command in commands)  # type: ignore[arg-type]  # typed for one
+        packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # typed for one
         try:
             try:
                 return await (await self._open()).send(packed, len(commands))

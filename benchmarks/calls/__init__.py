@@ -1,0 +1,1 @@
+"""What one delta costs in function calls, which every run counts alike."""
