@@ -35,7 +35,7 @@ _IN_API = (
     ("api.responses.prepare", "start_of", "start built"),
     ("api.admission.limits", "Admission.admit", "limits checked"),
     ("api.responses.create", "prepare", "PREPARED"),
-    ("open_responses.io.log.reader", "LogHub._subscribed", "subscribed to the log"),
+    ("open_responses.io.log.reader", "Messages.subscribed", "subscribed to the log"),
     ("open_responses.io.store.redis_store", "ResponseStore.begin", "request stored"),
     ("api.responses.create", "start_response", "STARTED"),
     ("api.streaming.follower", "read_page", "log read"),

@@ -126,7 +126,8 @@ def test_an_error_is_no_chunk_of_text() -> None:
 EVENTS = (
     *[b"data: one\n\n", b"data: {}\n\n", b"event: a\ndata: b\n\n"] * 3,
     *(b"data:\n\n", b"data: \n\n", b"data: a\ndata: b\n\n", b"event: \ndata: c\n\n", b"event: only\n\n"),
-    *(b": note\n\n", b"\n", b"data: a\r\n\r\n", b"id: 3\ndata: d\n\n", b"data:e\n\n", b"data: f", b"\n\n", b"event: g\n"),
+    *(b": note\n\n", b"\n", b"data: a\r\n\r\n", b"id: 3\ndata: d\n\n", b"data:e\n\n"),
+    *(b"data: f", b"\n\n", b"event: g\n"),
 )
 
 
@@ -155,4 +156,3 @@ def test_text_counts_by_its_bytes_and_in_the_digest_however_it_is_cut() -> None:
     broken = ProviderStreamBroken("x")
     assert pieces.broke_at(broken, None) == whole.broke_at(broken, None)
     assert meter.size == sum(size_of(TextDelta(text)) for text in texts)
-
