@@ -7,7 +7,6 @@ replica: neither keeps scripts. It may have lost the newest fences of its logs, 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import secrets
 
 from open_responses.io.log.batch import Batch
@@ -62,6 +61,7 @@ class AppendScript:
 
     def command(self, writer: Writer, batch: Batch, *, origin: bytes | None = None) -> Command:
         """The command that appends a batch; `origin` defaults to the writer's own."""
+        fields = [part for pair in batch.fields.items() for part in pair] if batch.fields else ()
         is_unsure = writer.authority is not None and writer.server != self.servers
         return (
             "EVALSHA",
@@ -76,6 +76,6 @@ class AppendScript:
             writer.origin if origin is None else origin,
             NO_LIFE if is_unsure else writer.life,
             len(batch.fields),
-            *itertools.chain.from_iterable(batch.fields.items()),
+            *fields,
             *batch.events,
         )
