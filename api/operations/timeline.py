@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/responses/{response_id}")
 
 @router.get("/timeline")
 async def get_timeline(response_id: str, state: State, caller: AuthenticatedCaller, tenant: ReadsOf) -> JSONResponse:
-    """Model turns, tools, approvals and the end, in the order in which they began."""
+    """Model turns, tools, waits, agents, approvals and the end, in the order in which they began."""
     record = await owned_record(state, tenant, response_id)
 
     async def read() -> JsonObject:
@@ -47,6 +47,7 @@ async def _timeline(state: AppState, record: Record) -> JsonObject:
     timeline: ResponseTimeline = {
         "object": "response.timeline",
         "response_id": response_id,
+        "agent_of": record.start.agent_of,
         "entries": [_shown(entry) for entry in sorted(entries, key=lambda entry: entry.started_at)],
         "temporal_url": run_url(state.settings, described.namespace, response_id, described.run_id),
     }
@@ -57,4 +58,8 @@ def _shown(entry: Entry) -> TimelineEntry:
     shown = cast(TimelineEntry, asdict(entry))
     if entry.kind != "model_turn":
         del shown["tokens"], shown["cost_usd"]
+    if entry.due_at is None:
+        del shown["due_at"]
+    if entry.response_id is None:
+        del shown["response_id"]
     return shown

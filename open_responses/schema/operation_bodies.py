@@ -45,9 +45,12 @@ class ResponseSummaryPage(TypedDict):
 
 
 class TimelineEntry(TypedDict):
-    """One step of a response. `ended_at` is null while it goes on."""
+    """One step of a response. `ended_at` is null while it goes on.
 
-    kind: Literal["model_turn", "tool", "mcp", "approval", "finish"]
+    `due_at` is when a wait ends by itself. `response_id` is the response of an agent that was called.
+    """
+
+    kind: Literal["model_turn", "tool", "mcp", "approval", "wait", "agent", "finish"]
     name: str
     turn: int
     attempt: int
@@ -57,13 +60,19 @@ class TimelineEntry(TypedDict):
     detail: str
     tokens: NotRequired[int | None]
     cost_usd: NotRequired[float | None]
+    due_at: NotRequired[float]
+    response_id: NotRequired[str]
 
 
 class ResponseTimeline(TypedDict):
-    """The steps of a response, in the order in which they began."""
+    """The steps of a response, in the order in which they began.
+
+    `agent_of` is the response that called this one as its agent; null for a client's.
+    """
 
     object: Literal["response.timeline"]
     response_id: str
+    agent_of: str | None
     entries: Sequence[TimelineEntry]
     temporal_url: str
 

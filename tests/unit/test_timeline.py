@@ -12,6 +12,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowHistory
 
+from open_responses.ids import is_id
 from open_responses.io.temporal.codec import DATA_CONVERTER
 from open_responses.io.temporal.timeline import Entry, Timeline, read_all, reader
 from tests.support.record_history import HISTORIES
@@ -135,3 +136,50 @@ async def test_other_requests_go_on_while_a_long_history_is_read(monkeypatch: py
     await read_all(reader(DATA_CONVERTER), page())
     other.cancel()
     assert turns >= len(events) - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "detail"),
+    [
+        ("waits_for_a_time", "completed", "for "),
+        ("wait_that_a_message_ends", "cancelled", "for "),
+        ("wait_that_a_cancel_ends", "cancelled", "for "),
+    ],
+)
+async def test_a_wait_is_a_step_with_its_time_and_other_timers_are_none(name: str, status: str, detail: str) -> None:
+    waits = [entry for entry in (await timeline_in(name)).entries if entry.kind == "wait"]
+    assert [wait.status for wait in waits] == [status]
+    (wait,) = waits
+    assert wait.detail.startswith(detail)
+    assert wait.due_at is not None
+    assert wait.ended_at is not None
+    assert (wait.due_at > wait.ended_at + 1) == (status == "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("calls_an_agent", "completed"),
+        ("calls_an_agent_that_fails", "failed"),
+        ("cancelled_with_its_agent", "cancelled"),
+    ],
+)
+async def test_a_call_of_an_agent_is_a_step_with_the_agents_response(name: str, status: str) -> None:
+    timeline = await timeline_in(name)
+    # A response that is cancelled ends before its agents have.
+    timeline.finish(timeline.entries[-1].started_at + 1, "cancelled", "")
+    agents = [entry for entry in timeline.entries if entry.kind == "agent"]
+    assert {(agent.name, agent.status) for agent in agents} == {("researcher", status)}
+    assert all(is_id("resp_", agent.response_id or "") for agent in agents)
+    assert len({agent.response_id for agent in agents}) == len(agents)
+
+
+async def test_what_runs_in_the_workflow_goes_on_until_its_end_is_in_the_history() -> None:
+    timeline = await timeline_in("waits_for_a_time")
+    (index,) = [at for at, entry in enumerate(timeline.entries) if entry.kind == "wait"]
+    for events in range(1, 60):
+        entries = (await timeline_in("waits_for_a_time", events=events)).entries
+        if len(entries) > index:
+            assert (entries[index].status, entries[index].ended_at) == ("running", None)
+            return
+    raise AssertionError("the wait never began")

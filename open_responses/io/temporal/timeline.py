@@ -1,4 +1,4 @@
-"""The timeline of a response, from the history of its workflow: model turns, tools, approvals and the end.
+"""The timeline of a response, from the history of its workflow: model turns, tools, waits, agents, approvals, the end.
 
 History has the start of an activity only after the activity has ended. The description of the run has the activities
 that run or wait for their next attempt.
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass, field
 from typing import Literal
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType, PendingActivityState
@@ -25,12 +26,41 @@ from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.names import CALL_BUILT_IN_TOOL, CALL_MCP_TOOL, LIST_MCP_TOOLS, SAMPLE
 
-Kind = Literal["model_turn", "tool", "mcp", "approval", "finish"]
+Kind = Literal["model_turn", "tool", "mcp", "approval", "wait", "agent", "finish"]
 Status = Literal["completed", "failed", "running", "retrying", "cancelled"]
 
 _LONGEST_DETAIL = 300
 _LONGEST_TURN_SECONDS = 0.005
 _STOPPED = ("cancelled",)
+_WAITS = "waits "
+"""How the timer of a wait is called (`workflows/waiting.py`); the workflow's other timers have other summaries."""
+_ENDS_OF_AGENTS: dict[EventType.ValueType, tuple[str, Status]] = {
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: (
+        "child_workflow_execution_completed_event_attributes",
+        "completed",
+    ),
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: (
+        "child_workflow_execution_failed_event_attributes",
+        "failed",
+    ),
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: (
+        "child_workflow_execution_timed_out_event_attributes",
+        "failed",
+    ),
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: (
+        "child_workflow_execution_canceled_event_attributes",
+        "cancelled",
+    ),
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: (
+        "child_workflow_execution_terminated_event_attributes",
+        "cancelled",
+    ),
+    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED: (
+        "start_child_workflow_execution_failed_event_attributes",
+        "failed",
+    ),
+}
+"""How an agent's workflow may end: the event's attributes, and the status of the entry."""
 _SCHEDULED = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
 _CLOSE = WorkflowHistoryEventFilterType.CLOSE_EVENT
 
@@ -50,6 +80,8 @@ class Entry:
         detail: The provider, and why it failed or waits; of a tool the beginning of its output.
         tokens: Of a model turn: the tokens that this entry added.
         cost_usd: What they cost; None where it is not known.
+        due_at: Of a wait: when it ends, unless a message of the user or the end of the response ends it before.
+        response_id: Of a call to an agent: the agent's response.
     """
 
     kind: Kind
@@ -62,6 +94,8 @@ class Entry:
     detail: str = ""
     tokens: int | None = None
     cost_usd: float | None = None
+    due_at: float | None = None
+    response_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -101,6 +135,8 @@ class Timeline:
             request = event.workflow_execution_update_accepted_event_attributes.accepted_request
             if request.input.name == "answer_approval":
                 await self._answered(request.input.args.payloads, at)
+        else:
+            await self._in_workflow(event, at)
 
     def go_on(self, pending: Iterable[PendingActivityInfo]) -> None:
         """Add the activities that the description of an open run has."""
@@ -183,6 +219,38 @@ class Timeline:
         entry = self._by_event.get(scheduled)
         if entry is not None:
             entry.ended_at, entry.status, entry.detail = at, status, _joined(entry.detail, detail)
+
+    # --- what the workflow runs itself: waits and agents
+
+    async def _in_workflow(self, event: HistoryEvent, at: float) -> None:
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_TIMER_STARTED:
+            said = await self._words(event.user_metadata.summary)
+            if said.startswith(_WAITS):
+                lasts = event.timer_started_event_attributes.start_to_fire_timeout
+                text = said.removeprefix(_WAITS)
+                self._begin(event, Entry("wait", "wait", self._turn, 1, at, detail=text, due_at=at + _length(lasts)))
+        elif kind == EventType.EVENT_TYPE_TIMER_FIRED:
+            self._end(event.timer_fired_event_attributes.started_event_id, "completed", "", at)
+        elif kind == EventType.EVENT_TYPE_TIMER_CANCELED:
+            self._end(event.timer_canceled_event_attributes.started_event_id, "cancelled", "ended early", at)
+        elif kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
+            child = event.start_child_workflow_execution_initiated_event_attributes
+            # "model · tenant · tool", as Temporal's UI shows it, with the characters escaped that Markdown would take.
+            name = (await self._words(event.user_metadata.summary)).rpartition(" · ")[2].replace("\\", "")
+            entry = Entry("agent", name or "agent", self._turn, 1, at, response_id=child.workflow_id)
+            self._begin(event, entry)
+        elif kind in _ENDS_OF_AGENTS:
+            member, status = _ENDS_OF_AGENTS[kind]
+            self._end(getattr(event, member).initiated_event_id, status, "", at)
+
+    def _begin(self, event: HistoryEvent, entry: Entry) -> None:
+        self.entries.append(entry)
+        self._by_event[event.event_id] = entry
+
+    async def _words(self, payload: Payload) -> str:
+        decoded = await self.decode([payload])
+        return _text(decoded[0] if decoded else None)
 
     def _count(self, entry: Entry, usage: object) -> None:
         """Add the tokens that a sample reports, which are those of all attempts at its turn so far."""
@@ -294,6 +362,10 @@ async def _successor(temporal: Client, workflow_id: str, run_id: str) -> str | N
 
 
 def _seconds(time: Timestamp) -> float:
+    return time.seconds + time.nanos / 1e9
+
+
+def _length(time: Duration) -> float:
     return time.seconds + time.nanos / 1e9
 
 
