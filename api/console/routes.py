@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
+from api.app_state import AppState
 from api.auth import check_is_near, is_loopback
 from api.dependencies import AdminCaller, AuthenticatedCaller, State
 from open_responses import __version__
+from open_responses.config import ApiKeyConfig
 from open_responses.errors import NotFound, PermissionDenied
 
 router = APIRouter(include_in_schema=False)
@@ -67,12 +69,18 @@ class OfferedTool(TypedDict):
 
 
 class Offers(TypedDict):
-    """What the caller's key may use and see: the playground has a switch for each tool."""
+    """What the caller's key may use and see: the playground has a switch for each tool.
+
+    `webhook_endpoints` is where the endpoints of the caller's key are: kept with a key that was made at run time, in
+    the configuration file with the key, or nowhere, where the caller has no key.
+    """
 
     tenant: str
     is_admin: bool
     tools: list[OfferedTool]
     mcp_servers: list[str]
+    built_in_tools: list[str]
+    webhook_endpoints: Literal["runtime", "file", "none"]
 
 
 @router.get("/")
@@ -97,7 +105,7 @@ async def info(request: Request, state: State) -> JSONResponse:
 
 @router.get("/console/offers")
 async def offers(state: State, caller: AuthenticatedCaller) -> JSONResponse:
-    """The hosted tools and MCP servers that the caller's key may use."""
+    """The tools and MCP servers that the caller's key may use, and where its webhook endpoints are."""
     config, key = state.settings.config, caller.key
 
     def may_use(name: str) -> bool:
@@ -112,6 +120,8 @@ async def offers(state: State, caller: AuthenticatedCaller) -> JSONResponse:
             if may_use(tool.name)
         ],
         "mcp_servers": [server.label for server in config.mcp_servers if may_use(server.label)],
+        "built_in_tools": [name for name in config.built_in_tools if may_use(name)],
+        "webhook_endpoints": _where_endpoints_are(state, key),
     }
     return JSONResponse(offered, headers={"Cache-Control": "no-store"})
 
@@ -139,6 +149,13 @@ async def kill_workers(request: Request, state: State, caller: AdminCaller) -> J
 async def static_file(request: Request, path: str) -> Response:
     """One of the page's files."""
     return _file(request, path)
+
+
+def _where_endpoints_are(state: AppState, key: ApiKeyConfig | None) -> Literal["runtime", "file", "none"]:
+    if key is None:
+        return "none"
+    found = state.keys.find(key.sha256)
+    return "file" if found is None or found.stored is None else "runtime"
 
 
 def _check_is_near_if_open(request: Request, state: State) -> None:

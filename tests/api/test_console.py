@@ -154,7 +154,14 @@ async def test_with_keys_the_page_may_be_loaded_from_anywhere_and_asks_for_one(c
         assert (await client.get("/console/info")).json()["needs_key"] is True
         is_error(await client.get("/console/offers"), 401, "invalid_api_key")
         offered = await client.get("/console/offers", headers=bearer("a-key"))
-        assert offered.json() == {"tenant": "acme", "is_admin": False, "tools": [], "mcp_servers": []}
+        assert offered.json() == {
+            "tenant": "acme",
+            "is_admin": False,
+            "tools": [],
+            "mcp_servers": [],
+            "built_in_tools": [],
+            "webhook_endpoints": "file",
+        }
 
 
 async def test_without_keys_the_page_asks_for_none(config: Path) -> None:
@@ -176,15 +183,17 @@ require_approval = true
 [[mcp_servers]]
 label = "calc"
 url = "http://127.0.0.1:9/mcp"
+[file_search]
+[code_interpreter]
 """
-    keys = [key_block("all", "all"), key_block("one", "one", 'tools = ["delete_all"]')]
+    keys = [key_block("all", "all"), key_block("one", "one", 'tools = ["delete_all", "file_search"]')]
     async with console(config, tools + "\n".join(keys)) as client:
         one = (await client.get("/console/offers", headers=bearer("one"))).json()
         assert [(tool["name"], tool["require_approval"]) for tool in one["tools"]] == [("delete_all", True)]
-        assert one["mcp_servers"] == []
+        assert (one["mcp_servers"], one["built_in_tools"]) == ([], ["file_search"])
         every = (await client.get("/console/offers", headers=bearer("all"))).json()
         assert [tool["name"] for tool in every["tools"]] == ["get_weather", "delete_all"]
-        assert every["mcp_servers"] == ["calc"]
+        assert (every["mcp_servers"], every["built_in_tools"]) == (["calc"], ["code_interpreter", "file_search"])
 
 
 # --- kill the worker

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.api_with_keys import bearer, key_block
-from tests.support.console_browser import Browser, Page
+from tests.support.console_browser import Browser, Page, is_sound, signed_in
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.scripts import script
 from tests.support.stack import Stack, another_api
@@ -38,20 +38,6 @@ async def api(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
 async def browser(api: httpx.AsyncClient) -> AsyncIterator[Browser]:
     async with Browser.launched() as browser:
         yield browser
-
-
-async def signed_in(browser: Browser, api: httpx.AsyncClient, key: str, view: str, name: str = "main") -> Page:
-    page = Page(browser, str(api.base_url).rstrip("/"), name)
-    await page.open(view, viewport={"width": 1280, "height": 900})
-    await page.fill("#key", key)
-    await page.click("button:text-is('Open the console')")
-    await page.waits_for("nav")
-    return page
-
-
-async def is_sound(page: Page) -> None:
-    assert await page.violations() == []
-    assert await page.problems() == []
 
 
 async def start(api: httpx.AsyncClient, key: str, prompt: str, **body: object) -> str:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import pytest
 
 from tests.support.npm_packages import installed
@@ -90,7 +91,7 @@ class Page:
     """A page at one console. `url` is the API's address."""
 
     def __init__(self, browser: Browser, url: str, name: str = "main") -> None:
-        self._browser, self._url, self._name = browser, url, name
+        self._browser, self.url, self._name = browser, url, name
 
     async def do(self, method: str, *args: Any) -> Any:
         """A method of Playwright's page. Raises BrowserError."""
@@ -102,7 +103,7 @@ class Page:
         await self.go(view)
 
     async def go(self, view: str) -> None:
-        await self.do("goto", f"{self._url}/#/{view}")
+        await self.do("goto", f"{self.url}/#/{view}")
 
     async def click(self, selector: str) -> None:
         await self.do("click", selector)
@@ -138,3 +139,29 @@ class Page:
         """The elements because of which the page scrolls sideways."""
         found: list[str] = await self.evaluates(_WIDER)
         return found
+
+
+async def signed_in(browser: Browser, api: httpx.AsyncClient, key: str, view: str, name: str = "main") -> Page:
+    """A page at this view, for which the key has been entered."""
+    page = Page(browser, str(api.base_url).rstrip("/"), name)
+    await page.open(view, viewport={"width": 1280, "height": 900})
+    await page.fill("#key", key)
+    await page.click("button:text-is('Open the console')")
+    await page.waits_for("nav")
+    return page
+
+
+async def is_sound(page: Page) -> None:
+    """Nothing that axe finds, and no complaint of the browser."""
+    assert await page.violations() == []
+    assert await page.problems() == []
+
+
+async def fits_a_phone(page: Page) -> None:
+    """As `is_sound`, on a phone in the dark, and the page does not scroll sideways. The window is restored."""
+    await page.do("setViewportSize", {"width": 360, "height": 740})
+    await page.do("emulateMedia", {"colorScheme": "dark"})
+    await is_sound(page)
+    assert await page.wider_than_the_window() == []
+    await page.do("emulateMedia", {"colorScheme": "light"})
+    await page.do("setViewportSize", {"width": 1280, "height": 900})

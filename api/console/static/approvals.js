@@ -1,7 +1,7 @@
 // The calls that wait for a person.
 import { html } from "/console/ui.js";
 import { send } from "/console/http.js";
-import { ApprovalButtons } from "/console/items.js";
+import { ApprovalButtons, readable } from "/console/items.js";
 import { More, Problem, Time, seconds, usePages } from "/console/parts.js";
 
 const EVERY_MS = 3000;
@@ -29,14 +29,4 @@ export function Approvals({ query }) {
     ${!pages.isLoading && !pages.error && pages.rows.length === 0 && html`<p class="muted">Nothing waits for a person.</p>`}
     <${More} pages=${pages} />
   `;
-}
-
-/** Arguments come as the model wrote them: JSON in a string, most of the time. */
-function readable(given) {
-  if (typeof given !== "string") return JSON.stringify(given, null, 2);
-  try {
-    return JSON.stringify(JSON.parse(given), null, 2);
-  } catch {
-    return given;
-  }
 }

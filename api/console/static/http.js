@@ -47,18 +47,51 @@ export async function send(path, { method = "GET", body, signal, extraHeaders } 
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, { message: `The server cannot be reached (${error.message}). Is it running?` });
+    throw unreachable(error.message);
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) listeners.forEach((listener) => listener());
-  const text = await answer.text();
+  throw refusal(answer.status, await answer.text(), answer.headers.get("x-request-id"));
+}
+
+/** Sends a form with a file. `onProgress(fraction)` is called as its bytes leave, which fetch does not report. */
+export function upload(path, form, { onProgress, signal }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    Object.entries(headers()).forEach(([name, value]) => request.setRequestHeader(name, value));
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onload = () => {
+      if (request.status >= 200 && request.status < 300) resolve(JSON.parse(request.responseText));
+      else reject(refusal(request.status, request.responseText, request.getResponseHeader("x-request-id")));
+    };
+    request.onerror = () => reject(unreachable("the upload was cut off"));
+    request.onabort = () => reject(new DOMException("The upload was stopped.", "AbortError"));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
+/** Saves what a path answers as a file of this name: a link could not send the key. */
+export async function download(path, filename) {
+  const url = URL.createObjectURL(await (await send(path)).blob());
+  Object.assign(document.createElement("a"), { href: url, download: filename }).click();
+  // The browser begins to read it after this turn of the event loop.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function refusal(status, text, requestId) {
+  if (status === 401) listeners.forEach((listener) => listener());
   let error = null;
   try {
     error = JSON.parse(text).error;
   } catch {
     // A proxy's own page: the status says enough.
   }
-  throw new ApiError(answer.status, error, answer.headers.get("x-request-id"));
+  return new ApiError(status, error, requestId);
+}
+
+function unreachable(reason) {
+  return new ApiError(0, { message: `The server cannot be reached (${reason}). Is it running?` });
 }
 
 export async function json(path, options) {

@@ -2,9 +2,11 @@
 import { html, useEffect, useRef, useState } from "/console/ui.js";
 import { textOf } from "/console/answer.js";
 import { Problem, count } from "/console/parts.js";
+import { AgentLink, Sources, TOOL_TITLES, citationsOf, toolBody } from "/console/tool_items.js";
 
+const SHORT_JSON = 60;
 const TITLES = {
-  message: (item) => (item.role === "assistant" ? "Answer" : `Message of the ${item.role}`),
+  message: (item) => (item.role === "assistant" ? "Answer" : item.steer_id ? "Message of the user, while it ran" : `Message of the ${item.role}`),
   reasoning: () => "Reasoning",
   function_call: (item) => `Calls ${item.name}`,
   function_call_output: () => "Tool's output",
@@ -14,19 +16,26 @@ const TITLES = {
   mcp_list_tools: (item) => `Tools of ${item.server_label}`,
   mcp_approval_request: (item) => `Asks to call ${item.name}`,
   mcp_approval_response: (item) => (item.approve ? "Approved" : "Denied"),
+  ...TOOL_TITLES,
 };
 
 export function itemTitle(item) {
-  return (TITLES[item.type] ?? (() => item.type.replaceAll("_", " ")))(item);
+  const title = (TITLES[item.type] ?? (() => item.type.replaceAll("_", " ")))(item);
+  return item.caller?.type === "program" ? `${title}, for the program` : title;
 }
 
 /** What an item says: its text or arguments, its images, its output, its error. `text` is newer than the item's own while it streams. */
 export function ItemText({ item, text = textOf(item) }) {
+  const body = toolBody(item, text);
+  // A text that streams is not parsed anew with each delta.
+  const shown = item.type === "message" || item.status === "in_progress" ? text : readable(text);
   const images = (Array.isArray(item.content) ? item.content : []).filter((part) => part.type === "input_image");
   return html`
-    <${Text} text=${text || (item.type === "message" ? "" : bareJson(item))} />
+    ${body ?? html`<${Text} text=${shown || (item.type === "message" ? "" : bareJson(item))} />`}
     ${images.map((part) => html`<${Image} url=${part.image_url} />`)}
-    ${item.type === "mcp_call" && item.output && html`<h3>Output</h3><${Text} text=${item.output} />`}
+    ${item.type === "mcp_call" && item.output && html`<h3>Output</h3><${Text} text=${readable(item.output)} />`}
+    <${Sources} name="Cites" sources=${citationsOf(item)} />
+    <${AgentLink} item=${item} />
     ${item.error && html`<p class="problem">${typeof item.error === "string" ? item.error : (item.error.message ?? JSON.stringify(item.error))}</p>`}
   `;
 }
@@ -42,6 +51,17 @@ function Text({ text }) {
 function Image({ url }) {
   if (!url?.startsWith("data:image/")) return html`<p class="muted">Image at ${url ?? "no address"}</p>`;
   return html`<img class="shown-image" src=${url} alt="Image of the request" />`;
+}
+
+/** JSON in a string, as models write arguments and tools results, on lines of its own if it is long. */
+export function readable(text) {
+  if (typeof text !== "string") return JSON.stringify(text, null, 2);
+  if (text.length < SHORT_JSON || !/^\s*[[{]/.test(text)) return text;
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
 }
 
 function bareJson(item) {

@@ -3,18 +3,30 @@ import { html, render, useEffect, useRef, useState } from "/console/ui.js";
 import { apiKey, json, onUnauthorized } from "/console/http.js";
 import { Approvals } from "/console/approvals.js";
 import { Conformance } from "/console/conformance.js";
+import { Files } from "/console/files.js";
 import { Health } from "/console/health.js";
 import { Keys } from "/console/keys.js";
 import { useLoaded } from "/console/parts.js";
 import { Playground } from "/console/playground.js";
 import { Response } from "/console/response.js";
 import { Responses } from "/console/responses.js";
+import { Schedule } from "/console/schedule.js";
+import { Schedules } from "/console/schedules.js";
 import { Usage } from "/console/usage.js";
+import { VectorStore } from "/console/vector_store.js";
+import { VectorStores } from "/console/vector_stores.js";
+import { WebhookDelivery } from "/console/webhook_delivery.js";
+import { Webhooks } from "/console/webhooks.js";
 
+/** Each view's name in the address, its label, the view, and the view of one entry (#/responses/resp_…). */
 const VIEWS = [
   ["play", "Playground", Playground],
-  ["responses", "Responses", Responses],
+  ["responses", "Responses", Responses, Response],
   ["approvals", "Approvals", Approvals],
+  ["files", "Files", Files],
+  ["stores", "Vector stores", VectorStores, VectorStore],
+  ["schedules", "Schedules", Schedules, Schedule],
+  ["webhooks", "Webhooks", Webhooks, WebhookDelivery],
   ["usage", "Usage", Usage],
   ["keys", "Keys", Keys],
   ["health", "Health", Health],
@@ -86,8 +98,8 @@ function Who({ offers }) {
 }
 
 function View({ route, info }) {
-  if (route.name === "responses" && route.id) return html`<${Response} id=${route.id} info=${info} />`;
   const found = VIEWS.find(([name]) => name === route.name);
+  if (found?.[3] && route.id) return html`<${found[3]} id=${route.id} info=${info} />`;
   if (!found) return html`<h1 tabindex="-1">Not found</h1><p>The console has no such page.</p>`;
   return html`<${found[2]} info=${info} query=${route.query} />`;
 }

@@ -34,7 +34,8 @@ export function seconds(value) {
   if (value < 1) return `${Math.round(value * 1000)} ms`;
   if (value < 60) return `${value.toFixed(value < 10 ? 2 : 1)} s`;
   if (value < 3600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
-  return `${Math.floor(value / 3600)} h ${Math.round((value % 3600) / 60)} min`;
+  if (value < 48 * 3600) return `${Math.floor(value / 3600)} h ${Math.round((value % 3600) / 60)} min`;
+  return `${Math.floor(value / 86_400)} days ${Math.round((value % 86_400) / 3600)} h`;
 }
 
 export function money(usd) {
@@ -44,6 +45,25 @@ export function money(usd) {
 
 export function count(value) {
   return value === null || value === undefined ? "–" : value.toLocaleString();
+}
+
+/** `1 passage`, `1,200 passages`. */
+export function counted(number, word) {
+  return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+}
+
+/** A size in the units of people: 1.4 MB. */
+export function size(bytes) {
+  if (bytes === null || bytes === undefined) return "–";
+  if (bytes < 1000) return `${bytes} B`;
+  const unit = Math.min(3, Math.floor(Math.log10(bytes) / 3));
+  const value = bytes / 1000 ** unit;
+  return `${value.toFixed(value < 10 ? 1 : 0)} ${["B", "kB", "MB", "GB"][unit]}`;
+}
+
+/** An id in short, with its whole in the title, and a button that copies it. */
+export function ShortId({ id }) {
+  return html`<span class="short-id" title=${id}>${id}</span> <${Copy} text=${id} label="Copy" of=${id} />`;
 }
 
 /**
@@ -155,6 +175,47 @@ export function Copy({ text, label = "Copy", of = "" }) {
     <span class="copied" role="status">${result}</span>`;
 }
 
+/** A filter that somebody types. A list that is loaded again meanwhile does not take the text away. */
+export function FilterText({ name, label, value = "", onChange, placeholder }) {
+  const [draft, setDraft] = useState(value);
+  useEffect(() => setDraft(value), [value]);
+  return html`<label>${label} <input name=${name} value=${draft} placeholder=${placeholder} autocomplete="off"
+    onInput=${(event) => setDraft(event.target.value)} onChange=${onChange} /></label>`;
+}
+
+/** Runs an action that a button begins, and keeps its failure. Returns [act, problem]. */
+export function useAction() {
+  const [problem, setProblem] = useState(null);
+  const act = async (action) => {
+    setProblem(null);
+    try {
+      await action();
+    } catch (error) {
+      setProblem(error);
+    }
+  };
+  return [act, problem];
+}
+
+/** A form whose fields `save(fields, form)` sends. Its failure is shown in it, and its button waits meanwhile. */
+export function Form({ action, save, onCancel, children, label }) {
+  const [act, problem] = useAction();
+  const [isSaving, setIsSaving] = useState(false);
+  const submit = async (event) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    setIsSaving(true);
+    await act(() => save(Object.fromEntries(new FormData(form)), form));
+    setIsSaving(false);
+  };
+  return html`<form class="panel" onSubmit=${submit} aria-label=${label}>
+    ${children}
+    <${Problem} error=${problem} />
+    <p class="row"><button class="primary" disabled=${isSaving}>${action}</button>
+      ${onCancel && html`<button type="button" onClick=${onCancel}>Leave it</button>`}</p>
+  </form>`;
+}
+
 /** A dialog that asks before something that cannot be undone. */
 export function Confirm({ question, action, onConfirm, onClose }) {
   return html`<${Dialog} label=${question} onClose=${onClose}>
@@ -167,12 +228,12 @@ export function Confirm({ question, action, onConfirm, onClose }) {
 }
 
 /** A modal dialog, open as long as it is drawn. The browser keeps the focus in it, and gives it back. */
-export function Dialog({ label, onClose, children }) {
+export function Dialog({ label, onClose, isWide = false, children }) {
   const dialog = useRef(null);
   useEffect(() => {
     const opener = document.activeElement;
     dialog.current.showModal();
     return () => opener?.isConnected && opener.focus();
   }, []);
-  return html`<dialog ref=${dialog} onClose=${onClose} aria-label=${label}>${children}</dialog>`;
+  return html`<dialog ref=${dialog} class=${isWide ? "wide" : ""} onClose=${onClose} aria-label=${label}>${children}</dialog>`;
 }

@@ -2,16 +2,18 @@
 import { html, useEffect, useMemo, useRef, useState } from "/console/ui.js";
 import { laneOf, openApprovals } from "/console/answer.js";
 import { conversation, useConversation } from "/console/conversation.js";
-import { filesAsParts } from "/console/files.js";
+import { filesAsParts } from "/console/attachments.js";
 import { ApprovalButtons, EventList, ItemText, itemTitle } from "/console/items.js";
 import { Lanes } from "/console/lanes.js";
 import { Copy, Problem, Status, count, money, seconds, useLoaded } from "/console/parts.js";
+import { PlaygroundTools, includeOf, toolsOf } from "/console/playground_tools.js";
 import { curl, python, typescript } from "/console/snippets.js";
+import { SteerBox } from "/console/steer.js";
 
 const DRAFT = "open_responses.draft";
 const NEW_DRAFT = {
   model: "", instructions: "", input: "Tell me a story about a river.", maxOutputTokens: "", background: true,
-  tools: [], mcp: [], mcpAsks: true,
+  tools: [], mcp: [], mcpAsks: true, builtIn: [], stores: [],
 };
 
 export function Playground({ info }) {
@@ -114,7 +116,7 @@ function RequestForm({ draft, setDraft, files, setFiles, take, submit, begin, in
     ${files.length > 0 && html`<ul class="files">${files.map((file, index) => html`<li key=${file.name}>
       ${file.preview && html`<img src=${file.preview} alt="" class="thumb" />`} ${file.name}
       <button type="button" class="quiet" onClick=${() => setFiles(files.filter((_, at) => at !== index))}>Remove<span class="hidden"> ${file.name}</span></button></li>`)}</ul>`}
-    <${Tools} offers=${offers.data} draft=${draft} setDraft=${setDraft} change=${change} />
+    <${PlaygroundTools} offers=${offers.data} draft=${draft} setDraft=${setDraft} change=${change} />
     <label for="limit">Most output tokens</label>
     <input id="limit" type="number" min="16" value=${draft.maxOutputTokens} onInput=${change("maxOutputTokens")} placeholder="no bound" />
     <label class="check"><input type="checkbox" checked=${draft.background} onChange=${change("background")} />
@@ -125,23 +127,6 @@ function RequestForm({ draft, setDraft, files, setFiles, take, submit, begin, in
       ${isRunning && html`<button type="button" class="danger" onClick=${() => conversation.cancel()}>Stop</button>`}</div>
     <${Snippets} body=${body} needsKey=${info.needs_key} />
   </form>`;
-}
-
-function Tools({ offers, draft, setDraft, change }) {
-  if (!offers || offers.tools.length + offers.mcp_servers.length === 0) return null;
-  const toggle = (list, name) => (event) =>
-    setDraft({ ...draft, [list]: event.target.checked ? [...draft[list], name] : draft[list].filter((one) => one !== name) });
-  return html`<fieldset><legend>Tools</legend>
-    <div class="tools">
-    ${offers.tools.map((tool) => html`<label class="check" key=${tool.name} title=${tool.description}>
-      <input type="checkbox" checked=${draft.tools.includes(tool.name)} onChange=${toggle("tools", tool.name)} />
-      <span>${tool.name}${tool.require_approval ? " (asks for approval)" : ""}</span></label>`)}
-    ${offers.mcp_servers.map((label) => html`<label class="check" key=${label}>
-      <input type="checkbox" checked=${draft.mcp.includes(label)} onChange=${toggle("mcp", label)} /><span>MCP server ${label}</span></label>`)}
-    </div>
-    ${draft.mcp.length > 0 && html`<label class="check"><input type="checkbox" checked=${draft.mcpAsks} onChange=${change("mcpAsks")} />
-      <span>Ask for approval before each call to an MCP server</span></label>`}
-  </fieldset>`;
 }
 
 /** Says to a screen reader that an answer begins, waits or ends. The text itself is not a live region: it would be read word by word. */
@@ -177,7 +162,7 @@ function Turn({ turn, isLast, canKill, draft }) {
     ${shown.length > 0 && html`<${Lanes} answer=${answer} isRunning=${turn.isRunning} />`}
     <div class=${showsEvents ? "beside" : ""}>
       <div>
-        ${shown.map((one) => html`<section class=${`item item-${laneOf(one.item)}`} key=${one.item.id}>
+        ${shown.map((one) => html`<section class=${`item item-${laneOf(one.item)} ${one.item.steer_id ? "item-steered" : ""}`} key=${one.item.id}>
           <h2 class="item-title">${itemTitle(one.item)} <span class="muted">${one.endedAt === null ? "…" : seconds((one.endedAt - one.startedAt) / 1000)}</span></h2>
           ${one.progress.map((message) => html`<p class="muted">${message}</p>`)}
           <${ItemText} item=${one.item} text=${one.text} />
@@ -187,6 +172,7 @@ function Turn({ turn, isLast, canKill, draft }) {
       </div>
       ${showsEvents && html`<${EventList} events=${events} dropped=${turn.dropped} isLive=${turn.isRunning} />`}
     </div>
+    ${turn.isRunning && isLast && answer.id && html`<${SteerBox} id=${answer.id} output=${shown.map((one) => one.item)} />`}
     <p><button type="button" class="quiet" aria-expanded=${showsEvents} onClick=${() => setShowsEvents(!showsEvents)}>${showsEvents ? "Hide" : "Show"} the raw events</button></p>
   </article>`;
 }
@@ -220,16 +206,15 @@ function Snippets({ body, needsKey }) {
 }
 
 function requestBody(draft, files, previous) {
-  const tools = [
-    ...draft.tools.map((name) => ({ type: "function", name })),
-    ...draft.mcp.map((server_label) => ({ type: "mcp", server_label, ...(!draft.mcpAsks && { require_approval: "never" }) })),
-  ];
+  const tools = toolsOf(draft);
+  const include = includeOf(draft);
   const content = [{ type: "input_text", text: draft.input }, ...files.map((file) => file.part)];
   return {
     model: draft.model,
     ...(draft.instructions && { instructions: draft.instructions }),
     input: files.length ? [{ type: "message", role: "user", content }] : draft.input,
     ...(tools.length && { tools }),
+    ...(include.length && { include }),
     ...(draft.maxOutputTokens && { max_output_tokens: Number(draft.maxOutputTokens) }),
     ...(draft.background && { background: true }),
     ...(previous && { previous_response_id: previous }),

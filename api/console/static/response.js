@@ -3,7 +3,10 @@ import { html, useEffect, useRef, useState } from "/console/ui.js";
 import { isRunningStatus, laneOf, openApprovals } from "/console/answer.js";
 import { json, send } from "/console/http.js";
 import { ApprovalButtons, EventList, ItemText, itemTitle } from "/console/items.js";
+import { Agents, Caller, Waits, withCost } from "/console/agents.js";
+import { isWebAddress } from "/console/links.js";
 import { Confirm, Copy, Problem, Status, Time, count, money, seconds, useLoaded } from "/console/parts.js";
+import { SteerBox } from "/console/steer.js";
 import { Follower } from "/console/stream.js";
 import { Timeline } from "/console/timeline.js";
 
@@ -29,6 +32,7 @@ export function Response({ id }) {
     return html`<p><a href="#/responses">All responses</a></p><h1 class="id" tabindex="-1">${id}</h1>
       ${response.isLoading ? html`<p class="muted">Loading …</p>` : html`<${Problem} error=${response.error} onRetry=${response.reload} />`}`;
   }
+  const entries = timeline.data?.entries ?? [];
   const act = async (action) => {
     setProblem(null);
     try {
@@ -57,24 +61,28 @@ export function Response({ id }) {
     <p class="row">
       ${isRunning && html`<button type="button" class="danger" onClick=${() => setAsks(true)}>Cancel</button>`}
       <button type="button" onClick=${again}>Run again</button>
+      <a href=${`#/webhooks?response_id=${encodeURIComponent(id)}`}>Its webhooks</a>
       ${isWebAddress(timeline.data?.temporal_url) && html`<a href=${timeline.data.temporal_url} target="_blank" rel="noreferrer">Open the run in Temporal</a>`}
     </p>
     ${asks && html`<${Confirm} question="Cancel this response? What it has said so far stays." action="Cancel the response"
       onConfirm=${cancel} onClose=${() => setAsks(false)} />`}
     <${Problem} error=${problem} />
     <${Problem} error=${response.error} />
+    <${Caller} timeline=${timeline.data} />
+    ${isRunning && html`<${Waits} entries=${entries} />`}
     <dl class="facts">
       <div><dt>Tokens in</dt><dd>${count(found.usage?.input_tokens)}</dd></div>
       <div><dt>Tokens out</dt><dd>${count(found.usage?.output_tokens)}</dd></div>
       <div><dt>of these reasoning</dt><dd>${count(found.usage?.output_tokens_details?.reasoning_tokens)}</dd></div>
       <div><dt>Cost</dt><dd>${found.usage?.total_tokens ? money(cost) : "–"}</dd></div>
-      <div><dt>Took</dt><dd>${tookOf(found, timeline.data?.entries ?? [])}</dd></div>
+      <div><dt>Took</dt><dd>${tookOf(found, entries)}</dd></div>
       ${found.previous_response_id && html`<div><dt>Continues</dt><dd><a href=${`#/responses/${found.previous_response_id}`}>${found.previous_response_id}</a></dd></div>`}
       ${found.conversation && html`<div><dt>Conversation</dt><dd>${found.conversation.id ?? found.conversation}</dd></div>`}
     </dl>
     <h2>Timeline</h2>
     <${Problem} error=${timeline.error} what="timelines" onRetry=${timeline.reload} />
     ${timeline.data && html`<${Timeline} entries=${timeline.data.entries} />`}
+    <${Agents} entries=${entries} />
     <h2>Transcript</h2>
     <${Problem} error=${input.error} />
     <div class="transcript">
@@ -83,17 +91,11 @@ export function Response({ id }) {
       ${found.output.map((item) => html`<${Item} item=${item} from="output" key=${item.id} />`)}
       ${isRunning && openApprovals(found.output).map((item) => html`<${ApprovalButtons} key=${item.id} id=${item.id} tool=${item.name} answer=${answer(item)} />`)}
     </div>
+    ${isRunning && html`<${SteerBox} id=${id} output=${found.output} onSent=${response.reload} />`}
     <h2>Events</h2>
     <${Events} id=${id} />
     <${AsJson} value=${found} />
   `;
-}
-
-/** The response and its cost, which only the headers have, unless the request asked for it. */
-async function withCost(path) {
-  const answer = await send(path);
-  const cost = answer.headers.get("x-open-responses-cost-usd");
-  return { found: await answer.json(), cost: cost === null ? null : Number(cost) };
 }
 
 /** The response's own times are in whole seconds; those of its steps are not. */
@@ -104,8 +106,6 @@ function tookOf(found, entries) {
   if (ends.length > 0) return seconds(Math.max(...ends) - begin);
   return found.completed_at ? seconds(found.completed_at - found.created_at) : "–";
 }
-
-const isWebAddress = (url) => /^https?:\/\//.test(url ?? "");
 
 const REPEATED = [
   "model", "instructions", "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p", "max_output_tokens",
@@ -130,7 +130,7 @@ async function everyInputItem(path) {
 }
 
 function Item({ item, from }) {
-  return html`<section class=${`item item-${laneOf(item)} from-${from}`}>
+  return html`<section class=${`item item-${laneOf(item)} from-${from} ${item.steer_id ? "item-steered" : ""}`}>
     <h3>${itemTitle(item)} ${item.status && item.status !== "completed" ? html`<${Status} value=${item.status} />` : null}</h3>
     <${ItemText} item=${item} />
   </section>`;

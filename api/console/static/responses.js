@@ -1,6 +1,6 @@
 // The list of responses, live, with filters that are part of the address.
 import { html, useRef, useState } from "/console/ui.js";
-import { More, Problem, Status, Time, count, money, seconds, usePages } from "/console/parts.js";
+import { FilterText, More, Problem, Status, Time, count, money, seconds, usePages } from "/console/parts.js";
 
 const STATUSES = ["in_progress", "awaiting_approval", "retrying", "completed", "incomplete", "failed", "cancelled"];
 const TIMES = [
@@ -27,7 +27,7 @@ export function Responses({ query }) {
     location.hash = given.length ? `#/responses?${new URLSearchParams(given)}` : "#/responses";
   };
   const text = (name, label) =>
-    html`<label>${label} <input name=${name} value=${filters[name] ?? ""} onChange=${change} autocomplete="off" /></label>`;
+    html`<${FilterText} name=${name} label=${label} value=${filters[name]} onChange=${change} />`;
   return html`
     <h1 tabindex="-1">Responses</h1>
     <form class="filters" ref=${form} onSubmit=${change} role="search" aria-label="Filter the responses">
