@@ -82,7 +82,7 @@ def show(server: Server, args: argparse.Namespace) -> int:
                 step["status"],
                 seconds(None if step["ended_at"] is None else step["ended_at"] - step["started_at"]),
                 count(step.get("tokens")),
-                step["detail"],
+                step.get("response_id") or step["detail"],
             )
             for step in timeline["entries"]
         ],

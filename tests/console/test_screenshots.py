@@ -74,6 +74,8 @@ async def take(page: Page, name: str, *, whole: bool = False) -> None:
     file = Path(FOLDER).resolve() / f"console-{name}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     await page.evaluates("scrollTo(0, 0)")
+    # A view that was just opened has the focus at its heading.
+    await page.evaluates("document.activeElement.blur()")
     await page.do("screenshot", {"path": str(file), "fullPage": whole})
 
 

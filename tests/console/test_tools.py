@@ -78,7 +78,9 @@ async def test_an_agent_is_linked_with_its_caller_and_shows_its_status_and_token
     )
     assert cells[2] == "fake"
     assert all(int(tokens) > 0 for tokens in cells[4:6]), cells
-    await page.waits_for("section:has-text(\"Tool's output\"):has-text('w0 w1 w2 w3') a[href^='#/responses/resp_']")
+    await page.waits_for(
+        "section:has-text('Output of researcher'):has-text('w0 w1 w2 w3') a[href^='#/responses/resp_']"
+    )
     await is_sound(page)
     await fits_a_phone(page)
 

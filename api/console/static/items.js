@@ -5,6 +5,7 @@ import { Problem, count } from "/console/parts.js";
 import { AgentLink, Sources, TOOL_TITLES, citationsOf, toolBody } from "/console/tool_items.js";
 
 const SHORT_JSON = 60;
+const OUTPUTS = new Set(["function_call_output", "custom_tool_call_output"]);
 const TITLES = {
   message: (item) => (item.role === "assistant" ? "Answer" : item.steer_id ? "Message of the user, while it ran" : `Message of the ${item.role}`),
   reasoning: () => "Reasoning",
@@ -19,9 +20,16 @@ const TITLES = {
   ...TOOL_TITLES,
 };
 
-export function itemTitle(item) {
-  const title = (TITLES[item.type] ?? (() => item.type.replaceAll("_", " ")))(item);
+/** `calls` are the names of the functions by the ids of their calls: an output does not name its own. */
+export function itemTitle(item, calls) {
+  const name = OUTPUTS.has(item.type) && calls?.get(item.call_id);
+  const title = name ? `Output of ${name}` : (TITLES[item.type] ?? (() => item.type.replaceAll("_", " ")))(item);
   return item.caller?.type === "program" ? `${title}, for the program` : title;
+}
+
+/** The names of the functions that items call, by the ids of the calls. */
+export function callsIn(items) {
+  return new Map(items.filter((item) => item.name && item.call_id).map((item) => [item.call_id, item.name]));
 }
 
 /** What an item says: its text or arguments, its images, its output, its error. `text` is newer than the item's own while it streams. */
@@ -65,8 +73,8 @@ export function readable(text) {
 }
 
 function bareJson(item) {
-  const { id: _id, type: _type, status: _status, ...rest } = item;
-  return Object.values(rest).some((value) => value !== null) ? JSON.stringify(rest, null, 2) : "";
+  const { id: _id, type: _type, status: _status, call_id: _call, ...rest } = item;
+  return Object.values(rest).some((value) => value !== null && value !== "") ? JSON.stringify(rest, null, 2) : "";
 }
 
 /** Approve and deny, once. `answer(approve)` sends it; its failure is shown here, beside the call that it is about. */

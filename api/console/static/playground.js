@@ -3,7 +3,7 @@ import { html, useEffect, useMemo, useRef, useState } from "/console/ui.js";
 import { laneOf, openApprovals } from "/console/answer.js";
 import { conversation, useConversation } from "/console/conversation.js";
 import { filesAsParts } from "/console/attachments.js";
-import { ApprovalButtons, EventList, ItemText, itemTitle } from "/console/items.js";
+import { ApprovalButtons, EventList, ItemText, callsIn, itemTitle } from "/console/items.js";
 import { Lanes } from "/console/lanes.js";
 import { Copy, Problem, Status, count, money, seconds, useLoaded } from "/console/parts.js";
 import { PlaygroundTools, includeOf, toolsOf } from "/console/playground_tools.js";
@@ -145,6 +145,7 @@ function Turn({ turn, isLast, canKill, draft }) {
   const [showsEvents, setShowsEvents] = useState(false);
   const { answer, figures, events } = turn;
   const shown = answer.items.filter(Boolean);
+  const calls = callsIn(shown.map((one) => one.item));
   const waiting = isLast ? openApprovals(shown.map((one) => one.item)) : [];
   return html`<article class="turn" aria-busy=${turn.isRunning} aria-label=${`Turn ${turn.key + 1}`}>
     ${turn.input && html`<p class="asked">${turn.input}</p>`}
@@ -163,7 +164,7 @@ function Turn({ turn, isLast, canKill, draft }) {
     <div class=${showsEvents ? "beside" : ""}>
       <div>
         ${shown.map((one) => html`<section class=${`item item-${laneOf(one.item)} ${one.item.steer_id ? "item-steered" : ""}`} key=${one.item.id}>
-          <h2 class="item-title">${itemTitle(one.item)} <span class="muted">${one.endedAt === null ? "…" : seconds((one.endedAt - one.startedAt) / 1000)}</span></h2>
+          <h2 class="item-title">${itemTitle(one.item, calls)} <span class="muted">${one.endedAt === null ? "…" : seconds((one.endedAt - one.startedAt) / 1000)}</span></h2>
           ${one.progress.map((message) => html`<p class="muted">${message}</p>`)}
           <${ItemText} item=${one.item} text=${one.text} />
           ${waiting.includes(one.item) && html`<${ApprovalButtons} id=${one.item.id} tool=${one.item.name}

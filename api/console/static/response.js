@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "/console/ui.js";
 import { isRunningStatus, laneOf, openApprovals } from "/console/answer.js";
 import { json, send } from "/console/http.js";
-import { ApprovalButtons, EventList, ItemText, itemTitle } from "/console/items.js";
+import { ApprovalButtons, EventList, ItemText, callsIn, itemTitle } from "/console/items.js";
 import { Agents, Caller, Waits, withCost } from "/console/agents.js";
 import { isWebAddress } from "/console/links.js";
 import { Confirm, Copy, Problem, Status, Time, count, money, seconds, useLoaded } from "/console/parts.js";
@@ -33,6 +33,8 @@ export function Response({ id }) {
       ${response.isLoading ? html`<p class="muted">Loading …</p>` : html`<${Problem} error=${response.error} onRetry=${response.reload} />`}`;
   }
   const entries = timeline.data?.entries ?? [];
+  const given = input.data?.data ?? [];
+  const calls = callsIn([...given, ...found.output]);
   const act = async (action) => {
     setProblem(null);
     try {
@@ -86,9 +88,9 @@ export function Response({ id }) {
     <h2>Transcript</h2>
     <${Problem} error=${input.error} />
     <div class="transcript">
-      ${(input.data?.data ?? []).map((item) => html`<${Item} item=${item} from="input" key=${item.id} />`)}
+      ${given.map((item) => html`<${Item} item=${item} calls=${calls} from="input" key=${item.id} />`)}
       ${input.data?.has_more && html`<p class="muted">More of the input is not shown.</p>`}
-      ${found.output.map((item) => html`<${Item} item=${item} from="output" key=${item.id} />`)}
+      ${found.output.map((item) => html`<${Item} item=${item} calls=${calls} from="output" key=${item.id} />`)}
       ${isRunning && openApprovals(found.output).map((item) => html`<${ApprovalButtons} key=${item.id} id=${item.id} tool=${item.name} answer=${answer(item)} />`)}
     </div>
     ${isRunning && html`<${SteerBox} id=${id} output=${found.output} onSent=${response.reload} />`}
@@ -129,9 +131,9 @@ async function everyInputItem(path) {
   }
 }
 
-function Item({ item, from }) {
+function Item({ item, calls, from }) {
   return html`<section class=${`item item-${laneOf(item)} from-${from} ${item.steer_id ? "item-steered" : ""}`}>
-    <h3>${itemTitle(item)} ${item.status && item.status !== "completed" ? html`<${Status} value=${item.status} />` : null}</h3>
+    <h3>${itemTitle(item, calls)} ${item.status && item.status !== "completed" ? html`<${Status} value=${item.status} />` : null}</h3>
     <${ItemText} item=${item} />
   </section>`;
 }

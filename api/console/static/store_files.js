@@ -62,7 +62,7 @@ function Row({ row, name, again, ask }) {
   const { max_chunk_size_tokens: chunk, chunk_overlap_tokens: overlap } = row.chunking_strategy?.static ?? {};
   return html`<tr>
     <th scope="row" class="name" title=${row.id}>${name}</th>
-    <td class="long"><${Status} value=${row.status} />${row.last_error && html` <span class="bad"><code>${row.last_error.code}</code> ${row.last_error.message}</span>`}</td>
+    <td class="long"><${Status} value=${row.status} />${row.last_error && html` <code class="bad">${row.last_error.code}</code> ${row.last_error.message}`}</td>
     <td class="number" title=${chunk && `in passages of ${chunk} tokens, ${overlap} of which overlap`}>${size(row.usage_bytes)}</td>
     <td class="long">${attributes ? attributes.split("\n").join(", ") : "–"}</td><td><${Time} at=${row.created_at} /></td>
     <td>${row.status === "completed" && html`<button type="button" class="quiet" onClick=${() => ask("text")}>Text<span class="hidden"> of ${name}</span></button>`}

@@ -33,7 +33,7 @@ export function StoreSearch({ path, isEmpty }) {
       <label>Query <input name="query" required maxlength="4096" autocomplete="off" placeholder="How long do cats sleep?" /></label>
       <div class="filters">
         <label>Passages <select name="most">${[3, 5, 10, 20, 50].map((most) => html`<option value=${most} selected=${most === 10}>${most} at most</option>`)}</select></label>
-        <label>Compare <select name="ranker"><option value="auto">meaning and words</option><option value="none">meaning alone</option></select></label>
+        <label>Compare <select name="ranker"><option value="auto">meaning, words</option><option value="none">meaning alone</option></select></label>
         <label>Least score <input name="threshold" type="number" min="0" max="1" step="any" placeholder="0" /></label>
         <label>Attribute <input name="key" maxlength="64" autocomplete="off" placeholder="any" /></label>
         <label>Comparison <select name="comparison">${COMPARISONS.map(([type, word]) => html`<option value=${type}>${word}</option>`)}</select></label>

@@ -66,7 +66,7 @@ export function Endpoints({ receivers, onSent }) {
         <th scope="row" class="name" title=${row.id}>${row.name}</th><td class="long"><code>${row.url}</code></td><td class="long"><${ReceiverState} receiver=${receivers.get(row.url)} /></td>
         <td class="long">${row.event_types.length === EVENTS.length ? "all" : row.event_types.join(", ")}</td><td><code>${row.signing_secret_hint ?? "in the environment"}</code></td>
         <td>${row.source === "file" ? "in the file" : html`<${Time} at=${row.created_at} />`}</td>
-        <td><${Action} row=${row} word="Test" onClick=${() => setAsks({ what: "test", row })} />
+        <td class="long"><${Action} row=${row} word="Test" onClick=${() => setAsks({ what: "test", row })} />
           ${row.source !== "file" && html`<${Action} row=${row} word="Change" onClick=${() => setAsks({ what: "change", row })} />
             <${Action} row=${row} word="Rotate the secret" onClick=${() => setAsks({ what: "rotate", row })} />
             <${Action} row=${row} word="Delete" look="danger" onClick=${() => setAsks({ what: "delete", row })} />`}</td></tr>`)}</tbody></table></div>`}

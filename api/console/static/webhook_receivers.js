@@ -26,8 +26,7 @@ function Receiver({ receiver }) {
   const { newest, failed, waiting } = receiver;
   const last = newest.attempts.at(-1);
   const counts = [[failed, "given up"], [waiting, "tried again"]].filter(([number]) => number > 0).map(([number, word]) => `${number} ${word}`);
-  return html`<code>${receiver.url}</code>: ${outcomeOf(last).text}, <${Time} at=${last.at} />. ${counts.join(", ")}.
-    <a href=${`#/webhooks/${encodeURIComponent(newest.id)}`}>The newest delivery</a>`;
+  return html`<code>${receiver.url}</code>: ${outcomeOf(last).text}, <${Time} at=${last.at} />. ${counts.length > 0 && `${counts.join(", ")}. `}<a href=${`#/webhooks/${encodeURIComponent(newest.id)}`}>The newest delivery</a>`;
 }
 
 /** Whether a receiver receives, in a word, for the table of endpoints. */
