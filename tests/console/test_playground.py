@@ -19,6 +19,14 @@ pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
 
 WORDS = 60
 TEXT = "".join(f"w{index} " for index in range(WORDS))
+NAVIGATION = (
+    *("Responses", "Approvals", "Files", "Vector stores", "Schedules", "Webhooks"),
+    *("Usage", "Keys", "Health", "Conformance"),
+)
+VIEWS = (
+    *("play", "responses", "approvals", "files", "stores", "schedules", "webhooks"),
+    *("usage", "keys", "health", "conformance", "nowhere"),
+)
 FIRST_TEXT = ".item-text pre.text"
 ENDED = ".turn[aria-busy=false] .status-completed"
 _DROP = """(() => {
@@ -263,7 +271,7 @@ async def test_a_phone_shows_all_of_it_in_either_colour(
     await page.waits_until("document.querySelector('#model')?.value")
     await ask(page, "console phone")
     await ends_whole(page)
-    for view in ("play", "responses", "approvals", "usage", "keys", "health", "conformance", "nowhere"):
+    for view in VIEWS:
         await page.go(view)
         await page.waits_for("h1")
         await page.do("waitForLoadState", "networkidle")
@@ -279,7 +287,7 @@ async def test_every_view_is_reached_by_keyboard(page: Page, stack: Stack) -> No
     assert await page.evaluates("document.activeElement.textContent") == "Skip to the content"
     await page.do("press", ".skip", "Enter")
     assert await page.evaluates("document.activeElement.id") == "main"
-    for view in ("Responses", "Approvals", "Usage", "Keys", "Health", "Conformance"):
+    for view in NAVIGATION:
         await page.do("focus", f"nav a:text-is('{view}')")
         await page.do("press", f"nav a:text-is('{view}')", "Enter")
         await page.waits_for(f"h1:has-text('{view}')")
