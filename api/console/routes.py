@@ -18,7 +18,7 @@ from api.app_state import AppState
 from api.auth import check_is_near, is_loopback
 from api.dependencies import AdminCaller, AuthenticatedCaller, State
 from open_responses import __version__
-from open_responses.config import ApiKeyConfig
+from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import NotFound, PermissionDenied
 
 router = APIRouter(include_in_schema=False)
