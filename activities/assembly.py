@@ -23,6 +23,7 @@ from activities.sampling.context import Contexts
 from activities.sampling.sample import SampleActivity
 from activities.tool_calls.built_in import BuiltInToolActivity
 from activities.tool_calls.built_in_engines import EngineParts, load_engines
+from activities.tool_calls.container_sweep import sweep_containers
 from activities.tool_calls.mcp import McpActivities
 from activities.tool_calls.programs import ProgramActivity
 from activities.tool_calls.runner import HostedToolActivity, ToolRunner
@@ -192,6 +193,7 @@ def chores_of(
         asyncio.create_task(kept_running("control channel", lambda: listen(redis, parts.running, detector))),
         asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
         asyncio.create_task(kept_running("files sweep", lambda: sweep_files(parts.folder, parts.temporal))),
+        asyncio.create_task(kept_running("containers sweep", lambda: sweep_containers(configured.built_in))),
         asyncio.create_task(parts.eraser.run()),
         asyncio.create_task(kept_running("ended runs", ended_runs.run)),
         asyncio.create_task(kept_running("usage rebuild", UsageRebuild(redis, parts.temporal).run)),

@@ -33,6 +33,8 @@ from api.connections.shutdown import ShutdownAnswers
 from api.connections.slow_readers import SlowReaders
 from api.console import conformance
 from api.console import routes as console
+from api.containers import files as container_files
+from api.containers import routes as containers
 from api.conversation_entries import KnownEntries
 from api.conversations import routes as conversations
 from api.files import routes as files
@@ -165,6 +167,8 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
         compact.router,
         conversations.router,
         files.router,
+        containers.router,
+        container_files.router,
         vector_stores.router,
         vector_store_files.router,
         vector_store_batches.router,

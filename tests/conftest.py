@@ -199,6 +199,7 @@ retry_seconds = 0.05
 run_seconds = 2
 memory_mb = 64
 processes = 2
+max_files_mb = 1
 [programmatic_tool_calling]
 run_seconds = 2
 memory_mb = 64

@@ -20,9 +20,10 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.payloads.programs import SuspendedProgram
     from open_responses.schema.built_in_items import CALL, newest_item, without_call
     from open_responses.schema.mcp_tool import HOSTED_LABEL
-    from open_responses.tool_use.built_in import BY_ITEM_TYPE, built_in_of_label, offered_built_ins
+    from open_responses.tool_use.built_in import BY_ITEM_TYPE, built_in_of_label
     from open_responses.tool_use.built_in_call_items import approved_item, ended_item, opened_item, read_arguments
     from open_responses.tool_use.built_in_row import BuiltIn, Opening
+    from open_responses.tool_use.code_functions import CODE_INTERPRETER
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from workflows.agents import Agents
     from workflows.hosted_call import BuiltInWork, Outcome, ToolRun
@@ -85,7 +86,7 @@ class ToolCalls:
             decision.name,
             read_arguments(decision.arguments),
             self._settings(row),
-            newest_item(row.item_type, self.state.output_ledger.output),
+            self._newest(row),
         )
         item = approved_item(
             row,
@@ -98,11 +99,18 @@ class ToolCalls:
         self.state.output_ledger.add_built_in_call(item)
         return call_of("built_in", index, decision.name, decision.arguments, item["id"])
 
+    def _newest(self, row: BuiltIn) -> JsonObject | None:
+        """The newest call of the tool in this response, or the container of an earlier response's."""
+        found, container_id = newest_item(row.item_type, self.state.output_ledger.output), self.state.start.container_id
+        if found is None and row.name == CODE_INTERPRETER and container_id is not None:
+            return {"container_id": container_id}
+        return found
+
     def _settings(self, row: BuiltIn) -> JsonObject:
         """The tool in the request, as the provider in use has it or another one of the targets."""
         start = self.state.start
         run_here = {index for target in start.targets for index in target.run_here}
-        found = (one.settings for one in offered_built_ins(start.request, run_here) if one.row.name == row.name)
+        found = (one.settings for one in start.offered(run_here) if one.row.name == row.name)
         return next(found, {})
 
     def settle_denied(self, call: Call, reason: str | None) -> None:

@@ -17,7 +17,7 @@ from open_responses.loop.payloads.names import CALL_BUILT_IN_TOOL
 from open_responses.loop.payloads.tool_calls import BuiltInCallInput, ToolResult
 from open_responses.schema.built_in_items import CITATIONS, MAX_CITATIONS
 from open_responses.schema.validation import complaint_of
-from open_responses.tool_use.built_in_engine import CITE, BuiltInEngine, BuiltInResult, BuiltInRun
+from open_responses.tool_use.built_in_engine import BuiltInEngine, BuiltInResult, BuiltInRun
 from open_responses.tool_use.json_safety import writing_problem
 
 # Of the members of an item, which every client of the response reads.
@@ -91,5 +91,5 @@ def _with_instructions(result: BuiltInResult) -> ToolOutput:
     if not result.citations or result.failed:
         return output
     if isinstance(output, str):
-        return f"{output}\n\n{CITE}"
-    return [*output, {"type": "input_text", "text": CITE}]
+        return f"{output}\n\n{result.how_to_cite}"
+    return [*output, {"type": "input_text", "text": result.how_to_cite}]

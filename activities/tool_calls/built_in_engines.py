@@ -38,7 +38,7 @@ EngineFactory = Callable[[Config, EngineParts], BuiltInEngine]
 
 
 def _code_interpreter(config: Config, parts: EngineParts) -> BuiltInEngine:
-    from activities.tool_calls.lent_files import LentFiles
+    from activities.tool_calls.code_folders import CodeFolders
     from activities.tools.code_interpreter.engine import CodeInterpreter
     from activities.tools.code_interpreter.sandbox import sandbox_of
     from open_responses.io.store.containers import Containers
@@ -47,7 +47,9 @@ def _code_interpreter(config: Config, parts: EngineParts) -> BuiltInEngine:
     assert table is not None
     idle_seconds = table.idle_hours * 3600
     containers = Containers(parts.settings.blobs, parts.sealer, parts.response_keys, idle_seconds=idle_seconds)
-    return CodeInterpreter(sandbox_of(table), containers, LentFiles(parts.folder.files))
+    most_bytes = table.max_files_mb * 2**20
+    folders = CodeFolders(parts.folder.files, containers, most_bytes=most_bytes)
+    return CodeInterpreter(sandbox_of(table, written_bytes=most_bytes), containers, folders)
 
 
 def _programs(config: Config, _: EngineParts) -> BuiltInEngine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.openai_forms import PREFIX
+from api.openapi.container_paths import container_paths
 from api.openapi.conversation_paths import conversation_paths
 from api.openapi.file_paths import file_paths
 from api.openapi.operation import operation, parameter, probe
@@ -19,6 +20,7 @@ def paths() -> JsonObject:
         **response_paths(),
         **conversation_paths(),
         **file_paths(),
+        **container_paths(),
         **webhook_paths(),
         **schedule_paths(),
         **key_paths(),

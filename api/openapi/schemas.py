@@ -20,6 +20,7 @@ from api.schedules.bodies import CreateSchedule, UpdateSchedule
 from api.webhooks.bodies import CreateWebhookEndpoint, RotateWebhookSecret, TestWebhookEndpoint, UpdateWebhookEndpoint
 from open_responses.json_types import JsonObject
 from open_responses.schema import (
+    container_bodies,
     file_bodies,
     http_bodies,
     operation_bodies,
@@ -54,6 +55,8 @@ REQUESTS: tuple[type[BaseModel], ...] = (
     CreateConversation,
     UpdateConversation,
     CreateItems,
+    container_bodies.CreateContainer,
+    container_bodies.AddContainerFile,
     CreateVectorStore,
     ModifyVectorStore,
     AttachFile,
@@ -79,6 +82,12 @@ ANSWERS: tuple[Any, ...] = (
     http_bodies.ItemPage,
     http_bodies.Conversation,
     http_bodies.DeletedConversation,
+    container_bodies.Container,
+    container_bodies.ContainerPage,
+    container_bodies.DeletedContainer,
+    container_bodies.ContainerFileObject,
+    container_bodies.ContainerFilePage,
+    container_bodies.DeletedContainerFile,
     file_bodies.FileObject,
     file_bodies.FilePage,
     file_bodies.DeletedFile,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from api.app_state import AppState
+from api.containers.access import containers_of
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.io.store.containers import Containers
 from open_responses.json_types import JsonObject
+from open_responses.schema.container_bodies import MOST_NAMED
 from open_responses.schema.tools import ProviderTool
 from open_responses.schema.validation import shorten
 from open_responses.tool_use.built_in import built_in_of
 from open_responses.tool_use.code_functions import CODE_INTERPRETER
 
-_MOST_FILES = 50
 _MEMORY = ("1g", "4g", "16g", "64g")
 
 
@@ -28,10 +29,7 @@ async def check_containers(state: AppState, tenant: str, tools: list[tuple[int, 
         field = f"tools[{index}].container"
         container = (tool.model_extra or {}).get("container")
         if isinstance(container, str):
-            containers = Containers(
-                state.settings.blobs, state.sealer, state.eraser.keys, idle_seconds=table.idle_hours * 3600
-            )
-            await _check_exists(containers, tenant, container, field)
+            await _check_exists(containers_of(state), tenant, container, field)
         elif isinstance(container, dict):
             _check_new(container, field)
             await _check_files(state, tenant, container.get("file_ids"), table.max_files_mb, f"{field}.file_ids")
@@ -83,8 +81,8 @@ async def _check_files(state: AppState, tenant: str, file_ids: object, most_mb: 
         return
     if not isinstance(file_ids, list) or not all(isinstance(file_id, str) for file_id in file_ids):
         raise InvalidRequest(f"{field!r} must be an array of strings.", param=field, code="invalid_type")
-    if len(file_ids) > _MOST_FILES:
-        raise InvalidRequest(f"{field!r} may name {_MOST_FILES} files.", param=field, code="invalid_value")
+    if len(file_ids) > MOST_NAMED:
+        raise InvalidRequest(f"{field!r} may name {MOST_NAMED} files.", param=field, code="invalid_value")
     found = await asyncio.to_thread(state.folder.files.get_all, file_ids, tenant) if file_ids else {}
     missing = next((file_id for file_id in file_ids if file_id not in found), None)
     if missing is not None:

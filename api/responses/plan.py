@@ -17,10 +17,12 @@ from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.loop.payloads.start import Remembered, StartResponse, Target, members_of_now
+from open_responses.models.named_files import parts_with_files
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.tools import Tool
 from open_responses.tool_use.built_in import BuiltInTool
+from open_responses.tool_use.code_functions import CODE_INTERPRETER
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.webhooks.endpoints import WebhookTarget
 
@@ -79,8 +81,21 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
     )
     # A field that is not set takes no room where the start is stored.
     remembered = await _remembered(state, plan.resolved)
-    set_now = {"remembered": remembered, "webhooks": webhooks}
+    set_now = {
+        "remembered": remembered,
+        "webhooks": webhooks,
+        "container_id": plan.resolved.container_id,
+        "input_files": _input_files(plan),
+    }
     return start.model_copy(update={name: value for name, value in set_now.items() if value})
+
+
+def _input_files(plan: Plan) -> list[str]:
+    """The files of `/v1/files` that the input names, if code of this server's interpreter may read them."""
+    if not any(tool.name == CODE_INTERPRETER for tool in plan.built_in):
+        return []
+    named = parts_with_files(plan.resolved.asked.input_items())
+    return list(dict.fromkeys(part.file_id or "" for _, part in named))
 
 
 def _webhooks(state: AppState, plan: Plan, response_id: str) -> list[WebhookTarget]:

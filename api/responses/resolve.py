@@ -15,6 +15,7 @@ from api.lookup import OwnedRecords
 from api.references import References
 from api.responses.authorize import AuthorizedRequest
 from api.responses.context import Earlier, earlier_of
+from api.responses.earlier_container import earlier_container
 from api.responses.held import HeldResponse
 from api.responses.named_approvals import NamedApproval, named_approvals
 from open_responses.json_types import JsonObject
@@ -39,11 +40,12 @@ class ResolvedContext:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest:
-    """An authorized request, and all that it names."""
+    """An authorized request, and all that it names. `container_id`: as `earlier_container` returns it."""
 
     authorized: AuthorizedRequest
     context: ResolvedContext
     approvals: tuple[NamedApproval, ...]
+    container_id: str | None = None
 
     @property
     def asked(self) -> CreateResponse:
@@ -59,7 +61,8 @@ async def resolve(state: AppState, authorized: AuthorizedRequest) -> ResolvedReq
     records = OwnedRecords(state, tenant)
     context = await resolve_context(state, records, parsed.asked, parsed.size, conversation, parsed.held)
     approvals = await named_approvals(records, context.asked, context.conversation_items)
-    return ResolvedRequest(authorized, context, approvals)
+    container_id = await earlier_container(state, records, context.asked, context.earlier, context.conversation_items)
+    return ResolvedRequest(authorized, context, approvals, container_id)
 
 
 async def resolve_context(

@@ -43,12 +43,15 @@ class CodeInterpreterConfig(InterpreterConfig):
     """The `[code_interpreter]` table.
 
     Attributes:
-        idle_hours: A container that was not used for so long is empty.
-        max_files_mb: The size of all files of a request that its code may read, in MiB.
+        idle_hours: A container that was not used for so long is deleted.
+        max_files_mb: The size of all files of a container, and the most that one call writes, in MiB.
+        max_containers: A tenant that has so many makes no other one with `POST /v1/containers`. Those that responses
+            begin count, and are not bounded.
     """
 
     idle_hours: float = Field(default=24, gt=0, le=24 * 365)
     max_files_mb: int = Field(default=64, ge=1, le=1024)
+    max_containers: int = Field(default=1000, ge=1, le=1_000_000)
 
 
 class ProgramConfig(InterpreterConfig):

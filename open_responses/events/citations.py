@@ -2,7 +2,8 @@
 
 The output of a built-in tool shows each source with a mark (`【1:2】`), and the model repeats the mark behind what it
 uses. In the text that clients read, the mark of a page of the web becomes a link to it, with a `url_citation` over the
-link; that of a file is taken out, with a `file_citation` at its place. So a citation is only ever of a source that
+link; that of a file is taken out, with a `file_citation` at its place; that of a file which code has written becomes a
+link to its path in the container, with a `container_file_citation` over it. So a citation is only ever of a source that
 a tool has returned in this conversation: a mark that names none stays text.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from open_responses.json_types import JsonObject
+from open_responses.tool_use.container_files import FOLDER
 
 _OPENING, _CLOSING = "【", "】"
 # `【1:2】`, and what models that know OpenAI's marks make of it: `【1:2†source】`.
@@ -22,6 +24,9 @@ _MARK = re.compile(r"【\s*(\d{1,6}:\d{1,4})\s*(?:†[^【】]{0,100})?】")
 _LONGEST_MARK = 120
 # Characters that would end the link, or the JSON string that it may be in.
 _SAFE_IN_A_LINK = ":/?#[]@!$&'*+,;=%~-._"
+_SAFE_IN_A_PATH = "/-._~"
+# In the text of a link in Markdown these would end it.
+_TEXT_OF_A_LINK = re.compile(r"[\[\]\\`<>\"]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +104,12 @@ class CitationReader:
         source = None if found is None else self._sources.get(found[1])
         if source is None:
             return None
-        if source["type"] != "url_citation":
+        if source["type"] == "file_citation":
             return Cited("", source)
+        if source["type"] == "container_file_citation":
+            name = source.get("filename") or "file"
+            path = quote(f"{FOLDER}/{name}", safe=_SAFE_IN_A_PATH)
+            return Cited(f"[{_TEXT_OF_A_LINK.sub(' ', name)}](sandbox:{path})", source)
         url = quote(source.get("url") or "", safe=_SAFE_IN_A_LINK)
         return Cited(f"([{_host(url)}]({url}))", source)
 

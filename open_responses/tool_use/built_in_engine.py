@@ -61,12 +61,14 @@ class BuiltInResult:
             `{"type": "container_file_citation", "container_id", "file_id", "filename"}`. The output shows each with its
             mark.
         failed: Whether the item ends as `failed`. `output` then has the error.
+        how_to_cite: What the model reads behind an output with citations.
     """
 
     output: ToolOutput
     item: JsonObject = field(default_factory=dict)
     citations: Sequence[JsonObject] = ()
     failed: bool = False
+    how_to_cite: str = CITE
 
 
 class BuiltInEngine(Protocol):

@@ -9,8 +9,11 @@ from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
 from open_responses.schema.tools import FunctionTool
 from open_responses.tool_use.built_in_row import Opening
+from open_responses.tool_use.container_files import FOLDER
 
 CODE_INTERPRETER = "code_interpreter"
+INPUT_FILES = "open_responses:input_files"
+"""A member of the tool's settings: the files of `/v1/files` that the request's input names."""
 _PYTHON = (
     "Runs Python code and returns what it prints, and the value of a last line that is an expression. Variables and "
     "functions stay from call to call. "
@@ -24,17 +27,18 @@ _SUBSET = (
 )
 _NO_FILES = "There are no files."
 _FILES = (
-    "The files of the user are in /mnt/data, which cannot be written to: os.listdir('/mnt/data') has their names, and "
-    "open('/mnt/data/…') reads one."
+    f"Files are in {FOLDER}, the current directory: os.listdir() has their names, open() reads and writes them. They "
+    "stay from call to call, and a file that the code writes can be given to the user. "
 )
+_FILES_OF_THE_USER = "The files of the user are there."
 
 
 def interpreter_functions(settings: JsonObject) -> Sequence[FunctionTool]:
-    """Return the function of a `code_interpreter` with these settings. Its description says whether there are files."""
+    """Return the function of a `code_interpreter` with these settings. Its description says what files there are."""
     container = settings.get("container")
     has_files = isinstance(container, dict) and bool(container.get("file_ids"))
-    about = _PYTHON + _SUBSET + (_FILES if has_files else _NO_FILES)
-    return (_function_of_code(CODE_INTERPRETER, about, "The Python code."),)
+    about = _PYTHON + _SUBSET + _FILES + (_FILES_OF_THE_USER if has_files or settings.get(INPUT_FILES) else "")
+    return (_function_of_code(CODE_INTERPRETER, about.rstrip(), "The Python code."),)
 
 
 def _function_of_code(name: str, description: str, about_code: str) -> FunctionTool:

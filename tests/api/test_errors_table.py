@@ -64,6 +64,7 @@ TESTS: dict[str, str] = {
     "embedding_model_changed": "unit.test_vector_stores.test_a_store_of_another_embedding_model_is_not_searched",
     "vector_store_expired": "api.test_vector_stores.test_a_store_that_has_expired_says_so",
     "vector_store_quota_exceeded": "unit.test_vector_stores.test_a_tenant_has_so_many_stores_and_a_store_so_many_files",
+    "container_quota_exceeded": "unit.test_container_files.test_a_tenant_makes_so_many_containers_and_no_more",
     "file_quota_exceeded": "unit.test_file_store.test_a_tenant_has_so_many_files_and_bytes_and_no_more",
     "forbidden_address": "api.test_errors_table.test_an_address_that_is_not_called_is_refused",
     "idempotency_key_reused": "api.test_idempotency.test_another_body_or_tenant_does_not_get_it",

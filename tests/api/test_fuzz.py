@@ -58,6 +58,7 @@ class Known:
     file_id: str = "file-" + "0" * 48
     vector_store_id: str = "vs_" + "0" * 48
     batch_id: str = "vsfb_" + "0" * 48
+    container_id: str = "cntr_" + "0" * 53
     key_id: str = "key_0123456789abcdef"
     """Of no key: the suite's server has none."""
     webhook_endpoint_id: str = "whe_0123456789abcdef01234567"
@@ -77,6 +78,7 @@ async def known(session_stack: Stack, upstream: Upstream) -> Known:
         file = (await client.post("/v1/files", **form)).json()["id"]
         store = (await client.post("/v1/vector_stores")).json()["id"]
         batch = await client.post(f"/v1/vector_stores/{store}/file_batches", json={"file_ids": [file]})
+        container = await client.post("/v1/containers", json={"name": "known", "file_ids": [file]})
     return Known(
         response["id"],
         conversation["id"],
@@ -84,6 +86,7 @@ async def known(session_stack: Stack, upstream: Upstream) -> Known:
         file_id=file,
         vector_store_id=store,
         batch_id=batch.json()["id"],
+        container_id=container.json()["id"],
     )
 
 

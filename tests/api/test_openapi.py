@@ -216,7 +216,7 @@ class Told:
 # Keys, and the endpoints of webhooks that belong to one, can be made only where there are keys. `test_admin_keys.py`
 # and `test_webhook_endpoints.py` have what is answered there.
 _WITH_KEYS = ("/v1/admin/keys", "/v1/webhook_endpoints")
-_OF_LONG_LIVED_AGENTS = ("/v1/files", "/v1/vector_stores", "/v1/schedules", "/v1/webhook")
+_OF_LONG_LIVED_AGENTS = ("/v1/files", "/v1/vector_stores", "/v1/containers", "/v1/schedules", "/v1/webhook")
 
 
 @pytest.mark.campaign
@@ -251,6 +251,21 @@ async def test_every_answer_about_files_stores_schedules_and_webhooks_fits(
     await told("GET", of_batch)
     await told("GET", f"{of_batch}/files")
     await told("POST", f"{of_batch}/cancel")
+    container = await told("POST", "/v1/containers", json={"name": "cats", "file_ids": [file["id"]]})
+    of_container = f"/v1/containers/{{container_id={container['id']}}}"
+    await told("GET", "/v1/containers")
+    await told("GET", of_container)
+    await told("GET", f"{of_container}/files")
+    added = await told("POST", f"{of_container}/files", files={"file": ("dogs.txt", b"Dogs bark.")})
+    in_container = f"{of_container}/files/{{file_id={added['id']}}}"
+    await told("GET", in_container)
+    await told("GET", f"{in_container}/content")
+    await told("DELETE", in_container)
+    await told("GET", in_container)
+    await told("DELETE", of_container)
+    await told("GET", of_container)
+    await told("POST", "/v1/containers", json={})
+
     await told("DELETE", in_store)
     await told("DELETE", of_store)
     await told("DELETE", of_file)

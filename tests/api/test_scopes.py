@@ -92,6 +92,20 @@ ROWS = {
     ("GET", "/v1/files/{file_id}"): STORED,
     ("GET", "/v1/files/{file_id}/content"): STORED,
     ("DELETE", "/v1/files/{file_id}"): STORED,
+    **{
+        (method, f"/v1/containers{path}"): STORED
+        for method, path in (
+            ("POST", ""),
+            ("GET", ""),
+            ("GET", "/{container_id}"),
+            ("DELETE", "/{container_id}"),
+            ("POST", "/{container_id}/files"),
+            ("GET", "/{container_id}/files"),
+            ("GET", "/{container_id}/files/{file_id}"),
+            ("DELETE", "/{container_id}/files/{file_id}"),
+            ("GET", "/{container_id}/files/{file_id}/content"),
+        )
+    },
     ("POST", "/v1/vector_stores"): STORED,
     ("GET", "/v1/vector_stores"): STORED,
     ("GET", "/v1/vector_stores/{vector_store_id}"): STORED,

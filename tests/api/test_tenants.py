@@ -27,6 +27,7 @@ from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.errors import PermissionDenied
 from open_responses.ids import new_id
 from open_responses.io.settings import Settings
+from open_responses.io.store.containers import container_of
 from tests.support.api_with_keys import api_of_the_module, bearer, key_block, keyed_api
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.responses_http import is_error
@@ -200,6 +201,7 @@ ENDPOINTS = [
 TRIED_ELSEWHERE = {
     "/v1/vector_stores": "api.test_tenants.test_a_vector_store_of_another_tenant_is_an_unknown_one",
     "/v1/files": "api.test_tenants.test_a_file_of_another_tenant_is_an_unknown_one",
+    "/v1/containers": "api.test_tenants.test_a_container_of_another_tenant_is_an_unknown_one",
     "/v1/conversations": "api.test_conversations.test_a_conversation_of_another_tenant_is_an_unknown_one",
     "/v1/admin/keys": "no tenant has a part in it: api.test_admin_keys.test_only_an_operator_may",
     "/v1/webhook_endpoints": "api.test_webhook_endpoints.test_a_delivery_of_another_tenant_is_an_unknown_one",
@@ -400,6 +402,43 @@ async def test_a_vector_store_of_another_tenant_is_an_unknown_one(api: httpx.Asy
     )
     assert (await api.get("/v1/vector_stores", headers=stranger)).json()["data"] == []
     assert (await api.get(f"/v1/vector_stores/{foreign}", headers=owner)).json()["name"] == ""
+
+
+async def test_a_container_of_another_tenant_is_an_unknown_one(api: httpx.AsyncClient) -> None:
+    owner, stranger = bearer("owner-key"), bearer("stranger-key")
+    foreign = (await api.post("/v1/containers", headers=owner, json={"name": "secret"})).json()["id"]
+    sent = {"file": ("a.txt", b"a secret")}
+    file = (await api.post(f"/v1/containers/{foreign}/files", headers=owner, files=sent)).json()["id"]
+    of_v1_files: Any = {"data": {"purpose": "user_data"}, "files": sent}
+    owners = (await api.post("/v1/files", headers=owner, **of_v1_files)).json()["id"]
+    strangers = (await api.post("/v1/files", headers=stranger, **of_v1_files)).json()["id"]
+    tries: list[tuple[str, str, Any]] = [
+        ("GET", "", None),
+        ("GET", "/files", None),
+        ("POST", "/files", {"file_id": strangers}),
+        ("GET", f"/files/{file}", None),
+        ("GET", f"/files/{file}/content", None),
+        ("DELETE", f"/files/{file}", None),
+        ("DELETE", "", None),
+    ]
+    unknown = container_of(new_id("resp_"))
+    for method, below, body in tries:
+        seen = [
+            strange(await api.request(method, f"/v1/containers/{id}{below}", headers=stranger, json=body), id)
+            for id in (foreign, unknown)
+        ]
+        assert seen[0] == seen[1]
+        assert seen[0][0] == 404, (method, below)
+    is_error(
+        await api.post("/v1/containers", headers=stranger, json={"name": "x", "file_ids": [owners]}),
+        404,
+        "not_found",
+        "file_ids[0]",
+    )
+    is_error(await api.get(f"/v1/containers?after={foreign}", headers=stranger), 404, "not_found", "after")
+    assert (await api.get("/v1/containers", headers=stranger)).json()["data"] == []
+    content = await api.get(f"/v1/containers/{foreign}/files/{file}/content", headers=owner)
+    assert content.content == b"a secret"
 
 
 async def test_a_foreign_id_takes_as_long_as_an_unknown_one(api: httpx.AsyncClient, owned: Belongings) -> None:

@@ -102,9 +102,10 @@ async def test_any_provider_that_lacks_the_tool_searches(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def guarded(session_stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """An API that prefers this server's search, with approvals, and a key that may not search."""
+    """An API that prefers this server's search, with approvals of searches and code, and a key that may not search."""
     file = (session_stack.data / "open_responses.toml").read_text()
     guarding = file.replace("[web_search]\n", "[web_search]\nprefer = true\nrequire_approval = true\n")
+    guarding = guarding.replace("[code_interpreter]\n", "[code_interpreter]\nrequire_approval = true\n")
     path = session_stack.data / "guarding.toml"
     keys = (key_block("default", "may-search"), key_block("default", "may-not", 'tools = ["get_weather"]'))
     path.write_text("\n".join([guarding, *keys]))
@@ -156,6 +157,65 @@ async def test_a_search_waits_for_an_approval_and_runs_as_it_was_shown(
     (note,) = notes(stack, ran)
     assert note["settings"] == SEARCH
     assert (await guarded.get(f"/v1/responses/{ran['id']}")).json() == ran
+
+
+async def test_approved_code_goes_on_in_the_container_of_the_conversation(
+    client: httpx.AsyncClient, guarded: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    tool = {"type": "code_interpreter", "container": {"type": "auto"}}
+    script(upstream, "x is 20", calls(("a", "code_interpreter", {"code": "x = 20"})), Script(words=1))
+    first = await create(client, model="fake", input="x is 20", tools=[tool])
+    container = first["output"][0]["container_id"]
+    script(upstream, "add one", calls(("b", "code_interpreter", {"code": "x += 1\nx"})), Script(words=1))
+    asked = {"model": "fake", "tools": [tool], "include": ["code_interpreter_call.outputs"]}
+    asking = await create(guarded, input="add one", previous_response_id=first["id"], **asked)
+    assert types(asking) == ["mcp_approval_request"]
+    decision = {
+        "type": "mcp_approval_response",
+        "approval_request_id": asking["output"][0]["id"],
+        "approve": True,
+    }
+    ran = await create(guarded, input=[decision], previous_response_id=asking["id"], **asked)
+    assert ran["output"][0]["container_id"] == container
+    assert ran["output"][0]["outputs"] == [{"type": "logs", "logs": "21\n"}]
+
+
+async def test_code_that_is_approved_live_goes_on_in_the_container_of_the_conversation(
+    client: httpx.AsyncClient, guarded: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    tool = {"type": "code_interpreter", "container": {"type": "auto"}}
+    conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+    script(upstream, "x is 40", calls(("a", "code_interpreter", {"code": "x = 40"})), Script(words=1))
+    first = await create(client, model="fake", input="x is 40", tools=[tool], conversation=conversation)
+    script(upstream, "add two", calls(("b", "code_interpreter", {"code": "x += 2\nx"})), Script(words=1))
+    asking = await create(
+        guarded,
+        model="fake",
+        input="add two",
+        tools=[tool],
+        conversation=conversation,
+        background=True,
+        include=["code_interpreter_call.outputs"],
+    )
+    url = f"/v1/responses/{asking['id']}"
+
+    async def response() -> dict[str, Any]:
+        return (await guarded.get(url)).json()  # type: ignore[no-any-return]
+
+    async def waits() -> bool:
+        return bool((await response())["output"])
+
+    await until(waits)
+    decision = {"approval_request_id": (await response())["output"][0]["id"], "approve": True, "reason": None}
+    assert (await guarded.post(f"{url}/approvals", json=decision)).status_code == 200
+
+    async def has_ended() -> bool:
+        return (await response())["status"] == "completed"
+
+    await until(has_ended)
+    ran = (await response())["output"][1]
+    assert ran["container_id"] == first["output"][0]["container_id"]
+    assert ran["outputs"] == [{"type": "logs", "logs": "42\n"}]
 
 
 async def test_a_search_that_a_person_denies_does_not_run(

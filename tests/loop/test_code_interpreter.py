@@ -111,6 +111,15 @@ async def test_anthropics_format_runs_code_as_well(client: httpx.AsyncClient, ve
     assert "1024" in str(vendors.asked("anthropic", "power for anthropic")[-1])
 
 
+async def test_code_reads_the_files_of_the_requests_input(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    sent = {"file": ("notes.txt", b"a note"), "purpose": (None, "user_data")}
+    file = (await client.post("/v1/files", files=sent)).json()
+    script(upstream, "read my notes", runs("open('notes.txt').read()"), Script(words=1))
+    parts = [{"type": "input_text", "text": "read my notes"}, {"type": "input_file", "file_id": file["id"]}]
+    await create(client, model="fake", input=[{"role": "user", "content": parts}], tools=[PYTHON])
+    assert told(upstream) == ["'a note'\n"]
+
+
 async def test_a_deleted_response_takes_its_container_along(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:
@@ -123,21 +132,38 @@ async def test_a_deleted_response_takes_its_container_along(
     is_error(again, 400, "invalid_value", "tools[0].container")
 
 
-async def test_code_reads_the_files_that_the_request_names_and_cannot_write(
+async def test_code_reads_the_files_that_the_request_names_and_writes_files_of_its_own(
     client: httpx.AsyncClient, upstream: Upstream
 ) -> None:
     sent = {"file": ("../sales.csv", b"city,sum\nBerlin,2\nParis,40\n"), "purpose": (None, "user_data")}
     file = (await client.post("/v1/files", files=sent)).json()
     reads = "import csv, os\nprint(os.listdir('/mnt/data'))\nrows = list(csv.DictReader(open('/mnt/data/sales.csv')))"
-    writes = "print(sum(int(row['sum']) for row in rows))\nopen('/mnt/data/sales.csv', 'w').write('')"
-    script(upstream, "sum the sales", runs(reads), runs(writes, "b"), Script(words=1))
+    writes = "print(sum(int(row['sum']) for row in rows))\n_ = open('/mnt/data/sum.txt', 'w').write('42')"
+    gives = Script(literal="Here: 【2:1】.")
+    script(upstream, "sum the sales", runs(reads), runs(writes, "b"), gives)
     tool = {"type": "code_interpreter", "container": {"type": "auto", "file_ids": [file["id"]]}}
-    await create(client, model="fake", input="sum the sales", tools=[tool])
+    events = await collect(client, {"input": "sum the sales", "tools": [tool]})
+    response = check_whole(events, "Here: [sum.txt](sandbox:/mnt/data/sum.txt).")
     first, second = told(upstream)
     assert first == "['sales.csv']\n"
-    assert second.startswith("42\n")
-    assert "Read-only file system" in second
-    assert "/mnt/data" in upstream.requests[-1]["tools"][0]["function"]["description"]
+    assert second.startswith("42\n\n\nFiles written:\n【2:1】 /mnt/data/sum.txt (2 bytes)\n\nTo give a file")
+    assert "The files of the user are there." in upstream.requests[-1]["tools"][0]["function"]["description"]
+    container, text = response["output"][1]["container_id"], response["output"][2]["content"][0]
+    (cited,) = text["annotations"]
+    assert cited == {
+        "type": "container_file_citation",
+        "container_id": container,
+        "file_id": cited["file_id"],
+        "filename": "sum.txt",
+        "start_index": 6,
+        "end_index": len(text["text"]) - 1,
+    }
+    path = f"/v1/containers/{container}/files"
+    assert (await client.get(f"{path}/{cited['file_id']}/content")).content == b"42"
+    assert [one["path"] for one in (await client.get(path)).json()["data"]] == [
+        "/mnt/data/sum.txt",
+        "/mnt/data/sales.csv",
+    ]
     unknown = {"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-unknown"]}}
     answer = await client.post("/v1/responses", json={"model": "fake", "input": "x", "tools": [unknown]})
     is_error(answer, 404, "not_found", "tools[0].container.file_ids")
@@ -175,6 +201,31 @@ async def _an_interpreter_runs() -> bool:
             if file.read_bytes().endswith(b"monty\0subprocess\0"):
                 return True
     return False
+
+
+@pytest.mark.campaign
+async def test_files_of_code_whose_worker_is_killed_are_written_once_and_read_by_another(
+    stack: Stack, client: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    begins = "open('log', 'w').write('begun ')"
+    slow = "import time\nopen('log', 'a').write('once ')\ntime.sleep(1.5)"
+    reads = "open('log').read()"
+    script(upstream, "kill the writer", runs(begins), runs(slow, "b"), runs(reads, "c"), Script(words=1))
+    events: list[Event] = []
+    stream = events_of(client, {"input": "kill the writer", "tools": [PYTHON], "include": OUTPUTS})
+    async for event in stream:
+        events.append(event)
+        if event["type"] == "response.code_interpreter_call.interpreting" and event["output_index"] == 1:
+            break
+    await until(_an_interpreter_runs)
+    await asyncio.gather(stack.kill("worker-0"), stack.kill("worker-1"))
+    await asyncio.gather(stack.start("worker-0"), stack.start("worker-1"))
+    async for event in stream:
+        events.append(event)
+    final = check_whole(events, "w0 ")
+    assert final["output"][2]["outputs"] == [{"type": "logs", "logs": "'begun once '\n"}]
+    (file,) = (await client.get(f"/v1/containers/{final['output'][0]['container_id']}/files")).json()["data"]
+    assert (file["path"], file["bytes"]) == ("/mnt/data/log", len("begun once "))
 
 
 @pytest.mark.campaign

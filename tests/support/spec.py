@@ -121,8 +121,12 @@ FOREIGN_EVENTS = {
         "shell_call_command.done",
     )
 }
-# The file that OpenAI's search found is cited in OpenAI's form: the specification has citations of web pages alone.
-FOREIGN_ANNOTATIONS = {"file_citation": {"file_id", "filename", "index"}}
+# Files that a search has found, and that code has written, are cited in OpenAI's form: the specification has citations
+# of web pages alone.
+FOREIGN_ANNOTATIONS = {
+    "file_citation": {"file_id", "filename", "index"},
+    "container_file_citation": {"container_id", "file_id", "filename", "start_index", "end_index"},
+}
 # The types of tools that a client may force, beside functions and lists of tools.
 _FOREIGN_CHOICES = ALL_PROVIDER_TOOLS
 _STAND_IN = {"type": "function_call", "id": "x", "call_id": "x", "name": "x", "arguments": "", "status": "completed"}

@@ -6,43 +6,26 @@ import asyncio
 import contextlib
 import os
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 import pytest_asyncio
 
-from activities.tool_calls.lent_files import LentFiles
 from activities.tools.code_interpreter.code import Ran, run_code
-from activities.tools.code_interpreter.engine import CodeInterpreter
 from activities.tools.code_interpreter.last_value import with_last_value
 from activities.tools.code_interpreter.sandbox import MIB, Busy, Limits, Sandbox, sandbox_of
-from open_responses.config_tables.files import FilesConfig
 from open_responses.config_tables.interpreter import CodeInterpreterConfig
-from open_responses.contracts import ToolContext, ToolError
+from open_responses.contracts import ToolError
 from open_responses.ids import new_id
-from open_responses.io.files.catalog import Catalog
-from open_responses.io.files.file_store import FileStore, StoredFile
+from open_responses.io.files.file_store import FileStore
 from open_responses.io.sealing import Sealer
 from open_responses.io.store.containers import Containers, container_of, owner_of
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import forget_payloads
 from open_responses.io.temporal.payload_keys import ResponseKeys
-from open_responses.json_types import JsonObject
-from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
-
-
-class _NoFiles:
-    @asynccontextmanager
-    async def folder(self, tenant: str, file_ids: Sequence[str]) -> AsyncIterator[Path | None]:
-        yield None
-
-
-NO_FILES = _NoFiles()
-LIMITS = Limits(seconds=0.5, memory_bytes=24 * MIB, output_bytes=2000, state_bytes=MIB)
+from open_responses.tool_use.container_files import ContainerCall, ContainerState
+from tests.support.code_calls import LIMITS, code_call, containers_in, files_in, interpreter, logs_of
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -178,7 +161,9 @@ async def test_a_process_that_dies_in_a_run_is_an_output_and_the_next_run_has_an
 async def test_where_all_interpreters_are_busy_the_call_is_attempted_again_later() -> None:
     table = CodeInterpreterConfig(processes=1, run_seconds=1, timeout_seconds=12)
     made = sandbox_of(table)
-    assert made.limits == Limits(seconds=1, memory_bytes=128 * MIB, output_bytes=100 * 1024, state_bytes=4 * MIB)
+    assert made.limits == Limits(
+        seconds=1, memory_bytes=128 * MIB, output_bytes=100 * 1024, state_bytes=4 * MIB, written_bytes=0
+    )
     busy = Sandbox(LIMITS, processes=1, wait_seconds=0.05)
     async with busy.session():
         with pytest.raises(Busy, match="no interpreter became free"):
@@ -240,142 +225,55 @@ def test_only_a_whole_last_line_that_is_an_expression_is_shown(code: str) -> Non
     assert with_last_value(code) == f"{code}\nNone"
 
 
-async def test_code_reads_lent_files_and_neither_leaves_their_folder_nor_reads_more_than_its_memory(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
-    (tmp_path / "a.txt").write_text("hello")
-    (tmp_path / "big.txt").write_bytes(b"x" * 40 * MIB)
-    (tmp_path / "link").symlink_to("/etc/passwd")
-
-    async def said(code: str) -> str:
-        return (await run_code(sandbox, code, None, tmp_path)).logs
-
-    assert await said("open('/mnt/data/a.txt').read()") == "'hello'\n"
-    for path in ("/mnt/data/link", "/mnt/data/../../etc/passwd", "/etc/passwd", "/proc/self/environ"):
-        assert "PermissionError" in await said(f"open({path!r}).read()")
-    assert "MemoryError" in await said("open('/mnt/data/big.txt').read()")
-    assert "Read-only" in await said("open('/mnt/data/a.txt', 'w').write('x')")
-    assert (tmp_path / "a.txt").read_text() == "hello"
-
-
-async def test_copies_of_lent_files_go_with_the_run_and_with_a_process_that_was_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dead, living = tmp_path / "open_responses-code-2147483647-abc", tmp_path / f"open_responses-code-{os.getpid()}-abc"
-    for folder in (dead, living):
-        folder.mkdir()
-        (folder / "secret.txt").write_text("x")
-    kept = tmp_path / "kept"
-    kept.write_text("sum\n42\n")
-    stored = StoredFile(
-        id="file-1",
-        tenant="acme",
-        filename="../a.csv",
-        purpose="user_data",
-        bytes=7,
-        created_at=0,
-        expires_at=None,
-        path=kept,
-    )
-    lent = LentFiles(cast(FileStore, _OneFile(stored)))
-    assert not dead.exists()
-    async with lent.folder("acme", ["file-1", "file-gone"]) as copies:
-        assert copies is not None
-        assert [path.name for path in copies.iterdir()] == ["a.csv"]
-    assert not copies.exists()
-    assert living.exists()
-
-
-class _OneFile:
-    def __init__(self, file: StoredFile) -> None:
-        self._file = file
-
-    def get_all(self, file_ids: Sequence[str], tenant: str) -> dict[str, StoredFile]:
-        return {one: self._file for one in file_ids if one == self._file.id}
-
-
-async def test_files_with_the_longest_names_are_lent(tmp_path: Path) -> None:
-    store = FileStore(Catalog(tmp_path))
-    names = ["\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 251 + ".csv", *["x" * 251 + ".csv"] * 2]
-    ids = []
-    for name in names:
-        started = store.begin("acme", 1, FilesConfig())
-        started.incoming.write(b"1")
-        file = store.described(started.file_id, "acme", name, "user_data", 1, None)
-        store.complete(started.incoming, file, FilesConfig())
-        store.end(started)
-        ids.append(started.file_id)
-    async with LentFiles(store).folder("acme", ids) as folder:
-        assert folder is not None
-        lent = [path.name for path in folder.iterdir()]
-    assert len(lent) == 3
-    assert all(name.endswith(".csv") for name in lent)
-
-
 # --- containers
 
 
 @pytest.fixture
 def containers(tmp_path: Path) -> Containers:
-    return Containers(tmp_path, Sealer([b"k" * 32]), ResponseKeys(tmp_path / "keys"), idle_seconds=60)
+    return containers_in(tmp_path)
 
 
-def _call(code: object, container_id: str, key: str, response_id: str = "resp_x", tenant: str = "acme") -> BuiltInRun:
-    context = ToolContext(
-        response_id=response_id,
-        call_id=key,
-        tool="code_interpreter",
-        tenant=tenant,
-        attempt=1,
-        arguments={"code": code},
-    )
-    return BuiltInRun(
-        context=context,
-        function="code_interpreter",
-        arguments={"code": code},
-        settings={},
-        item={"type": "code_interpreter_call", "id": "ci_1", "container_id": container_id},
-    )
-
-
-def _logs(result: BuiltInResult) -> str:
-    outputs = cast(list[JsonObject], result.item["outputs"])
-    return "".join(str(one["logs"]) for one in outputs)
+@pytest.fixture
+def files(tmp_path: Path) -> FileStore:
+    return files_in(tmp_path)
 
 
 async def test_variables_stay_from_call_to_call_and_a_repeated_call_has_no_second_effect(
-    sandbox: Sandbox, containers: Containers
+    sandbox: Sandbox, containers: Containers, files: FileStore
 ) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    engine, other = CodeInterpreter(sandbox, containers, NO_FILES), CodeInterpreter(sandbox, containers, NO_FILES)
-    await engine.run(_call("x = 1", container, "a", response_id))
-    first = await engine.run(_call("x += 1\nx", container, "b", response_id))
-    again = await other.run(_call("x += 1\nx", container, "b", response_id))
-    assert _logs(first) == _logs(again) == "2\n"
-    assert _logs(await other.run(_call("x", container, "c", response_id))) == "2\n"
+    engine, other = interpreter(sandbox, containers, files), interpreter(sandbox, containers, files)
+    await engine.run(code_call("x = 1", container, "a", response_id))
+    first = await engine.run(code_call("x += 1\nx", container, "b", response_id))
+    again = await other.run(code_call("x += 1\nx", container, "b", response_id))
+    assert logs_of(first) == logs_of(again) == "2\n"
+    assert logs_of(await other.run(code_call("x", container, "c", response_id))) == "2\n"
 
 
 async def test_a_call_that_is_repeated_behind_a_later_call_of_its_container_has_no_second_effect(
-    sandbox: Sandbox, containers: Containers
+    sandbox: Sandbox, containers: Containers, files: FileStore
 ) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    engine = CodeInterpreter(sandbox, containers, NO_FILES)
-    await engine.run(_call("x = 0", container, "a", response_id))
+    engine = interpreter(sandbox, containers, files)
+    await engine.run(code_call("x = 0", container, "a", response_id))
     # Two calls side by side. The worker of one dies after its effect, and the other ends before it is repeated.
-    killed = await engine.run(_call("x += 1\nx", container, "killed", response_id))
-    await engine.run(_call("x += 10", container, "beside", response_id))
-    assert _logs(await engine.run(_call("x += 1\nx", container, "killed", response_id))) == _logs(killed) == "1\n"
-    assert _logs(await engine.run(_call("x", container, "last", response_id))) == "11\n"
+    killed = await engine.run(code_call("x += 1\nx", container, "killed", response_id))
+    await engine.run(code_call("x += 10", container, "beside", response_id))
+    assert (
+        logs_of(await engine.run(code_call("x += 1\nx", container, "killed", response_id))) == logs_of(killed) == "1\n"
+    )
+    assert logs_of(await engine.run(code_call("x", container, "last", response_id))) == "11\n"
 
 
 async def test_a_state_that_two_later_ones_have_replaced_is_not_taken_for_kept(containers: Containers) -> None:
     container = container_of(new_id("resp_"))
 
     async def keep(version: int, key: str) -> bool:
-        return await containers.keep_after("acme", container, version, call_key=key, logs="", state=b"s")
+        before = ContainerState(version=version, created_at=1)
+        call = ContainerCall("")
+        return await containers.keep_after("acme", container, before, call_key=key, call=call, state=b"s", files=())
 
     assert await keep(0, "first")
     assert await keep(1, "second")
@@ -384,59 +282,61 @@ async def test_a_state_that_two_later_ones_have_replaced_is_not_taken_for_kept(c
     assert (await containers.load("acme", container)).version == 3
 
 
-async def test_calls_of_two_workers_at_once_both_count(sandbox: Sandbox, containers: Containers) -> None:
+async def test_calls_of_two_workers_at_once_both_count(
+    sandbox: Sandbox, containers: Containers, files: FileStore
+) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    engines = CodeInterpreter(sandbox, containers, NO_FILES), CodeInterpreter(sandbox, containers, NO_FILES)
-    await engines[0].run(_call("x = 0", container, "first", response_id))
+    engines = interpreter(sandbox, containers, files), interpreter(sandbox, containers, files)
+    await engines[0].run(code_call("x = 0", container, "first", response_id))
     await asyncio.gather(
         *(
-            engine.run(_call("x += 1", container, f"{n}{at}", response_id))
+            engine.run(code_call("x += 1", container, f"{n}{at}", response_id))
             for n, engine in enumerate(engines)
             for at in (1, 2)
         )
     )
-    assert _logs(await engines[1].run(_call("x", container, "last", response_id))) == "4\n"
+    assert logs_of(await engines[1].run(code_call("x", container, "last", response_id))) == "4\n"
 
 
 async def test_a_foreign_an_expired_and_a_changed_state_are_none(
-    sandbox: Sandbox, containers: Containers, tmp_path: Path
+    sandbox: Sandbox, containers: Containers, files: FileStore, tmp_path: Path
 ) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    await CodeInterpreter(sandbox, containers, NO_FILES).run(_call("x = 1", container, "a", response_id))
+    await interpreter(sandbox, containers, files).run(code_call("x = 1", container, "a", response_id))
     assert await containers.exists("acme", container)
     assert not await containers.exists("other", container)
-    expiring = Containers(tmp_path, Sealer([b"k" * 32]), ResponseKeys(tmp_path / "keys"), idle_seconds=-1)
+    expiring = containers_in(tmp_path, idle_seconds=-1)
     assert not await expiring.exists("acme", container)
     (file,) = (tmp_path / response_id).iterdir()
     file.write_bytes(file.read_bytes()[:-4] + b"AAAA")
     assert not await containers.exists("acme", container)
-    later = await CodeInterpreter(sandbox, containers, NO_FILES).run(_call("x = 2\nx", container, "b", new_id("resp_")))
-    assert _logs(later).startswith("[Variables and functions of earlier calls are gone.]")
+    later = await interpreter(sandbox, containers, files).run(code_call("x = 2\nx", container, "b", new_id("resp_")))
+    assert logs_of(later).startswith("[Variables and functions of earlier calls are gone.]")
 
 
 async def test_a_container_that_another_tenants_item_names_keeps_its_state(
-    sandbox: Sandbox, containers: Containers
+    sandbox: Sandbox, containers: Containers, files: FileStore
 ) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    engine = CodeInterpreter(sandbox, containers, NO_FILES)
-    await engine.run(_call("x = 1", container, "a", response_id))
-    await engine.run(_call("x = 2", container, "b", new_id("resp_"), tenant="other"))
-    assert _logs(await engine.run(_call("x", container, "c", response_id))) == "1\n"
+    engine = interpreter(sandbox, containers, files)
+    await engine.run(code_call("x = 1", container, "a", response_id))
+    await engine.run(code_call("x = 2", container, "b", new_id("resp_"), tenant="other"))
+    assert logs_of(await engine.run(code_call("x", container, "c", response_id))) == "1\n"
 
 
 async def test_a_container_goes_with_the_response_that_began_it_and_a_late_call_brings_nothing_back(
-    sandbox: Sandbox, containers: Containers, tmp_path: Path
+    sandbox: Sandbox, containers: Containers, files: FileStore, tmp_path: Path
 ) -> None:
     response_id = new_id("resp_")
     container = container_of(response_id)
-    engine = CodeInterpreter(sandbox, containers, NO_FILES)
-    await engine.run(_call("x = 'secret'", container, "a", response_id))
+    engine = interpreter(sandbox, containers, files)
+    await engine.run(code_call("x = 'secret'", container, "a", response_id))
     ErasureMarks(tmp_path).mark(response_id, 60)
     await forget_payloads(tmp_path, response_id)
-    await engine.run(_call("x = 'secret'", container, "b", response_id))
+    await engine.run(code_call("x = 'secret'", container, "b", response_id))
     assert not (tmp_path / response_id).exists()
 
 
@@ -447,8 +347,8 @@ async def test_the_state_of_a_response_that_is_not_stored_cannot_be_read_without
     keys = ResponseKeys(tmp_path / "keys")
     keys.make(response_id)
     containers = Containers(tmp_path, Sealer([b"k" * 32]), keys, idle_seconds=60)
-    await CodeInterpreter(sandbox, containers, NO_FILES).run(
-        _call("x = 1", container_of(response_id), "a", response_id)
+    await interpreter(sandbox, containers, files_in(tmp_path)).run(
+        code_call("x = 1", container_of(response_id), "a", response_id)
     )
     assert await containers.exists("acme", container_of(response_id))
     keys.throw_away(response_id)
@@ -462,6 +362,8 @@ def test_a_text_that_is_no_containers_id_names_no_folder(container_id: str) -> N
 
 
 @pytest.mark.parametrize("code", [None, 3, "x" * 100_001])
-async def test_arguments_that_are_no_code_are_refused(sandbox: Sandbox, containers: Containers, code: object) -> None:
+async def test_arguments_that_are_no_code_are_refused(
+    sandbox: Sandbox, containers: Containers, files: FileStore, code: object
+) -> None:
     with pytest.raises(ToolError):
-        await CodeInterpreter(sandbox, containers, NO_FILES).run(_call(code, container_of(new_id("resp_")), "a"))
+        await interpreter(sandbox, containers, files).run(code_call(code, container_of(new_id("resp_")), "a"))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from activities.tools.code_interpreter.last_value import with_last_value
 from activities.tools.code_interpreter.sandbox import MIB, Limits, Printed, Sandbox
+from open_responses.tool_use.container_files import FOLDER
 
-FILES = "/mnt/data"
 _SHOWN_CHARACTERS = 4000
 
 LOST = "[Variables and functions of earlier calls are gone.]\n"
-UNCHANGED = "Variables and functions are as they were before this call."
+UNCHANGED = "Variables, functions and files are as they were before this call."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,22 @@ async def run_code(sandbox: Sandbox, code: str, state: bytes | None, files: Path
         sandbox: The processes.
         code: The code.
         state: The state, from a `Ran` of this server: a foreign one is code that the interpreter trusts.
-        files: A folder with files that the code may read, below `/mnt/data`.
+        files: A folder with the container's files, in which the code reads and writes; none if None.
     """
     from pydantic_monty import MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError, MountDir
 
     # In a thread: a hundred thousand tokens take a third of a second.
     prepared = await asyncio.to_thread(with_last_value, code)
-    mount = None if files is None else MountDir(host_path=files, virtual_path=FILES, mode="read-only")
     limits, printed = sandbox.limits, Printed(sandbox.limits.output_bytes)
+    mount = None
+    if files is not None:
+        mount = MountDir(
+            host_path=files,
+            virtual_path=FOLDER,
+            mode="read-write",
+            write_bytes_limit=limits.written_bytes,
+            memory_usage_limit=limits.memory_bytes,
+        )
     try:
         async with sandbox.session() as session:
             if state is not None:
@@ -59,7 +67,8 @@ async def run_code(sandbox: Sandbox, code: str, state: bytes | None, files: Path
                     raise _StateLost from error
             failure = ""
             try:
-                await session.feed_run(prepared, print_callback=printed, mount=mount)
+                async with asyncio.timeout(limits.longest_seconds):
+                    await session.feed_run(prepared, print_callback=printed, mount=mount)
             except (MontyRuntimeError, MontySyntaxError) as error:
                 if _is_spent(error):
                     return _failure(printed, shown_error(error, limits))
@@ -71,6 +80,9 @@ async def run_code(sandbox: Sandbox, code: str, state: bytes | None, files: Path
         return replace(ran, logs=f"{LOST}{ran.logs}")
     except MontyCrashedError as error:
         return _failure(printed, why_crashed(error.timed_out, limits))
+    except TimeoutError:
+        # Reading and writing files does not count as the code's own time.
+        return _failure(printed, why_crashed(timed_out=True, limits=limits))
     except MontyError as error:
         return _failure(printed, f"The interpreter could not run the code: {str(error)[:2000]}")
     if len(left) > limits.state_bytes:

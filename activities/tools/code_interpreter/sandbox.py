@@ -38,12 +38,19 @@ class Limits:
         memory_bytes: The largest heap.
         output_bytes: The longest output, in UTF-8; the rest is left out, and the model reads so.
         state_bytes: The largest state: variables, functions and the code itself, as bytes.
+        written_bytes: What the code may write to files in one run.
     """
 
     seconds: float = 30
     memory_bytes: int = 128 * MIB
     output_bytes: int = 100_000
     state_bytes: int = 4 * MIB
+    written_bytes: int = 64 * MIB
+
+    @property
+    def longest_seconds(self) -> float:
+        """The longest time of a run, with the time in which it sleeps, or reads and writes files."""
+        return 2 * self.seconds + _GRACE_SECONDS
 
 
 class Busy(Exception):
@@ -99,7 +106,7 @@ class Sandbox:
                     max_processes=self._processes,
                     max_checkouts_per_worker=1,
                     checkout_timeout=self._wait_seconds,
-                    request_timeout=2 * self.limits.seconds + _GRACE_SECONDS,
+                    request_timeout=self.limits.longest_seconds,
                     feed_duration_limit_grace=_GRACE_SECONDS,
                     turn_duration_limit_grace=_GRACE_SECONDS,
                 )
@@ -120,13 +127,14 @@ class Sandbox:
         return {"sleep": "system", "sleep_system_max": self.limits.seconds}
 
 
-def sandbox_of(table: InterpreterConfig) -> Sandbox:
-    """The sandbox with the limits of a table of the configuration."""
+def sandbox_of(table: InterpreterConfig, *, written_bytes: int = 0) -> Sandbox:
+    """The sandbox with the limits of a table of the configuration, in which code may write so much to files."""
     limits = Limits(
         seconds=table.run_seconds,
         memory_bytes=table.memory_mb * MIB,
         output_bytes=table.max_output_kb * 1024,
         state_bytes=table.max_state_mb * MIB,
+        written_bytes=written_bytes,
     )
     # A run that has begun ends before the attempt's time does.
     wait_seconds = table.timeout_seconds - 2 * table.run_seconds - _BESIDE_SECONDS

@@ -1,162 +1,232 @@
-"""The state of the code interpreter's containers, in the folder that all processes share.
+"""The containers of the code interpreter, in the folder that all processes share: variables and files.
 
-What this prevents: variables of a model's code that are gone when another worker runs the next call, or when Redis is
-flushed; and a call that runs a second time on the state that it left itself.
+What this prevents: variables and files of a model's code that are gone when another worker runs the next call, or when
+Redis is flushed; and a call that runs a second time on the state that it left itself.
 
 A container belongs to the response that began it, and its id names that response. Its files lie in the response's
-folder and are deleted with it. Each change writes the file of the next version, which only one process can create, so
-that two calls at the same time cannot lose each other's state. The content is sealed, and bound to tenant and
-container: a state is code that the interpreter trusts.
+folder and are deleted with it. A container that a client has made has a folder of its own, named in the same way. Each
+change writes the file of the next version, which only one process can create, so that two changes at the same time
+cannot lose each other's. A version lists the container's files; their contents lie beside it, and are written before
+it. So a crash leaves the version before, with all of its contents.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import orjson
-import zstandard
 
-from open_responses.ids import member_id, position_of
+from open_responses.errors import InvalidRequest
+from open_responses.ids import member_id, new_id, position_of
 from open_responses.io.private_files import sync
-from open_responses.io.sealing import SealBroken, Sealer
+from open_responses.io.sealing import Sealer
+from open_responses.io.store.container_index import ContainerIndex
+from open_responses.io.store.container_seals import ContainerSeals, Unreadable
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import write_file
-from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadable, ResponseKeys
+from open_responses.io.temporal.payload_keys import ResponseKeys
+from open_responses.tool_use.container_files import ContainerCall, ContainerFile, ContainerState, FileGone
 
 _PREFIX = "cntr_"
-_FILE = re.compile(r"container-(\d{8})")
-_LARGEST_BYTES = 1 << 30
+_VERSION = re.compile(r"container-(\d{8})")
+_CONTENT = re.compile(r"content-[0-9a-f]{32}")
 # A call whose worker died is repeated within seconds; others of the same container may have ended meanwhile.
 _KEPT_CALLS = 16
+# Contents that no version lists. A call that has written them may still run: no attempt takes so long.
+_ORPHAN_SECONDS = 2 * 3600.0
+_TRIES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A container's state after a call.
-
-    Attributes:
-        version: Counts the calls, from 1.
-        calls: The outputs of the newest calls that this state has the effects of, by their idempotency keys.
-        state: The interpreter's state; None if there is none yet.
-        is_sealed: There is a state that cannot be opened. It may be another tenant's.
-    """
-
-    version: int = 0
-    calls: Mapping[str, str] = field(default_factory=dict)
-    state: bytes | None = None
-    is_sealed: bool = False
+class ContainersBusy(Exception):
+    """Other changes of the same container keep coming first."""
 
 
 class Containers:
-    """Reads and writes the states.
+    """Reads and writes the containers.
 
     Args:
         directory: The folder that all processes share.
-        sealer: Seals the states.
+        sealer: Seals the states and the files.
         response_keys: The keys of responses with `store: false`, whose containers are encrypted with them.
-        idle_seconds: A container that was not used for so long is empty.
+        idle_seconds: A container that was not used for so long is gone.
     """
 
     def __init__(self, directory: Path, sealer: Sealer, response_keys: ResponseKeys, *, idle_seconds: float) -> None:
         self._directory = directory
-        self._sealer = sealer
-        self._keys = PayloadKeys(responses=response_keys)
-        self._idle_seconds = idle_seconds
+        self._seals = ContainerSeals(sealer, response_keys)
+        self._index = ContainerIndex(directory)
+        self.idle_seconds = idle_seconds
 
-    async def load(self, tenant: str, container_id: str) -> Kept:
-        """The container's state; an empty one for a container that is new, expired, deleted or another tenant's."""
-        return await asyncio.to_thread(self._load, tenant, container_id)
+    async def load(self, tenant: str, container_id: str) -> ContainerState:
+        """The container; an empty one if it is new, expired, deleted or another tenant's.
+
+        Raises ValueError for a malformed id.
+        """
+        return await asyncio.to_thread(self.read, tenant, container_id)
 
     async def exists(self, tenant: str, container_id: str) -> bool:
-        """Whether the tenant has a container with this id that is not empty. Raises ValueError for a malformed id."""
-        return (await self.load(tenant, container_id)).state is not None
+        """Whether the tenant has this container. Raises ValueError for a malformed id."""
+        return (await self.load(tenant, container_id)).exists
 
     async def keep_after(
         self,
         tenant: str,
         container_id: str,
-        version: int,
+        before: ContainerState,
         *,
         call_key: str,
-        logs: str,
+        call: ContainerCall,
         state: bytes,
-        calls: Mapping[str, str] | None = None,
+        files: Sequence[ContainerFile],
     ) -> bool:
-        """Write the state after a call. It is synced to disk when this returns.
+        """Write the container after a call that began with `before`. It is synced to disk when this returns.
 
-        The state of a container whose response was deleted is not written.
+        A container whose response was deleted is not written.
 
         Args:
             tenant: The owner of the container.
             container_id: The container.
-            version: The version of the state that the call began with.
+            before: The container as the call found it.
             call_key: The idempotency key of the call.
-            logs: The output of the call.
+            call: The outcome of the call.
             state: The interpreter's state after the call.
-            calls: The outputs of earlier calls, as the state before had them.
+            files: The files after the call.
 
         Returns:
-            False if another call has changed the container since `version` was read.
+            False if another change of the container came first.
         """
-        newest = [*(calls or {}).items(), (call_key, logs)][-_KEPT_CALLS:]
-        kept = Kept(version + 1, dict(newest), state)
-        return await asyncio.to_thread(self._keep, tenant, container_id, kept)
+        newest = [*before.calls.items(), (call_key, call)][-_KEPT_CALLS:]
+        # A container that was deleted, or has expired, begins anew.
+        base = before if before.exists else ContainerState(version=before.version)
+        after = dataclasses.replace(base, calls=dict(newest), state=state, files=tuple(files))
+        return await asyncio.to_thread(self.write, tenant, container_id, after, before.files)
 
     def is_begun_by(self, container_id: str, response_id: str) -> bool:
         """Whether the container began in this response."""
         return owner_of(container_id) == response_id
 
-    def _load(self, tenant: str, container_id: str) -> Kept:
+    # --- blocking, for threads
+
+    def read(self, tenant: str, container_id: str) -> ContainerState:
+        """As `load`, and blocks."""
         owner = owner_of(container_id)
-        for _ in range(5):
+        for _ in range(_TRIES):
             newest = max(self._versions(owner), default=None)
             if newest is None:
-                return Kept()
+                return ContainerState()
             path = self._path(owner, newest)
             try:
-                is_idle = path.stat().st_mtime < time.time() - self._idle_seconds
+                used_at = path.stat().st_mtime
                 content = path.read_bytes()
             except FileNotFoundError:
                 # A newer version has taken its place.
                 continue
             # The next version's number stays free of those that another process may write.
-            return Kept(version=newest) if is_idle else self._opened(tenant, container_id, newest, content)
-        return Kept()
+            if used_at < time.time() - self.idle_seconds:
+                return ContainerState(version=newest, is_deleted=True)
+            found = self._opened(tenant, container_id, newest, content)
+            if found.idle_minutes is not None and used_at < time.time() - 60 * found.idle_minutes:
+                return ContainerState(version=newest, is_deleted=True)
+            return found
+        return ContainerState()
 
-    def _opened(self, tenant: str, container_id: str, version: int, content: bytes) -> Kept:
-        try:
-            sealed = self._sealer.unseal(content.decode("ascii"), bound_to=_bound_to(tenant, container_id))
-            name, _, data = sealed.partition(b"\n")
-            plain = self._keys.decrypt(name.decode(), data) if name else data
-            head, _, state = (
-                zstandard.ZstdDecompressor().decompress(plain, max_output_size=_LARGEST_BYTES).partition(b"\n")
-            )
-            told = orjson.loads(head)
-        except (SealBroken, PayloadUnreadable, UnicodeDecodeError, zstandard.ZstdError, orjson.JSONDecodeError):
-            return Kept(version=version, is_sealed=True)
-        return Kept(version, told.get("calls", {}), state if told["state"] else None)
-
-    def _keep(self, tenant: str, container_id: str, kept: Kept) -> bool:
+    def used_at(self, container_id: str) -> int | None:
+        """When the container was last used, in Unix seconds; None if there is none."""
         owner = owner_of(container_id)
-        folder = self._directory / owner
+        for _ in range(_TRIES):
+            newest = max(self._versions(owner), default=None)
+            if newest is None:
+                return None
+            with contextlib.suppress(FileNotFoundError):
+                return int(self._path(owner, newest).stat().st_mtime)
+        return None
+
+    def create(
+        self, tenant: str, *, name: str, idle_minutes: int | None, files: Sequence[ContainerFile], most: int
+    ) -> str:
+        """Make a container that belongs to no response. Returns its id.
+
+        Raises InvalidRequest if the tenant has `most` containers or more.
+        """
+        if self.count(tenant) >= most:
+            raise InvalidRequest(
+                f"You have {most} containers or more, and cannot make another one. Delete some, or let them expire "
+                "('expires_after').",
+                code="container_quota_exceeded",
+            )
+        container_id = container_of(new_id("resp_"))
+        self.write(tenant, container_id, ContainerState(name=name, idle_minutes=idle_minutes, files=tuple(files)))
+        return container_id
+
+    def delete(self, tenant: str, container_id: str) -> bool:
+        """Delete variables and files. Returns False if the tenant has no such container.
+
+        The deletion is a version of its own: a call that runs meanwhile begins again, on the empty container.
+        """
+        for _ in range(_TRIES):
+            found = self.read(tenant, container_id)
+            if not found.exists:
+                return False
+            gone = ContainerState(version=found.version, created_at=found.created_at, is_deleted=True)
+            if self.write(tenant, container_id, gone, found.files):
+                self._index.remove(tenant, container_id, found.created_at)
+                return True
+        raise ContainersBusy
+
+    def count(self, tenant: str) -> int:
+        """How many containers the tenant has, those among them that have expired within the last minute."""
+        return len(self._index.entries(tenant))
+
+    def page(
+        self, tenant: str, *, limit: int, after: str | None, name: str | None, newest_first: bool
+    ) -> tuple[list[tuple[str, ContainerState]], bool] | None:
+        """Up to `limit` of the tenant's containers, and whether more follow; None if `after` is none of them."""
+        entries = self._index.entries(tenant)
+        if newest_first:
+            entries.reverse()
+        if after is not None:
+            ids = [container_id for _, container_id in entries]
+            if after not in ids:
+                return None
+            entries = entries[ids.index(after) + 1 :]
+        found: list[tuple[str, ContainerState]] = []
+        for created_at, container_id in entries:
+            container = self.read(tenant, container_id)
+            if not container.exists or container.created_at != created_at:
+                # The container is gone, or began anew since.
+                self._index.remove(tenant, container_id, created_at)
+            elif name is None or container.name == name:
+                found.append((container_id, container))
+                if len(found) > limit:
+                    return found[:limit], True
+        return found, False
+
+    def write(
+        self, tenant: str, container_id: str, after: ContainerState, replaced: Sequence[ContainerFile] = ()
+    ) -> bool:
+        """Write the next version: `after`, whose version is still that of the state before it.
+
+        Contents of `replaced` files that it no longer lists are removed. Returns False if another change came first.
+        """
+        owner, now = owner_of(container_id), int(time.time())
+        folder, version = self._directory / owner, after.version + 1
         if ErasureMarks(self._directory).is_marked(owner):
+            shutil.rmtree(folder, ignore_errors=True)
             return True
-        head = {"calls": kept.calls, "state": kept.state is not None}
-        plain = zstandard.ZstdCompressor(level=3).compress(orjson.dumps(head) + b"\n" + (kept.state or b""))
-        name, data = self._keys.encrypt(plain, owner) or ("", plain)
-        sealed = self._sealer.seal(name.encode() + b"\n" + data, bound_to=_bound_to(tenant, container_id))
+        after = dataclasses.replace(after, version=version, created_at=after.created_at or now)
         written = folder / f"container-{os.urandom(8).hex()}.new"
-        write_file(written, sealed.encode())
+        bound_to = _bound_to(tenant, container_id)
+        write_file(written, self._seals.pack(_written(after), owner=owner, bound_to=bound_to))
         try:
-            os.link(written, self._path(owner, kept.version))
+            os.link(written, self._path(owner, version))
         except FileExistsError:
             return False
         except FileNotFoundError:
@@ -167,25 +237,96 @@ class Containers:
         with contextlib.suppress(FileNotFoundError):
             sync(folder)
         versions = self._versions(owner)
-        if any(version > kept.version for version in versions):
+        if any(other > version for other in versions):
             # The file of this version was there, and was removed as an old one.
-            self._path(owner, kept.version).unlink(missing_ok=True)
+            self._path(owner, version).unlink(missing_ok=True)
             return ErasureMarks(self._directory).is_marked(owner)
-        for version in versions:
-            if version < kept.version:
-                self._path(owner, version).unlink(missing_ok=True)
+        if not after.is_deleted:
+            self._index.add(tenant, container_id, after.created_at, after.idle_minutes)
+        for other in versions:
+            if other < version:
+                self._path(owner, other).unlink(missing_ok=True)
+        listed = {file.content for file in after.files}
+        self.remove_contents(container_id, [file.content for file in replaced if file.content not in listed])
+        self._remove_orphans(folder, listed)
         # Checked after the write. An erasure marks the owner before it removes the folder, so one of the two removes
         # the file.
         if ErasureMarks(self._directory).is_marked(owner):
             shutil.rmtree(folder, ignore_errors=True)
+            self._index.remove(tenant, container_id, after.created_at)
         return True
+
+    def write_content(self, tenant: str, container_id: str, data: bytes) -> str:
+        """Write a file's content, before a version lists it. Returns its name."""
+        owner, name = owner_of(container_id), f"content-{os.urandom(16).hex()}"
+        packed = self._seals.pack(data, owner=owner, bound_to=_bound_to(tenant, container_id, name))
+        write_file(self._directory / owner / name, packed)
+        if ErasureMarks(self._directory).is_marked(owner):
+            shutil.rmtree(self._directory / owner, ignore_errors=True)
+        return name
+
+    def read_content(self, tenant: str, container_id: str, name: str) -> bytes:
+        """A file's content. Raises FileGone. The sweep by age spares it from now on."""
+        path = self._directory / owner_of(container_id) / name
+        try:
+            data = self._seals.unpack(path.read_bytes(), bound_to=_bound_to(tenant, container_id, name))
+            os.utime(path)
+        except (FileNotFoundError, Unreadable):
+            raise FileGone from None
+        return data
+
+    def remove_contents(self, container_id: str, names: Iterable[str | None]) -> None:
+        """Remove contents that no version lists."""
+        for name in names:
+            if name is not None:
+                (self._directory / owner_of(container_id) / name).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove containers that have expired, and entries without a container. Returns how many."""
+        removed, now = 0, time.time()
+        for entry in self._index.everything():
+            owner = owner_of(entry.container_id)
+            seen, used_at = self._versions(owner), self.used_at(entry.container_id)
+            idle_seconds = self.idle_seconds
+            if entry.idle_minutes is not None:
+                idle_seconds = min(idle_seconds, 60 * entry.idle_minutes)
+            if used_at is not None and used_at >= now - idle_seconds:
+                continue
+            # A version that is written meanwhile has a higher number, and stays.
+            for version in seen:
+                self._path(owner, version).unlink(missing_ok=True)
+            if not self._versions(owner):
+                self._remove_orphans(self._directory / owner, set(), older_than_seconds=0)
+                self._index.remove(entry.tenant, entry.container_id, entry.created_at)
+                with contextlib.suppress(OSError):
+                    (self._directory / owner).rmdir()
+                removed += 1
+        return removed
+
+    def _opened(self, tenant: str, container_id: str, version: int, content: bytes) -> ContainerState:
+        try:
+            return _read(version, self._seals.unpack(content, bound_to=_bound_to(tenant, container_id)))
+        except (Unreadable, orjson.JSONDecodeError):
+            return ContainerState(version=version, is_sealed=True)
+
+    def _remove_orphans(
+        self, folder: Path, listed: set[str | None], older_than_seconds: float = _ORPHAN_SECONDS
+    ) -> None:
+        """Remove contents that no version lists: those of calls that have died."""
+        before = time.time() - older_than_seconds
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(folder):
+                if _CONTENT.fullmatch(name) and name not in listed:
+                    with contextlib.suppress(FileNotFoundError):
+                        if (folder / name).stat().st_mtime < before:
+                            (folder / name).unlink()
 
     def _versions(self, owner: str) -> list[int]:
         try:
             names = os.listdir(self._directory / owner)
         except FileNotFoundError:
             return []
-        return [int(found[1]) for name in names if (found := _FILE.fullmatch(name))]
+        return [int(found[1]) for name in names if (found := _VERSION.fullmatch(name))]
 
     def _path(self, owner: str, version: int) -> Path:
         return self._directory / owner / f"container-{version:08}"
@@ -204,5 +345,42 @@ def owner_of(container_id: str) -> str:
     return found[0]
 
 
-def _bound_to(tenant: str, container_id: str) -> str:
-    return f"container:{tenant}:{container_id}"
+def _written(container: ContainerState) -> bytes:
+    head = {
+        "calls": {key: {"logs": call.logs, "written": list(call.written)} for key, call in container.calls.items()},
+        "state": container.state is not None,
+        "files": [dataclasses.asdict(file) for file in container.files],
+        "is_deleted": container.is_deleted,
+        "name": container.name,
+        "created_at": container.created_at,
+        "idle_minutes": container.idle_minutes,
+    }
+    return orjson.dumps(head) + b"\n" + (container.state or b"")
+
+
+def _read(version: int, plain: bytes) -> ContainerState:
+    head, _, state = plain.partition(b"\n")
+    told = orjson.loads(head)
+    return ContainerState(
+        version=version,
+        calls={key: _call(call) for key, call in told.get("calls", {}).items()},
+        state=state if told["state"] else None,
+        files=tuple(ContainerFile(**file) for file in told.get("files", ())),
+        is_deleted=told.get("is_deleted", False),
+        name=told.get("name", ""),
+        created_at=told.get("created_at", 0),
+        idle_minutes=told.get("idle_minutes"),
+    )
+
+
+def _call(told: str | Mapping[str, object]) -> ContainerCall:
+    """A call as it was written; earlier versions wrote its output alone."""
+    if isinstance(told, str):
+        return ContainerCall(told)
+    written = told["written"]
+    assert isinstance(written, list)
+    return ContainerCall(str(told["logs"]), tuple(written))
+
+
+def _bound_to(tenant: str, container_id: str, content: str | None = None) -> str:
+    return f"container:{tenant}:{container_id}" + ("" if content is None else f":{content}")

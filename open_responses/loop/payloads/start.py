@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_serializer, model_validator
@@ -22,6 +22,7 @@ from open_responses.schema.price import ModelPrice
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.response import initial_response
 from open_responses.tool_use.built_in import BuiltInTool, OfferedBuiltIn, offered_built_ins
+from open_responses.tool_use.code_functions import CODE_INTERPRETER, INPUT_FILES
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.webhooks.endpoints import WebhookTarget
 
@@ -187,6 +188,9 @@ class StartResponse(Payload):
         accepted_at: The time at which the request was accepted, in Unix seconds; None in starts of earlier versions.
         webhooks: Where the events of the response are sent.
         scheduled_run: The workflow of the schedule's run that started the response; None for any other.
+        input_files: The files of `/v1/files` that the request's input names, if code may read them.
+        container_id: The container of the newest call of the code interpreter in what the response continues, if such
+            calls need an approval.
         agent_of: The response whose call this response answers, as its agent; None for a client's.
         carried: The state of the run before this one.
     """
@@ -228,6 +232,8 @@ class StartResponse(Payload):
     accepted_at: float | None = None
     webhooks: list[WebhookTarget] = []
     scheduled_run: str | None = None
+    input_files: list[str] = []
+    container_id: str | None = None
     agent_of: str | None = None
     carried: Carried | None = None
     accepted_input: list[JsonObject] | None = Field(
@@ -317,8 +323,16 @@ class StartResponse(Payload):
 
     def built_ins_for(self, fallback: int) -> list[OfferedBuiltIn]:
         """The built-in tools that this server runs for the provider in use."""
-        run_here = self.targets[fallback].run_here
-        return offered_built_ins(self.request, run_here) if run_here else []
+        return self.offered(self.targets[fallback].run_here)
+
+    def offered(self, run_here: Collection[int]) -> list[OfferedBuiltIn]:
+        """The built-in tools with these indexes in the request."""
+        return [self._with_files(one) for one in offered_built_ins(self.request, run_here)] if run_here else []
+
+    def _with_files(self, one: OfferedBuiltIn) -> OfferedBuiltIn:
+        if one.row.name != CODE_INTERPRETER or not self.input_files:
+            return one
+        return OfferedBuiltIn(one.row, {**one.settings, INPUT_FILES: self.input_files})
 
     def initial(self, fallback: int = 0) -> JsonObject:
         """The response resource before its first item, with the provider in use (`omitted_for`)."""

@@ -1,0 +1,346 @@
+"""Files of a container: read and written by code, kept with its variables, within limits, and never somebody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from activities.tool_calls.code_folders import remove_left_folders
+from activities.tools.code_interpreter.engine import CodeInterpreter
+from activities.tools.code_interpreter.sandbox import Sandbox
+from open_responses.contracts import ToolError
+from open_responses.errors import InvalidRequest
+from open_responses.ids import new_id
+from open_responses.io.files.file_store import FileStore
+from open_responses.io.store.containers import Containers, container_of, owner_of
+from open_responses.io.temporal.erasure_marks import ErasureMarks
+from open_responses.io.temporal.large_payloads import forget_payloads
+from open_responses.json_types import JsonObject
+from open_responses.tool_use.built_in_engine import BuiltInResult
+from open_responses.tool_use.code_functions import INPUT_FILES
+from open_responses.tool_use.container_files import FileGone
+from tests.support.code_calls import (
+    LIMITS,
+    MOST_BYTES,
+    code_call,
+    containers_in,
+    files_in,
+    interpreter,
+    logs_of,
+    upload,
+)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def sandbox() -> AsyncIterator[Sandbox]:
+    made = Sandbox(LIMITS, processes=2)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def containers(tmp_path: Path) -> Containers:
+    return containers_in(tmp_path)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FileStore:
+    return files_in(tmp_path)
+
+
+@pytest.fixture
+def engine(sandbox: Sandbox, containers: Containers, files: FileStore) -> CodeInterpreter:
+    return interpreter(sandbox, containers, files)
+
+
+@pytest.fixture
+def response_id() -> str:
+    return new_id("resp_")
+
+
+@pytest.fixture
+def container(response_id: str) -> str:
+    return container_of(response_id)
+
+
+def contents(tmp_path: Path, container: str) -> list[str]:
+    folder = tmp_path / owner_of(container)
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("content-")) if folder.exists() else []
+
+
+def with_files(*file_ids: str) -> JsonObject:
+    return {"container": {"type": "auto", "file_ids": list(file_ids)}}
+
+
+async def test_code_writes_files_that_any_worker_reads_in_the_next_call(
+    engine: CodeInterpreter, sandbox: Sandbox, containers: Containers, files: FileStore, container: str
+) -> None:
+    writes = (
+        "import os\nos.makedirs('out')\nopen('out/a.csv', 'w').write('x,y\\n')\n"
+        "open('/mnt/data/b.bin', 'wb').write(b'\\x00')"
+    )
+    first = await engine.run(code_call(writes, container, "a"))
+    assert [one["filename"] for one in first.citations] == ["b.bin", "out/a.csv"]
+    assert {one["type"] for one in first.citations} == {"container_file_citation"}
+    assert str(first.output).endswith(
+        "Files written:\n【1:1】 /mnt/data/b.bin (1 bytes)\n【1:2】 /mnt/data/out/a.csv (4 bytes)"
+    )
+    other = interpreter(sandbox, containers, files)
+    assert logs_of(await other.run(code_call("open('out/a.csv').read()", container, "b"))) == "'x,y\\n'\n"
+    (plain, nested) = (await containers.load("acme", container)).files
+    assert (plain.path, plain.bytes, plain.source) == ("b.bin", 1, "assistant")
+    assert nested.content is not None
+    assert containers.read_content("acme", container, nested.content) == b"x,y\n"
+
+
+async def test_a_file_that_is_written_again_keeps_its_id_and_one_that_is_removed_is_gone(
+    engine: CodeInterpreter, containers: Containers, container: str, tmp_path: Path
+) -> None:
+    await engine.run(code_call("open('a', 'w').write('1')\nopen('b', 'w').write('1')", container, "a"))
+    before = (await containers.load("acme", container)).files
+    again = await engine.run(code_call("import os\nopen('a', 'w').write('2')\nos.remove('b')", container, "b"))
+    (after,) = (await containers.load("acme", container)).files
+    assert (after.id, after.path) == (before[0].id, "a")
+    assert [one["file_id"] for one in again.citations] == [after.id]
+    assert contents(tmp_path, container) == [after.content], "the replaced content is gone from the disk"
+    unchanged = await engine.run(code_call("open('a').read()", container, "c"))
+    assert (logs_of(unchanged), list(unchanged.citations)) == ("'2'\n", [])
+    assert (await containers.load("acme", container)).files == (after,)
+
+
+async def test_a_call_that_is_repeated_after_its_worker_died_shows_the_files_of_its_first_run(
+    engine: CodeInterpreter, sandbox: Sandbox, containers: Containers, files: FileStore, response_id: str
+) -> None:
+    container = container_of(response_id)
+    appends = "open('log', 'a').write('x')\nprint(open('log').read())"
+    first = await engine.run(code_call(appends, container, "a", response_id))
+    again = await interpreter(sandbox, containers, files).run(code_call(appends, container, "a", response_id))
+    assert (again.output, again.citations, logs_of(again)) == (first.output, first.citations, "x\n")
+    assert logs_of(await engine.run(code_call("open('log').read()", container, "b"))) == "'x'\n"
+
+
+async def test_files_of_two_workers_at_once_are_all_kept(
+    sandbox: Sandbox, containers: Containers, files: FileStore, container: str, tmp_path: Path
+) -> None:
+    engines = [interpreter(sandbox, containers, files) for _ in range(2)]
+    calls = [code_call(f"open('{n}', 'w').write('x')", container, str(n)) for n in range(4)]
+    await asyncio.gather(*(engines[n % 2].run(call) for n, call in enumerate(calls)))
+    kept = (await containers.load("acme", container)).files
+    assert [file.path for file in kept] == ["0", "1", "2", "3"]
+    assert contents(tmp_path, container) == sorted(str(file.content) for file in kept), "no content of a lost attempt"
+
+
+async def test_named_files_are_read_stay_for_later_calls_and_end_with_the_file(
+    engine: CodeInterpreter, containers: Containers, files: FileStore, response_id: str
+) -> None:
+    container = container_of(response_id)
+    lent, named, foreign = (
+        upload(files, "../sales.csv", b"1"),
+        upload(files, "sales.csv", b"2"),
+        upload(files, "secret", b"3", tenant="other"),
+    )
+    settings = {**with_files(lent, foreign), INPUT_FILES: [named]}
+    seen = await engine.run(
+        code_call("import os\nsorted(os.listdir())", container, "a", response_id, settings=settings)
+    )
+    assert logs_of(seen) == f"['{named}-sales.csv', 'sales.csv']\n"
+    assert {file.source for file in (await containers.load("acme", container)).files} == {"user"}
+    assert not seen.citations
+    files.delete(named, "acme")
+    later = await engine.run(code_call("import os\nos.listdir()", container, "b"))
+    assert logs_of(later) == "['sales.csv']\n"
+    changed = await engine.run(code_call("open('sales.csv', 'w').write('mine')", container, "c"))
+    (kept,) = (await containers.load("acme", container)).files
+    assert (kept.source, kept.file_id) == ("assistant", None)
+    assert [one["file_id"] for one in changed.citations] == [kept.id]
+    assert files.get(lent, "acme") is not None
+    assert files.get(lent, "acme").path.read_bytes() == b"1"  # type: ignore[union-attr]
+
+
+async def test_files_with_the_longest_names_are_lent(
+    engine: CodeInterpreter, containers: Containers, files: FileStore, container: str
+) -> None:
+    names = ["\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 251 + ".csv", *["x" * 251 + ".csv"] * 2]
+    ids = [upload(files, name, b"1") for name in names]
+    await engine.run(code_call("1", container, "a", settings=with_files(*ids)))
+    lent = [file.path for file in (await containers.load("acme", container)).files]
+    assert len(lent) == 3
+    assert all(name.endswith(".csv") for name in lent)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "is_kept"),
+    [
+        ("for i in range(501):\n    open(str(i), 'w').close()", "at most 500 are kept", False),
+        ("for i in range(99_999):\n    open(str(i), 'w').close()", "limit", False),
+        ("while True:\n    open('a', 'w').write('x' * 100_000)", "disk write limit", True),
+        ("open('a', 'wb').write(b'x' * 10**9)", "24 MiB of memory", False),
+        ("import os\nwhile True:\n    os.listdir()", "as they were before", False),
+        ("open('../../etc/x', 'w')", "Permission denied", True),
+        ("open('/etc/passwd')", "Permission denied", True),
+        ("open('/tmp/x', 'w')", "Permission denied", True),
+        ("open('n' * 300, 'w')", "File name too long", True),
+        ("open('new\\nline', 'w')", "not printable", False),
+        (
+            "import os\nos.makedirs('/'.join(['d' * 100] * 3))\nopen('/'.join(['d' * 100] * 3) + '/x', 'w')",
+            "longer",
+            False,
+        ),
+        ("import os\nos.symlink('/etc/passwd', 'link')", "no attribute", True),
+        ("open('.', 'w')", "directory", True),
+    ],
+)
+async def test_files_that_code_must_not_write_end_as_an_output_that_says_so(
+    engine: CodeInterpreter, containers: Containers, container: str, tmp_path: Path, code: str, said: str, is_kept: bool
+) -> None:
+    await engine.run(code_call("open('first', 'w').write('1')", container, "a"))
+    result = await engine.run(code_call(code, container, "b"))
+    assert said in logs_of(result), logs_of(result)
+    found = await containers.load("acme", container)
+    assert found.version == (2 if is_kept else 1)
+    assert "first" in [file.path for file in found.files]
+    assert contents(tmp_path, container) == sorted(str(file.content) for file in found.files)
+    assert not list(Path(tempfile.gettempdir()).glob(f"open_responses-code-{os.getpid()}-*"))
+
+
+async def test_more_than_a_container_may_hold_is_refused_over_several_calls(
+    engine: CodeInterpreter, containers: Containers, container: str
+) -> None:
+    for name in "ab":
+        await engine.run(code_call(f"open('{name}', 'w').write('x' * 1_000_000)", container, name))
+    full = await engine.run(code_call("open('c', 'w').write('x' * 200_000)", container, "c"))
+    assert f"at most {MOST_BYTES} are kept" in logs_of(full)
+    assert [file.path for file in (await containers.load("acme", container)).files] == ["a", "b"]
+
+
+async def test_named_files_that_are_too_large_together_are_an_error_that_the_model_reads(
+    engine: CodeInterpreter, files: FileStore, container: str
+) -> None:
+    ids = [upload(files, name, b"x" * (MOST_BYTES // 2 + 1)) for name in "ab"]
+    with pytest.raises(ToolError, match="larger than"):
+        await engine.run(code_call("1", container, "a", settings=with_files(*ids)))
+
+
+async def test_a_content_that_is_lost_does_not_stop_the_container(
+    engine: CodeInterpreter, containers: Containers, container: str, tmp_path: Path
+) -> None:
+    await engine.run(code_call("x = 5\nopen('a', 'w').write('1')", container, "a"))
+    (name,) = contents(tmp_path, container)
+    (tmp_path / owner_of(container) / name).unlink()
+    with pytest.raises(FileGone):
+        containers.read_content("acme", container, name)
+    assert logs_of(await engine.run(code_call("import os\nx, os.listdir()", container, "b"))) == "(5, [])\n"
+
+
+async def test_another_tenant_reads_no_file_of_a_container_that_it_names(
+    engine: CodeInterpreter, containers: Containers, container: str, tmp_path: Path
+) -> None:
+    await engine.run(code_call("open('secret', 'w').write('1')", container, "a"))
+    seen = await engine.run(code_call("import os\nos.listdir()", container, "b", tenant="other"))
+    assert logs_of(seen).endswith("[]\n")
+    with pytest.raises(FileGone):
+        containers.read_content("other", container, contents(tmp_path, container)[0])
+    assert [file.path for file in (await containers.load("acme", container)).files] == ["secret"]
+
+
+async def test_files_go_with_the_response_that_began_the_container(
+    engine: CodeInterpreter, container: str, response_id: str, tmp_path: Path
+) -> None:
+    await engine.run(code_call("open('a', 'w').write('1')", container, "a", response_id))
+    ErasureMarks(tmp_path).mark(response_id, 60)
+    await forget_payloads(tmp_path, response_id)
+    await engine.run(code_call("open('b', 'w').write('1')", container, "b", response_id))
+    assert not (tmp_path / response_id).exists()
+
+
+# --- what clients do with containers
+
+
+async def test_a_deleted_container_is_empty_and_a_call_that_ran_meanwhile_begins_again(
+    engine: CodeInterpreter, containers: Containers, container: str, tmp_path: Path
+) -> None:
+    await engine.run(code_call("x = 1\nopen('a', 'w').write('1')", container, "a"))
+    before = await containers.load("acme", container)
+    assert not containers.delete("other", container)
+    assert containers.delete("acme", container)
+    assert not containers.delete("acme", container)
+    assert not await containers.exists("acme", container)
+    assert contents(tmp_path, container) == []
+    assert not containers.write("acme", container, before), "a change that began before the deletion is not kept"
+    assert logs_of(await engine.run(code_call("import os\nos.listdir()", container, "b"))).endswith("[]\n")
+    assert await containers.exists("acme", container), "the conversation goes on, in an empty container"
+
+
+def test_containers_are_listed_in_pages_by_tenant_and_name(containers: Containers) -> None:
+    ids = [containers.create("acme", name=name, idle_minutes=None, files=(), most=10) for name in ("a", "b", "a")]
+    containers.create("other", name="a", idle_minutes=None, files=(), most=10)
+
+    def page(limit: int, after: str | None = None, name: str | None = None) -> tuple[list[str], bool] | None:
+        found = containers.page("acme", limit=limit, after=after, name=name, newest_first=False)
+        return None if found is None else ([one for one, _ in found[0]], found[1])
+
+    everything = page(10)
+    assert everything is not None
+    assert (sorted(everything[0]), everything[1]) == (sorted(ids), False)
+    first = page(2)
+    assert first == (everything[0][:2], True)
+    assert page(2, first[0][-1]) == (everything[0][2:], False)
+    assert page(10, name="b") == ([ids[1]], False)
+    assert page(10, after=container_of(new_id("resp_"))) is None
+    assert containers.delete("acme", ids[0])
+    assert containers.count("acme") == 2
+
+
+def test_a_tenant_makes_so_many_containers_and_no_more(containers: Containers) -> None:
+    for _ in range(2):
+        containers.create("acme", name="", idle_minutes=None, files=(), most=2)
+    with pytest.raises(InvalidRequest) as refused:
+        containers.create("acme", name="", idle_minutes=None, files=(), most=2)
+    assert refused.value.error_code == "container_quota_exceeded"
+    containers.create("other", name="", idle_minutes=None, files=(), most=2)
+
+
+def test_containers_that_expired_are_swept_with_their_files_and_others_stay(
+    containers: Containers, tmp_path: Path
+) -> None:
+    old, new = (containers.create("acme", name=name, idle_minutes=1, files=(), most=10) for name in ("old", "new"))
+    containers.write_content("acme", old, b"1")
+    for path in (tmp_path / owner_of(old)).iterdir():
+        os.utime(path, (time.time() - 61, time.time() - 61))
+    assert not containers.read("acme", old).exists
+    assert containers.sweep() == 1
+    assert not (tmp_path / owner_of(old)).exists()
+    assert containers.read("acme", new).exists
+    assert containers.count("acme") == 1
+
+
+def test_a_state_of_an_earlier_version_is_read(containers: Containers, tmp_path: Path) -> None:
+    """Its calls were texts, and it had no files, no name and no time."""
+    container_id = containers.create("acme", name="", idle_minutes=None, files=(), most=10)
+    bound_to = f"container:acme:{container_id}"
+    earlier = b'{"calls": {"k": "logs"}, "state": true}\nstate'
+    packed = containers._seals.pack(earlier, owner=owner_of(container_id), bound_to=bound_to)
+    (tmp_path / owner_of(container_id) / "container-00000001").write_bytes(packed)
+    found = containers.read("acme", container_id)
+    assert (found.calls["k"].logs, found.state, found.files) == ("logs", b"state", ())
+
+
+def test_folders_of_dead_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, living = tmp_path / "open_responses-code-2147483647-abc", tmp_path / f"open_responses-code-{os.getpid()}-abc"
+    for folder in (dead, living):
+        folder.mkdir()
+        (folder / "secret.txt").write_text("x")
+    remove_left_folders()
+    assert (dead.exists(), living.exists()) == (False, True)
+
+
+def test_a_result_says_how_to_give_a_file() -> None:
+    assert BuiltInResult(output="").how_to_cite.startswith("Cite what you use")
