@@ -24,8 +24,9 @@ test: .venv/stamp  ## run the test suite, as before each commit (ARGS= for pytes
 test-all: .venv/stamp  ## run what `make test` leaves out: kills, outages, npm clients, campaigns (ARGS=)
 	@$(PYTEST) -m campaign $(ARGS)
 
-# Counts the processes that the tests start as well, except what a process measured before a `kill -9`. The table comes
-# after failures too: measured code is slower. `make coverage ARGS=tests/unit` measures what a part of the suite reaches.
+# Counts the processes that the tests start as well, except what a process measured before a `kill -9`, and processes that
+# get no environment (`bounded_processes.py`, `io/files/engine.py`, `io/files/reading.py`). The table comes after failures
+# too: measured code is slower. `make coverage ARGS=tests/unit` measures what a part of the suite reaches.
 coverage: .venv/stamp  ## run `make test`, and show which lines and branches ran (ARGS=)
 	@rm -rf .coverage && mkdir .coverage
 	@$(subst -m pytest,-m coverage run -m pytest,$(PYTEST)) $(ARGS); status=$$?; \
