@@ -36,7 +36,8 @@ EventIn = TypeVar("EventIn", contravariant=True)
 class Reader(Protocol[EventIn]):
     """Turns a vendor's events into deltas.
 
-    `knows_end` is True once an event has said that, or why, the answer ends; `is_over`, once it was the vendor's last.
+    `knows_end` is True once an event has said that, or why, the answer ends; `is_over`, once it was the vendor's last,
+    which says that the answer ends as well.
     `left_out` counts blocks, parts and items of kinds that the adapter does not know.
     """
 
@@ -108,7 +109,7 @@ async def deltas_of(opened: AbstractAsyncContextManager[Answer[Any]]) -> AsyncGe
                     has_content = has_content or is_content
                 else:
                     unread.keep(event)
-                if end.deadline is not None or reader.knows_end or reader.is_over:
+                if end.deadline is not None or reader.knows_end:
                     end.event_read(has_content=has_content, is_content=is_content)
                 for delta in deltas if is_plain else fitting.restored(deltas):
                     yield delta

@@ -169,17 +169,14 @@ class Appender:
                 log.warning("log_diverged", response_id=writer.response_id, first=batch.first, length=reply[1])
                 writer.diverge()
             else:
-                self._settle(writer, batch, refused=reply[0] == 1, cancelled=bool(reply[2]))
+                writer.in_flight = False
+                if reply[2]:
+                    writer.cancelled = True
+                if reply[0] == 1:
+                    writer.refuse()
+                else:
+                    writer.acknowledge(batch)
         return again
-
-    def _settle(self, writer: Writer, batch: Batch, *, refused: bool, cancelled: bool) -> None:
-        writer.in_flight = False
-        if cancelled:
-            writer.cancelled = True
-        if refused:
-            writer.refuse()
-        else:
-            writer.acknowledge(batch)
 
     async def _recover(self, error: RedisError) -> None:
         """Load the script again after a restart or SCRIPT FLUSH. Any other error is retried as an outage."""

@@ -17,7 +17,8 @@ class MergedDelta:
     """The pieces of one event's delta. `close` puts them into the event."""
 
     def __init__(self) -> None:
-        self._event: JsonObject | None = None
+        self.event: JsonObject | None = None
+        """The event into which deltas are merged at the moment."""
         self._pieces: list[str] = []
         self._characters = 0
 
@@ -25,9 +26,9 @@ class MergedDelta:
         """Whether `event` is merged into `last`, the newest event that is not sent yet."""
         if not _continues(last, event):
             return False
-        if self._event is not last:
+        if self.event is not last:
             self.close()
-            self._event, self._pieces, self._characters = last, [last["delta"]], len(last["delta"])
+            self.event, self._pieces, self._characters = last, [last["delta"]], len(last["delta"])
         if self._characters >= LONGEST_MERGED:
             return False
         self._pieces.append(event["delta"])
@@ -36,9 +37,9 @@ class MergedDelta:
 
     def close(self) -> None:
         """Put the merged pieces into the event, which is complete from then on."""
-        if self._event is not None:
-            self._event["delta"] = "".join(self._pieces)
-        self._event, self._pieces = None, []
+        if self.event is not None:
+            self.event["delta"] = "".join(self._pieces)
+        self.event, self._pieces = None, []
 
 
 def _continues(last: JsonObject, event: JsonObject) -> bool:

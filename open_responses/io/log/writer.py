@@ -235,7 +235,8 @@ class Writer:
         if self.unsent is not None:
             batch, self.unsent = self.unsent, None
             return batch
-        self._merged.close()
+        if self._merged.event is not None:
+            self._merged.close()
         first = self.base + self.trace.length
         if len(self.pending) == 1:
             encoded = first_page((encode(self.pending[0], first),))
@@ -275,7 +276,9 @@ class Writer:
         """Note that Redis has these events."""
         self._acknowledged = max(self._acknowledged, batch.first + len(batch.events))
         if not (self.pending or self.pending_fields or self.unsent) or self.is_over:
-            self._become_idle()
+            self._is_idle = True
+            if self._until_idle is not None:
+                self._become_idle()
 
     @property
     def has_more(self) -> bool:
