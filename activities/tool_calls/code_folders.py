@@ -25,12 +25,12 @@ from open_responses.contracts import ToolError
 from open_responses.ids import new_id
 from open_responses.io.files.file_store import FileStore, StoredFile
 from open_responses.io.store.containers import Containers
-from open_responses.tool_use.container_files import MOST_FILES, ContainerFile, FilesRefused, check_files
+from open_responses.tool_use.container_files import MOST_FILES, ContainerFile, FilesRefused, check_files, shortened_name
 
 _PREFIX = "open_responses-code-"
 _LENT = re.compile(rf"{_PREFIX}(\d+)-\w+")
 # In bytes. A file system takes 255; an upload's name has as many characters.
-_LONGEST_NAME, _LONGEST_SUFFIX = 255, 20
+_LONGEST_NAME = 255
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 # The time of each file that the code has not written, in nanoseconds since 1970.
 _UNCHANGED_NS = 1_000_000_000
@@ -202,9 +202,9 @@ def _checked_path(path: str) -> str:
 def _free_name(filename: str, file_id: str, folder: Path) -> str:
     """A name for a file of `/v1/files` that no other file of the folder has."""
     name = PurePosixPath(filename.replace("\\", "/")).name.replace("\0", "") or file_id
-    name = _shortened(name, _LONGEST_NAME)
+    name = shortened_name(name, _LONGEST_NAME)
     if name in (".", "..") or (folder / name).exists():
-        return f"{file_id}-{_shortened(name.strip('.'), _LONGEST_NAME - len(file_id) - 1)}"
+        return f"{file_id}-{shortened_name(name.strip('.'), _LONGEST_NAME - len(file_id) - 1)}"
     return name
 
 
@@ -226,13 +226,3 @@ def _is_alive(pid: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
-
-
-def _shortened(name: str, most: int) -> str:
-    """A name of at most so many bytes, which keeps its suffix if that is a short one."""
-    if len(name.encode()) <= most:
-        return name
-    stem, suffix = os.path.splitext(name)
-    if len(suffix.encode()) > _LONGEST_SUFFIX:
-        stem, suffix = name, ""
-    return stem.encode()[: most - len(suffix.encode())].decode("utf-8", "ignore") + suffix

@@ -17,7 +17,14 @@ from open_responses.ids import new_id
 from open_responses.io.files.file_store import StoredFile
 from open_responses.io.store.containers import Containers
 from open_responses.schema.container_bodies import Container, ContainerFileObject
-from open_responses.tool_use.container_files import FOLDER, ContainerFile, ContainerState, FilesRefused, check_files
+from open_responses.tool_use.container_files import (
+    FOLDER,
+    ContainerFile,
+    ContainerState,
+    FilesRefused,
+    check_files,
+    shortened_name,
+)
 
 
 def table_of(state: AppState) -> CodeInterpreterConfig:
@@ -99,7 +106,7 @@ def checked(files: Sequence[ContainerFile], most_bytes: int) -> None:
 def free_path(files: Sequence[ContainerFile], filename: str) -> str:
     """The name for a new file: its own, or one with a number if another file has that."""
     taken = {file.path for file in files} | {file.path.split("/")[0] for file in files}
-    name = _within(filename.replace("\\", "/").rpartition("/")[2].strip(), 200)
+    name = shortened_name(filename.replace("\\", "/").rpartition("/")[2].strip(), 200)
     if name in ("", ".", ".."):
         name = "file"
     stem, dot, suffix = name.rpartition(".")
@@ -109,17 +116,6 @@ def free_path(files: Sequence[ContainerFile], filename: str) -> str:
         at += 1
         found = f"{stem}-{at}.{suffix}" if dot and stem else f"{name}-{at}"
     return found
-
-
-def _within(name: str, most: int) -> str:
-    """The end of a name of more bytes is left out, but for a short suffix."""
-    if len(name.encode("utf-8", "replace")) <= most:
-        return name
-    stem, dot, suffix = name.rpartition(".")
-    end = dot + suffix if dot and len(suffix.encode()) <= 20 else ""
-    return (stem if end else name).encode("utf-8", "replace")[: most - len(end.encode())].decode(
-        "utf-8", "ignore"
-    ) + end
 
 
 def resource(containers: Containers, container_id: str, container: ContainerState) -> Container:

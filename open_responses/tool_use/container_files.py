@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,6 +12,8 @@ FOLDER = "/mnt/data"
 
 MOST_FILES = 500
 """In one container."""
+_LONGEST_SUFFIX = 20
+"""In bytes, with its dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,17 @@ class FilesRefused(Exception):
 
 class FileGone(Exception):
     """The content of a file is gone: another change of the container has replaced it."""
+
+
+def shortened_name(name: str, most_bytes: int) -> str:
+    """Return a file's name of at most so many bytes of UTF-8. It keeps its suffix if that is a short one."""
+    if len(name.encode("utf-8", "replace")) <= most_bytes:
+        return name
+    stem, suffix = os.path.splitext(name)
+    if len(suffix.encode("utf-8", "replace")) > _LONGEST_SUFFIX:
+        stem, suffix = name, ""
+    end = len(suffix.encode("utf-8", "replace"))
+    return stem.encode("utf-8", "replace")[: most_bytes - end].decode("utf-8", "ignore") + suffix
 
 
 def check_files(files: Sequence[ContainerFile], most_bytes: int) -> None:
