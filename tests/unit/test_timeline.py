@@ -138,6 +138,12 @@ async def test_other_requests_go_on_while_a_long_history_is_read(monkeypatch: py
     assert turns >= len(events) - 1
 
 
+async def test_the_steps_of_a_program_have_its_name() -> None:
+    names = {entry.name for entry in (await timeline_in("program_that_calls_tools")).entries}
+    assert "program" in names
+    assert "run_program_step" not in names
+
+
 @pytest.mark.parametrize(
     ("name", "status", "detail"),
     [

@@ -1,4 +1,5 @@
 // A cron expression of five fields in words. What this cannot say stays as it was written: words that are wrong are worse.
+import { listed } from "/console/parts.js";
 
 const SHORTHANDS = {
   "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *",
@@ -88,7 +89,3 @@ function numbersOf(field) {
 
 const isNumber = (text) => /^\d{1,2}$/.test(text);
 const twoDigits = (number) => String(number).padStart(2, "0");
-
-export function listed(words) {
-  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
-}

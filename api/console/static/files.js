@@ -43,7 +43,7 @@ export function Files({ query }) {
     <h1 tabindex="-1">Files</h1>
     <p>The files of your tenant. A request names one by its id in <code>input_file</code> or <code>input_image</code>, and a <a href="#/stores">vector store</a> makes it searchable.</p>
     <div class="panel" role="group" aria-label="Upload files">
-      <div class="filters">
+      <div class="filters is-wide">
         <label>Purpose <select value=${settings.purpose} onChange=${change("purpose")}>${PURPOSES.map(([value, label]) => html`<option value=${value}>${label}</option>`)}</select></label>
         <label>Expires <select value=${settings.seconds} onChange=${change("seconds")}>${LIVES.map(([value, label]) => html`<option value=${value}>${label}</option>`)}</select></label>
       </div>

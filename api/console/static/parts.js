@@ -52,6 +52,11 @@ export function counted(number, word) {
   return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 }
 
+/** `a`, `a and b`, `a, b and c`. */
+export function listed(words) {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
 /** A size in the units of people: 1.4 MB. */
 export function size(bytes) {
   if (bytes === null || bytes === undefined) return "–";

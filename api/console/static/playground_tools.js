@@ -1,6 +1,6 @@
 // The tools of the playground's request: hosted ones, those that this server runs itself, and MCP servers.
 import { html } from "/console/ui.js";
-import { Problem, useLoaded } from "/console/parts.js";
+import { Problem, listed, useLoaded } from "/console/parts.js";
 
 const BUILT_IN = {
   web_search: { label: "Search the web", tool: () => ({ type: "web_search" }), include: "web_search_call.action.sources" },
@@ -18,7 +18,7 @@ const BUILT_IN = {
 export function PlaygroundTools({ offers, draft, setDraft, change }) {
   if (!offers) return null;
   const builtIn = offers.built_in_tools.filter((name) => name in BUILT_IN);
-  if (offers.tools.length + offers.mcp_servers.length + builtIn.length === 0) return null;
+  const missing = Object.keys(BUILT_IN).filter((name) => !builtIn.includes(name));
   const toggle = (list, name) => (event) =>
     setDraft({ ...draft, [list]: event.target.checked ? [...draft[list], name] : draft[list].filter((one) => one !== name) });
   return html`<fieldset><legend>Tools</legend>
@@ -32,6 +32,7 @@ export function PlaygroundTools({ offers, draft, setDraft, change }) {
     ${offers.mcp_servers.map((label) => html`<label class="check" key=${label}>
       <input type="checkbox" checked=${draft.mcp.includes(label)} onChange=${toggle("mcp", label)} /><span>MCP server ${label}</span></label>`)}
     </div>
+    ${missing.length > 0 && html`<p class="muted note" data-testid="not-enabled">This server does not run ${listed(missing)} for you: a table of the configuration enables each.</p>`}
     ${draft.mcp.length > 0 && html`<label class="check"><input type="checkbox" checked=${draft.mcpAsks} onChange=${change("mcpAsks")} />
       <span>Ask for approval before each call to an MCP server</span></label>`}
   </fieldset>`;

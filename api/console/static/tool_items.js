@@ -19,7 +19,7 @@ export const TOOL_TITLES = {
   code_interpreter_call: () => "Runs Python",
   program: () => "Runs a program that calls tools",
   program_output: () => "Output of the program",
-  "open_responses:refused_call": ({ name }) => `Was not allowed to call ${name}`,
+  "open_responses:refused_call": ({ name }) => `A call of ${name} that was not run`,
 };
 
 /** What the item of a tool says. Null for an item of another type. `text` is newer than the item's own while it streams. */

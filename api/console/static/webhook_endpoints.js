@@ -2,7 +2,7 @@
 import { html, useState } from "/console/ui.js";
 import { json, send } from "/console/http.js";
 import { Confirm, Copy, Dialog, Form, Problem, Time, useAction, useLoaded, usePages } from "/console/parts.js";
-import { ReceiverState } from "/console/webhook_receivers.js";
+import { ReceiverState, keyOf } from "/console/webhook_receivers.js";
 
 const EVENTS = ["response.completed", "response.failed", "response.incomplete", "response.cancelled", "response.awaiting_approval"];
 const PATH = "/v1/webhook_endpoints";
@@ -63,7 +63,7 @@ export function Endpoints({ receivers, onSent }) {
     ${pages.rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="List of endpoints" aria-busy=${pages.isLoading}><table data-testid="endpoints">
       <thead><tr><th scope="col">Endpoint</th><th scope="col">Address</th><th scope="col">Receives</th><th scope="col">Events</th><th scope="col">Secret</th><th scope="col">Created</th><th scope="col">Actions</th></tr></thead>
       <tbody>${pages.rows.map((row) => html`<tr key=${row.id}>
-        <th scope="row" class="name" title=${row.id}>${row.name}</th><td class="long"><code>${row.url}</code></td><td class="long"><${ReceiverState} receiver=${receivers.get(row.url)} /></td>
+        <th scope="row" class="name" title=${row.id}>${row.name}</th><td class="long"><code>${row.url}</code></td><td class="long"><${ReceiverState} receiver=${receivers.get(keyOf(offers?.tenant, row.url))} /></td>
         <td class="long">${row.event_types.length === EVENTS.length ? "all" : row.event_types.join(", ")}</td><td><code>${row.signing_secret_hint ?? "in the environment"}</code></td>
         <td>${row.source === "file" ? "in the file" : html`<${Time} at=${row.created_at} />`}</td>
         <td class="long"><${Action} row=${row} word="Test" onClick=${() => setAsks({ what: "test", row })} />

@@ -12,9 +12,12 @@ const ERRORS = {
   secret_unreadable: ["was not sent to: the worker cannot read its secret", "Give the workers the encryption key with which the secret was sealed."],
 };
 
-/** {text, advice, isReceived} of one attempt. */
+/** What the owner of the endpoint or of the response has ended: no receiver fails. */
+const WITHDRAWN = new Set(["endpoint_removed", "response_deleted"]);
+
+/** {text, advice, isReceived, isWithdrawn} of one attempt. */
 export function outcomeOf(attempt) {
   const isReceived = attempt.status >= 200 && attempt.status < 300;
   const [text, advice] = ERRORS[attempt.error] ?? [attempt.error ? attempt.error.replaceAll("_", " ") : "", ""];
-  return { text: text || `answered ${attempt.status}`, advice: isReceived ? "" : advice, isReceived };
+  return { text: text || `answered ${attempt.status}`, advice: isReceived ? "" : advice, isReceived, isWithdrawn: WITHDRAWN.has(attempt.error) };
 }

@@ -24,7 +24,13 @@ from temporalio.converter import DataConverter
 
 from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.json_types import JsonObject
-from open_responses.loop.payloads.names import CALL_BUILT_IN_TOOL, CALL_MCP_TOOL, LIST_MCP_TOOLS, SAMPLE
+from open_responses.loop.payloads.names import (
+    CALL_BUILT_IN_TOOL,
+    CALL_MCP_TOOL,
+    LIST_MCP_TOOLS,
+    RUN_PROGRAM_STEP,
+    SAMPLE,
+)
 
 Kind = Literal["model_turn", "tool", "mcp", "approval", "wait", "agent", "finish"]
 Status = Literal["completed", "failed", "running", "retrying", "cancelled"]
@@ -32,6 +38,8 @@ Status = Literal["completed", "failed", "running", "retrying", "cancelled"]
 _LONGEST_DETAIL = 300
 _LONGEST_TURN_SECONDS = 0.005
 _STOPPED = ("cancelled",)
+_NAMES = {RUN_PROGRAM_STEP: "program"}
+"""Activities that are no tools by their own names: a program runs from one call of a tool to the next."""
 _WAITS = "waits "
 """How the timer of a wait is called (`workflows/waiting.py`); the workflow's other timers have other summaries."""
 _ENDS_OF_AGENTS: dict[EventType.ValueType, tuple[str, Status]] = {
@@ -184,7 +192,7 @@ class Timeline:
             return Entry("mcp", label, self._turn, 1, at, detail="lists its tools")
         if activity == CALL_MCP_TOOL:
             return Entry("mcp", f"{label}.{_text(given.get('tool'))}", self._turn, attempt, at)
-        name = _text(given.get("function")) if activity == CALL_BUILT_IN_TOOL else activity
+        name = _text(given.get("function")) if activity == CALL_BUILT_IN_TOOL else _NAMES.get(activity, activity)
         return Entry("tool", name, self._turn, attempt, at)
 
     def _began(self, scheduled: int, attempt: int, at: float) -> None:
