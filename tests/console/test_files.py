@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.api_with_keys import bearer, key_block
-from tests.support.console_browser import Browser, fits_a_phone, is_sound, signed_in
+from tests.support.console_browser import KEEPS_WHAT_IS_SAVED, Browser, fits_a_phone, is_sound, signed_in
 from tests.support.stack import Stack, another_api
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
@@ -25,10 +25,6 @@ KEYS = [
 CATS = "Cats sleep for sixteen hours a day, and are most active at dawn."
 LAW = "The tenant pays the rent on the first working day of each month."
 HOSTILE = "<img src=x onerror=alert(1)>.txt"
-_KEEPS_WHAT_IS_SAVED = """(() => {
-    const usual = URL.createObjectURL;
-    URL.createObjectURL = blob => { blob.text().then(text => { window.saved = text; }); return usual(blob); };
-})()"""
 _HALF_SENT = """(() => {
     XMLHttpRequest.prototype.send = function () {
         this.upload.onprogress({lengthComputable: true, loaded: 1, total: 2});
@@ -86,7 +82,7 @@ async def test_files_are_uploaded_downloaded_and_deleted_and_no_other_tenant_see
     assert [file["expires_at"] - file["created_at"] for file in stored] == [86400, 86400]
     await is_sound(page)
     await fits_a_phone(page)
-    await page.evaluates(_KEEPS_WHAT_IS_SAVED)
+    await page.evaluates(KEEPS_WHAT_IS_SAVED)
     await page.click(f"{row('cats.txt')} >> button:has-text('Download')")
     await page.waits_until("window.saved === given", CATS)
     other = await signed_in(browser, api, BETA, "files", name="beta")

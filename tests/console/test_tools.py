@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.support.api_with_keys import bearer, key_block
 from tests.support.built_in_engines import SOURCE
-from tests.support.console_browser import Browser, fits_a_phone, is_sound, signed_in
+from tests.support.console_browser import KEEPS_WHAT_IS_SAVED, Browser, fits_a_phone, is_sound, signed_in
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.scripts import HOSTED, script
 from tests.support.stack import Stack, another_api
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
 
 ACME = "acme-of-the-tools"
 ROUTE = '[[routes]]\nmodel = "tools-priced"\nprovider = "fake"\nprice = { input = 1000, output = 2000 }'
-CODE = "numbers = [1, 2, 3]\nsum(numbers)"
+CODE = "numbers = [1, 2, 3]\n_ = open('sum.txt', 'w').write('It is six.')\nsum(numbers)"
 _SENDS_ELSEWHERE = """(() => {
     const usual = fetch;
     const gone = "/v1/responses/resp_none/steer";
@@ -151,6 +151,13 @@ async def test_calls_of_built_in_tools_are_shown_as_what_they_are(
     await page.waits_for(f"{found.format('Runs Python')} pre.code:has-text('sum(numbers)')")
     await page.waits_for(f"{found.format('Runs Python')}:has-text('Output') pre.code:has-text('6')")
     await page.waits_for(f"{found.format('Runs a program that calls tools')} pre.code:has-text('get_weather')")
+    await page.click("[data-testid=container-files] summary")
+    await page.waits_for(
+        "[data-testid=container-files] li:has-text('/mnt/data/sum.txt'):has-text('written by the code')"
+    )
+    await page.evaluates(KEEPS_WHAT_IS_SAVED)
+    await page.click("[data-testid=container-files] button:has-text('Download')")
+    await page.waits_until("window.saved === given", "It is six.")
     await page.waits_for("h3:has-text('Calls get_weather, for the program')")
     await page.waits_for(f"{found.format('Output of the program')} pre.code:has-text('Berlin')")
     await page.waits_for(f"{found.format('Answer')}:has-text('& <b>more</b>') .sources a:text-is('Berlin')")

@@ -22,6 +22,11 @@ _WIDER = """(() => {
     const wide = [...document.querySelectorAll("body *")].filter(one => one.getBoundingClientRect().right > width + 1);
     return wide.map(one => one.outerHTML.slice(0, 100));
 })()"""
+KEEPS_WHAT_IS_SAVED = """(() => {
+    const usual = URL.createObjectURL;
+    URL.createObjectURL = blob => { blob.text().then(text => { window.saved = text; }); return usual(blob); };
+})()"""
+"""The page keeps in `saved` the text of what its reader saves as a file."""
 # An answer of the driver may hold a page's whole text.
 _LONGEST_LINE = 64 * 1024 * 1024
 

@@ -1,5 +1,6 @@
 // Calls of built-in tools and programs, as people read them: the query and its sources, code and what it printed.
 import { html } from "/console/ui.js";
+import { ContainerFiles } from "/console/container_files.js";
 import { ExternalLink, ResponseLink } from "/console/links.js";
 import { Passage } from "/console/store_search.js";
 
@@ -57,7 +58,7 @@ function Code({ item, text }) {
       ? html`<p class="subhead" key=${index}>Output</p><${CodeText} text=${one.logs || "It printed nothing."} name="Output" />`
       : html`<p key=${index} class="muted">${one.type} ${one.url ?? ""}</p>`)}
     ${!item.outputs && isOver(item) && html`<${NotIncluded} what="code_interpreter_call.outputs" />`}
-    ${item.container_id && html`<p class="muted">Container <code>${item.container_id}</code></p>`}`;
+    ${item.container_id && isOver(item) && html`<${ContainerFiles} id=${item.container_id} />`}`;
 }
 
 /** Code scrolls sideways instead of breaking its lines, and then the keyboard has to reach it. */
