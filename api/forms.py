@@ -6,6 +6,7 @@ unless the response is not stored: then only the client can bring the item back 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import orjson
@@ -41,16 +42,29 @@ class PlainForms:
 
     ends_with_done = True
 
+    def __init__(self, include: Collection[str] = ()) -> None:
+        self._include = include
+
     def event(self, event: bytes) -> bytes:
         if _CALL not in event:
             return event
         read = orjson.loads(event)
-        return encode(_without_calls(read), read["sequence_number"])
+        return encode(self._without_calls(read), read["sequence_number"])
 
     def response(self, response: bytes | JsonObject) -> bytes | JsonObject:
         if isinstance(response, bytes):
-            return orjson.dumps(_without_output(orjson.loads(response))) if _CALL in response else response
-        return _without_output(response)
+            return orjson.dumps(self._without_output(orjson.loads(response))) if _CALL in response else response
+        return self._without_output(response)
+
+    def _without_calls(self, event: JsonObject) -> JsonObject:
+        if "item" in event:
+            return {**event, "item": without_call(event["item"], self._include)}
+        if "response" in event:
+            return {**event, "response": self._without_output(event["response"])}
+        return event
+
+    def _without_output(self, response: JsonObject) -> JsonObject:
+        return {**response, "output": [without_call(item, self._include) for item in response["output"]]}
 
 
 class HiddenCalls:
@@ -58,8 +72,8 @@ class HiddenCalls:
 
     ends_with_done = False
 
-    def __init__(self, openai: OpenAIForms) -> None:
-        self._openai, self._plain = openai, PlainForms()
+    def __init__(self, openai: OpenAIForms, plain: PlainForms) -> None:
+        self._openai, self._plain = openai, plain
 
     def event(self, event: bytes) -> bytes:
         return self._openai.event(self._plain.event(event))
@@ -68,27 +82,18 @@ class HiddenCalls:
         return self._openai.response(self._plain.response(response))
 
 
-def forms_for(connection: HTTPConnection, asked: CreateResponse) -> Forms | None:
-    """How to write the response to this request; None for a client that gets the events as they are."""
+def forms_for(connection: HTTPConnection, asked: CreateResponse, include: Collection[str] = ()) -> Forms | None:
+    """How to write the response to this request; None for a client that gets the events as they are.
+
+    `include` has names of members to show beside those that the request has named.
+    """
     hides = asked.is_stored and _may_run_built_ins(asked)
     if not speaks_openai(connection):
-        return PlainForms() if hides else None
+        return PlainForms(include) if hides else None
     openai = OpenAIForms(asked)
-    return HiddenCalls(openai) if hides else openai
+    return HiddenCalls(openai, PlainForms(include)) if hides else openai
 
 
 def _may_run_built_ins(asked: CreateResponse) -> bool:
     """Whether this server may run calls of a built-in tool for the request."""
     return any(isinstance(tool, ProviderTool) and built_in_of(tool.type) for tool in asked.tools or [])
-
-
-def _without_calls(event: JsonObject) -> JsonObject:
-    if "item" in event:
-        return {**event, "item": without_call(event["item"])}
-    if "response" in event:
-        return {**event, "response": _without_output(event["response"])}
-    return event
-
-
-def _without_output(response: JsonObject) -> JsonObject:
-    return {**response, "output": [without_call(item) for item in response["output"]]}

@@ -223,7 +223,7 @@ class ToolCalls:
         return BuiltInWork(row.name, self._settings(row), without_call(item), item[CALL].get("ordinal", 0))
 
     def _settle_built_in(self, index: int, outcome: Outcome) -> None:
-        output_ledger, include = self.state.output_ledger, self.state.start.request.include or []
+        output_ledger, request = self.state.output_ledger, self.state.start.request
         item = output_ledger.output[index]
         row = BY_ITEM_TYPE[item["type"]]
         ended = ended_item(
@@ -233,7 +233,8 @@ class ToolCalls:
             members=outcome.item,
             citations=outcome.citations,
             failed=outcome.failed,
-            include=include,
+            include=request.include or [],
+            is_stored=request.is_stored,
         )
         if not outcome.failed and row.working:
             output_ledger.add_event(f"response.{row.item_type}.completed", index)

@@ -19,6 +19,7 @@ from api.compactions import check_compactions
 from api.conversations.access import Busy, OwnedConversation, owned_conversation
 from api.conversations.lock import free_stale_lock
 from api.dependencies import State, Tenant
+from api.include import included
 from api.lookup import OwnedRecords
 from api.paging import is_newest_first, list_object, page_limit
 from api.references import References
@@ -27,6 +28,7 @@ from open_responses.conversations.payloads import AddItems, ConversationState, P
 from open_responses.conversations.state import Conversation, new_entry_item
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.ids import new_id
+from open_responses.io.files.inlined import check_named
 from open_responses.io.temporal import client
 from open_responses.json_types import JsonObject
 from open_responses.loop.input_items import prefix_of
@@ -36,8 +38,8 @@ from open_responses.schema.built_in_items import without_call
 from open_responses.schema.http_bodies import DeletedConversation
 from open_responses.schema.items import InputItem
 from open_responses.schema.off_loop import off_loop
-from open_responses.schema.request_settings import INCLUDES, Metadata
-from open_responses.schema.validation import RequestObject, one_of, read_json_object, shorten
+from open_responses.schema.request_settings import Metadata
+from open_responses.schema.validation import RequestObject, read_json_object
 from workflows.conversation import ConversationWorkflow
 
 Body = TypeVar("Body", bound=RequestObject)
@@ -118,7 +120,7 @@ async def delete_conversation(conversation_id: str, state: State, tenant: Tenant
 @router.get("/{conversation_id}/items")
 async def list_items(request: Request, conversation_id: str, state: State, tenant: Tenant) -> Response:
     """A page of the items, newest first unless `order=asc`."""
-    query = _page_query(request)
+    include, query = included(request), _page_query(request)
     found = await owned_conversation(state, tenant, conversation_id)
     page = await found.page(query)
     if not page.is_known:
@@ -126,25 +128,25 @@ async def list_items(request: Request, conversation_id: str, state: State, tenan
             "'after' must be the id of an item of this conversation. Take the last_id of the page before.",
             param="after",
         )
-    return _json(list_object([without_call(item) for item in page.items], has_more=page.has_more))
+    return _json(list_object([without_call(item, include) for item in page.items], has_more=page.has_more))
 
 
 @router.post("/{conversation_id}/items")
 async def create_items(request: Request, conversation_id: str, state: State, tenant: Tenant) -> Response:
     """Add up to 20 items at the end. While a response holds the conversation's lock, this is a 409."""
-    _includes(request)
+    include = included(request)
     given, size = await _read(CreateItems, request)
     found = await owned_conversation(state, tenant, conversation_id)
     items = await _new_items(state, tenant, given.items, size)
     await _add(state, found, AddItems(items=items))
-    return _json(list_object([without_call(item) for item in items]))
+    return _json(list_object([without_call(item, include) for item in items]))
 
 
 @router.get("/{conversation_id}/items/{item_id}")
 async def get_item(request: Request, conversation_id: str, item_id: str, state: State, tenant: Tenant) -> Response:
-    _includes(request)
+    include = included(request)
     found = await owned_conversation(state, tenant, conversation_id)
-    return _json(without_call(await found.item(item_id)))
+    return _json(without_call(await found.item(item_id), include))
 
 
 @router.delete("/{conversation_id}/items/{item_id}")
@@ -170,6 +172,7 @@ async def _new_items(state: AppState, tenant: str, given: list[InputItem], size:
     references = References(OwnedRecords(state, tenant), size=size, limit=state.settings.max_body_bytes)
     items = await references.resolved_items(given, path="items")
     check_compactions(items, state.sealer, tenant, path="items")
+    await check_named(state.folder.files, tenant, items, "items")
     dumped = [item.model_dump(mode="json", exclude_unset=True) for item in items]
     kept = [new_entry_item(item, new_id(prefix_of(item.get("type") or "message"))) for item in dumped]
     ids = [item["id"] for item in kept]
@@ -199,22 +202,9 @@ def _parsed(kind: type[Body], raw: bytes) -> Body:
 
 
 def _page_query(request: Request) -> PageQuery:
-    _includes(request)
     query = request.query_params
     newest_first = is_newest_first(query.get("order"))
     return PageQuery(limit=page_limit(query.get("limit")), after=query.get("after"), newest_first=newest_first)
-
-
-def _includes(request: Request) -> None:
-    """Check the names in `include`. Items are always returned whole, so a valid name changes nothing."""
-    query = request.query_params
-    for name in (*query.getlist("include"), *query.getlist("include[]")):
-        if name not in INCLUDES:
-            raise InvalidRequest(
-                f"'include' must be {one_of(INCLUDES)}, but is '{shorten(name)}'.",
-                param="include",
-                code="invalid_value",
-            )
 
 
 def _json(body: Mapping[str, object]) -> Response:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from api.conversations.routes import CreateConversation, CreateItems, UpdateConversation
-from api.openapi.operation import operation, page, parameter
+from api.openapi.operation import INCLUDE, operation, page, parameter
 from api.openapi.schemas import ref
 from open_responses.json_types import JsonObject
 
 
 def conversation_paths() -> JsonObject:
     conversation_id = parameter("conversation_id", "path")
-    include = parameter("include", "query", {"type": "array", "items": {"type": "string"}})
     return {
         "/v1/conversations": {
             "post": operation(
@@ -19,6 +18,7 @@ def conversation_paths() -> JsonObject:
                 {200: ("", ref("Conversation"), {})},
                 request=CreateConversation,
                 may_be_empty=True,
+                errors=(404,),
             )
         },
         "/v1/conversations/{conversation_id}": {
@@ -50,14 +50,14 @@ def conversation_paths() -> JsonObject:
                 "listConversationItems",
                 "List the items of a conversation",
                 {200: ("", ref("ItemPage"), {})},
-                parameters=[conversation_id, *page(), include],
+                parameters=[conversation_id, *page(), INCLUDE],
                 errors=(400, 404),
             ),
             "post": operation(
                 "createConversationItems",
                 "Add items at the end of a conversation",
                 {200: ("", ref("ItemPage"), {})},
-                parameters=[conversation_id, include],
+                parameters=[conversation_id, INCLUDE],
                 request=CreateItems,
                 errors=(404, 409),
             ),
@@ -67,7 +67,7 @@ def conversation_paths() -> JsonObject:
                 "getConversationItem",
                 "Get one item of a conversation",
                 {200: ("", ref("ListedItem"), {})},
-                parameters=[conversation_id, parameter("item_id", "path"), include],
+                parameters=[conversation_id, parameter("item_id", "path"), INCLUDE],
                 errors=(400, 404),
             ),
             "delete": operation(

@@ -69,6 +69,10 @@ def parameter(name: str, where: str, schema: JsonObject | None = None) -> JsonOb
     return {"name": name, "in": where, "required": where == "path", "schema": schema or {"type": "string"}}
 
 
+INCLUDE = parameter("include", "query", {"type": "array", "items": {"type": "string"}})
+"""Members of items that are shown on request alone."""
+
+
 def newest_first() -> list[JsonObject]:
     """The parameters of a list whose order is fixed."""
     return [one for one in page() if one["name"] != "order"]

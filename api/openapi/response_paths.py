@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.openapi.operation import newest_first, operation, page, parameter
+from api.openapi.operation import INCLUDE, newest_first, operation, page, parameter
 from api.openapi.schemas import ref
 from api.operations.filters import STATUSES
 from api.responses.approvals import ApprovalBody
@@ -67,6 +67,7 @@ def response_paths() -> JsonObject:
                     parameter("stream", "query", {"type": "boolean", "default": False}),
                     parameter("starting_after", "query", {"type": "integer", "minimum": 0}),
                     parameter("include_obfuscation", "query", {"type": "boolean", "default": True}),
+                    INCLUDE,
                 ],
                 errors=(400, 404),
             ),
@@ -92,7 +93,7 @@ def response_paths() -> JsonObject:
                 "listInputItems",
                 "List the input as items",
                 {200: ("", ref("ItemPage"), {})},
-                parameters=[response_id, *page(), parameter("before", "query")],
+                parameters=[response_id, *page(), parameter("before", "query"), INCLUDE],
                 errors=(400, 404),
             )
         },

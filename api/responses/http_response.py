@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import orjson
 from fastapi import Request
 from starlette.responses import Response
@@ -35,9 +37,11 @@ def initial_http_response(request: Request, start: StartResponse) -> Response:
     return response_json(request, start.request, start.initial())
 
 
-def response_json(request: Request, asked: CreateResponse, response: bytes | JsonObject) -> Response:
+def response_json(
+    request: Request, asked: CreateResponse, response: bytes | JsonObject, include: Collection[str] = ()
+) -> Response:
     """A response as a JSON document, in the forms of the client's API."""
-    forms = forms_for(request, asked)
+    forms = forms_for(request, asked, include)
     body = response if forms is None else forms.response(response)
     return Response(body if isinstance(body, bytes) else orjson.dumps(body), media_type="application/json")
 

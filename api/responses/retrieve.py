@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Collection
 
 import orjson
 from fastapi import APIRouter, Request
@@ -14,6 +15,7 @@ from temporalio.service import RPCError
 from api.app_state import AppState
 from api.dependencies import AuthenticatedCaller, ReadsOf, State
 from api.forms import forms_for
+from api.include import included
 from api.lookup import owned_record
 from api.paging import is_newest_first, list_object, page_limit
 from api.responses.cancel import cancel
@@ -43,7 +45,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.32
 @router.get("")
 async def get_response(request: Request, response_id: str, state: State, caller: AuthenticatedCaller) -> Response:
     """The response as it stands; with `stream=true` its events after `starting_after`, replayed and then live."""
-    after, streams = starting_after(request), _flag(request, "stream")
+    after, streams, include = starting_after(request), _flag(request, "stream"), included(request)
     if streams:
         state.open_streams.take(request, caller.key)
     record = await owned_record(state, caller.reads_of, response_id, decided=not streams)
@@ -54,7 +56,7 @@ async def get_response(request: Request, response_id: str, state: State, caller:
             await reconnect(request, record, after),
             keepalive_seconds=state.settings.keepalive_seconds,
             obfuscate=_flag(request, "include_obfuscation", "true"),
-            forms=forms_for(request, record.start.request),
+            forms=forms_for(request, record.start.request, include),
         )
     if after is not None:
         raise InvalidRequest(
@@ -62,7 +64,7 @@ async def get_response(request: Request, response_id: str, state: State, caller:
         )
     if record.response is not None:
         await show_cost(request, response_id)
-    return await respond_as_it_stands(request, state, record)
+    return await respond_as_it_stands(request, state, record, include)
 
 
 @router.post("/cancel")
@@ -94,10 +96,11 @@ async def delete_response(response_id: str, state: State, tenant: ReadsOf) -> Re
 @router.get("/input_items")
 async def list_input_items(request: Request, response_id: str, state: State, tenant: ReadsOf) -> Response:
     """The request's input as items, newest first unless `order=asc`."""
+    include = included(request)
     record = await owned_record(state, tenant, response_id)
     query = request.query_params
     newest_first = is_newest_first(query.get("order"))
-    items = [without_call(item) for item in listed_input(record.start)]
+    items = [without_call(item, include) for item in listed_input(record.start)]
     if newest_first:
         items.reverse()
     items = _between(items, query.get("after"), query.get("before"))
@@ -105,9 +108,11 @@ async def list_input_items(request: Request, response_id: str, state: State, ten
     return _json(list_object(items[:limit], has_more=len(items) > limit))
 
 
-async def respond_as_it_stands(request: Request, state: AppState, record: Record) -> Response:
+async def respond_as_it_stands(
+    request: Request, state: AppState, record: Record, include: Collection[str] = ()
+) -> Response:
     """The response now, as JSON."""
-    return response_json(request, record.start.request, await _as_it_stands(state, record))
+    return response_json(request, record.start.request, await _as_it_stands(state, record), include)
 
 
 async def _as_it_stands(state: AppState, record: Record) -> bytes | JsonObject:

@@ -39,7 +39,7 @@ from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse, schemas_of, tools_of_items
 from open_responses.schema.tool_choice import McpChoice, ProviderToolChoice, named_choices, names_of_tools
 from open_responses.schema.tools import FunctionTool, HostedTools, ProviderTool
-from open_responses.tool_use.built_in import BuiltInTool, built_in_of, offered_built_ins
+from open_responses.tool_use.built_in import BUILT_IN_TOOLS, BuiltInTool, built_in_of, offered_built_ins
 from open_responses.tool_use.hosted_tool import HostedTool, hosted_names, is_bare
 
 _SCHEMA_PATIENCE_SECONDS = 20.0
@@ -63,7 +63,7 @@ async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     await _check_schemas(state.schema_checks, tenant, asked)
     hosted = _hosted(settings, asked)
     check_agents_are_stored(asked, hosted)
-    built_in = _built_in(config, resolved.authorized.caller.key, asked, targets, [tool.name for tool in hosted])
+    built_in = built_in_tools(config, resolved.authorized.caller.key, asked, targets, [tool.name for tool in hosted])
     await check_containers(state, tenant, _run_here(asked, targets))
     _check_servers(config, asked)
     if asked.webhook is not None:
@@ -182,7 +182,7 @@ def _hosted_tools(settings: Settings, names: Sequence[str]) -> list[HostedTool]:
             }
             tool = tool.model_copy(update=limits)
         if found.agent is not None:
-            hosted_of, built_in_of = partial(_hosted_tools, settings), partial(_built_in, settings.config, None)
+            hosted_of, built_in_of = partial(_hosted_tools, settings), partial(built_in_tools, settings.config, None)
             plan = agent_plan(settings, found, hosted_of, built_in_of, os.environ)
             tool = tool.model_copy(update={"agent": plan})
         tools.append(tool)
@@ -196,7 +196,7 @@ def _run_here(asked: CreateResponse, targets: Sequence[Target]) -> list[tuple[in
     return [(index, tool) for index in indexes if isinstance(tool := tools[index], ProviderTool)]
 
 
-def _built_in(
+def built_in_tools(
     config: Config,
     key: ApiKeyConfig | None,
     asked: CreateResponse,
@@ -207,7 +207,9 @@ def _built_in(
     a function with the name of one of theirs."""
     run_here = sorted({index for target in targets for index in target.run_here})
     check_settings(config, asked, run_here)
-    offered = offered_built_ins(asked, run_here) if run_here else []
+    tables = config.built_in_tools
+    closed = {name: BUILT_IN_TOOLS[name].closed(table) for name, table in tables.items()} if run_here else {}
+    offered = offered_built_ins(asked, run_here, closed) if run_here else []
     check_built_ins(key, [one.row.name for one in offered])
     names = {function.name: one.row.name for one in offered for function in one.functions()}
     for path, tools in [("tools", asked.tools or []), *tools_of_items(asked)]:
@@ -236,9 +238,10 @@ def _built_in(
             retry_seconds=table.retry_seconds,
             require_approval=table.require_approval,
             max_calls=table.max_calls if isinstance(table, ProgramConfig) else None,
+            closed=list(one.closed),
         )
         for one in offered
-        if (table := config.built_in_tools.get(one.row.name)) is not None
+        if (table := tables.get(one.row.name)) is not None
     ]
 
 

@@ -34,7 +34,7 @@ class WebSearchConfig(BuiltInToolConfig):
             does not have is left out. If absent, `query` alone.
         language: The language of results where the backend can be asked for one, such as `en`.
         wait_seconds: The longest wait for the backend's answer, and for a page.
-        open_pages: Whether the model may read pages. If false, it only searches.
+        open_pages: Whether the model may read pages. If false, it is offered the search alone.
         obey_robots: Whether a page that its site's `robots.txt` closes to `OpenResponses` stays unread.
         contact: An address for operators of sites, which the `User-Agent` names.
         private_hosts: Hosts, as in the URL with the port if there is one, whose pages may be read although they are on

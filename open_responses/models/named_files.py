@@ -33,14 +33,14 @@ def names_a_file(part: object) -> bool:
     return False
 
 
-def parts_with_files(items: Sequence[InputItem]) -> Iterator[tuple[str, Part]]:
-    """(path, part) of each part that names a file of this server's."""
+def parts_with_files(items: Sequence[InputItem], path: str = "input") -> Iterator[tuple[str, Part]]:
+    """(path, part) of each part that names a file of this server's. `path` is that of the items in the request."""
     for index, item in enumerate(items):
         for field, content in _contents(item):
             for number, part in enumerate(content):
                 if names_a_file(part):
                     assert isinstance(part, InputImage | InputFile)
-                    yield f"input[{index}].{field}[{number}]", part
+                    yield f"{path}[{index}].{field}[{number}]", part
 
 
 def filled(items: Sequence[InputItem], fill: Fill) -> list[InputItem]:

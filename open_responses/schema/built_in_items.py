@@ -4,12 +4,15 @@ OpenAI's items have no room for the text that the model read, nor for the functi
 `open_responses_call`. The member is part of the item wherever the item is stored, so it lives exactly as long as the
 item does: in Temporal, the log, chains, conversations and files. Clients are not sent it (`without_call`), unless the
 response is not stored: then only the client can bring the item back.
+
+The member also keeps what the item shows on request alone, such as the results of a search. A client may ask for it
+with `include` when it reads the item, although the request did not ask for it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -52,6 +55,8 @@ class CallRecord(LenientObject):
         output: The output that the model read; None while the call runs.
         citations: The annotations that the model may cite, without their indexes in a text.
         members: Members of the model's call that its provider has to get back.
+        on_request: The members of the finished item that `include` has to name and the request did not, by the value
+            of `include`.
     """
 
     function: FunctionName
@@ -60,6 +65,7 @@ class CallRecord(LenientObject):
     output: ToolOutput | None = None
     citations: Annotated[list[Citation], Field(max_length=MAX_CITATIONS, fail_fast=True)] = []  # noqa: RUF012
     members: JsonObject = {}  # noqa: RUF012
+    on_request: JsonObject = {}  # noqa: RUF012
 
 
 class BuiltInCall(LenientObject):
@@ -102,6 +108,49 @@ def newest_item(item_type: str, output: Sequence[JsonObject]) -> JsonObject | No
     return None if newest is None else without_call(newest)
 
 
-def without_call(item: JsonObject) -> JsonObject:
-    """The item in OpenAI's form, as clients get it."""
-    return {name: value for name, value in item.items() if name != CALL} if CALL in item else item
+def without_call(item: JsonObject, include: Collection[str] = ()) -> JsonObject:
+    """The item in OpenAI's form, as clients get it, with the members that `include` names."""
+    if CALL not in item:
+        return item
+    shown = {name: value for name, value in item.items() if name != CALL}
+    if not include:
+        return shown
+    kept = item[CALL].get("on_request") or {}
+    for name in include:
+        if name in kept and (path := member_path(name, item["type"])):
+            shown = _with_member(shown, path, kept[name])
+    return shown
+
+
+def member_path(name: str, item_type: str) -> tuple[str, ...]:
+    """The path of the member that a value of `include` names; empty if it is a member of items of another type."""
+    kind, *path = name.split(".")
+    return tuple(path) if kind == item_type else ()
+
+
+def taken_out(item: JsonObject, members: JsonObject, names: Collection[str]) -> tuple[JsonObject, JsonObject]:
+    """The members of an item that ends without those that values of `include` name, and the latter by these values.
+
+    A member that the item had when it began becomes null, as in OpenAI's items.
+    """
+    shown, kept = members, dict[str, object]()
+    for name in names:
+        first, *rest = member_path(name, item["type"])
+        holder = shown.get(first) if rest else shown
+        member = rest[0] if rest else first
+        if isinstance(holder, dict) and holder.get(member) is not None:
+            kept[name] = holder[member]
+        if rest and isinstance(holder, dict):
+            shown = {**shown, first: {key: value for key, value in holder.items() if key != member}}
+        elif not rest:
+            shown = {key: value for key, value in shown.items() if key != member}
+            shown |= {member: None} if member in item else {}
+    return shown, kept
+
+
+def _with_member(item: JsonObject, path: tuple[str, ...], value: object) -> JsonObject:
+    first, *rest = path
+    if not rest:
+        return {**item, first: value}
+    inner = item.get(first)
+    return {**item, first: {**inner, rest[0]: value}} if isinstance(inner, dict) else item

@@ -43,7 +43,7 @@ _LABEL = f"{HOSTED_LABEL}:"
 class BuiltInTool(Payload):
     """A built-in tool with the configuration's limits at the start of the response.
 
-    `max_calls` is the most calls of a program.
+    `max_calls` is the most calls of a program. `closed` has the functions of the tool that the model is not offered.
     """
 
     name: str
@@ -52,6 +52,7 @@ class BuiltInTool(Payload):
     retry_seconds: float = 1
     require_approval: bool = False
     max_calls: int | None = None
+    closed: list[str] = []  # noqa: RUF012
 
 
 def _file_search_opening(opening: Opening) -> JsonObject:
@@ -72,7 +73,8 @@ BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
             working="searching",
             opening=lambda opening: {"action": web_search.action_of(opening.function, opening.arguments)},
             check=web_search.check_settings,
-            on_request={"web_search_call.action.sources": ("action", "sources")},
+            on_request=("web_search_call.action.sources", "web_search_call.results"),
+            closed=web_search.closed_functions,
         ),
         BuiltIn(
             name=CODE_INTERPRETER,
@@ -83,7 +85,7 @@ BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
             working="interpreting",
             opening=interpreter_opening,
             streamed="code",
-            on_request={"code_interpreter_call.outputs": ("outputs",)},
+            on_request=("code_interpreter_call.outputs",),
         ),
         BuiltIn(
             name=PROGRAMS,
@@ -102,7 +104,7 @@ BUILT_IN_TOOLS: Mapping[str, BuiltIn] = {
             id_prefix="fs_",
             working="searching",
             opening=_file_search_opening,
-            on_request={"file_search_call.results": ("results",)},
+            on_request=("file_search_call.results",),
         ),
     )
 }
@@ -130,26 +132,33 @@ def built_in_of_label(label: str) -> BuiltIn | None:
 
 @dataclass(frozen=True, slots=True)
 class OfferedBuiltIn:
-    """A built-in tool that a request offers and this server runs, with its settings in the request."""
+    """A built-in tool that a request offers and this server runs, with its settings in the request.
+
+    `closed` has the functions that the configuration takes from the model.
+    """
 
     row: BuiltIn
     settings: JsonObject
+    closed: Collection[str] = ()
 
     def functions(self) -> Sequence[FunctionTool]:
         """Return the functions that stand for the tool."""
-        return self.row.functions(self.settings)
+        return [one for one in self.row.functions(self.settings) if one.name not in self.closed]
 
 
-def offered_built_ins(request: CreateResponse, run_here: Collection[int]) -> list[OfferedBuiltIn]:
+def offered_built_ins(
+    request: CreateResponse, run_here: Collection[int], closed: Mapping[str, Collection[str]] | None = None
+) -> list[OfferedBuiltIn]:
     """Return the built-in tools that this server runs, each once: the first of several tools counts.
 
     Args:
         request: The request.
         run_here: The indexes of these tools in the request's `tools`, as the routing decided.
+        closed: The functions that the model is not offered, by the tool's name.
     """
     found: dict[str, OfferedBuiltIn] = {}
     for index, tool in enumerate(request.tools or []):
         if index in run_here and isinstance(tool, ProviderTool) and (row := built_in_of(tool.type)) is not None:
             settings = tool.model_dump(mode="json", exclude_unset=True)
-            found.setdefault(row.name, OfferedBuiltIn(row, settings))
+            found.setdefault(row.name, OfferedBuiltIn(row, settings, (closed or {}).get(row.name, ())))
     return list(found.values())

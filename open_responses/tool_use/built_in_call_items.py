@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from open_responses.contracts import ToolOutput
 from open_responses.ids import member_id
 from open_responses.json_types import JsonObject
-from open_responses.schema.built_in_items import CALL
+from open_responses.schema.built_in_items import CALL, taken_out
 from open_responses.tool_use.built_in_row import BuiltIn, Opening
 
 # Behind the numbers of all calls that are counted.
@@ -72,6 +72,7 @@ def ended_item(
     citations: Sequence[JsonObject],
     failed: bool,
     include: Collection[str],
+    is_stored: bool,
 ) -> JsonObject:
     """Return the item of a call that has ended.
 
@@ -82,26 +83,19 @@ def ended_item(
         members: The members of the finished item, as the engine returned them.
         citations: The annotations that the model may cite.
         failed: Whether the call failed.
-        include: The request's `include`. Members of `row.on_request` that it does not name are left out.
+        include: The request's `include`. Members that `row.on_request` has and it does not name are left out.
+        is_stored: Whether the response is stored. `open_responses_call` then keeps what is left out, for a client that
+            asks for it when it reads the item.
     """
-    shown = {**members}
-    for value, path in row.on_request.items():
-        if value not in include:
-            shown = _without(shown, path)
-    call = {**item[CALL], "output": output, **({"citations": list(citations)} if citations else {})}
+    shown, kept = taken_out(item, members, [name for name in row.on_request if name not in include])
+    call = {
+        **item[CALL],
+        "output": output,
+        **({"citations": list(citations)} if citations else {}),
+        **({"on_request": kept} if kept and is_stored else {}),
+    }
     own = {"type": item["type"], "id": item["id"], "status": "failed" if failed else "completed", CALL: call}
     return {**item, **shown, **own}
-
-
-def _without(members: JsonObject, path: tuple[str, ...]) -> JsonObject:
-    """The members without the one at the path. A member of the item itself becomes null, as in OpenAI's items."""
-    first, *rest = path
-    if not rest:
-        return {**members, first: None}
-    inner = members.get(first)
-    if not isinstance(inner, dict):
-        return members
-    return {**members, first: {name: value for name, value in inner.items() if name != rest[0]}}
 
 
 def read_arguments(written: str) -> JsonObject:

@@ -55,7 +55,7 @@ class BuiltInResult:
     Attributes:
         output: The text, or content parts, that the model reads. The server adds how to cite, if there are citations.
         item: The members of the finished item in OpenAI's form, all of them: the server leaves out those that `include`
-            has to name (`action.sources`, `results`, `outputs`).
+            has to name (`action.sources`, `results`, `outputs`), and keeps them for a client that asks for them later.
         citations: The sources that the model may cite, as annotations without indexes:
             `{"type": "url_citation", "url", "title"}`, `{"type": "file_citation", "file_id", "filename"}` or
             `{"type": "container_file_citation", "container_id", "file_id", "filename"}`. The output shows each with its

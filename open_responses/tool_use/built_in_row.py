@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from open_responses.config_tables.built_in import BuiltInToolConfig
 from open_responses.json_types import JsonObject
@@ -41,6 +41,10 @@ def _anything(_: JsonObject, __: BuiltInToolConfig, ___: str) -> None:
     """Accept all settings."""
 
 
+def _all_open(_: BuiltInToolConfig) -> Collection[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
     """A row of the table.
@@ -59,7 +63,8 @@ class BuiltIn:
             It gets the tool, the configuration's table, and the tool's path in the request.
         streamed: The argument that is streamed as the item's own text (`CALL_TEXTS`); None if there is none. A tool
             with a streamed argument has one function, with this argument alone.
-        on_request: Members of the item that `include` has to name, by the value of `include`. Each has its path.
+        on_request: The values of `include` that name members of the item. The item has them on request alone.
+        closed: The functions that the model is not offered under the configuration's table.
     """
 
     name: str
@@ -71,4 +76,5 @@ class BuiltIn:
     opening: Callable[[Opening], JsonObject] = _nothing
     check: Callable[[JsonObject, BuiltInToolConfig, str], None] = _anything
     streamed: str | None = None
-    on_request: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    on_request: Collection[str] = ()
+    closed: Callable[[BuiltInToolConfig], Collection[str]] = _all_open

@@ -7,6 +7,7 @@ the model read what the client has excluded.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -118,6 +119,12 @@ def read_options(tool: JsonObject, config: WebSearchConfig, param: str) -> WebSe
         context_size=size,
         location=_location(_object(tool, "user_location", param), param),
     )
+
+
+def closed_functions(config: BuiltInToolConfig) -> Collection[str]:
+    """The functions that the model is not offered under this table."""
+    assert isinstance(config, WebSearchConfig)
+    return () if config.open_pages else (OPEN_PAGE, FIND)
 
 
 def functions_of(tool: JsonObject) -> list[FunctionTool]:

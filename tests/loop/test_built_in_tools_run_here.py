@@ -312,6 +312,39 @@ async def test_sources_are_shown_where_include_names_them(client: httpx.AsyncCli
     assert response["output"][0]["action"]["sources"] == [{"type": "url", "url": SOURCE["url"]}]
 
 
+async def test_a_client_that_reads_a_call_may_ask_for_more_of_it_than_the_request_did(
+    client: httpx.AsyncClient, upstream: Upstream, redis: Redis
+) -> None:
+    sources, name = [{"type": "url", "url": SOURCE["url"]}], "web_search_call.action.sources"
+    conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+    script(upstream, "sources later", asks("Berlin"), Script(words=1))
+    response = await create(client, model="fake", input="sources later", tools=[SEARCH], conversation=conversation)
+    search, message = response["output"]
+    assert "sources" not in search["action"]
+    shown = {**search, "action": {**search["action"], "sources": sources}}
+    upstream.says("names the call", Script(words=1))
+    named = [{"type": "item_reference", "id": search["id"]}, {"role": "user", "content": "names the call"}]
+    second = await create(client, model="fake", input=named)
+    url, items = f"/v1/responses/{response['id']}", f"/v1/conversations/{conversation}/items"
+    for _ in range(2):
+        for query in (f"include={name}", f"include[]={name}&include[]=file_search_call.results"):
+            assert (await client.get(f"{url}?{query}")).json() == {**response, "output": [shown, message]}
+        assert (await client.get(url)).json() == response
+        lines = (await client.get(f"{url}?stream=true&include={name}")).text.splitlines()
+        streamed = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        done = [event["item"] for event in streamed if event["type"] == "response.output_item.done"]
+        assert [done[0], streamed[-1]["response"]["output"][0]] == [shown, shown]
+        listed = (await client.get(f"/v1/responses/{second['id']}/input_items?include={name}")).json()["data"]
+        assert [item["action"] for item in listed if item["type"] == "web_search_call"] == [shown["action"]]
+        found = (await client.get(f"{items}?include={name}")).json()["data"]
+        assert shown in found
+        assert (await client.get(f"{items}/{search['id']}?include={name}")).json() == shown
+        assert search in (await client.get(items)).json()["data"]
+        await redis.flushall()
+    for path in (url, f"/v1/responses/{second['id']}/input_items", items):
+        is_error(await client.get(f"{path}?include=everything"), 400, "invalid_value", "include")
+
+
 async def test_tool_choice_allowed_tools_and_max_tool_calls_hold(client: httpx.AsyncClient, upstream: Upstream) -> None:
     script(upstream, "forced to search", asks("Berlin"), Script(words=1))
     await create(client, model="fake", input="forced to search", tools=[SEARCH], tool_choice={"type": "web_search"})

@@ -10,10 +10,12 @@ import pytest
 from api.auth import Caller
 from api.responses.routing import targets_of
 from api.responses.steer import steer_stored
+from api.responses.validate import built_in_tools
 from open_responses.config import Config, ProviderConfig, RouteConfig
 from open_responses.config_tables.api_keys import ApiKeyConfig
 from open_responses.config_tables.web_search import WebSearchConfig
 from open_responses.context.excerpt import readable
+from open_responses.context.tokens import item_tokens
 from open_responses.context.transcript import as_model_reads
 from open_responses.deltas import Finish, ProviderItem
 from open_responses.errors import InvalidRequest, PermissionDenied
@@ -26,8 +28,9 @@ from open_responses.loop.payloads.steering import Steer
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.schema.built_in_items import CALL, without_call
 from open_responses.schema.items import INPUT_ITEMS, FunctionCall, FunctionCallOutput
+from open_responses.schema.request_settings import INCLUDES
 from open_responses.schema.requests import CreateResponse, validate_create_response
-from open_responses.tool_use.built_in import BUILT_IN_TOOLS, BuiltInTool
+from open_responses.tool_use.built_in import BUILT_IN_TOOLS, BuiltInTool, offered_built_ins
 from open_responses.tool_use.built_in_call_items import approved_item, ended_item
 from open_responses.tool_use.built_in_row import Opening
 
@@ -103,6 +106,7 @@ def ended(**changes: Any) -> dict[str, Any]:
         "citations": [],
         "failed": False,
         "include": [],
+        "is_stored": True,
     }
     return ended_item(item, row, **(given | changes))
 
@@ -111,6 +115,84 @@ def test_an_item_shows_what_include_names() -> None:
     assert without_call(ended())["action"] == {"type": "search", "query": "q"}
     assert ended(include=["web_search_call.action.sources"])["action"]["sources"] == [{"url": "u"}]
     assert ended(failed=True, members={})["status"] == "failed"
+
+
+def ended_as(kind: str, opening: dict[str, Any], members: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """An item of this tool that has ended with these members."""
+    row = BUILT_IN_TOOLS[kind]
+    item = {"type": row.item_type, "id": f"{row.id_prefix}1", "status": "in_progress", **opening}
+    call = {"function": kind, "ordinal": 1}
+    given: dict[str, Any] = {"output": "found", "citations": [], "failed": False, "include": [], "is_stored": True}
+    return ended_item({**item, CALL: call}, row, members=members, **(given | changes))
+
+
+RESULTS = [{"file_id": "file-1", "filename": "a.md", "score": 0.5, "attributes": {}, "text": "Found."}]
+SHOWN_ON_REQUEST = [
+    ("file_search", "file_search_call.results", {"queries": ["q"], "results": None}, {"results": RESULTS}),
+    (
+        "code_interpreter",
+        "code_interpreter_call.outputs",
+        {"code": "1", "container_id": "cntr_1", "outputs": []},
+        {"outputs": [{"type": "logs", "logs": "1"}]},
+    ),
+    (
+        "web_search",
+        "web_search_call.action.sources",
+        {"action": {"type": "search", "query": "q"}},
+        {"action": {"type": "search", "query": "q", "sources": [{"type": "url", "url": "u"}]}},
+    ),
+    (
+        "web_search",
+        "web_search_call.results",
+        {"action": {"type": "search", "query": "q"}},
+        {"results": [{"type": "text_result", "url": "u", "title": "t", "snippet": "s"}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "opening", "members"), SHOWN_ON_REQUEST, ids=lambda each: str(each)[:40])
+def test_a_member_on_request_is_kept_for_a_client_that_asks_later(
+    kind: str, value: str, opening: dict[str, Any], members: dict[str, Any]
+) -> None:
+    asked_at_once = without_call(ended_as(kind, opening, members, include=[value]))
+    assert asked_at_once == {**without_call(ended_as(kind, opening, members)), **members}
+    later = ended_as(kind, opening, members)
+    assert without_call(later).keys() == opening.keys() | {"type", "id", "status"}
+    assert without_call(later).get("results") is without_call(later).get("outputs") is None
+    assert without_call(later, {value, "message.output_text.logprobs"}) == asked_at_once
+    others = {name for _, name, _, _ in SHOWN_ON_REQUEST} - {value}
+    assert without_call(later, others) == without_call(later)
+    unstored = ended_as(kind, opening, members, is_stored=False)
+    assert "on_request" not in unstored[CALL]
+    INPUT_ITEMS.validate_python([later])
+
+
+def test_members_on_request_that_a_client_has_written_itself_change_no_other_member() -> None:
+    item = ended()
+    item[CALL]["on_request"] = {"web_search_call": 1, "web_search_call.id": 2, "web_search_call.action.sources": 3}
+    assert without_call(item, INCLUDES)["id"] == item["id"]
+    item["action"] = "a text"
+    assert without_call(item, INCLUDES)["action"] == "a text"
+
+
+def test_what_is_kept_for_a_client_is_not_counted_as_the_models() -> None:
+    kept = ended_as("file_search", {"queries": [], "results": None}, {"results": [{"text": "word " * 5000}]})
+    (item,) = INPUT_ITEMS.validate_python([kept])
+    assert item_tokens(item) < 100
+
+
+async def test_a_model_that_may_only_search_is_not_offered_pages() -> None:
+    table = WebSearchConfig(target="a.b:C", open_pages=False)
+    config, request = configured(table, "openai-chat"), asked(SEARCH)
+    found = targets(config, request)
+    (tool,) = built_in_tools(config, None, request, found, [])
+    assert tool.closed == ["open_page", "find_in_page"]
+    (offered,) = offered_built_ins(request, found[0].run_here, {tool.name: tool.closed})
+    assert [function.name for function in offered.functions()] == ["web_search"]
+    own = {"type": "function", "name": "open_page", "parameters": {"type": "object", "properties": {}}}
+    assert built_in_tools(config, None, asked(SEARCH, own), found, []) == [tool]
+    with pytest.raises(InvalidRequest, match="open_page"):
+        built_in_tools(configured(ENABLED, "openai-chat"), None, asked(SEARCH, own), found, [])
 
 
 def test_an_engine_cannot_change_what_the_server_sets() -> None:

@@ -122,13 +122,17 @@ class WebSearchEngine:
             body = f"{excerpt}\n\n{listed}" if listed else excerpt
         elif not found:
             return BuiltInResult(
-                f"The search for {words!r} found nothing. Try other words.{note}", {"action": {**action, "sources": []}}
+                f"The search for {words!r} found nothing. Try other words.{note}",
+                {"action": {**action, "sources": []}, "results": []},
             )
         else:
             body = "\n\n".join(_listed(call.mark(index), result) for index, result in enumerate(found))
         return BuiltInResult(
             output=f"Results for {words!r}.{note} {_UNTRUSTED}\n{_marked(body)}",
-            item={"action": {**action, "sources": [{"type": "url", "url": result.url} for result in found]}},
+            item={
+                "action": {**action, "sources": [{"type": "url", "url": result.url} for result in found]},
+                "results": [_shown(result) for result in found],
+            },
             citations=[_citation(result.url, result.title) for result in found],
         )
 
@@ -273,6 +277,11 @@ def _tidied(results: Sequence[SearchResult], options: WebSearchOptions, sizes: _
 def _listed(mark: str, result: SearchResult) -> str:
     head = f"{mark} {result.title}{f' ({result.date})' if result.date else ''}\n{result.url}"
     return f"{head}\n{result.snippet}" if result.snippet else head
+
+
+def _shown(result: SearchResult) -> JsonObject:
+    """A result as `web_search_call.results` shows it: an object of OpenAI's type for a text that was found."""
+    return {"type": "text_result", "url": result.url, "title": result.title, "snippet": result.snippet}
 
 
 def _about(page: PageText) -> str:

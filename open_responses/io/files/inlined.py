@@ -49,7 +49,7 @@ async def with_heads(files: FileStore, tenant: str, asked: CreateResponse, most_
     size = 0
     for path, part in named:
         if part.file_id not in found:
-            raise NotFound(f"File with id {(part.file_id or '')[:80]!r} not found.", param=f"{path}.file_id")
+            raise _unknown(part, path)
         file, head = found[part.file_id]
         if isinstance(part, InputImage) and not media_type(file.filename, head).startswith("image/"):
             raise InvalidRequest(
@@ -66,6 +66,21 @@ async def with_heads(files: FileStore, tenant: str, asked: CreateResponse, most_
         return with_content(part, file.filename, head)
 
     return asked.model_copy(update={"input": filled(items, fill)})
+
+
+async def check_named(files: FileStore, tenant: str, items: Sequence[InputItem], path: str) -> None:
+    """Raises NotFound for a file that the items name and the tenant does not have. `path` is that of the items."""
+    named = list(parts_with_files(items, path))
+    if not named:
+        return
+    found = await asyncio.to_thread(files.get_all, [part.file_id or "" for _, part in named], tenant)
+    for where, part in named:
+        if part.file_id not in found:
+            raise _unknown(part, where)
+
+
+def _unknown(part: Part, path: str) -> NotFound:
+    return NotFound(f"File with id {(part.file_id or '')[:80]!r} not found.", param=f"{path}.file_id")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, field_serializer, model_validator
@@ -327,12 +328,15 @@ class StartResponse(Payload):
 
     def offered(self, run_here: Collection[int]) -> list[OfferedBuiltIn]:
         """The built-in tools with these indexes in the request."""
-        return [self._with_files(one) for one in offered_built_ins(self.request, run_here)] if run_here else []
+        if not run_here:
+            return []
+        closed = {tool.name: tool.closed for tool in self.built_in}
+        return [self._with_files(one) for one in offered_built_ins(self.request, run_here, closed)]
 
     def _with_files(self, one: OfferedBuiltIn) -> OfferedBuiltIn:
         if one.row.name != CODE_INTERPRETER or not self.input_files:
             return one
-        return OfferedBuiltIn(one.row, {**one.settings, INPUT_FILES: self.input_files})
+        return replace(one, settings={**one.settings, INPUT_FILES: self.input_files})
 
     def initial(self, fallback: int = 0) -> JsonObject:
         """The response resource before its first item, with the provider in use (`omitted_for`)."""
