@@ -21,7 +21,7 @@ from benchmarks.floor import run as floor
 from benchmarks.parts import (
     chain,
     fairness,
-    file_search,
+    files,
     history,
     loop,
     memory,
@@ -54,7 +54,7 @@ _ON_ONE_STACK: Mapping[str, Callable[[httpx.AsyncClient, Stack, str], Awaitable[
 }
 _APART: Mapping[str, Callable[[], Awaitable[None]]] = {
     "fairness": fairness.main,
-    "file-search": file_search.main,
+    "files": files.main,
     "silence": silence.main,
     "pace": pace.main,
     "scaling": scaling.main,

@@ -20,13 +20,13 @@ class Memory:
 
 def cpu_seconds(pid: int) -> float:
     """Of a process and its children so far, in steps of the kernel's clock (10 ms)."""
-    return sum(_own_cpu_seconds(one) for one in _tree(pid))
+    return sum(own_cpu_seconds(one) for one in tree(pid))
 
 
 def memory(pid: int) -> Memory:
     """Of a process and its children."""
     resident = proportional = 0
-    for one in _tree(pid):
+    for one in tree(pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
                 name, _, rest = line.partition(":")
@@ -37,7 +37,8 @@ def memory(pid: int) -> Memory:
     return Memory(resident / 1024, proportional / 1024)
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """A process and its children, and theirs."""
     found = [pid]
     for one in found:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -46,7 +47,8 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _own_cpu_seconds(pid: int) -> float:
+def own_cpu_seconds(pid: int) -> float:
+    """Of one process so far; 0 for one that is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -59,6 +59,24 @@ def test_words_and_meaning_are_both_found_and_only_in_the_files_that_are_asked_f
     assert found(search, path, '" OR NEAR( * ^', "near") == ["about cats"], "a query has no operators"
 
 
+def test_a_word_that_is_common_counts_only_where_no_rarer_one_is_asked_for(tmp_path: Path) -> None:
+    path, search, words = tmp_path / "a.sqlite", VectorSearch(), Weights(0, 1)
+    index = ChunkIndex(path)
+    texts = [f"the {'lake' if number % 3 == 0 else 'river'} {number}" for number in range(300)]
+    index.put_chunks("f", "ingestion", [Chunk(text, 0) for text in [*texts, "the swan"]])
+    index.put_vectors([(chunk_id, vector(0, 1, 0)) for chunk_id, _ in index.without_vector("f", 400)])
+
+    def scored(query: str) -> set[str]:
+        rows = np.array([[1, 0, 0]], np.float32)
+        return {text for _, score, text in search.search(str(path), ["f"], [query], rows, words, 400) if score > 0}
+
+    assert scored("the river swan") == {"the swan"}
+    # 100 chunks have it, which is not yet common.
+    assert scored("the lake") == {text for text in texts if "lake" in text}
+    # All are common, so the rarest of them counts.
+    assert scored("the river") == {text for text in texts if "river" in text}
+
+
 def test_a_search_sees_what_another_process_has_changed(tmp_path: Path) -> None:
     path, search = tmp_path / "a.sqlite", VectorSearch()
     filled(path, "f", "old")

@@ -101,9 +101,8 @@ class VectorSearch:
             if weights.text:
                 scores += _by_words(index, query, chosen) * (weights.text / total)
             np.maximum(best, scores, out=best)
-        order = np.argsort(-best, kind="stable")[:most]
         found = []
-        for at in order:
+        for at in _first(best, most):
             row = index.connection.execute(
                 "SELECT file_id, text FROM chunks WHERE id = ?", (int(index.ids[chosen[at]]),)
             ).fetchone()
@@ -153,6 +152,17 @@ def _read(connection: sqlite3.Connection, inode: int) -> _Loaded:
     return _Loaded(inode, connection, version, np.array(ids), np.array(files, np.int64), list(numbers), vectors)
 
 
+def _first(scores: np.ndarray, most: int) -> np.ndarray:
+    """The places of the highest scores, highest first, and the first of equal ones first. Sorts no more than these."""
+    if len(scores) > most:
+        least = np.partition(scores, -most)[-most]
+        places = np.flatnonzero(scores >= least)
+    else:
+        places = np.arange(len(scores))
+    order: np.ndarray = places[np.argsort(-scores[places], kind="stable")][:most]
+    return order
+
+
 def _telling(index: _Loaded, words: list[str]) -> list[str]:
     """The words that few chunks have, each in quotes, so that none is an operator.
 
@@ -160,13 +170,21 @@ def _telling(index: _Loaded, words: list[str]) -> list[str]:
     of these chunks.
     """
     quoted = [f'"{word}"' for word in words]
-    counts = {
-        word: index.connection.execute("SELECT count(*) FROM words WHERE words MATCH ?", (word,)).fetchone()[0]
-        for word in quoted
-    }
-    found = sorted((word for word in quoted if counts[word]), key=lambda word: counts[word])
     few = max(_COMMON_CHUNKS, len(index.ids) * _COMMON_SHARE)
-    return [word for word in found if counts[word] <= few] or found[:1]
+    # A count stops where a word is common: the words of a sentence are in most chunks, and counting takes longer than
+    # the search.
+    counts = {word: _count(index, word, most=int(few) + 1) for word in quoted}
+    found = sorted((word for word in quoted if 0 < counts[word] <= few), key=lambda word: counts[word])
+    if found:
+        return found
+    return sorted((word for word in quoted if counts[word]), key=lambda word: _count(index, word))[:1]
+
+
+def _count(index: _Loaded, word: str, most: int = -1) -> int:
+    """The number of chunks with a word, up to `most`."""
+    asked = "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)"
+    (count,) = index.connection.execute(asked, (word, most)).fetchone()
+    return int(count)
 
 
 def _by_words(index: _Loaded, query: str, chosen: np.ndarray) -> np.ndarray:
