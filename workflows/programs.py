@@ -218,10 +218,10 @@ class ProgramRun:
             "type": "program_output",
             "id": member_id("prog_", self._response_id, len(ledger.output)),
             "call_id": ledger.output[self.index]["call_id"],
-            "result": "",
-            "status": "in_progress",
+            "result": outcome.output,
+            "status": "completed",
         }
-        ledger.settle(ledger.add(item), result=outcome.output, status="completed")
+        ledger.settle(ledger.add(item))
 
     @property
     def _response_id(self) -> str:

@@ -227,8 +227,6 @@ def skeleton(item: JsonObject) -> JsonObject:
         caller = {"caller": item["caller"]} if "caller" in item else {}
         bare = {"type": kind, "id": item["id"], "call_id": item["call_id"], "output": "", "status": "in_progress"}
         return {**bare, **caller}
-    if kind == "program_output":
-        return {**item, "result": "", "status": "in_progress"}
     if kind == "mcp_call":
         bare = {name: value for name, value in item.items() if name != "output_parts"}
         return {**bare, "arguments": "", "output": None, "error": None, "status": "in_progress"}
@@ -239,6 +237,7 @@ def skeleton(item: JsonObject) -> JsonObject:
     if kind in _BUILT_IN_STARTS:
         container = {"container_id": item["container_id"]} if "container_id" in item else {}
         return {"type": kind, "id": item["id"], "status": "in_progress", **_BUILT_IN_STARTS[kind], **container}
-    if kind == "compaction":
+    if kind in ("compaction", "program_output"):
+        # The types of OpenAI's SDK have no beginning of them.
         return dict(item)
     return {**item, "status": "in_progress"}
