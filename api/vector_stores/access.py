@@ -52,7 +52,8 @@ async def live_store(state: AppState, tenant: str, store_id: str, param: str = "
 async def attach(
     state: AppState, store: StoreRow, files: Sequence[AttachFile], *, path: str, as_batch: bool
 ) -> Attached:
-    """Attach files, and start their ingestion. `path` names the files in errors, such as `file_ids`.
+    """Attach files, and start their ingestion. `path` names a file's id in errors: `file_id`, or `file_ids[{}]` with
+    the place of its index.
 
     Raises NotFound for a file that the tenant does not have, and InvalidRequest for a store that is full.
     """
@@ -61,7 +62,7 @@ async def attach(
     chosen: dict[str, NewStoreFile] = {}
     for index, file in enumerate(files):
         if file.file_id not in known:
-            raise unknown_file(file.file_id, f"{path}[{index}]" if as_batch else path)
+            raise unknown_file(file.file_id, path.format(index))
         sizes = file.chunking_strategy.static if isinstance(file.chunking_strategy, StaticChunking) else None
         chosen[file.file_id] = NewStoreFile(
             file.file_id,

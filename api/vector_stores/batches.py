@@ -23,7 +23,7 @@ async def create_file_batch(request: Request, vector_store_id: str, state: State
     """Attach up to 500 files."""
     given = await read_json(CreateFileBatch, request)
     store = await live_store(state, tenant, vector_store_id)
-    path = "files" if given.files is not None else "file_ids"
+    path = "files[{}].file_id" if given.files is not None else "file_ids[{}]"
     attached = await attach(state, store, given.entries(), path=path, as_batch=True)
     return json_response(await _batch(state, store.id, attached.batch_id or ""))
 

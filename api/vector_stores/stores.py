@@ -52,7 +52,7 @@ async def create_vector_store(request: Request, state: State, tenant: Tenant) ->
         most=limits.max_stores,
     )
     if files:
-        await attach(state, store, files, path="file_ids", as_batch=True)
+        await attach(state, store, files, path="file_ids[{}]", as_batch=True)
     return json_response(await _shown(state, store))
 
 

@@ -140,6 +140,51 @@ async def test_a_file_that_is_too_large_is_a_413_as_soon_as_that_is_known(stack:
     await nothing_is_left(stack)
 
 
+_PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc'
+_END = b'\r\n--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n--x--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("length", "body", "status"),
+    [
+        ("Content-Length: 10000000000", _PART, 413),
+        (f"Content-Length: {'9' * 5000}", _PART, 400),
+        (f"Content-Length: {len(_PART)}", _PART + _END, 400),
+        ("Content-Length: -1", _PART, 400),
+        ("Content-Length: many", _PART, 400),
+        ("Content-Length: 3\r\nContent-Length: 500000", _PART, 400),
+        ("Content-Length: 500\r\nTransfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n", 400),
+        ("X-Nothing: 1", _PART, 400),
+        ("Transfer-Encoding: chunked", b"0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked", b"nonsense\r\n", 400),
+    ],
+    ids=[
+        "huge",
+        "of 5000 digits",
+        "too short",
+        "negative",
+        "no number",
+        "two",
+        "and chunks",
+        "none",
+        "empty",
+        "odd chunk",
+    ],
+)
+async def test_a_length_that_lies_or_is_missing_is_an_error_at_once(
+    stack: Stack, length: str, body: bytes, status: int
+) -> None:
+    host, port = stack.api_url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = (
+        f"POST /v1/files HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=x\r\n{length}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    assert f" {status} ".encode() in await asyncio.wait_for(reader.readline(), 60)
+    writer.close()
+    await nothing_is_left(stack)
+
+
 async def test_a_client_that_leaves_in_an_upload_leaves_nothing(stack: Stack) -> None:
     host, port = stack.api_url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))

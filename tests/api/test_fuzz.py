@@ -28,14 +28,17 @@ from api.openapi.document import document
 from tests.support.fake_upstream import Upstream
 from tests.support.json_values import JUNK, Values, spoiled
 from tests.support.openapi_document import operations, problem
-from tests.support.stack import Stack, http_client
+from tests.support.stack import Stack, http_client, until
 from tests.support.stream_judge import TERMINAL, judge
+from tests.support.webhook_receiver import WebhookReceiver
 
 pytestmark = pytest.mark.campaign
 
 SECONDS = float(os.environ.get("OPEN_RESPONSES_FUZZ_SECONDS", "1.5"))
 IS_SHORT = "OPEN_RESPONSES_FUZZ_SECONDS" not in os.environ
 PATIENCE = 30.0
+_STEER_FAILED = "response.steer.failed"
+_REQUEST = {"model": "fake", "input": "known"}
 _values = Values(document()["components"]["schemas"])
 _fuzzed = settings(
     max_examples=120 if IS_SHORT else 100_000,
@@ -62,12 +65,13 @@ class Known:
     key_id: str = "key_0123456789abcdef"
     """Of no key: the suite's server has none."""
     webhook_endpoint_id: str = "whe_0123456789abcdef01234567"
+    """Of none: an endpoint is of a key."""
     delivery_id: str = "whd_" + "0" * 64
     schedule_id: str = "sched_" + "0" * 48
 
 
 @pytest_asyncio.fixture(scope="module")
-async def known(session_stack: Stack, upstream: Upstream) -> Known:
+async def known(session_stack: Stack, upstream: Upstream, receiver: WebhookReceiver) -> Known:
     await session_stack.heal()
     async with http_client(session_stack.api_url) as client:
         response = (await client.post("/v1/responses", json={"model": "fake", "input": "known"})).json()
@@ -79,6 +83,8 @@ async def known(session_stack: Stack, upstream: Upstream) -> Known:
         store = (await client.post("/v1/vector_stores")).json()["id"]
         batch = await client.post(f"/v1/vector_stores/{store}/file_batches", json={"file_ids": [file]})
         container = await client.post("/v1/containers", json={"name": "known", "file_ids": [file]})
+        schedule = await client.post("/v1/schedules", json={"cron": "@yearly", "request": _REQUEST})
+        delivery = await _delivery(client, receiver)
     return Known(
         response["id"],
         conversation["id"],
@@ -87,7 +93,24 @@ async def known(session_stack: Stack, upstream: Upstream) -> Known:
         vector_store_id=store,
         batch_id=batch.json()["id"],
         container_id=container.json()["id"],
+        delivery_id=delivery,
+        schedule_id=schedule.json()["id"],
     )
+
+
+async def _delivery(client: httpx.AsyncClient, receiver: WebhookReceiver) -> str:
+    """The id of a webhook that was sent."""
+    hook = {"url": receiver.url("/fuzz"), "secret": "whsec_" + "A" * 44}
+    response = (await client.post("/v1/responses", json={**_REQUEST, "webhook": hook, "background": True})).json()
+    found: list[str] = []
+
+    async def is_logged() -> bool:
+        listed = await client.get("/v1/webhook_deliveries", params={"response_id": response["id"]})
+        found[:] = [one["id"] for one in listed.json()["data"]]
+        return bool(found)
+
+    await until(is_logged)
+    return found[0]
 
 
 def tame(body: Any) -> Any:
@@ -104,6 +127,8 @@ def tame(body: Any) -> Any:
         if isinstance(body.get("input"), list) and body["input"]:
             # The scripted model takes an answer at the end for its own, half-finished.
             body["input"].append({"role": "user", "content": "hello"})
+        # A schedule has a whole request within.
+        tame(body.get("request"))
         body.pop("api_key", None)
         if isinstance(body.get("background"), bool):
             body["background"] = False
@@ -215,12 +240,21 @@ async def test_no_request_is_a_5xx_or_hangs(stack: Stack, known: Known, method: 
 def messages() -> st.SearchStrategy[str | bytes]:
     create = {"$ref": "#/components/schemas/CreateResponse"}
     turn = spoiled(_values.of(create)).map(tame).map(_as_turn)
+    steer = spoiled(_values.of({"$ref": "#/components/schemas/SteerBody"})).map(_as_steer)
     return st.one_of(
         turn,
         turn,
         turn,
+        steer,
         st.sampled_from(["", "{", "[]", "null", '{"type": "x"}', '{"type": "response.create"}', b"\x00"]),
     )
+
+
+def _as_steer(body: Any) -> str:
+    """Of no response that runs: each is refused."""
+    if isinstance(body, dict):
+        body = {"type": "response.steer", "previous_response_id": "resp_" + "0" * 48, **body}
+    return json.dumps(body)
 
 
 def _as_turn(body: Any) -> str:
@@ -244,7 +278,7 @@ async def test_no_message_breaks_a_socket(stack: Stack, known: Known) -> None:
             try:
                 socket.send(message)
                 events = [json.loads(socket.recv(timeout=PATIENCE))]
-                while events[-1]["type"] not in (*TERMINAL, "error") or (
+                while events[-1]["type"] not in (*TERMINAL, "error", _STEER_FAILED) or (
                     events[-1]["type"] == "error" and "sequence_number" in events[-1]
                 ):
                     events.append(json.loads(socket.recv(timeout=PATIENCE)))
@@ -254,7 +288,9 @@ async def test_no_message_breaks_a_socket(stack: Stack, known: Known) -> None:
                     raise
                 socket = connect(url, close_timeout=5)
                 return
-            if events[-1]["type"] == "error":
+            if events[-1]["type"] == _STEER_FAILED:
+                assert events[-1]["error"]["code"], events[-1]
+            elif events[-1]["type"] == "error":
                 assert events[-1]["status"] < 500, events[-1]
                 assert events[-1]["error"].keys() >= {"code", "message", "param"}
             else:

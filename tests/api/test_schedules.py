@@ -102,6 +102,14 @@ async def test_a_cron_schedule_is_paused_changed_resumed_and_triggered(stack: St
             "previous_response_not_found",
             "request.previous_response_id",
         ),
+        (
+            {
+                "cron": "@daily",
+                "request": {**REQUEST, "webhook": {"url": "http://10.0.0.1/", "secret": "whsec_" + "A" * 44}},
+            },
+            "forbidden_address",
+            "request.webhook.url",
+        ),
         ({"cron": "@daily", "every": 5}, "unknown_parameter", "every"),
     ],
 )

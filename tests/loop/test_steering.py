@@ -207,6 +207,22 @@ async def test_a_message_of_another_form_is_refused(
     is_error(await client.post("/v1/responses/resp_x/steer", json=body), 400, code, param)
 
 
+async def test_a_response_that_has_ended_takes_no_message(
+    client: httpx.AsyncClient, stack: Stack, upstream: Upstream
+) -> None:
+    upstream.says("too early to steer", Script(words=1))
+    completed = await create(client, input="too early to steer")
+    cancelled, draft = await held_draft(client, upstream, "cancelled before it is steered")
+    assert (await client.post(f"/v1/responses/{cancelled['id']}/cancel")).json()["status"] == "cancelled"
+    draft.released.set()
+    for _ in range(2):
+        for response_id in (completed["id"], cancelled["id"]):
+            answer = await client.post(f"/v1/responses/{response_id}/steer", json={"input": "wait"})
+            is_error(answer, 409, "response_ended")
+        await stack.flush()
+    assert (await client.get(f"/v1/responses/{completed['id']}")).json() == completed
+
+
 async def test_a_message_that_is_too_large_is_refused(client: httpx.AsyncClient) -> None:
     body = {"input": "x" * MAX_STEER_BYTES}
     is_error(await client.post("/v1/responses/resp_x/steer", json=body), 413, "request_too_large")

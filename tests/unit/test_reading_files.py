@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from open_responses.config_tables.vector_stores import VectorStoresConfig
 from open_responses.io.files.chunking import chunks_of, estimated_tokens
 from open_responses.io.files.reading import FileUnreadable, read_chunks
-from tests.support.documents import docx_of, encrypted_pdf, pdf_of, zip_of
+from tests.support.documents import docx_of, docx_with, encrypted_pdf, packed_pdf, pdf_of, zip_of
 
 LIMITS = VectorStoresConfig(max_text_bytes=1_000_000, parse_seconds=2, parse_memory_bytes=512 * 1024 * 1024)
 PAGE = (
@@ -47,6 +47,14 @@ async def test_the_text_of_each_type_is_found_by_its_bytes(
     assert "hidden" not in text
 
 
+_WORD = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+_DOCUMENT = f"<w:document {_WORD}><w:body><w:p><w:r><w:t>%s</w:t></w:r></w:p></w:body></w:document>"
+_TENFOLD = "".join(f'<!ENTITY l{level} "{f"&l{level - 1};" * 10}">' for level in range(1, 10))
+# A text of a billion letters, and one that is another file of this machine.
+LAUGHS = f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY l0 "l">{_TENFOLD}]>{_DOCUMENT % "&l9;"}'
+EXTERNAL = f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]>{_DOCUMENT % "&x;"}'
+
+
 COMMON = [
     (b"\x00\x01\x02\x03" * 50, "unsupported_file", "type"),
     (encrypted_pdf("a secret"), "invalid_file", "encrypted"),
@@ -59,6 +67,15 @@ ODD = [
     (b" \n ", "invalid_file", "no text"),
     (pdf_of(""), "invalid_file", "no text"),
     (b"word " * 300_000, "invalid_file", "bytes"),
+    # Of half a gigabyte; of two million operations; a page tree that contains itself.
+    (packed_pdf(b" " * 500_000_000), "invalid_file", "broken: Limit"),
+    (packed_pdf(b"BT /F1 12 Tf (a) Tj ET\n" * 2_000_000), "invalid_file", "too much time"),
+    (pdf_of("a").replace(b"/Kids [4 0 R]", b"/Kids [2 0 R]"), "invalid_file", "broken"),
+    (b"%PDF-", "invalid_file", "broken"),
+    (b"PK\x03\x04", "invalid_file", "broken"),
+    (docx_with(LAUGHS), "invalid_file", "broken"),
+    (docx_with(EXTERNAL), "invalid_file", "no text"),
+    (b"<html>" + b"<div>" * 300_000, "invalid_file", "no text"),
 ]
 
 
