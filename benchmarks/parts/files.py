@@ -226,7 +226,7 @@ async def _attach(client: httpx.AsyncClient, store: str, files: Sequence[str]) -
     url = f"/v1/vector_stores/{store}/file_batches"
     batch = (await client.post(url, json={"file_ids": list(files)})).raise_for_status().json()
     while batch["status"] == "in_progress":
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)
         batch = (await client.get(f"{url}/{batch['id']}")).json()
     assert batch["file_counts"]["completed"] == len(files), batch
 
