@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import structlog
@@ -28,7 +29,25 @@ log = structlog.get_logger(__name__)
 
 TakeOver: TypeAlias = Callable[[str, list[Running]], Awaitable[Sequence[str]]]
 IsOrphaned: TypeAlias = Callable[[str], Awaitable[bool]]
-FindOrphans: TypeAlias = Callable[[IsOrphaned], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class OrphanSearch:
+    """A search for activities of workers that died just before a flush of Redis, in some rounds.
+
+    Each workflow is read once: an activity that Temporal dispatches later goes to a worker with a lease, and so does
+    any of a workflow that started later. On a busy server the others would be thousands of reads.
+
+    Attributes:
+        started_before: Only workflows that started before this are looked at, in Unix seconds.
+        read: The workflows that an earlier round has read.
+    """
+
+    started_before: float
+    read: set[str] = field(default_factory=set)
+
+
+FindOrphans: TypeAlias = Callable[[IsOrphaned, OrphanSearch], Awaitable[None]]
 
 # Temporal's list of running workflows is late, by seconds on a busy server: one look soon after a flush may miss an
 # orphan.
@@ -87,6 +106,7 @@ class DeadWorkerDetector:
         self._find_orphans = find_orphans
         self._begun = 0.0
         self._searches = 0
+        self._search = OrphanSearch(0.0)
         self._announced = asyncio.Event()
         self._expired = redis.register_script(_EXPIRED)
         self._claim = redis.register_script(_CLAIM)
@@ -172,8 +192,13 @@ class DeadWorkerDetector:
         begun = self._lease.begun_at
         if begun != self._begun:
             self._begun, self._searches = begun, 0
+            # A worker that lived through the flush has its lease again after a part of this.
+            flushed_at = time.time() - (time.monotonic() - begun)
+            self._search = OrphanSearch(flushed_at + self._lease.seconds)
         due = [2 * self._lease.seconds, *_SEARCH_AGAIN_SECONDS]
         if self._searches == len(due) or time.monotonic() - begun < due[self._searches]:
             return
-        await self._find_orphans(self.is_orphaned)
+        await self._find_orphans(self.is_orphaned, self._search)
         self._searches += 1
+        if self._searches == len(due):
+            self._search.read.clear()

@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 from temporalio.api.enums.v1 import PendingActivityState
@@ -16,12 +17,13 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.worker.cancellation_registry import RunningWork
-from activities.worker.dead_worker_detector import DeadWorkerDetector, IsOrphaned
+from activities.worker.dead_worker_detector import DeadWorkerDetector, IsOrphaned, OrphanSearch
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.leases import Running
 from open_responses.io.temporal.client import TemporalAway, unstick
 from open_responses.io.temporal.large_payloads import ERASED
+from open_responses.io.temporal.visibility import moment
 from open_responses.loop.payloads.names import LIST_MCP_TOOLS, RUN_PROGRAM_STEP, SAMPLE, WORKFLOW
 from open_responses.loop.payloads.programs import ProgramStepResult
 from open_responses.loop.payloads.sample import SampleResult
@@ -77,16 +79,26 @@ class WorkerTakeover:
         """Send the next task of these workflows to any worker, and not to the one that is leaving."""
         await asyncio.gather(*(unstick(self._temporal, workflow_id) for workflow_id in workflow_ids))
 
-    async def find_orphans(self, is_orphaned: IsOrphaned) -> None:
+    async def find_orphans(self, is_orphaned: IsOrphaned, search: OrphanSearch) -> None:
         """Report as lost the activities that Temporal has dispatched to workers without a lease. The lease of each
         worker is checked at that moment."""
+        before = moment(datetime.fromtimestamp(search.started_before, UTC))
         try:
-            async for execution in self._temporal.list_workflows(_RUNNING):
-                description = await self._temporal.get_workflow_handle(execution.id).describe()
+            async for execution in self._temporal.list_workflows(f"{_RUNNING} AND StartTime < {before}"):
+                if execution.id in search.read:
+                    continue
+                try:
+                    description = await self._temporal.get_workflow_handle(execution.id).describe()
+                except RPCError as error:
+                    if error.status != RPCStatusCode.NOT_FOUND:
+                        raise
+                    # It has ended and was erased since the list was made.
+                    continue
                 for activity, worker_id in _started_activities(description):
                     if not activity.activity_id.startswith(FLEET_PREFIX) and await is_orphaned(worker_id):
                         log.warning("orphan_found", response_id=execution.id, worker=worker_id)
                         await self._report_lost(activity)
+                search.read.add(execution.id)
         except RPCError as error:
             log.warning("search_failed", reason=str(error))
 

@@ -77,7 +77,7 @@ class Takeovers:
         self.of.append((worker_id, running))
         return ["resp_that_was_not_listed"]
 
-    async def _find_orphans(self, _: object) -> None:
+    async def _find_orphans(self, *_: object) -> None:
         raise AssertionError("nothing was flushed")
 
 
