@@ -28,7 +28,7 @@ class RingKey:
             return "revoked"
         return "expired" if self.stored.expires_at is not None and self.stored.expires_at <= time.time() else None
 
-    def webhook_targets(self) -> list[WebhookTarget]:
+    def webhook_targets(self, *, with_disabled: bool = False) -> list[WebhookTarget]:
         """The endpoints of the key: those of the file, then those that were created at run time."""
         key_id = self.config.id
         in_file = [
@@ -37,7 +37,9 @@ class RingKey:
         ]
         stored = [] if self.stored is None else self.stored.webhooks
         return in_file + [
-            WebhookTarget(endpoint_id=one.id, key_id=key_id, url=one.url, events=one.event_types) for one in stored
+            WebhookTarget(endpoint_id=one.id, key_id=key_id, url=one.url, events=one.event_types)
+            for one in stored
+            if with_disabled or one.disabled_at is None
         ]
 
 

@@ -12,18 +12,22 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import orjson
 import structlog
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.service import RPCError
 
 from activities.providers.shared.retry_after import wait_of
+from open_responses.api_keys.state import API_KEYS_ID, CHANGE, ChangeKey
 from open_responses.config import Config
 from open_responses.io.background import in_background
 from open_responses.io.metrics import recording as metrics
-from open_responses.io.redis.client import Redis
+from open_responses.io.redis.api_keys import ApiKeyCopy
+from open_responses.io.redis.client import Redis, RedisError
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.stored_keys import stored_key
@@ -37,8 +41,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _GONE = 410
+_BY_RECEIVER = "webhook_receiver"
+"""Who disabled an endpoint, in the audit log of the keys."""
 # A quarter of the time after which Temporal takes the worker for lost (`workflows/webhook.py`).
 _HEARTBEAT_SECONDS = 3.0
+_DISABLE_TIMEOUT = timedelta(seconds=10)
 # The body of an answer is not read; this bounds what the connection receives of it meanwhile.
 _MOST_BYTES = 64 * 1024
 
@@ -54,10 +61,14 @@ class NotSent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """The receiver of an attempt: the secrets that sign it, and whether the address may be a private one."""
+    """The receiver of an attempt: the secrets that sign it, and whether the address may be a private one.
+
+    `is_disabled_by_410`: a 410 disables the endpoint.
+    """
 
     secrets: list[str]
     is_trusted: bool
+    is_disabled_by_410: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +93,15 @@ class SendActivity:
 
     @activity.defn(name=SEND_WEBHOOK)
     async def send(self, delivery: Delivery) -> SendResult:
-        """Make one attempt, and decide whether there is another.
-
-        Raises RPCError or RedisError where an endpoint cannot be looked up; the workflow makes another attempt then.
-        """
+        """Make one attempt, and decide whether there is another."""
         began, ticks = time.time(), time.monotonic()
         beats = in_background("heartbeat", _beat())
         try:
-            receiver = await self._receiver(delivery)
-            body = body_of(delivery.event_id, delivery.type, delivery.created_at, delivery.data)
-            headers = headers_of(delivery.event_id, body, receiver.secrets, now=int(began))
+            receiver, body, headers = await self._prepared(delivery, now=int(began))
             answer = await self._post(delivery.target.url, body, headers, is_trusted=receiver.is_trusted)
             is_final = answer.status == _GONE or answer.error == "forbidden_address"
+            if answer.status == _GONE and receiver.is_disabled_by_410:
+                await self._disable(delivery)
         except NotSent as problem:
             answer, is_final = _Answer(error=problem.code), problem.is_final
         finally:
@@ -133,6 +141,19 @@ class SendActivity:
 
     # --- the receiver
 
+    async def _prepared(self, delivery: Delivery, *, now: int) -> tuple[Receiver, bytes, dict[str, str]]:
+        """The receiver, and the body and the headers of the request. Raises NotSent."""
+        try:
+            receiver = await self._receiver(delivery)
+            body = body_of(delivery.event_id, delivery.type, delivery.created_at, delivery.data)
+            return receiver, body, headers_of(delivery.event_id, body, receiver.secrets, now=now)
+        except NotSent:
+            raise
+        except Exception as failure:
+            # Redis, Temporal or the shared folder. Unlike an attempt whose outcome is unknown, this one sent nothing.
+            log.warning("webhook_not_prepared", delivery=delivery.id, reason=f"{type(failure).__name__}: {failure}")
+            raise NotSent("lookup_failed", is_final=False) from failure
+
     async def _receiver(self, delivery: Delivery) -> Receiver:
         """The current secrets: one that was replaced while a response ran signs no later attempt."""
         target = delivery.target
@@ -145,7 +166,7 @@ class SendActivity:
                 for hook in key.webhooks:
                     if hook.id_for(key.id) == target.endpoint_id:
                         return Receiver(self._of_the_environment(hook.secrets_env), is_trusted=True)
-        return Receiver(await self._of_the_endpoint(target.key_id, target.endpoint_id), is_trusted=False)
+        return await self._of_the_endpoint(delivery)
 
     def _of_the_request(self, sealed: str, response_id: str) -> list[str]:
         try:
@@ -160,19 +181,41 @@ class SendActivity:
             raise NotSent("secret_missing", is_final=False)
         return found
 
-    async def _of_the_endpoint(self, key_id: str, endpoint_id: str) -> list[str]:
+    async def _of_the_endpoint(self, delivery: Delivery) -> Receiver:
+        key_id, endpoint_id = delivery.target.key_id, delivery.target.endpoint_id
         key = await stored_key(self.redis, self.temporal, key_id)
         endpoint = None
         if key is not None and key.revoked_at is None:
             endpoint = next((one for one in key.webhooks if one.id == endpoint_id), None)
         if endpoint is None:
             raise NotSent("endpoint_removed", is_final=True)
+        # A test may be sent to a disabled endpoint: its owner wants to know whether it is back.
+        if endpoint.disabled_at is not None and not delivery.is_single:
+            raise NotSent("endpoint_disabled", is_final=True)
         now = time.time()
         in_force = [one for one in endpoint.secrets if one.expires_at is None or one.expires_at > now]
         try:
-            return [self.sealer.unseal(one.sealed, bound_to=endpoint_id).decode() for one in in_force]
+            secrets = [self.sealer.unseal(one.sealed, bound_to=endpoint_id).decode() for one in in_force]
         except SealBroken:
             raise NotSent("secret_unreadable", is_final=False) from None
+        # The receiver of an earlier address says nothing about the present one.
+        is_current = endpoint.url == delivery.target.url and endpoint.disabled_at is None
+        return Receiver(secrets, is_trusted=False, is_disabled_by_410=is_current)
+
+    async def _disable(self, delivery: Delivery) -> None:
+        """Send the endpoint nothing more, as Standard Webhooks asks for after a 410. If this fails, the next 410 does
+        it."""
+        target, now = delivery.target, time.time()
+        values = {"webhooks": {target.endpoint_id: {"disabled_at": int(now)}}}
+        call = ChangeKey(id=target.key_id, values=values, by=_BY_RECEIVER, at=now)
+        keys = self.temporal.get_workflow_handle(API_KEYS_ID)
+        try:
+            await keys.execute_update(CHANGE, call, rpc_timeout=_DISABLE_TIMEOUT)
+            await ApiKeyCopy(self.redis).outdate()
+        except (WorkflowUpdateFailedError, RPCError, RedisError, OSError) as failure:
+            log.warning("webhook_endpoint_not_disabled", endpoint=target.endpoint_id, reason=type(failure).__name__)
+        else:
+            log.info("webhook_endpoint_disabled", endpoint=target.endpoint_id)
 
     # --- the request
 

@@ -111,13 +111,15 @@ async def get_endpoint(webhook_endpoint_id: str, state: State, caller: Authentic
 async def update_endpoint(
     request: Request, webhook_endpoint_id: str, state: State, caller: AuthenticatedCaller
 ) -> Response:
-    """Change what is given, and leave the rest. Deliveries that wait go to the address that they began with."""
+    """Change what is given, and leave the rest. Deliveries that wait go to the address that they began with. An
+    address, also the same one, enables an endpoint that its receiver has disabled."""
     given = await read_model(UpdateWebhookEndpoint, request, _MOST_BYTES)
     key, endpoint = _stored(state, caller, webhook_endpoint_id)
     values = {name: getattr(given, name) for name in ("name", "url", "event_types")}
     values = {name: value for name, value in values.items() if value is not None}
     if given.url is not None:
         check_address(state.settings.config, given.url, "url")
+        values["disabled_at"] = None
     after = endpoint.model_copy(update=values)
     if after != endpoint:
         after = await _put(state, key, endpoint.id, after.model_copy(update={"updated_at": int(time.time())}))
@@ -156,7 +158,7 @@ async def test_endpoint(
 ) -> Response:
     """Send one event of this type now, whose response does not exist, and return the receiver's status."""
     given = await read_model(TestWebhookEndpoint, request, _MOST_BYTES)
-    targets = [] if caller.key is None else _ring_key(state, caller.key).webhook_targets()
+    targets = [] if caller.key is None else _ring_key(state, caller.key).webhook_targets(with_disabled=True)
     target = next((one for one in targets if one.endpoint_id == webhook_endpoint_id), None)
     if target is None:
         raise _unknown()
@@ -307,6 +309,7 @@ def _shown(endpoint: StoredEndpoint) -> JsonObject:
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
         "source": "runtime",
+        "status": "enabled" if endpoint.disabled_at is None else "disabled",
     }
 
 
@@ -321,6 +324,7 @@ def _shown_of_file(endpoint: WebhookConfig, key_id: str) -> JsonObject:
         "created_at": 0,
         "updated_at": None,
         "source": "file",
+        "status": "enabled",
     }
 
 

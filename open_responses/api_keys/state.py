@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
 from open_responses.api_keys.limits import LIMITS
 from open_responses.config_tables.api_keys import ApiKeyConfig
+from open_responses.json_types import JsonObject
 from open_responses.schema.payload import Payload
 from open_responses.webhooks.endpoints import StoredEndpoint
 
@@ -150,7 +152,7 @@ class CreateKey(Payload):
 class ChangeKey(Payload):
     """The update `change`. `values`: name -> new value; in `limits`, None removes a limit.
 
-    In `webhooks`, by their ids, None removes an endpoint.
+    In `webhooks`, by their ids, None removes an endpoint, and some members of one change these alone.
     """
 
     id: str
@@ -309,8 +311,7 @@ class ApiKeys:
             values["limits"] = {name: value for name, value in merged.items() if value is not None}
         webhooks = values.pop("webhooks", None)
         if isinstance(webhooks, dict):
-            endpoints = {**{one.id: one.model_dump() for one in key.webhooks}, **webhooks}
-            values["webhooks"] = [one for one in endpoints.values() if one is not None]
+            values["webhooks"] = _merged({one.id: one.model_dump() for one in key.webhooks}, webhooks)
         return StoredKey.model_validate({**key.model_dump(), **values})
 
     def _check_size(self, key: StoredKey) -> None:
@@ -350,6 +351,16 @@ class ApiKeys:
 
 
 _CHANGEABLE = frozenset({"name", "scopes", "models", "tools", "limits", "weight", "expires_at", "webhooks"})
+
+
+def _merged(endpoints: dict[str, JsonObject], changes: Mapping[str, JsonValue]) -> list[JsonValue]:
+    """The endpoints after a change. Some members of an endpoint that was removed meanwhile make none."""
+    for id, change in changes.items():
+        if not isinstance(change, dict):
+            endpoints.pop(id, None)
+        elif id in endpoints or "url" in change:
+            endpoints[id] = {**endpoints.get(id, {}), **change}
+    return list(endpoints.values())
 
 
 def _check_config(key: StoredKey) -> None:

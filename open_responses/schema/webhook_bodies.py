@@ -11,7 +11,11 @@ from open_responses.json_types import JsonObject
 
 
 class WebhookEndpoint(TypedDict):
-    """An endpoint in OpenAI's shape. `source`, ours: `file` for one of the configuration file, which stays as it is."""
+    """An endpoint in OpenAI's shape, with `source` and `status`, which are ours.
+
+    `source` is `file` for one of the configuration file, which stays as it is. One whose receiver has answered 410 is
+    `disabled`.
+    """
 
     object: Literal["webhook_endpoint"]
     id: str
@@ -22,6 +26,7 @@ class WebhookEndpoint(TypedDict):
     created_at: int
     updated_at: int | None
     source: Literal["runtime", "file"]
+    status: Literal["enabled", "disabled"]
 
 
 class WebhookEndpointWithSecret(WebhookEndpoint):

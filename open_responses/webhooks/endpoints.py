@@ -95,7 +95,10 @@ class EndpointSecret(Payload):
 
 
 class StoredEndpoint(Payload):
-    """An endpoint that was created at run time. Times are Unix seconds; without `event_types`, all are sent."""
+    """An endpoint that was created at run time. Times are Unix seconds; without `event_types`, all are sent.
+
+    `disabled_at`: its receiver answered 410 then, and gets nothing more; None for one that is in use.
+    """
 
     id: str
     name: str
@@ -104,10 +107,12 @@ class StoredEndpoint(Payload):
     secrets: list[EndpointSecret] = []
     created_at: int
     updated_at: int
+    disabled_at: int | None = None
 
     def shown(self) -> JsonObject:
         """Return what the audit log has of the endpoint: nothing secret."""
-        return {"id": self.id, "name": self.name, "url": self.url, "event_types": list(self.event_types)}
+        shown: JsonObject = {"id": self.id, "name": self.name, "url": self.url, "event_types": list(self.event_types)}
+        return shown if self.disabled_at is None else {**shown, "disabled_at": self.disabled_at}
 
 
 class WebhookTarget(Payload):

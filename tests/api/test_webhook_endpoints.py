@@ -150,6 +150,54 @@ async def test_a_delivery_of_another_tenant_is_an_unknown_one(
     await until(is_gone, 30)
 
 
+async def test_an_endpoint_whose_receiver_is_gone_is_disabled_until_its_owner_sends_an_address(
+    api: httpx.AsyncClient, receiver: WebhookReceiver
+) -> None:
+    key, path = await tenant_key(api, "gone"), new_path()
+    client = sdk(api, key)
+    receiver.answers(path, 503, 410, retry_after="3000")
+    endpoint = await client.webhooks.create(name="m", url=receiver.url(path), event_types=["response.completed"])
+
+    async def shown() -> dict[str, Any]:
+        row: dict[str, Any] = (await api.get(f"/v1/webhook_endpoints/{endpoint.id}", headers=bearer(key))).json()
+        return row
+
+    assert (await shown())["status"] == "enabled"
+    waits = await client.responses.create(model="fake", input="waits", background=True)
+    pending = await delivery_of(api, waits.id, "pending", **bearer(key))
+    await received(receiver, path)
+    gone = await client.responses.create(model="fake", input="gone", background=True)
+    failed = await delivery_of(api, gone.id, "failed", **bearer(key))
+    assert [attempt["error"] for attempt in failed["attempts"]] == ["gone"]
+
+    async def is_disabled() -> bool:
+        return bool((await shown())["status"] == "disabled")
+
+    await until(is_disabled, 30)
+    # It gets nothing more: neither the event that waits, nor another.
+    await api.post(f"{DELIVERIES}/{pending['id']}/replay", headers=bearer(key))
+    given_up = await delivery_of(api, waits.id, "failed", **bearer(key))
+    assert given_up["attempts"][-1]["error"] == "endpoint_disabled"
+    later = await client.responses.create(model="fake", input="later", background=True)
+
+    async def has_ended() -> bool:
+        return (await client.responses.retrieve(later.id)).status == "completed"
+
+    await until(has_ended)
+    audit = (await api.get("/v1/admin/keys/audit", headers=ADMIN)).json()["data"]
+    assert any(one["by"] == "webhook_receiver" and one["tenant"] == "gone" for one in audit)
+    # A test reaches it, and an address enables it.
+    receiver.answers(path, 200)
+    assert (await client.webhooks.test(endpoint.id, event_type="response.completed")).success
+    assert (await shown())["status"] == "disabled"
+    await client.webhooks.update(endpoint.id, url=receiver.url(path))
+    assert (await shown())["status"] == "enabled"
+    last = await client.responses.create(model="fake", input="last", background=True)
+    await delivery_of(api, last.id, "delivered", **bearer(key))
+    ids = [one.event["data"]["id"] for one in receiver.paths[path].requests]
+    assert later.id not in ids, "its response began while the endpoint was disabled"
+
+
 async def test_endpoints_that_cannot_be_are_refused(api: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
     key = await tenant_key(api, "refused")
     body = {"name": "x", "url": "https://example.com/", "event_types": ["response.completed"]}
