@@ -26,6 +26,7 @@ LEVELS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"scheduled-runs", "webhooks"}),
+    frozenset({"a-late-start-is-cancelled", "a-start-ends-before-its-cancellation"}),
 )
 """The patches by the level that brought them.
 

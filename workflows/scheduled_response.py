@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         StartScheduled,
         response_id_of,
     )
+    from workflows.patches import patched
 
 _LONGEST_START = timedelta(seconds=60)
 # A response signals its end. This finds one that was deleted, or whose signal was lost.
@@ -45,18 +46,28 @@ class ScheduledResponseWorkflow:
         self._run = ScheduledRun(id=info.workflow_id, schedule_id=schedule.id, started_at=workflow.now().timestamp())
         self._response_id = response_id_of(info.workflow_id, info.run_id)
         self._ended_as: str | None = None
+        self._is_cancelled = False
 
     @workflow.run
     async def run(self, schedule: ScheduleState) -> ScheduledRun:
-        """Start the response and wait for its end. A cancellation cancels the response."""
+        """Start the response and wait for its end. A cancellation cancels the response.
+
+        A start that is under way is waited for: it may already have begun the response, which no signal reaches before.
+        """
         self._show("starting")
         running = asyncio.create_task(self._respond(schedule))
         while not running.done():
             try:
                 await workflow.wait([running])
             except asyncio.CancelledError:
-                await self._cancel_response()
-                running.cancel()
+                self._is_cancelled = True
+                if patched("a-start-ends-before-its-cancellation"):
+                    running.cancel()
+                    await workflow.wait([running])
+                    await self._cancel_response()
+                else:
+                    await self._cancel_response()
+                    running.cancel()
                 self._show("cancelled")
                 return self._run
         running.result()
@@ -94,13 +105,15 @@ class ScheduledResponseWorkflow:
                 start_to_close_timeout=_LONGEST_START,
                 schedule_to_close_timeout=timedelta(seconds=schedule.patience_seconds),
                 retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=60)),
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
         except ActivityError as error:
-            cause = error.cause
-            code = cause.type if isinstance(cause, ApplicationError) and cause.type else "unavailable"
-            started = StartedScheduled(
-                error_code=code, error_message="The response could not be started in time. The next run is tried anew."
-            )
+            if not self._is_cancelled and patched("a-late-start-is-cancelled"):
+                # The time may have run out in the middle of an attempt, which then began the response.
+                await self._cancel_response()
+            started = _given_up(error)
+        if self._is_cancelled:
+            return False
         if started.error_code is None:
             return True
         self._run.error_code, self._run.error_message = started.error_code, started.error_message
@@ -131,3 +144,14 @@ class ScheduledResponseWorkflow:
         if status in ("ended", "refused", "cancelled"):
             self._run.ended_at = workflow.now().timestamp()
         workflow.upsert_memo({RUN_MEMO: self._run})
+
+
+def _given_up(error: ActivityError) -> StartedScheduled:
+    """The refusal of a run whose start was tried for as long as it may be, with the reason of the last attempt."""
+    cause: BaseException | None = error.cause
+    while cause is not None and not isinstance(cause, ApplicationError):
+        cause = cause.__cause__
+    message = "The response could not be started in time. The next run is tried anew."
+    if cause is None or not cause.type:
+        return StartedScheduled(error_code="unavailable", error_message=message)
+    return StartedScheduled(error_code=cause.type, error_message=f"{message} The last attempt: {cause.message}")

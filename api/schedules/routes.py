@@ -280,7 +280,8 @@ async def _resource(state: AppState, description: ScheduleDescription) -> JsonOb
     schedule = await schedules.state_of(state.temporal, description)
     state_now, info = description.schedule.state, description.info
     coming = [int(when.timestamp()) for when in info.next_action_times]
-    is_over = schedule.at is not None and state_now.remaining_actions == 0
+    # Its time has also passed where it was missed, or paused then: no run comes any more.
+    is_over = schedule.at is not None and (state_now.remaining_actions == 0 or not coming)
     return {
         "object": "schedule",
         "id": schedule.id,

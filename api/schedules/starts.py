@@ -7,13 +7,15 @@ next one (docs/decisions/0051).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import structlog
 from temporalio import activity
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
@@ -30,10 +32,13 @@ from open_responses.io.settings import Settings
 from open_responses.io.store.repository import NotInTemporal
 from open_responses.io.temporal.client import connect
 from open_responses.io.temporal.describe import describe
+from open_responses.io.temporal.large_payloads import ERASED
 from open_responses.schedules.payloads import (
     API_TASK_QUEUE,
     HAS_ENDED,
+    RUN_MEMO,
     START_SCHEDULED,
+    ScheduledRun,
     ScheduleState,
     StartedScheduled,
     StartScheduled,
@@ -47,6 +52,8 @@ _LONGEST_WAIT = 300.0
 # Another process may have read the configuration file, or the keys, before this one.
 _LOOKS_FOR_A_KEY = 10
 _NEXT_LOOK = timedelta(seconds=1)
+_LOOKS_AT_A_RUN = 20
+_NEXT_LOOK_AT_A_RUN = 0.5
 
 
 class KeyEnded(Exception):
@@ -80,9 +87,12 @@ class ScheduledStarts:
         except SealBroken:
             return StartedScheduled(error_code="server_error", error_message="The request cannot be opened.")
         except OpenResponsesError as error:
-            if error.status == 429 or error.status >= 500 or error.error_code == "conversation_busy":
+            # A 429 without a time does not pass: the budget is used up, or the input is above the limit of a minute.
+            is_limit = error.status == 429 and error.retry_after is not None
+            may_pass = is_limit or error.status >= 500 or error.error_code == "conversation_busy"
+            if may_pass and (error.retry_after or 0.0) < _seconds_left():
                 wait = None if error.retry_after is None else timedelta(seconds=min(error.retry_after, _LONGEST_WAIT))
-                raise ApplicationError("not now", type=error.error_code, next_retry_delay=wait) from None
+                raise ApplicationError(error.message, type=error.error_code, next_retry_delay=wait) from None
             return StartedScheduled(error_code=error.error_code, error_message=error.message)
         log.info("scheduled_response_started", schedule=schedule.id, response_id=call.response_id)
         return StartedScheduled()
@@ -96,6 +106,9 @@ class ScheduledStarts:
         prepared = await prepare(state, authorized_request(state, caller, body, key))
         start = prepared.start.model_copy(update={"scheduled_run": call.run_id})
         await start_response(state, replace(prepared, start=start))
+        if not await _is_wanted(state.temporal, call):
+            log.info("scheduled_response_not_wanted", schedule=call.schedule.id, response_id=call.response_id)
+            await state.temporal.get_workflow_handle(call.response_id).signal("cancel")
 
     @activity.defn(name=HAS_ENDED)
     async def has_ended(self, response_id: str) -> str | None:
@@ -154,6 +167,39 @@ def _caller(state: AppState, schedule: ScheduleState, attempt: int) -> Caller:
 async def _begun(state: AppState, response_id: str) -> bool:
     """Whether an earlier attempt has started the response."""
     return await describe(state.temporal, response_id) is not None
+
+
+async def _is_wanted(temporal: Client, call: StartScheduled) -> bool:
+    """Whether the run still waits for the response that was begun now. It may have been cancelled, or deleted with its
+    schedule, or have given up, after this attempt had begun. Raises RPCError.
+    """
+    info = activity.info()
+    for _ in range(_LOOKS_AT_A_RUN):
+        run = await describe(temporal, call.run_id)
+        if run is None:
+            return False
+        with contextlib.suppress(*ERASED):
+            kept = await run.memo_value(RUN_MEMO, default=None, type_hint=ScheduledRun)
+            if kept is not None and kept.response_id == call.response_id:
+                # A later attempt has found it.
+                return True
+        mine = [one for one in run.raw_description.pending_activities if one.activity_id == info.activity_id]
+        if mine:
+            return mine[0].state != PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+        if run.status != WorkflowExecutionStatus.RUNNING:
+            return False
+        # The run has a result of another attempt, and is about to say what becomes of it.
+        await asyncio.sleep(_NEXT_LOOK_AT_A_RUN)
+    return True
+
+
+def _seconds_left() -> float:
+    """The seconds for which Temporal makes further attempts at this start."""
+    info = activity.info()
+    if info.schedule_to_close_timeout is None:
+        return 0.0
+    ends_at = info.scheduled_time + info.schedule_to_close_timeout
+    return (ends_at - datetime.now(UTC)).total_seconds()
 
 
 async def _pause(temporal: Client, schedule: ScheduleState, note: str) -> None:

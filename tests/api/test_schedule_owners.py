@@ -23,6 +23,7 @@ api = api_of_the_module(
     key_block("schedules-a", "schedules-a-key"),
     key_block("schedules-b", "schedules-b-key", 'models = ["fake"]'),
     key_block("schedules-a", "schedules-a-narrow", 'models = ["smollm2"]'),
+    key_block("schedules-d", "schedules-d-key", "budget_tokens = 30"),
     "[schedules]",
     "max_per_tenant = 4",
 )
@@ -46,6 +47,24 @@ async def test_a_key_that_was_revoked_stops_its_schedule_and_the_run_says_why(ap
     again = (await api.post(f"{SCHEDULES}/{schedule['id']}", json=body, headers=other)).json()
     assert again["api_key_id"] == second["id"]
     await api.delete(f"{SCHEDULES}/{schedule['id']}", headers=other)
+
+
+async def test_a_budget_that_was_used_up_since_refuses_the_run_at_once_and_says_so(api: httpx.AsyncClient) -> None:
+    owner = bearer("schedules-d-key")
+    schedule = await made(api, owner, cron="@daily")
+
+    async def is_used_up() -> bool:
+        return (await api.post("/v1/responses", json=REQUEST, headers=owner)).status_code == 429
+
+    await until(is_used_up)
+    assert (await api.post(f"{SCHEDULES}/{schedule['id']}/trigger", headers=owner)).status_code == 202
+    # Not after the hour in which a limit of a minute would have passed.
+    run = await run_of(api, schedule, "refused", **owner)
+    assert (run["error_code"], run["response_id"]) == ("token_budget_exceeded", None)
+    assert "budget" in run["error_message"]
+    now = (await api.get(f"{SCHEDULES}/{schedule['id']}", headers=owner)).json()
+    assert now["status"] == "active", "the next period has a budget of its own"
+    await api.delete(f"{SCHEDULES}/{schedule['id']}", headers=owner)
 
 
 async def test_a_schedule_of_another_tenant_is_an_unknown_one(api: httpx.AsyncClient) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -74,6 +75,14 @@ async def test_a_cron_schedule_is_paused_changed_resumed_and_triggered(stack: St
     assert page["has_more"] is True
     assert [page["data"][0]["response_id"] != first["response_id"], rest["data"][0]["id"]] == [True, first["id"]]
     await client.delete(path)
+
+
+async def test_a_run_has_the_local_time_over_the_change_of_the_clocks(client: httpx.AsyncClient) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    schedule = await made(client, cron="30 2 * mar,oct sun", timezone="Europe/Berlin", paused=False)
+    coming = [datetime.fromtimestamp(at, zone) for at in schedule["next_runs"]]
+    assert {(at.hour, at.minute, at.weekday()) for at in coming} == {(2, 30, 6)}, coming
+    await client.delete(f"{SCHEDULES}/{schedule['id']}")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from open_responses.tool_use.code_functions import CODE_INTERPRETER, INPUT_FILES
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.webhooks.endpoints import WebhookTarget
 
-PATCH_LEVEL = 2
+PATCH_LEVEL = 3
 """The newest level of patches (`workflows/patches.py`)."""
 
 
@@ -115,7 +115,8 @@ class Carried(Payload):
 
     `stop` is an ending that was requested meanwhile. Workers of earlier versions write `cancelled` instead.
     `programs` are those that are not at their end, and `then` the ending that follows them. `steers` are the messages
-    that wait for the next model turn; `steered` has the digests of all so far, by id.
+    that wait for the next model turn; `steered` has the digests of all so far, by id, and `unfit` the fallbacks that
+    cannot take a part of them.
     `agent_calls` counts the calls of each agent, and `agents_usage` sums the usage of all.
     """
 
@@ -138,6 +139,7 @@ class Carried(Payload):
     then: Ending | None = None
     steers: list[Steer] = []
     steered: dict[str, str] = {}
+    unfit: list[int] = []
     agent_calls: dict[str, int] = {}
     agents_usage: TurnUsage | None = None
 
