@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
@@ -13,6 +13,7 @@ from api.admission.open_streams import OpenStreams
 from api.admission.overload import Backlog
 from api.admission.reads import Reads
 from api.admission.received_bytes import ReceivedBytes
+from api.admission.steers_in_flight import SteersInFlight
 from api.conversation_entries import KnownEntries
 from api.key_ring import KeyRing
 from api.readiness import Readiness
@@ -74,6 +75,7 @@ class AppState:
     folder: FilesFolder
     sdk_metrics: SdkMetrics | None = None
     """Where a worker runs in this process."""
+    steers: SteersInFlight = field(default_factory=SteersInFlight)
 
 
 def state_of(connection: HTTPConnection) -> AppState:

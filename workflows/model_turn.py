@@ -37,7 +37,8 @@ class ModelTurn:
     """The attempts at one model turn.
 
     `lost` is why the last one did not end, `breaks` counts the broken streams of this provider, `broke_at` is a digest
-    of where the last one broke, `fell_back`: the last attempt was another provider's.
+    of where the last one broke, `fell_back`: the last attempt was another provider's, `had_fallback`: it began while
+    there was a fallback.
     """
 
     state: ResponseState
@@ -47,6 +48,7 @@ class ModelTurn:
     broke_at: str | None = None
     code: str = "provider_stream_broken"
     fell_back: bool = False
+    had_fallback: bool = False
 
     async def sample(self) -> SampleResult | None:
         """Sample until an answer is complete. Returns None if the response was stopped.
@@ -61,9 +63,15 @@ class ModelTurn:
                 result = await self._attempt(tries)
             except ActivityError as error:
                 self.state.paid = self.state.paid.at_least(paid_in(error))
-                if not self.state.may_fall_back or not provider_is_down(error):
+                if not provider_is_down(error):
                     raise
-                self._fall_back(failure(error).error_message)
+                if self.state.may_fall_back:
+                    self._fall_back(failure(error).error_message)
+                    continue
+                if not self.had_fallback:
+                    raise
+                # The attempt gave its provider up early. Meanwhile the user added what no fallback can take.
+                self.lost = failure(error).error_message
                 continue
             if result is not None and result.outcome == "done":
                 return result
@@ -89,6 +97,7 @@ class ModelTurn:
             state.cut_off = True
             return None
         state.sampled_epoch = state.epoch
+        self.had_fallback = state.may_fall_back
         try:
             result = await until_stopped(
                 calls.start_sample(self._input(tries)), state.is_stopping, repeats_alike=state.start.repeats_alike
@@ -132,7 +141,9 @@ class ModelTurn:
 
     def _fall_back(self, reason: str | None) -> None:
         """Go on with the next provider, for the rest of the response."""
-        self.state.fallback += 1
+        following = self.state.next_fallback
+        assert following is not None, "the caller has looked"
+        self.state.fallback = following
         self.state.cut_off = False
         search_attributes.show_provider(self.state.start, self.state.target.provider)
         self.lost, self.breaks, self.broke_at, self.fell_back = reason, 0, None, True
@@ -164,7 +175,7 @@ class ModelTurn:
             upstream_model=target.upstream_model,
             context_window=target.context_window,
             fallback=state.fallback,
-            has_fallback=state.may_fall_back,
+            has_fallback=self.had_fallback,
             fell_back=self.fell_back,
             used=state.usage or TurnUsage(),
             paid=state.paid,

@@ -34,8 +34,8 @@ class ResponseState:
     model's answer ended the response, as its sample recorded it. `suspended` are the programs with which the next run
     of the workflow goes on; `then` is the ending that follows them, if their model turn ended the response. `steers`
     are the user's messages that wait for the next model turn, `steered` has the digests of all so far, by id, and
-    `steered_in` the workflow tasks that received those of this run (`workflows/steering.py`). `turn_ended_at` is the
-    time at which the last model turn ended.
+    `steered_in` the workflow tasks that received those of this run (`workflows/steering.py`); `unfit` has the targets
+    that cannot take a part of them. `turn_ended_at` is the time at which the last model turn ended.
     `agent_calls` counts the calls of each agent, and `agents_usage` sums the usage of their responses.
 
     For an operator: `sampled_epoch` is that of the sample that runs, `trouble` the last failure of a provider,
@@ -67,6 +67,7 @@ class ResponseState:
     steers: list[Steer] = field(default_factory=list)
     steered: dict[str, str] = field(default_factory=dict)
     steered_in: dict[str, int] = field(default_factory=dict)
+    unfit: set[int] = field(default_factory=set)
     agent_calls: dict[str, int] = field(default_factory=dict)
     agents_usage: TurnUsage | None = None
     turn_ended_at: float | None = None
@@ -101,6 +102,7 @@ class ResponseState:
             then=carried.then,
             steers=list(carried.steers),
             steered=dict(carried.steered),
+            unfit=set(carried.unfit),
             agent_calls=dict(carried.agent_calls),
             agents_usage=carried.agents_usage,
         )
@@ -126,6 +128,7 @@ class ResponseState:
             then=self.then,
             steers=self.steers,
             steered=self.steered,
+            unfit=sorted(self.unfit),
             agent_calls=self.agent_calls,
             agents_usage=self.agents_usage,
         )
@@ -171,8 +174,14 @@ class ResponseState:
         return self.start.targets[self.fallback]
 
     @property
+    def next_fallback(self) -> int | None:
+        """The index of the next target that can take what the user has added; None if there is none."""
+        later = range(self.fallback + 1, len(self.start.targets))
+        return next((index for index in later if index not in self.unfit), None)
+
+    @property
     def may_fall_back(self) -> bool:
-        return self.fallback + 1 < len(self.start.targets)
+        return self.next_fallback is not None
 
     def tokens_left(self) -> int | None:
         """Output tokens left of the whole response's budget (REQ-4); None for no bound."""

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         MAX_STEERS,
         MAX_WAITING_STEERS,
         NO_TURN_LEFT,
+        NOT_FOR_FALLBACK,
         NOT_SUPPORTED,
         STEERED_TOO_LATE,
         TOO_MANY,
@@ -59,6 +60,8 @@ class Steering:
             raise _refused(STEERED_TOO_LATE)
         if not self._has_turn_left():
             raise _refused(NO_TURN_LEFT)
+        if state.fallback in steer.unfit:
+            raise _refused(NOT_FOR_FALLBACK)
         if len(state.steers) >= MAX_WAITING_STEERS:
             raise _refused(TOO_MANY_WAITING)
         if len(state.steered) >= MAX_STEERS:
@@ -73,6 +76,8 @@ class Steering:
         if steer.steer_id not in state.steered:
             state.steered[steer.steer_id] = steer.digest
             state.steers.append(steer)
+            # From now on: the turn that falls back may be the one that has read the messages.
+            state.unfit.update(steer.unfit)
             state.steered_in[steer.steer_id] = current_task()
             state.show()
         await next_task()

@@ -135,7 +135,7 @@ class FinishActivity:
             usage=usage,
         )
         counted = UsageRecord.of(call.start, response["status"], usage)
-        stored = await self.store.finish(call.start, orjson.dumps(response), trace, used, counted)
+        stored = await self.store.finish(call.start, orjson.dumps(response), trace, used, counted, call.agents)
         if stored.is_first:
             response_ended(call, response, usage)
             metrics.response_ended(call.start, response["status"], response["error"], usage)

@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.admission.scopes import check_built_ins, check_scopes
+from api.admission.steers_in_flight import TooManySteers
 from api.app_state import AppState
 from api.auth import Caller
 from api.body import read_object
@@ -25,7 +26,8 @@ from api.dependencies import AuthenticatedCaller, State
 from api.idempotency import idempotency_key
 from api.lookup import owned_record
 from api.updates import send_update
-from open_responses.errors import Conflict, OpenResponsesError, RateLimited, Unavailable
+from open_responses.config import Config
+from open_responses.errors import Conflict, InvalidRequest, OpenResponsesError, RateLimited, Unavailable
 from open_responses.io.files.inlined import with_heads
 from open_responses.io.store.records import Record
 from open_responses.io.temporal.client import TemporalDown
@@ -37,6 +39,7 @@ from open_responses.loop.steering import (
     MAX_STEERS,
     MAX_WAITING_STEERS,
     NO_TURN_LEFT,
+    NOT_FOR_FALLBACK,
     NOT_SUPPORTED,
     STEERED_TOO_LATE,
     TOO_MANY,
@@ -44,8 +47,10 @@ from open_responses.loop.steering import (
     messages_of,
     steered_content,
 )
+from open_responses.models.capabilities import check_takes
 from open_responses.schema.items import INPUT_ITEMS
 from open_responses.schema.off_loop import off_loop
+from open_responses.schema.requests import CreateResponse
 from open_responses.schema.steering import MAX_STEER_BYTES, validate_steer
 
 router = APIRouter(prefix="/v1/responses/{response_id}")
@@ -100,15 +105,21 @@ async def steer_stored(state: AppState, caller: Caller, record: Record, steer: S
 async def steer_running(state: AppState, start: StartResponse, steer: Steer) -> None:
     """Send the messages to the response's workflow.
 
-    Raises NotFound for a file that the tenant does not have, Conflict or RateLimited where the workflow refuses the
-    messages, and Unavailable where no worker confirms them in time.
+    Raises NotFound for a file that the tenant does not have, InvalidRequest for parts that the response's provider
+    cannot take, Conflict or RateLimited where the workflow refuses the messages, and Unavailable where no worker
+    confirms them in time.
     """
+    config = state.settings.config
     asked = start.request.model_copy(update={"input": INPUT_ITEMS.validate_python(steer.messages)})
-    await with_heads(state.folder.files, start.tenant, asked, state.settings.config.files.max_inline_bytes)
+    shown = await with_heads(state.folder.files, start.tenant, asked, config.files.max_inline_bytes)
+    steer = steer.model_copy(update={"unfit": _unfit(config, start, shown)})
     # Other messages under the same key are another update, which the workflow refuses.
     update_id = f"{steer.steer_id}-{steer.digest[:_ID_DIGITS]}"
     try:
-        await send_update(state.temporal, start.response_id, "steer", steer, update_id=update_id)
+        with state.steers.one(start.response_id):
+            await send_update(state.temporal, start.response_id, "steer", steer, update_id=update_id)
+    except TooManySteers:
+        raise _refusal(TOO_MANY_WAITING) from None
     except WorkflowUpdateFailedError as error:
         cause = error.cause.type if isinstance(error.cause, ApplicationError) else None
         raise _refusal(cause) from None
@@ -125,6 +136,25 @@ async def steer_running(state: AppState, start: StartResponse, steer: Steer) -> 
             # As many updates of one run are under way as Temporal takes.
             raise _refusal(TOO_MANY_WAITING) from None
         raise
+
+
+def _unfit(config: Config, start: StartResponse, shown: CreateResponse) -> list[int]:
+    """The fallbacks that cannot take the messages, by their index among the targets.
+
+    Raises InvalidRequest if the route's own provider cannot take them, as for the input of a request.
+    """
+    adapters = {provider.name: provider.adapter for provider in config.providers}
+    items, unfit = shown.input_items(), []
+    for index, target in enumerate(start.targets):
+        try:
+            # A provider that the configuration has lost since is that of no further turn.
+            if target.provider in adapters:
+                check_takes(adapters[target.provider], target.provider, shown, items)
+        except InvalidRequest:
+            if index == 0:
+                raise
+            unfit.append(index)
+    return unfit
 
 
 def _check_was_read(record: Record, steer: Steer) -> None:
@@ -152,6 +182,12 @@ def _refusal(code: str | None) -> OpenResponsesError:
         return RateLimited(message, code=TOO_MANY_WAITING, retry_after=_AGAIN_SECONDS)
     if code == TOO_MANY:
         return Conflict(f"The response has taken {MAX_STEERS} submissions, its limit. {elsewhere}", code=TOO_MANY)
+    if code == NOT_FOR_FALLBACK:
+        message = (
+            "The response goes on with another provider of its route, which cannot take a part of your messages. "
+            f"{elsewhere}"
+        )
+        return InvalidRequest(message, param="input", code=NOT_FOR_FALLBACK)
     if code == KEY_REUSED:
         message = "You sent this Idempotency-Key with other messages. Send a new key with new messages."
         return Conflict(message, code=KEY_REUSED)

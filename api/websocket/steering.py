@@ -2,10 +2,12 @@
 
 Source: the types of OpenAI's Python SDK (openai 3.54, `types/responses/response_steer_*.py`). One thing differs: the
 messages go on in the same response, and the item in its output takes the place of a successor's `response.created`
-(docs/decisions/0053-steering.md).
+(docs/decisions/0053-steering.md). So the input of a `response.steer.pending` is in the output already.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import orjson
 
@@ -14,6 +16,7 @@ from open_responses.errors import InvalidRequest, NotFound, OpenResponsesError
 from open_responses.json_types import JsonObject
 from open_responses.loop import steering
 from open_responses.loop.payloads.steering import Steer
+from open_responses.schema.items import OUTPUT_TYPE_OF, OUTPUT_TYPES
 from open_responses.schema.steering import MAX_STEER_BYTES
 from open_responses.schema.validation import kind_of, read_json_object
 
@@ -26,6 +29,7 @@ _OPENAIS_CODES = {
     NotFound.code: "response_not_found",
 }
 _INVALID = "invalid_input"
+_WAITS_FOR_INPUT = "waiting_for_required_input"
 _UNREAD = "The response ended before its next model turn, so no model has read your message. Send it in a new request."
 
 
@@ -76,6 +80,57 @@ def failed(body: JsonObject, error: OpenResponsesError, sequence: int) -> bytes:
     told = _INVALID if is_invalid else _OPENAIS_CODES.get(error.error_code, error.error_code)
     steered = {name: body.get(name) for name in _MEMBERS}
     return _failed(steered, told, error.message, sequence)
+
+
+def pending(steer: Steer, response: JsonObject, sequence: int) -> bytes | None:
+    """An accepted message that stands in the output, and that the response which brings the client's part will read.
+
+    None for a message that a model turn has read.
+    """
+    required = list(_required_input(response["output"]))
+    if not required or steer.steer_id not in _behind_the_last_turn(response["output"]):
+        return None
+    return orjson.dumps(
+        {
+            "type": f"{_STEER}.pending",
+            "sequence_number": sequence,
+            "steer": reference(response["id"], steer),
+            "reason": _WAITS_FOR_INPUT,
+            "required_input": required,
+        }
+    )
+
+
+def _behind_the_last_turn(output: list[JsonObject]) -> set[str]:
+    """The ids of the steers whose messages end the output."""
+    found: set[str] = set()
+    for item in reversed(output):
+        if "steer_id" not in item:
+            break
+        found.add(item["steer_id"])
+    return found
+
+
+def _required_input(output: list[JsonObject]) -> Iterator[JsonObject]:
+    """What the next request has to bring: the outputs of the client's calls, and decisions. Stubs, as OpenAI's."""
+    answered = {item.get("call_id") or item["id"] for item in output if item["type"] in OUTPUT_TYPES}
+    decided = {item.get("approval_request_id") for item in output}
+    for item in output:
+        kind = item["type"]
+        if kind == "mcp_approval_request" and item["id"] not in decided:
+            yield {"type": "mcp_approval_response", "approval_request_id": item["id"]}
+        call_id = item.get("call_id")
+        if kind not in OUTPUT_TYPE_OF or call_id is None or call_id in answered or item.get("status") == "incomplete":
+            continue
+        stub: JsonObject = {"type": OUTPUT_TYPE_OF[kind], "call_id": call_id}
+        if kind == "function_call":
+            stub["name"] = item["name"]
+        elif kind == "tool_search_call":
+            stub["execution"] = "client"
+        elif kind == "local_shell_call":
+            # OpenAI's `local_shell_call_output` names its call by `id`.
+            stub = {"type": stub["type"], "id": call_id}
+        yield stub
 
 
 def unread(body: JsonObject, steer: Steer, sequence: int) -> bytes:

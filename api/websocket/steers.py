@@ -87,12 +87,13 @@ class Steers:
     async def follow(self, start: StartResponse | None) -> None:
         """The connection begins to follow this response, or, with None, has followed one to its end.
 
-        Messages that the ended response accepted, and that are not in its output, are given back.
+        Messages that the ended response accepted, and that are not in its output, are given back. Those that the next
+        response will read are said to be pending.
         """
         accepted, self._accepted = self._accepted, []
         self.in_flight = start
         if start is None:
-            await self._give_back(accepted)
+            await self._settle(accepted)
         else:
             self.last_event = b""
 
@@ -125,14 +126,19 @@ class Steers:
         if start is not None and self.in_flight is start:
             self._accepted.append((body, steer))
         elif start is not None:
-            await self._give_back([(body, steer)])
+            await self._settle([(body, steer)])
 
-    async def _give_back(self, accepted: Sequence[tuple[JsonObject, Steer]]) -> None:
-        """Return the messages that are not in the output of the response that has ended."""
+    async def _settle(self, accepted: Sequence[tuple[JsonObject, Steer]]) -> None:
+        """Return the messages that are not in the output of the response that has ended, and name those that no model
+        has read."""
         if not accepted or not self.last_event:
             return
         response = orjson.loads(self.last_event).get("response", {})
         read = {item.get("steer_id") for item in response.get("output", [])}
         for body, steer in accepted:
-            if body["previous_response_id"] == response.get("id") and steer.steer_id not in read:
+            if body["previous_response_id"] != response.get("id"):
+                continue
+            if steer.steer_id not in read:
                 await self.send(steering.unread(body, steer, self._sequence))
+            elif (event := steering.pending(steer, response, self._sequence)) is not None:
+                await self.send(event)

@@ -20,6 +20,7 @@ TOO_MANY_WAITING = "too_many_pending_steers"
 TOO_MANY = "too_many_steers"
 NOT_SUPPORTED = "steering_not_supported"
 KEY_REUSED = "idempotency_key_reused"
+NOT_FOR_FALLBACK = "unsupported_content"
 
 
 def messages_of(body: SteerBody) -> list[JsonObject]:

@@ -368,7 +368,8 @@ async def test_a_message_behind_the_announced_end_is_refused_and_changes_nothing
 def refusal_of(state: Json, steer: Steer) -> str | None:
     """The code with which a workflow in this state refuses the messages."""
     start = SimpleNamespace(is_compaction=False, max_turns=100)
-    given = {"start": start, "turn": 1, "steers": [], "steered": {}, "is_stopping": lambda: False, **state}
+    nothing = {"turn": 1, "fallback": 0, "steers": [], "steered": {}, "is_stopping": lambda: False}
+    given = {"start": start, **nothing, **state}
     steering = Steering(cast(ResponseState, SimpleNamespace(**given)), cast(Publication, None), cast(Waiting, None))
     try:
         steering.check(steer)

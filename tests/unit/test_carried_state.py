@@ -26,12 +26,13 @@ def test_messages_that_wait_and_counts_of_agents_are_handed_over() -> None:
         steers=[steer],
         steered={"steer_a": "a", "steer_b": "b"},
         steered_in={"steer_b": 40},
+        unfit={2},
         agent_calls={"researcher": 2},
         agents_usage=TurnUsage(input_tokens=7),
     )
     crossed = StartResponse.model_validate_json(before.handed_over().model_dump_json())
     after = ResponseState.of(crossed)
-    assert (after.turn, after.steers, after.steered) == (3, [steer], before.steered)
+    assert (after.turn, after.steers, after.steered, after.unfit) == (3, [steer], before.steered, {2})
     assert (after.agent_calls, after.agents_usage) == (before.agent_calls, before.agents_usage)
     # An earlier run has recorded them, so they are due at once.
     assert after.steered_in == {}

@@ -150,9 +150,17 @@ class ResponseStore:
         return {response_ids[number - 1] for number in found}
 
     async def finish(
-        self, start: StartResponse, response: bytes, trace: list[Op], used: Used, counted: UsageRecord | None = None
+        self,
+        start: StartResponse,
+        response: bytes,
+        trace: list[Op],
+        used: Used,
+        counted: UsageRecord | None = None,
+        agents: TurnUsage | None = None,
     ) -> Stored:
         """Write the final response, or remove one with `store: false`, and count its tokens and its cost.
+
+        The usage of its agents is kept, and not counted: their responses count for themselves.
 
         If Redis was flushed meanwhile, the record has no ancestors; a reader restores them. A response that was
         erased stays so.
@@ -170,6 +178,8 @@ class ResponseStore:
             }
             if counted is not None and counted.usage is not None:
                 fields["usage"] = counted.usage.model_dump_json(exclude_defaults=True)
+            if agents is not None:
+                fields["agents"] = agents.model_dump_json(exclude_defaults=True)
             _write(pipe, response_id, self._ttl, fields)
         pipe.zrem(key_names.OPEN, response_id)
         if counted is not None:
@@ -183,27 +193,29 @@ class ResponseStore:
 
     async def ended(self, response_id: str) -> FinishedResponse | None:
         """The stored end; None for a response that has none, or has `store: false`."""
-        names = ["response", "trace", "usage"]
-        response, trace, usage = await self._redis.hmget(key_names.record(response_id), names)
+        names = ["response", "trace", "usage", "agents"]
+        response, trace, usage, agents = await self._redis.hmget(key_names.record(response_id), names)
         if response is None:
             return None
         return FinishedResponse(
             response=orjson.loads(response),
             trace=orjson.loads(trace or b"[]"),
             usage=None if usage is None else TurnUsage.model_validate_json(usage),
+            agents=None if agents is None else TurnUsage.model_validate_json(agents),
         )
 
     async def cost(self, response_id: str) -> float | None:
-        """The cost of a response that has ended, in US dollars; None if a part of it is not known.
+        """The cost of a response that has ended and of its agents, in US dollars; None if a part of it is not known.
 
         The log has it as well, for a response that is not stored.
         """
         pipe = self._redis.pipeline(transaction=False)
-        pipe.hget(key_names.record(response_id), "usage")
+        pipe.hmget(key_names.record(response_id), ["usage", "agents"])
         pipe.hget(key_names.state(response_id), COST)
-        usage, cost = await pipe.execute()
+        (usage, agents), cost = await pipe.execute()
         if usage is not None:
-            return TurnUsage.model_validate_json(usage).whole_cost
+            own = TurnUsage.model_validate_json(usage)
+            return (own if agents is None else own.plus(TurnUsage.model_validate_json(agents))).whole_cost
         return None if cost is None else float(cost)
 
     async def answers(self) -> bool:
@@ -270,6 +282,8 @@ class ResponseStore:
             fields |= {"response": orjson.dumps(finished.response), "trace": orjson.dumps(finished.trace)}
             if finished.usage is not None:
                 fields["usage"] = finished.usage.model_dump_json(exclude_defaults=True)
+            if finished.agents is not None:
+                fields["agents"] = finished.agents.model_dump_json(exclude_defaults=True)
         pipe = self._redis.pipeline(transaction=False)
         _write(pipe, start.response_id, self._ttl, fields)
         (written,) = await pipe.execute()
