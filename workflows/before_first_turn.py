@@ -1,4 +1,5 @@
-"""Runs before the first model turn: lists the tools of MCP servers, and runs the calls that the request approves."""
+"""Runs before the first model turn: lists the tools of MCP servers, runs the calls that the request approves, and goes
+on with the programs that waited for the request."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class BeforeFirstTurn:
     async def run(self) -> None:
         start = self.state.start
         servers = [tool for tool in start.request.tools or [] if isinstance(tool, McpTool)]
-        if not servers and not start.decisions:
+        if not servers and not start.decisions and not start.programs:
             return
         self.state.output_ledger.open_stream(start.initial())
         await self.publication.publish()
@@ -46,8 +47,16 @@ class BeforeFirstTurn:
         if servers:
             self.state.show("listing the tools of MCP servers")
             await asyncio.gather(*(self._list_tools(server.server_label) for server in servers))
-        approved = [self.calls.add_decided(decision) for decision in decisions if decision.approve]
-        await self.calls.run(approved)
+        of_programs = {call.approval_request_id for one in start.programs for call in one.waiting.pending}
+        approved = [
+            self.calls.add_decided(decision)
+            for decision in decisions
+            if decision.approve and decision.approval_request_id not in of_programs
+        ]
+        if start.programs and not self.state.is_stopping():
+            await asyncio.gather(self.calls.run(approved), self.calls.resume(start.programs, decisions))
+        else:
+            await self.calls.run(approved)
 
     async def _claimed(self) -> list[Decision]:
         """The request's approvals that no other response has acted on. If none is left, the response ends.

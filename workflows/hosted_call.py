@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import (
@@ -133,21 +133,13 @@ class ToolRun:
     async def _at_most(
         self, max_attempts: int, name: str, begin: Callable[[int], workflow.ActivityHandle[ToolResult]]
     ) -> Outcome | None:
-        """Run a tool at most `max_attempts` times in all: Temporal's retries inside each activity, and the activities
-        that follow a lost worker. A run whose worker was lost counts, since it may have had its effect.
-
-        `begin` starts an activity, given the number of runs so far.
-        """
-        runs = 0
-        while runs < max_attempts:
-            result = await self._ended(begin(runs))
-            if result is None or result.outcome == "cancelled":
-                return None
-            if result.outcome in ("done", "failed", "halted"):
-                return _outcome(result)
-            runs += max(1, result.attempts)
-        lost = f"The worker that ran {name!r} was lost; the call was not finished."
-        return Outcome(_with_unknown_outcome(lost), failed=True)
+        """Run a tool at most `max_attempts` times in all. `begin` starts an activity, given the runs so far."""
+        try:
+            result = await first_not_lost(max_attempts, lambda runs: self._ended(begin(runs)))
+        except EachRunLost:
+            lost = f"The worker that ran {name!r} was lost; the call was not finished."
+            return Outcome(_with_unknown_outcome(lost), failed=True)
+        return None if result is None or result.outcome == "cancelled" else _outcome(result)
 
     async def _mcp(self, call: Call, output_index: int) -> Outcome | None:
         """Call an MCP tool; once more, after a pause, if its server was not reached.
@@ -214,6 +206,36 @@ class ToolRun:
             request_id=self.start.request_id,
             traceparent=self.start.traceparent,
         )
+
+
+class EachRunLost(Exception):
+    """The worker of each run was lost."""
+
+
+class _Run(Protocol):
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+
+
+Run = TypeVar("Run", bound=_Run)
+
+
+async def first_not_lost(max_attempts: int, run: Callable[[int], Awaitable[Run | None]]) -> Run | None:
+    """The result of the first activity whose worker was not lost; None if the response was stopped first.
+
+    There are at most `max_attempts` runs in all: Temporal's retries inside each activity, and the activities that
+    follow a lost worker. A run whose worker was lost counts, since it may have had its effect. `run` runs an activity,
+    given the number of runs so far. Raises EachRunLost.
+    """
+    runs = 0
+    while runs < max_attempts:
+        result = await run(runs)
+        if result is None or result.outcome not in ("lost", "handed_over"):
+            return result
+        runs += max(1, result.attempts)
+    raise EachRunLost
 
 
 async def until_stopped(

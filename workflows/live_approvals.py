@@ -77,6 +77,18 @@ class LiveApprovals:
             announce_approvals(self.state.start, waiting), *(self._await_answer(index) for index in approvals)
         )
 
+    async def decide(self, index: int) -> tuple[Decision, bool] | None:
+        """Wait for the answer about a program's call, at the output index of its request. Returns the decision, and
+        whether this response may act on it; None if the response was stopped."""
+        request = self.state.output_ledger.output[index]
+        self.state.awaited[request["id"]] = request
+        self.state.show("waiting for approval")
+        search_attributes.show_status(self.state.start, AWAITING_APPROVAL)
+        _, decision = await asyncio.gather(
+            announce_approvals(self.state.start, [request["id"]]), self._await_decision(index)
+        )
+        return decision
+
     def _is_answered(self, approval_request_id: str) -> bool:
         """Whether an answer came, in this run or an earlier one: each leaves a call in the output, run or denied."""
         return approval_request_id in self._answers or any(
@@ -103,6 +115,22 @@ class LiveApprovals:
                 self._claims[decision.approval_request_id] = decision.approval_request_id not in refused
 
     async def _await_answer(self, index: int) -> None:
+        found = await self._await_decision(index)
+        if found is None:
+            return
+        decision, is_ours = found
+        call = self.calls.add_decided(decision)
+        self.state.choice_spent = True
+        if decision.approve and is_ours:
+            await self.calls.run([call])
+            return
+        if is_ours:
+            self.calls.settle_denied(call, decision.reason)
+        else:
+            self.calls.settle_used_already(call)
+        await self.publication.publish()
+
+    async def _await_decision(self, index: int) -> tuple[Decision, bool] | None:
         request = self.state.output_ledger.output[index]
         approval_id = request["id"]
         await workflow.wait_condition(lambda: approval_id in self._claims or self.state.is_stopping())
@@ -110,11 +138,11 @@ class LiveApprovals:
         if not self.state.awaited and not self.state.is_stopping():
             search_attributes.show_status(self.state.start, "in_progress")
         if approval_id not in self._claims:
-            return
+            return None
         answer = self._answers[approval_id]
         # An update precedes the results of its workflow task, also those that an earlier run of it has published.
         if self.state.start.repeats_alike and await stopped_before_next_task(self.state):
-            return
+            return None
         decision = Decision(
             approval_request_id=approval_id,
             server_label=request["server_label"],
@@ -123,16 +151,7 @@ class LiveApprovals:
             approve=answer.approve,
             reason=answer.reason,
         )
-        call = self.calls.add_decided(decision)
-        self.state.choice_spent = True
-        if answer.approve and self._claims[approval_id]:
-            await self.calls.run([call])
-            return
-        if self._claims[approval_id]:
-            self.calls.settle_denied(call, answer.reason)
-        else:
-            self.calls.settle_used_already(call)
-        await self.publication.publish()
+        return decision, self._claims[approval_id]
 
 
 def _answered_already() -> ApplicationError:

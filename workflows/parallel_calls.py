@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from temporalio import workflow
@@ -17,8 +17,14 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.loop.next_step import Call, call_of
     from open_responses.loop.payloads.approvals import Decision
     from open_responses.loop.payloads.ending import Ending
-    from open_responses.loop.payloads.programs import SuspendedProgram
-    from open_responses.schema.built_in_items import CALL, newest_item, without_call
+    from open_responses.loop.payloads.programs import (
+        PendingCall,
+        ProgramAnswer,
+        ResumedProgram,
+        SuspendedProgram,
+        WaitingProgram,
+    )
+    from open_responses.schema.built_in_items import CALL, WAITING, newest_item, without_call
     from open_responses.schema.mcp_tool import HOSTED_LABEL
     from open_responses.tool_use.built_in import BY_ITEM_TYPE, built_in_of_label
     from open_responses.tool_use.built_in_call_items import approved_item, ended_item, opened_item, read_arguments
@@ -27,10 +33,24 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from workflows.agents import Agents
     from workflows.hosted_call import BuiltInWork, Outcome, ToolRun
-    from workflows.programs import BuiltInCallOfProgram, ProgramRun, is_program
+    from workflows.programs import BuiltInCallOfProgram, ProgramRun, answer_of, is_program
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.waiting import Waiting
+
+
+Decide = Callable[[int], Awaitable[tuple[Decision, bool] | None]]
+
+
+@dataclass(slots=True)
+class Asks:
+    """How a call waits for a person's decision while the response runs.
+
+    `decide` is given the index of the request for approval. It returns the decision, and whether this response may act
+    on it: another one may have used the approval. None means that the response was stopped.
+    """
+
+    decide: Decide | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +61,7 @@ class ToolCalls:
     publication: Publication
     waiting: Waiting
     agents: Agents
+    asks: Asks
 
     async def run(self, wanted: Sequence[Call]) -> None:
         """Run these calls. Their output items appear in the model's order, and each ends when its call does."""
@@ -64,12 +85,91 @@ class ToolCalls:
         self.state.show("running a program")
         await asyncio.gather(*(self._run_program(one.index, one) for one in suspended))
 
-    def add_decided(self, decision: Decision) -> Call:
-        """Add the item of a call that a person has decided about. Returns it with the stored name and arguments."""
+    async def resume(self, programs: Sequence[ResumedProgram], decisions: Sequence[Decision]) -> None:
+        """Run programs of an earlier response on, with the calls for which the request has decisions."""
+        begun = [(self._begin_again(one), one) for one in programs]
+        if not begun:
+            return
+        self.state.show("running a program")
+        await self.publication.publish()
+        await asyncio.gather(*(self._resume(index, one.waiting, decisions) for index, one in begun))
+
+    def _begin_again(self, program: ResumedProgram) -> int:
+        """Add the item of a program that goes on. It has the call id of the first one."""
+        output_ledger = self.state.output_ledger
+        item_id = member_id("prog_", self.state.start.response_id, len(output_ledger.output))
+        return output_ledger.add({**program.item, "id": item_id, "status": "in_progress"})
+
+    async def _resume(self, index: int, waiting: WaitingProgram, decisions: Sequence[Decision]) -> None:
+        caller: JsonObject = {"type": "program", "caller_id": self.state.output_ledger.output[index]["call_id"]}
+        decided = {decision.approval_request_id: decision for decision in decisions}
+
+        async def answer(call: PendingCall) -> ProgramAnswer | None:
+            decision = decided.get(call.approval_request_id or "")
+            if decision is None:
+                return ProgramAnswer(number=call.number, output=USED_ALREADY, failed=True)
+            if not decision.approve:
+                return ProgramAnswer(number=call.number, output=denial(decision.reason), failed=True)
+            outcome = await self._run_decided(decision, caller, may_run=self._may_run_another())
+            return None if outcome is None else answer_of(call.number, outcome)
+
+        found = await asyncio.gather(*(answer(call) for call in waiting.pending))
+        answers = [one for one in found if one is not None]
+        if len(answers) < len(found) or self.state.is_stopping():
+            self.state.end_with(Ending(status="cancelled"))
+            return
+        program = SuspendedProgram(
+            index=index,
+            state=waiting.state,
+            answers=[*waiting.answers, *answers],
+            printed=waiting.printed,
+            calls=waiting.calls,
+        )
+        await self._run_program(index, program)
+
+    async def _run_decided(self, decision: Decision, caller: JsonObject, *, may_run: bool = True) -> Outcome | None:
+        """Run a program's call that a person has approved. Returns None if the response was stopped."""
+        call = self.add_decided(decision, caller)
+        index = self._announce(call, caller)
+        if not may_run:
+            outcome: Outcome | None = _beyond_max_tool_calls(self.state.start.request.max_tool_calls)
+        else:
+            if call.kind == "built_in" and call.problem is None:
+                self._show_work(call)
+            await self.publication.publish()
+            outcome = await self._outcome(call, index)
+        if outcome is None:
+            return None
+        self._settle(call, index, outcome)
+        if outcome.ending is not None:
+            self.state.end_with(outcome.ending)
+            return None
+        return outcome
+
+    async def _run_asked(self, index: int, caller: JsonObject) -> Outcome | None:
+        """Wait until a person has decided about a program's call while the response runs, and run it."""
+        assert self.asks.decide is not None
+        found = await self.asks.decide(index)
+        if found is None:
+            return None
+        decision, is_ours = found
+        if decision.approve and is_ours:
+            return await self._run_decided(decision, caller)
+        call = self.add_decided(decision, caller)
+        if is_ours:
+            self._settle_unrun(call, denial(decision.reason), "approval_denied", caller)
+            return Outcome(denial(decision.reason), failed=True)
+        self._settle_unrun(call, USED_ALREADY, "approval_already_answered", caller)
+        return Outcome(USED_ALREADY, failed=True)
+
+    def add_decided(self, decision: Decision, caller: JsonObject | None = None) -> Call:
+        """Add the item of a call that a person has decided about. Returns it with the stored name and arguments.
+
+        `caller` is the program that made the call; None for the model."""
         index, response_id = len(self.state.output_ledger.output), self.state.start.response_id
         row = built_in_of_label(decision.server_label)
         if row is not None:
-            return self._add_built_in(decision, row, index)
+            return self._add_built_in(decision, row, index, caller)
         if decision.server_label == HOSTED_LABEL:
             item = function_call(response_id, index, decision.name, decision.arguments)
         else:
@@ -77,9 +177,9 @@ class ToolCalls:
                 member_id("mcp_", response_id, index), decision.server_label, decision.name, decision.arguments
             )
         item["approval_request_id"] = decision.approval_request_id
-        return self._add(item)
+        return self._add(item if caller is None else {**item, "caller": caller})
 
-    def _add_built_in(self, decision: Decision, row: BuiltIn, index: int) -> Call:
+    def _add_built_in(self, decision: Decision, row: BuiltIn, index: int, caller: JsonObject | None) -> Call:
         response_id = self.state.start.response_id
         opening = Opening(
             response_id,
@@ -96,7 +196,7 @@ class ToolCalls:
             approval_id=decision.approval_request_id,
             arguments=decision.arguments,
         )
-        self.state.output_ledger.add_built_in_call(item)
+        self.state.output_ledger.add_built_in_call(item if caller is None else {**item, "caller": caller})
         return call_of("built_in", index, decision.name, decision.arguments, item["id"])
 
     def _newest(self, row: BuiltIn) -> JsonObject | None:
@@ -120,14 +220,14 @@ class ToolCalls:
         """End a call whose approval another response has used, or this response with another answer before a reset."""
         self._settle_unrun(call, USED_ALREADY, "approval_already_answered")
 
-    def _settle_unrun(self, call: Call, message: str, error_type: str) -> None:
+    def _settle_unrun(self, call: Call, message: str, error_type: str, caller: JsonObject | None = None) -> None:
         output_ledger = self.state.output_ledger
         if call.kind == "mcp":
             output_ledger.settle_call(call.index, output=None, error={"type": error_type, "content": message})
         elif call.kind == "built_in":
             self._settle_built_in(call.index, Outcome(message, failed=True))
         else:
-            output_ledger.settle(self._announce(call), output=message, status="completed")
+            output_ledger.settle(self._announce(call, caller), output=message, status="completed")
 
     def _add(self, item: JsonObject) -> Call:
         index = self.state.output_ledger.add_whole_call(item)
@@ -136,15 +236,14 @@ class ToolCalls:
         self.state.output_ledger.settle(index)
         return call_of("hosted", index, item["name"], item["arguments"], item["call_id"])
 
-    def _announce(self, call: Call) -> int:
+    def _announce(self, call: Call, caller: JsonObject | None = None) -> int:
         """Begin the item that will have the result, and return its index. The result of an `mcp_call` goes into the
         call's own item."""
         if call.kind != "hosted":
             return call.index
         output_ledger = self.state.output_ledger
-        return output_ledger.add(
-            function_call_output(self.state.start.response_id, len(output_ledger.output), call.call_id)
-        )
+        item = function_call_output(self.state.start.response_id, len(output_ledger.output), call.call_id)
+        return output_ledger.add(item if caller is None else {**item, "caller": caller})
 
     def _may_run_another(self) -> bool:
         """Count one more call of the response, and return whether `max_tool_calls` allows it (REQ-5)."""
@@ -171,9 +270,19 @@ class ToolCalls:
     async def _run_program(self, index: int, suspended: SuspendedProgram | None = None) -> None:
         """Run a program to its end, or up to the place where the next run of the workflow goes on with it."""
         program = ProgramRun(
-            self.state, self.publication, self._run_for_program, self._may_run_another, self._begin_for_program, index
+            self.state,
+            self.publication,
+            self._run_for_program,
+            self._may_run_another,
+            self._begin_for_program,
+            self._run_asked if self.state.start.request.is_background else None,
+            index,
         )
         outcome = await program.run(suspended)
+        if program.waiting is not None:
+            self._keep_waiting(index, program.waiting)
+            await self.publication.publish()
+            return
         if outcome is None:
             if not any(one.index == index for one in self.state.suspended):
                 self.state.end_with(Ending(status="cancelled"))
@@ -183,6 +292,13 @@ class ToolCalls:
         if outcome.ending is not None:
             self.state.end_with(outcome.ending)
         await self.publication.publish()
+
+    def _keep_waiting(self, index: int, waiting: WaitingProgram) -> None:
+        """End the item of a program that waits for the next request, with the state from which it goes on."""
+        output_ledger = self.state.output_ledger
+        call = {**output_ledger.output[index][CALL], WAITING: waiting.model_dump(mode="json")}
+        output_ledger.settle(index, status="completed", **{CALL: call})
+        self.state.waits_for_client = True
 
     async def _run_for_program(self, call: Call, index: int) -> Outcome | None:
         """Run a call of a program, and end its item. Publishing is the program's."""

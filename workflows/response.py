@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from open_responses.loop.error_advice import with_advice
-    from open_responses.loop.next_step import BROKE_OFF, Step, next_step
+    from open_responses.loop.next_step import BROKE_OFF, Step, Stop, next_step
     from open_responses.loop.output_ledger import PROGRESS
     from open_responses.loop.payloads.approvals import ApprovalAnswer
     from open_responses.loop.payloads.ending import Ending
@@ -36,13 +36,17 @@ with workflow.unsafe.imports_passed_through():
     from workflows.failures import failure
     from workflows.live_approvals import LiveApprovals
     from workflows.model_turn import ModelTurn
-    from workflows.parallel_calls import ToolCalls
+    from workflows.parallel_calls import Asks, ToolCalls
     from workflows.patches import patched
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.steering import Steering
     from workflows.tasks import current_task, next_task
     from workflows.waiting import Waiting
+
+
+# A program waits for the client's next request.
+_WAITS = Ending(status="completed")
 
 
 @workflow.defn(name=WORKFLOW)
@@ -57,8 +61,10 @@ class ResponseWorkflow:
         self._hosted = frozenset(tool.name for tool in start.hosted)
         self._publication = Publication(self._state)
         self._waiting = Waiting(self._state, self._publication)
-        self._calls = ToolCalls(self._state, self._publication, self._waiting, Agents(self._state, self._publication))
+        asks, agents = Asks(), Agents(self._state, self._publication)
+        self._calls = ToolCalls(self._state, self._publication, self._waiting, agents, asks)
         self._approvals = LiveApprovals(self._state, self._publication, self._calls)
+        asks.decide = self._approvals.decide
         self._steering = Steering(self._state, self._publication, self._waiting)
         self._ending: Ending | None = None
         self._state.show("queued")
@@ -197,6 +203,13 @@ class ResponseWorkflow:
         it."""
         if self._is_fresh:
             await BeforeFirstTurn(self._state, self._publication, self._calls).run()
+            if self._state.start.programs:
+                await self._close_if_stopped()
+                if self._has_suspended(Step()):
+                    return None
+                if self._state.waits_for_client and self._state.stop is None:
+                    await self._steering.take_up()
+                    return _WAITS
         elif self._state.suspended:
             ending, goes_on = await self._go_on_with_programs()
             if goes_on:
@@ -221,6 +234,8 @@ class ResponseWorkflow:
             await self._act(step)
             if self._has_suspended(step):
                 return None
+            if self._state.waits_for_client and self._state.stop is None:
+                step = replace(step, stop=Stop("completed"), waits_for_client=True)
             if await self._steering.goes_on(step):
                 continue
             if step.stop is not None and (self._stands(result, step) or self._state.stop is None):
@@ -238,6 +253,8 @@ class ResponseWorkflow:
         if self._state.suspended and self._state.stop is None:
             return None, True
         then, self._state.then = self._state.then, None
+        if self._state.waits_for_client:
+            then = _WAITS
         return then, then is not None and self._state.stop is None
 
     def _has_suspended(self, step: Step) -> bool:
@@ -246,6 +263,8 @@ class ResponseWorkflow:
             return False
         if step.stop is not None:
             self._state.then = Ending(status=step.stop.status, incomplete_reason=step.stop.incomplete_reason)
+        elif self._state.waits_for_client:
+            self._state.then = _WAITS
         return True
 
     def _stands(self, result: SampleResult, step: Step) -> bool:

@@ -32,10 +32,11 @@ class ResponseState:
     time. `cut_off`: a sample was stopped in its middle, so that only the log has the end of the stream. `has_diverged`:
     the log holds other events than the output ledger, and clients were sent those. `answered_at` is the time at which a
     model's answer ended the response, as its sample recorded it. `suspended` are the programs with which the next run
-    of the workflow goes on; `then` is the ending that follows them, if their model turn ended the response. `steers`
-    are the user's messages that wait for the next model turn, `steered` has the digests of all so far, by id, and
-    `steered_in` the workflow tasks that received those of this run (`workflows/steering.py`); `unfit` has the targets
-    that cannot take a part of them. `turn_ended_at` is the time at which the last model turn ended.
+    of the workflow goes on; `then` is the ending that follows them, if their model turn ended the response.
+    `waits_for_client`: a program waits for the client's next request, so that this response ends. `steers` are the
+    user's messages that wait for the next model turn, `steered` has the digests of all so far, by id, and `steered_in`
+    the workflow tasks that received those of this run (`workflows/steering.py`); `unfit` has the targets that cannot
+    take a part of them. `turn_ended_at` is the time at which the last model turn ended.
     `agent_calls` counts the calls of each agent, and `agents_usage` sums the usage of their responses.
 
     For an operator: `sampled_epoch` is that of the sample that runs, `trouble` the last failure of a provider,
@@ -63,6 +64,7 @@ class ResponseState:
     stopped_at: float | None = None
     answered_at: float | None = None
     suspended: list[SuspendedProgram] = field(default_factory=list)
+    waits_for_client: bool = False
     then: Ending | None = None
     steers: list[Steer] = field(default_factory=list)
     steered: dict[str, str] = field(default_factory=dict)

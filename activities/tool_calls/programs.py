@@ -15,6 +15,7 @@ from activities.tool_calls.built_in import BuiltInToolActivity
 from activities.tool_calls.runner import ToolRunner
 from activities.tools.code_interpreter.programs import Answer, Programs, Step, is_async
 from open_responses.contracts import ToolContext, ToolError, ToolOutput
+from open_responses.ids import position_of
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.loop.payloads.names import RUN_PROGRAM_STEP
 from open_responses.loop.payloads.programs import ProgramCall, ProgramStepInput, ProgramStepResult
@@ -86,4 +87,7 @@ class ProgramActivity:
 
 def _bound_to(given: ProgramStepInput) -> str:
     context = given.context
-    return f"program:{context.tenant}:{context.response_id}:{context.call_id}"
+    # A program that waited for the client goes on in another response than the one that made it.
+    place = position_of(context.call_id)
+    made_by = context.response_id if place is None else place[0]
+    return f"program:{context.tenant}:{made_by}:{context.call_id}"

@@ -7,7 +7,7 @@ runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from api.responses.named_approvals import NamedApproval, StoredCall, mcp_server_of
 from open_responses.config import Config
@@ -70,18 +70,14 @@ def _check_tool_is_there(
 ) -> None:
     """Tools are not inherited along a chain, nor are the headers that reach them. Another server is another tool."""
     label = stored["server_label"]
+    if has_tool_again(config, asked, asking, label, stored["name"], built_in):
+        return
     if label == HOSTED_LABEL:
-        if stored["name"] in hosted_names(asked, [tool.name for tool in config.tools]):
-            return
         missing = f"the hosted tool {stored['name']!r}"
     elif (tool := built_in_of_label(label)) is not None:
-        if tool.name in built_in:
-            return
         missing = f"the built-in tool {tool.name!r}"
     else:
         address = _address(config, asked, label)
-        if address is not None and address == _address(config, asking.start.request, label):
-            return
         missing = f"the MCP server {label!r} at the address" if address is not None else f"the MCP server {label!r}"
         missing += " for which the approval was asked" if address is not None else ""
     raise InvalidRequest(
@@ -89,6 +85,18 @@ def _check_tool_is_there(
         param=param,
         code="missing_tool",
     )
+
+
+def has_tool_again(
+    config: Config, asked: CreateResponse, asking: Record, label: str, name: str, built_in: Collection[str]
+) -> bool:
+    """Whether a request brings the tool of a stored call again."""
+    if label == HOSTED_LABEL:
+        return name in hosted_names(asked, [tool.name for tool in config.tools])
+    if (tool := built_in_of_label(label)) is not None:
+        return tool.name in built_in
+    address = _address(config, asked, label)
+    return address is not None and address == _address(config, asking.start.request, label)
 
 
 def _address(config: Config, asked: CreateResponse, label: str) -> str | None:

@@ -16,6 +16,7 @@ from open_responses.io.telemetry.request_context import current_request_id
 from open_responses.io.telemetry.spans import current_traceparent
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
+from open_responses.loop.payloads.programs import ResumedProgram
 from open_responses.loop.payloads.start import Remembered, StartResponse, Target, members_of_now
 from open_responses.models.named_files import parts_with_files
 from open_responses.schema.mcp_tool import McpTool
@@ -31,13 +32,14 @@ from open_responses.webhooks.endpoints import WebhookTarget
 class Plan:
     """A request that may be started: `targets` are its provider and the fallbacks, `hosted` the server's own tools that
     it may call, `built_in` the built-in tools that run here, `decisions` the stored calls that it approves or
-    denies."""
+    denies, `programs` those of an earlier response that go on."""
 
     resolved: ResolvedRequest
     targets: tuple[Target, ...]
     hosted: tuple[HostedTool, ...]
     built_in: tuple[BuiltInTool, ...]
     decisions: tuple[Decision, ...]
+    programs: tuple[ResumedProgram, ...] = ()
 
     @property
     def continues(self) -> Continues:
@@ -86,6 +88,7 @@ async def start_of(state: AppState, plan: Plan) -> StartResponse:
         "webhooks": webhooks,
         "container_id": plan.resolved.container_id,
         "input_files": _input_files(plan),
+        "programs": list(plan.programs),
     }
     return start.model_copy(update={name: value for name, value in set_now.items() if value})
 

@@ -18,6 +18,7 @@ from api.responses.context import Earlier, earlier_of
 from api.responses.earlier_container import earlier_container
 from api.responses.held import HeldResponse
 from api.responses.named_approvals import NamedApproval, named_approvals
+from api.responses.waiting_programs import StoredProgram, stored_programs
 from open_responses.json_types import JsonObject
 from open_responses.schema.requests import CreateResponse
 
@@ -34,18 +35,29 @@ class ResolvedContext:
     held: HeldResponse | None = None
 
     @property
+    def newest_output(self) -> Sequence[JsonObject]:
+        """The items at the end of what the request continues."""
+        if self.conversation is not None:
+            return self.conversation.items
+        if self.held is not None:
+            return self.held.turns[-1].output if self.held.turns else ()
+        return self.earlier.previous.output if self.earlier.previous is not None else ()
+
+    @property
     def conversation_items(self) -> Sequence[JsonObject]:
         return self.conversation.items if self.conversation is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest:
-    """An authorized request, and all that it names. `container_id`: as `earlier_container` returns it."""
+    """An authorized request, and all that it names. `container_id`: as `earlier_container` returns it.
+    `programs` wait for the request."""
 
     authorized: AuthorizedRequest
     context: ResolvedContext
     approvals: tuple[NamedApproval, ...]
     container_id: str | None = None
+    programs: tuple[StoredProgram, ...] = ()
 
     @property
     def asked(self) -> CreateResponse:
@@ -62,7 +74,8 @@ async def resolve(state: AppState, authorized: AuthorizedRequest) -> ResolvedReq
     context = await resolve_context(state, records, parsed.asked, parsed.size, conversation, parsed.held)
     approvals = await named_approvals(records, context.asked, context.conversation_items)
     container_id = await earlier_container(state, records, context.asked, context.earlier, context.conversation_items)
-    return ResolvedRequest(authorized, context, approvals, container_id)
+    programs = await stored_programs(records, context.newest_output)
+    return ResolvedRequest(authorized, context, approvals, container_id, programs)
 
 
 async def resolve_context(

@@ -89,17 +89,50 @@ def as_model_reads(items: Sequence[InputItem], name_of: NameOf) -> list[InputIte
 
 
 def _without_calls_of_programs(items: Sequence[InputItem]) -> Sequence[InputItem]:
-    """The items without those of programs that this server ran: the model reads what the program printed."""
-    programs = {
-        call_id
-        for item in items
-        if isinstance(item, BuiltInCall)
-        and item.type == "program"
-        and isinstance(call_id := (item.model_extra or {}).get("call_id"), str)
-    }
+    """The items without those of programs that this server ran: the model reads what the program printed.
+
+    A program that waited for the client has an item in each response in which it ran. The first one stays, with the
+    output of the last.
+    """
+    programs: dict[str, BuiltInCall] = {}
+    for item in items:
+        if (call_id := _program_of(item)) is not None:
+            assert isinstance(item, BuiltInCall)
+            programs[call_id] = _with_output_of(item, programs.get(call_id))
     if not programs:
         return items
-    return [item for item in items if not _is_of_a_program(item, programs)]
+    asked = {
+        item.call_id for item in items if isinstance(item, FunctionCall) and _is_of_a_program(item, programs.keys())
+    }
+    made = frozenset(programs)
+    read: list[InputItem] = []
+    for item in items:
+        call_id = _program_of(item)
+        if call_id is not None:
+            if call_id in programs:
+                read.append(programs.pop(call_id))
+            continue
+        # A client need not send the caller back.
+        is_answer = isinstance(item, FunctionCallOutput) and item.call_id in asked
+        if not is_answer and not _is_of_a_program(item, made):
+            read.append(item)
+    return read
+
+
+def _program_of(item: InputItem) -> str | None:
+    """The call id of a program that this server ran; None for any other item."""
+    if not isinstance(item, BuiltInCall) or item.type != "program":
+        return None
+    call_id = (item.model_extra or {}).get("call_id")
+    return call_id if isinstance(call_id, str) else None
+
+
+def _with_output_of(item: BuiltInCall, first: BuiltInCall | None) -> BuiltInCall:
+    """The first item of a program, with the output of this one."""
+    if first is None:
+        return item
+    call = first.open_responses_call.model_copy(update={"output": item.open_responses_call.output})
+    return first.model_copy(update={"open_responses_call": call})
 
 
 def _is_of_a_program(item: InputItem, programs: Collection[str]) -> bool:

@@ -25,6 +25,9 @@ from open_responses.schema.names import FunctionName
 CALL = "open_responses_call"
 """The member with the call as the model made it, and the output as the model read it."""
 
+WAITING = "waiting"
+"""In that member: the state of a program that waits for the client's next request (`WaitingProgram`)."""
+
 MAX_CITATIONS = 200
 """Of one call. More are left out of the item."""
 

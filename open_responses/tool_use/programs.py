@@ -6,9 +6,11 @@ the model itself; its signature stands in the description of the function that r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from open_responses.contracts import ToolOutput
 from open_responses.json_types import JsonObject
 from open_responses.schema.mcp_tool import McpTool
 from open_responses.schema.requests import CreateResponse
@@ -18,6 +20,7 @@ from open_responses.tool_use.code_functions import CODE_INTERPRETER, RUN_PROGRAM
 from open_responses.tool_use.route import Route
 
 _SHOWN_DESCRIPTION = 500
+_LONGEST_ANSWER = 1_000_000
 _KINDS = ("hosted", "mcp", "built_in")
 # Code within code: its state would be that of a container, and its time that of two limits.
 _NOT_CALLED = (RUN_PROGRAM, CODE_INTERPRETER)
@@ -55,6 +58,11 @@ def callable_functions(
     callers = _callers(request)
     listed: list[JsonObject] = []
     hidden, lines = set[str](), list[str]()
+    for tool in clients_for_programs(request):
+        if (allowed is None or tool.name in allowed) and _is_the_clients(routes.get(tool.name)):
+            names = _parameters_of(tool)
+            listed.append({"name": tool.name, "kind": "client", "tool": tool.name, "parameters": names})
+            lines.append(_signature(tool, names, is_hidden="direct" not in (tool.allowed_callers or ())))
     for function in functions:
         route = routes.get(function.name)
         if route is None or route.kind not in _KINDS or function.name in _NOT_CALLED:
@@ -66,8 +74,7 @@ def callable_functions(
             continue
         if asked is not None and "direct" not in asked:
             hidden.add(function.name)
-        properties = (function.parameters or {}).get("properties")
-        names = list(properties) if isinstance(properties, dict) else []
+        names = _parameters_of(function)
         listed.append(
             {
                 "name": function.name,
@@ -78,9 +85,33 @@ def callable_functions(
                 **({"needs_approval": True} if route.needs_approval else {}),
             }
         )
-        if not route.needs_approval:
-            lines.append(_signature(function, names, is_hidden=function.name in hidden))
+        lines.append(_signature(function, names, is_hidden=function.name in hidden))
     return Callable(listed, hidden, "\n".join(lines) or "(none)")
+
+
+def text_for_program(output: ToolOutput) -> str:
+    """The output of a call as a program gets it: text."""
+    text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_ANSWER else text[:_LONGEST_ANSWER] + " …"
+
+
+def clients_for_programs(request: CreateResponse) -> list[FunctionTool]:
+    """The functions of the client that programs may call. The client has to say so: each call ends the response."""
+    return [
+        tool
+        for tool in request.tools or []
+        if isinstance(tool, FunctionTool) and "programmatic" in (tool.allowed_callers or ())
+    ]
+
+
+def _is_the_clients(route: Route | None) -> bool:
+    """Whether no tool of the server has the name. A function for programs alone has no route."""
+    return route is None or route.kind == "client"
+
+
+def _parameters_of(function: FunctionTool) -> list[str]:
+    properties = (function.parameters or {}).get("properties")
+    return list(properties) if isinstance(properties, dict) else []
 
 
 def _callers(request: CreateResponse) -> dict[str, Collection[str] | None]:

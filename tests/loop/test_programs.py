@@ -162,21 +162,19 @@ async def test_a_tool_for_programs_alone_is_not_offered_to_the_model(
     assert "get_weather(city, unit): The weather of a city." in offered["run_program"]
 
 
-async def test_approvals_and_max_tool_calls_hold_inside_a_program(
+async def test_max_tool_calls_holds_inside_a_program(
     client: httpx.AsyncClient, upstream: Upstream, stack: Stack
 ) -> None:
     code = (
-        "try:\n    delete_all(what='x')\nexcept RuntimeError as error:\n    print(error)\n"
-        "for i in range(3):\n    try:\n        print(once(text=str(i)))\n"
+        "for i in range(4):\n    try:\n        print(once(text=str(i)))\n"
         "    except RuntimeError as error:\n        print(error)"
     )
-    tools = [PROGRAMS, WRITE, {"type": "function", "name": "delete_all"}]
+    tools = [PROGRAMS, WRITE]
     script(upstream, "bounded program", program(code), Script(words=1))
     response = await create(client, model="fake", input="bounded program", tools=tools, max_tool_calls=3)
     result = response["output"][-2]["result"].splitlines()
-    assert "needs the approval of a person" in result[0]
-    assert result[1:3] == ["written", "written"]
-    assert "may make 3 tool calls" in result[3]
+    assert result[:2] == ["written", "written"]
+    assert "may make 3 tool calls" in result[2]
     assert len(lines(stack, response["id"])) == 2
 
 

@@ -62,3 +62,23 @@ def test_each_provider_gets_the_parts_that_it_takes_and_words_about_the_others()
     (told,) = without_parts(items, "ollama")
     assert isinstance(told, FunctionCallOutput)
     assert "kind file (a.txt)" in str(told.output)
+
+
+def test_a_program_that_waited_for_the_client_is_one_call_with_the_output_of_its_end() -> None:
+    caller = {"type": "program", "caller_id": "call_p"}
+
+    def program(item_id: str, said: str | None) -> JsonObject:
+        made = {"function": "run_program", "arguments": "{}", "output": said}
+        return {"type": "program", "id": item_id, "call_id": "call_p", "code": "x", "open_responses_call": made}
+
+    first, again, ended = program("prog_1", None), program("prog_2", None), program("prog_3", "the end")
+    asks = {**call("a"), "caller": caller}, {**call("b"), "caller": caller}
+    result = {"type": "program_output", "id": "prog_4", "call_id": "call_p", "result": "the end", "status": "completed"}
+    items = [call("before"), output("before"), first, asks[0], output("a"), again, asks[1]]
+    assert read(*items)[2:] == [("prog_1", "called"), ("prog_1", UNFINISHED)]
+    assert read(*items, {**output("b"), "caller": caller}, ended, result, call("after"), output("after"))[2:] == [
+        ("prog_1", "called"),
+        ("prog_1", "the end"),
+        ("after", "called"),
+        ("after", "x"),
+    ]

@@ -10,10 +10,13 @@ from open_responses.schema.payload import Payload
 
 
 class ProgramFunction(Payload):
-    """A function that a program may call: the tool behind it, and its parameters in their order."""
+    """A function that a program may call: the tool behind it, and its parameters in their order.
+
+    A call of a `client` function waits for the client's next request.
+    """
 
     name: str
-    kind: Literal["hosted", "mcp", "built_in"]
+    kind: Literal["hosted", "mcp", "built_in", "client"]
     tool: str
     server_label: str = ""
     parameters: list[str] = []
@@ -94,3 +97,46 @@ class SuspendedProgram(Payload):
     answers: list[ProgramAnswer]
     printed: str
     calls: int
+
+
+class PendingCall(Payload):
+    """A call for which a program waits while no response runs.
+
+    `call_id` is that of a call that the client answers, `approval_request_id` that of a call about which a person
+    decides. `number` is that of the program's call.
+    """
+
+    number: int
+    call_id: str | None = None
+    approval_request_id: str | None = None
+
+
+class WaitingProgram(Payload):
+    """A program that waits for the next request, as its item keeps it (`WAITING`).
+
+    Attributes:
+        state: See `ProgramStepInput`.
+        answers: The results of those calls that have ended.
+        pending: The others.
+        printed: What it has printed so far.
+        calls: The number of its calls so far.
+    """
+
+    state: str
+    answers: list[ProgramAnswer]
+    pending: list[PendingCall]
+    printed: str
+    calls: int
+
+
+class ResumedProgram(Payload):
+    """A program that goes on in this response, which has brought what it waited for.
+
+    Attributes:
+        item: The program's item in the response that made it.
+        waiting: The program. Its answers are those of the client as well, and what is pending are the calls about which
+            this response's request has a decision.
+    """
+
+    item: JsonObject
+    waiting: WaitingProgram

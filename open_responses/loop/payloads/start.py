@@ -12,7 +12,7 @@ from open_responses.events.trace import Op
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.loop.payloads.ending import Ending
-from open_responses.loop.payloads.programs import SuspendedProgram
+from open_responses.loop.payloads.programs import ResumedProgram, SuspendedProgram
 from open_responses.loop.payloads.steering import Steer
 from open_responses.loop.payloads.usage import TurnUsage
 from open_responses.models.omissions import Omitted
@@ -191,6 +191,7 @@ class StartResponse(Payload):
         accepted_at: The time at which the request was accepted, in Unix seconds; None in starts of earlier versions.
         webhooks: Where the events of the response are sent.
         scheduled_run: The workflow of the schedule's run that started the response; None for any other.
+        programs: The programs of an earlier response that go on in this one.
         input_files: The files of `/v1/files` that the request's input names, if code may read them.
         container_id: The container of the newest call of the code interpreter in what the response continues, if such
             calls need an approval.
@@ -235,6 +236,7 @@ class StartResponse(Payload):
     accepted_at: float | None = None
     webhooks: list[WebhookTarget] = []
     scheduled_run: str | None = None
+    programs: list[ResumedProgram] = []
     input_files: list[str] = []
     container_id: str | None = None
     agent_of: str | None = None
