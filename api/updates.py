@@ -11,7 +11,8 @@ import time
 import uuid
 from datetime import timedelta
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from open_responses.io.temporal.client import TemporalAway
@@ -21,6 +22,8 @@ PATIENCE_SECONDS = 15.0
 """A worker that died keeps a workflow's next task for some seconds; a client waits no longer than this."""
 QUERY_TIMEOUT = timedelta(seconds=PATIENCE_SECONDS)
 _PAUSE_SECONDS = 0.1
+# Temporal's own failure of an update that the run had accepted, and did not complete.
+_RUN_ENDED_FIRST = "AcceptedUpdateCompletedWorkflow"
 
 
 async def send_update(
@@ -36,8 +39,9 @@ async def send_update(
 
     `update_id`: the same for requests that are to come into effect once together; by default, each is its own.
 
-    Raises WorkflowUpdateFailedError for what the workflow refuses, RPCError, and TimeoutError or
-    WorkflowUpdateRPCTimeoutOrCancelledError where no worker answered in time: it may then still come into effect.
+    Raises WorkflowUpdateFailedError for what the workflow refuses; RPCError, with NOT_FOUND also for a run that ended
+    before it had completed the update; and TimeoutError or WorkflowUpdateRPCTimeoutOrCancelledError where no worker
+    answered in time: it may then still come into effect.
     """
     handle, update_id = client.get_workflow_handle(workflow_id), update_id or uuid.uuid4().hex
     deadline = time.monotonic() + patience_seconds
@@ -46,6 +50,10 @@ async def send_update(
             try:
                 result: object = await handle.execute_update(name, args=list(args), id=update_id)
                 return result
+            except WorkflowUpdateFailedError as error:
+                if isinstance(error.cause, ApplicationError) and error.cause.type == _RUN_ENDED_FIRST:
+                    raise RPCError(error.cause.message, RPCStatusCode.NOT_FOUND, b"") from error
+                raise
             except RPCError as error:
                 # ABORTED: the run has ended at this moment, and another has taken over.
                 if error.status != RPCStatusCode.ABORTED and not isinstance(error, TemporalAway):

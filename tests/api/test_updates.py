@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,8 +12,10 @@ from typing import cast
 
 import pytest
 import pytest_asyncio
+from temporalio import workflow
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Worker
 
 from api import updates
 from api.app_state import AppState
@@ -27,7 +30,7 @@ from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.temporal.client import connect
 from open_responses.loop.payloads.approvals import ApprovalAnswer
-from tests.support.stack import Stack
+from tests.support.stack import Stack, until
 
 ROOT = Path(__file__).parents[2]
 SOON = 0.5
@@ -46,6 +49,40 @@ async def unanswered(temporal: Client) -> AsyncIterator[str]:
     handle = await temporal.start_workflow("ResponseWorkflow", id=workflow_id, task_queue="without-a-worker")
     yield workflow_id
     await handle.terminate()
+
+
+@workflow.defn(sandboxed=False)
+class NeverAnswers:
+    """Accepts an update, and does not complete it."""
+
+    def __init__(self) -> None:
+        self._has_accepted = False
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.update
+    async def hold(self) -> None:
+        self._has_accepted = True
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.query
+    def has_accepted(self) -> bool:
+        return self._has_accepted
+
+
+async def test_a_run_that_is_ended_before_it_completes_an_update_is_a_run_that_is_not_there(temporal: Client) -> None:
+    """Temporal fails the update itself: a failure of a type that no workflow of ours raises."""
+    name = new_id("resp_")
+    async with Worker(temporal, task_queue=name, workflows=[NeverAnswers]):
+        handle = await temporal.start_workflow(NeverAnswers.run, id=name, task_queue=name)
+        sending = asyncio.create_task(updates.send_update(temporal, name, "hold"))
+        await until(lambda: handle.query(NeverAnswers.has_accepted))
+        await handle.terminate()
+        with pytest.raises(RPCError) as caught:
+            await sending
+    assert caught.value.status == RPCStatusCode.NOT_FOUND
 
 
 async def test_an_approval_that_no_worker_takes_is_a_503_that_says_what_to_do(

@@ -6,10 +6,11 @@ So a lost word, a repeated one, and two halves of different draws that were put 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -50,6 +51,15 @@ class Misfit(Exception):
         super().__init__(f"{verdict}: {detail}")
         self.verdict = verdict
         self.detail = detail
+
+
+@contextlib.contextmanager
+def first_failure() -> Iterator[None]:
+    """Around a group of tasks: raises the first of their errors itself, where the group would wrap it."""
+    try:
+        yield
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 @dataclass

@@ -55,7 +55,7 @@ class Faults:
                 Fault("failover of Redis: primary frozen", 1, self._fail_over_frozen),
             ]
         if self._servers.disk is not None:
-            found.append(Fault("full disk for large payloads", 2, self._fill_disk))
+            found.append(Fault("full disk", 2, self._fill_disk))
         return found
 
     def _deaths(self) -> list[Fault]:

@@ -1,7 +1,7 @@
-"""A small file system for the folder of large payloads, that can be filled up.
+"""A small file system for large payloads and files, that can be filled up.
 
 A tmpfs of a few MB where the machine lets this process mount one: writes fail with ENOSPC, as on a full disk. Elsewhere
-the folder is made unwritable, which stops any user but root.
+its folders are made unwritable, which stops any user but root.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SmallDisk:
     def fill(self) -> None:
         """From now on no process can write there."""
         if not self._is_mounted:
-            self.folder.chmod(0o500)
+            self._set_modes(0o500)
             return
         with (self.folder / ".filler").open("ab", buffering=0) as file:
             try:
@@ -47,7 +47,11 @@ class SmallDisk:
         if self._is_mounted:
             (self.folder / ".filler").unlink(missing_ok=True)
         else:
-            self.folder.chmod(0o700)
+            self._set_modes(0o700)
+
+    def _set_modes(self, mode: int) -> None:
+        for folder in (self.folder, *self.folder.rglob("*/")):
+            folder.chmod(mode)
 
     def unmount(self) -> None:
         self.free()

@@ -119,7 +119,7 @@ async def campaign_servers(data: Path, upstream: Upstream, receiver: WebhookRece
     (data / "hosted").mkdir()
     config = data / "open_responses.toml"
     config.write_text(_CONFIG.format(fake=upstream.port, mcp=ports["mcp"], web=ports["web"], hooks=receiver.port))
-    disk = SmallDisk(data / "blobs")
+    disk = SmallDisk(data / "disk")
     disk.mount()
     try:
         async with Links(given) as links:
@@ -130,7 +130,8 @@ async def campaign_servers(data: Path, upstream: Upstream, receiver: WebhookRece
                 "OPEN_RESPONSES_CONFIG": str(config),
                 "OPEN_RESPONSES_KEEPALIVE_SECONDS": "1",
                 "OPEN_RESPONSES_DATA_DIR": str(data),
-                "OPEN_RESPONSES_BLOB_DIR": str(disk.folder),
+                "OPEN_RESPONSES_BLOB_DIR": str(disk.folder / "blobs"),
+                "OPEN_RESPONSES_FILES_DIR": str(disk.folder / "files"),
                 "HOSTED_TOOLS_DIR": str(data / "hosted"),
                 "CALC_AUTH": f"Bearer {TOKEN}",
             }

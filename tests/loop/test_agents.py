@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from activities.worker.dead_worker_takeover import WorkerTakeover
 from open_responses.config import Config
 from open_responses.config_tables.tools import ToolConfig
 from open_responses.contracts import ToolError
@@ -21,6 +22,7 @@ from open_responses.loop.payloads.start import Admitted
 from open_responses.tool_use.agents import AgentPlan, agent_response_id, agents_in, answer_of, read_task
 from tests.support.api_with_keys import bearer, key_block, keyed_api
 from tests.support.fake_upstream import Fault, Script, Upstream, calls
+from tests.support.operator import console
 from tests.support.responses_http import create, is_error
 from tests.support.scripts import HOSTED, outputs, script
 from tests.support.stack import Stack, check_whole, collect, events_of, until
@@ -128,18 +130,15 @@ async def test_an_agents_answer_goes_on_where_its_worker_was_killed(
 
 
 @pytest.mark.campaign
-async def test_a_worker_that_dies_before_it_lists_an_agents_turn_is_replaced_at_once(
+async def test_an_agents_turn_that_its_worker_has_not_listed_is_found_when_the_worker_is_taken_over(
     client: httpx.AsyncClient, stack: Stack, upstream: Upstream, redis: Redis
 ) -> None:
     parent, child = await running_agent(client, upstream, "an unlisted turn")
-    worker = await stack.busy_worker()
-    dead = str(await stack.worker_id(worker))
-    await stack.kill(worker)
-    # As if it had died between Temporal's dispatch and its own entries.
-    await asyncio.gather(redis.zrem(key_names.OPEN, child), redis.delete(key_names.running(dead)))
+    worker = str(await stack.worker_id(await stack.busy_worker()))
+    # As if the worker had died between Temporal's dispatch and its own entries.
+    await redis.zrem(key_names.OPEN, child)
+    assert await WorkerTakeover(await console(stack), redis).take_over(worker, []) == [child]
     upstream.scripts["an unlisted turn, research"].released.set()
-    await stack.heal()
-    # Sooner than Temporal misses the heartbeat of the lost activity.
     assert outputs(await ended(client, parent)) == ["w0 w1 w2 w3 "]
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.campaigns.answers import Answer, Misfit, Verdict, check_words, text_in
+from tests.campaigns.answers import Answer, Misfit, Verdict, check_words, first_failure, text_in
 from tests.campaigns.connection import Connection
 from tests.campaigns.kinds.tools import check_counts
 from tests.campaigns.sessions import Sessions
@@ -41,10 +41,11 @@ async def steering(sessions: Sessions, connection: Connection) -> None:
             accepted[steer_id] = text
 
     async def asking() -> None:
-        async with asyncio.TaskGroup() as group:
-            for text, seconds in zip(texts, moments, strict=True):
-                group.create_task(steer(text, seconds))
-            group.create_task(connection.stream(answer))
+        with first_failure():
+            async with asyncio.TaskGroup() as group:
+                for text, seconds in zip(texts, moments, strict=True):
+                    group.create_task(steer(text, seconds))
+                group.create_task(connection.stream(answer))
 
     await sessions.settled(connection, [answer], asking())
 
