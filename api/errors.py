@@ -26,6 +26,7 @@ from open_responses.errors import (
     ServerError,
     Unavailable,
 )
+from open_responses.io.files.storage import FolderDiffers
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.client import RedisError
 from open_responses.io.redis.refusals import Kind, Refusals
@@ -63,6 +64,14 @@ def as_told(error: Exception, path: str) -> OpenResponsesError:
     """The error that a client receives, over HTTP and WebSockets. An exception of another library is logged."""
     if isinstance(error, OpenResponsesError):
         return error
+    if isinstance(error, FolderDiffers):
+        log.warning("files_folder_differs", path=path, problem=str(error))
+        return Unavailable(
+            "This process of the server has another files folder than the others, and would not find your files. Send "
+            "your request again: another process may answer it. As an operator, see 'files' in `open_responses check`.",
+            code="files_folder_differs",
+            retry_after=AGAIN_SECONDS,
+        )
     if _says_who_is_away(error):
         log.warning("dependency_away", path=path, reason=str(error))
         return Unavailable(

@@ -68,7 +68,7 @@ class Readiness:
             return {}
         # Not why: anybody may ask, and the reason names a path.
         log.warning("files_folder", problem=problem)
-        return {"files": "the folder of uploaded files cannot be used: the log says why"}
+        return {"files": "the folder or the catalog of uploaded files cannot be used: the log says why"}
 
     async def _ask_temporal(self) -> Problems:
         for kind in (WORKFLOW_TASKS, ACTIVITY_TASKS):

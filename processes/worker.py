@@ -34,7 +34,7 @@ from activities.worker.dead_worker_takeover import WorkerTakeover
 from activities.worker.temporal_outage import TemporalWatch
 from open_responses.io.background import end_tasks, in_background
 from open_responses.io.config_watch import ConfigWatch
-from open_responses.io.files.folder import files_folder
+from open_responses.io.files.folder import configured_folder
 from open_responses.io.garbage_collection import spare_what_is_loaded
 from open_responses.io.log.appender import Appender
 from open_responses.io.metrics import recording as metrics
@@ -165,7 +165,7 @@ async def run_worker(settings: Settings, host: Host) -> None:
             tools=tools,
             middleware=middleware,
             store=store,
-            folder=files_folder(settings.files),
+            folder=configured_folder(settings, os.environ),
             eraser=eraser,
             records=Records(store, temporal, pieces, eraser.marks),
             running=RunningWork(),
@@ -237,7 +237,7 @@ async def _serve(
         await serving
         await lease.stop()
         await parts.schema_checks.close()
-        await parts.folder.engine.close()
+        await parts.folder.close()
         await configured.ingestion.close()
         await close_engines(configured.built_in.engines)
 

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         INGEST_END,
         INGEST_READ,
         INGESTION_WORKFLOW,
+        STORAGE_AWAY,
         FileIngestion,
         FileIngestionEnd,
         Ingestion,
@@ -34,6 +35,8 @@ _LONGEST_READ = timedelta(minutes=30)
 _LONGEST_EMBEDDING = timedelta(hours=24)
 _RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 _READ_ATTEMPTS = 5
+_OUTAGE_PAUSE, _LONGEST_OUTAGE = timedelta(seconds=10), timedelta(hours=24)
+"""Of the files or their catalog. The attempts are for a file that ends its readers, so an outage uses up none."""
 _CODES: dict[str, IngestionErrorCode] = {"unsupported_file": "unsupported_file", "invalid_file": "invalid_file"}
 
 
@@ -64,14 +67,7 @@ class IngestionWorkflow:
 
     async def _ingest(self, file: FileIngestion) -> None:
         try:
-            await workflow.execute_activity(
-                INGEST_READ,
-                file,
-                summary=f"read {file.file_id}",
-                start_to_close_timeout=_LONGEST_READ,
-                heartbeat_timeout=_SILENCE,
-                retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=_READ_ATTEMPTS),
-            )
+            await self._read(file)
             await workflow.execute_activity(
                 INGEST_EMBED,
                 file,
@@ -96,6 +92,25 @@ class IngestionWorkflow:
             start_to_close_timeout=timedelta(minutes=1),
             retry_policy=_RETRIES,
         )
+
+    async def _read(self, file: FileIngestion) -> None:
+        began = workflow.now()
+        while True:
+            try:
+                await workflow.execute_activity(
+                    INGEST_READ,
+                    file,
+                    summary=f"read {file.file_id}",
+                    start_to_close_timeout=_LONGEST_READ,
+                    heartbeat_timeout=_SILENCE,
+                    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=_READ_ATTEMPTS),
+                )
+                return
+            except ActivityError as error:
+                is_outage = isinstance(error.cause, ApplicationError) and error.cause.type == STORAGE_AWAY
+                if not is_outage or workflow.now() - began > _LONGEST_OUTAGE:
+                    raise
+            await workflow.sleep(_OUTAGE_PAUSE)
 
     def _show(self, asked: Ingestion) -> None:
         """Set the details that the Temporal UI shows to an operator."""

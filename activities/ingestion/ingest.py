@@ -17,7 +17,6 @@ from temporalio.exceptions import ApplicationError
 
 from open_responses.config import Config
 from open_responses.io.background import in_background
-from open_responses.io.files.chunk_index import remove_index
 from open_responses.io.files.engine import Engine, EngineFailed, embedding_of
 from open_responses.io.files.folder import FilesFolder
 from open_responses.io.files.reading import FileUnreadable, read_chunks
@@ -25,6 +24,7 @@ from open_responses.loop.payloads.ingestion import (
     INGEST_EMBED,
     INGEST_END,
     INGEST_READ,
+    STORAGE_AWAY,
     FileIngestion,
     FileIngestionEnd,
 )
@@ -52,9 +52,10 @@ class IngestionActivities:
     async def read(self, file: FileIngestion) -> None:
         """Write the file's chunks into the index, without vectors.
 
-        Raises ApplicationError of type `unsupported_file` or `invalid_file` for a file that cannot be read.
+        Raises ApplicationError of type `unsupported_file` or `invalid_file` for a file that cannot be read, and of type
+        `storage_away` for an outage, which does not count among the attempts to read a file.
         """
-        async with _heartbeats(), self._reads:
+        async with _heartbeats(counts_outages=False), self._reads:
             row = await asyncio.to_thread(self._folder.store_files.get, file.store_id, file.file_id)
             stored = await asyncio.to_thread(self._folder.files.get, file.file_id, file.tenant)
             if row is None or stored is None or not await self._is_wanted(file):
@@ -161,7 +162,7 @@ class IngestionActivities:
         stores = self._folder.stores
         store = stores.get(file.store_id, file.tenant)
         if store is None or store.is_expired:
-            remove_index(stores.index_path(file.store_id))
+            stores.indexes.remove(file.store_id)
             return
         row = self._folder.store_files.get(file.store_id, file.file_id)
         # One that was attached anew has another ingestion, which writes its chunks itself.
@@ -170,7 +171,7 @@ class IngestionActivities:
 
 
 @contextlib.asynccontextmanager
-async def _heartbeats() -> AsyncIterator[None]:
+async def _heartbeats(*, counts_outages: bool = True) -> AsyncIterator[None]:
     """Heartbeat during the work, so that Temporal notices within seconds that the worker died."""
 
     async def beat() -> None:
@@ -182,6 +183,8 @@ async def _heartbeats() -> AsyncIterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        raise ApplicationError(f"The files folder cannot be used: {error}", type="server_error") from error
+        raise ApplicationError(
+            f"The files cannot be used: {error}", type=STORAGE_AWAY, non_retryable=not counts_outages
+        ) from error
     finally:
         beating.cancel()

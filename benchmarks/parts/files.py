@@ -28,7 +28,8 @@ import numpy as np
 
 from benchmarks.processes import own_cpu_seconds, tree
 from benchmarks.stack import running
-from open_responses.io.files.chunk_index import Chunk, ChunkIndex
+from open_responses.io.files.chunk_index import ChunkIndex
+from open_responses.io.files.storage import Chunk
 from tests.support.documents import pdf_of
 from tests.support.stack import Stack, http_client
 

@@ -42,21 +42,21 @@ async def _found(*, stay: bool) -> list[Found]:
         settings = load_settings()
     except ConfigError as error:
         return [Found("configuration", str(error))]
-    found = [Found("configuration", None), *_files(settings)]
+    found = [Found("configuration", None), *_files(settings, stay=stay)]
     if not stay:
         # A first import takes seconds on a busy machine, which are none of the part's.
         import open_responses.io.redis.client
         import open_responses.io.temporal.client  # noqa: F401
 
-        checks = {"Temporal": _temporal(), "Redis": _redis(settings)}
+        checks = {"Temporal": _temporal(), "Redis": _redis(settings), "files folder": _same_folder(settings)}
         problems = await asyncio.gather(*(_problem(check) for check in checks.values()))
         found += [Found(part, problem) for part, problem in zip(checks, problems, strict=True)]
         found += await _providers(settings)
     return found
 
 
-def _files(settings: Settings) -> Iterator[Found]:
-    """What a worker imports as it starts, and the keys that providers and MCP servers need."""
+def _files(settings: Settings, *, stay: bool) -> Iterator[Found]:
+    """What a worker imports as it starts, its files, and the keys that providers and MCP servers need."""
     # Here, because they import the adapters and the operator's own modules.
     import httpx
 
@@ -64,7 +64,7 @@ def _files(settings: Settings) -> Iterator[Found]:
     from activities.providers.registry import build_providers
     from activities.tool_calls.built_in_engines import check_engines
     from activities.tools.registry import load_tools
-    from open_responses.io.files.folder import files_folder
+    from open_responses.io.files.folder import configured_folder
     from open_responses.io.sealing import configured_keys
 
     config = settings.config
@@ -81,7 +81,12 @@ def _files(settings: Settings) -> Iterator[Found]:
             yield Found(part, str(error))
         else:
             yield Found(part, None)
-    yield Found("files", files_folder(settings.files).problem())
+    try:
+        folder = configured_folder(settings, os.environ)
+        is_away = stay and config.vector_stores.database_env is not None
+        yield Found("files", folder.folder_problem() if is_away else folder.problem())
+    except ConfigError as error:
+        yield Found("files", str(error))
     yield from _webhooks(config)
     search = config.web_search
     if search is not None and search.api_key_env is not None and not os.environ.get(search.api_key_env):
@@ -172,6 +177,24 @@ async def _redis(settings: Settings) -> None:
             raise _Problem(IS_CLUSTER)
     finally:
         await client.aclose()
+
+
+async def _same_folder(settings: Settings) -> None:
+    """Whether the running processes have the files folder of this machine's settings."""
+    from open_responses.io.files.folder import configured_folder
+    from open_responses.io.files.folder_agreement import difference
+    from open_responses.io.redis.client import RedisDown, connect
+
+    client = connect(settings.redis_url, patience_seconds=_PATIENCE_SECONDS)
+    try:
+        problem = await difference(client, configured_folder(settings, os.environ).mark, claims=False)
+    except (ConfigError, OSError, *RedisDown):
+        # `files` or `Redis` has said so.
+        return
+    finally:
+        await client.aclose()
+    if problem is not None:
+        raise _Problem(problem)
 
 
 async def _problem(check: Awaitable[None]) -> str | None:

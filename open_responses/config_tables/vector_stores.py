@@ -13,6 +13,9 @@ class VectorStoresConfig(Table):
     """The `[vector_stores]` table.
 
     Attributes:
+        database_env: The environment variable with the address of a PostgreSQL database with pgvector, such as
+            `postgresql://user:password@host/name`. It then has the catalog of files and the vector stores, instead of
+            SQLite in the files folder. A change takes a restart of all processes.
         embedding_provider: The provider whose `/embeddings` makes the vectors, by its name in `[[providers]]`. If None,
             a small model inside the worker makes them (all-MiniLM-L6-v2, for English).
         embedding_model: The provider's name of the model, such as `text-embedding-3-small`.
@@ -25,6 +28,7 @@ class VectorStoresConfig(Table):
         parse_memory_bytes: The most memory of the process that reads a file.
     """
 
+    database_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     embedding_provider: str | None = None
     embedding_model: str | None = None
     chunk_tokens: int = Field(default=400, ge=100, le=4096)

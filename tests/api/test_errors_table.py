@@ -35,6 +35,7 @@ INTERNAL = {
     "may_try_again": "an MCP call's own retry",
     "invalid_arguments": "an update that an operator sends by hand",
     "api_key_known": "a key that was made twice, which chance does not do",
+    "storage_away": "an ingestion's own retry",
     "foreign_input": "a run that an operator starts by hand with the input of another",
 }
 
@@ -61,10 +62,11 @@ TESTS: dict[str, str] = {
     "conversation_busy": "api.test_conversation_turns.test_of_two_at_once_one_is_told_to_wait_and_the_order_is_right",
     "conversation_full": "unit.test_conversation_state.test_a_full_conversation_cannot_be_locked_until_an_item_is_deleted",
     "duplicate_tool_output": "loop.test_agentic_loop.test_a_clients_call_ends_the_response_once_the_servers_calls_have_run",
-    "embedding_model_changed": "unit.test_vector_stores.test_a_store_of_another_embedding_model_is_not_searched",
+    "embedding_model_changed": "durability.test_files_storage.test_a_store_of_another_embedding_model_is_not_searched",
     "vector_store_expired": "api.test_vector_stores.test_a_store_that_has_expired_says_so",
-    "vector_store_quota_exceeded": "unit.test_vector_stores.test_a_tenant_has_so_many_stores_and_a_store_so_many_files",
     "container_quota_exceeded": "unit.test_container_files.test_a_tenant_makes_so_many_containers_and_no_more",
+    "vector_store_quota_exceeded": "durability.test_files_storage.test_a_tenant_has_so_many_stores_and_a_store_so_many_files",
+    "files_folder_differs": "api.test_readiness.test_an_api_with_another_files_folder_uses_none_until_it_has_the_same",
     "file_quota_exceeded": "unit.test_file_store.test_a_tenant_has_so_many_files_and_bytes_and_no_more",
     "forbidden_address": "api.test_errors_table.test_an_address_that_is_not_called_is_refused",
     "idempotency_key_reused": "api.test_idempotency.test_another_body_or_tenant_does_not_get_it",

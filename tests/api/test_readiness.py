@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from api.application import create_app
+from open_responses.io.redis import key_names
 from open_responses.io.settings import Settings
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.own_valkey import own_valkey
@@ -116,3 +117,33 @@ async def test_an_api_without_workers_stays_ready_and_says_so(tmp_path: Path, up
         )
         await stack.start("worker-0")
         assert (await asking).json()["output"][0]["content"][0]["text"] == script.text
+
+
+async def test_an_api_with_another_files_folder_uses_none_until_it_has_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("open_responses.io.files.folder_agreement._PAUSE_SECONDS", 0.05)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:9")
+    async with own_valkey(tmp_path) as (url, redis):
+        monkeypatch.setenv("REDIS_URL", url)
+        await redis.set(key_names.FILES_FOLDER, "another", ex=60)
+        async with api_with(Settings(data_dir=str(tmp_path))) as api:
+
+            async def is_refused() -> bool:
+                return (await api.get("/v1/files")).status_code == 503
+
+            await until(is_refused)
+            refused = await api.post("/v1/vector_stores")
+            assert refused.json()["error"]["code"] == "files_folder_differs"
+            assert int(refused.headers["retry-after"]) >= 1
+            assert "files" in (await api.get("/readyz")).json()["missing"]
+            # The others have gone, or have this folder now.
+            await redis.delete(key_names.FILES_FOLDER)
+
+            async def is_served() -> bool:
+                return (await api.get("/v1/files")).status_code == 200
+
+            await until(is_served)
+            assert await redis.ttl(key_names.FILES_FOLDER) > 0
+            identity = (await redis.get(key_names.FILES_FOLDER) or b"").decode()
+            assert identity in (tmp_path / "files" / "folder.id").read_text()

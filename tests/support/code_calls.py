@@ -12,6 +12,7 @@ from open_responses.config_tables.files import FilesConfig
 from open_responses.contracts import ToolContext
 from open_responses.io.files.catalog import Catalog
 from open_responses.io.files.file_store import FileStore
+from open_responses.io.files.folder_mark import FolderMark
 from open_responses.io.sealing import Sealer
 from open_responses.io.store.containers import Containers
 from open_responses.io.temporal.payload_keys import ResponseKeys
@@ -27,7 +28,7 @@ def containers_in(folder: Path, *, idle_seconds: float = 60) -> Containers:
 
 
 def files_in(folder: Path) -> FileStore:
-    return FileStore(Catalog(folder / "files"))
+    return FileStore(folder / "files", Catalog(FolderMark(folder / "files", "sqlite")))
 
 
 def upload(files: FileStore, name: str, data: bytes, tenant: str = "acme") -> str:

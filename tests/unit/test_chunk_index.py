@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from open_responses.io.files.chunk_index import Chunk, ChunkIndex
-from open_responses.io.files.vector_search import VectorSearch, Weights
+from open_responses.io.files.chunk_index import ChunkIndex
+from open_responses.io.files.storage import Chunk, Weights
+from open_responses.io.files.vector_search import VectorSearch
 
 BOTH = Weights(0.5, 0.5)
 
@@ -29,20 +30,6 @@ def filled(path: Path, file_id: str, *texts: str, at: float = 1.0) -> ChunkIndex
 def found(search: VectorSearch, path: Path, query: str, *files: str, weights: Weights = BOTH) -> list[str]:
     rows = np.array([[1, 0, 0]], np.float32)
     return [text for _, _, text in search.search(str(path), files, [query], rows, weights, 10)]
-
-
-def test_an_ingestion_that_was_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
-    index = ChunkIndex(tmp_path / "a.sqlite")
-    index.put_chunks("f", "one", [Chunk(f"text {number}", 2) for number in range(5)])
-    assert index.has_chunks("f", "one")
-    assert not index.has_chunks("f", "another"), "one that begins anew reads the file again"
-    first = index.without_vector("f", 2)
-    assert [text for _, text in first] == ["text 0", "text 1"]
-    index.put_vectors([(chunk_id, vector(1)) for chunk_id, _ in first])
-    again = ChunkIndex(tmp_path / "a.sqlite")
-    assert [text for _, text in again.without_vector("f", 10)] == ["text 2", "text 3", "text 4"]
-    assert (again.progress("f").done, again.progress("f").total) == (2, 5)
-    assert again.texts("f") == [f"xt {number}" for number in range(5)]
 
 
 def test_words_and_meaning_are_both_found_and_only_in_the_files_that_are_asked_for(tmp_path: Path) -> None:
@@ -105,17 +92,6 @@ def test_vectors_of_another_model_are_an_error_and_no_nonsense(tmp_path: Path) -
     filled(path, "f", "text")
     with pytest.raises(ValueError, match="another model"):
         VectorSearch().search(str(path), ["f"], ["x"], np.ones((1, 2), np.float32), BOTH, 10)
-
-
-def test_a_vector_of_a_removed_chunk_does_not_become_that_of_another_file(tmp_path: Path) -> None:
-    index = ChunkIndex(tmp_path / "a.sqlite")
-    index.put_chunks("f", "one", [Chunk("first", 0)])
-    waiting = index.without_vector("f", 10)
-    index.remove("f")
-    index.put_chunks("g", "two", [Chunk("second", 0)])
-    # The ingestion of f, which was embedding its text meanwhile.
-    index.put_vectors([(chunk_id, vector(1)) for chunk_id, _ in waiting])
-    assert index.progress("g").done == 0
 
 
 def test_a_search_keeps_few_indexes_open_and_none_that_was_deleted(tmp_path: Path) -> None:

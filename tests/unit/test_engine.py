@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +14,16 @@ import pytest
 import pytest_asyncio
 
 from open_responses.config import Config
-from open_responses.io.files.chunk_index import Chunk, ChunkIndex
-from open_responses.io.files.engine import Embedding, Engine, EngineFailed, embedding_of
-
-
-class Provider(ThreadingHTTPServer):
-    """`/embeddings` of OpenAI's API. `answers` are the bodies or statuses of the next requests."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.answers: list[Any] = []
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Provider
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        assert self.path == "/v1/embeddings"
-        self.server.asked.append(body)
-        self.server.keys.append(self.headers["authorization"])
-        rows = [{"index": n, "embedding": [len(text), 1.0]} for n, text in enumerate(body["input"])]
-        answer: Any = self.server.answers.pop(0) if self.server.answers else {"data": rows[::-1]}
-        status, written = (answer, b"{}") if isinstance(answer, int) else (200, json.dumps(answer).encode())
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(written)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+from open_responses.io.files.chunk_index import ChunkIndex
+from open_responses.io.files.engine import Engine, EngineFailed, embedding_of
+from open_responses.io.files.storage import Chunk, Embedding
+from tests.support.embedding_provider import EmbeddingProvider, embedding_provider
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def provider() -> Iterator[EmbeddingProvider]:
+    with embedding_provider() as server:
         yield server
-        server.shutdown()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -69,7 +33,7 @@ async def engine() -> Any:
     await made.close()
 
 
-def embedding(provider: Provider) -> Embedding:
+def embedding(provider: EmbeddingProvider) -> Embedding:
     config = {
         "providers": [
             {"name": "own", "adapter": "openai-chat", "base_url": provider.base_url, "api_key_env": "EMBEDDING_KEY"}
@@ -79,7 +43,7 @@ def embedding(provider: Provider) -> Embedding:
     return embedding_of(Config.model_validate(config), {"EMBEDDING_KEY": "a-secret"})
 
 
-async def test_a_providers_embeddings_are_asked_for_and_made_alike(engine: Engine, provider: Provider) -> None:
+async def test_a_providers_embeddings_are_asked_for_and_made_alike(engine: Engine, provider: EmbeddingProvider) -> None:
     made = embedding(provider)
     assert made.name == "own/text-embedding-3-small"
     assert "a-secret" not in repr(made)
@@ -107,7 +71,7 @@ async def test_a_providers_embeddings_are_asked_for_and_made_alike(engine: Engin
     ],
 )
 async def test_a_failure_says_whether_another_attempt_may_help(
-    engine: Engine, provider: Provider, answer: Any, is_final: bool
+    engine: Engine, provider: EmbeddingProvider, answer: Any, is_final: bool
 ) -> None:
     provider.answers.append(answer)
     with pytest.raises(EngineFailed) as failed:
@@ -123,7 +87,7 @@ async def test_a_provider_that_is_away_may_come_back(engine: Engine) -> None:
     assert not failed.value.is_final
 
 
-async def test_a_process_that_dies_is_replaced(engine: Engine, provider: Provider, tmp_path: Path) -> None:
+async def test_a_process_that_dies_is_replaced(engine: Engine, provider: EmbeddingProvider, tmp_path: Path) -> None:
     made = embedding(provider)
     await engine.embed(["text"], made)
     assert engine._process is not None

@@ -82,6 +82,7 @@ _WRITERS = {
     "open_responses/io/log/reader_copies.py": "refused by the fence of a closed log; kept for a minute",
     "open_responses/io/redis/leases.py": "ids of activities",
     "open_responses/io/temporal/encryption_check.py": "a name of the encryption keys",
+    "open_responses/io/files/folder_agreement.py": "a random id of a folder",
     "open_responses/io/redis/serving_places.py": "ids of workers",
     "activities/worker/dead_worker_detector.py": "ids of activities",
     "open_responses/io/redis/rate_limits.lua": "counts, and ids of responses",

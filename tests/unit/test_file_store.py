@@ -16,12 +16,17 @@ from open_responses.errors import InvalidRequest
 from open_responses.ids import new_id
 from open_responses.io.files.catalog import Catalog
 from open_responses.io.files.file_store import FileStore, StoredFile
+from open_responses.io.files.folder_mark import FolderMark
 
 LIMITS = FilesConfig(max_tenant_files=3, max_tenant_bytes=100)
 
 
+def catalog_in(folder: Path) -> Catalog:
+    return Catalog(FolderMark(folder, "sqlite"))
+
+
 def store_in(folder: Path) -> FileStore:
-    return FileStore(Catalog(folder))
+    return FileStore(folder, catalog_in(folder))
 
 
 def upload(store: FileStore, data: bytes = b"content", tenant: str = "t", **settings: object) -> StoredFile:
@@ -56,7 +61,7 @@ def test_a_file_is_found_by_its_tenant_in_another_process_too(tmp_path: Path) ->
 def test_a_deleted_file_leaves_nothing_on_disk(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     forgotten: list[str] = []
-    store = FileStore(Catalog(tmp_path), [forgotten.append])
+    store = FileStore(tmp_path, catalog_in(tmp_path), [forgotten.append])
     file = upload(store, b"a secret of the tenant")
     assert not store.delete(file.id, "another")
     assert store.delete(file.id, "t")
@@ -70,7 +75,7 @@ def test_a_deletion_that_was_interrupted_is_completed_by_the_sweep(tmp_path: Pat
     def dies(_: str) -> None:
         raise OSError("the disk is away")
 
-    broken, whole = FileStore(Catalog(tmp_path), [dies]), store_in(tmp_path)
+    broken, whole = FileStore(tmp_path, catalog_in(tmp_path), [dies]), store_in(tmp_path)
     file = upload(whole)
     with pytest.raises(OSError, match="away"):
         broken.delete(file.id, "t")
@@ -165,7 +170,9 @@ def test_a_process_that_dies_in_an_upload_leaves_nothing(tmp_path: Path) -> None
         "from open_responses.config_tables.files import FilesConfig\n"
         "from open_responses.io.files.catalog import Catalog\n"
         "from open_responses.io.files.file_store import FileStore\n"
-        "upload = FileStore(Catalog(Path(sys.argv[1]))).begin('t', 5, FilesConfig())\n"
+        "from open_responses.io.files.folder_mark import FolderMark\n"
+        "folder = Path(sys.argv[1])\n"
+        "upload = FileStore(folder, Catalog(FolderMark(folder, 'sqlite'))).begin('t', 5, FilesConfig())\n"
         "upload.incoming.write(b'half a file')\n"
         "print(upload.file_id, flush=True)\n"
         "time.sleep(600)\n"

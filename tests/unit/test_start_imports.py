@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Of tool calls, checks of schemas, counts of tokens, prices, spans, and of parts of libraries that no process uses.
+# Of tool calls, checks of schemas, counts of tokens, prices, spans, PostgreSQL, and of parts that no process uses.
 NEVER = (
     "activities.tools.mcp_client",
     "bpe_openai",
@@ -19,6 +19,8 @@ NEVER = (
     "mcp",
     "mcp_types",
     "opentelemetry.sdk",
+    "psycopg",
+    "psycopg_pool",
     "pygments",
     "rich",
     "tiktoken",

@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from pathlib import Path
 
+from open_responses.io.files.folder_mark import FolderMark
 from open_responses.io.files.transactions import transaction
 
 _WAIT_SECONDS = 20.0
@@ -80,15 +80,10 @@ CREATE INDEX IF NOT EXISTS files_in_progress ON store_files (status) WHERE statu
 class Catalog:
     """Opens the database of a folder, and creates both if they are missing. All methods block: call them in threads."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._path = folder / "catalog.sqlite"
+    def __init__(self, mark: FolderMark) -> None:
+        self._mark = mark
+        self._path = mark.folder / "catalog.sqlite"
         self._is_made = False
-
-    @property
-    def exists(self) -> bool:
-        """Whether the database has been made."""
-        return self._path.exists()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -96,13 +91,21 @@ class Catalog:
         with closing(self._connect()) as connection:
             yield connection
 
-    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        """A connection in a transaction that is committed at the end, and rolled back by an exception."""
+    def writing(self, alone: str | None = None) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection in a transaction. All transactions follow each other."""
         return transaction(self._connect)
 
+    def check(self) -> None:
+        """Read, if there is a database. Raises sqlite3.Error and OSError."""
+        if self._path.exists():
+            with self.reading() as connection:
+                connection.execute("SELECT count(*) FROM files").fetchone()
+
+    def close(self) -> None:
+        """Nothing is open between two uses."""
+
     def _connect(self) -> sqlite3.Connection:
-        if not self._is_made:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._mark.use()
         connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA secure_delete = ON")

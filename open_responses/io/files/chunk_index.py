@@ -1,4 +1,4 @@
-"""The index of one vector store: chunks of text, the vector of each, and their words, in one SQLite database.
+"""The index of one vector store in the files folder: chunks, their vectors and words, in one SQLite database.
 
 A file's chunks are written in one transaction, and their vectors in small ones, so an ingestion that was cut off goes
 on with the chunks that have no vector yet. A chunk can be found once its file is `completed` in the catalog.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from open_responses.io.files.engine import Engine
+from open_responses.io.files.storage import Chunk, Embedding, Hit, Progress, Weights
 from open_responses.io.files.transactions import transaction
 
 _WAIT_SECONDS = 20.0
@@ -37,23 +38,6 @@ CREATE TRIGGER IF NOT EXISTS words_of_removed AFTER DELETE ON chunks BEGIN
     INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, old.text);
 END;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece of a file's text. Its first `overlap` characters are the end of the chunk before."""
-
-    text: str
-    overlap: int
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How many chunks of a file have their vectors, and how many bytes all of it takes."""
-
-    done: int
-    total: int
-    size: int
 
 
 class ChunkIndex:
@@ -144,7 +128,44 @@ class ChunkIndex:
         return connection
 
 
-def remove_index(path: Path) -> None:
-    """Remove an index with the journal that a crash may have left."""
-    path.unlink(missing_ok=True)
-    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+class ChunkIndexes:
+    """The indexes in a folder, one file each, so that the deletion of a store deletes all text and vectors at once."""
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self._folder = folder
+        self._engine = engine
+
+    def of(self, store_id: str) -> ChunkIndex:
+        """The index of a store."""
+        return ChunkIndex(self._path(store_id))
+
+    def remove(self, store_id: str) -> None:
+        """Remove an index with the journal that a crash may have left."""
+        path = self._path(store_id)
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+
+    def tend(self) -> None:
+        """Nothing: every vector is compared."""
+
+    async def search(
+        self,
+        stores: Sequence[tuple[str, Sequence[str]]],
+        queries: Sequence[str],
+        embedding: Embedding,
+        *,
+        weights: Weights,
+        most: int,
+    ) -> list[Hit]:
+        """Have the engine's process search, which keeps the vectors of the last indexes in its memory."""
+        return await self._engine.search(
+            [(self._path(store_id), file_ids) for store_id, file_ids in stores],
+            queries,
+            embedding,
+            embedding_weight=weights.embedding,
+            text_weight=weights.text,
+            most=most,
+        )
+
+    def _path(self, store_id: str) -> Path:
+        return self._folder / f"{store_id}.sqlite"

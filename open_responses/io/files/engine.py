@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import open_responses
 from open_responses.config import Config
 from open_responses.io.background import in_background
 from open_responses.io.child_processes import end, exchange
+from open_responses.io.files.storage import Embedding, Hit
 from open_responses.json_types import JsonObject
 
 _LONGEST_SECONDS = 120.0
@@ -26,14 +26,6 @@ _ROOT = Path(open_responses.__file__).parents[1]
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "OPENBLAS_CORETYPE")
 # More would take every core for a product of a millisecond.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """What makes the vectors. Vectors of two names cannot be compared."""
-
-    name: str
-    provider: JsonObject | None = field(repr=False)
 
 
 def embedding_of(config: Config, environ: Mapping[str, str]) -> Embedding:
@@ -55,16 +47,6 @@ class EngineFailed(Exception):
     def __init__(self, message: str, *, is_final: bool = False) -> None:
         super().__init__(message)
         self.is_final = is_final
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk that was found, in the index of this number."""
-
-    index: int
-    file_id: str
-    score: float
-    text: str
 
 
 class Engine:

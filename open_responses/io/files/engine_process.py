@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 
 from open_responses.io.child_processes import LENGTH
 from open_responses.io.files.embedding import EmbeddingFailed, vectors_of
-from open_responses.io.files.vector_search import VectorSearch, Weights
+from open_responses.io.files.storage import Weights
+from open_responses.io.files.vector_search import VectorSearch
 
 
 def _answer(request: dict[str, Any], search: VectorSearch) -> dict[str, Any]:

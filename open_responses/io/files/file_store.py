@@ -1,4 +1,4 @@
-"""The files of `/v1/files`: their bytes in a folder, and what is known of them in its catalog.
+"""The files of `/v1/files`: their bytes in a folder, and what is known of them in the catalog.
 
 What this prevents: another tenant's file that can be told from one that does not exist, and bytes that stay behind a
 deletion. A deletion first hides the file, then removes its bytes, then its row, so that `sweep` completes one that was
@@ -7,7 +7,6 @@ interrupted. No part of a path is taken from a client: a file's name on disk is 
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,8 +16,8 @@ from pathlib import Path
 from open_responses.config_tables.files import FilesConfig
 from open_responses.errors import InvalidRequest
 from open_responses.ids import is_id, new_id
-from open_responses.io.files.catalog import Catalog
 from open_responses.io.files.incoming import IncomingFile, remove_abandoned
+from open_responses.io.files.storage import CatalogDatabase, Connection, Row, StorageAway
 from open_responses.schema.file_bodies import FileObject
 
 PREFIX = "file-"
@@ -69,17 +68,17 @@ class Upload:
 class FileStore:
     """Files by id, for the tenant that owns them. All methods block: call them in threads.
 
-    Each raises OSError or sqlite3.Error if the folder cannot be used.
+    Each raises OSError or sqlite3.Error if the folder or the catalog cannot be used.
     """
 
-    def __init__(self, catalog: Catalog, on_delete: Sequence[OnDelete] = ()) -> None:
+    def __init__(self, folder: Path, catalog: CatalogDatabase, on_delete: Sequence[OnDelete] = ()) -> None:
         self._catalog = catalog
         self._on_delete = on_delete
         self._lock = threading.Lock()
         # File id -> tenant, and the bytes that its upload may still bring.
         self._reserved: dict[str, tuple[str, int]] = {}
-        self._incoming = catalog.folder / "incoming"
-        self._bytes = catalog.folder / "bytes"
+        self._incoming = folder / "incoming"
+        self._bytes = folder / "bytes"
 
     def begin(self, tenant: str, declared: int | None, limits: FilesConfig) -> Upload:
         """Begin an upload of so many bytes at most, or of an unknown number. `end` has to follow.
@@ -108,7 +107,7 @@ class FileStore:
         """Keep a file whose bytes have all arrived. Raises InvalidRequest if the tenant has no room any more."""
         incoming.keep_as(file.path)
         try:
-            with self._catalog.writing() as connection:
+            with self._catalog.writing(alone=f"files of {file.tenant}") as connection:
                 _check_room(connection, file.tenant, file.bytes, limits)
                 connection.execute(
                     "INSERT INTO files (id, tenant, filename, purpose, bytes, created_at, expires_at) "
@@ -123,6 +122,9 @@ class FileStore:
                         file.expires_at,
                     ),
                 )
+        except StorageAway:
+            # The row may have been committed. If it was not, the bytes are an orphan, which is swept.
+            raise
         except BaseException:
             file.path.unlink(missing_ok=True)
             raise
@@ -218,13 +220,18 @@ class FileStore:
         paths = [path for path in self._bytes.glob("*/*") if path.stat().st_mtime < old]
         removed = 0
         with self._catalog.reading() as connection:
-            for path in paths:
-                if connection.execute("SELECT 1 FROM files WHERE id = ?", (path.name,)).fetchone() is None:
-                    path.unlink(missing_ok=True)
-                    removed += 1
+            for begin in range(0, len(paths), _SWEPT_AT_ONCE):
+                part = paths[begin : begin + _SWEPT_AT_ONCE]
+                names = [path.name for path in part]
+                rows = connection.execute(f"SELECT id FROM files WHERE id IN ({_marks(names)})", names)
+                known = {row["id"] for row in rows}
+                for path in part:
+                    if path.name not in known:
+                        path.unlink(missing_ok=True)
+                        removed += 1
         return removed
 
-    def _file(self, row: sqlite3.Row) -> StoredFile:
+    def _file(self, row: Row) -> StoredFile:
         return StoredFile(
             id=row["id"],
             tenant=row["tenant"],
@@ -252,10 +259,10 @@ def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _check_room(connection: sqlite3.Connection, tenant: str, size: int, limits: FilesConfig) -> int:
+def _check_room(connection: Connection, tenant: str, size: int, limits: FilesConfig) -> int:
     """The bytes for which there is room beside these. Raises InvalidRequest."""
     count, used = connection.execute(
-        "SELECT count(*), coalesce(sum(bytes), 0) FROM files WHERE tenant = ?", (tenant,)
+        "SELECT count(*), CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM files WHERE tenant = ?", (tenant,)
     ).fetchone()
     if count >= limits.max_tenant_files:
         raise InvalidRequest(

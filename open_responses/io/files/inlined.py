@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from open_responses.errors import ContextTooLarge, InvalidRequest, NotFound
+from open_responses.errors import ContextTooLarge, InvalidRequest, NotFound, Unavailable
 from open_responses.io.files.file_store import FileStore, StoredFile
 from open_responses.models.named_files import (
     HEAD_BYTES,
@@ -25,6 +26,8 @@ from open_responses.models.named_files import (
 from open_responses.schema.content import InputFile, InputImage, InputText
 from open_responses.schema.items import InputItem
 from open_responses.schema.requests import CreateResponse
+
+_AGAIN_SECONDS = 2.0
 
 
 async def with_heads(files: FileStore, tenant: str, asked: CreateResponse, most_bytes: int) -> CreateResponse:
@@ -112,12 +115,15 @@ async def read_named(files: FileStore, tenant: str, items: Sequence[InputItem], 
 
     Raises:
         ContextTooLarge: The files have more than `most_bytes`.
-        OSError: A file cannot be read.
+        Unavailable: A file cannot be read now.
     """
     named = [part.file_id or "" for _, part in parts_with_files(items)]
     if not named:
         return NamedFiles({})
-    return NamedFiles(await asyncio.to_thread(_contents, files, tenant, named, most_bytes))
+    try:
+        return NamedFiles(await asyncio.to_thread(_contents, files, tenant, named, most_bytes))
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(f"The files of the request cannot be read: {error}.", retry_after=_AGAIN_SECONDS) from error
 
 
 def _contents(files: FileStore, tenant: str, named: Sequence[str], most_bytes: int) -> dict[str, tuple[str, bytes]]:

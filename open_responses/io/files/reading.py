@@ -13,8 +13,8 @@ from pathlib import Path
 import open_responses
 from open_responses.config_tables.vector_stores import VectorStoresConfig
 from open_responses.io.child_processes import end
-from open_responses.io.files.chunk_index import Chunk
 from open_responses.io.files.parse_process import NO_MEMORY
+from open_responses.io.files.storage import Chunk
 from open_responses.schema.vector_store_bodies import IngestionErrorCode
 
 _ROOT = Path(open_responses.__file__).parents[1]

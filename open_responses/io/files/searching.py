@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from open_responses.errors import Conflict, Unavailable
-from open_responses.io.files.engine import Embedding, Engine, EngineFailed
+from open_responses.io.files.engine import EngineFailed
+from open_responses.io.files.storage import Embedding, Weights
 from open_responses.io.files.store_files import StoreFiles
 from open_responses.io.files.store_rows import StoreRow
 from open_responses.io.files.vector_stores import VectorStores
@@ -23,10 +24,9 @@ _EMBEDDING_WEIGHT, _TEXT_WEIGHT = 0.7, 0.3
 class StoreSearch:
     """Searches the stores of one folder."""
 
-    def __init__(self, stores: VectorStores, files: StoreFiles, engine: Engine) -> None:
+    def __init__(self, stores: VectorStores, files: StoreFiles) -> None:
         self._stores = stores
         self._files = files
-        self._engine = engine
 
     async def search(
         self,
@@ -66,12 +66,14 @@ class StoreSearch:
         words = ranking.hybrid_search if ranking is not None else None
         is_meaning_alone = ranking is not None and ranking.ranker == "none"
         try:
-            hits = await self._engine.search(
-                [(self._stores.index_path(store.id), list(files)) for store, files in zip(stores, known, strict=True)],
+            hits = await self._stores.indexes.search(
+                [(store.id, list(files)) for store, files in zip(stores, known, strict=True)],
                 queries,
                 embedding,
-                embedding_weight=words.embedding_weight if words is not None else _EMBEDDING_WEIGHT,
-                text_weight=0 if is_meaning_alone else words.text_weight if words is not None else _TEXT_WEIGHT,
+                weights=Weights(
+                    words.embedding_weight if words is not None else _EMBEDDING_WEIGHT,
+                    0 if is_meaning_alone else words.text_weight if words is not None else _TEXT_WEIGHT,
+                ),
                 most=most,
             )
         except EngineFailed as error:

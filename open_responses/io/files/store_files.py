@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from open_responses.errors import InvalidRequest
 from open_responses.ids import is_id, new_id
-from open_responses.io.files.catalog import Catalog
+from open_responses.io.files.storage import CatalogDatabase
 from open_responses.io.files.store_rows import BatchRow, StoreFileRow, StoreRow, counts_of, store_file_of
 from open_responses.io.files.vector_stores import page_of
 from open_responses.json_types import JsonObject
@@ -32,7 +32,7 @@ class NewStoreFile:
 class StoreFiles:
     """Files in vector stores. All methods block: call them in threads. The caller has checked the store's owner."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: CatalogDatabase) -> None:
         self._catalog = catalog
 
     def attach(self, store: StoreRow, files: Sequence[NewStoreFile], *, most: int, as_batch: bool) -> Attached:
@@ -42,7 +42,7 @@ class StoreFiles:
         """
         now, ingestion_id = int(time.time()), new_id(_INGESTION_PREFIX)
         batch_id = new_id(BATCH_PREFIX) if as_batch else None
-        with self._catalog.writing() as connection:
+        with self._catalog.writing(alone=f"files of {store.id}") as connection:
             if batch_id is not None:
                 connection.execute(
                     "INSERT INTO batches (id, store_id, created_at) VALUES (?, ?, ?)", (batch_id, store.id, now)

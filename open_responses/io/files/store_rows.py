@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from open_responses.io.files.storage import Row
 from open_responses.json_types import JsonObject
 from open_responses.schema.vector_store_bodies import (
     FileCounts,
@@ -132,7 +132,7 @@ class BatchRow:
         }
 
 
-def store_of(row: sqlite3.Row) -> StoreRow:
+def store_of(row: Row) -> StoreRow:
     """A row of the table `stores`."""
     return StoreRow(
         id=row["id"],
@@ -148,7 +148,7 @@ def store_of(row: sqlite3.Row) -> StoreRow:
     )
 
 
-def store_file_of(row: sqlite3.Row) -> StoreFileRow:
+def store_file_of(row: Row) -> StoreFileRow:
     """A row of the table `store_files`."""
     return StoreFileRow(
         store_id=row["store_id"],
@@ -166,7 +166,7 @@ def store_file_of(row: sqlite3.Row) -> StoreFileRow:
     )
 
 
-def counts_of(rows: list[sqlite3.Row]) -> FileCounts:
+def counts_of(rows: list[Row]) -> FileCounts:
     """From rows of (status, count)."""
     found = {row[0]: row[1] for row in rows}
     counts = {status: found.get(status, 0) for status in STATUSES}

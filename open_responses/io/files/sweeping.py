@@ -23,6 +23,7 @@ async def sweep_files(folder: FilesFolder, temporal: Client) -> None:
         try:
             removed = await asyncio.to_thread(folder.files.sweep) + await asyncio.to_thread(folder.stores.sweep)
             await restart_forgotten(folder, temporal)
+            await asyncio.to_thread(folder.stores.indexes.tend)
         except (OSError, sqlite3.Error, RPCError) as error:
             log.warning("files_not_swept", reason=str(error))
         else:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from open_responses.io.files.storage import Weights
+
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64
 _MOST_KEPT_BYTES = 256 * 1024 * 1024
@@ -27,14 +29,6 @@ _MOST_OPEN = 64
 """Each index that is kept has an open file."""
 _CANDIDATES = 200
 """The chunks with matching words whose BM25 counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """How much meaning and words count."""
-
-    embedding: float
-    text: float
 
 
 @dataclass(slots=True)

@@ -1,23 +1,19 @@
 """The vector stores of `/v1/vector_stores`: rows of the catalog, and an index for each store.
 
-A store's index is a file of its own, so that deleting the store deletes all text and vectors at once. A store that is
-deleted, or expires, is hidden first; `sweep` completes what a crash has interrupted.
+A store that is deleted, or expires, is hidden first; `sweep` completes what a crash has interrupted.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from open_responses.errors import InvalidRequest
 from open_responses.ids import is_id, new_id
-from open_responses.io.files.catalog import Catalog
-from open_responses.io.files.chunk_index import ChunkIndex, remove_index
+from open_responses.io.files.storage import CatalogDatabase, Connection, Row, StoreIndex, StoreIndexes
 from open_responses.io.files.store_rows import DAY_SECONDS, StoreRow, counts_of, store_of
 from open_responses.schema.vector_store_bodies import VectorStore
 
@@ -35,17 +31,13 @@ class VectorStores:
     Each raises OSError or sqlite3.Error if the folder cannot be used.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: CatalogDatabase, indexes: StoreIndexes) -> None:
         self.catalog = catalog
-        self._indexes = catalog.folder / "indexes"
+        self.indexes = indexes
 
-    def index(self, store_id: str) -> ChunkIndex:
+    def index(self, store_id: str) -> StoreIndex:
         """The index of a store."""
-        return ChunkIndex(self.index_path(store_id))
-
-    def index_path(self, store_id: str) -> Path:
-        """Where the index of a store is."""
-        return self._indexes / f"{store_id}.sqlite"
+        return self.indexes.of(store_id)
 
     def create(
         self,
@@ -60,7 +52,7 @@ class VectorStores:
     ) -> StoreRow:
         """A new store. Raises InvalidRequest if the tenant has `most` already."""
         now, store_id = int(time.time()), new_id(STORE_PREFIX)
-        with self.catalog.writing() as connection:
+        with self.catalog.writing(alone=f"stores of {tenant}") as connection:
             (count,) = connection.execute(
                 "SELECT count(*) FROM stores WHERE tenant = ? AND is_deleted = 0", (tenant,)
             ).fetchone()
@@ -99,7 +91,8 @@ class VectorStores:
                     ).fetchall()
                 )
                 (used,) = connection.execute(
-                    "SELECT coalesce(sum(usage_bytes), 0) FROM store_files WHERE store_id = ?", (store.id,)
+                    "SELECT CAST(coalesce(sum(usage_bytes), 0) AS BIGINT) FROM store_files WHERE store_id = ?",
+                    (store.id,),
                 ).fetchone()
                 shown.append(store.resource(counts, used))
         return shown
@@ -186,7 +179,7 @@ class VectorStores:
         return len(deleted) + len(expired)
 
     def _empty(self, store_id: str) -> None:
-        remove_index(self.index_path(store_id))
+        self.indexes.remove(store_id)
         with self.catalog.writing() as connection:
             connection.execute("DELETE FROM store_files WHERE store_id = ?", (store_id,))
             connection.execute("DELETE FROM batches WHERE store_id = ?", (store_id,))
@@ -198,7 +191,7 @@ class VectorStores:
 
 
 def page_of(
-    connection: sqlite3.Connection,
+    connection: Connection,
     table: str,
     where: Iterable[str],
     values: Iterable[object],
@@ -208,7 +201,7 @@ def page_of(
     after: str | None,
     before: str | None,
     newest_first: bool,
-    make: Callable[[sqlite3.Row], T],
+    make: Callable[[Row], T],
 ) -> tuple[list[T], bool] | None:
     """One page of a table's rows in the order of their numbers; None for an unknown cursor."""
     own, given = list(where), list(values)

@@ -8,6 +8,8 @@ from open_responses.schema.vector_store_bodies import IngestionErrorCode
 INGESTION_WORKFLOW = "IngestionWorkflow"
 INGEST_READ, INGEST_EMBED, INGEST_END = "ingest_read", "ingest_embed", "ingest_end"
 """Its activities."""
+STORAGE_AWAY = "storage_away"
+"""The type of the error of an activity that could not use the files or their catalog."""
 
 
 class Ingestion(Payload):

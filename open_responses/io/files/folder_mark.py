@@ -1,0 +1,97 @@
+"""The mark of a files folder: a file with a random id, and the kind of the catalog that the folder is used with.
+
+What this prevents: an API and a worker with two folders, of which each looks whole, so that an uploaded file is missing
+where it is needed. Each process compares its id with the one that the others use (`folder_agreement.py`). And a folder
+whose catalog is looked for in another database: all files in it would be bytes without a row, which the sweep removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from open_responses.io.files.storage import FolderDiffers
+from open_responses.io.private_files import sync
+
+CatalogKind: TypeAlias = Literal["sqlite", "postgresql"]
+_NAME = "folder.id"
+_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+
+class FolderMark:
+    """Makes and reads the mark of one folder. All methods block."""
+
+    def __init__(self, folder: Path, kind: CatalogKind) -> None:
+        self.folder = folder
+        self._kind = kind
+        self._id: str | None = None
+        self.difference: str | None = None
+        """Why this process may not use the folder, as far as it knows; None if it may."""
+
+    def identity(self) -> str:
+        """The id. The folder and the mark are made if they are missing. Raises as `use` does."""
+        if self._id is None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._path.exists():
+                self._make()
+            self._id = self._read()
+        return self._id
+
+    def known(self) -> str | None:
+        """The id, or None for a folder without one. Makes nothing. Raises as `identity` does."""
+        return self.identity() if self._path.exists() else None
+
+    def use(self) -> None:
+        """Before each use of the folder. Raises FolderDiffers and OSError."""
+        self.identity()
+        if self.difference is not None:
+            raise FolderDiffers(self.difference)
+
+    def check(self) -> None:
+        """Raises FolderDiffers and OSError if the folder cannot be used. Makes nothing."""
+        if self._path.exists():
+            self.use()
+        elif self._old_kind() != self._kind:
+            raise FolderDiffers(self._other_catalog())
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / _NAME
+
+    def _make(self) -> None:
+        if self._old_kind() != self._kind:
+            raise FolderDiffers(self._other_catalog())
+        new = self.folder / f"{_NAME}.{secrets.token_hex(8)}"
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+                file.write(f"{secrets.token_hex(16)} {self._kind}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            # Of two processes that make it at once, one does.
+            with contextlib.suppress(FileExistsError):
+                os.link(new, self._path)
+        finally:
+            new.unlink(missing_ok=True)
+        sync(self.folder)
+
+    def _old_kind(self) -> CatalogKind:
+        """Of a folder without a mark, which an older version has made or nobody."""
+        return "sqlite" if (self.folder / "catalog.sqlite").exists() else self._kind
+
+    def _read(self) -> str:
+        identity, _, kind = self._path.read_text(encoding="ascii").strip().partition(" ")
+        if not identity or kind not in _NAMES:
+            raise OSError(f"{self._path} is damaged: restore it from a backup of the folder")
+        if kind != self._kind:
+            raise FolderDiffers(self._other_catalog())
+        return identity
+
+    def _other_catalog(self) -> str:
+        other = next(name for kind, name in _NAMES.items() if kind != self._kind)
+        return (
+            f"the files in {self.folder} have their catalog in {other}, and [vector_stores] now says "
+            f"{_NAMES[self._kind]}. Set the old one again, or OPEN_RESPONSES_FILES_DIR to a new folder"
+        )

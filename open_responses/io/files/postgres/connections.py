@@ -1,0 +1,297 @@
+"""Connections to PostgreSQL: few, shared by the threads of a process, and with a bound on every wait.
+
+What this prevents: a database that is away, or silent, would hold the threads in which a process does all of its
+blocking work. A server that ends a statement by its own clock does not help if the server itself is stopped. So each
+use of a connection has a deadline here too, after which its socket is closed. While the database does not answer, one
+thread at a time tries; the others fail at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from open_responses.io.files.postgres.schema import SCHEMA, Mismatch, make_schema, search_path
+from open_responses.io.files.storage import Result, StorageAway
+
+_MOST_CONNECTIONS = 8
+"""Of one process. Its threads are about as many."""
+_CONNECT_SECONDS = 3
+_STATEMENT_SECONDS = 20
+_USE_SECONDS = 30.0
+"""The longest use of a connection, in which a few statements run."""
+_IDLE_SECONDS = 300.0
+_LIFE_SECONDS = 3600.0
+
+# What a server without an answer costs a connection that waits for one, where the kernel of the other side is gone.
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+
+
+class DatabaseRow:
+    """One row, with its columns by position and by name."""
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, values: Sequence[Any], places: dict[str, int]) -> None:
+        self._values = values
+        self._places = places
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._values[self._places[key] if isinstance(key, str) else key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+
+Driver: TypeAlias = psycopg.Connection[DatabaseRow]
+
+
+def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], DatabaseRow]:
+    places = {column.name: place for place, column in enumerate(cursor.description or ())}
+    return lambda values: DatabaseRow(values, places)
+
+
+class DatabaseConnection:
+    """Runs statements with `?` in the place of each value."""
+
+    def __init__(self, connection: Driver) -> None:
+        self.driver = connection
+
+    def execute(self, statement: str, values: Sequence[object] = (), /) -> Result:
+        """Run one statement. A text for PostgreSQL has no NUL: it is replaced."""
+        return self.driver.execute(statement.replace("?", "%s").encode(), [storable(value) for value in values])
+
+    def execute_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each row of values."""
+        with self.driver.cursor() as cursor:
+            cursor.executemany(
+                statement.replace("?", "%s").encode(), [[storable(value) for value in row] for row in rows]
+            )
+
+
+def storable(value: object) -> object:
+    """A value that PostgreSQL takes."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) and "\0" in value else value
+
+
+class Database:
+    """The connections of one process. They are opened at need, and the first of them makes or renews the schema."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._pool = ConnectionPool(
+            address,
+            connection_class=Driver,
+            kwargs={**_options(), "row_factory": _rows, "autocommit": True, "prepare_threshold": None},
+            min_size=0,
+            max_size=_MOST_CONNECTIONS,
+            open=False,
+            configure=self._configure,
+            timeout=_CONNECT_SECONDS,
+            reconnect_timeout=_CONNECT_SECONDS,
+            max_idle=_IDLE_SECONDS,
+            max_lifetime=_LIFE_SECONDS,
+            num_workers=1,
+        )
+        self._start = threading.Lock()
+        self._is_ready = False
+        self._trying = threading.Lock()
+        self._is_away = False
+        self._deadlines = _Deadlines()
+        self._search_path: list[str] = []
+        self.vector_version: tuple[int, ...] = ()
+
+    @contextmanager
+    def connection(self, *, seconds: float | None = None) -> Iterator[DatabaseConnection]:
+        """A connection, each statement of which is committed at once. Raises StorageAway."""
+        with self._one_while_away(), _errors():
+            self._prepare()
+            driver = self._lent()
+            try:
+                with self._deadlines.of(driver, _USE_SECONDS if seconds is None else seconds):
+                    yield DatabaseConnection(driver)
+            except BaseException:
+                # An answer may be on its way.
+                if driver.info.transaction_status != TransactionStatus.IDLE:
+                    driver.close()
+                raise
+            finally:
+                self._pool.putconn(driver)
+
+    @contextmanager
+    def transaction(self, alone: str | None = None, *, seconds: float | None = None) -> Iterator[DatabaseConnection]:
+        """A connection in a transaction. Those with the same `alone` follow each other. Raises StorageAway."""
+        with self.connection(seconds=seconds) as connection, connection.driver.transaction():
+            if alone is not None:
+                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (alone,))
+            yield connection
+
+    def check(self) -> None:
+        """Whether the database can be used. Makes nothing. Raises StorageAway, with the reason."""
+        if self._is_ready:
+            with contextlib.suppress(StorageAway), self.connection() as connection:
+                connection.execute("SELECT 1")
+                return
+        # Apart from the pool, whose errors do not say why.
+        with _errors(), psycopg.connect(self._address, **_options(), autocommit=True) as connection:
+            make_schema(connection, only_check=True)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._deadlines.close()
+        if self._is_ready:
+            self._pool.close(timeout=1)
+
+    @contextmanager
+    def _one_while_away(self) -> Iterator[None]:
+        tries = self._is_away
+        if tries and not self._trying.acquire(blocking=False):
+            raise _Unreachable("PostgreSQL does not answer")
+        try:
+            yield
+        except _Unreachable:
+            self._is_away = True
+            raise
+        else:
+            self._is_away = False
+        finally:
+            if tries:
+                self._trying.release()
+
+    def _prepare(self) -> None:
+        """Before the first use in this process: the schema, and where the types of pgvector are."""
+        if self._is_ready:
+            return
+        with self._start:
+            if self._is_ready:
+                return
+            with psycopg.connect(self._address, **_options(), autocommit=True) as connection:
+                self.vector_version = make_schema(connection)
+                self._search_path = search_path(connection)
+            self._pool.open(wait=False)
+            self._is_ready = True
+
+    def _configure(self, connection: Driver) -> None:
+        names = sql.SQL(", ").join(sql.Identifier(name) for name in self._search_path)
+        connection.execute(sql.SQL("SET search_path TO {}").format(names))
+        connection.execute(f"SET statement_timeout TO {_STATEMENT_SECONDS * 1000}".encode())
+
+    def _lent(self) -> Driver:
+        """A connection that was not closed by the other side while it was idle."""
+        while True:
+            try:
+                driver = self._pool.getconn()
+            except PoolTimeout:
+                if self._deadlines.number >= _MOST_CONNECTIONS:
+                    raise StorageAway(f"all {_MOST_CONNECTIONS} connections to PostgreSQL are in use") from None
+                raise
+            if not driver.closed and not _has_news(driver):
+                return driver
+            driver.close()
+            self._pool.putconn(driver)
+
+
+def _has_news(driver: Driver) -> bool:
+    """Whether the server has sent something to a connection that asks for nothing: that it ends."""
+    polled = select.poll()
+    polled.register(driver.fileno(), select.POLLIN)
+    return bool(polled.poll(0))
+
+
+class _Deadlines:
+    """Closes the sockets of connections that are used for too long."""
+
+    _LOOK_SECONDS = 1.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._used: dict[int, tuple[float, Driver]] = {}
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+
+    @property
+    def number(self) -> int:
+        """The connections in use."""
+        return len(self._used)
+
+    @contextmanager
+    def of(self, driver: Driver, seconds: float) -> Iterator[None]:
+        """Within: a connection whose use is bounded."""
+        with self._lock:
+            self._used[id(driver)] = (time.monotonic() + seconds, driver)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="postgres deadlines", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._used.pop(id(driver), None)
+
+    def close(self) -> None:
+        """End the thread, and what still waits: the build of a large index would hold up the end of the process."""
+        self._closing.set()
+        with self._lock:
+            for _, driver in self._used.values():
+                _cut(driver)
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._LOOK_SECONDS):
+            with self._lock:
+                now = time.monotonic()
+                for key, (deadline, driver) in list(self._used.items()):
+                    if now > deadline:
+                        del self._used[key]
+                        _cut(driver)
+
+
+def _cut(driver: Driver) -> None:
+    """End the connection under the thread that waits for its answer, which gets an error."""
+    with contextlib.suppress(OSError, psycopg.Error):
+        if not driver.closed:
+            with socket.socket(fileno=os.dup(driver.fileno())) as copied:
+                copied.shutdown(socket.SHUT_RDWR)
+
+
+def _options() -> dict[str, Any]:
+    return {"connect_timeout": _CONNECT_SECONDS, "application_name": "open_responses", **_KEEPALIVES}
+
+
+class _Unreachable(StorageAway):
+    """There is no connection, or it broke."""
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Errors of the driver as StorageAway. The driver's messages have no password."""
+    try:
+        yield
+    except Mismatch as error:
+        raise StorageAway(str(error)) from error
+    except psycopg.Error as error:
+        kind = _Unreachable if isinstance(error, psycopg.OperationalError) and _is_broken(error) else StorageAway
+        raise kind(f"PostgreSQL: {_said(error)}") from error
+
+
+def _is_broken(error: psycopg.Error) -> bool:
+    """Not of a statement: the connection was refused or lost, or the server starts or stops."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+
+
+def _said(error: psycopg.Error) -> str:
+    if isinstance(error, psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable):
+        return f"the tables in the schema {SCHEMA!r} are missing: restart the API and the workers, which make them"
+    said = error.diag.message_primary or str(error)
+    return " ".join(said.split())[:300] or type(error).__name__
