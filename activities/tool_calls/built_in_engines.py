@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -39,17 +41,23 @@ EngineFactory = Callable[[Config, EngineParts], BuiltInEngine]
 
 def _code_interpreter(config: Config, parts: EngineParts) -> BuiltInEngine:
     from activities.tool_calls.code_folders import CodeFolders
+    from activities.tools.code_interpreter.code import EmbeddedPython
     from activities.tools.code_interpreter.engine import CodeInterpreter
     from activities.tools.code_interpreter.sandbox import sandbox_of
     from open_responses.io.store.containers import Containers
 
+    _check_sandbox(config)
     table = config.code_interpreter
     assert table is not None
     idle_seconds = table.idle_hours * 3600
     containers = Containers(parts.settings.blobs, parts.sealer, parts.response_keys, idle_seconds=idle_seconds)
     most_bytes = table.max_files_mb * 2**20
     folders = CodeFolders(parts.folder.files, containers, most_bytes=most_bytes)
-    return CodeInterpreter(sandbox_of(table, written_bytes=most_bytes), containers, folders)
+    if table.backend == "bubblewrap":
+        from activities.tools.code_interpreter.bubblewrap import bubblewrap_of
+
+        return CodeInterpreter(bubblewrap_of(table, written_bytes=most_bytes), containers, folders)
+    return CodeInterpreter(EmbeddedPython(sandbox_of(table, written_bytes=most_bytes)), containers, folders)
 
 
 def _programs(config: Config, _: EngineParts) -> BuiltInEngine:
@@ -128,6 +136,7 @@ def check_engines(config: Config) -> None:
             _own_engine(name, table.target)
         else:
             _factory(name)
+    _check_sandbox(config)
 
 
 async def close_engines(engines: Mapping[str, BuiltInEngine]) -> None:
@@ -136,6 +145,28 @@ async def close_engines(engines: Mapping[str, BuiltInEngine]) -> None:
         close = getattr(engine, "close", None)
         if close is not None:
             await close()
+
+
+def _check_sandbox(config: Config) -> None:
+    """Raises ValueError for a sandbox that this machine does not have."""
+    table = config.code_interpreter
+    if table is None or table.backend != "bubblewrap":
+        return
+    command = table.bubblewrap.command
+    if shutil.which(command) is None:
+        raise ValueError(
+            f"[code_interpreter.bubblewrap]: there is no program {command!r}. Install bubblewrap on each machine of a "
+            "worker, or correct 'command'"
+        )
+    if os.getuid() == 0 and shutil.which("setpriv") is None:
+        raise ValueError(
+            "[code_interpreter]: the backend 'bubblewrap' needs the program 'setpriv' where the worker is root. "
+            "Install util-linux, or run the worker as another user"
+        )
+    if shutil.which(table.bubblewrap.python) is None:
+        raise ValueError(
+            f"[code_interpreter.bubblewrap]: there is no Python at {table.bubblewrap.python!r}: correct 'python'"
+        )
 
 
 def _factory(name: str) -> EngineFactory:

@@ -25,7 +25,7 @@ from api.responses.waiting_programs import resumed_programs
 from api.webhooks.addresses import check_address
 from open_responses.config import Config
 from open_responses.config_tables.api_keys import ApiKeyConfig
-from open_responses.config_tables.interpreter import ProgramConfig
+from open_responses.config_tables.interpreter import CodeInterpreterConfig, ProgramConfig
 from open_responses.context.call_pairing import check_calls_are_answered
 from open_responses.context.tokens import at_most, counted, item_tokens
 from open_responses.context.truncation import check_fits
@@ -242,6 +242,7 @@ def built_in_tools(
             require_approval=table.require_approval,
             max_calls=table.max_calls if isinstance(table, ProgramConfig) else None,
             closed=list(one.closed),
+            is_whole_python=isinstance(table, CodeInterpreterConfig) and table.backend != "embedded",
         )
         for one in offered
         if (table := tables.get(one.row.name)) is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from open_responses.config_tables.built_in import BuiltInToolConfig
 
@@ -39,16 +41,47 @@ class InterpreterConfig(BuiltInToolConfig):
         return self
 
 
+class BubblewrapConfig(BaseModel):
+    """The sandbox of the backend `bubblewrap`.
+
+    Attributes:
+        command: The program `bwrap`, by name or path.
+        python: The Python that runs the code; its packages are those that the code can import.
+        read_only: The paths of the worker's machine that the code can read. All others are not there.
+        max_processes: The most processes and threads of one run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: str = "bwrap"
+    python: str = Field(default="/usr/bin/python3", pattern="^/")
+    read_only: tuple[str, ...] = Field(default=("/usr", "/bin", "/lib", "/lib64"), max_length=64)
+    max_processes: int = Field(default=64, ge=4, le=4096)
+
+    @field_validator("read_only")
+    @classmethod
+    def _are_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not path.startswith("/") or path.rstrip("/") in ("", "/proc", "/dev", "/run", "/tmp", "/mnt"):
+                raise ValueError(f"{path!r} must be an absolute path, and none of /, /proc, /dev, /run, /tmp and /mnt")
+        return paths
+
+
 class CodeInterpreterConfig(InterpreterConfig):
     """The `[code_interpreter]` table.
 
     Attributes:
+        backend: `embedded` runs a subset of Python in Monty, `bubblewrap` CPython in namespaces of the Linux kernel.
+            With `bubblewrap`, `memory_mb` is the memory of each process of the code.
+        bubblewrap: The sandbox of the backend `bubblewrap`.
         idle_hours: A container that was not used for so long is deleted.
         max_files_mb: The size of all files of a container, and the most that one call writes, in MiB.
         max_containers: A tenant that has so many makes no other one with `POST /v1/containers`. Those that responses
             begin count, and are not bounded.
     """
 
+    backend: Literal["embedded", "bubblewrap"] = "embedded"
+    bubblewrap: BubblewrapConfig = BubblewrapConfig()
     idle_hours: float = Field(default=24, gt=0, le=24 * 365)
     max_files_mb: int = Field(default=64, ge=1, le=1024)
     max_containers: int = Field(default=1000, ge=1, le=1_000_000)

@@ -44,6 +44,7 @@ class BuiltInTool(Payload):
     """A built-in tool with the configuration's limits at the start of the response.
 
     `max_calls` is the most calls of a program. `closed` has the functions of the tool that the model is not offered.
+    `is_whole_python`: code runs in CPython.
     """
 
     name: str
@@ -53,6 +54,7 @@ class BuiltInTool(Payload):
     require_approval: bool = False
     max_calls: int | None = None
     closed: list[str] = []  # noqa: RUF012
+    is_whole_python: bool = False
 
 
 def _file_search_opening(opening: Opening) -> JsonObject:

@@ -14,6 +14,9 @@ from open_responses.tool_use.container_files import FOLDER
 CODE_INTERPRETER = "code_interpreter"
 INPUT_FILES = "open_responses:input_files"
 """A member of the tool's settings: the files of `/v1/files` that the request's input names."""
+WHOLE_PYTHON = "open_responses:whole_python"
+"""A member of the tool's settings: the code runs in CPython."""
+_WHOLE = "It is CPython with its standard library, in a sandbox without a network. "
 _PYTHON = (
     "Runs Python code and returns what it prints, and the value of a last line that is an expression. Variables and "
     "functions stay from call to call. "
@@ -37,7 +40,12 @@ def interpreter_functions(settings: JsonObject) -> Sequence[FunctionTool]:
     """Return the function of a `code_interpreter` with these settings. Its description says what files there are."""
     container = settings.get("container")
     has_files = isinstance(container, dict) and bool(container.get("file_ids"))
-    about = _PYTHON + _SUBSET + _FILES + (_FILES_OF_THE_USER if has_files or settings.get(INPUT_FILES) else "")
+    about = (
+        _PYTHON
+        + (_WHOLE if settings.get(WHOLE_PYTHON) else _SUBSET)
+        + _FILES
+        + (_FILES_OF_THE_USER if has_files or settings.get(INPUT_FILES) else "")
+    )
     return (_function_of_code(CODE_INTERPRETER, about.rstrip(), "The Python code."),)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from activities.tool_calls.code_folders import CodeFolders
+from activities.tools.code_interpreter.code import EmbeddedPython
 from activities.tools.code_interpreter.engine import CodeInterpreter
 from activities.tools.code_interpreter.sandbox import MIB, Limits, Sandbox
 from open_responses.config_tables.files import FilesConfig
@@ -42,7 +43,11 @@ def upload(files: FileStore, name: str, data: bytes, tenant: str = "acme") -> st
 
 
 def interpreter(sandbox: Sandbox, containers: Containers, files: FileStore) -> CodeInterpreter:
-    return CodeInterpreter(sandbox, containers, CodeFolders(files, containers, most_bytes=MOST_BYTES))
+    return CodeInterpreter(EmbeddedPython(sandbox), containers, folders_in(files, containers))
+
+
+def folders_in(files: FileStore, containers: Containers) -> CodeFolders:
+    return CodeFolders(files, containers, most_bytes=MOST_BYTES)
 
 
 def code_call(

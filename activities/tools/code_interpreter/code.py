@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from activities.tools.code_interpreter.last_value import with_last_value
 from activities.tools.code_interpreter.sandbox import MIB, Limits, Printed, Sandbox
@@ -29,6 +30,33 @@ class Ran:
     logs: str
     failed: bool
     state: bytes | None
+
+
+class Python(Protocol):
+    """What runs the code: the embedded interpreter, or CPython in a sandbox."""
+
+    async def run(self, code: str, state: bytes | None, files: Path) -> Ran:
+        """Run the code on a state. Every outcome is logs that the model can read. Raises Busy."""
+        ...
+
+    async def close(self) -> None:
+        """End the processes."""
+        ...
+
+
+class EmbeddedPython:
+    """The embedded interpreter."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def run(self, code: str, state: bytes | None, files: Path) -> Ran:
+        """Run the code. Raises Busy."""
+        return await run_code(self._sandbox, code, state, files)
+
+    async def close(self) -> None:
+        """End the processes."""
+        await self._sandbox.close()
 
 
 class _StateLost(Exception):
@@ -95,7 +123,12 @@ async def run_code(sandbox: Sandbox, code: str, state: bytes | None, files: Path
 
 def _failure(printed: Printed, message: str) -> Ran:
     """A call after which the state before it stands."""
-    return Ran(f"{joined(printed.text, message)} {UNCHANGED}", failed=True, state=None)
+    return Ran(unchanged(joined(printed.text, message)), failed=True, state=None)
+
+
+def unchanged(logs: str) -> str:
+    """The output of a call after which the state before it stands."""
+    return f"{logs} {UNCHANGED}"
 
 
 def joined(text: str, message: str) -> str:

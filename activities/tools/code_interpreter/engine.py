@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from activities.tools.code_interpreter.code import LOST, UNCHANGED, joined, run_code
-from activities.tools.code_interpreter.sandbox import Sandbox
+from activities.tools.code_interpreter.code import LOST, Python, joined, unchanged
 from open_responses.contracts import ToolError
 from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 from open_responses.tool_use.code_functions import INPUT_FILES
@@ -113,8 +112,8 @@ class _Done:
 class CodeInterpreter:
     """The engine. One object serves all calls of a worker."""
 
-    def __init__(self, sandbox: Sandbox, containers: Containers, folders: Folders[Folder]) -> None:
-        self._sandbox = sandbox
+    def __init__(self, python: Python, containers: Containers, folders: Folders[Folder]) -> None:
+        self._python = python
         self.containers = containers
         self._folders = folders
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -151,7 +150,7 @@ class CodeInterpreter:
 
     async def close(self) -> None:
         """End the processes."""
-        await self._sandbox.close()
+        await self._python.close()
 
     async def _done(self, call: BuiltInRun, code: str, container_id: str) -> _Done:
         """Run the code, and once more on the newer state if another change of the container came first: the code has
@@ -179,7 +178,7 @@ class CodeInterpreter:
         """Run the code on a state. Returns None if another change of the container came first."""
         context, containers = call.context, self.containers
         async with self._folders.folder(context.tenant, container_id, before.files, _file_ids(call)) as folder:
-            ran = await run_code(self._sandbox, code, before.state, folder.path)
+            ran = await self._python.run(code, before.state, folder.path)
             logs = ran.logs
             is_known = before.exists or containers.is_begun_by(container_id, context.response_id)
             if before.state is None and not is_known:
@@ -190,7 +189,7 @@ class CodeInterpreter:
             try:
                 changes = await folder.changes()
             except FilesRefused as refused:
-                return _Done(f"{joined(logs, str(refused))} {UNCHANGED}")
+                return _Done(unchanged(joined(logs, str(refused))))
             is_kept = await containers.keep_after(
                 context.tenant,
                 container_id,

@@ -129,16 +129,24 @@ class Sandbox:
 
 def sandbox_of(table: InterpreterConfig, *, written_bytes: int = 0) -> Sandbox:
     """The sandbox with the limits of a table of the configuration, in which code may write so much to files."""
-    limits = Limits(
+    limits = limits_of(table, written_bytes=written_bytes)
+    return Sandbox(limits, processes=table.processes, wait_seconds=wait_seconds_of(table))
+
+
+def limits_of(table: InterpreterConfig, *, written_bytes: int) -> Limits:
+    """The limits of a run."""
+    return Limits(
         seconds=table.run_seconds,
         memory_bytes=table.memory_mb * MIB,
         output_bytes=table.max_output_kb * 1024,
         state_bytes=table.max_state_mb * MIB,
         written_bytes=written_bytes,
     )
-    # A run that has begun ends before the attempt's time does.
-    wait_seconds = table.timeout_seconds - 2 * table.run_seconds - _BESIDE_SECONDS
-    return Sandbox(limits, processes=table.processes, wait_seconds=wait_seconds)
+
+
+def wait_seconds_of(table: InterpreterConfig) -> float:
+    """The longest wait for a process. A run that has begun ends before the attempt's time does."""
+    return table.timeout_seconds - 2 * table.run_seconds - _BESIDE_SECONDS
 
 
 class Printed:

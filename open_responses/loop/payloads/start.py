@@ -23,7 +23,7 @@ from open_responses.schema.price import ModelPrice
 from open_responses.schema.requests import CreateResponse
 from open_responses.schema.response import initial_response
 from open_responses.tool_use.built_in import BuiltInTool, OfferedBuiltIn, offered_built_ins
-from open_responses.tool_use.code_functions import CODE_INTERPRETER, INPUT_FILES
+from open_responses.tool_use.code_functions import CODE_INTERPRETER, INPUT_FILES, WHOLE_PYTHON
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.webhooks.endpoints import WebhookTarget
 
@@ -335,12 +335,16 @@ class StartResponse(Payload):
         if not run_here:
             return []
         closed = {tool.name: tool.closed for tool in self.built_in}
-        return [self._with_files(one) for one in offered_built_ins(self.request, run_here, closed)]
+        return [self._with_own_settings(one) for one in offered_built_ins(self.request, run_here, closed)]
 
-    def _with_files(self, one: OfferedBuiltIn) -> OfferedBuiltIn:
-        if one.row.name != CODE_INTERPRETER or not self.input_files:
+    def _with_own_settings(self, one: OfferedBuiltIn) -> OfferedBuiltIn:
+        """The tool with what only the start knows of it."""
+        if one.row.name != CODE_INTERPRETER:
             return one
-        return replace(one, settings={**one.settings, INPUT_FILES: self.input_files})
+        more: JsonObject = {INPUT_FILES: self.input_files} if self.input_files else {}
+        if any(tool.name == CODE_INTERPRETER and tool.is_whole_python for tool in self.built_in):
+            more[WHOLE_PYTHON] = True
+        return replace(one, settings={**one.settings, **more})
 
     def initial(self, fallback: int = 0) -> JsonObject:
         """The response resource before its first item, with the provider in use (`omitted_for`)."""
