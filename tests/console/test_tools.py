@@ -25,7 +25,12 @@ CODE = "numbers = [1, 2, 3]\n_ = open('sum.txt', 'w').write('It is six.')\nsum(n
 _SENDS_ELSEWHERE = """(() => {
     const usual = fetch;
     const gone = "/v1/responses/resp_none/steer";
-    window.fetch = (path, options) => usual(path.endsWith("/steer") ? gone : path, options);
+    window.keys = [];
+    window.fetch = (path, options) => {
+        if (!path.endsWith("/steer")) return usual(path, options);
+        window.keys.push(options.headers["Idempotency-Key"]);
+        return usual(gone, options);
+    };
 })()"""
 PROGRAM = 'print((await get_weather(city="Berlin"))["city"])'
 
@@ -118,6 +123,12 @@ async def test_a_message_that_comes_too_late_is_refused_in_the_apis_words(
     await page.click("button:text-is('Send to the response')")
     await page.waits_for("[data-testid=steer] .problem")
     assert await page.evaluates("document.querySelector('[data-testid=steer] textarea').value") == "A message"
+    for message in ("A message", "Another message"):
+        await page.fill("[data-testid=steer] textarea", message)
+        await page.click("button:text-is('Send to the response')")
+        await page.waits_for("[data-testid=steer] button:not([disabled])")
+    first, again, other = await page.evaluates("window.keys")
+    assert first == again != other, "a message that is sent again is the same submission"
     held.released.set()
 
 

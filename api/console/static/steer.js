@@ -1,14 +1,18 @@
 // A message to a response that runs: its next model turn reads it.
-import { html, useState } from "/console/ui.js";
+import { html, useRef, useState } from "/console/ui.js";
 import { json } from "/console/http.js";
 import { Form } from "/console/parts.js";
 
 /** `output` are the items so far: a message is in them once a turn has read it. */
 export function SteerBox({ id, output, onSent }) {
   const [sent, setSent] = useState([]);
+  const unsure = useRef(null);
   const send = async ({ message }, form) => {
-    const extraHeaders = { "Idempotency-Key": crypto.randomUUID?.() ?? `console-${Math.random().toString(36).slice(2)}` };
+    // The same message again, because nobody knows whether it was accepted, is the same submission.
+    if (unsure.current?.message !== message) unsure.current = { message, key: crypto.randomUUID?.() ?? `console-${Math.random().toString(36).slice(2)}` };
+    const extraHeaders = { "Idempotency-Key": unsure.current.key };
     const accepted = await json(`/v1/responses/${encodeURIComponent(id)}/steer`, { method: "POST", body: { input: message }, extraHeaders });
+    unsure.current = null;
     setSent((before) => [...before, { id: accepted.id, message }]);
     form.reset();
     await onSent?.();
