@@ -1,7 +1,7 @@
 """The HNSW indexes of large stores: one for each, over the vectors of that store alone.
 
 An index over all stores would find the nearest chunks of everybody, and few or none of the store that is searched.
-Below the size of `LARGE_BYTES`, to compare every vector of a store takes milliseconds, and is exact.
+Below the size of `LARGE_BYTES`, to compare every vector of a store takes a fraction of a second, and is exact.
 """
 
 from __future__ import annotations
