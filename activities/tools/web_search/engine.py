@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from activities.tools.mcp_server import McpServer
 from activities.tools.web_search.brave import BraveBackend
@@ -199,7 +200,7 @@ def backend_of(config: Config, table: WebSearchConfig, environ: Mapping[str, str
             return TavilyBackend(table, key or "")
         case "exa":
             return ExaBackend(table, key or "")
-        case _:
+        case "mcp" | None:
             server = config.mcp_server(table.mcp_server or "")
             assert server is not None, "the configuration was checked"
             named = server.headers_env.items()
@@ -208,6 +209,8 @@ def backend_of(config: Config, table: WebSearchConfig, environ: Mapping[str, str
                 return _Unavailable(f"The search backend lacks a header. If you operate the server, set {missing}.")
             headers = {name: environ[variable] for name, variable in named}
             return McpBackend(table, McpServer(server.label, server.url, headers, allow_private=True))
+        case unknown:
+            assert_never(unknown)
 
 
 class _Unavailable:
