@@ -139,21 +139,22 @@ async def steer_running(state: AppState, start: StartResponse, steer: Steer) -> 
 
 
 def _unfit(config: Config, start: StartResponse, shown: CreateResponse) -> list[int]:
-    """The fallbacks that cannot take the messages, by their index among the targets.
+    """The targets that cannot take the messages, by their index. The workflow knows which of them the response uses.
 
-    Raises InvalidRequest if the route's own provider cannot take them, as for the input of a request.
+    Raises InvalidRequest if none can take them, as for the input of a request: with what the first one lacks.
     """
     adapters = {provider.name: provider.adapter for provider in config.providers}
-    items, unfit = shown.input_items(), []
+    items, unfit, first = shown.input_items(), list[int](), None
     for index, target in enumerate(start.targets):
         try:
             # A provider that the configuration has lost since is that of no further turn.
             if target.provider in adapters:
                 check_takes(adapters[target.provider], target.provider, shown, items)
-        except InvalidRequest:
-            if index == 0:
-                raise
+        except InvalidRequest as error:
+            first = first or error
             unfit.append(index)
+    if first is not None and len(unfit) == len(start.targets):
+        raise first
     return unfit
 
 
@@ -184,7 +185,7 @@ def _refusal(code: str | None) -> OpenResponsesError:
         return Conflict(f"The response has taken {MAX_STEERS} submissions, its limit. {elsewhere}", code=TOO_MANY)
     if code == NOT_FOR_FALLBACK:
         message = (
-            "The response goes on with another provider of its route, which cannot take a part of your messages. "
+            "The provider that the response uses now cannot take a part of your messages. "
             f"{elsewhere}"
         )
         return InvalidRequest(message, param="input", code=NOT_FOR_FALLBACK)

@@ -43,11 +43,10 @@ def compose_sample(
                 await _close(stream)
 
     def sample(context: SampleContext) -> AsyncGenerator[Delta, None]:
-        if not middlewares:
-            stream = last(context)
-            if isinstance(stream, AsyncGenerator):
-                return stream
-        return through_all(context)
+        if middlewares:
+            return through_all(context)
+        stream = last(context)
+        return stream if isinstance(stream, AsyncGenerator) else _closing(stream)
 
     return sample
 
@@ -91,6 +90,14 @@ def _kept(call: SampleNext, opened: list[AsyncIterator[Delta]]) -> SampleNext:
         return stream
 
     return sample
+
+
+async def _closing(stream: AsyncIterator[Delta]) -> AsyncGenerator[Delta, None]:
+    try:
+        async for delta in stream:
+            yield delta
+    finally:
+        await _close(stream)
 
 
 async def _close(stream: AsyncIterator[Delta]) -> None:

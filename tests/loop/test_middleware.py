@@ -344,6 +344,35 @@ async def test_the_first_of_the_list_is_outermost_and_closing_it_closes_all() ->
     assert model.closed
 
 
+async def test_an_adapter_whose_stream_is_no_generator_is_asked_once_and_its_stream_is_closed() -> None:
+    class Stream:
+        def __init__(self) -> None:
+            self.deltas: list[Delta] = [TextDelta("a"), TextDelta("b")]
+            self.closed = False
+
+        def __aiter__(self) -> Stream:
+            return self
+
+        async def __anext__(self) -> Delta:
+            if not self.deltas:
+                raise StopAsyncIteration
+            return self.deltas.pop(0)
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    asked: list[Stream] = []
+
+    def sample(_: SampleContext) -> Stream:
+        asked.append(Stream())
+        return asked[-1]
+
+    stream = compose_sample([], sample)(context(user("hi")))
+    assert await anext(stream) == TextDelta("a")
+    await stream.aclose()
+    assert [each.closed for each in asked] == [True]
+
+
 @pytest.mark.parametrize(
     "returned", [None, {"text": "x"}, 7, b"x", ["x"], [{"type": "input_text"}], [{"type": "output_text", "text": "x"}]]
 )

@@ -70,6 +70,17 @@ def test_a_part_that_the_routes_provider_cannot_take_is_refused_as_in_a_request(
     assert (refused.value.error_code, refused.value.param) == ("unsupported_content", "input[0].content[0]")
     with pytest.raises(InvalidRequest):
         unfit(start_of("images"), ADDRESS)
+    with pytest.raises(InvalidRequest):
+        unfit(start_of("images", "images"), ADDRESS)
+
+
+def test_what_a_fallback_takes_is_not_refused_for_the_first_provider_which_is_used_no_more() -> None:
+    assert unfit(start_of("images", "all"), PDF) == [0]
+    steer = Steer(steer_id="steer_a", digest="a", messages=[{"content": []}], unfit=[0])
+    Steering(state_of("images", "all", fallback=1, turn=1), cast(Publication, None), cast(Waiting, None)).check(steer)
+    with pytest.raises(ApplicationError) as refused:
+        Steering(state_of("images", "all", turn=1), cast(Publication, None), cast(Waiting, None)).check(steer)
+    assert refused.value.type == NOT_FOR_FALLBACK
 
 
 def test_fallbacks_that_cannot_take_a_part_are_known_and_one_that_is_gone_is_no_obstacle() -> None:
