@@ -184,10 +184,7 @@ def _refusal(code: str | None) -> OpenResponsesError:
     if code == TOO_MANY:
         return Conflict(f"The response has taken {MAX_STEERS} submissions, its limit. {elsewhere}", code=TOO_MANY)
     if code == NOT_FOR_FALLBACK:
-        message = (
-            "The provider that the response uses now cannot take a part of your messages. "
-            f"{elsewhere}"
-        )
+        message = f"The provider that the response uses now cannot take a part of your messages. {elsewhere}"
         return InvalidRequest(message, param="input", code=NOT_FOR_FALLBACK)
     if code == KEY_REUSED:
         message = "You sent this Idempotency-Key with other messages. Send a new key with new messages."
