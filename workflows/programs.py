@@ -187,7 +187,7 @@ class ProgramRun:
 
     def _asks_by_the_end(self, function: ProgramFunction) -> bool:
         """Whether the response ends to ask for a person's approval."""
-        return function.needs_approval and self.run_asked is None
+        return function.needs_approval and self.run_asked is None and self.state.start.programs_ask
 
     # --- the program's calls
 
@@ -252,6 +252,8 @@ class ProgramRun:
         function = self._functions.get(call.function)
         if function is None:
             return f"There is no function {call.function!r}."
+        if function.needs_approval and not self.state.start.programs_ask:
+            return f"{call.function!r} needs the approval of a person. Call it outside of a program."
         if function.kind == "client" and not self.state.start.request.is_stored:
             return f"{call.function!r} is the client's, and this response is not stored. Call it outside of a program."
         if most is not None and made >= most:

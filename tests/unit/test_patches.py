@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from open_responses.loop.payloads.start import PATCH_LEVEL
+from open_responses.loop.payloads.start import PATCH_LEVEL, StartResponse
 from tests.support.operator import a_start
 from tests.support.sources import nodes_of
 from workflows.patches import LEVELS
@@ -43,3 +43,12 @@ def test_each_patch_has_one_level_and_the_newest_start_knows_all_levels() -> Non
 
 def test_a_start_of_an_earlier_version_knows_none() -> None:
     assert a_start().patch_level == 0
+
+
+def test_programs_ask_for_approvals_unless_a_version_that_refused_them_wrote_the_start() -> None:
+    written = a_start().model_dump(mode="json")
+    assert StartResponse.model_validate(written).programs_ask
+    del written["programs"]
+    earlier = StartResponse.model_validate(written)
+    assert not earlier.programs_ask
+    assert StartResponse.model_validate_json(earlier.model_dump_json()).programs_ask, "a new run has no old history"

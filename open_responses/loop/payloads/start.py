@@ -191,7 +191,8 @@ class StartResponse(Payload):
         accepted_at: The time at which the request was accepted, in Unix seconds; None in starts of earlier versions.
         webhooks: Where the events of the response are sent.
         scheduled_run: The workflow of the schedule's run that started the response; None for any other.
-        programs: The programs of an earlier response that go on in this one.
+        programs: The programs of an earlier response that go on in this one. Not set in starts of earlier versions
+            (`programs_ask`).
         input_files: The files of `/v1/files` that the request's input names, if code may read them.
         container_id: The container of the newest call of the code interpreter in what the response continues, if such
             calls need an approval.
@@ -288,6 +289,14 @@ class StartResponse(Payload):
     def continues(self) -> str | None:
         """The newest stored response of the chain before this one."""
         return self.request.previous_response_id if self.remembered is None else self.remembered.after
+
+    @property
+    def programs_ask(self) -> bool:
+        """Whether programs ask for the approval of their calls.
+
+        Versions that refused such calls wrote no `programs` into a start, and later ones always do.
+        """
+        return "programs" in self.model_fields_set
 
     @property
     def has_mcp(self) -> bool:
