@@ -27,6 +27,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"scheduled-runs", "webhooks"}),
     frozenset({"a-late-start-is-cancelled", "a-start-ends-before-its-cancellation"}),
+    frozenset({"a-look-ends-with-its-run"}),
 )
 """The patches by the level that brought them.
 

@@ -131,6 +131,9 @@ class ScheduledResponseWorkflow:
                 schedule_to_close_timeout=_LOOK_PATIENCE,
             )
         except ActivityError:
+            # The run's cancellation ends a look that is under way, and reaches the code as this error alone.
+            if self._is_cancelled and patched("a-look-ends-with-its-run"):
+                raise asyncio.CancelledError from None
             return None
         return found
 

@@ -65,6 +65,8 @@ def test_histories_are_there() -> None:
         "response_of_a_schedule",
         "run_of_a_schedule",
         "run_of_a_schedule_cancelled_by_an_earlier_version",
+        "run_of_a_schedule_cancelled_in_a_look",
+        "run_of_a_schedule_cancelled_in_a_look_by_an_earlier_version",
         "run_of_a_schedule_cancelled_in_its_start",
         "run_of_a_schedule_given_up_by_an_earlier_version",
         "run_of_a_schedule_given_up_in_its_start",

@@ -1,4 +1,4 @@
-"""A run that is cancelled, deleted or given up while its response is being started leaves no response that runs on.
+"""A run that is cancelled, deleted or given up while its response is started or looked at leaves none that runs on.
 
 The real workflow of a run, on the stack's Temporal and a task queue of its own. Its activity begins a workflow that
 takes the response's place, at the moment that a test chooses.
@@ -26,6 +26,7 @@ from api.schedules.starts import _is_wanted
 from open_responses.ids import new_id
 from open_responses.io.temporal.codec import DATA_CONVERTER
 from open_responses.schedules.payloads import (
+    HAS_ENDED,
     SCHEDULED_RESPONSE_WORKFLOW,
     START_SCHEDULED,
     ScheduledRun,
@@ -60,7 +61,7 @@ class InPlaceOfAResponse:
 
 @dataclass
 class Starts:
-    """The activity. It says that an attempt has begun, waits, and begins the response.
+    """The activities. A start says that an attempt has begun, waits, and begins the response. A look gets no answer.
 
     `checks`: behind the start, it cancels what nobody waits for, as the API's activity does.
     """
@@ -72,6 +73,7 @@ class Starts:
     began: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
+    looks: asyncio.Event = field(default_factory=asyncio.Event)
 
     @activity.defn(name=START_SCHEDULED)
     async def start(self, call: StartScheduled) -> StartedScheduled:
@@ -87,6 +89,12 @@ class Starts:
         finally:
             self.done.set()
 
+    @activity.defn(name=HAS_ENDED)
+    async def look(self, response_id: str) -> str | None:
+        self.looks.set()
+        await asyncio.Event().wait()
+        return None
+
 
 @pytest_asyncio.fixture
 async def starts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Starts]:
@@ -97,7 +105,7 @@ async def starts(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         temporal,
         task_queue=queue,
         workflows=[ScheduledResponseWorkflow, InPlaceOfAResponse],
-        activities=[this.start],
+        activities=[this.start, this.look],
         workflow_runner=UnsandboxedWorkflowRunner(),
         graceful_shutdown_timeout=timedelta(0),
     )
@@ -153,6 +161,21 @@ async def test_a_run_cancelled_while_its_start_is_put_off_ends_at_once(starts: S
     await until(is_put_off)
     await handle.cancel()
     assert (await asyncio.wait_for(handle.result(), 50)).status == "cancelled"
+
+
+async def test_a_run_cancelled_while_nothing_answers_whether_its_response_has_ended_cancels_that_response(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduled_response, "_LOOK_EVERY", timedelta(milliseconds=1))
+    starts.released.set()
+    handle = await running(starts)
+    await asyncio.wait_for(starts.looks.wait(), 50)
+    await handle.cancel()
+    ended = await asyncio.wait_for(handle.result(), 50)
+    assert ended.status == "cancelled"
+    response = await response_of(starts, handle)
+    assert ended.response_id == response.id
+    assert await asyncio.wait_for(response.result(), 50) == "cancelled"
 
 
 async def test_a_run_deleted_while_its_response_is_started_cancels_that_response(starts: Starts) -> None:

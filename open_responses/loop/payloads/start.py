@@ -27,7 +27,7 @@ from open_responses.tool_use.code_functions import CODE_INTERPRETER, INPUT_FILES
 from open_responses.tool_use.hosted_tool import HostedTool
 from open_responses.webhooks.endpoints import WebhookTarget
 
-PATCH_LEVEL = 3
+PATCH_LEVEL = 4
 """The newest level of patches (`workflows/patches.py`)."""
 
 
