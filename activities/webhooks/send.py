@@ -22,13 +22,14 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from activities.providers.shared.retry_after import wait_of
-from open_responses.api_keys.state import API_KEYS_ID, CHANGE, ChangeKey
+from open_responses.api_keys.state import API_KEYS_ID, CHANGE, ChangeKey, StoredKey
 from open_responses.config import Config
 from open_responses.io.background import in_background
 from open_responses.io.metrics import recording as metrics
 from open_responses.io.redis.api_keys import ApiKeyCopy
 from open_responses.io.redis.client import Redis, RedisError
 from open_responses.io.sealing import SealBroken, Sealer
+from open_responses.io.temporal.client import TemporalDown
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.stored_keys import stored_key
 from open_responses.schema.webhooks import secret_problem
@@ -204,18 +205,26 @@ class SendActivity:
 
     async def _disable(self, delivery: Delivery) -> None:
         """Send the endpoint nothing more, as Standard Webhooks asks for after a 410. If this fails, the next 410 does
-        it."""
+        it.
+
+        The owner may have given the endpoint another address while this one answered: it stays enabled then.
+        """
         target, now = delivery.target, time.time()
         values = {"webhooks": {target.endpoint_id: {"disabled_at": int(now)}}}
-        call = ChangeKey(id=target.key_id, values=values, by=_BY_RECEIVER, at=now)
+        only_for = {target.endpoint_id: target.url}
+        call = ChangeKey(id=target.key_id, values=values, by=_BY_RECEIVER, at=now, only_for_urls=only_for)
         keys = self.temporal.get_workflow_handle(API_KEYS_ID)
         try:
-            await keys.execute_update(CHANGE, call, rpc_timeout=_DISABLE_TIMEOUT)
+            key = await keys.execute_update(CHANGE, call, result_type=StoredKey, rpc_timeout=_DISABLE_TIMEOUT)
             await ApiKeyCopy(self.redis).outdate()
-        except (WorkflowUpdateFailedError, RPCError, RedisError, OSError) as failure:
+        except (WorkflowUpdateFailedError, RPCError, *TemporalDown, RedisError, OSError) as failure:
+            # The answer is known, and stays the outcome of the attempt.
             log.warning("webhook_endpoint_not_disabled", endpoint=target.endpoint_id, reason=type(failure).__name__)
-        else:
+            return
+        if any(one.id == target.endpoint_id and one.disabled_at is not None for one in key.webhooks):
             log.info("webhook_endpoint_disabled", endpoint=target.endpoint_id)
+        else:
+            log.info("webhook_endpoint_not_disabled", endpoint=target.endpoint_id, reason="moved or removed")
 
     # --- the request
 

@@ -152,13 +152,15 @@ class CreateKey(Payload):
 class ChangeKey(Payload):
     """The update `change`. `values`: name -> new value; in `limits`, None removes a limit.
 
-    In `webhooks`, by their ids, None removes an endpoint, and some members of one change these alone.
+    In `webhooks`, by their ids, None removes an endpoint, and some members of one change these alone. `only_for_urls`:
+    an endpoint's id -> the address that it must have; one that has another by now is not changed.
     """
 
     id: str
     values: dict[str, JsonValue]
     by: str
     at: float
+    only_for_urls: dict[str, str] = Field(default_factory=dict)
 
 
 class RevokeKey(Payload):
@@ -311,7 +313,9 @@ class ApiKeys:
             values["limits"] = {name: value for name, value in merged.items() if value is not None}
         webhooks = values.pop("webhooks", None)
         if isinstance(webhooks, dict):
-            values["webhooks"] = _merged({one.id: one.model_dump() for one in key.webhooks}, webhooks)
+            moved = {one.id for one in key.webhooks if call.only_for_urls.get(one.id, one.url) != one.url}
+            meant = {id: change for id, change in webhooks.items() if id not in moved}
+            values["webhooks"] = _merged({one.id: one.model_dump() for one in key.webhooks}, meant)
         return StoredKey.model_validate({**key.model_dump(), **values})
 
     def _check_size(self, key: StoredKey) -> None:

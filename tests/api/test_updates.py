@@ -8,20 +8,24 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
+from activities.webhooks import send as webhook_attempts
+from activities.webhooks.send import Receiver, SendActivity
 from api import updates
 from api.app_state import AppState
 from api.conversation_entries import KnownEntries
 from api.conversations.access import OwnedConversation
 from api.responses import approvals
+from open_responses.config import Config
 from open_responses.errors import Unavailable
 from open_responses.ids import new_id
 from open_responses.io.store import repository
@@ -30,6 +34,8 @@ from open_responses.io.store.redis_store import ResponseStore
 from open_responses.io.store.repository import Records
 from open_responses.io.temporal.client import connect
 from open_responses.loop.payloads.approvals import ApprovalAnswer
+from open_responses.webhooks.deliveries import Delivery, SendResult
+from open_responses.webhooks.endpoints import WebhookTarget
 from tests.support.stack import Stack, until
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +124,44 @@ async def test_a_question_that_no_worker_answers_has_an_end(
         await Records(cast(ResponseStore, None), temporal, cast(ConversationPieces, None)).progress(unanswered)
     with pytest.raises(RPCError):
         await OwnedConversation(temporal, unanswered, "conversation", KnownEntries()).summary()
+
+
+async def test_a_410_is_the_outcome_of_an_attempt_although_no_worker_disables_the_endpoint(
+    temporal: Client, unanswered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another attempt after it would be a second POST to a receiver that has said that it is gone."""
+
+    async def prepared(*_: object, **__: object) -> tuple[Receiver, bytes, dict[str, str]]:
+        return Receiver([], is_trusted=False, is_disabled_by_410=True), b"{}", {}
+
+    async def post(*_: object, **__: object) -> webhook_attempts._Answer:
+        return webhook_attempts._Answer(status=410)
+
+    monkeypatch.setattr(webhook_attempts, "API_KEYS_ID", unanswered)
+    monkeypatch.setattr(webhook_attempts, "_DISABLE_TIMEOUT", timedelta(seconds=SOON))
+    monkeypatch.setattr(SendActivity, "_prepared", prepared)
+    monkeypatch.setattr(SendActivity, "_post", post)
+    nothing = cast(Any, None)
+    sender = SendActivity(nothing, temporal, nothing, nothing, Config(), {})
+    target = WebhookTarget(url="https://example.com/", endpoint_id="whe_a", key_id="key_a")
+    delivery = Delivery(
+        id="whd_", event_id="evt_", type="response.completed", created_at=1, data={}, tenant="t", target=target
+    )
+    result: SendResult = await ActivityEnvironment().run(sender.send, delivery)
+    assert (result.status, result.attempt.status, result.attempt.error) == ("failed", 410, "gone")
+
+
+def test_every_sender_of_an_update_catches_what_the_sdk_raises_at_its_end() -> None:
+    """The end of `rpc_timeout`, or of a cancellation in between, is no RPCError for an update, as it is for a query."""
+    unaware = []
+    for folder in ("api", "activities", "open_responses", "processes"):
+        for path in (ROOT / folder).rglob("*.py"):
+            source = path.read_text(encoding="utf-8")
+            is_sender = re.search(r"\.(execute_update|start_update)\(|await send_update\(", source)
+            if is_sender and not re.search(r"\*TemporalDown|WorkflowUpdateRPCTimeoutOrCancelledError", source):
+                unaware.append(str(path.relative_to(ROOT)))
+    # Its callers catch it: `api/admin/keys.py` and `api/webhooks/endpoints.py`.
+    assert unaware == ["api/runtime_keys.py"]
 
 
 def test_every_update_and_query_has_a_limit() -> None:

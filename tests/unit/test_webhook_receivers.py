@@ -245,3 +245,39 @@ def test_an_endpoint_that_is_disabled_keeps_the_rest_of_what_it_has_and_gets_not
     assert [one.endpoint_id for one in ring.webhook_targets(with_disabled=True)] == ["whe_a", "whe_b"]
     assert "sealed:" not in keys.state.changes[-1].model_dump_json()
     assert keys.state.changes[-1].values["webhooks"][0]["disabled_at"] == 9  # type: ignore[index,call-overload]
+
+
+def test_a_410_of_an_address_that_was_replaced_meanwhile_does_not_disable_the_endpoint() -> None:
+    """The owner has sent the new address while the old one answered."""
+    moved, stayed = an_endpoint("whe_a"), an_endpoint("whe_b")
+    keys, made = the_keys(moved.model_copy(update={"url": "https://new.example/"}), stayed)
+    before = keys.state.model_copy(deep=True)
+    gone = {"disabled_at": 9}
+    for one in (moved, stayed):
+        call = ChangeKey(
+            id=made.id,
+            values={"webhooks": {one.id: gone}},
+            by="webhook_receiver",
+            at=9.0,
+            only_for_urls={one.id: one.url},
+        )
+        keys.check_change(call)
+        keys.change(call)
+        if one is moved:
+            assert keys.state == before, "neither disabled nor in the audit log"
+    assert [one.disabled_at for one in keys.state.keys[0].webhooks] == [None, 9]
+
+
+async def test_a_410_disables_the_endpoint_for_the_address_that_answered_it() -> None:
+    sent: list[ChangeKey] = []
+
+    async def execute_update(_: str, call: ChangeKey, **__: Any) -> StoredKey:
+        sent.append(call)
+        raise RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
+
+    temporal = SimpleNamespace(get_workflow_handle=lambda _: SimpleNamespace(execute_update=execute_update))
+    parts = cast(Any, SimpleNamespace())
+    target = WebhookTarget(url="https://old.example/", endpoint_id="whe_a", key_id="key_a")
+    sender = SendActivity(parts, cast(Any, temporal), parts, parts, Config(), {})
+    await sender._disable(a_delivery(target=target))
+    assert [call.only_for_urls for call in sent] == [{"whe_a": "https://old.example/"}]
