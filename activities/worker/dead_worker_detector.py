@@ -1,7 +1,8 @@
 """Finds workers whose lease has expired, and activities of workers that have no lease at all.
 
 What this prevents: two workers that take over at once; a dead worker whose list is lost because the worker that took it
-over died too; and a living worker whose tools run twice because another worker read the leases a moment too early.
+over died too; a living worker whose tools run twice because another worker read the leases a moment too early; and a
+worker that comes back during its takeover, and loses what it begins from then on.
 
 Another worker can continue after each step: check and claim in one script, take over, and only then remove lease and
 list. A claim is void as soon as the lease of the claiming worker expires.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -27,8 +28,9 @@ from open_responses.io.temporal.client import TemporalDown
 
 log = structlog.get_logger(__name__)
 
-TakeOver: TypeAlias = Callable[[str, list[Running]], Awaitable[Sequence[str]]]
+IsDead: TypeAlias = Callable[[str], Awaitable[bool]]
 IsOrphaned: TypeAlias = Callable[[str], Awaitable[bool]]
+TakeOver: TypeAlias = Callable[[Mapping[str, list[Running]], IsDead], Awaitable[Mapping[str, Sequence[str]]]]
 
 
 @dataclass(slots=True)
@@ -131,9 +133,14 @@ class DeadWorkerDetector:
                 continue
 
     async def look(self) -> None:
-        """One round: claim the workers whose leases have expired, take them over, and remove them. Raises RedisDown."""
+        """One round: claim the workers whose leases have expired, take them over, and remove them. Raises RedisDown.
+
+        All are taken over together: a node that dies takes several workers along, and what they had listed waits for
+        no search for what one of them had not.
+        """
         is_patient = self._lease.trusted_for < 2 * self._lease.seconds
         silence_ms = int((_PATIENT_SECONDS if is_patient else self._lease.seconds) * 1000)
+        dead: dict[str, list[Running]] = {}
         for worker in await self._expired(keys=[key_names.LEASES], args=[silence_ms]):
             worker_id = worker.decode()
             if worker_id == self._lease.worker_id:
@@ -142,15 +149,24 @@ class DeadWorkerDetector:
             if running is None:
                 continue
             log.warning("worker_lost", worker=worker_id, activities=len(running))
-            try:
-                unlisted = await self._take_over(worker_id, running)
-            except TemporalDown as error:
-                # The claim and the lease stay, so the next round takes over.
-                log.warning("takeover_postponed", worker=worker_id, reason=str(error))
-                continue
+            dead[worker_id] = running
+        if not dead:
+            return
+
+        async def is_dead(worker_id: str) -> bool:
+            silence = await self._silence_of(worker_id)
+            return silence is None or silence * 1000 >= silence_ms
+
+        try:
+            unlisted = await self._take_over(dead, is_dead)
+        except TemporalDown as error:
+            # The claims and the leases stay, so the next round takes over.
+            log.warning("takeover_postponed", workers=list(dead), reason=str(error))
+            return
+        for worker_id, running in dead.items():
             silence = await self._silence_of(worker_id)
             metrics.worker_taken_over(len(running), silence)
-            responses = [*(activity.workflow_id for activity in running), *unlisted]
+            responses = [*(activity.workflow_id for activity in running), *unlisted[worker_id]]
             await self._note(worker_id, responses, silence)
             await self.remove(worker_id, silence_ms)
 
@@ -160,7 +176,7 @@ class DeadWorkerDetector:
         await note_takeover(self._redis, Takeover(time.time(), worker_id, by, len(responses), some, silence))
 
     async def _silence_of(self, worker_id: str) -> float | None:
-        """The seconds since that worker's last renewal; None if its death was announced."""
+        """The seconds since that worker's last renewal; None if its death was announced, or it has no lease."""
         renewed = await self._redis.zscore(key_names.LEASES, worker_id)
         seconds, microseconds = await self._redis.time()
         return seconds + microseconds / 1e6 - renewed / 1000 if renewed else None

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -17,7 +17,7 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.worker.cancellation_registry import RunningWork
-from activities.worker.dead_worker_detector import DeadWorkerDetector, IsOrphaned, OrphanSearch
+from activities.worker.dead_worker_detector import DeadWorkerDetector, IsDead, IsOrphaned, OrphanSearch
 from open_responses.io.redis import key_names
 from open_responses.io.redis.client import Redis, RedisDown
 from open_responses.io.redis.leases import Running
@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 _START_TAKES_SECONDS = 300.0
 _RUNNING = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
 _LOST = "worker lost"
+# The responses that a takeover reads at once. It must not take Temporal from the streams of the workers that live.
+_AT_ONCE = 16
 
 
 def lost_result(activity: Running) -> Payload:
@@ -60,20 +62,20 @@ class WorkerTakeover:
         self._temporal = temporal
         self._redis = redis
 
-    async def take_over(self, worker_id: str, running: list[Running]) -> Sequence[str]:
-        """Complete the worker's listed activities as lost, and find those that it had no time to list.
+    async def take_over(self, dead: Mapping[str, list[Running]], is_dead: IsDead) -> Mapping[str, Sequence[str]]:
+        """Complete the listed activities of these workers as lost, and find those that they had no time to list.
+
+        The listed ones come first, of all workers: to find the others takes a look at each open response.
 
         Returns:
-            The response of each activity that was not listed.
+            Worker -> the response of each activity that was not listed.
 
         Raises:
-            TemporalAway: The takeover has to be repeated, which is harmless.
+            TemporalAway, RedisError: The takeover has to be repeated, which is harmless.
         """
-        ended = await asyncio.gather(*(self._report_lost(activity) for activity in running), return_exceptions=True)
-        for failure in ended:
-            if failure is not None:
-                raise failure
-        return await self._take_over_unlisted(worker_id, {activity.workflow_id for activity in running})
+        listed = [activity for running in dead.values() for activity in running]
+        await _all(self._report_lost(activity) for activity in listed)
+        return await self._take_over_unlisted(dead, {activity.workflow_id for activity in listed}, is_dead)
 
     async def forget_stickiness(self, workflow_ids: Iterable[str]) -> None:
         """Send the next task of these workflows to any worker, and not to the one that is leaving."""
@@ -102,25 +104,25 @@ class WorkerTakeover:
         except RPCError as error:
             log.warning("search_failed", reason=str(error))
 
-    async def _take_over_unlisted(self, worker_id: str, done: set[str]) -> list[str]:
-        """Report as lost the activities that the worker had not listed yet. It may die between Temporal's dispatch and
-        its own entry, of one of several calls as well. Returns the response of each.
+    async def _take_over_unlisted(
+        self, workers: Iterable[str], done: set[str], is_dead: IsDead
+    ) -> Mapping[str, Sequence[str]]:
+        """Report as lost the activities that the workers had not listed yet. One may die between Temporal's dispatch
+        and its own entry, of one of several calls as well. Returns the response of each.
 
         The list of open responses may lack those of agents, which no request began; Temporal names them as children.
         """
-        found: list[str] = []
-        try:
-            members: list[tuple[bytes, float]] = await self._redis.zrange(key_names.OPEN, 0, -1, withscores=True)  # type: ignore[assignment]
-        except RedisDown:
-            return found
+        found: dict[str, list[str]] = {worker_id: [] for worker_id in workers}
+        dead = set(found)
+        members: list[tuple[bytes, float]] = await self._redis.zrange(key_names.OPEN, 0, -1, withscores=True)  # type: ignore[assignment]
         opened = {member.decode(): started_at for member, started_at in members}
         # First those of which nothing is known to be lost: of the others, a part goes on already.
         waiting = deque([*(workflow_id for workflow_id in opened if workflow_id not in done), *done])
         seen = set(waiting)
-        while waiting:
-            workflow_id = waiting.popleft()
+
+        async def look_at(workflow_id: str) -> None:
             try:
-                lost, agents = await self._take_over_unlisted_of(worker_id, workflow_id)
+                lost, agents = await self._take_over_unlisted_of(dead, workflow_id, is_dead)
             except TemporalAway:
                 raise
             except RPCError as error:
@@ -128,10 +130,15 @@ class WorkerTakeover:
                 started_at = opened.get(workflow_id, time.time())
                 if error.status == RPCStatusCode.NOT_FOUND and time.time() - started_at > _START_TAKES_SECONDS:
                     await self._take_off(workflow_id)
-                continue
-            found += [workflow_id] * lost
-            waiting += [agent for agent in agents if agent not in seen]
+                return
+            for worker_id in lost:
+                found[worker_id].append(workflow_id)
+            waiting.extend(agent for agent in agents if agent not in seen)
             seen.update(agents)
+
+        while waiting and dead:
+            some = [waiting.popleft() for _ in range(min(len(waiting), _AT_ONCE))]
+            await _all(look_at(workflow_id) for workflow_id in some)
         return found
 
     async def _take_off(self, workflow_id: str) -> None:
@@ -139,16 +146,30 @@ class WorkerTakeover:
         with contextlib.suppress(*RedisDown):
             await self._redis.zrem(key_names.OPEN, workflow_id)
 
-    async def _take_over_unlisted_of(self, worker_id: str, workflow_id: str) -> tuple[int, list[str]]:
-        """Returns how many activities were reported as lost, and the workflow's children."""
+    async def _take_over_unlisted_of(
+        self, dead: set[str], workflow_id: str, is_dead: IsDead
+    ) -> tuple[list[str], list[str]]:
+        """Returns the worker of each activity that was reported as lost, and the workflow's children.
+
+        A worker that has come back is taken out of `dead`: what it runs from then on is not lost. Its lease is asked
+        for after Temporal was, and not the time at which an activity was started: Temporal also gives activities to a
+        worker that hangs, as long as its connection is open.
+        """
         description = await self._temporal.get_workflow_handle(workflow_id).describe()
         started = _started_activities(description)
         if not started:
             await unstick(self._temporal, workflow_id)
-        lost = [activity for activity, identity in started if identity == worker_id]
-        for activity in lost:
+        lost: list[str] = []
+        for activity, worker_id in started:
+            if worker_id not in dead:
+                continue
+            if not await is_dead(worker_id):
+                log.warning("worker_came_back", worker=worker_id)
+                dead.discard(worker_id)
+                continue
             await self._report_lost(activity)
-        return len(lost), [child.workflow_id for child in description.raw_description.pending_children]
+            lost.append(worker_id)
+        return lost, [child.workflow_id for child in description.raw_description.pending_children]
 
     async def _report_lost(self, activity: Running) -> None:
         await unstick(self._temporal, activity.workflow_id)
@@ -170,6 +191,13 @@ class WorkerTakeover:
             )
         context = WorkflowSerializationContext(namespace=self._temporal.namespace, workflow_id=activity.workflow_id)
         return self._temporal.get_async_activity_handle(task_token=activity.task_token).with_context(context)
+
+
+async def _all(calls: Iterable[Awaitable[None]]) -> None:
+    """Wait until every call has ended, and raise the first of their errors."""
+    for failure in await asyncio.gather(*calls, return_exceptions=True):
+        if failure is not None:
+            raise failure
 
 
 def _started_activities(description: WorkflowExecutionDescription) -> list[tuple[Running, str]]:

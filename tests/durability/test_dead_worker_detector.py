@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from temporalio.service import RPCStatusCode
 
-from activities.worker.dead_worker_detector import DeadWorkerDetector
+from activities.worker.dead_worker_detector import DeadWorkerDetector, IsDead
 from activities.worker.dead_worker_takeover import lost_result
 from open_responses.io.log.appender import Appender
 from open_responses.io.redis import key_names
@@ -64,18 +64,24 @@ async def workers(tmp_path: Path) -> AsyncIterator[Workers]:
 
 
 class Takeovers:
-    """What one detector handed over. `during` runs in the middle of each takeover."""
+    """What one detector handed over. `during` runs in the middle of each takeover.
+
+    `living`: those that were alive before or after it, by their lease.
+    """
 
     def __init__(self, workers: Workers, lease: Lease, during: Callable[[], Awaitable[None]] | None = None) -> None:
         self.of: list[tuple[str, list[Running]]] = []
+        self.living: list[str] = []
         self._during = during
         self.detector = DeadWorkerDetector(workers.redis, lease, self._take_over, self._find_orphans)
 
-    async def _take_over(self, worker_id: str, running: list[Running]) -> list[str]:
+    async def _take_over(self, dead: Mapping[str, list[Running]], is_dead: IsDead) -> Mapping[str, Sequence[str]]:
+        self.living += [worker_id for worker_id in dead if not await is_dead(worker_id)]
         if self._during is not None:
             await self._during()
-        self.of.append((worker_id, running))
-        return ["resp_that_was_not_listed"]
+        self.of += dead.items()
+        self.living += [worker_id for worker_id in dead if not await is_dead(worker_id)]
+        return {worker_id: ["resp_that_was_not_listed"] for worker_id in dead}
 
     async def _find_orphans(self, *_: object) -> None:
         raise AssertionError("nothing was flushed")
@@ -114,6 +120,7 @@ async def test_a_dead_worker_is_forgotten_after_its_activities_were_taken_over(w
     one = Takeovers(workers, await workers.lease(), look)
     await one.detector.look()
     assert one.of == [(dead, [LISTED])]
+    assert one.living == []
     assert lists == [1]
     assert dead not in await workers.ids()
     assert not await workers.redis.exists(key_names.running(dead), key_names.CLAIMS)
@@ -129,6 +136,21 @@ async def test_one_of_two_living_workers_takes_over(workers: Workers) -> None:
     await one.detector.look()
     assert len(one.of) == 1
     assert other.of == []
+
+
+async def test_the_workers_of_a_node_that_died_are_taken_over_together(workers: Workers) -> None:
+    dead = [await workers.dead(name) for name in ("first", "second", "third")]
+    takeovers: list[int] = []
+
+    async def count() -> None:
+        takeovers.append(1)
+
+    one = Takeovers(workers, await workers.lease(), count)
+    await one.detector.look()
+    assert takeovers == [1]
+    assert sorted(one.of) == sorted((worker_id, [LISTED]) for worker_id in dead)
+    assert not await workers.ids() & set(dead)
+    assert {noted.worker for noted in await newest_takeovers(workers.redis, 10)} == set(dead)
 
 
 async def test_a_worker_that_dies_in_a_takeover_leaves_it_to_the_next(workers: Workers) -> None:
@@ -173,6 +195,7 @@ async def test_a_worker_that_wakes_up_during_its_takeover_keeps_its_lease(worker
     one = Takeovers(workers, await workers.lease(), wake_up)
     await one.detector.look()
     assert len(one.of) == 1
+    assert one.living == [dead], "it lives from then on, and not before"
     assert dead in await workers.ids()
     assert await workers.redis.hlen(key_names.running(dead)) == 1  # type: ignore[misc]
 

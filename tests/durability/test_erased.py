@@ -376,7 +376,11 @@ async def test_an_entry_among_the_open_responses_is_not_kept_alive_by_later_star
     await store.begin(later, ())
     assert await redis.zscore(key_names.OPEN, left.response_id) is None
     assert await redis.zscore(key_names.OPEN, later.response_id) is not None
-    await WorkerTakeover(cast(Client, _Unknown()), redis)._take_over_unlisted("a-dead-worker", set())
+
+    async def is_dead(_: str) -> bool:
+        return True
+
+    await WorkerTakeover(cast(Client, _Unknown()), redis).take_over({"a-dead-worker": []}, is_dead)
     assert await redis.zscore(key_names.OPEN, later.response_id) is None
 
 

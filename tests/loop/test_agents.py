@@ -137,7 +137,11 @@ async def test_an_agents_turn_that_its_worker_has_not_listed_is_found_when_the_w
     worker = str(await stack.worker_id(await stack.busy_worker()))
     # As if the worker had died between Temporal's dispatch and its own entries.
     await redis.zrem(key_names.OPEN, child)
-    assert await WorkerTakeover(await console(stack), redis).take_over(worker, []) == [child]
+
+    async def is_dead(_: str) -> bool:
+        return True
+
+    assert await WorkerTakeover(await console(stack), redis).take_over({worker: []}, is_dead) == {worker: [child]}
     upstream.scripts["an unlisted turn, research"].released.set()
     assert outputs(await ended(client, parent)) == ["w0 w1 w2 w3 "]
 
