@@ -67,7 +67,7 @@ def as_told(error: Exception, path: str) -> OpenResponsesError:
     if isinstance(error, FolderDiffers):
         log.warning("files_folder_differs", path=path, problem=str(error))
         return Unavailable(
-            "This process of the server has another files folder than the others, and would not find your files. Send "
+            "This process of the server has another folder or database of files, and would not find yours. Send "
             "your request again: another process may answer it. As an operator, see 'files' in `open_responses check`.",
             code="files_folder_differs",
             retry_after=AGAIN_SECONDS,

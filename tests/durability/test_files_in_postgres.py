@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +19,14 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from open_responses.config_tables.files import FilesConfig
+from open_responses.io.files.file_store import StoredFile
 from open_responses.io.files.folder import FilesFolder, files_folder
 from open_responses.io.files.postgres import connections, schema
 from open_responses.io.files.postgres.connections import Database
 from open_responses.io.files.postgres.large_stores import has_vector_index, tend_vector_indexes
 from open_responses.io.files.postgres.search import search_store
-from open_responses.io.files.storage import Chunk, StorageAway, Weights
+from open_responses.io.files.storage import Chunk, FolderDiffers, StorageAway, Weights
 from open_responses.io.files.store_files import NewStoreFile
 from tests.support.fake_upstream import Upstream
 from tests.support.postgres import Postgres, postgres
@@ -44,6 +49,16 @@ def a_store(folder: FilesFolder) -> str:
     return folder.stores.create(
         "t", name="a", description=None, metadata={}, expires_days=None, embedding="m", most=9
     ).id
+
+
+def upload(folder: FilesFolder) -> StoredFile:
+    begun = folder.files.begin("t", 4, FilesConfig())
+    begun.incoming.write(b"kept")
+    file = folder.files.described(begun.file_id, "t", "a.txt", "user_data", 4, None)
+    folder.files.complete(begun.incoming, file, FilesConfig())
+    folder.files.end(begun)
+    folder.catalog.close()
+    return file
 
 
 async def test_processes_that_start_at_once_make_the_tables_once(server: Postgres, tmp_path: Path) -> None:
@@ -84,6 +99,34 @@ async def test_rows_survive_a_new_version_and_an_old_process_refuses_it(
     assert "upgrade" in problem
     for folder in (old, late):
         await folder.close()
+
+
+async def test_a_database_that_is_not_of_the_folder_is_refused_and_no_file_is_removed(
+    server: Postgres, tmp_path: Path
+) -> None:
+    address, empty, other = [await server.create(name) for name in ("of_folder", "of_nobody", "of_other")]
+    kept = upload(files_folder(tmp_path, address))
+    upload(files_folder(tmp_path / "other", other))
+    os.utime(kept.path, (0, 0))
+    for wrong, words in ((empty, "Restore the catalog first"), (other, "belongs to the folder with the id")):
+        folder = files_folder(tmp_path, wrong)
+        for check in (True, False):
+            with pytest.raises(FolderDiffers, match=words):
+                folder.catalog.check() if check else folder.files.sweep()
+        await folder.close()
+    assert kept.path.exists()
+    with psycopg.connect(empty) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'open_responses'").fetchone()
+    assert found == (0,), "a dump can be restored into it"
+    # One of before the table is the folder's if it has a row of a file in it.
+    with psycopg.connect(address) as connection:
+        connection.execute("UPDATE open_responses.schema_version SET version = 1")
+        connection.execute("DROP TABLE open_responses.folder")
+    folder = files_folder(tmp_path, address)
+    assert folder.problem() is None
+    assert folder.files.sweep() == 0
+    assert folder.files.get(kept.id, "t") is not None
+    await folder.close()
 
 
 async def test_what_is_missing_for_a_database_is_said_before_it_is_used(server: Postgres, tmp_path: Path) -> None:
@@ -160,6 +203,89 @@ async def test_a_database_that_is_away_or_silent_is_an_error_soon_and_comes_back
         await server.start()
         assert folder.stores.get(store_id, "t") is not None
         await folder.close()
+
+
+async def test_a_long_use_after_an_outage_keeps_nobody_out(tmp_path: Path) -> None:
+    async with postgres() as server:
+        database = Database(server.address())
+
+        def use() -> None:
+            with database.connection() as connection:
+                connection.execute("SELECT 1")
+
+        use()
+        await server.end()
+        for _ in range(2):
+            with pytest.raises(StorageAway):
+                use()
+        await server.start()
+        begun, end = threading.Event(), threading.Event()
+
+        def use_for_long() -> None:
+            deadline = time.monotonic() + BOUND_SECONDS
+            while True:
+                try:
+                    with database.connection(seconds=600) as connection:
+                        connection.execute("SELECT 1")
+                        begun.set()
+                        assert end.wait(BOUND_SECONDS)
+                    return
+                except StorageAway:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+
+        long = asyncio.create_task(asyncio.to_thread(use_for_long))
+        assert await asyncio.to_thread(begun.wait, BOUND_SECONDS)
+        try:
+            use()
+        finally:
+            end.set()
+        await long
+        # A use that this process has cut off is no outage: others go on at once.
+        with (
+            pytest.raises(StorageAway, match="not done within"),
+            database.connection(seconds=0.1) as connection,
+        ):
+            connection.execute("SELECT pg_sleep(19)")
+        assert not database._is_away
+        use()
+        database.close()
+
+
+class CountingLock:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.asked = itertools.count()
+        self.last = 0
+
+    def __enter__(self) -> None:
+        self.last = next(self.asked) + 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+async def test_threads_that_wait_for_the_first_connection_fail_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would wait for one of its own, after the others."""
+    database, lock, tries = Database("postgresql://127.0.0.1:9/x"), CountingLock(), []
+
+    def connect() -> None:
+        tries.append(1)
+        deadline = time.monotonic() + BOUND_SECONDS
+        while lock.last < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise psycopg.OperationalError("refused")
+
+    def use() -> None:
+        with database.connection():
+            pass
+
+    monkeypatch.setattr(database, "_connect", connect)
+    monkeypatch.setattr(database, "_start", lock)
+    answers = await asyncio.gather(*(asyncio.to_thread(use) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(answer, StorageAway) for answer in answers), answers
+    assert len(tries) == 1
 
 
 @pytest.mark.parametrize("dimensions", [8, 2100])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,48 @@ def test_a_folder_is_not_used_with_another_kind_of_catalog(tmp_path: Path) -> No
     problem = files_folder(tmp_path / "moved").problem()
     assert problem is not None
     assert "PostgreSQL" in problem
+
+
+def test_a_catalog_that_does_not_belong_to_the_files_is_refused_before_a_sweep_removes_them(tmp_path: Path) -> None:
+    """Another one or a new one: it has no row of any file."""
+    kept, other = tmp_path / "kept", tmp_path / "other"
+    paths = []
+    for folder in (kept, other):
+        files_folder(folder).files.sweep()
+        paths.append(folder / "bytes" / "ab" / "file-abc")
+        paths[-1].parent.mkdir(parents=True)
+        paths[-1].write_text("kept")
+        os.utime(paths[-1], (0, 0))
+    right = (kept / "catalog.sqlite").read_bytes()
+    (kept / "catalog.sqlite").unlink()
+    for words in ("new", "belongs to the folder"):
+        with pytest.raises(FolderDiffers, match=words):
+            files_folder(kept).files.sweep()
+        problem = files_folder(kept).problem()
+        assert problem is not None
+        assert words in problem
+        (kept / "catalog.sqlite").write_bytes((other / "catalog.sqlite").read_bytes())
+    assert all(path.exists() for path in paths)
+    (kept / "catalog.sqlite").write_bytes(right)
+    assert files_folder(kept).problem() is None
+    assert files_folder(kept).files.sweep() == 1
+    # What the message says.
+    (kept / "folder.id").write_text((other / "folder.id").read_text())
+    (kept / "catalog.sqlite").write_bytes((other / "catalog.sqlite").read_bytes())
+    assert files_folder(kept).problem() is None
+
+
+def test_a_folder_of_an_older_version_has_no_owner_in_its_catalog_and_gets_one(tmp_path: Path) -> None:
+    files_folder(tmp_path).files.sweep()
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as connection:
+        connection.execute("DROP TABLE folder")
+    path = tmp_path / "bytes" / "ab" / "file-abc"
+    path.parent.mkdir(parents=True)
+    path.write_text("an upload that was cut off")
+    assert files_folder(tmp_path).problem() is None
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as connection:
+        (identity,) = connection.execute("SELECT id FROM folder").fetchone()
+    assert identity == FolderMark(tmp_path, "sqlite").identity()
 
 
 def test_a_database_that_is_not_told_is_refused_without_its_secret(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 
+from open_responses.io.files import catalog_owner
 from open_responses.io.files.folder_mark import FolderMark
 from open_responses.io.files.transactions import transaction
 
@@ -78,7 +79,10 @@ CREATE INDEX IF NOT EXISTS files_in_progress ON store_files (status) WHERE statu
 
 
 class Catalog:
-    """Opens the database of a folder, and creates both if they are missing. All methods block: call them in threads."""
+    """Opens the database of a folder, and creates both if they are missing.
+
+    All methods block: call them in threads. Each raises FolderDiffers if the catalog is another folder's.
+    """
 
     def __init__(self, mark: FolderMark) -> None:
         self._mark = mark
@@ -96,10 +100,12 @@ class Catalog:
         return transaction(self._connect)
 
     def check(self) -> None:
-        """Read, if there is a database. Raises sqlite3.Error and OSError."""
+        """Read, if there is a database. Raises sqlite3.Error, OSError and FolderDiffers."""
         if self._path.exists():
             with self.reading() as connection:
                 connection.execute("SELECT count(*) FROM files").fetchone()
+        else:
+            catalog_owner.check_new(self._mark)
 
     def close(self) -> None:
         """Nothing is open between two uses."""
@@ -110,7 +116,18 @@ class Catalog:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA secure_delete = ON")
         if not self._is_made:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            self._path.chmod(0o600)
-            self._is_made = True
+            self._make(connection)
         return connection
+
+    def _make(self, connection: sqlite3.Connection) -> None:
+        # One that was made before it had an owner. It lies in its folder, so it is this folder's.
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'files'").fetchone() is not None
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {catalog_owner.TABLE};")
+            catalog_owner.take(connection, self._mark, is_known=has_tables)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        self._path.chmod(0o600)
+        self._is_made = True

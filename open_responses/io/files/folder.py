@@ -106,5 +106,5 @@ def _postgres(mark: FolderMark, address: str, engine: Engine) -> tuple[CatalogDa
     from open_responses.io.files.postgres.connections import Database
     from open_responses.io.files.postgres.indexes import PostgresIndexes
 
-    database = Database(address)
+    database = Database(address, mark)
     return PostgresCatalog(mark, database), PostgresIndexes(database, engine)

@@ -26,7 +26,7 @@ class PostgresCatalog:
         return self._database.transaction(alone)
 
     def check(self) -> None:
-        """Check the server's version, pgvector and the rights. Raises StorageAway."""
+        """Check the server's version, pgvector, the rights, and the owner. Raises StorageAway and FolderDiffers."""
         self._database.check()
 
     def close(self) -> None:

@@ -23,7 +23,9 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from open_responses.io.files.postgres.schema import SCHEMA, Mismatch, make_schema, search_path
+from open_responses.io.files import catalog_owner
+from open_responses.io.files.folder_mark import FolderMark
+from open_responses.io.files.postgres.schema import SCHEMA, Mismatch, has_table, make_schema, search_path
 from open_responses.io.files.storage import Result, StorageAway
 
 _MOST_CONNECTIONS = 8
@@ -34,6 +36,7 @@ _USE_SECONDS = 30.0
 """The longest use of a connection, in which a few statements run."""
 _IDLE_SECONDS = 300.0
 _LIFE_SECONDS = 3600.0
+_AWAY = "PostgreSQL does not answer"
 
 # What a server without an answer costs a connection that waits for one, where the kernel of the other side is gone.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
@@ -87,10 +90,14 @@ def storable(value: object) -> object:
 
 
 class Database:
-    """The connections of one process. They are opened at need, and the first of them makes or renews the schema."""
+    """The connections of one process. They are opened at need, and the first of them makes or renews the schema.
 
-    def __init__(self, address: str) -> None:
+    With a mark, a database that is another folder's is refused with FolderDiffers.
+    """
+
+    def __init__(self, address: str, mark: FolderMark | None = None) -> None:
         self._address = address
+        self._mark = mark
         self._pool = ConnectionPool(
             address,
             connection_class=Driver,
@@ -116,19 +123,17 @@ class Database:
     @contextmanager
     def connection(self, *, seconds: float | None = None) -> Iterator[DatabaseConnection]:
         """A connection, each statement of which is committed at once. Raises StorageAway."""
-        with self._one_while_away(), _errors():
-            self._prepare()
-            driver = self._lent()
-            try:
-                with self._deadlines.of(driver, _USE_SECONDS if seconds is None else seconds):
-                    yield DatabaseConnection(driver)
-            except BaseException:
-                # An answer may be on its way.
-                if driver.info.transaction_status != TransactionStatus.IDLE:
-                    driver.close()
-                raise
-            finally:
-                self._pool.putconn(driver)
+        driver = self._reached()
+        try:
+            with self._noting_outages(), self._deadlines.of(driver, _USE_SECONDS if seconds is None else seconds):
+                yield DatabaseConnection(driver)
+        except BaseException:
+            # An answer may be on its way.
+            if driver.info.transaction_status != TransactionStatus.IDLE:
+                driver.close()
+            raise
+        finally:
+            self._pool.putconn(driver)
 
     @contextmanager
     def transaction(self, alone: str | None = None, *, seconds: float | None = None) -> Iterator[DatabaseConnection]:
@@ -145,8 +150,18 @@ class Database:
                 connection.execute("SELECT 1")
                 return
         # Apart from the pool, whose errors do not say why.
-        with _errors(), psycopg.connect(self._address, **_options(), autocommit=True) as connection:
+        with _errors(), self._connect() as connection:
             make_schema(connection, only_check=True)
+            if self._mark is None:
+                return
+            if not has_table(connection, "files"):
+                catalog_owner.check_new(self._mark)
+            elif has_table(connection, "folder"):
+                self._search_path = search_path(connection)
+                self._configure(connection)
+                owner = catalog_owner.owner_of(DatabaseConnection(connection))
+                if owner is not None:
+                    catalog_owner.check_owner(owner, self._mark)
 
     def close(self) -> None:
         """Close the connections."""
@@ -154,34 +169,66 @@ class Database:
         if self._is_ready:
             self._pool.close(timeout=1)
 
-    @contextmanager
-    def _one_while_away(self) -> Iterator[None]:
-        tries = self._is_away
-        if tries and not self._trying.acquire(blocking=False):
-            raise _Unreachable("PostgreSQL does not answer")
+    def _reached(self) -> Driver:
+        """A connection to lend. While the database is away, one thread at a time tries, until one has an answer."""
+        if not self._is_away:
+            return self._opened(tries=False)
+        if not self._trying.acquire(blocking=False):
+            raise _Unreachable(_AWAY)
         try:
-            yield
+            driver = self._opened(tries=True)
+            self._is_away = False
+            return driver
+        finally:
+            self._trying.release()
+
+    def _opened(self, *, tries: bool) -> Driver:
+        with self._noting_outages():
+            self._prepare(tries=tries)
+            driver = self._lent()
+            try:
+                if tries:
+                    # An idle connection looks alive while the server is stopped.
+                    with self._deadlines.of(driver, _CONNECT_SECONDS):
+                        driver.execute("SELECT 1")
+            except BaseException:
+                driver.close()
+                self._pool.putconn(driver)
+                raise
+            return driver
+
+    @contextmanager
+    def _noting_outages(self) -> Iterator[None]:
+        try:
+            with _errors():
+                yield
         except _Unreachable:
             self._is_away = True
             raise
-        else:
-            self._is_away = False
-        finally:
-            if tries:
-                self._trying.release()
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, tries: bool) -> None:
         """Before the first use in this process: the schema, and where the types of pgvector are."""
         if self._is_ready:
             return
         with self._start:
             if self._is_ready:
                 return
-            with psycopg.connect(self._address, **_options(), autocommit=True) as connection:
-                self.vector_version = make_schema(connection)
+            if self._is_away and not tries:
+                # Found by the thread that had the lock before.
+                raise _Unreachable(_AWAY)
+            with self._noting_outages(), self._connect() as connection:
+                self.vector_version = make_schema(connection, then=lambda: self._take(connection))
                 self._search_path = search_path(connection)
             self._pool.open(wait=False)
             self._is_ready = True
+
+    def _connect(self) -> Driver:
+        """Apart from the pool."""
+        return Driver.connect(self._address, **_options(), row_factory=_rows, autocommit=True)
+
+    def _take(self, connection: Driver) -> None:
+        if self._mark is not None:
+            catalog_owner.take(DatabaseConnection(connection), self._mark)
 
     def _configure(self, connection: Driver) -> None:
         names = sql.SQL(", ").join(sql.Identifier(name) for name in self._search_path)
@@ -228,7 +275,7 @@ class _Deadlines:
 
     @contextmanager
     def of(self, driver: Driver, seconds: float) -> Iterator[None]:
-        """Within: a connection whose use is bounded."""
+        """Within: a connection whose use is bounded. Raises StorageAway if it took too long."""
         with self._lock:
             self._used[id(driver)] = (time.monotonic() + seconds, driver)
             if self._thread is None:
@@ -236,6 +283,13 @@ class _Deadlines:
                 self._thread.start()
         try:
             yield
+        except psycopg.Error as error:
+            with self._lock:
+                was_cut = id(driver) not in self._used
+            if was_cut:
+                # By this process: the database may answer others.
+                raise StorageAway(f"PostgreSQL: not done within {seconds:g} s") from error
+            raise
         finally:
             with self._lock:
                 self._used.pop(id(driver), None)

@@ -6,10 +6,13 @@ them applied. A step is never changed once it was released: what is wrong with i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 from psycopg import sql
+
+from open_responses.io.files import catalog_owner
 
 SCHEMA = "open_responses"
 _LOCK = 0x6F72_6669_6C65_73
@@ -97,6 +100,7 @@ STEPS: list[str] = [
         PRIMARY KEY (store_id, file_id)
     );
     """,
+    catalog_owner.TABLE,
 ]
 """Each makes a version of the schema from the one before."""
 
@@ -105,10 +109,13 @@ class Mismatch(Exception):
     """The database cannot be used as it is. The message says what to do."""
 
 
-def make_schema(connection: psycopg.Connection[Any], *, only_check: bool = False) -> tuple[int, ...]:
+def make_schema(
+    connection: psycopg.Connection[Any], *, then: Callable[[], None] | None = None, only_check: bool = False
+) -> tuple[int, ...]:
     """Apply the steps that are missing. Returns the version of pgvector. Raises Mismatch and psycopg.Error.
 
-    With `only_check`, nothing is made: raises Mismatch if it could not be.
+    `then` is called in the same transaction: if it raises, nothing is made. With `only_check`, nothing is made either:
+    raises Mismatch if it could not be.
     """
     if connection.info.server_version < _LEAST_SERVER * 10_000:
         raise Mismatch(f"PostgreSQL {_LEAST_SERVER} or newer is needed, and this is {connection.info.server_version}")
@@ -130,7 +137,14 @@ def make_schema(connection: psycopg.Connection[Any], *, only_check: bool = False
         if applied < len(STEPS):
             connection.execute("DELETE FROM schema_version")
             connection.execute("INSERT INTO schema_version VALUES (%s)", (len(STEPS),))
+        if then is not None:
+            then()
     return version
+
+
+def has_table(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether the schema is there, with this table."""
+    return _one(connection, "SELECT to_regclass(%s)", f"{SCHEMA}.{name}") not in (None, (None,))
 
 
 def search_path(connection: psycopg.Connection[Any]) -> list[str]:
@@ -175,7 +189,7 @@ def _vector(connection: psycopg.Connection[Any], *, only_check: bool = False) ->
 
 def _applied(connection: psycopg.Connection[Any]) -> int:
     """How many steps the database has."""
-    if _one(connection, "SELECT to_regclass(%s)", f"{SCHEMA}.schema_version") in (None, (None,)):
+    if not has_table(connection, "schema_version"):
         return 0
     found = _one(connection, f"SELECT version FROM {SCHEMA}.schema_version")
     applied = 0 if found is None else int(found[0])
