@@ -112,11 +112,13 @@ async def test_a_receiver_that_fails_stands_out_and_its_event_is_replayed(
     response = (await api.post("/v1/responses", json=body, headers=bearer(key))).json()["id"]
     await delivery_of(api, response, "failed", **bearer(key))
     await page.waits_for(f"[data-testid=failing]:has-text('{path}'):has-text('410')")
-    await page.waits_for("[data-testid=endpoints] tr:has-text('gone') .status-failed")
+    await page.waits_for("[data-testid=endpoints] tr:has-text('gone') .status-failed:text-is('disabled')")
     row = f"[data-testid=deliveries] tr:has-text('{response}')"
     await page.waits_for(f"{row}:has-text('response.completed'):has-text('1 attempt')")
     await is_sound(page)
     await fits_a_phone(page)
+    await page.click("[data-testid=endpoints] tr:has-text('gone') button:has-text('Enable')")
+    await page.waits_for("[data-testid=endpoints] tr:has-text('gone') .status-failed:text-is('failed')")
     await page.do("selectOption", "[name=status]", "delivered")
     await page.waits_for("text=No delivery matches.")
     assert "status=delivered" in await page.evaluates("location.hash")

@@ -6,9 +6,11 @@ import { ReceiverState, keyOf } from "/console/webhook_receivers.js";
 
 const EVENTS = ["response.completed", "response.failed", "response.incomplete", "response.cancelled", "response.awaiting_approval"];
 const PATH = "/v1/webhook_endpoints";
+/** A receiver's answer may disable its endpoint at any time. */
+const EVERY_MS = 10_000;
 
 export function Endpoints({ receivers, onSent }) {
-  const pages = usePages(PATH, {});
+  const pages = usePages(PATH, {}, EVERY_MS);
   const offers = useLoaded("/console/offers").data;
   const [secret, setSecret] = useState(null);
   const [asks, setAsks] = useState({});
@@ -47,6 +49,10 @@ export function Endpoints({ receivers, onSent }) {
     await send(pathOf(asks.row), { method: "DELETE" });
     await pages.reload();
   });
+  const enable = (row) => act(async () => {
+    await send(pathOf(row), { method: "POST", body: { url: row.url } });
+    await pages.reload();
+  });
   const isRuntime = offers?.webhook_endpoints === "runtime";
   const isEmpty = !pages.isLoading && !pages.error && pages.rows.length === 0;
   return html`
@@ -63,10 +69,11 @@ export function Endpoints({ receivers, onSent }) {
     ${pages.rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="List of endpoints" aria-busy=${pages.isLoading}><table data-testid="endpoints">
       <thead><tr><th scope="col">Endpoint</th><th scope="col">Address</th><th scope="col">Receives</th><th scope="col">Events</th><th scope="col">Secret</th><th scope="col">Created</th><th scope="col">Actions</th></tr></thead>
       <tbody>${pages.rows.map((row) => html`<tr key=${row.id}>
-        <th scope="row" class="name" title=${row.id}>${row.name}</th><td class="long"><code>${row.url}</code></td><td class="long"><${ReceiverState} receiver=${receivers.get(keyOf(offers?.tenant, row.url))} /></td>
+        <th scope="row" class="name" title=${row.id}>${row.name}</th><td class="long"><code>${row.url}</code></td><td class="long">${row.status === "disabled" ? html`<${Disabled} />` : html`<${ReceiverState} receiver=${receivers.get(keyOf(offers?.tenant, row.url))} />`}</td>
         <td class="long">${row.event_types.length === EVENTS.length ? "all" : row.event_types.join(", ")}</td><td><code>${row.signing_secret_hint ?? "in the environment"}</code></td>
         <td>${row.source === "file" ? "in the file" : html`<${Time} at=${row.created_at} />`}</td>
         <td class="long"><${Action} row=${row} word="Test" onClick=${() => setAsks({ what: "test", row })} />
+          ${row.status === "disabled" && html`<${Action} row=${row} word="Enable" onClick=${() => enable(row)} />`}
           ${row.source !== "file" && html`<${Action} row=${row} word="Change" onClick=${() => setAsks({ what: "change", row })} />
             <${Action} row=${row} word="Rotate the secret" onClick=${() => setAsks({ what: "rotate", row })} />
             <${Action} row=${row} word="Delete" look="danger" onClick=${() => setAsks({ what: "delete", row })} />`}</td></tr>`)}</tbody></table></div>`}
@@ -85,6 +92,10 @@ export function Endpoints({ receivers, onSent }) {
 
 function Action({ row, word, look = "quiet", onClick }) {
   return html`<button type="button" class=${look} onClick=${onClick}>${word}<span class="hidden"> of ${row.name}</span></button> `;
+}
+
+function Disabled() {
+  return html`<span class="status status-failed">disabled</span> <span class="muted">It answered 410 Gone, and gets no more events. Enable it when its receiver is back.</span>`;
 }
 
 /** Why no endpoint can be made here, and what to do instead. */
