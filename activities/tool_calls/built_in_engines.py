@@ -43,21 +43,28 @@ def _code_interpreter(config: Config, parts: EngineParts) -> BuiltInEngine:
     from activities.tool_calls.code_folders import CodeFolders
     from activities.tools.code_interpreter.code import EmbeddedPython
     from activities.tools.code_interpreter.engine import CodeInterpreter
-    from activities.tools.code_interpreter.sandbox import sandbox_of
+    from activities.tools.code_interpreter.sandbox import Slots, sandbox_of, wait_seconds_of
     from open_responses.io.store.containers import Containers
 
     _check_sandbox(config)
     table = config.code_interpreter
     assert table is not None
     idle_seconds = table.idle_hours * 3600
-    containers = Containers(parts.settings.blobs, parts.sealer, parts.response_keys, idle_seconds=idle_seconds)
+    containers = Containers(
+        parts.settings.blobs,
+        parts.sealer,
+        parts.response_keys,
+        idle_seconds=idle_seconds,
+        call_seconds=table.timeout_seconds,
+    )
+    slots = Slots(table.processes, wait_seconds=wait_seconds_of(table))
     most_bytes = table.max_files_mb * 2**20
     folders = CodeFolders(parts.folder.files, containers, most_bytes=most_bytes)
     if table.backend == "bubblewrap":
         from activities.tools.code_interpreter.bubblewrap import bubblewrap_of
 
-        return CodeInterpreter(bubblewrap_of(table, written_bytes=most_bytes), containers, folders)
-    return CodeInterpreter(EmbeddedPython(sandbox_of(table, written_bytes=most_bytes)), containers, folders)
+        return CodeInterpreter(bubblewrap_of(table, written_bytes=most_bytes), containers, folders, slots)
+    return CodeInterpreter(EmbeddedPython(sandbox_of(table, written_bytes=most_bytes)), containers, folders, slots)
 
 
 def _programs(config: Config, _: EngineParts) -> BuiltInEngine:

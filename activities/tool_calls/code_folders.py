@@ -141,7 +141,10 @@ class CodeFolders:
             )
         for file in kept:
             if file.content is not None:
-                _put(folder, file, self._containers.read_content(folder.tenant, folder.container_id, file.content))
+                target = _target(folder, file)
+                with target.open("wb") as opened:
+                    self._containers.copy_content(folder.tenant, folder.container_id, file.content, opened)
+                _note(folder, file, target)
             elif file.file_id in found:
                 _copy(folder, file, found[file.file_id])
         for file_id in asked:
@@ -156,16 +159,8 @@ class CodeFolders:
                 )
 
 
-def _put(folder: CodeFolder, file: ContainerFile, data: bytes) -> None:
-    target = folder.path / file.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(data)
-    _note(folder, file, target)
-
-
 def _copy(folder: CodeFolder, file: ContainerFile, stored: StoredFile) -> None:
-    target = folder.path / file.path
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = _target(folder, file)
     try:
         shutil.copyfile(stored.path, target)
     except FileNotFoundError:
@@ -173,6 +168,12 @@ def _copy(folder: CodeFolder, file: ContainerFile, stored: StoredFile) -> None:
         target.unlink(missing_ok=True)
         return
     _note(folder, file, target)
+
+
+def _target(folder: CodeFolder, file: ContainerFile) -> Path:
+    target = folder.path / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def _note(folder: CodeFolder, file: ContainerFile, target: Path) -> None:

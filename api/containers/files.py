@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import IO, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.app_state import AppState
 from api.body import model_of, read_body
@@ -46,7 +48,8 @@ router = APIRouter(prefix="/v1/containers/{container_id}/files")
 _LISTED = frozenset({"after", "limit", "order"})
 _IN_MEMORY_BYTES = 1024 * 1024
 _TRIES = 8
-# A file is compressed and sealed as a whole: one at a time, so that uploads do not fill the memory.
+_PIECE_BYTES = 64 * 1024
+# A file is sealed and opened as a whole: one at a time, so that uploads and downloads do not fill the memory.
 _sealing = asyncio.Semaphore(1)
 
 
@@ -84,22 +87,27 @@ async def get_container_file_content(container_id: str, file_id: str, state: Sta
     """The bytes of a file."""
     for _ in range(_TRIES):
         file = file_of(await owned_container(state, tenant, container_id), file_id)
-        try:
-            data = await asyncio.to_thread(_content, state, tenant, container_id, file)
-        except FileGone:
-            # Code has written the file again meanwhile, or its file of `/v1/files` was deleted.
-            if file.file_id is not None:
-                raise unknown_file(file_id) from None
-            continue
         # Never a type that a browser would show: a page of a tenant's would run under this server's origin.
-        return Response(
-            data,
-            media_type="application/octet-stream",
-            headers={
-                "x-content-type-options": "nosniff",
-                "content-disposition": f"attachment; filename*=utf-8''{quote(file.path.rpartition('/')[2], safe='')}",
-            },
-        )
+        headers = {
+            "content-type": "application/octet-stream",
+            "x-content-type-options": "nosniff",
+            "content-disposition": f"attachment; filename*=utf-8''{quote(file.path.rpartition('/')[2], safe='')}",
+        }
+        if file.content is None:
+            return await _lent(state, tenant, file, headers)
+        plain = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - the answer closes it
+        try:
+            async with _sealing:
+                copy = containers_of(state).copy_content
+                await asyncio.to_thread(copy, tenant, container_id, file.content, plain)
+        except FileGone:
+            # Code has written the file again meanwhile.
+            plain.close()
+            continue
+        except BaseException:
+            plain.close()
+            raise
+        return _PlainFile(plain, headers)
     raise busy(container_id)
 
 
@@ -185,13 +193,33 @@ async def _change(
     raise busy(container_id)
 
 
-def _content(state: AppState, tenant: str, container_id: str, file: ContainerFile) -> bytes:
-    if file.content is not None:
-        return containers_of(state).read_content(tenant, container_id, file.content)
-    stored = state.folder.files.get(file.file_id or "", tenant)
+async def _lent(state: AppState, tenant: str, file: ContainerFile, headers: dict[str, str]) -> Response:
+    """The bytes of a file of `/v1/files`. Raises NotFound if that was deleted."""
+    stored = await asyncio.to_thread(state.folder.files.get, file.file_id or "", tenant)
     try:
         if stored is not None:
-            return stored.path.read_bytes()
+            status = await asyncio.to_thread(stored.path.stat)
+            return FileResponse(stored.path, stat_result=status, headers=headers)
     except FileNotFoundError:
         pass
-    raise FileGone
+    raise unknown_file(file.id)
+
+
+class _PlainFile(StreamingResponse):
+    """Sends a temporary file in pieces, so that a slow reader does not hold it in memory, and closes it."""
+
+    def __init__(self, file: IO[bytes], headers: dict[str, str]) -> None:
+        self._file = file
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        super().__init__(self._pieces(), headers={**headers, "content-length": str(size)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        while piece := await asyncio.to_thread(self._file.read, _PIECE_BYTES):
+            yield piece

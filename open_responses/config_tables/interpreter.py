@@ -74,7 +74,8 @@ class CodeInterpreterConfig(InterpreterConfig):
         backend: `embedded` runs a subset of Python in Monty, `bubblewrap` CPython in namespaces of the Linux kernel.
             With `bubblewrap`, `memory_mb` is the memory of each process of the code.
         bubblewrap: The sandbox of the backend `bubblewrap`.
-        idle_hours: A container that was not used for so long is deleted.
+        idle_hours: A container that was not used for so long is deleted. At most
+            `OPEN_RESPONSES_BLOB_TTL_SECONDS`.
         max_files_mb: The size of all files of a container, and the most that one call writes, in MiB.
         max_containers: A tenant that has so many makes no other one with `POST /v1/containers`. Those that responses
             begin count, and are not bounded.

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,6 +21,8 @@ from open_responses.io.settings import ConfigError
 
 _PREFIX = "sealed:v1:"
 _KEY_BYTES, _NONCE_BYTES, _KEY_ID_DIGITS = 32, 12, 8
+# A multiple of four: each piece of base64 is decoded by itself.
+_PIECE_BYTES = 1024 * 1024
 
 
 class SealBroken(Exception):
@@ -53,17 +56,35 @@ class Sealer:
         name, _, body = text.removeprefix(_PREFIX).partition(":")
         if not text.startswith(_PREFIX) or not body:
             raise SealBroken("this is not a sealed text")
+        cipher = self._cipher(name)
+        try:
+            raw = base64.b64decode(body, altchars=b"-_", validate=True)
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode())
+        except (InvalidTag, ValueError):
+            raise SealBroken("the sealed text was changed, or belongs elsewhere") from None
+
+    def unseal_file(self, file: IO[bytes], *, bound_to: str) -> bytes:
+        """As `unseal`, for a text in a file, which may be large: it is never in memory as a whole."""
+        head = file.read(len(_PREFIX) + _KEY_ID_DIGITS + 1).decode("ascii", "replace")
+        if not head.startswith(_PREFIX) or not head.endswith(":"):
+            raise SealBroken("this is not a sealed text")
+        cipher, raw = self._cipher(head[len(_PREFIX) : -1]), bytearray()
+        try:
+            while piece := file.read(_PIECE_BYTES):
+                raw += base64.b64decode(piece, altchars=b"-_", validate=True)
+            view = memoryview(raw)
+            return cipher.decrypt(view[:_NONCE_BYTES], view[_NONCE_BYTES:], bound_to.encode())
+        except (InvalidTag, ValueError):
+            raise SealBroken("the sealed text was changed, or belongs elsewhere") from None
+
+    def _cipher(self, name: str) -> AESGCM:
         cipher = self._ciphers.get(name)
         if cipher is None:
             raise SealBroken(
                 f"sealed with key {name}, which this process does not have: all processes need the same "
                 "OPEN_RESPONSES_ENCRYPTION_KEYS"
             )
-        try:
-            raw = base64.b64decode(body, altchars=b"-_", validate=True)
-            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode())
-        except (InvalidTag, ValueError):
-            raise SealBroken("the sealed text was changed, or belongs elsewhere") from None
+        return cipher
 
 
 def configured_keys(encryption_keys: str | None) -> list[bytes]:

@@ -241,9 +241,21 @@ class Settings(BaseSettings):
             route = RouteConfig(model=LOCAL_MODEL, provider=LOCAL_PROVIDER, context_window=2048)
             config = config.model_copy(update={"providers": (local,), "routes": (*config.routes, route)})
         try:
-            return config.with_built_ins()
+            found = config.with_built_ins()
         except ValueError as error:
             raise ConfigError(f"{self.config_path}: {error}") from None
+        self._check_idle_hours(found)
+        return found
+
+    def _check_idle_hours(self, config: Config) -> None:
+        """Raises ConfigError where the daily sweep would remove files of containers that are still in use."""
+        table, most = config.code_interpreter, self.blob_ttl_seconds / 3600
+        if table is not None and table.idle_hours > most:
+            raise ConfigError(
+                f"{self.config_path}: code_interpreter.idle_hours: {table.idle_hours:g} hours are longer than "
+                f"OPEN_RESPONSES_BLOB_TTL_SECONDS ({self.blob_ttl_seconds}), after which the files of containers are "
+                f"swept. Set idle_hours to at most {most:g}, or raise OPEN_RESPONSES_BLOB_TTL_SECONDS"
+            )
 
 
 def load_settings() -> Settings:

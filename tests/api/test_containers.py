@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import os
+import time
+from typing import IO, Any
 
 import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI
 
+from api.containers import files
 from open_responses.ids import new_id
 from open_responses.io.store.containers import container_of
+from open_responses.tool_use.container_files import ContainerFile, ContainerState
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.responses_http import create, is_error
 from tests.support.scripts import script
@@ -81,6 +86,42 @@ async def test_a_container_that_a_response_began_is_listed_and_a_chain_goes_on_a
     assert logs["logs"] == "[Variables and functions of earlier calls are gone.]\n[]\n"
 
 
+async def test_downloads_open_one_file_at_a_time_and_arrive_whole(
+    client: httpx.AsyncClient,
+) -> None:
+    container = (await client.post(CONTAINERS, json={"name": "large"})).json()["id"]
+    data = os.urandom(900_000)
+    sent = (await client.post(f"{CONTAINERS}/{container}/files", files={"file": ("a", data)})).json()
+    path = f"{CONTAINERS}/{container}/files/{sent['id']}/content"
+    async with client.stream("GET", path) as dropped:
+        assert dropped.headers["content-length"] == str(len(data))
+    answers = await asyncio.gather(*(client.get(path) for _ in range(16)))
+    assert all(answer.content == data for answer in answers)
+
+
+async def test_no_more_than_one_download_has_its_file_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_now = most = 0
+
+    class Counted:
+        def copy_content(self, tenant: str, container_id: str, name: str, target: IO[bytes]) -> None:
+            nonlocal open_now, most
+            open_now += 1
+            most = max(most, open_now)
+            # Time for others to come in, if nothing keeps them out.
+            time.sleep(0.005)
+            target.write(b"x")
+            open_now -= 1
+
+    async def owned(*_: object) -> ContainerState:
+        return ContainerState(version=1, files=(ContainerFile("cfile_1", "a", 1, 0, "user", content="content-1"),))
+
+    monkeypatch.setattr(files, "containers_of", lambda _: Counted())
+    monkeypatch.setattr(files, "owned_container", owned)
+    state: Any = None
+    await asyncio.gather(*(files.get_container_file_content("cntr_1", "cfile_1", state, "acme") for _ in range(16)))
+    assert most == 1
+
+
 @pytest.mark.parametrize(
     ("body", "code", "param"),
     [
@@ -107,24 +148,24 @@ async def test_a_container_that_cannot_be_made_is_an_error(
 
 async def test_files_that_a_container_cannot_have_are_errors(client: httpx.AsyncClient) -> None:
     container = (await client.post(CONTAINERS, json={"name": "full"})).json()["id"]
-    files = f"{CONTAINERS}/{container}/files"
+    folder = f"{CONTAINERS}/{container}/files"
     large = {"file": ("large.bin", b"x" * (2**20 + 1))}
-    assert (await client.post(files, files=large)).status_code == 413
+    assert (await client.post(folder, files=large)).status_code == 413
     half = {"file": ("../half.bin", b"x" * 600_000)}
-    first = (await client.post(files, files=half)).json()
+    first = (await client.post(folder, files=half)).json()
     assert first["path"] == "/mnt/data/half.bin"
-    is_error(await client.post(files, files=half), 400, "file_quota_exceeded", "file")
-    small = (await client.post(files, files={"file": ("half.bin", b"x")})).json()
+    is_error(await client.post(folder, files=half), 400, "file_quota_exceeded", "file")
+    small = (await client.post(folder, files={"file": ("half.bin", b"x")})).json()
     assert small["path"] == "/mnt/data/half-2.bin"
-    is_error(await client.post(files, json={"file_id": "file-none"}), 404, "not_found", "file_id")
-    is_error(await client.post(files, json={}), 400, "missing_required_parameter", "file_id")
-    is_error(await client.post(files, data={"other": "x"}, files=half), 400, "unknown_parameter", "other")
+    is_error(await client.post(folder, json={"file_id": "file-none"}), 404, "not_found", "file_id")
+    is_error(await client.post(folder, json={}), 400, "missing_required_parameter", "file_id")
+    is_error(await client.post(folder, data={"other": "x"}, files=half), 400, "unknown_parameter", "other")
     named = (await client.post("/v1/files", files={"file": ("a", b"1")}, data={"purpose": "user_data"})).json()["id"]
-    added = (await client.post(files, json={"file_id": named})).json()
-    assert (await client.get(f"{files}/{added['id']}/content")).content == b"1"
+    added = (await client.post(folder, json={"file_id": named})).json()
+    assert (await client.get(f"{folder}/{added['id']}/content")).content == b"1"
     await client.delete(f"/v1/files/{named}")
-    is_error(await client.get(f"{files}/{added['id']}/content"), 404, "not_found", "file_id")
-    is_error(await client.get(f"{files}?after=cfile_none"), 404, "not_found", "after")
+    is_error(await client.get(f"{folder}/{added['id']}/content"), 404, "not_found", "file_id")
+    is_error(await client.get(f"{folder}?after=cfile_none"), 404, "not_found", "after")
     is_error(await client.get(f"{CONTAINERS}?after={container_of(new_id('resp_'))}"), 404, "not_found", "after")
     for unknown in ("cntr_none", container_of(new_id("resp_"))):
         is_error(await client.get(f"{CONTAINERS}/{unknown}"), 404, "not_found", "container_id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import cast
 
@@ -24,8 +25,15 @@ LIMITS = Limits(seconds=0.5, memory_bytes=24 * MIB, output_bytes=2000, state_byt
 MOST_BYTES = 2 * MIB
 
 
-def containers_in(folder: Path, *, idle_seconds: float = 60) -> Containers:
-    return Containers(folder, Sealer([b"k" * 32]), ResponseKeys(folder / "keys"), idle_seconds=idle_seconds)
+def containers_in(folder: Path, *, idle_seconds: float = 60, call_seconds: float = 0) -> Containers:
+    keys = ResponseKeys(folder / "keys")
+    return Containers(folder, Sealer([b"k" * 32]), keys, idle_seconds=idle_seconds, call_seconds=call_seconds)
+
+
+def content_of(containers: Containers, container_id: str, name: str, tenant: str = "acme") -> bytes:
+    plain = io.BytesIO()
+    containers.copy_content(tenant, container_id, name, plain)
+    return plain.getvalue()
 
 
 def files_in(folder: Path) -> FileStore:

@@ -6,15 +6,19 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from activities.tool_calls.code_folders import remove_left_folders
+from activities.tool_calls.code_folders import CodeFolder, CodeFolders, remove_left_folders
+from activities.tools.code_interpreter.code import EmbeddedPython
 from activities.tools.code_interpreter.engine import CodeInterpreter
-from activities.tools.code_interpreter.sandbox import Sandbox
+from activities.tools.code_interpreter.sandbox import MIB, Sandbox, Slots
 from open_responses.contracts import ToolError
 from open_responses.errors import InvalidRequest
 from open_responses.ids import new_id
@@ -25,12 +29,13 @@ from open_responses.io.temporal.large_payloads import forget_payloads
 from open_responses.json_types import JsonObject
 from open_responses.tool_use.built_in_engine import BuiltInResult
 from open_responses.tool_use.code_functions import INPUT_FILES
-from open_responses.tool_use.container_files import FileGone
+from open_responses.tool_use.container_files import ContainerFile, ContainerState, FileGone
 from tests.support.code_calls import (
     LIMITS,
     MOST_BYTES,
     code_call,
     containers_in,
+    content_of,
     files_in,
     interpreter,
     logs_of,
@@ -97,7 +102,7 @@ async def test_code_writes_files_that_any_worker_reads_in_the_next_call(
     (plain, nested) = (await containers.load("acme", container)).files
     assert (plain.path, plain.bytes, plain.source) == ("b.bin", 1, "assistant")
     assert nested.content is not None
-    assert containers.read_content("acme", container, nested.content) == b"x,y\n"
+    assert content_of(containers, container, nested.content) == b"x,y\n"
 
 
 async def test_a_file_that_is_written_again_keeps_its_id_and_one_that_is_removed_is_gone(
@@ -239,7 +244,7 @@ async def test_a_content_that_is_lost_does_not_stop_the_container(
     (name,) = contents(tmp_path, container)
     (tmp_path / owner_of(container) / name).unlink()
     with pytest.raises(FileGone):
-        containers.read_content("acme", container, name)
+        content_of(containers, container, name)
     assert logs_of(await engine.run(code_call("import os\nx, os.listdir()", container, "b"))) == "(5, [])\n"
 
 
@@ -250,7 +255,7 @@ async def test_another_tenant_reads_no_file_of_a_container_that_it_names(
     seen = await engine.run(code_call("import os\nos.listdir()", container, "b", tenant="other"))
     assert logs_of(seen).endswith("[]\n")
     with pytest.raises(FileGone):
-        containers.read_content("other", container, contents(tmp_path, container)[0])
+        content_of(containers, container, contents(tmp_path, container)[0], tenant="other")
     assert [file.path for file in (await containers.load("acme", container)).files] == ["secret"]
 
 
@@ -315,14 +320,133 @@ def test_containers_that_expired_are_swept_with_their_files_and_others_stay(
     containers: Containers, tmp_path: Path
 ) -> None:
     old, new = (containers.create("acme", name=name, idle_minutes=1, files=(), most=10) for name in ("old", "new"))
-    containers.write_content("acme", old, b"1")
-    for path in (tmp_path / owner_of(old)).iterdir():
-        os.utime(path, (time.time() - 61, time.time() - 61))
+    add_content(containers, old)
+    age(tmp_path, old, 61)
     assert not containers.read("acme", old).exists
     assert containers.sweep() == 1
     assert not (tmp_path / owner_of(old)).exists()
     assert containers.read("acme", new).exists
     assert containers.count("acme") == 1
+
+
+def test_contents_of_a_call_that_found_its_container_expired_stay_until_no_call_can_list_them(
+    engine: CodeInterpreter, containers: Containers, tmp_path: Path
+) -> None:
+    container = containers.create("acme", name="", idle_minutes=1, files=(), most=10)
+    add_content(containers, container)
+    age(tmp_path, container, 61)
+    before = containers.read("acme", container)
+    content = containers.write_content("acme", container, b"new")
+    assert containers.sweep() == 0
+    assert contents(tmp_path, container) == [content], "what the expired version listed is gone"
+    new = ContainerFile(new_id("cfile_"), "new", 3, 0, "assistant", content=content)
+    assert containers.write("acme", container, ContainerState(version=before.version, files=(new,)))
+    assert content_of(containers, container, content) == b"new"
+    orphan = containers.create("acme", name="", idle_minutes=1, files=(), most=10)
+    containers.write_content("acme", orphan, b"1")
+    age(tmp_path, orphan, 3 * 3600)
+    assert containers.sweep() == 1
+    assert not (tmp_path / owner_of(orphan)).exists()
+
+
+def test_contents_are_as_young_as_their_container(containers: Containers, tmp_path: Path) -> None:
+    """The daily sweep removes what is old, file by file."""
+    container = containers.create("acme", name="", idle_minutes=None, files=(), most=10)
+    add_content(containers, container)
+    age(tmp_path, container, 50)
+    add_content(containers, container)
+    assert all(path.stat().st_mtime > time.time() - 40 for path in (tmp_path / owner_of(container)).iterdir())
+
+
+async def test_a_container_does_not_expire_while_a_call_runs(tmp_path: Path) -> None:
+    containers = containers_in(tmp_path, call_seconds=600)
+    container = containers.create("acme", name="", idle_minutes=1, files=(), most=10)
+    age(tmp_path, container, 59)
+    assert not (await containers.begin("other", container)).exists, "another tenant's call is no use of it"
+    age(tmp_path, container, 0)
+    assert (await containers.begin("acme", container)).exists
+    used_at = containers.used_at(container)
+    assert used_at is not None
+    assert used_at <= time.time(), "a time in the future is not shown"
+    age(tmp_path, container, 600)
+    assert containers.sweep() == 0
+    assert containers.read("acme", container).exists
+    age(tmp_path, container, 120)
+    assert not containers.read("acme", container).exists
+    assert containers.sweep() == 1
+
+
+async def test_an_expired_container_that_another_tenant_names_is_not_that_tenants(
+    engine: CodeInterpreter, containers: Containers, tmp_path: Path
+) -> None:
+    container = containers.create("acme", name="", idle_minutes=1, files=(), most=10)
+    age(tmp_path, container, 61)
+    await engine.run(code_call("x = 1\nopen('a', 'w').write('1')", container, "a", tenant="other"))
+    assert not await containers.exists("other", container)
+    assert contents(tmp_path, container) == []
+    assert containers.read("acme", container).is_deleted
+
+
+async def test_files_are_opened_for_no_more_calls_than_have_a_slot(
+    sandbox: Sandbox, containers: Containers, files: FileStore
+) -> None:
+    folders = CountedFolders(files, containers, most_bytes=MOST_BYTES)
+    engine = CodeInterpreter(EmbeddedPython(sandbox), containers, folders, Slots(1))
+    ids = [container_of(new_id("resp_")) for _ in range(4)]
+    results = await asyncio.gather(
+        *(engine.run(code_call("open('a', 'w').write('1')", one, str(n))) for n, one in enumerate(ids))
+    )
+    assert [len(result.citations) for result in results] == [1] * 4
+    assert folders.most_at_once == 1
+
+
+class CountedFolders(CodeFolders):
+    """Counts the folders at a time."""
+
+    at_once, most_at_once = 0, 0
+
+    @asynccontextmanager
+    async def folder(
+        self, tenant: str, container_id: str, kept: Sequence[ContainerFile], lent: Sequence[str]
+    ) -> AsyncIterator[CodeFolder]:
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        try:
+            async with super().folder(tenant, container_id, kept, lent) as made:
+                yield made
+        finally:
+            self.at_once -= 1
+
+
+def test_a_content_is_opened_with_two_copies_of_it_in_memory(containers: Containers, tmp_path: Path) -> None:
+    container = containers.create("acme", name="", idle_minutes=None, files=(), most=10)
+    size = 8 * MIB
+    data = os.urandom(size)
+    name = containers.write_content("acme", container, data)
+    with (tmp_path / "plain").open("w+b") as target:
+        tracemalloc.start()
+        try:
+            containers.copy_content("acme", container, name, target)
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert (tmp_path / "plain").read_bytes() == data
+    assert most < 2.9 * size, most / size
+
+
+def add_content(containers: Containers, container: str) -> None:
+    """A file that the container's newest version lists."""
+    content = containers.write_content("acme", container, b"1")
+    found = containers.read("acme", container)
+    file = ContainerFile(new_id("cfile_"), "a", 1, 0, "user", content=content)
+    assert containers.write("acme", container, replace(found, files=(*found.files, file)))
+
+
+def age(tmp_path: Path, container: str, seconds: float) -> None:
+    """Make the container's files older."""
+    for path in (tmp_path / owner_of(container)).iterdir():
+        at = path.stat().st_mtime - seconds
+        os.utime(path, (at, at))
 
 
 def test_a_state_of_an_earlier_version_is_read(containers: Containers, tmp_path: Path) -> None:

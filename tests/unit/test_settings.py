@@ -37,6 +37,20 @@ def test_a_misspelt_variable_is_refused_with_the_right_one() -> None:
         check_names({"OPEN_RESPONSES_WORKER": "2"}, Settings, DevSettings)
 
 
+def test_containers_that_the_daily_sweep_would_remove_in_use_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.toml"
+    monkeypatch.setenv("OPEN_RESPONSES_CONFIG", str(file))
+    file.write_text("[code_interpreter]\nidle_hours = 1440\n")
+    Settings().read_config()
+    file.write_text("[code_interpreter]\nidle_hours = 1441\n")
+    with pytest.raises(ConfigError, match=r"Set idle_hours to at most 1440, or raise OPEN_RESPONSES_BLOB_TTL_SECONDS"):
+        Settings().read_config()
+    monkeypatch.setenv("OPEN_RESPONSES_BLOB_TTL_SECONDS", "8640000")
+    Settings().read_config()
+
+
 def test_no_setting_is_taken_for_a_misspelt_other_one() -> None:
     """The server does not know the variables of `make dev`, which are in its environment."""
     names = {

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activities.tools.code_interpreter.code import LOST, Ran, joined, unchanged, why_crashed
-from activities.tools.code_interpreter.sandbox import MIB, Busy, Limits, Printed, limits_of, wait_seconds_of
+from activities.tools.code_interpreter.sandbox import MIB, Limits, Printed, Slots, limits_of, wait_seconds_of
 from open_responses.config_tables.interpreter import CodeInterpreterConfig
 from open_responses.tool_use.container_files import FOLDER
 
@@ -72,21 +72,12 @@ class BubblewrapPython:
     def __init__(self, sandbox: Bubblewrap, limits: Limits, *, at_once: int, wait_seconds: float) -> None:
         self._sandbox = sandbox
         self._limits = limits
-        self._slots = asyncio.Semaphore(at_once)
-        self._wait_seconds = wait_seconds
+        self._slots = Slots(at_once, wait_seconds=wait_seconds)
 
     async def run(self, code: str, state: bytes | None, files: Path) -> Ran:
         """Run the code on a state. Every outcome is logs that the model can read. Raises Busy."""
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise Busy(f"no interpreter became free within {self._wait_seconds:.0f} seconds") from None
-        try:
-            async with _work_folder() as work:
-                return await self._run(code, state, files, work)
-        finally:
-            self._slots.release()
+        async with self._slots.one(), _work_folder() as work:
+            return await self._run(code, state, files, work)
 
     async def close(self) -> None:
         """There is nothing to end: no process outlives its run."""

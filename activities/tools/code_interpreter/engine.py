@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from activities.tools.code_interpreter.code import LOST, Python, joined, unchanged
+from activities.tools.code_interpreter.sandbox import Slots
 from open_responses.contracts import ToolError
 from open_responses.tool_use.built_in_engine import BuiltInResult, BuiltInRun
 from open_responses.tool_use.code_functions import INPUT_FILES
@@ -37,8 +38,8 @@ _NOTHING = "(The code ran and printed nothing. Use print() to see values.)"
 class Containers(Protocol):
     """The containers (`open_responses/io/store/containers.py`)."""
 
-    async def load(self, tenant: str, container_id: str) -> ContainerState:
-        """The container; an empty one if there is none."""
+    async def begin(self, tenant: str, container_id: str) -> ContainerState:
+        """The container, which does not expire while a call runs; an empty one if there is none."""
         ...
 
     async def keep_after(
@@ -110,10 +111,20 @@ class _Done:
 
 
 class CodeInterpreter:
-    """The engine. One object serves all calls of a worker."""
+    """The engine. One object serves all calls of a worker.
 
-    def __init__(self, python: Python, containers: Containers, folders: Folders[Folder]) -> None:
+    Args:
+        python: Runs the code.
+        containers: The containers.
+        folders: Makes the folders of the runs.
+        slots: Bounds the calls at a time, each with the container's state and files in memory.
+    """
+
+    def __init__(
+        self, python: Python, containers: Containers, folders: Folders[Folder], slots: Slots | None = None
+    ) -> None:
         self._python = python
+        self._slots = slots or Slots()
         self.containers = containers
         self._folders = folders
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -127,7 +138,8 @@ class CodeInterpreter:
             raise ToolError(f"The code has {len(code)} characters, and at most {_LONGEST_CODE} are run.")
         container_id = str(call.item["container_id"])
         lock = self._locks.setdefault(container_id, asyncio.Lock())
-        async with lock:
+        # The files are opened and sealed within the slot: calls that wait for one hold no bytes.
+        async with lock, self._slots.one():
             done = await self._done(call, code, container_id)
         shown = [{"type": "logs", "logs": done.logs}] if done.logs else []
         item = {"code": code, "container_id": container_id, "outputs": shown}
@@ -157,7 +169,7 @@ class CodeInterpreter:
         no effect but on the container."""
         context, broken = call.context, None
         for _ in range(_TRIES):
-            before = await self.containers.load(context.tenant, container_id)
+            before = await self.containers.begin(context.tenant, container_id)
             earlier = before.calls.get(context.idempotency_key)
             if earlier is not None:
                 # An earlier attempt of this call has run it, and its worker died.

@@ -57,6 +57,32 @@ class Busy(Exception):
     """All processes are in use, and none became free in time."""
 
 
+class Slots:
+    """Bounds how many runs there are at a time.
+
+    Args:
+        at_once: The most runs; the number of processors if None.
+        wait_seconds: The longest wait for a slot.
+    """
+
+    def __init__(self, at_once: int | None = None, *, wait_seconds: float = 60) -> None:
+        self._free = asyncio.Semaphore(at_once or os.cpu_count() or 1)
+        self._wait_seconds = wait_seconds
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """A slot. Raises Busy."""
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Busy(f"no interpreter became free within {self._wait_seconds:.0f} seconds") from None
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
 class Sandbox:
     """A pool of interpreter processes. A process serves one run, and ends after it.
 
@@ -68,7 +94,7 @@ class Sandbox:
 
     def __init__(self, limits: Limits, *, processes: int | None = None, wait_seconds: float = 60) -> None:
         self.limits = limits
-        self._slots = asyncio.Semaphore(processes or os.cpu_count() or 1)
+        self._slots = Slots(processes, wait_seconds=wait_seconds)
         self._processes = processes or os.cpu_count() or 1
         self._wait_seconds = wait_seconds
         self._pool: AsyncMonty | None = None
@@ -77,17 +103,10 @@ class Sandbox:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncMontySession]:
         """A process for one run. Raises Busy."""
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise Busy(f"no interpreter became free within {self._wait_seconds:.0f} seconds") from None
-        try:
+        async with self._slots.one():
             pool = await self._opened()
             async with pool.checkout(script_name="code.py", limits=self._resources(), os_policy=self._policy()) as one:
                 yield one
-        finally:
-            self._slots.release()
 
     async def close(self) -> None:
         """End the processes."""

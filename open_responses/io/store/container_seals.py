@@ -5,12 +5,16 @@ A seal is bound to tenant and container, because a state is code that the interp
 
 from __future__ import annotations
 
+import io
+import shutil
+from typing import IO
+
 import zstandard
 
 from open_responses.io.sealing import SealBroken, Sealer
 from open_responses.io.temporal.payload_keys import PayloadKeys, PayloadUnreadable, ResponseKeys
 
-_LARGEST_BYTES = 1 << 30
+_PIECE_BYTES = 1024 * 1024
 
 
 class Unreadable(Exception):
@@ -32,9 +36,24 @@ class ContainerSeals:
 
     def unpack(self, content: bytes, *, bound_to: str) -> bytes:
         """The plain content. Raises Unreadable."""
+        plain = io.BytesIO()
+        self.unpack_file(io.BytesIO(content), plain, bound_to=bound_to)
+        return plain.getvalue()
+
+    def unpack_file(self, content: IO[bytes], plain: IO[bytes], *, bound_to: str) -> None:
+        """Write the plain content of a file into another. Raises Unreadable, and has written nothing then.
+
+        Its memory is twice the compressed content, and none of that after it has returned.
+        """
         try:
-            name, _, data = self._sealer.unseal(content.decode("ascii"), bound_to=bound_to).partition(b"\n")
-            packed = self._keys.decrypt(name.decode(), data) if name else data
-            return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST_BYTES)
+            packed = self._opened(content, bound_to)
+            with zstandard.ZstdDecompressor().stream_reader(packed) as pieces:
+                shutil.copyfileobj(pieces, plain, _PIECE_BYTES)
         except (SealBroken, PayloadUnreadable, UnicodeDecodeError, zstandard.ZstdError) as error:
             raise Unreadable from error
+
+    def _opened(self, content: IO[bytes], bound_to: str) -> bytes | memoryview:
+        opened = self._sealer.unseal_file(content, bound_to=bound_to)
+        end = opened.find(b"\n")
+        name, data = opened[:end].decode(), memoryview(opened)[end + 1 :]
+        return self._keys.decrypt(name, data) if name else data

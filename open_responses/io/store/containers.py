@@ -21,6 +21,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import orjson
 
@@ -28,7 +29,7 @@ from open_responses.errors import InvalidRequest
 from open_responses.ids import member_id, new_id, position_of
 from open_responses.io.private_files import sync
 from open_responses.io.sealing import Sealer
-from open_responses.io.store.container_index import ContainerIndex
+from open_responses.io.store.container_index import ContainerIndex, Entry
 from open_responses.io.store.container_seals import ContainerSeals, Unreadable
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import write_file
@@ -57,13 +58,23 @@ class Containers:
         sealer: Seals the states and the files.
         response_keys: The keys of responses with `store: false`, whose containers are encrypted with them.
         idle_seconds: A container that was not used for so long is gone.
+        call_seconds: The longest time of a call. A container does not expire while one runs.
     """
 
-    def __init__(self, directory: Path, sealer: Sealer, response_keys: ResponseKeys, *, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sealer: Sealer,
+        response_keys: ResponseKeys,
+        *,
+        idle_seconds: float,
+        call_seconds: float = 0,
+    ) -> None:
         self._directory = directory
         self._seals = ContainerSeals(sealer, response_keys)
         self._index = ContainerIndex(directory)
         self.idle_seconds = idle_seconds
+        self._call_seconds = call_seconds
 
     async def load(self, tenant: str, container_id: str) -> ContainerState:
         """The container; an empty one if it is new, expired, deleted or another tenant's.
@@ -71,6 +82,10 @@ class Containers:
         Raises ValueError for a malformed id.
         """
         return await asyncio.to_thread(self.read, tenant, container_id)
+
+    async def begin(self, tenant: str, container_id: str) -> ContainerState:
+        """As `load`, for a call that begins: the container does not expire before the call has ended."""
+        return await asyncio.to_thread(self._begin, tenant, container_id)
 
     async def exists(self, tenant: str, container_id: str) -> bool:
         """Whether the tenant has this container. Raises ValueError for a malformed id."""
@@ -129,11 +144,13 @@ class Containers:
             except FileNotFoundError:
                 # A newer version has taken its place.
                 continue
-            # The next version's number stays free of those that another process may write.
-            if used_at < time.time() - self.idle_seconds:
-                return ContainerState(version=newest, is_deleted=True)
+            # Opened before its time is looked at: an expired container is still its tenant's alone.
             found = self._opened(tenant, container_id, newest, content)
-            if found.idle_minutes is not None and used_at < time.time() - 60 * found.idle_minutes:
+            idle_seconds = self.idle_seconds
+            if found.idle_minutes is not None:
+                idle_seconds = min(idle_seconds, 60 * found.idle_minutes)
+            if not found.is_sealed and used_at < time.time() - idle_seconds:
+                # The next version's number stays free of those that another process may write.
                 return ContainerState(version=newest, is_deleted=True)
             return found
         return ContainerState()
@@ -146,7 +163,8 @@ class Containers:
             if newest is None:
                 return None
             with contextlib.suppress(FileNotFoundError):
-                return int(self._path(owner, newest).stat().st_mtime)
+                # The time of a container with a running call is that of the call's latest end.
+                return min(int(self._path(owner, newest).stat().st_mtime), int(time.time()))
         return None
 
     def create(
@@ -247,6 +265,7 @@ class Containers:
             if other < version:
                 self._path(owner, other).unlink(missing_ok=True)
         listed = {file.content for file in after.files}
+        self._spare(folder, listed)
         self.remove_contents(container_id, [file.content for file in replaced if file.content not in listed])
         self._remove_orphans(folder, listed)
         # Checked after the write. An erasure marks the owner before it removes the folder, so one of the two removes
@@ -265,15 +284,18 @@ class Containers:
             shutil.rmtree(self._directory / owner, ignore_errors=True)
         return name
 
-    def read_content(self, tenant: str, container_id: str, name: str) -> bytes:
-        """A file's content. Raises FileGone. The sweep by age spares it from now on."""
+    def copy_content(self, tenant: str, container_id: str, name: str, target: IO[bytes]) -> None:
+        """Write a file's content into another file. Raises FileGone. The sweep by age spares it from now on.
+
+        A large file takes a multiple of its bytes in memory meanwhile: callers bound how many run at a time.
+        """
         path = self._directory / owner_of(container_id) / name
         try:
-            data = self._seals.unpack(path.read_bytes(), bound_to=_bound_to(tenant, container_id, name))
+            with path.open("rb") as content:
+                self._seals.unpack_file(content, target, bound_to=_bound_to(tenant, container_id, name))
             os.utime(path)
         except (FileNotFoundError, Unreadable):
             raise FileGone from None
-        return data
 
     def remove_contents(self, container_id: str, names: Iterable[str | None]) -> None:
         """Remove contents that no version lists."""
@@ -292,16 +314,40 @@ class Containers:
                 idle_seconds = min(idle_seconds, 60 * entry.idle_minutes)
             if used_at is not None and used_at >= now - idle_seconds:
                 continue
+            listed = [file.content for version in seen for file in self._files_of(entry, version)]
             # A version that is written meanwhile has a higher number, and stays.
             for version in seen:
                 self._path(owner, version).unlink(missing_ok=True)
             if not self._versions(owner):
-                self._remove_orphans(self._directory / owner, set(), older_than_seconds=0)
+                self.remove_contents(entry.container_id, listed)
+                if self._remove_orphans(self._directory / owner, set()):
+                    # A call runs that has found the container expired, or it has died: a later sweep removes them.
+                    continue
                 self._index.remove(entry.tenant, entry.container_id, entry.created_at)
                 with contextlib.suppress(OSError):
                     (self._directory / owner).rmdir()
                 removed += 1
         return removed
+
+    def _begin(self, tenant: str, container_id: str) -> ContainerState:
+        for _ in range(_TRIES):
+            found = self.read(tenant, container_id)
+            if not found.exists:
+                return found
+            path, until = self._path(owner_of(container_id), found.version), time.time() + self._call_seconds
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path, (until, until))
+                # A sweep, or another call, may have removed the version meanwhile.
+                if path.exists():
+                    return found
+        raise ContainersBusy
+
+    def _files_of(self, entry: Entry, version: int) -> Sequence[ContainerFile]:
+        try:
+            content = self._path(owner_of(entry.container_id), version).read_bytes()
+        except FileNotFoundError:
+            return ()
+        return self._opened(entry.tenant, entry.container_id, version, content).files
 
     def _opened(self, tenant: str, container_id: str, version: int, content: bytes) -> ContainerState:
         try:
@@ -309,17 +355,25 @@ class Containers:
         except (Unreadable, orjson.JSONDecodeError):
             return ContainerState(version=version, is_sealed=True)
 
-    def _remove_orphans(
-        self, folder: Path, listed: set[str | None], older_than_seconds: float = _ORPHAN_SECONDS
-    ) -> None:
-        """Remove contents that no version lists: those of calls that have died."""
-        before = time.time() - older_than_seconds
+    def _spare(self, folder: Path, listed: set[str | None]) -> None:
+        """Make the contents as young as the version that lists them: the sweep by age looks at each file alone."""
+        for name in listed:
+            if name is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(folder / name)
+
+    def _remove_orphans(self, folder: Path, listed: set[str | None]) -> int:
+        """Remove contents that no version lists: those of calls that have died. Returns how many are too young."""
+        before, young = time.time() - _ORPHAN_SECONDS, 0
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(folder):
                 if _CONTENT.fullmatch(name) and name not in listed:
                     with contextlib.suppress(FileNotFoundError):
                         if (folder / name).stat().st_mtime < before:
                             (folder / name).unlink()
+                        else:
+                            young += 1
+        return young
 
     def _versions(self, owner: str) -> list[int]:
         try:

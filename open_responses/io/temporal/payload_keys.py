@@ -60,12 +60,12 @@ class PayloadKeys:
             return self._newest, _encrypt(self._shared[self._newest], plain)
         return None
 
-    def decrypt(self, name: str, data: bytes) -> bytes:
+    def decrypt(self, name: str, data: bytes | memoryview) -> bytes:
         """Decrypt a payload. Raises PayloadUnreadable for a missing key, or data that was changed."""
         key = self._named(name)
-        salt, nonce, sealed = data[:_SALT_BYTES], data[_SALT_BYTES:][:_NONCE_BYTES], data[_SALT_BYTES + _NONCE_BYTES :]
+        salt, rest = bytes(data[:_SALT_BYTES]), memoryview(data)[_SALT_BYTES:]
         try:
-            return AESGCM(_derived(key, salt)).decrypt(nonce, sealed, _PURPOSE)
+            return AESGCM(_derived(key, salt)).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _PURPOSE)
         except (InvalidTag, ValueError):
             raise PayloadUnreadable(f"a payload of key {name[:80]} was changed") from None
 
