@@ -42,7 +42,7 @@ from open_responses.io.background import kept_running
 from open_responses.io.config_watch import ConfigWatch
 from open_responses.io.files.folder import FilesFolder
 from open_responses.io.files.folder_agreement import keep_comparing
-from open_responses.io.files.sweeping import sweep_files
+from open_responses.io.files.sweeping import sweep_files, tend_indexes
 from open_responses.io.log.appender import Appender
 from open_responses.io.prices.price_table import PriceTable
 from open_responses.io.redis.breaker import Breaker
@@ -195,6 +195,7 @@ def chores_of(
         asyncio.create_task(sweep_daily(settings.blobs, settings.blob_ttl_seconds)),
         asyncio.create_task(kept_running("files folder", lambda: keep_comparing(redis, parts.folder.mark))),
         asyncio.create_task(kept_running("files sweep", lambda: sweep_files(parts.folder, parts.temporal))),
+        asyncio.create_task(kept_running("indexes", lambda: tend_indexes(parts.folder))),
         asyncio.create_task(kept_running("containers sweep", lambda: sweep_containers(configured.built_in))),
         asyncio.create_task(parts.eraser.run()),
         asyncio.create_task(kept_running("ended runs", ended_runs.run)),

@@ -126,7 +126,8 @@ async def test_an_api_with_another_files_folder_uses_none_until_it_has_the_same(
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:9")
     async with own_valkey(tmp_path) as (url, redis):
         monkeypatch.setenv("REDIS_URL", url)
-        await redis.set(key_names.FILES_FOLDER, "another", ex=60)
+        now, _ = await redis.time()
+        await redis.zadd(key_names.FILES_FOLDERS, {f"another 1 {machine}": now + 600 for machine in "ab"})
         async with api_with(Settings(data_dir=str(tmp_path))) as api:
 
             async def is_refused() -> bool:
@@ -138,12 +139,13 @@ async def test_an_api_with_another_files_folder_uses_none_until_it_has_the_same(
             assert int(refused.headers["retry-after"]) >= 1
             assert "files" in (await api.get("/readyz")).json()["missing"]
             # The others have gone, or have this folder now.
-            await redis.delete(key_names.FILES_FOLDER)
+            await redis.delete(key_names.FILES_FOLDERS)
 
             async def is_served() -> bool:
                 return (await api.get("/v1/files")).status_code == 200
 
             await until(is_served)
-            assert await redis.ttl(key_names.FILES_FOLDER) > 0
-            identity = (await redis.get(key_names.FILES_FOLDER) or b"").decode()
-            assert identity in (tmp_path / "files" / "folder.id").read_text()
+            assert await redis.ttl(key_names.FILES_FOLDERS) > 0
+            (registered,) = await redis.zrange(key_names.FILES_FOLDERS, 0, -1)
+            assert isinstance(registered, bytes)
+            assert registered.decode().split()[0] in (tmp_path / "files" / "folder.id").read_text()

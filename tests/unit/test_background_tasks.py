@@ -17,7 +17,7 @@ from tests.support.sources import nodes_of
 ROOT = Path(__file__).parents[2]
 # Each call of `create_task` or `ensure_future` outside of workflows, and what becomes of its error.
 AWAITED = {
-    "activities/assembly.py": 13,  # the worker's chores: one that ends, ends the process with an error
+    "activities/assembly.py": 14,  # the worker's chores: one that ends, ends the process with an error
     "activities/sampling/model_answer.py": 1,  # the answer, awaited
     "activities/sampling/sample.py": 2,  # the turn, whose result is the activity's; its shielded end, awaited
     "activities/tool_calls/runner.py": 1,  # the call, whose result is the activity's

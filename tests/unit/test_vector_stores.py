@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from open_responses.config import Config
+from open_responses.io.files import sweeping
 from open_responses.io.files.folder import configured_folder, files_folder
 from open_responses.io.files.folder_mark import FolderMark
 from open_responses.io.files.storage import FolderDiffers
@@ -42,6 +47,19 @@ def test_the_id_of_a_folder_stays_and_another_folder_has_another(tmp_path: Path)
     problem = files_folder(tmp_path / "a").problem()
     assert problem is not None
     assert "restore" in problem
+
+
+def test_a_volume_without_hard_links_has_a_mark_that_several_processes_make_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with ThreadPoolExecutor(6) as threads:
+        marks = list(threads.map(lambda _: FolderMark(tmp_path / "a", "sqlite").identity(), range(12)))
+    assert len(set(marks)) == 1
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["folder.id"]
 
 
 def test_a_folder_is_not_used_with_another_kind_of_catalog(tmp_path: Path) -> None:
@@ -85,6 +103,35 @@ def test_a_catalog_that_does_not_belong_to_the_files_is_refused_before_a_sweep_r
     (kept / "folder.id").write_text((other / "folder.id").read_text())
     (kept / "catalog.sqlite").write_bytes((other / "catalog.sqlite").read_bytes())
     assert files_folder(kept).problem() is None
+
+
+async def test_files_expire_while_an_index_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "_PAUSE_SECONDS", 0.01)
+    folder, builds, end, sweeps = files_folder(tmp_path), threading.Event(), threading.Event(), [0]
+
+    async def start_nothing(*_: object) -> None:
+        sweeps[0] += 1
+
+    def build() -> None:
+        builds.set()
+        end.wait(60)
+
+    monkeypatch.setattr(sweeping, "restart_forgotten", start_nothing)
+    monkeypatch.setattr(folder.stores.indexes, "tend", build)
+    tasks = [
+        asyncio.create_task(sweeping.sweep_files(folder, None)),  # type: ignore[arg-type]
+        asyncio.create_task(sweeping.tend_indexes(folder)),
+    ]
+    try:
+        assert await asyncio.to_thread(builds.wait, 60)
+        before = sweeps[0]
+        async with asyncio.timeout(60):
+            while sweeps[0] < before + 3:
+                await asyncio.sleep(0.01)
+    finally:
+        end.set()
+        for task in tasks:
+            task.cancel()
 
 
 def test_a_folder_of_an_older_version_has_no_owner_in_its_catalog_and_gets_one(tmp_path: Path) -> None:

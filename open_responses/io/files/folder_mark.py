@@ -9,6 +9,7 @@ it would be bytes without a row, which the sweep removes.
 from __future__ import annotations
 
 import secrets
+import time
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -17,6 +18,8 @@ from open_responses.io.private_files import create_private_file, sync
 
 CatalogKind: TypeAlias = Literal["sqlite", "postgresql"]
 _NAME = "folder.id"
+_WRITTEN_SECONDS = 2.0
+_LOOK_SECONDS = 0.05
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
@@ -69,7 +72,8 @@ class FolderMark:
         if self._old_kind() != self.kind:
             raise FolderDiffers(self._other_catalog())
         # Of two processes that make it at once, one does.
-        create_private_file(self.path, f"{secrets.token_hex(16)} {self.kind}\n".encode("ascii"))
+        content = f"{secrets.token_hex(16)} {self.kind}\n"
+        create_private_file(self.path, content.encode("ascii"), without_links=True)
         sync(self.folder)
 
     def _old_kind(self) -> CatalogKind:
@@ -77,7 +81,11 @@ class FolderMark:
         return "sqlite" if (self.folder / "catalog.sqlite").exists() else self.kind
 
     def _read(self) -> str:
-        identity, _, kind = self.path.read_text(encoding="ascii").strip().partition(" ")
+        deadline = time.monotonic() + _WRITTEN_SECONDS
+        # A volume without hard links has a new file before its content.
+        while not (content := self.path.read_text(encoding="ascii").strip()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        identity, _, kind = content.partition(" ")
         if not identity or kind not in _NAMES:
             raise OSError(f"{self.path} is damaged: restore it from a backup of the folder")
         if kind != self.kind:

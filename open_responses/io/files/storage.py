@@ -23,7 +23,7 @@ class StorageAway(OSError):
 
 
 class FolderDiffers(OSError):
-    """This process has another files folder than the others, or another catalog. The message says what has to be done."""
+    """This process has another folder than the others, or another catalog. The message says what has to be done."""
 
 
 class Row(Protocol):

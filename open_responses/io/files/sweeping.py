@@ -23,10 +23,19 @@ async def sweep_files(folder: FilesFolder, temporal: Client) -> None:
         try:
             removed = await asyncio.to_thread(folder.files.sweep) + await asyncio.to_thread(folder.stores.sweep)
             await restart_forgotten(folder, temporal)
-            await asyncio.to_thread(folder.stores.indexes.tend)
         except (OSError, sqlite3.Error, RPCError) as error:
             log.warning("files_not_swept", reason=str(error))
         else:
             if removed:
                 log.info("files_swept", removed=removed)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def tend_indexes(folder: FilesFolder) -> None:
+    """Tend the indexes of vector stores until cancelled. Not within the sweep: to build a large one takes hours."""
+    while True:
+        try:
+            await asyncio.to_thread(folder.stores.indexes.tend)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("indexes_not_tended", reason=str(error))
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -28,8 +28,9 @@ REWRITTEN = "or:rewritten"
 ENCRYPTION = "or:encryption"
 """String: the name of the key that encrypts payloads, written by the last process with keys that started."""
 
-FILES_FOLDER = "or:files_folder"
-"""String, for a minute: the id of the files folder that the processes use (`io/files/folder_agreement.py`)."""
+FILES_FOLDERS = "or:files_folders"
+"""Sorted set, for a minute: the id of each files folder in use, the time of its mark, and a machine that has it -> the
+last look, in seconds of Redis' clock (`io/files/folder_agreement.py`)."""
 
 API_KEYS = "or:{api_keys}"
 """Hash: a copy of the API keys that were made at run time. `revision`, `keys` (JSON), `stored`, when these were
