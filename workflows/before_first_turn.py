@@ -47,7 +47,7 @@ class BeforeFirstTurn:
         if servers:
             self.state.show("listing the tools of MCP servers")
             await asyncio.gather(*(self._list_tools(server.server_label) for server in servers))
-        of_programs = {call.approval_request_id for one in start.programs for call in one.waiting.pending}
+        of_programs = self._of_programs()
         approved = [
             self.calls.add_decided(decision)
             for decision in decisions
@@ -58,8 +58,15 @@ class BeforeFirstTurn:
         else:
             await self.calls.run(approved)
 
+    def _of_programs(self) -> set[str | None]:
+        """The approvals for which the programs wait."""
+        return {call.approval_request_id for one in self.state.start.programs for call in one.waiting.pending}
+
     async def _claimed(self) -> list[Decision]:
         """The request's approvals that no other response has acted on. If none is left, the response ends.
+
+        A program goes on all the same, and gets an error for the call: the response that claimed the approval may have
+        been stopped before the program was in its output, and then the program still waits.
 
         The API normally detects a second request with the same approval before it starts a response, and refuses that
         request.
@@ -73,7 +80,7 @@ class BeforeFirstTurn:
         if patched(ENDS_WITH_THE_STOP) and await stopped_before_next_task(self.state):
             return []
         mine = [decision for decision in brought if decision.approval_request_id not in refused]
-        if not mine:
+        if not mine and not any(one.approval_request_id in self._of_programs() for one in brought):
             taken = "Another response has acted on this approval."
             self.state.end_with(Ending(status="failed", error_code="approval_already_answered", error_message=taken))
         return mine

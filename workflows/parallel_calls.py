@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from open_responses.tool_use.tool_items import function_call, function_call_output, mcp_call
     from workflows.agents import Agents
     from workflows.hosted_call import BuiltInWork, Outcome, ToolRun
-    from workflows.programs import BuiltInCallOfProgram, ProgramRun, answer_of, is_program
+    from workflows.programs import BuiltInCallOfProgram, ProgramRun, answer_of, check_as_made, is_program
     from workflows.publication import Publication
     from workflows.state import ResponseState
     from workflows.waiting import Waiting
@@ -87,6 +87,8 @@ class ToolCalls:
 
     async def resume(self, programs: Sequence[ResumedProgram], decisions: Sequence[Decision]) -> None:
         """Run programs of an earlier response on, with the calls for which the request has decisions."""
+        for one in programs:
+            check_as_made(one.item)
         begun = [(self._begin_again(one), one) for one in programs]
         if not begun:
             return

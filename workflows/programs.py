@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
         WaitingProgram,
     )
     from open_responses.loop.payloads.tool_calls import ToolContextPayload
-    from open_responses.schema.built_in_items import CALL
+    from open_responses.schema.built_in_items import CALL, FUNCTIONS
     from open_responses.schema.mcp_tool import HOSTED_LABEL
     from open_responses.tool_use.built_in import BuiltInTool
     from open_responses.tool_use.code_functions import PROGRAMS
@@ -110,8 +110,7 @@ class ProgramRun:
         to go on with it: then the program is among `state.suspended`.
         """
         item = self.state.output_ledger.output[self.index]
-        functions = [ProgramFunction.model_validate(one) for one in item[CALL].get("functions", ())]
-        self._functions = {one.name: one for one in functions}
+        self._functions = {one.name: one for one in functions_of(item)}
         now = suspended or SuspendedProgram(index=self.index, state=None, answers=[], printed="", calls=0)
         while True:
             if now.calls and workflow.info().is_continue_as_new_suggested():
@@ -256,6 +255,8 @@ class ProgramRun:
             return f"{call.function!r} needs the approval of a person. Call it outside of a program."
         if function.kind == "client" and not self.state.start.request.is_stored:
             return f"{call.function!r} is the client's, and this response is not stored. Call it outside of a program."
+        if self._asks_by_the_end(function) and not self.state.start.request.is_stored:
+            return f"{call.function!r} needs a person's approval, which a response that is not stored cannot ask for."
         if most is not None and made >= most:
             return f"Not run: a program may make {most} calls. Print what you have, and go on in another program."
         if not self.may_run_another():
@@ -318,6 +319,21 @@ class ProgramRun:
 def is_program(item: JsonObject) -> bool:
     """Whether an item is a program that this server runs."""
     return item["type"] == "program" and CALL in item
+
+
+def functions_of(item: JsonObject) -> list[ProgramFunction]:
+    """The functions that a program may call. Raises ValidationError for an item that this server has not made."""
+    return [ProgramFunction.model_validate(one) for one in item[CALL].get(FUNCTIONS, ())]
+
+
+def check_as_made(item: JsonObject) -> None:
+    """Raises ValueError for a stored program that this server cannot have made.
+
+    Nothing of it is in the output then: a malformed item there would fail the workflow's tasks without end.
+    """
+    functions_of(item)
+    if not all(isinstance(item.get(name), str) for name in ("call_id", "code")):
+        raise ValueError("a stored program has no code or no call id")
 
 
 def answer_of(number: int, outcome: Outcome) -> ProgramAnswer:

@@ -49,7 +49,7 @@ async def named_approvals(
     shown |= {item["id"] for item in conversation if item["type"] == "mcp_approval_request"}
     found: list[NamedApproval] = []
     for answer, param in _unsettled(asked.input_items()):
-        call = await _stored_call(records, asked, shown, answer, param)
+        call = await _stored_call(records, asked, conversation, shown, answer, param)
         found.append(NamedApproval(answer, param, call))
         if call is None:
             break
@@ -76,7 +76,12 @@ def _settles(item: InputItem) -> str | None:
 
 
 async def _stored_call(
-    records: OwnedRecords, asked: CreateResponse, shown: Set[str], answer: McpApprovalResponse, param: str
+    records: OwnedRecords,
+    asked: CreateResponse,
+    conversation: Sequence[JsonObject],
+    shown: Set[str],
+    answer: McpApprovalResponse,
+    param: str,
 ) -> StoredCall | None:
     try:
         asking = await records.get(response_of_approval(answer.approval_request_id), param)
@@ -88,7 +93,9 @@ async def _stored_call(
     server = mcp_server_of(asked, item["server_label"])
     if not answer.approve or server is None or server.allowed_tools is None:
         return StoredCall(asking, item)
-    return StoredCall(asking, item, await _listed(records, asked.input_items(), asking, server.server_label, param))
+    return StoredCall(
+        asking, item, await listed_tools(records, asked, conversation, asking, server.server_label, param)
+    )
 
 
 def mcp_server_of(asked: CreateResponse, label: str) -> McpTool | None:
@@ -113,22 +120,28 @@ async def _is_of_this_conversation(
     return asking.start.response_id in record.ancestors
 
 
-async def _listed(
-    records: OwnedRecords, given: Sequence[InputItem], asking: Record, label: str, param: str
+async def listed_tools(
+    records: OwnedRecords,
+    asked: CreateResponse,
+    conversation: Sequence[JsonObject],
+    asking: Record,
+    label: str,
+    param: str,
 ) -> Sequence[JsonObject]:
-    """The server's tools as the model was told of them."""
-    for shown in reversed(given):
+    """The tools of an MCP server as the model of `asking` was told of them. Raises ContextTooLarge."""
+    for shown in reversed(asked.input_items()):
         if isinstance(shown, McpTools) and shown.server_label == label:
             return shown.tools
-    if (tools := _listed_in(asking, label)) is not None:
-        return tools
+    for output in (asking.output, conversation):
+        if (tools := _listed_in(output, label)) is not None:
+            return tools
     async for record in records.behind(asking, param):
-        if (tools := _listed_in(record, label)) is not None:
+        if (tools := _listed_in(record.output, label)) is not None:
             return tools
     return ()
 
 
-def _listed_in(record: Record, label: str) -> list[JsonObject] | None:
-    found = (i for i in reversed(record.output) if i["type"] == "mcp_list_tools" and i["server_label"] == label)
+def _listed_in(output: Sequence[JsonObject], label: str) -> list[JsonObject] | None:
+    found = (i for i in reversed(output) if i["type"] == "mcp_list_tools" and i["server_label"] == label)
     item = next(found, None)
     return None if item is None else item["tools"]

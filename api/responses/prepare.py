@@ -56,7 +56,8 @@ async def prepare_resolved(state: AppState, resolved: ResolvedRequest, overload:
     try:
         # From here on it is written: to the store, to Temporal, and again where that is away.
         start = await off_loop(parsed.size, start.with_accepted_input)
-        await hold(state, start.response_id, start.decisions)
+        of_programs = {call.approval_request_id for one in start.programs for call in one.waiting.pending}
+        await hold(state, start.response_id, start.decisions, of_programs)
     except BaseException:
         await state.admission.withdraw(start)
         raise

@@ -74,7 +74,7 @@ async def resolve(state: AppState, authorized: AuthorizedRequest) -> ResolvedReq
     context = await resolve_context(state, records, parsed.asked, parsed.size, conversation, parsed.held)
     approvals = await named_approvals(records, context.asked, context.conversation_items)
     container_id = await earlier_container(state, records, context.asked, context.earlier, context.conversation_items)
-    programs = await stored_programs(records, context.newest_output)
+    programs = await stored_programs(records, context.asked, context.newest_output, context.conversation_items)
     return ResolvedRequest(authorized, context, approvals, container_id, programs)
 
 

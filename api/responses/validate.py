@@ -21,7 +21,7 @@ from api.responses.plan import Plan
 from api.responses.resolve import ResolvedContext, ResolvedRequest
 from api.responses.routing import targets_of
 from api.responses.searched_stores import check_searched_stores
-from api.responses.waiting_programs import resumed_programs
+from api.responses.waiting_programs import decisions_without_programs, is_removed, resumed_programs
 from api.webhooks.addresses import check_address
 from open_responses.config import Config
 from open_responses.config_tables.api_keys import ApiKeyConfig
@@ -72,6 +72,8 @@ async def validate(state: AppState, resolved: ResolvedRequest) -> Plan:
     check_approvals_can_be_given(config, asked, built_in)
     check_compactions(asked.input_items(), state.sealer, tenant)
     decisions = decisions_of(config, asked, resolved.approvals, [tool.name for tool in built_in])
+    if is_removed(config):
+        decisions = decisions_without_programs(decisions, resolved.programs)
     names = [tool.name for tool in built_in]
     programs = resumed_programs(config, asked, resolved.programs, decisions, names)
     return Plan(resolved, tuple(targets), tuple(hosted), tuple(built_in), tuple(decisions), tuple(programs))

@@ -7,14 +7,14 @@ outputs of its own functions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from api.lookup import OwnedRecords
 from api.responses.decisions import has_tool_again
-from api.responses.named_approvals import mcp_server_of
+from api.responses.named_approvals import listed_tools, mcp_server_of
 from open_responses.config import Config
 from open_responses.errors import InvalidRequest, NotFound
 from open_responses.ids import position_of
@@ -22,7 +22,7 @@ from open_responses.io.store.records import Record
 from open_responses.json_types import JsonObject
 from open_responses.loop.payloads.approvals import Decision
 from open_responses.loop.payloads.programs import ProgramAnswer, ProgramFunction, ResumedProgram, WaitingProgram
-from open_responses.schema.built_in_items import CALL, WAITING
+from open_responses.schema.built_in_items import CALL, FUNCTIONS, WAITING
 from open_responses.schema.items import FunctionCallOutput
 from open_responses.schema.mcp_tool import HOSTED_LABEL, McpTool
 from open_responses.schema.requests import CreateResponse
@@ -33,41 +33,78 @@ from open_responses.tool_use.code_functions import PROGRAMS
 from open_responses.tool_use.mcp_functions import is_read_only
 from open_responses.tool_use.programs import clients_for_programs, text_for_program
 
+_REMOVED = "This server no longer runs programs, so the call was not made."
+
 
 @dataclass(frozen=True, slots=True)
 class StoredProgram:
-    """A program that waits for the request, and the response that has its item."""
+    """A program that waits for the request, and the response that has its item.
+
+    `listed` are the tools of the MCP servers that it may call, by label, as its model was told of them.
+    """
 
     item: JsonObject
     waiting: WaitingProgram
     asking: Record
+    listed: Mapping[str, Sequence[JsonObject]]
 
 
-async def stored_programs(records: OwnedRecords, output: Sequence[JsonObject]) -> tuple[StoredProgram, ...]:
+async def stored_programs(
+    records: OwnedRecords,
+    asked: CreateResponse,
+    output: Sequence[JsonObject],
+    conversation: Sequence[JsonObject] = (),
+) -> tuple[StoredProgram, ...]:
     """The programs that wait at the end of what a request continues. Raises ContextTooLarge.
 
     Args:
         records: The responses that the request names.
+        asked: The request.
         output: The items of the conversation, or the output of the response before.
+        conversation: The items of the conversation that the request names.
     """
-    found: dict[str, JsonObject] = {}
+    found: dict[object, JsonObject] = {}
     for item in output:
-        if item["type"] == "program" and WAITING in item.get(CALL, {}):
-            found[item["call_id"]] = item
+        if item["type"] == "program" and WAITING in (item.get(CALL) or {}):
+            found[item.get("call_id")] = item
         elif item["type"] in ("program", "program_output"):
-            found.pop(item.get("call_id", ""), None)
+            found.pop(item.get("call_id"), None)
     programs = []
     for item in found.values():
-        place = position_of(item["id"])
-        if place is None:
+        asking = await _response_of(records, item)
+        if asking is None:
             continue
         try:
-            asking = await records.get(place[0], "previous_response_id")
             waiting = WaitingProgram.model_validate(item[CALL][WAITING])
-        except (NotFound, ValidationError):
+        except ValidationError:
             continue
-        programs.append(StoredProgram(item, waiting, asking))
+        labels = {one.server_label for one in _functions(item) if one.kind == "mcp"}
+        listed = {
+            label: await listed_tools(records, asked, conversation, asking, label, "previous_response_id")
+            for label in labels
+            if mcp_server_of(asked, label) is not None
+        }
+        programs.append(StoredProgram(item, waiting, asking, listed))
     return tuple(programs)
+
+
+def _functions(item: JsonObject) -> list[ProgramFunction]:
+    return [ProgramFunction.model_validate(one) for one in item[CALL].get(FUNCTIONS, ())]
+
+
+async def _response_of(records: OwnedRecords, item: JsonObject) -> Record | None:
+    """The stored response that made a program's item; None if there is none.
+
+    A client may have written the item, in a conversation of an earlier version.
+    """
+    place = position_of(item["id"])
+    if place is None:
+        return None
+    try:
+        asking = await records.get(place[0], "previous_response_id")
+    except NotFound:
+        return None
+    return asking if item in asking.output else None
 
 
 def resumed_programs(
@@ -85,6 +122,9 @@ def resumed_programs(
     """
     if not programs:
         return []
+    if is_removed(config):
+        # The worker ends each program with an output that says so, and the conversation goes on.
+        return [_ended_by_the_removal(one) for one in programs]
     if PROGRAMS not in built_in:
         raise InvalidRequest(
             "The outputs that you send are for a program, which needs 'programmatic_tool_calling'. Add it to 'tools'.",
@@ -94,6 +134,24 @@ def resumed_programs(
     outputs = {item.call_id: item for item in asked.input_items() if isinstance(item, FunctionCallOutput)}
     decided = {decision.approval_request_id for decision in decisions}
     return [_resumed(config, asked, one, outputs, decided, built_in) for one in programs]
+
+
+def is_removed(config: Config) -> bool:
+    """Whether this server no longer runs programs."""
+    return PROGRAMS not in config.built_in_tools
+
+
+def decisions_without_programs(decisions: Sequence[Decision], programs: Sequence[StoredProgram]) -> list[Decision]:
+    """The decisions that are not about calls of programs."""
+    asked = {call.approval_request_id for one in programs for call in one.waiting.pending}
+    return [one for one in decisions if one.approval_request_id not in asked]
+
+
+def _ended_by_the_removal(program: StoredProgram) -> ResumedProgram:
+    made = {name: value for name, value in program.item[CALL].items() if name not in (WAITING, FUNCTIONS, "output")}
+    answers = [ProgramAnswer(number=one.number, output=_REMOVED, failed=True) for one in program.waiting.pending]
+    update = {"answers": [*program.waiting.answers, *answers], "pending": []}
+    return ResumedProgram(item={**program.item, CALL: made}, waiting=program.waiting.model_copy(update=update))
 
 
 def _resumed(
@@ -118,10 +176,10 @@ def _resumed(
                 param="input",
                 code="missing_tool_output",
             )
-    functions = [ProgramFunction.model_validate(one) for one in program.item[CALL].get("functions", ())]
-    kept = [found for one in functions if (found := _again(config, asked, program.asking, one, built_in)) is not None]
+    functions = _functions(program.item)
+    kept = [found for one in functions if (found := _again(config, asked, program, one, built_in)) is not None]
     made = {name: value for name, value in program.item[CALL].items() if name not in (WAITING, "output")}
-    item = {**program.item, CALL: {**made, "functions": [one.model_dump(mode="json") for one in kept]}}
+    item = {**program.item, CALL: {**made, FUNCTIONS: [one.model_dump(mode="json") for one in kept]}}
     return ResumedProgram(
         item=item, waiting=program.waiting.model_copy(update={"answers": answers, "pending": pending})
     )
@@ -134,28 +192,39 @@ def _answer(number: int, item: FunctionCallOutput) -> ProgramAnswer:
 
 
 def _again(
-    config: Config, asked: CreateResponse, asking: Record, function: ProgramFunction, built_in: Collection[str]
+    config: Config, asked: CreateResponse, program: StoredProgram, function: ProgramFunction, built_in: Collection[str]
 ) -> ProgramFunction | None:
-    """The function, if the request brings its tool again and allows the call: tools are not inherited along a chain."""
+    """The function, if the request brings its tool again and allows the call: tools are not inherited along a chain.
+
+    It needs an approval if it did, and if the request or the configuration asks for one now.
+    """
     if function.kind == "client":
         allowed = choice_allows(asked.tool_choice, HOSTED_LABEL, function.tool)
         return function if allowed and any(one.name == function.tool for one in clients_for_programs(asked)) else None
     label = HOSTED_LABEL if function.kind == "hosted" else function.server_label
     if not choice_allows(asked.tool_choice, label, function.tool) or not _may_be_called(asked, function):
         return None
-    if not has_tool_again(config, asked, asking, label, function.tool, built_in):
+    if not has_tool_again(config, asked, program.asking, label, function.tool, built_in):
         return None
     server = mcp_server_of(asked, label)
     if server is None:
-        return function
-    listed: Sequence[JsonObject] = next(
-        (i["tools"] for i in asking.output if i["type"] == "mcp_list_tools" and i["server_label"] == label), []
-    )
-    read_only = is_read_only(listed, function.tool)
-    if not server.offers(function.tool, read_only=read_only):
-        return None
-    asks = function.needs_approval or server.needs_approval(function.tool, read_only=read_only)
-    return function.model_copy(update={"needs_approval": asks})
+        asks = _is_guarded(config, function)
+    else:
+        read_only = is_read_only(program.listed.get(label, ()), function.tool)
+        if not server.offers(function.tool, read_only=read_only):
+            return None
+        asks = server.needs_approval(function.tool, read_only=read_only)
+    return function.model_copy(update={"needs_approval": function.needs_approval or asks})
+
+
+def _is_guarded(config: Config, function: ProgramFunction) -> bool:
+    """Whether the configuration asks for an approval of each call."""
+    if function.kind == "hosted":
+        tool = config.tool(function.tool)
+        return tool is not None and tool.require_approval
+    row = built_in_of_label(function.server_label)
+    table = None if row is None else config.built_in_tools.get(row.name)
+    return table is not None and table.require_approval
 
 
 def _may_be_called(asked: CreateResponse, function: ProgramFunction) -> bool:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from open_responses.json_types import JsonObject
 from open_responses.schema.content import LenientObject, ToolOutput
@@ -27,6 +27,9 @@ CALL = "open_responses_call"
 
 WAITING = "waiting"
 """In that member: the state of a program that waits for the client's next request (`WaitingProgram`)."""
+
+FUNCTIONS = "functions"
+"""In that member: what a program may call (`ProgramFunction`)."""
 
 MAX_CITATIONS = 200
 """Of one call. More are left out of the item."""
@@ -69,6 +72,14 @@ class CallRecord(LenientObject):
     citations: Annotated[list[Citation], Field(max_length=MAX_CITATIONS, fail_fast=True)] = []  # noqa: RUF012
     members: JsonObject = {}  # noqa: RUF012
     on_request: JsonObject = {}  # noqa: RUF012
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_the_servers_own(cls, given: Any) -> Any:
+        """Items that are validated come from a client. What a program may call, and where it goes on, never does."""
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if name not in (WAITING, FUNCTIONS)}
 
 
 class BuiltInCall(LenientObject):
@@ -118,7 +129,8 @@ def without_call(item: JsonObject, include: Collection[str] = ()) -> JsonObject:
     shown = {name: value for name, value in item.items() if name != CALL}
     if not include:
         return shown
-    kept = item[CALL].get("on_request") or {}
+    # A client may have written null.
+    kept = (item[CALL] or {}).get("on_request") or {}
     for name in include:
         if name in kept and (path := member_path(name, item["type"])):
             shown = _with_member(shown, path, kept[name])
