@@ -59,7 +59,9 @@ def _code_interpreter(config: Config, parts: EngineParts) -> BuiltInEngine:
     )
     slots = Slots(table.processes, wait_seconds=wait_seconds_of(table))
     most_bytes = table.max_files_mb * 2**20
-    folders = CodeFolders(parts.folder.files, containers, most_bytes=most_bytes)
+    folders = CodeFolders(
+        parts.folder.files, containers, most_bytes=most_bytes, most_tenant_bytes=table.max_tenant_mb * 2**20
+    )
     if table.backend == "bubblewrap":
         from activities.tools.code_interpreter.bubblewrap import bubblewrap_of
 

@@ -53,6 +53,7 @@ class CodeFolder:
     container_id: str
     containers: Containers
     most_bytes: int
+    most_tenant_bytes: int
     known: dict[str, tuple[ContainerFile, int]] = field(default_factory=dict)
     _contents: list[str] = field(default_factory=list)
 
@@ -83,6 +84,10 @@ class CodeFolder:
             file_id = before.id if keeps_id and before is not None else new_id("cfile_")
             found.append((path, ContainerFile(file_id, name, status.st_size, now, "assistant"), True))
         check_files([file for _, file, _ in found], self.most_bytes)
+        new_bytes = sum(file.bytes for _, file, is_new in found if is_new)
+        # Code that only removes files may do so where the tenant has no room.
+        if new_bytes or not self.known:
+            self.containers.take_room(self.tenant, new_bytes, most=self.most_tenant_bytes)
         files, written = list[ContainerFile](), list[ContainerFile]()
         for path, file, is_new in found:
             if is_new:
@@ -102,12 +107,14 @@ class CodeFolders:
         files: The files of `/v1/files`.
         containers: The containers.
         most_bytes: The size of all files of a container together.
+        most_tenant_bytes: The size of all containers of a tenant together, on disk.
     """
 
-    def __init__(self, files: FileStore, containers: Containers, *, most_bytes: int) -> None:
+    def __init__(self, files: FileStore, containers: Containers, *, most_bytes: int, most_tenant_bytes: int) -> None:
         self._files = files
         self._containers = containers
         self._most_bytes = most_bytes
+        self._most_tenant_bytes = most_tenant_bytes
         remove_left_folders()
 
     @asynccontextmanager
@@ -121,7 +128,7 @@ class CodeFolders:
         """
         await asyncio.to_thread(remove_left_folders)
         path = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"{_PREFIX}{os.getpid()}-"))
-        made = CodeFolder(path, tenant, container_id, self._containers, self._most_bytes)
+        made = CodeFolder(path, tenant, container_id, self._containers, self._most_bytes, self._most_tenant_bytes)
         try:
             await asyncio.to_thread(self._fill, made, kept, lent)
             yield made

@@ -103,6 +103,15 @@ def checked(files: Sequence[ContainerFile], most_bytes: int) -> None:
         ) from None
 
 
+async def take_room(state: AppState, tenant: str, size: int) -> None:
+    """Raises InvalidRequest if all containers of the tenant would be too large."""
+    most = table_of(state).max_tenant_mb * 2**20
+    try:
+        await asyncio.to_thread(containers_of(state).take_room, tenant, size, most=most)
+    except FilesRefused as refused:
+        raise InvalidRequest(str(refused), param="file", code="file_quota_exceeded") from None
+
+
 def free_path(files: Sequence[ContainerFile], filename: str) -> str:
     """The name for a new file: its own, or one with a number if another file has that."""
     taken = {file.path for file in files} | {file.path.split("/")[0] for file in files}

@@ -29,6 +29,7 @@ from api.containers.access import (
     owned_container,
     page_of,
     table_of,
+    take_room,
     with_files,
 )
 from api.dependencies import State, Tenant
@@ -145,6 +146,7 @@ async def _uploaded(request: Request, state: AppState, tenant: str, container_id
         new = ContainerFile(new_id("cfile_"), "", form.size, int(time.time()), "user")
         checked([*container.files, new], most_bytes)
         spooled.seek(0)
+        await take_room(state, tenant, form.size)
         async with _sealing:
             data = await asyncio.to_thread(spooled.read)
             content = await asyncio.to_thread(containers.write_content, tenant, container_id, data)

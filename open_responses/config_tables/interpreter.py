@@ -77,6 +77,8 @@ class CodeInterpreterConfig(InterpreterConfig):
         idle_hours: A container that was not used for so long is deleted. At most
             `OPEN_RESPONSES_BLOB_TTL_SECONDS`.
         max_files_mb: The size of all files of a container, and the most that one call writes, in MiB.
+        max_tenant_mb: The size of all containers of a tenant on disk, in MiB. Code and uploads that would add files
+            then are refused, and a container without files keeps nothing.
         max_containers: A tenant that has so many makes no other one with `POST /v1/containers`. Those that responses
             begin count, and are not bounded.
     """
@@ -85,6 +87,7 @@ class CodeInterpreterConfig(InterpreterConfig):
     bubblewrap: BubblewrapConfig = BubblewrapConfig()
     idle_hours: float = Field(default=24, gt=0, le=24 * 365)
     max_files_mb: int = Field(default=64, ge=1, le=1024)
+    max_tenant_mb: int = Field(default=10 * 1024, ge=1)
     max_containers: int = Field(default=1000, ge=1, le=1_000_000)
 
 

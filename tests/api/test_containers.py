@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import IO, Any
 
 import httpx
@@ -12,10 +13,13 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from api.containers import files
+from api.containers import access, files
+from open_responses.config_tables.interpreter import CodeInterpreterConfig
+from open_responses.errors import InvalidRequest
 from open_responses.ids import new_id
 from open_responses.io.store.containers import container_of
 from open_responses.tool_use.container_files import ContainerFile, ContainerState
+from tests.support.code_calls import containers_in
 from tests.support.fake_upstream import Script, Upstream, calls
 from tests.support.responses_http import create, is_error
 from tests.support.scripts import script
@@ -120,6 +124,21 @@ async def test_no_more_than_one_download_has_its_file_in_memory(monkeypatch: pyt
     state: Any = None
     await asyncio.gather(*(files.get_container_file_content("cntr_1", "cfile_1", state, "acme") for _ in range(16)))
     assert most == 1
+
+
+async def test_an_upload_for_which_the_tenant_has_no_room_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    containers = containers_in(tmp_path)
+    containers.create("acme", name="", idle_minutes=None, files=(), most=1)
+    monkeypatch.setattr(access, "containers_of", lambda _: containers)
+    monkeypatch.setattr(access, "table_of", lambda _: CodeInterpreterConfig(max_tenant_mb=1))
+    state: Any = None
+    await access.take_room(state, "acme", 2**20 - 4096)
+    await access.take_room(state, "other", 2**20)
+    with pytest.raises(InvalidRequest) as refused:
+        await access.take_room(state, "acme", 2**20)
+    assert (refused.value.error_code, refused.value.param) == ("file_quota_exceeded", "file")
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def interpreter(sandbox: Sandbox, containers: Containers, files: FileStore) -> C
     return CodeInterpreter(EmbeddedPython(sandbox), containers, folders_in(files, containers))
 
 
-def folders_in(files: FileStore, containers: Containers) -> CodeFolders:
-    return CodeFolders(files, containers, most_bytes=MOST_BYTES)
+def folders_in(files: FileStore, containers: Containers, *, most_tenant_bytes: int = 100 * MOST_BYTES) -> CodeFolders:
+    return CodeFolders(files, containers, most_bytes=MOST_BYTES, most_tenant_bytes=most_tenant_bytes)
 
 
 def code_call(

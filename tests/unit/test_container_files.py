@@ -29,7 +29,7 @@ from open_responses.io.temporal.large_payloads import forget_payloads
 from open_responses.json_types import JsonObject
 from open_responses.tool_use.built_in_engine import BuiltInResult
 from open_responses.tool_use.code_functions import INPUT_FILES
-from open_responses.tool_use.container_files import ContainerFile, ContainerState, FileGone
+from open_responses.tool_use.container_files import ContainerFile, ContainerState, FileGone, FilesRefused
 from tests.support.code_calls import (
     LIMITS,
     MOST_BYTES,
@@ -37,6 +37,7 @@ from tests.support.code_calls import (
     containers_in,
     content_of,
     files_in,
+    folders_in,
     interpreter,
     logs_of,
     upload,
@@ -387,10 +388,36 @@ async def test_an_expired_container_that_another_tenant_names_is_not_that_tenant
     assert containers.read("acme", container).is_deleted
 
 
+async def test_all_containers_of_a_tenant_have_so_many_bytes_and_no_more(
+    sandbox: Sandbox, containers: Containers, files: FileStore, tmp_path: Path
+) -> None:
+    folders = folders_in(files, containers, most_tenant_bytes=300_000)
+    engine = CodeInterpreter(EmbeddedPython(sandbox), containers, folders)
+    first, second = (containers.create("acme", name="", idle_minutes=None, files=(), most=2) for _ in range(2))
+    third = container_of(new_id("resp_"))
+    writes = "open('a', 'wb').write(b'x' * 102_400)"
+    for container in (first, second):
+        containers.write_content("acme", container, os.urandom(100_000))
+        add_content(containers, container)
+    refused = await engine.run(code_call(writes, third, "c"))
+    assert "at most 300000 are kept for a user" in logs_of(refused)
+    assert not (await containers.load("acme", third)).exists
+    with pytest.raises(FilesRefused):
+        containers.take_room("acme", 100_000, most=300_000)
+    await engine.run(code_call("import os\nos.remove('a')", second, "d"))
+    assert not (await containers.load("acme", second)).files, "code may remove files"
+    other = await engine.run(code_call(writes, container_of(new_id("resp_")), "e", tenant="other"))
+    assert len(other.citations) == 1
+    assert containers.delete("acme", first)
+    for path in (tmp_path / owner_of(first)).glob("content-*"):
+        path.unlink()
+    assert len((await engine.run(code_call(writes, third, "f"))).citations) == 1
+
+
 async def test_files_are_opened_for_no_more_calls_than_have_a_slot(
     sandbox: Sandbox, containers: Containers, files: FileStore
 ) -> None:
-    folders = CountedFolders(files, containers, most_bytes=MOST_BYTES)
+    folders = CountedFolders(files, containers, most_bytes=MOST_BYTES, most_tenant_bytes=MOST_BYTES)
     engine = CodeInterpreter(EmbeddedPython(sandbox), containers, folders, Slots(1))
     ids = [container_of(new_id("resp_")) for _ in range(4)]
     results = await asyncio.gather(

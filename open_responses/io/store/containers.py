@@ -30,6 +30,7 @@ from open_responses.ids import member_id, new_id, position_of
 from open_responses.io.private_files import sync
 from open_responses.io.sealing import Sealer
 from open_responses.io.store.container_index import ContainerIndex, Entry
+from open_responses.io.store.container_room import ContainerRoom
 from open_responses.io.store.container_seals import ContainerSeals, Unreadable
 from open_responses.io.temporal.erasure_marks import ErasureMarks
 from open_responses.io.temporal.large_payloads import write_file
@@ -73,6 +74,7 @@ class Containers:
         self._directory = directory
         self._seals = ContainerSeals(sealer, response_keys)
         self._index = ContainerIndex(directory)
+        self._room = ContainerRoom(directory)
         self.idle_seconds = idle_seconds
         self._call_seconds = call_seconds
 
@@ -198,6 +200,10 @@ class Containers:
                 self._index.remove(tenant, container_id, found.created_at)
                 return True
         raise ContainersBusy
+
+    def take_room(self, tenant: str, more: int, *, most: int) -> None:
+        """Raises FilesRefused if all containers of the tenant would have more than `most` bytes with `more` of them."""
+        self._room.take(tenant, more, most=most)
 
     def count(self, tenant: str) -> int:
         """How many containers the tenant has, those among them that have expired within the last minute."""
