@@ -126,6 +126,17 @@ async def test_a_database_that_is_not_of_the_folder_is_refused_and_no_file_is_re
     assert folder.problem() is None
     assert folder.files.sweep() == 0
     assert folder.files.get(kept.id, "t") is not None
+    # The address leads to another server meanwhile.
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("UPDATE open_responses.folder SET id = 'another'")
+        connection.execute("DELETE FROM open_responses.files")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name <> ''")
+    with pytest.raises(StorageAway):
+        folder.files.sweep()
+    assert kept.path.exists()
+    problem = folder.problem()
+    assert problem is not None
+    assert "'another postgresql'" in problem
     await folder.close()
 
 

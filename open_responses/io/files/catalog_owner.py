@@ -23,19 +23,13 @@ def take(connection: Connection, mark: FolderMark, *, is_known: bool = False) ->
     catalog was in use before it had the table, and belongs to the folder for sure.
     """
     identity = mark.identity()
-    owner = owner_of(connection)
-    if owner is not None:
-        check_owner(owner, mark)
+    found = connection.execute("SELECT id FROM folder").fetchone()
+    if found is not None:
+        check_owner(found[0], mark)
         return
     if not is_known and not _has_a_row(connection, mark):
         check_new(mark)
     connection.execute("INSERT INTO folder (id) VALUES (?)", (identity,))
-
-
-def owner_of(connection: Connection) -> str | None:
-    """The id in a catalog that has the table."""
-    found = connection.execute("SELECT id FROM folder").fetchone()
-    return None if found is None else str(found[0])
 
 
 def check_owner(owner: str, mark: FolderMark) -> None:

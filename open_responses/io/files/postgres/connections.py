@@ -152,16 +152,9 @@ class Database:
         # Apart from the pool, whose errors do not say why.
         with _errors(), self._connect() as connection:
             make_schema(connection, only_check=True)
-            if self._mark is None:
-                return
-            if not has_table(connection, "files"):
+            if self._mark is not None and not has_table(connection, "files"):
                 catalog_owner.check_new(self._mark)
-            elif has_table(connection, "folder"):
-                self._search_path = search_path(connection)
-                self._configure(connection)
-                owner = catalog_owner.owner_of(DatabaseConnection(connection))
-                if owner is not None:
-                    catalog_owner.check_owner(owner, self._mark)
+            self._check_owner(connection)
 
     def close(self) -> None:
         """Close the connections."""
@@ -230,7 +223,15 @@ class Database:
         if self._mark is not None:
             catalog_owner.take(DatabaseConnection(connection), self._mark)
 
+    def _check_owner(self, connection: Driver) -> None:
+        if self._mark is not None and has_table(connection, "folder"):
+            found = connection.execute(f"SELECT id FROM {SCHEMA}.folder".encode()).fetchone()
+            if found is not None:
+                catalog_owner.check_owner(found[0], self._mark)
+
     def _configure(self, connection: Driver) -> None:
+        # The address may lead to another server since the start.
+        self._check_owner(connection)
         names = sql.SQL(", ").join(sql.Identifier(name) for name in self._search_path)
         connection.execute(sql.SQL("SET search_path TO {}").format(names))
         connection.execute(f"SET statement_timeout TO {_STATEMENT_SECONDS * 1000}".encode())
