@@ -77,11 +77,19 @@ async def ended(client: httpx.AsyncClient, response_id: str) -> Json:
 
 
 async def linked(client: httpx.AsyncClient, response_id: str) -> str:
-    """The agent that a running response has started, as its stream names it."""
+    """The agent that a running response has started, as its stream names it, once that can be read."""
     async for event in events_of(client, resume=(response_id, None)):
         if event["type"] == "open_responses:tool_progress":
-            return str(event["message"]).removeprefix("runs as ")
-    raise AssertionError("no agent was started")
+            agent = str(event["message"]).removeprefix("runs as ")
+            break
+    else:
+        raise AssertionError("no agent was started")
+
+    async def is_there() -> bool:
+        return (await client.get(f"/v1/responses/{agent}")).status_code == 200
+
+    await until(is_there)
+    return agent
 
 
 async def family(client: httpx.AsyncClient, leaf: Script, **body: Any) -> list[str]:
@@ -125,7 +133,7 @@ async def test_a_cancellation_goes_down_to_the_third_level(deep: httpx.AsyncClie
 
 async def test_a_deadline_ends_every_level(stack: Stack, upstream: Upstream) -> None:
     leaf = scripted(upstream, "three levels and no time", Script(words=4, hold_after=2))
-    async with another_api(stack, head="deadline_seconds = 12", tail=LEVELS) as client:
+    async with another_api(stack, head="deadline_seconds = 25", tail=LEVELS) as client:
         ids = await family(client, leaf, input="three levels and no time")
         top = await ended(client, ids[0])
         assert (top["status"], top["incomplete_details"]) == ("incomplete", {"reason": "deadline_exceeded"})
