@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,7 @@ from open_responses.errors import InvalidRequest
 from open_responses.ids import member_id, new_id, position_of
 from open_responses.io.private_files import sync
 from open_responses.io.sealing import Sealer
+from open_responses.io.store.container_encoding import decoded, encoded
 from open_responses.io.store.container_index import ContainerIndex, Entry
 from open_responses.io.store.container_room import ContainerRoom
 from open_responses.io.store.container_seals import ContainerSeals, Unreadable
@@ -123,7 +124,7 @@ class Containers:
         newest = [*before.calls.items(), (call_key, call)][-_KEPT_CALLS:]
         # A container that was deleted, or has expired, begins anew.
         base = before if before.exists else ContainerState(version=before.version)
-        after = dataclasses.replace(base, calls=dict(newest), state=state, files=tuple(files))
+        after = replace(base, calls=dict(newest), state=state, files=tuple(files))
         return await asyncio.to_thread(self.write, tenant, container_id, after, before.files)
 
     def is_begun_by(self, container_id: str, response_id: str) -> bool:
@@ -245,10 +246,10 @@ class Containers:
         if ErasureMarks(self._directory).is_marked(owner):
             shutil.rmtree(folder, ignore_errors=True)
             return True
-        after = dataclasses.replace(after, version=version, created_at=after.created_at or now)
+        after = replace(after, version=version, created_at=after.created_at or now)
         written = folder / f"container-{os.urandom(8).hex()}.new"
         bound_to = _bound_to(tenant, container_id)
-        write_file(written, self._seals.pack(_written(after), owner=owner, bound_to=bound_to))
+        write_file(written, self._seals.pack(encoded(after), owner=owner, bound_to=bound_to))
         try:
             os.link(written, self._path(owner, version))
         except FileExistsError:
@@ -357,7 +358,7 @@ class Containers:
 
     def _opened(self, tenant: str, container_id: str, version: int, content: bytes) -> ContainerState:
         try:
-            return _read(version, self._seals.unpack(content, bound_to=_bound_to(tenant, container_id)))
+            return decoded(version, self._seals.unpack(content, bound_to=_bound_to(tenant, container_id)))
         except (Unreadable, orjson.JSONDecodeError):
             return ContainerState(version=version, is_sealed=True)
 
@@ -403,43 +404,6 @@ def owner_of(container_id: str) -> str:
     if found is None or found[1] != 0:
         raise ValueError(f"{container_id[:80]!r} is not the id of a container")
     return found[0]
-
-
-def _written(container: ContainerState) -> bytes:
-    head = {
-        "calls": {key: {"logs": call.logs, "written": list(call.written)} for key, call in container.calls.items()},
-        "state": container.state is not None,
-        "files": [dataclasses.asdict(file) for file in container.files],
-        "is_deleted": container.is_deleted,
-        "name": container.name,
-        "created_at": container.created_at,
-        "idle_minutes": container.idle_minutes,
-    }
-    return orjson.dumps(head) + b"\n" + (container.state or b"")
-
-
-def _read(version: int, plain: bytes) -> ContainerState:
-    head, _, state = plain.partition(b"\n")
-    told = orjson.loads(head)
-    return ContainerState(
-        version=version,
-        calls={key: _call(call) for key, call in told.get("calls", {}).items()},
-        state=state if told["state"] else None,
-        files=tuple(ContainerFile(**file) for file in told.get("files", ())),
-        is_deleted=told.get("is_deleted", False),
-        name=told.get("name", ""),
-        created_at=told.get("created_at", 0),
-        idle_minutes=told.get("idle_minutes"),
-    )
-
-
-def _call(told: str | Mapping[str, object]) -> ContainerCall:
-    """A call as it was written; earlier versions wrote its output alone."""
-    if isinstance(told, str):
-        return ContainerCall(told)
-    written = told["written"]
-    assert isinstance(written, list)
-    return ContainerCall(str(told["logs"]), tuple(written))
 
 
 def _bound_to(tenant: str, container_id: str, content: str | None = None) -> str:
