@@ -2,14 +2,15 @@
 
 It is a copy: the files themselves are never opened by the code. After the run, what has changed is read back, and
 becomes part of the container's next version. The folder is removed with the run. A worker that is killed in the middle
-leaves its folder. The next worker on the machine removes it as it starts, and each worker does before it makes one: the
-folder's name has the process.
+leaves its folder. The next worker on the machine removes it as it starts, and each worker does before it makes one: a
+folder is locked (`flock`) for as long as its worker lives. The id of a process would not say so: it is the same after
+each restart of a container, and another one in each container that shares the directory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -21,14 +22,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+import structlog
+
 from open_responses.contracts import ToolError
 from open_responses.ids import new_id
 from open_responses.io.files.file_store import FileStore, StoredFile
 from open_responses.io.store.containers import Containers
 from open_responses.tool_use.container_files import MOST_FILES, ContainerFile, FilesRefused, check_files, shortened_name
 
-_PREFIX = "open_responses-code-"
-_LENT = re.compile(rf"{_PREFIX}(\d+)-\w+")
+log = structlog.get_logger(__name__)
+
+_PREFIX = "open_responses-container-"
 # In bytes. A file system takes 255; an upload's name has as many characters.
 _LONGEST_NAME = 255
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -72,7 +76,7 @@ class CodeFolder:
     def _changes(self) -> Changes:
         found: list[tuple[Path, ContainerFile, bool]] = []
         now = int(time.time())
-        for path, status in _regular_files(self.path):
+        for path, status in _listed(self.path):
             name = _checked_path(path.relative_to(self.path).as_posix())
             before, number = self.known.get(name, (None, -1))
             is_same = before is not None and (status.st_mtime_ns, status.st_ino) == (_UNCHANGED_NS, number)
@@ -91,7 +95,7 @@ class CodeFolder:
         files, written = list[ContainerFile](), list[ContainerFile]()
         for path, file, is_new in found:
             if is_new:
-                data = path.read_bytes()
+                data = _read(path)
                 content = self.containers.write_content(self.tenant, self.container_id, data)
                 self._contents.append(content)
                 file = replace(file, content=content, bytes=len(data))
@@ -127,13 +131,13 @@ class CodeFolders:
         ToolError for files that are together too large.
         """
         await asyncio.to_thread(remove_left_folders)
-        path = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"{_PREFIX}{os.getpid()}-"))
+        path, lock = await asyncio.to_thread(_make_locked)
         made = CodeFolder(path, tenant, container_id, self._containers, self._most_bytes, self._most_tenant_bytes)
         try:
             await asyncio.to_thread(self._fill, made, kept, lent)
             yield made
         finally:
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            await asyncio.to_thread(_remove, path, lock)
 
     def _fill(self, folder: CodeFolder, kept: Sequence[ContainerFile], lent: Sequence[str]) -> None:
         there = {file.file_id for file in kept}
@@ -190,12 +194,32 @@ def _note(folder: CodeFolder, file: ContainerFile, target: Path) -> None:
 
 def _regular_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Each file that is no link, pipe or device: the code cannot make those."""
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_raise):
         for name in names:
             path = Path(parent) / name
             status = path.lstat()
             if stat.S_ISREG(status.st_mode):
                 yield path, status
+
+
+def _listed(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """Raises FilesRefused if a directory cannot be listed: without a sign, its files would be lost."""
+    try:
+        return list(_regular_files(folder))
+    except PermissionError as error:
+        raise FilesRefused("A directory that the code has left cannot be listed.") from error
+
+
+def _read(path: Path) -> bytes:
+    """Raises FilesRefused."""
+    try:
+        return path.read_bytes()
+    except PermissionError as error:
+        raise FilesRefused("A file that the code has left cannot be read.") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _checked_path(path: str) -> str:
@@ -217,20 +241,56 @@ def _free_name(filename: str, file_id: str, folder: Path) -> str:
 
 
 def remove_left_folders() -> None:
-    """Remove the folders of processes that have died."""
+    """Remove the folders of workers that have died."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        found = _LENT.fullmatch(folder.name)
-        if found is not None and not _is_alive(int(found[1])):
-            with contextlib.suppress(OSError):
-                if folder.stat().st_uid == os.getuid():
-                    shutil.rmtree(folder, ignore_errors=True)
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            # It is gone, or another user's.
+            continue
+        try:
+            if os.fstat(lock).st_uid == os.getuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_all(folder)
+        except BlockingIOError:
+            # Its worker lives.
+            continue
+        finally:
+            os.close(lock)
 
 
-def _is_alive(pid: int) -> bool:
+def _make_locked() -> tuple[Path, int]:
+    """A new folder, and the descriptor that locks it until it is closed or the process ends."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            # The sweep of another worker came first.
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_same(path, lock):
+            return path, lock
+        os.close(lock)
+
+
+def _is_same(path: Path, descriptor: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
         return False
-    except (OSError, OverflowError):
-        return True
-    return True
+
+
+def _remove(path: Path, lock: int) -> None:
+    _remove_all(path)
+    os.close(lock)
+
+
+def _remove_all(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        # Another worker has removed it.
+        return
+    except OSError as error:
+        log.warning("container_folder_not_removed", folder=str(folder), reason=str(error))

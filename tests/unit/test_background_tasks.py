@@ -21,7 +21,6 @@ AWAITED = {
     "activities/sampling/model_answer.py": 1,  # the answer, awaited
     "activities/sampling/sample.py": 2,  # the turn, whose result is the activity's; its shielded end, awaited
     "activities/tool_calls/runner.py": 1,  # the call, whose result is the activity's
-    "activities/tools/code_interpreter/bubblewrap.py": 2,  # the run's output and its files, awaited with it
     "activities/tools/mcp_client.py": 2,  # raced, and the conversation's result taken
     "api/streaming/sse.py": 2,  # sending, whose result is taken; and the client's departure
     "api/websocket/connection.py": 3,  # reading, running and steering, all awaited

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
+import struct
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ import pytest_asyncio
 from activities.tool_calls.built_in_engines import check_engines
 from activities.tools.code_interpreter.bubblewrap import Bubblewrap, BubblewrapPython
 from activities.tools.code_interpreter.engine import CodeInterpreter
+from activities.tools.code_interpreter.exchange import NotLeft, put_back
 from activities.tools.code_interpreter.sandbox import MIB, Busy, Limits
 from open_responses.config import Config
 from open_responses.ids import new_id
@@ -101,11 +105,25 @@ async def test_variables_definitions_and_imports_stay(python: BubblewrapPython, 
         ("open('/x', 'w')", "Read-only file system"),
         ("open('/usr/x', 'w')", "Read-only file system"),
         ("open('/dev/shm/x', 'w')", "Read-only file system"),
+        ("import os\nos.mkdir('/run/code/state')", "No such file"),
+        ("import os\nos._exit(0)", "ended before its variables and files were kept"),
+        ("import os\nos.close(1)\nos.write(int(__import__('sys').argv[1]), b'x' * 9)\nos._exit(0)", "were kept"),
+        (
+            "import os\nfor n in range(100):\n    f = open(f'{n}', 'wb', 0)\n    os.unlink(f'{n}')\n"
+            "    globals()[f'f{n}'] = f\n    f.write(b'x' * 2**20)\n    assert f.tell() == 2**20",
+            "No space left",
+        ),
+        (
+            "import os\nos.mkdir('d', 0o300)\nfor n in range(100):\n    open(f'd/{n}', 'w').write('x' * 2**20)",
+            "No space left",
+        ),
+        ("import os\nos.chmod('.', 0)\nos.mkdir('x')", "Permission denied"),
+        ("for n in range(501):\n    open(f'{n}', 'w').close()", "There would be 501 files"),
         ("open('../../x', 'w')", "Read-only file system"),
         ("n = 0\nwhile True:\n    n += 1\n    open(f'/tmp/{n}', 'w').write('x' * 2**20)", "No space left"),
-        ("n = 0\nwhile True:\n    n += 1\n    open(f'{n}', 'w').write('x' * 2**20)", "may write 4194304 bytes"),
+        ("n = 0\nwhile True:\n    n += 1\n    open(f'{n}', 'w').write('x' * 2**20)", "No space left"),
         ("n = 0\nwhile True:\n    n += 1\n    open(f'{n}', 'w').close()", "as they were before this call"),
-        ("f = open('a', 'wb')\nwhile True:\n    f.write(b'x' * 2**20)", "File too large"),
+        ("f = open('a', 'wb')\nwhile True:\n    f.write(b'x' * 2**20)", "No space left"),
         ("x = 'y' * 2_000_000", "at most 1048576 bytes are kept"),
         ("def f(n):\n    return f(n + 1)\nf(0)", "RecursionError"),
         ("import os\nos.mount", "no attribute"),
@@ -158,15 +176,7 @@ async def test_links_and_pipes_that_code_leaves_lead_the_worker_nowhere(
     code = f"import os\nos.symlink({str(secret)!r}, 'link')\nos.mkfifo('pipe')\nos.link('/usr/bin/env', 'hard')"
     ran = await python.run(code, None, files)
     assert "Invalid cross-device link" in ran.logs
-    # The process of the code itself can replace its state at the end.
-    replaces = (
-        "import atexit, os, threading, time\n"
-        f"def replace():\n    while True:\n        try:\n            os.symlink({str(secret)!r}, '/run/code/x')\n"
-        "            os.replace('/run/code/x', '/run/code/state')\n        except OSError:\n            pass\n"
-        "threading.Thread(target=replace, daemon=True).start()\nwhile not os.path.islink('/run/code/state'):\n    pass"
-    )
-    ran = await python.run(replaces, None, files)
-    assert ran.state is None or b"of the worker's" not in ran.state
+    assert not list(files.iterdir())
 
 
 @needs_bwrap
@@ -233,6 +243,79 @@ async def test_a_container_keeps_files_and_variables_of_whole_python(python: Bub
     again = await engine.run(code_call("def gen():\n    yield n\nlist(gen()), open('a.txt').read()", container, "b"))
     assert logs_of(again) == "([7], '1')\n"
     assert not again.citations
+
+
+@needs_bwrap
+@pytest.mark.campaign
+async def test_files_stay_whatever_rights_the_code_gives_them(python: BubblewrapPython, tmp_path: Path) -> None:
+    containers, stored = containers_in(tmp_path), files_in(tmp_path)
+    engine = CodeInterpreter(python, containers, folders_in(stored, containers))
+    container = container_of(new_id("resp_"))
+    writes = "import os\nfor n in 'abc':\n    os.makedirs(f'{n}/in')\n    print(open(f'{n}/in/{n}', 'w').write(n))"
+    await engine.run(code_call(writes, container, "a"))
+    changes = (
+        "os.chmod('a/in/a', 0)\nos.chmod('b', 0)\nos.remove('c/in/c')\nos.rmdir('c/in')\nos.rmdir('c')\n"
+        "open('c', 'w').write('d')\nos.mkdir('e', 0o300)\nopen('e/é', 'w').write('e')\nos.chmod('.', 0)"
+    )
+    changed = await engine.run(code_call(changes, container, "b"))
+    assert sorted(one["filename"] for one in changed.citations) == ["c", "e/é"]
+    read = "import glob\n[(p, open(p).read()) for p in sorted(glob.glob('**', recursive=True)) if os.path.isfile(p)]"
+    again = await engine.run(code_call(read, container, "c"))
+    assert logs_of(again) == "[('a/in/a', 'a'), ('b/in/b', 'b'), ('c', 'd'), ('e/é', 'e')]\n"
+    assert not again.citations
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "said"),
+    [
+        ("../x", 1, "ended before"),
+        ("/x", 1, "ended before"),
+        ("a/../../x", 1, "ended before"),
+        ("a\0b", 1, "ended before"),
+        ("\ud800", 1, "ended before"),
+        ("x", 2, "ended before"),
+        ("x", -1, "ended before"),
+        ("x", 0.5, "ended before"),
+        ("x" * 256, 1, "cannot be kept"),
+        ("y/x", 1, "cannot be kept"),
+        ("y", 1, "cannot be kept"),
+    ],
+)
+def test_an_index_that_the_code_has_forged_leads_nowhere(tmp_path: Path, path: str, length: object, said: str) -> None:
+    folder, secret = tmp_path / "folder", tmp_path / "x"
+    folder.mkdir()
+    secret.write_text("a file of the worker's")
+    index = json.dumps({"state": 1, "count": 2, "files": [["y", 0], [path, length]]}).encode()
+    with tempfile.TemporaryFile() as left:
+        left.write(b"begun\nsx" + index + struct.pack("<Q", len(index)))
+        with pytest.raises(NotLeft, match=said):
+            put_back(left, folder, MIB, MIB)
+    assert secret.read_text() == "a file of the worker's"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "x"]
+
+
+@needs_bwrap
+@pytest.mark.campaign
+async def test_bwrap_is_found_where_the_worker_finds_it(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    (folder / "other-bwrap").symlink_to(str(shutil.which("bwrap")))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    other = replace(SANDBOX, command="other-bwrap")
+    ran = await BubblewrapPython(other, LIMITS, at_once=1, wait_seconds=9).run("1", None, files)
+    shutil.rmtree(folder)
+    assert ran.logs == "1\n"
+
+
+@needs_bwrap
+@pytest.mark.campaign
+async def test_a_character_at_the_border_of_two_pieces_is_whole(files: Path) -> None:
+    writes = (
+        "import os, time\nfor byte in 'é€'.encode():\n    os.write(1, bytes([byte]))\n    time.sleep(0.05)\n"
+        "print()\nos.write(1, b'\\xe2') and None"
+    )
+    ran = await BubblewrapPython(SANDBOX, Limits(), at_once=1, wait_seconds=9).run(writes, None, files)
+    assert ran.logs == "é€\n\ufffd"
 
 
 def test_a_sandbox_that_is_not_there_is_an_error_before_the_worker_starts() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import tempfile
 import time
 import tracemalloc
@@ -42,6 +44,8 @@ from tests.support.code_calls import (
     logs_of,
     upload,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -217,7 +221,7 @@ async def test_files_that_code_must_not_write_end_as_an_output_that_says_so(
     assert found.version == (2 if is_kept else 1)
     assert "first" in [file.path for file in found.files]
     assert contents(tmp_path, container) == sorted(str(file.content) for file in found.files)
-    assert not list(Path(tempfile.gettempdir()).glob(f"open_responses-code-{os.getpid()}-*"))
+    assert not list(Path(tempfile.gettempdir()).glob("open_responses-container-*"))
 
 
 async def test_more_than_a_container_may_hold_is_refused_over_several_calls(
@@ -487,14 +491,46 @@ def test_a_state_of_an_earlier_version_is_read(containers: Containers, tmp_path:
     assert (found.calls["k"].logs, found.state, found.files) == ("logs", b"state", ())
 
 
-def test_folders_of_dead_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dead, living = tmp_path / "open_responses-code-2147483647-abc", tmp_path / f"open_responses-code-{os.getpid()}-abc"
-    for folder in (dead, living):
-        folder.mkdir()
-        (folder / "secret.txt").write_text("x")
-    remove_left_folders()
-    assert (dead.exists(), living.exists()) == (False, True)
+async def test_the_folder_of_a_dead_worker_is_removed_and_that_of_a_living_one_stays(
+    containers: Containers, files: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "temporary"
+    made.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(made))
+    worker = subprocess.Popen([sys.executable, "-c", _WORKER, str(made)], stdout=subprocess.PIPE, cwd=ROOT)
+    assert worker.stdout is not None
+    with worker, worker.stdout as begun:
+        theirs = Path(begun.readline().decode().strip())
+        async with folders_in(files, containers).folder("acme", "cntr_1", (), ()) as ours:
+            remove_left_folders()
+            assert theirs.exists()
+            worker.kill()
+            worker.wait()
+            remove_left_folders()
+            assert not theirs.exists()
+            assert ours.path.exists()
+    assert not list(made.iterdir())
+
+
+_WORKER = """
+import sys, tempfile, time
+tempfile.tempdir = sys.argv[1]
+from activities.tool_calls.code_folders import _make_locked
+print(_make_locked()[0], flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root lists every directory")
+async def test_a_directory_that_cannot_be_listed_is_refused(containers: Containers, files: FileStore) -> None:
+    async with folders_in(files, containers).folder("acme", "cntr_1", (), ()) as folder:
+        (folder.path / "closed").mkdir(0)
+        with pytest.raises(FilesRefused, match="cannot be listed"):
+            await folder.changes()
+        (folder.path / "closed").rmdir()
+        (folder.path / "closed").touch(0)
+        with pytest.raises(FilesRefused, match="cannot be read"):
+            await folder.changes()
 
 
 def test_a_result_says_how_to_give_a_file() -> None:

@@ -1,7 +1,8 @@
 """Runs one piece of a model's code in CPython, inside the sandbox of `bubblewrap.py`.
 
-It runs alone with the standard library of whatever Python is in the sandbox: nothing of this package is there. What it
-leaves is for the next run inside such a sandbox, and nobody else reads it.
+It runs alone with the standard library of whatever Python is in the sandbox: nothing of this package is there. The code
+writes only to file systems in memory, whose sizes the kernel bounds. `bubblewrap.py` says how the files come in and go
+out.
 
 Variables are kept one by one, as pickles, and definitions and imports as the source that made them. So what cannot be
 kept costs no more than itself.
@@ -10,50 +11,130 @@ kept costs no more than itself.
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import pickle
 import resource
+import shutil
+import struct
 import sys
 import traceback
 import types
 
-_WORK = "/run/code"
+_FILES = "/mnt/data"
+_CHUNK_BYTES = 1024 * 1024
+# Of each file that the code has not written, in nanoseconds since 1970.
+_UNCHANGED_NS = 1_000_000_000
 
 
 def main() -> None:
-    with open(f"{_WORK}/begun", "x"):
-        # Without this file, the sandbox itself has failed.
-        pass
-    limits = json.loads(sys.argv[1])
-    for name, most in limits.items():
+    left = os.fdopen(int(sys.argv[1]), "wb")
+    # Without these bytes, the sandbox itself has failed.
+    left.write(b"begun\n")
+    left.flush()
+    # A process that the code starts does not have it.
+    os.set_inheritable(left.fileno(), False)
+    with os.fdopen(os.dup(0), "rb") as file:
+        given = json.loads(file.readline())
+        state = None if given["state"] is None else file.read(given["state"])
+        known = {path: _put(file, os.path.join(_FILES, path), size) for path, size in given["files"]}
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    for name, most in given["limits"].items():
         resource.setrlimit(getattr(resource, name), (most, most))
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     names = module.__dict__
-    definitions, first = _load(names), os.getpid()
-    with open(f"{_WORK}/code.py", encoding="utf-8") as file:
-        code = file.read()
-    failed = _run(code, names, definitions)
+    definitions, first = _load(state, names), os.getpid()
+    failed = _run(given["code"], names, definitions)
     sys.stdout.flush()
     if os.getpid() != first:
         # A process that the code has forked.
         os._exit(0)
-    _keep(names, definitions)
+    try:
+        _leave(left, _kept(names, definitions), known, given["most_state"], given["most_files"])
+    except (OSError, MemoryError) as error:
+        # Without the index nothing is kept.
+        print(f"[What the code has left could not be read: {type(error).__name__}: {error}]")
+        failed = True
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of the code do not hold the end up.
     os._exit(1 if failed else 0)
 
 
-def _load(names: dict[str, object]) -> dict[str, str]:
+def _put(given: io.BufferedReader, path: str, size: int) -> tuple[int, int, int]:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        while size > 0:
+            data = given.read(min(size, _CHUNK_BYTES))
+            if not data:
+                raise EOFError(path)
+            file.write(data)
+            size -= len(data)
+    os.utime(path, ns=(_UNCHANGED_NS, _UNCHANGED_NS))
+    return _version(os.stat(path))
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _leave(
+    left: io.BufferedWriter,
+    kept: tuple[dict[str, str], dict[str, bytes]],
+    known: dict[str, tuple[int, int, int]],
+    most_state: int,
+    most_files: int,
+) -> None:
+    """Write the state, the content of each file that is new or has changed, and an index of them."""
+    listed: list[tuple[str, int | None]] = []
+    size = sum(map(len, kept[1].values()))
+    if size <= most_state:
+        begun = left.tell()
+        pickle.dump(kept, left)
+        size = left.tell() - begun
+    paths = _regular_files(_FILES)
+    for path in paths if len(paths) <= most_files else ():
+        name = os.path.relpath(path, _FILES)
+        if known.get(name) == _version(os.stat(path)):
+            listed.append((name, None))
+            continue
+        begun = left.tell()
+        os.chmod(path, 0o600)
+        with open(path, "rb") as file:
+            shutil.copyfileobj(file, left, _CHUNK_BYTES)
+        listed.append((name, left.tell() - begun))
+    index = json.dumps({"state": size, "count": len(paths), "files": listed}).encode()
+    left.write(index + struct.pack("<Q", len(index)))
+    left.flush()
+
+
+def _regular_files(folder: str) -> list[str]:
+    """Each file that is no link, pipe or device: a container has none of those. The code may have closed a folder."""
+    found: list[str] = []
+    folders = [folder]
+    while folders:
+        inner = folders.pop()
+        os.chmod(inner, 0o700)
+        with os.scandir(inner) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    found.append(entry.path)
+    return found
+
+
+def _load(state: bytes | None, names: dict[str, object]) -> dict[str, str]:
     """The definitions of earlier runs, which are run again, and their variables."""
-    try:
-        with open(f"{_WORK}/state", "rb") as file:
-            read: tuple[dict[str, str], dict[str, bytes]] = pickle.load(file)
-        definitions, variables = read
-    except FileNotFoundError:
+    if state is None:
         return {}
+    try:
+        read: tuple[dict[str, str], dict[str, bytes]] = pickle.loads(state)
+        definitions, variables = read
     except Exception:  # noqa: BLE001 - whatever a state of another Python raises
         print("[Variables and functions of earlier calls are gone.]")
         return {}
@@ -118,7 +199,7 @@ def _show(error: BaseException, code: str) -> None:
     print("".join(shown.format()).rstrip(), file=sys.stderr)
 
 
-def _keep(names: dict[str, object], definitions: dict[str, str]) -> None:
+def _kept(names: dict[str, object], definitions: dict[str, str]) -> tuple[dict[str, str], dict[str, bytes]]:
     variables: dict[str, bytes] = {}
     lost: list[str] = []
     for name, value in names.items():
@@ -130,9 +211,7 @@ def _keep(names: dict[str, object], definitions: dict[str, str]) -> None:
             lost.append(name)
     if lost:
         print(f"[Not kept for the next call: {', '.join(lost[:20])}]")
-    with open(f"{_WORK}/state.new", "wb") as file:
-        pickle.dump((definitions, variables), file)
-    os.replace(f"{_WORK}/state.new", f"{_WORK}/state")
+    return definitions, variables
 
 
 def _is_defined(name: str, value: object, definitions: dict[str, str]) -> bool:
