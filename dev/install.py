@@ -15,7 +15,7 @@ from pathlib import Path
 
 _FIRST_WORDS = re.compile(r"^(Collecting|Requirement already satisfied:)", re.MULTILINE)
 _LINES_OF_A_FAILURE = 30
-_SIZES = {"requirements.lock": ": 300 MB to download, 900 MB on disk, one to five minutes"}
+_SIZES = {"requirements.lock": ": 400 MB to download, 1.3 GB on disk, one to five minutes"}
 """Measured on Linux (x86-64): most of it is Temporal, the local model, and what the tests compare with."""
 _SECONDS_BETWEEN_LINES = 10
 """Between two lines of progress where the output is no terminal, which rewrites one line."""

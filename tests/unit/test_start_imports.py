@@ -58,6 +58,16 @@ def test_a_process_imports_what_it_needs_to_start(module: str) -> None:
     assert not loaded & set(HEAVY[module])
 
 
+def test_the_apis_program_leaves_out_what_no_process_uses() -> None:
+    program = "import sys\nimport api.__main__\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "api.application" in loaded
+    assert not loaded & set(NEVER)
+
+
 @pytest.mark.campaign
 def test_every_model_can_be_built() -> None:
     """Building is deferred, so an import does not show a mistake in a field."""
