@@ -58,7 +58,7 @@ from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner
 from open_responses.io.temporal.client import connect as connect_temporal
 from open_responses.io.temporal.encryption_check import check_keys, keep_checking
 from open_responses.io.temporal.large_payloads import response_keys
-from open_responses.io.temporal.sdk_internals import evict_from
+from open_responses.io.temporal.sdk_worker import evict_from
 from open_responses.io.temporal.short_tasks import ShortTasksInline
 from open_responses.io.temporal.worker_versions import become_current_if_none_is, code_build_id, deployment_config
 from open_responses.loop.payloads.names import TASK_QUEUE

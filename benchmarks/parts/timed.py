@@ -21,7 +21,7 @@ from typing import Any, TextIO
 _IN_BOTH = (
     ("redis.asyncio.client", "Redis.execute_command", "Redis: {first}"),
     ("redis.asyncio.client", "Pipeline.execute", "Redis: pipeline of {commands}"),
-    ("open_responses.io.temporal.sdk_internals", "DelegatingServiceClient._rpc_call", "Temporal: {rpc}"),
+    ("open_responses.io.temporal.sdk_client", "DelegatingServiceClient._rpc_call", "Temporal: {rpc}"),
 )
 _IN_API = (
     ("api.dependencies", "caller_of", "key checked"),

@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 from open_responses.ids import new_id
 from open_responses.io.temporal.cached_runs import CachedRuns, WeighingRunner, memory_of
 from open_responses.io.temporal.codec import DATA_CONVERTER
-from open_responses.io.temporal.sdk_internals import evict_from
+from open_responses.io.temporal.sdk_worker import evict_from
 from open_responses.io.temporal.worker_versions import deployment_config
 from tests.support.stack import Stack, until
 

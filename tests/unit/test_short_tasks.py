@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from open_responses.io.temporal.cached_runs import CachedRuns
-from open_responses.io.temporal.sdk_internals import WorkflowActivation
+from open_responses.io.temporal.sdk_worker import WorkflowActivation
 from open_responses.io.temporal.short_tasks import ShortTasksInline
 
 SHORT, LONG = 10, 100_000

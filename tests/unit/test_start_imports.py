@@ -35,7 +35,7 @@ HEAVY = {
         # The configuration names those that are needed.
         *(f"activities.providers.{name}" for name in ("anthropic", "gemini", "ollama", "openai", "openai_chat")),
     ),
-    "api.main": (*NEVER, "activities", "aiohttp", "httpx", "httpx_aiohttp"),
+    "api.main": (*NEVER, "activities", "aiohttp", "httpx", "httpx_aiohttp", "temporalio.worker"),
     # Each of the command line's commands imports this.
     "open_responses.cli.main": ("api", "fastapi", "processes", "pydantic", "redis", "structlog", "temporalio"),
 }

@@ -18,7 +18,7 @@ import structlog
 from temporalio.worker import WorkerDeploymentConfig, WorkflowInstance, WorkflowInstanceDetails
 from typing_extensions import override
 
-from open_responses.io.temporal.sdk_internals import (
+from open_responses.io.temporal.sdk_worker import (
     DelegatingInstance,
     WorkflowActivation,
     WorkflowActivationCompletion,

@@ -32,7 +32,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import ConnectConfig, GrpcCompression, RetryConfig, RPCError, RPCStatusCode, ServiceClient
 
 from open_responses.io.temporal.large_payloads import data_converter
-from open_responses.io.temporal.sdk_internals import NOT_CONNECTED, DelegatingServiceClient
+from open_responses.io.temporal.sdk_client import NOT_CONNECTED, DelegatingServiceClient
 from open_responses.loop import search_attributes
 
 __all__ = [

@@ -18,7 +18,7 @@ from typing import Any
 from typing_extensions import override
 
 from open_responses.io.temporal.cached_runs import CachedRuns
-from open_responses.io.temporal.sdk_internals import WorkflowActivation, activate_here
+from open_responses.io.temporal.sdk_worker import WorkflowActivation, activate_here
 
 _SHORT_BYTES = 32 * 1024
 
