@@ -23,8 +23,9 @@ async def test_a_request_runs_once_at_its_time_as_any_other_and_its_webhook_fire
     secret = "whsec_" + "A" * 44
     request = {**REQUEST, "webhook": {"url": receiver.url("/scheduled"), "secret": secret}, "metadata": {"of": "mine"}}
     schedule = await made(client, request=request, at=int(time.time()) + 2, name="once", metadata={"a": "b"})
-    assert (schedule["status"], schedule["cron"], schedule["metadata"]) == ("active", None, {"a": "b"})
-    assert schedule["next_runs"] == [schedule["at"]]
+    assert (schedule["cron"], schedule["metadata"]) == (None, {"a": "b"})
+    assert schedule["status"] in ("active", "ended")
+    assert schedule["next_runs"] in ([schedule["at"]], []), "its time may have come already"
     assert schedule["request"]["webhook"] == {"url": receiver.url("/scheduled")}, "without its secret"
     run = await run_of(client, schedule, "ended")
     response = (await client.get(f"/v1/responses/{run['response_id']}")).json()
