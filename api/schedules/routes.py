@@ -279,9 +279,11 @@ async def _shown(state: AppState, caller: Caller, schedule_id: str) -> JsonObjec
 async def _resource(state: AppState, description: ScheduleDescription) -> JsonObject:
     schedule = await schedules.state_of(state.temporal, description)
     state_now, info = description.schedule.state, description.info
-    coming = [int(when.timestamp()) for when in info.next_action_times]
-    # Its time has also passed where it was missed, or paused then: no run comes any more.
-    is_over = schedule.at is not None and (state_now.remaining_actions == 0 or not coming)
+    known = [int(when.timestamp()) for when in info.next_action_times]
+    coming = [when for when in known if when > time.time()]
+    # Temporal goes on to name the only time of a schedule behind it. It is due then, unless it was missed, or paused.
+    is_past = not coming and (not known or state_now.paused or info.num_actions_missed_catchup_window > 0)
+    is_over = schedule.at is not None and (state_now.remaining_actions == 0 or is_past)
     return {
         "object": "schedule",
         "id": schedule.id,

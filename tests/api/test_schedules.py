@@ -143,3 +143,14 @@ async def test_a_run_is_open_until_its_response_has_ended_also_where_that_is_can
     assert ended["response_status"] == "cancelled"
     held.released.set()
     await client.delete(f"{SCHEDULES}/{schedule['id']}")
+
+
+async def test_a_single_time_that_passes_while_its_schedule_is_paused_ends_it(client: httpx.AsyncClient) -> None:
+    schedule = await made(client, request=REQUEST, at=int(time.time()) + 4, paused=True)
+
+    async def has_ended() -> bool:
+        return bool((await client.get(f"{SCHEDULES}/{schedule['id']}")).json()["status"] == "ended")
+
+    await until(has_ended)
+    shown = (await client.get(f"{SCHEDULES}/{schedule['id']}")).json()
+    assert (shown["run_count"], shown["next_runs"]) == (0, [])
