@@ -184,13 +184,14 @@ async def test_a_stream_and_its_replay_are_requests_of_their_own(
     def replays() -> list[Received]:
         return collector.named("GET /v1/responses/{response_id}")
 
+    def runs() -> list[Received]:
+        named = collector.named("invoke_agent fake")
+        return [span for span in named if span.attributes["open_responses.response_id"] == response_id]
+
     assert (await client.get(f"/v1/responses/{response_id}")).status_code == 200
-    await until_true(lambda: bool(replays()))
-    (whole,) = [
-        s
-        for s in collector.spans
-        if s.name == "invoke_agent fake" and s.attributes["open_responses.response_id"] == response_id
-    ]
+    # They come from two processes, each when it sends what it has collected.
+    await until_true(lambda: bool(replays() and runs()))
+    (whole,) = runs()
     assert replays()[0].trace_id != whole.trace_id
 
 
