@@ -280,7 +280,8 @@ async def _resource(state: AppState, description: ScheduleDescription) -> JsonOb
     schedule = await schedules.state_of(state.temporal, description)
     state_now, info = description.schedule.state, description.info
     known = [int(when.timestamp()) for when in info.next_action_times]
-    coming = [when for when in known if when > time.time()]
+    now = time.time()
+    coming = [when for when in known if when > now]
     # Temporal goes on to name the only time of a schedule behind it. It is due then, unless it was missed, or paused.
     is_past = not coming and (not known or state_now.paused or info.num_actions_missed_catchup_window > 0)
     is_over = schedule.at is not None and (state_now.remaining_actions == 0 or is_past)

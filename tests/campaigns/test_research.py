@@ -15,9 +15,9 @@ pytestmark = pytest.mark.campaign
 
 @pytest.fixture
 def load() -> Iterator[None]:
-    """A process for each core that does nothing else than use it. Other tests that run meanwhile use them as well."""
+    """Two processes for each core that do nothing else than use it."""
     command = [sys.executable, "-S", "-c", "while True: pass"]
-    busy = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    busy = [subprocess.Popen(command) for _ in range(2 * (os.cpu_count() or 1))]
     yield
     for process in busy:
         process.kill()

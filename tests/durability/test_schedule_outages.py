@@ -14,7 +14,7 @@ from open_responses.ids import new_id
 from open_responses.schedules.payloads import ScheduleState
 from tests.support.fake_upstream import Script, Upstream
 from tests.support.operator import console
-from tests.support.schedules import REQUEST, SCHEDULES, made, run_of
+from tests.support.schedules import REQUEST, SCHEDULES, made, once_ended, run_of
 from tests.support.small_stack import client_of, small_stack
 from tests.support.stack import until
 
@@ -55,10 +55,6 @@ async def test_a_time_within_the_window_is_made_up_for_and_one_behind_it_is_miss
         assert (shown["status"], shown["run_count"], shown["missed_count"]) == ("ended", 1, 0)
 
         # Each schedule is a workflow of its own, which wakes up when Temporal comes to it.
-        async def has_ended() -> bool:
-            return bool((await client.get(f"{SCHEDULES}/{missed.id}")).json()["status"] == "ended")
-
-        await until(has_ended)
-        shown = (await client.get(f"{SCHEDULES}/{missed.id}")).json()
+        shown = await once_ended(client, missed.id)
         assert (shown["run_count"], shown["missed_count"], shown["next_runs"]) == (0, 1, [])
         assert (await client.get(f"{SCHEDULES}/{missed.id}/runs")).json()["data"] == []

@@ -19,6 +19,20 @@ async def made(client: httpx.AsyncClient, headers: dict[str, str] | None = None,
     return schedule
 
 
+async def once_ended(client: httpx.AsyncClient, schedule_id: str) -> dict[str, Any]:
+    """The schedule as it is shown when no run of it comes any more."""
+    shown: dict[str, Any] = {}
+
+    async def has_ended() -> bool:
+        answer = await client.get(f"{SCHEDULES}/{schedule_id}")
+        assert answer.status_code == 200, answer.text
+        shown.update(answer.json())
+        return bool(shown["status"] == "ended")
+
+    await until(has_ended)
+    return shown
+
+
 async def run_of(client: httpx.AsyncClient, schedule: dict[str, Any], *statuses: str, **headers: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
 
